@@ -1,0 +1,291 @@
+//! The catalogue of metrics: style, canonical unit, accepted units and plausible limits.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Deserialize;
+
+use crate::fingerprint::Fingerprint;
+use crate::units::{Conversion, conversion, tidy};
+
+/// How the rows of a metric become a daily figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Style {
+    /// Intervals that add up (steps): only the total has a meaning.
+    Cumulative,
+    /// Samples (heart rate): count, mean, spread, extremes and percentiles.
+    Discrete,
+}
+
+/// One metric of the catalogue.
+#[derive(Clone, Debug)]
+pub struct Metric {
+    /// How rows become figures.
+    pub style: Style,
+    /// Canonical UCUM unit of every figure.
+    pub unit: String,
+    /// LOINC code, if the metric has one.
+    pub loinc: Option<String>,
+    /// The least plausible value of a row, in the canonical unit.
+    pub min: f64,
+    /// The greatest plausible value of a row, in the canonical unit.
+    pub max: f64,
+    /// Factors by UCUM code where UCUM itself has no conversion.
+    factors: BTreeMap<String, f64>,
+    /// Every listed spelling that converts, so that the usual row costs one look-up.
+    conversions: HashMap<String, Conversion>,
+    fingerprint: u64,
+}
+
+impl Metric {
+    /// How a value in `unit`, as a raw row spells it, becomes one in the canonical unit;
+    /// `None` if it cannot.
+    pub fn conversion_from(&self, unit: &str) -> Option<Conversion> {
+        if let Some(known) = self.conversions.get(unit) {
+            return Some(*known);
+        }
+        let tidied = tidy(unit)?;
+        match self.conversions.get(tidied.as_str()) {
+            Some(known) => Some(*known),
+            None => conversion(&tidied, &self.unit, &self.factors),
+        }
+    }
+
+    /// Whether `value`, in the canonical unit, is within the plausible limits.
+    pub fn is_plausible(&self, value: f64) -> bool {
+        self.min <= value && value <= self.max
+    }
+
+    /// Changes whenever anything that decides a figure of this metric changes.
+    pub const fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+}
+
+/// All metrics by name.
+#[derive(Clone, Debug)]
+pub struct Catalogue {
+    metrics: BTreeMap<String, Metric>,
+}
+
+/// The catalogue cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogueError {
+    /// It is not TOML of the expected shape.
+    #[error("catalogue, line {line}: {message}")]
+    Syntax {
+        /// Line of the problem, from 1.
+        line: usize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// The canonical unit of a metric is not a UCUM code.
+    #[error("catalogue: metrics.{metric}.unit = \"{unit}\" is not a UCUM unit (https://ucum.org/ucum)")]
+    Unit {
+        /// The metric's name.
+        metric: String,
+        /// The text found.
+        unit: String,
+    },
+    /// The limits are not finite numbers in ascending order.
+    #[error("catalogue: metrics.{metric}: min {min} must be below max {max}, both finite")]
+    Limits {
+        /// The metric's name.
+        metric: String,
+        /// The lower limit found.
+        min: f64,
+        /// The upper limit found.
+        max: f64,
+    },
+    /// A factor is not a positive finite number.
+    #[error("catalogue: metrics.{metric}.factors.\"{unit}\" = {factor} must be a positive number")]
+    Factor {
+        /// The metric's name.
+        metric: String,
+        /// The UCUM code the factor is for.
+        unit: String,
+        /// The number found.
+        factor: f64,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CatalogueFile {
+    spellings: BTreeMap<String, String>,
+    metrics: BTreeMap<String, MetricEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MetricEntry {
+    style: Style,
+    unit: String,
+    loinc: Option<String>,
+    min: f64,
+    max: f64,
+    #[serde(default)]
+    factors: BTreeMap<String, f64>,
+}
+
+impl Catalogue {
+    /// The catalogue that comes with the worker, `config/catalogue.toml`.
+    ///
+    /// # Errors
+    /// As [`Catalogue::parse`]; a test proves that the file is sound.
+    pub fn built_in() -> Result<Self, CatalogueError> {
+        Self::parse(include_str!("../../../config/catalogue.toml"))
+    }
+
+    /// Reads a catalogue from TOML.
+    ///
+    /// # Errors
+    /// Says which metric or line cannot be used, and why.
+    pub fn parse(text: &str) -> Result<Self, CatalogueError> {
+        let file: CatalogueFile = toml::from_str(text).map_err(|error| syntax(text, &error))?;
+        let metrics = file
+            .metrics
+            .into_iter()
+            .map(|(name, entry)| Ok((name.clone(), metric(&name, entry, &file.spellings)?)))
+            .collect::<Result<_, CatalogueError>>()?;
+        Ok(Self { metrics })
+    }
+
+    /// The metric called `name`, exactly as raw rows write it.
+    pub fn metric(&self, name: &str) -> Option<&Metric> {
+        self.metrics.get(name)
+    }
+
+    /// Every metric with its name, in the names' order.
+    pub fn metrics(&self) -> impl Iterator<Item = (&str, &Metric)> {
+        self.metrics.iter().map(|(name, metric)| (name.as_str(), metric))
+    }
+}
+
+fn syntax(text: &str, error: &toml::de::Error) -> CatalogueError {
+    let before = error.span().map_or("", |span| text.get(..span.start).unwrap_or(""));
+    CatalogueError::Syntax {
+        line: before.matches('\n').count() + 1,
+        message: error.message().to_owned(),
+    }
+}
+
+fn metric(
+    name: &str,
+    entry: MetricEntry,
+    spellings: &BTreeMap<String, String>,
+) -> Result<Metric, CatalogueError> {
+    let MetricEntry { style, unit, loinc, min, max, factors } = entry;
+    if octofhir_ucum::validate(&unit).is_err() {
+        return Err(CatalogueError::Unit { metric: name.to_owned(), unit });
+    }
+    if !(min.is_finite() && max.is_finite() && min < max) {
+        return Err(CatalogueError::Limits { metric: name.to_owned(), min, max });
+    }
+    if let Some((code, factor)) = factors.iter().find(|(_, f)| !(f.is_finite() && **f > 0.0)) {
+        return Err(CatalogueError::Factor {
+            metric: name.to_owned(),
+            unit: code.clone(),
+            factor: *factor,
+        });
+    }
+
+    let codes = spellings.values().chain(factors.keys()).chain([&unit]);
+    let spelled = spellings.iter().chain(codes.map(|code| (code, code)));
+    let mut fingerprint = Fingerprint::new();
+    fingerprint.text(&format!("{style:?}")).text(&unit).number(min).number(max);
+    let mut conversions = HashMap::new();
+    for (spelling, code) in spelled {
+        if let Some(found) = conversion(code, &unit, &factors) {
+            fingerprint.text(spelling).text(code);
+            conversions.insert(spelling.clone(), found);
+        }
+    }
+    for (code, factor) in &factors {
+        fingerprint.text(code).number(*factor);
+    }
+    Ok(Metric {
+        style,
+        unit,
+        loinc,
+        min,
+        max,
+        factors,
+        conversions,
+        fingerprint: fingerprint.finish(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_catalogue_has_every_metric_of_the_domain() {
+        let catalogue = Catalogue::built_in().unwrap();
+        let names: Vec<_> = catalogue.metrics().map(|(name, _)| name).collect();
+        for expected in [
+            "steps", "distance_walking_running", "flights_climbed", "active_energy",
+            "basal_energy", "exercise_time", "heart_rate", "resting_heart_rate",
+            "heart_rate_variability_sdnn", "respiratory_rate", "oxygen_saturation",
+            "body_temperature", "blood_glucose", "blood_pressure_systolic",
+            "blood_pressure_diastolic", "body_mass", "height", "waist_circumference",
+            "body_fat_percentage", "vo2_max",
+        ] {
+            assert!(names.contains(&expected), "{expected} is missing");
+        }
+    }
+
+    #[test]
+    fn every_listed_spelling_stands_for_a_ucum_unit() {
+        let file: CatalogueFile =
+            toml::from_str(include_str!("../../../config/catalogue.toml")).unwrap();
+        for (spelling, code) in file.spellings {
+            assert!(octofhir_ucum::validate(&code).is_ok(), "{spelling} = {code}");
+        }
+    }
+
+    #[test]
+    fn everyday_spellings_and_ucum_codes_convert() {
+        let catalogue = Catalogue::built_in().unwrap();
+        let convert = |metric: &str, value: f64, unit: &str| {
+            catalogue.metric(metric).unwrap().conversion_from(unit).map(|c| c.apply(value))
+        };
+        assert_eq!(convert("heart_rate", 61.0, "bpm"), Some(61.0));
+        assert_eq!(convert("heart_rate", 1.0, "/s"), Some(60.0));
+        assert_eq!(convert("blood_pressure_systolic", 120.0, " mmHg "), Some(120.0));
+        assert_eq!(convert("body_mass", 100.0, "lbs"), Some(45.359237));
+        assert_eq!(convert("body_temperature", 98.6, "°F").map(|c| (c * 1e9).round()), Some(37e9));
+        assert_eq!(convert("oxygen_saturation", 0.97, "fraction"), Some(97.0));
+        assert_eq!(convert("blood_glucose", 5.5, "mmol/L"), Some(5.5 * 18.01559));
+        assert_eq!(convert("blood_glucose", 90.0, "mg/dl"), Some(90.0));
+        assert_eq!(convert("steps", 12.0, "count"), Some(12.0));
+        assert_eq!(convert("distance_walking_running", 2.0, "km"), Some(2000.0));
+        assert_eq!(convert("blood_glucose", 5.5, "kg"), None);
+        assert_eq!(convert("heart_rate", 61.0, "furlongs per fortnight"), None);
+        assert_eq!(convert("heart_rate", 61.0, ""), None);
+    }
+
+    #[test]
+    fn a_catalogue_that_cannot_be_used_says_where_and_why() {
+        let error = |text: &str| Catalogue::parse(text).unwrap_err().to_string();
+        let metric = |body: &str| format!("[spellings]\n[metrics.pulse]\n{body}\n");
+        assert!(error("[spellings]\n[metrics.pulse]\nstyle = \"both\"").contains("line 3"));
+        assert!(
+            error(&metric("style=\"discrete\"\nunit=\"parsec/\"\nmin=0\nmax=1"))
+                .contains("metrics.pulse.unit = \"parsec/\" is not a UCUM unit")
+        );
+        assert!(
+            error(&metric("style=\"discrete\"\nunit=\"/min\"\nmin=9\nmax=1"))
+                .contains("min 9 must be below max 1")
+        );
+        assert!(
+            error(&metric("style=\"discrete\"\nunit=\"/min\"\nmin=0\nmax=1\nmean=3"))
+                .contains("unknown field `mean`")
+        );
+        assert!(
+            error(&metric("style=\"discrete\"\nunit=\"/min\"\nmin=0\nmax=1\nfactors={\"1\"=-1.0}"))
+                .contains("must be a positive number")
+        );
+    }
+}

@@ -1,0 +1,127 @@
+//! What was measured, and in which unit: the key of a day's row.
+
+use super::RawLab;
+use crate::Reason;
+
+/// The longest analyte key and unit. PostgreSQL refuses index entries over 2,704 bytes, so one
+/// endless name would fail its whole group again and again; no test is named at such length.
+pub(super) const LONGEST_ANALYTE_BYTES: usize = 1024;
+/// See [`LONGEST_ANALYTE_BYTES`]; the longest UCUM code in use has about 40 bytes.
+pub(super) const LONGEST_UNIT_BYTES: usize = 256;
+
+/// The analyte: the LOINC code, else `name:` and the name, and after `|` the specimen if there
+/// is one. A LOINC code says the specimen itself.
+///
+/// Different analytes never share a key:
+/// - A `|` in the name or the specimen is doubled, so a run of an odd number of them is where the
+///   specimen begins. A specimen that itself begins with `|` is set off by a space, for `a|` of
+///   `b` and `a` of `|b` would both be `a|||b`.
+/// - A code that looks like a name is set off by `code:`.
+///
+/// # Errors
+/// [`Reason::UnnamedTest`] if code and name are blank, [`Reason::KeyTooLong`].
+pub(super) fn key(row: &RawLab) -> Result<String, Reason> {
+    let code = row.loinc_code.as_deref().unwrap_or_default().trim();
+    let key = if code.starts_with("name:") || code.starts_with("code:") {
+        format!("code:{code}")
+    } else if !code.is_empty() {
+        code.to_owned()
+    } else {
+        let name = tidy(&row.test_name).replace('|', "||");
+        if name.is_empty() {
+            return Err(Reason::UnnamedTest);
+        }
+        let specimen = tidy(row.specimen.as_deref().unwrap_or_default()).replace('|', "||");
+        let separator = match specimen.chars().next() {
+            None => "",
+            Some('|') => "| ",
+            Some(_) => "|",
+        };
+        format!("name:{name}{separator}{specimen}")
+    };
+    if key.len() > LONGEST_ANALYTE_BYTES { Err(Reason::KeyTooLong) } else { Ok(key) }
+}
+
+/// The unit under which a result is kept: as written but for surrounding space, empty if there
+/// is none. Each unit of an analyte has a row of its own.
+///
+/// Here units are mapped: a conversion between conventional and SI units has to change the
+/// value and the reference range along with the unit.
+///
+/// # Errors
+/// [`Reason::KeyTooLong`].
+pub(super) fn canonical_unit(unit: Option<&str>) -> Result<&str, Reason> {
+    let unit = unit.unwrap_or_default().trim();
+    if unit.len() > LONGEST_UNIT_BYTES { Err(Reason::KeyTooLong) } else { Ok(unit) }
+}
+
+/// Lower case, single spaces, none around.
+pub(super) fn tidy(text: &str) -> String {
+    text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::lab;
+    use super::*;
+
+    fn key_of(name: &str, code: Option<&str>, specimen: Option<&str>) -> Result<String, Reason> {
+        key(&RawLab {
+            test_name: name.to_owned(),
+            loinc_code: code.map(str::to_owned),
+            specimen: specimen.map(str::to_owned),
+            ..lab("2024-03-05 08:00", "1")
+        })
+    }
+
+    #[test]
+    fn the_loinc_code_names_the_analyte_without_its_specimen() {
+        assert_eq!(key_of("Glucose", Some(" 2345-7 "), Some("Serum")).unwrap(), "2345-7");
+        assert_eq!(key_of("", Some("2345-7"), None).unwrap(), "2345-7");
+    }
+
+    #[test]
+    fn without_a_code_name_and_specimen_do_whatever_their_case_and_spaces() {
+        let key = key_of("  Vitamin   D\tTotal ", Some("  "), Some(" Whole\u{a0}Blood "));
+        assert_eq!(key.unwrap(), "name:vitamin d total|whole blood");
+        assert_eq!(key_of("GLUCOSE", None, Some("  ")).unwrap(), "name:glucose");
+        assert_eq!(key_of("a|b", None, Some("c|d")).unwrap(), "name:a||b|c||d");
+    }
+
+    #[test]
+    fn a_test_without_code_and_name_is_unnamed() {
+        assert_eq!(key_of(" \t", None, Some("blood")), Err(Reason::UnnamedTest));
+        assert_eq!(key_of("", Some(" "), None), Err(Reason::UnnamedTest));
+    }
+
+    #[test]
+    fn different_analytes_never_share_a_key() {
+        let texts = ["a", "a|", "|a", "|", "||", "a|a", "a||a", "| a", "a |", "| |", "a b"];
+        let mut keys: Vec<String> = Vec::new();
+        for name in texts {
+            keys.push(key_of(name, None, None).unwrap());
+            keys.extend(texts.iter().map(|specimen| key_of(name, None, Some(specimen)).unwrap()));
+        }
+        keys.extend(["name:a", "code:name:a", "a"].map(|c| key_of("x", Some(c), None).unwrap()));
+        let count = keys.len();
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), count);
+    }
+
+    #[test]
+    fn a_key_that_no_index_could_hold_is_rejected() {
+        let long = "x".repeat(LONGEST_ANALYTE_BYTES - "name:".len());
+        assert!(key_of(&long, None, None).is_ok());
+        assert_eq!(key_of(&format!("{long}x"), None, None), Err(Reason::KeyTooLong));
+        assert_eq!(key_of("x", Some(&"9".repeat(1025)), None), Err(Reason::KeyTooLong));
+        assert_eq!(canonical_unit(Some(&"g".repeat(257))), Err(Reason::KeyTooLong));
+    }
+
+    #[test]
+    fn units_are_kept_as_written() {
+        assert_eq!(canonical_unit(Some(" mg/dL ")), Ok("mg/dL"));
+        assert_eq!(canonical_unit(Some("  ")), Ok(""));
+        assert_eq!(canonical_unit(None), Ok(""));
+    }
+}

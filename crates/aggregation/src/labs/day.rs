@@ -1,0 +1,95 @@
+//! The figures of one analyte and unit on one day.
+
+use chrono::NaiveDate;
+
+use super::{Comparator, Finding, Flag};
+use crate::Timestamp;
+use crate::local_time::Zone;
+
+/// The figures of one analyte in one unit on one user's local day: a row of `lab_daily`.
+///
+/// The last result is the greatest by time, then source, specimen and text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LabDay {
+    /// The LOINC code, else `name:` and the name in lower case with single spaces, and after
+    /// `|` the specimen.
+    pub analyte: String,
+    /// The unit of every figure of this row; empty where the laboratory gave none.
+    pub unit: String,
+    /// Results that count: numbers, bounds and texts.
+    pub result_count: i32,
+    /// The number of the last result; `None` if that is text.
+    pub last_value: Option<f64>,
+    /// The comparator before [`LabDay::last_value`]: with it the value is only a bound.
+    pub last_comparator: Option<Comparator>,
+    /// The text of the last result; `None` if that is a number.
+    pub last_text: Option<String>,
+    /// When the specimen of the last result was taken.
+    pub last_at: Timestamp,
+    /// The least number without a comparator.
+    pub min: Option<f64>,
+    /// The greatest number without a comparator.
+    pub max: Option<f64>,
+    /// The arithmetic mean of the numbers without a comparator, never outside
+    /// [`LabDay::min`]..=[`LabDay::max`].
+    pub mean: Option<f64>,
+    /// The lower end of the last result's reference range.
+    pub reference_low: Option<f64>,
+    /// The upper end of the last result's reference range.
+    pub reference_high: Option<f64>,
+    /// The last result's reference range as the laboratory printed it.
+    pub reference_text: Option<String>,
+    /// The flag of the last result.
+    pub last_flag: Option<Flag>,
+    /// The worst flag of the day (LL, HH before L, H before N); of equally bad ones the last.
+    pub worst_flag: Option<Flag>,
+    /// The zone of [`LabDay::day_start`] and [`LabDay::day_end`].
+    pub time_zone: String,
+    /// The first instant of the date in that zone.
+    pub day_start: Timestamp,
+    /// The first instant after the date in that zone.
+    pub day_end: Timestamp,
+}
+
+impl LabDay {
+    /// The figures of `findings`, which share a key and come in the order of their facts; `None`
+    /// if there are none.
+    pub(super) fn of(findings: &[Finding<'_>], zone: Zone, date: NaiveDate) -> Option<Self> {
+        let last = findings.last()?;
+        let numbers: Vec<f64> = findings.iter().filter_map(|f| f.value.exact()).collect();
+        let (min, max) =
+            (numbers.iter().copied().reduce(f64::min), numbers.iter().copied().reduce(f64::max));
+        Some(Self {
+            analyte: last.analyte.clone(),
+            unit: last.unit.to_owned(),
+            result_count: i32::try_from(findings.len()).unwrap_or(i32::MAX),
+            last_value: last.value.value(),
+            last_comparator: last.value.comparator(),
+            last_text: last.value.text().map(str::to_owned),
+            last_at: last.row.collected_at,
+            min,
+            max,
+            mean: min.zip(max).map(|(min, max)| mean(&numbers).max(min).min(max)),
+            reference_low: last.range.and_then(|range| range.low).map(|end| end.value),
+            reference_high: last.range.and_then(|range| range.high).map(|end| end.value),
+            reference_text: last.reference_text().map(str::to_owned),
+            last_flag: last.flag,
+            // Of equal maxima the last is taken.
+            worst_flag: findings.iter().filter_map(|f| f.flag).max_by_key(|f| f.severity()),
+            time_zone: zone.to_string(),
+            day_start: zone.day_start(date),
+            day_end: zone.day_end(date),
+        })
+    }
+}
+
+/// The arithmetic mean of finite numbers, of which there is at least one.
+fn mean(numbers: &[f64]) -> f64 {
+    let count = numbers.len() as f64;
+    let mean = numbers.iter().sum::<f64>() / count;
+    if mean.is_finite() {
+        return mean;
+    }
+    // Numbers near the end of what a double holds, which nothing measures but a row may claim.
+    numbers.iter().map(|number| number / count).sum()
+}

@@ -1,0 +1,218 @@
+//! Labs: what a laboratory found on a local day, by analyte and unit.
+//!
+//! [`judge`] says whether a raw row is sound, [`figures`] makes the days of one date. A row is
+//! judged for its time, its zone and its status; a preliminary, cancelled or withdrawn row is
+//! then neither counted nor rejected, whatever else it holds. One that counts is judged for its
+//! analyte and its value. The first objection is the reason of its rejection.
+
+mod analyte;
+mod day;
+mod flag;
+mod number;
+mod range;
+mod value;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Ordering;
+
+use chrono::NaiveDate;
+
+pub use self::day::LabDay;
+pub use self::flag::Flag;
+use self::range::ReferenceRange;
+pub use self::value::Comparator;
+use self::value::LabValue;
+use crate::local_time::{UnknownZone, Zone};
+use crate::nutrition::place::{Place, Places};
+use crate::{Reason, Timestamp};
+
+/// A row of `lab_raw`, as the database holds it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RawLab {
+    /// The row's identity; it only tells the newest of several revisions of one result.
+    pub id: i64,
+    /// What was measured, in the laboratory's words.
+    pub test_name: String,
+    /// What was measured, by LOINC.
+    pub loinc_code: Option<String>,
+    /// The result: a number, a bound such as `<5`, or text.
+    pub value_text: String,
+    /// The unit of the result and of its reference range.
+    pub unit: Option<String>,
+    /// The values expected of healthy people, as the laboratory prints them.
+    pub reference_range: Option<String>,
+    /// The laboratory's own flag.
+    pub flag: Option<String>,
+    /// What was examined: blood, urine, …
+    pub specimen: Option<String>,
+    /// `final`, `amended`, `corrected`, `preliminary`, `cancelled` or `entered-in-error`.
+    pub status: String,
+    /// When the specimen was taken.
+    pub collected_at: Timestamp,
+    /// The row's own zone, an IANA name or an offset.
+    pub time_zone: Option<String>,
+    /// Who reported it.
+    pub source: String,
+}
+
+/// Judges one row: the local date on which its specimen was taken.
+///
+/// A row that is sound but does not count (preliminary, cancelled, entered in error) has a date
+/// too.
+///
+/// # Errors
+/// The first of [`Reason::TimeOutOfRange`], [`Reason::UnknownTimeZone`] (the row's own zone, or
+/// without one the base zone), [`Reason::UnknownStatus`] and, if the row counts,
+/// [`Reason::UnnamedTest`], [`Reason::KeyTooLong`], [`Reason::EmptyResult`] and
+/// [`Reason::NonFiniteValue`] that applies.
+pub fn judge(row: &RawLab, base_zone: &Result<Zone, UnknownZone>) -> Result<NaiveDate, Reason> {
+    examine(row, &mut Places::of(base_zone)).map(|(place, _)| place.date)
+}
+
+/// The figures of local date `date`, by analyte and unit and in their order, from all raw rows
+/// of one user around it; rows of other dates are left out.
+///
+/// The order of `rows` does not matter, nor do their ids but for [`RawLab::id`]'s purpose. All
+/// rows of an instant must be there, also those that their zones date otherwise, because a
+/// correction supersedes a result even if it moved it to another date.
+pub fn figures(
+    rows: &[RawLab],
+    date: NaiveDate,
+    base_zone: &Result<Zone, UnknownZone>,
+) -> Vec<LabDay> {
+    let mut places = Places::of(base_zone);
+    let counting = rows
+        .iter()
+        .filter_map(|row| examine(row, &mut places).ok().and_then(|(_, finding)| finding))
+        .collect();
+    let mut findings = without_superseded(counting);
+    findings.retain(|finding| finding.place.date == date);
+    findings.sort_by(|a, b| a.key().cmp(&b.key()).then_with(|| a.fact_order(b)));
+    findings
+        .chunk_by(|a, b| a.key() == b.key())
+        .filter_map(|of_key| {
+            let zone = places.zone_of_day(of_key.iter().map(|finding| finding.place))?;
+            LabDay::of(of_key, zone, date)
+        })
+        .collect()
+}
+
+/// What the status of a row says; the later ones supersede those before them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Status {
+    Uncounted,
+    Final,
+    Amended,
+    Corrected,
+}
+
+impl Status {
+    fn read(text: &str) -> Result<Self, Reason> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "final" => Ok(Self::Final),
+            "amended" => Ok(Self::Amended),
+            "corrected" => Ok(Self::Corrected),
+            "preliminary" | "cancelled" | "entered-in-error" => Ok(Self::Uncounted),
+            _ => Err(Reason::UnknownStatus),
+        }
+    }
+
+    const fn is_revision(self) -> bool {
+        matches!(self, Self::Amended | Self::Corrected)
+    }
+}
+
+/// A row that counts.
+#[derive(Debug)]
+struct Finding<'a> {
+    row: &'a RawLab,
+    place: Place,
+    status: Status,
+    analyte: String,
+    unit: &'a str,
+    /// Lower case with single spaces; empty if there is none.
+    specimen: String,
+    value: LabValue,
+    range: Option<ReferenceRange>,
+    flag: Option<Flag>,
+}
+
+/// Judges `row`; the finding is there if it counts.
+fn examine<'a>(
+    row: &'a RawLab,
+    places: &mut Places<'a>,
+) -> Result<(Place, Option<Finding<'a>>), Reason> {
+    let place = places.find(row.collected_at, row.time_zone.as_deref())?;
+    let status = Status::read(&row.status)?;
+    if status == Status::Uncounted {
+        return Ok((place, None));
+    }
+    let analyte = analyte::key(row)?;
+    let unit = analyte::canonical_unit(row.unit.as_deref())?;
+    let value = LabValue::read(&row.value_text)?;
+    let range = row.reference_range.as_deref().and_then(ReferenceRange::read);
+    let own_flag = row.flag.as_deref().and_then(Flag::read);
+    let flag = own_flag.or_else(|| range.and_then(|range| range.flag(&value)));
+    let specimen = analyte::tidy(row.specimen.as_deref().unwrap_or_default());
+    Ok((place, Some(Finding { row, place, status, analyte, unit, specimen, value, range, flag })))
+}
+
+/// Leaves out results that the laboratory has revised: where rows of one analyte, unit, source,
+/// specimen and instant are amended or corrected, only the one of the highest status (corrected,
+/// amended, final) and then of the highest id counts. Where all are final, all count.
+fn without_superseded(mut findings: Vec<Finding<'_>>) -> Vec<Finding<'_>> {
+    findings.sort_by(|a, b| {
+        let newest_first = (b.status, b.row.id).cmp(&(a.status, a.row.id));
+        a.identity().cmp(&b.identity()).then(newest_first).then_with(|| a.fact_order(b))
+    });
+    let mut current: Vec<Finding<'_>> = Vec::with_capacity(findings.len());
+    for finding in findings {
+        let is_superseded = current.last().is_some_and(|newest| {
+            newest.status.is_revision() && newest.identity() == finding.identity()
+        });
+        if !is_superseded {
+            current.push(finding);
+        }
+    }
+    current
+}
+
+impl Finding<'_> {
+    /// The key of the daily row within its date.
+    fn key(&self) -> (&str, &str) {
+        (&self.analyte, self.unit)
+    }
+
+    /// What revisions of one result have in common.
+    fn identity(&self) -> (&str, &str, Timestamp, &str, &str) {
+        (&self.analyte, self.unit, self.row.collected_at, &self.row.source, &self.specimen)
+    }
+
+    fn value_text(&self) -> &str {
+        self.row.value_text.trim()
+    }
+
+    /// The reference range as printed; `None` if it is blank.
+    fn reference_text(&self) -> Option<&str> {
+        self.row.reference_range.as_deref().map(str::trim).filter(|text| !text.is_empty())
+    }
+
+    /// The order in which sums run and the last result is found: everything that the figures of
+    /// one key are made of, and nothing else, so that findings which compare equal can change
+    /// places unnoticed.
+    fn fact_order(&self, other: &Self) -> Ordering {
+        let (a, b) = (self.row, other.row);
+        a.collected_at
+            .cmp(&b.collected_at)
+            .then_with(|| a.source.cmp(&b.source))
+            .then_with(|| self.specimen.cmp(&other.specimen))
+            .then_with(|| self.value_text().cmp(other.value_text()))
+            .then_with(|| self.reference_text().cmp(&other.reference_text()))
+            .then_with(|| self.flag.cmp(&other.flag))
+            .then_with(|| a.time_zone.cmp(&b.time_zone))
+    }
+}

@@ -1,0 +1,293 @@
+//! Reference ranges as laboratories print them.
+
+use super::flag::Flag;
+use super::number::{self, Written};
+use super::value::{Comparator, LabValue};
+
+/// Characters between the two ends of a range: hyphens, dashes and the minus sign.
+const DASHES: [char; 6] = ['-', '\u{2010}', '\u{2011}', '\u{2013}', '\u{2014}', '\u{2212}'];
+
+/// One end of a reference range.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct End {
+    /// Where the range ends, in the unit of the result.
+    pub(super) value: f64,
+    /// Whether that value itself lies in the range: not in `<200`, but in `≤200`.
+    pub(super) is_inclusive: bool,
+}
+
+/// The values that a laboratory expects of healthy people; at least one end is known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct ReferenceRange {
+    /// The lower end.
+    pub(super) low: Option<End>,
+    /// The upper end.
+    pub(super) high: Option<End>,
+}
+
+impl ReferenceRange {
+    /// Reads `4.0-5.6`, `4.0 – 5.6`, `-5 - 10`, `4 to 6` (both ends in), `<200`, `≤200`, `<=200`,
+    /// `>40`, `≥40`, `>=40` and `up to 5` (the end in); numbers by the rule for values.
+    ///
+    /// `None` for anything else, for a low end above the high one, for numbers beyond doubles,
+    /// and for ends whose decimal and thousands marks contradict each other (`0,5-1,200` is 1.2
+    /// or 1200: a wrong bound would flag healthy people, none flags nobody).
+    pub(super) fn read(text: &str) -> Option<Self> {
+        let text = text.trim();
+        if let Some((comparator, rest)) = Comparator::strip(text) {
+            let value = finite(rest)?.value;
+            return Some(match comparator {
+                Comparator::Less => Self::up_to(value, false),
+                Comparator::LessOrEqual => Self::up_to(value, true),
+                Comparator::Greater => Self::from(value, false),
+                Comparator::GreaterOrEqual => Self::from(value, true),
+            });
+        }
+        // ASCII lower case keeps every byte in its place.
+        let lower = text.to_ascii_lowercase();
+        if let Some(rest) = lower.strip_prefix("up to ") {
+            return Some(Self::up_to(finite(rest)?.value, true));
+        }
+        if let Some((low, high)) = lower.split_once(" to ") {
+            return Self::between(low, high);
+        }
+        // A dash may also be a sign, of a number or of its exponent; but wherever the text is
+        // parted at a wrong one, a side is no number.
+        lower
+            .char_indices()
+            .filter(|(_, c)| DASHES.contains(c))
+            .find_map(|(i, dash)| Self::between(lower.get(..i)?, lower.get(i + dash.len_utf8()..)?))
+    }
+
+    const fn up_to(value: f64, is_inclusive: bool) -> Self {
+        Self { low: None, high: Some(End { value, is_inclusive }) }
+    }
+
+    const fn from(value: f64, is_inclusive: bool) -> Self {
+        Self { low: Some(End { value, is_inclusive }), high: None }
+    }
+
+    fn between(low: &str, high: &str) -> Option<Self> {
+        let (low, high) = (finite(low)?, finite(high)?);
+        let inclusive = |end: Written| Some(End { value: end.value, is_inclusive: true });
+        (low.value <= high.value && !low.contradicts(&high))
+            .then(|| Self { low: inclusive(low), high: inclusive(high) })
+    }
+
+    /// What follows for a result: L below the range, H above it, N within; never LL or HH.
+    ///
+    /// A result with a comparator stands for every value that it allows, and has a flag only if
+    /// all of them have the same: `<5` is L where the range begins at 5 or above, N where it has
+    /// only an upper end and that is 5 or above, and unknown elsewhere. Text has none.
+    pub(super) fn flag(&self, result: &LabValue) -> Option<Flag> {
+        let (comparator, value) = match result {
+            LabValue::Number(value) => return self.flag_of(*value),
+            LabValue::Bound(comparator, value) => (*comparator, *value),
+            LabValue::Text(_) => return None,
+        };
+        // Whether `value` itself is among the values that the result allows.
+        let is_allowed = matches!(comparator, Comparator::LessOrEqual | Comparator::GreaterOrEqual);
+        match comparator {
+            Comparator::Less | Comparator::LessOrEqual => match (self.low, self.high) {
+                (Some(low), _) => {
+                    let all_below = value < low.value
+                        || (value == low.value && !(is_allowed && low.is_inclusive));
+                    all_below.then_some(Flag::Low)
+                }
+                (None, Some(high)) => {
+                    let all_within = value < high.value
+                        || (value == high.value && (!is_allowed || high.is_inclusive));
+                    all_within.then_some(Flag::Normal)
+                }
+                (None, None) => None,
+            },
+            Comparator::Greater | Comparator::GreaterOrEqual => match (self.low, self.high) {
+                (_, Some(high)) => {
+                    let all_above = value > high.value
+                        || (value == high.value && !(is_allowed && high.is_inclusive));
+                    all_above.then_some(Flag::High)
+                }
+                (Some(low), None) => {
+                    let all_within = value > low.value
+                        || (value == low.value && (!is_allowed || low.is_inclusive));
+                    all_within.then_some(Flag::Normal)
+                }
+                (None, None) => None,
+            },
+        }
+    }
+
+    fn flag_of(&self, value: f64) -> Option<Flag> {
+        let is_at_open = |end: End| value == end.value && !end.is_inclusive;
+        if self.low.is_some_and(|low| value < low.value || is_at_open(low)) {
+            Some(Flag::Low)
+        } else if self.high.is_some_and(|high| value > high.value || is_at_open(high)) {
+            Some(Flag::High)
+        } else {
+            (self.low.is_some() || self.high.is_some()).then_some(Flag::Normal)
+        }
+    }
+}
+
+fn finite(text: &str) -> Option<Written> {
+    number::read(text.trim()).filter(|written| written.value.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Low and high end, each with whether it is inclusive.
+    type Ends = (Option<(f64, bool)>, Option<(f64, bool)>);
+
+    fn ends(text: &str) -> Option<Ends> {
+        let tuple = |end: End| (end.value, end.is_inclusive);
+        ReferenceRange::read(text).map(|range| (range.low.map(tuple), range.high.map(tuple)))
+    }
+
+    fn flag(range: &str, value_text: &str) -> Option<&'static str> {
+        let value = LabValue::read(value_text).unwrap();
+        ReferenceRange::read(range).unwrap().flag(&value).map(Flag::code)
+    }
+
+    #[test]
+    fn two_ends_are_inclusive() {
+        for (text, low, high) in [
+            ("4.0-5.6", 4.0, 5.6),
+            (" 4.0 \u{2013} 5.6 ", 4.0, 5.6),
+            ("4,0\u{2014}5,6", 4.0, 5.6),
+            ("-5 - 10", -5.0, 10.0),
+            ("-5--1", -5.0, -1.0),
+            ("-5 - -1", -5.0, -1.0),
+            ("\u{2212}5\u{2212}\u{2212}1", -5.0, -1.0),
+            ("4 to 6", 4.0, 6.0),
+            ("-4 TO -2", -4.0, -2.0),
+            ("1e-5-2e-4", 1e-5, 2e-4),
+            ("4,000-11,000", 4000.0, 11_000.0),
+            ("4 000 - 11 000", 4000.0, 11_000.0),
+            ("0,5-1,2", 0.5, 1.2),
+            ("5-5", 5.0, 5.0),
+        ] {
+            assert_eq!(ends(text), Some((Some((low, true)), Some((high, true)))), "{text}");
+        }
+    }
+
+    #[test]
+    fn one_end_is_inclusive_as_it_says() {
+        for (text, high) in [
+            ("<200", (200.0, false)),
+            ("< 1,000", (1000.0, false)),
+            ("\u{2264}200", (200.0, true)),
+            ("<= 200", (200.0, true)),
+            ("up to 5", (5.0, true)),
+            ("Up To  5,5", (5.5, true)),
+        ] {
+            assert_eq!(ends(text), Some((None, Some(high))), "{text}");
+        }
+        for (text, low) in
+            [(">40", (40.0, false)), ("\u{2265}40", (40.0, true)), (">=-40", (-40.0, true))]
+        {
+            assert_eq!(ends(text), Some((Some(low), None)), "{text}");
+        }
+    }
+
+    #[test]
+    fn everything_else_stays_text() {
+        for text in [
+            "",
+            "-",
+            "5",
+            "-5",
+            "M:13-17 F:12-15",
+            "negative",
+            "5.6-4.0",
+            "4-",
+            "-",
+            "4-5-6",
+            "4 to",
+            "to 5",
+            "up to",
+            "up to five",
+            "<",
+            ">40 <60",
+            "4-5 mg/dL",
+            "(4-5)",
+            "0-1e999",
+            "<1e999",
+            "nan-5",
+            "<inf",
+            "4.0-5.6%",
+            "1:160",
+            "=5",
+        ] {
+            assert_eq!(ends(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn ends_that_nobody_could_have_written_together_stay_text() {
+        for text in ["0,500-1,200", "4,5-1,234", "1,234-5.678,9"] {
+            assert_eq!(ends(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_flagged_by_the_ends_and_what_they_include() {
+        for (range, value, expected) in [
+            ("4.0-5.6", "3.9", "L"),
+            ("4.0-5.6", "4.0", "N"),
+            ("4.0-5.6", "5.6", "N"),
+            ("4.0-5.6", "57", "H"),
+            ("<200", "199.9", "N"),
+            ("<200", "200", "H"),
+            ("<=200", "200", "N"),
+            ("up to 200", "200.1", "H"),
+            (">40", "40", "L"),
+            (">40", "41", "N"),
+            (">=40", "40", "N"),
+        ] {
+            assert_eq!(flag(range, value), Some(expected), "{value} in {range}");
+        }
+    }
+
+    #[test]
+    fn a_bound_has_a_flag_only_if_every_value_it_allows_has_it() {
+        for (range, value, expected) in [
+            ("4-6", "<4", Some("L")),
+            ("4-6", "<=4", None),
+            ("4-6", "<=3.9", Some("L")),
+            ("4-6", "<5", None),
+            ("4-6", "<100", None),
+            (">4", "<4", Some("L")),
+            (">4", "<=4", Some("L")),
+            (">4", "<4.1", None),
+            ("<200", "<200", Some("N")),
+            ("<200", "<=200", None),
+            ("<=200", "<=200", Some("N")),
+            ("<200", "<5", Some("N")),
+            ("<200", "<201", None),
+            ("4-6", ">6", Some("H")),
+            ("4-6", ">=6", None),
+            ("4-6", ">=6.1", Some("H")),
+            ("4-6", ">5", None),
+            ("<200", ">200", Some("H")),
+            ("<200", ">=200", Some("H")),
+            ("<=200", ">=200", None),
+            ("<200", ">199", None),
+            (">40", ">40", Some("N")),
+            (">40", ">=40", None),
+            (">=40", ">=40", Some("N")),
+            (">40", ">60", Some("N")),
+            (">40", ">39", None),
+        ] {
+            assert_eq!(flag(range, value), expected, "{value} in {range}");
+        }
+    }
+
+    #[test]
+    fn text_has_no_flag_from_a_range() {
+        for text in ["positive", "1:160", "120/80", "< positive"] {
+            assert_eq!(flag("4-6", text), None, "{text}");
+        }
+    }
+}

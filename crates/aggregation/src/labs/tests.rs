@@ -1,0 +1,291 @@
+use std::str::FromStr;
+
+use chrono::NaiveDate;
+
+use super::*;
+
+pub(super) fn zone(text: &str) -> Result<Zone, UnknownZone> {
+    Zone::from_str(text)
+}
+
+pub(super) fn date(text: &str) -> NaiveDate {
+    text.parse().unwrap()
+}
+
+/// An instant written `2024-03-05 12:00`, UTC.
+pub(super) fn at(text: &str) -> Timestamp {
+    let clock = chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M").unwrap();
+    Timestamp::from_utc_clock(clock)
+}
+
+/// A final HbA1c result.
+pub(super) fn lab(collected_at: &str, value_text: &str) -> RawLab {
+    RawLab {
+        id: 1,
+        test_name: "Hemoglobin A1c".to_owned(),
+        loinc_code: Some("4548-4".to_owned()),
+        value_text: value_text.to_owned(),
+        unit: Some("%".to_owned()),
+        reference_range: Some("4.0-5.6".to_owned()),
+        flag: None,
+        specimen: Some("blood".to_owned()),
+        status: "final".to_owned(),
+        collected_at: at(collected_at),
+        time_zone: None,
+        source: "lab".to_owned(),
+    }
+}
+
+/// The only result of this kind on 2024-03-05, UTC.
+fn only_day(rows: &[RawLab]) -> LabDay {
+    let mut days = figures(rows, date("2024-03-05"), &zone("UTC"));
+    assert_eq!(days.len(), 1);
+    days.remove(0)
+}
+
+/// A revision of the result of 08:00.
+fn revision(id: i64, status: &str, value_text: &str) -> RawLab {
+    RawLab { id, status: status.to_owned(), ..lab("2024-03-05 08:00", value_text) }
+}
+
+fn code(flag: Option<Flag>) -> Option<&'static str> {
+    flag.map(Flag::code)
+}
+
+#[test]
+fn a_day_holds_the_last_result_and_the_spread_of_all() {
+    let day = only_day(&[
+        lab("2024-03-05 18:00", "5,7"),
+        lab("2024-03-05 08:00", "5.1"),
+        lab("2024-03-05 12:00", "3.0"),
+        lab("2024-03-06 00:00", "9.9"),
+    ]);
+    assert_eq!((day.analyte.as_str(), day.unit.as_str()), ("4548-4", "%"));
+    assert_eq!(day.result_count, 3);
+    assert_eq!((day.last_value, day.last_comparator), (Some(5.7), None));
+    assert_eq!((day.last_text, day.last_at), (None, at("2024-03-05 18:00")));
+    assert_eq!((day.min, day.max, day.mean), (Some(3.0), Some(5.7), Some((5.1 + 3.0 + 5.7) / 3.0)));
+    assert_eq!((day.reference_low, day.reference_high), (Some(4.0), Some(5.6)));
+    assert_eq!(day.reference_text.as_deref(), Some("4.0-5.6"));
+    assert_eq!((code(day.last_flag), code(day.worst_flag)), (Some("H"), Some("H")));
+    assert_eq!(day.time_zone, "UTC");
+    assert_eq!((day.day_start, day.day_end), (at("2024-03-05 00:00"), at("2024-03-06 00:00")));
+}
+
+#[test]
+fn a_bound_is_a_result_but_enters_no_mean() {
+    let day = only_day(&[lab("2024-03-05 08:00", "4.5"), lab("2024-03-05 09:00", "<4.0")]);
+    assert_eq!((day.result_count, day.mean), (2, Some(4.5)));
+    assert_eq!((day.last_value, day.last_comparator), (Some(4.0), Some(Comparator::Less)));
+    assert_eq!((day.min, day.max), (Some(4.5), Some(4.5)));
+    assert_eq!(code(day.last_flag), Some("L"));
+}
+
+#[test]
+fn text_stays_text() {
+    for text in ["positive", "1:160", "120/80"] {
+        let day = only_day(&[lab("2024-03-05 08:00", &format!(" {text} "))]);
+        assert_eq!(day.last_text.as_deref(), Some(text));
+        assert_eq!((day.last_value, day.last_comparator, day.mean), (None, None, None));
+        assert_eq!((day.min, day.max, day.last_flag), (None, None, None));
+        assert_eq!(day.result_count, 1);
+    }
+}
+
+#[test]
+fn a_text_result_keeps_the_laboratorys_own_flag() {
+    let row = RawLab { flag: Some("High".to_owned()), ..lab("2024-03-05 08:00", "1:160") };
+    assert_eq!(code(only_day(&[row]).last_flag), Some("H"));
+}
+
+#[test]
+fn the_laboratorys_flag_comes_before_the_range_and_an_unknown_one_does_not() {
+    let flagged =
+        |flag: &str| RawLab { flag: Some(flag.to_owned()), ..lab("2024-03-05 08:00", "5.7") };
+    assert_eq!(code(only_day(&[flagged("hh")]).last_flag), Some("HH"));
+    assert_eq!(code(only_day(&[flagged("N")]).last_flag), Some("N"));
+    assert_eq!(code(only_day(&[flagged("see comment")]).last_flag), Some("H"));
+}
+
+#[test]
+fn a_range_that_is_text_gives_no_bounds_and_no_flag() {
+    let row = RawLab {
+        reference_range: Some(" M:13-17 F:12-15 ".to_owned()),
+        ..lab("2024-03-05 08:00", "20")
+    };
+    let day = only_day(&[row]);
+    assert_eq!(day.reference_text.as_deref(), Some("M:13-17 F:12-15"));
+    assert_eq!((day.reference_low, day.reference_high, day.last_flag), (None, None, None));
+    let row = RawLab { reference_range: Some("  ".to_owned()), ..lab("2024-03-05 08:00", "20") };
+    assert_eq!(only_day(&[row]).reference_text, None);
+}
+
+#[test]
+fn the_range_of_a_day_is_that_of_its_last_result() {
+    let earlier =
+        RawLab { reference_range: Some("<200".to_owned()), ..lab("2024-03-05 08:00", "5") };
+    let day = only_day(&[lab("2024-03-05 09:00", "5"), earlier.clone()]);
+    assert_eq!((day.reference_low, day.reference_high), (Some(4.0), Some(5.6)));
+    let later = RawLab { collected_at: at("2024-03-05 10:00"), ..earlier };
+    let day = only_day(&[later, lab("2024-03-05 09:00", "5")]);
+    assert_eq!((day.reference_low, day.reference_high), (None, Some(200.0)));
+}
+
+#[test]
+fn the_worst_flag_is_the_last_of_the_equally_bad() {
+    let at_hour = |hour: u32, flag: &str| RawLab {
+        flag: Some(flag.to_owned()),
+        ..lab(&format!("2024-03-05 {hour:02}:00"), "5")
+    };
+    let worst = |rows: &[RawLab]| code(only_day(rows).worst_flag);
+    assert_eq!(worst(&[at_hour(1, "HH"), at_hour(2, "L"), at_hour(3, "N")]), Some("HH"));
+    assert_eq!(worst(&[at_hour(1, "HH"), at_hour(2, "LL")]), Some("LL"));
+    assert_eq!(worst(&[at_hour(1, "N"), at_hour(2, "L"), at_hour(3, "H")]), Some("H"));
+    assert_eq!(worst(&[at_hour(1, "N")]), Some("N"));
+}
+
+#[test]
+fn analytes_and_units_are_rows_of_their_own_in_order() {
+    let named = |name: &str, unit: Option<&str>, specimen: &str| RawLab {
+        test_name: name.to_owned(),
+        loinc_code: None,
+        unit: unit.map(str::to_owned),
+        specimen: Some(specimen.to_owned()),
+        ..lab("2024-03-05 08:00", "5")
+    };
+    let rows = [
+        named("Glucose", Some("mmol/L"), "Urine"),
+        named("GLUCOSE ", Some(" mg/dL"), "serum"),
+        named("glucose", None, "serum"),
+        named("glucose", Some("mg/dL"), "Serum "),
+        lab("2024-03-05 08:00", "5"),
+    ];
+    let days = figures(&rows, date("2024-03-05"), &zone("UTC"));
+    let keys: Vec<_> =
+        days.iter().map(|d| (d.analyte.as_str(), d.unit.as_str(), d.result_count)).collect();
+    assert_eq!(
+        keys,
+        [
+            ("4548-4", "%", 1),
+            ("name:glucose|serum", "", 1),
+            ("name:glucose|serum", "mg/dL", 2),
+            ("name:glucose|urine", "mmol/L", 1),
+        ]
+    );
+}
+
+#[test]
+fn only_final_amended_and_corrected_results_count() {
+    for status in ["final", "Amended", " CORRECTED "] {
+        assert_eq!(only_day(&[revision(1, status, "5")]).result_count, 1);
+    }
+    for status in ["preliminary", "cancelled", "Entered-In-Error"] {
+        // Whatever it holds, it is neither counted nor rejected.
+        let row = RawLab { test_name: String::new(), loinc_code: None, ..revision(1, status, "") };
+        assert_eq!(judge(&row, &zone("UTC")), Ok(date("2024-03-05")));
+        assert!(figures(&[row], date("2024-03-05"), &zone("UTC")).is_empty());
+    }
+}
+
+#[test]
+fn a_rows_first_objection_is_its_reason() {
+    let utc = zone("UTC");
+    let mut row = lab("2024-03-05 08:00", "1e999");
+    assert_eq!(judge(&row, &utc), Err(Reason::NonFiniteValue));
+    row.value_text = " ".to_owned();
+    assert_eq!(judge(&row, &utc), Err(Reason::EmptyResult));
+    row.unit = Some("x".repeat(1000));
+    assert_eq!(judge(&row, &utc), Err(Reason::KeyTooLong));
+    row.loinc_code = None;
+    row.test_name = " ".to_owned();
+    assert_eq!(judge(&row, &utc), Err(Reason::UnnamedTest));
+    row.status = "done".to_owned();
+    assert_eq!(judge(&row, &utc), Err(Reason::UnknownStatus));
+    row.time_zone = Some("Mars".to_owned());
+    assert_eq!(judge(&row, &utc), Err(Reason::UnknownTimeZone));
+    row.collected_at = Timestamp(i64::MIN);
+    assert_eq!(judge(&row, &utc), Err(Reason::TimeOutOfRange));
+    assert!(figures(&[row], date("2024-03-05"), &utc).is_empty());
+}
+
+#[test]
+fn final_results_of_one_instant_all_count() {
+    let day = only_day(&[revision(1, "final", "5"), revision(2, "final", "6")]);
+    assert_eq!((day.result_count, day.mean), (2, Some(5.5)));
+    assert_eq!(day.last_value, Some(6.0));
+}
+
+#[test]
+fn a_revision_supersedes_the_results_of_its_instant() {
+    let results = |rows: &[RawLab]| {
+        let day = only_day(rows);
+        (day.result_count, day.last_value)
+    };
+    let (first, second) = (revision(1, "final", "5"), revision(9, "final", "6"));
+    let (amended, corrected) = (revision(3, "amended", "7"), revision(2, "corrected", "8"));
+    assert_eq!(results(&[first.clone(), second.clone(), amended.clone()]), (1, Some(7.0)));
+    assert_eq!(results(&[amended.clone(), corrected.clone(), first.clone()]), (1, Some(8.0)));
+    let newer = revision(4, "corrected", "4");
+    assert_eq!(results(&[corrected.clone(), newer, amended]), (1, Some(4.0)));
+
+    // A rejected correction and a withdrawn one supersede nothing.
+    assert_eq!(results(&[first.clone(), revision(3, "corrected", "")]), (1, Some(5.0)));
+    assert_eq!(results(&[first, revision(3, "entered-in-error", "6")]), (1, Some(5.0)));
+
+    // Nor does the correction of another result.
+    for other in [
+        RawLab { collected_at: at("2024-03-05 08:01"), ..corrected.clone() },
+        RawLab { source: "other lab".to_owned(), ..corrected.clone() },
+        RawLab { specimen: Some("urine".to_owned()), ..corrected },
+    ] {
+        assert_eq!(results(&[second.clone(), other]).0, 2);
+    }
+}
+
+#[test]
+fn a_correction_supersedes_even_from_another_date() {
+    // 20:00 UTC is the next day in Tokyo.
+    let wrong = lab("2024-03-05 20:00", "5");
+    let right = RawLab {
+        status: "corrected".to_owned(),
+        time_zone: Some("Asia/Tokyo".to_owned()),
+        ..wrong.clone()
+    };
+    let rows = [wrong, right];
+    assert!(figures(&rows, date("2024-03-05"), &zone("UTC")).is_empty());
+    let days = figures(&rows, date("2024-03-06"), &zone("UTC"));
+    assert_eq!((days.len(), days[0].result_count), (1, 1));
+    assert_eq!(days[0].time_zone, "Asia/Tokyo");
+    assert_eq!(days[0].day_start, at("2024-03-05 15:00"));
+}
+
+#[test]
+fn each_row_of_a_day_takes_the_zone_that_its_own_results_share() {
+    let in_tokyo = RawLab {
+        unit: Some("mmol/mol".to_owned()),
+        time_zone: Some("Asia/Tokyo".to_owned()),
+        ..lab("2024-03-05 08:00", "38")
+    };
+    let days = figures(&[lab("2024-03-05 08:00", "5"), in_tokyo], date("2024-03-05"), &zone("UTC"));
+    let zones: Vec<_> = days.iter().map(|d| (d.unit.as_str(), d.time_zone.as_str())).collect();
+    assert_eq!(zones, [("%", "UTC"), ("mmol/mol", "Asia/Tokyo")]);
+}
+
+#[test]
+fn an_unknown_base_zone_rejects_only_rows_without_a_zone_of_their_own() {
+    let row = lab("2024-03-05 08:00", "5");
+    assert_eq!(judge(&row, &zone("nowhere")), Err(Reason::UnknownTimeZone));
+    let row = RawLab { time_zone: Some("+05:30".to_owned()), ..row };
+    let days = figures(&[row], date("2024-03-05"), &zone("nowhere"));
+    assert_eq!(days[0].time_zone, "+05:30");
+}
+
+#[test]
+fn the_mean_never_leaves_the_numbers_it_is_of() {
+    // 0.1 + 0.1 + 0.1 rounds up.
+    let rows = ["08:00", "09:00", "10:00"].map(|at| lab(&format!("2024-03-05 {at}"), "0.1"));
+    assert_eq!(only_day(&rows).mean, Some(0.1));
+    let rows = ["1e308", "1.5e308", "1e308"].map(|value| lab("2024-03-05 08:00", value));
+    let mean = only_day(&rows).mean.unwrap();
+    assert!((mean / 1e308 - 3.5 / 3.0).abs() < 1e-12);
+}

@@ -1,0 +1,162 @@
+//! What a result says: a number, a bound, or text.
+
+use super::number;
+use crate::Reason;
+
+/// The comparator of a result that is only a bound: `<5` is not 5.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Comparator {
+    /// `<`
+    Less,
+    /// `<=` or `≤`
+    LessOrEqual,
+    /// `>`
+    Greater,
+    /// `>=` or `≥`
+    GreaterOrEqual,
+}
+
+impl Comparator {
+    /// The comparator as it is stored.
+    pub const fn symbol(self) -> &'static str {
+        match self {
+            Self::Less => "<",
+            Self::LessOrEqual => "<=",
+            Self::Greater => ">",
+            Self::GreaterOrEqual => ">=",
+        }
+    }
+
+    /// Parts a comparator from the front of `text`.
+    pub(super) fn strip(text: &str) -> Option<(Self, &str)> {
+        // The longer spellings come before those they begin with.
+        const SPELLINGS: [(&str, Comparator); 6] = [
+            ("<=", Comparator::LessOrEqual),
+            (">=", Comparator::GreaterOrEqual),
+            ("\u{2264}", Comparator::LessOrEqual),
+            ("\u{2265}", Comparator::GreaterOrEqual),
+            ("<", Comparator::Less),
+            (">", Comparator::Greater),
+        ];
+        SPELLINGS
+            .into_iter()
+            .find_map(|(spelling, comparator)| Some((comparator, text.strip_prefix(spelling)?)))
+    }
+}
+
+/// What `value_text` says.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum LabValue {
+    /// A finite number, in the unit of the result.
+    Number(f64),
+    /// A comparator and a finite number, in the unit of the result.
+    Bound(Comparator, f64),
+    /// Anything else, verbatim but for surrounding space.
+    Text(String),
+}
+
+impl LabValue {
+    /// Reads `value_text`: an optional comparator and a number by the rule of
+    /// [`number`](super::number), else text.
+    ///
+    /// # Errors
+    /// [`Reason::EmptyResult`] if it is blank, [`Reason::NonFiniteValue`] if it is a number
+    /// beyond what a double holds.
+    pub(super) fn read(value_text: &str) -> Result<Self, Reason> {
+        let text = value_text.trim();
+        if text.is_empty() {
+            return Err(Reason::EmptyResult);
+        }
+        let (comparator, rest) = match Comparator::strip(text) {
+            Some((comparator, rest)) => (Some(comparator), rest.trim_start()),
+            None => (None, text),
+        };
+        let Some(value) = number::read(rest).map(|written| written.value) else {
+            return Ok(Self::Text(text.to_owned()));
+        };
+        if !value.is_finite() {
+            return Err(Reason::NonFiniteValue);
+        }
+        Ok(comparator.map_or(Self::Number(value), |comparator| Self::Bound(comparator, value)))
+    }
+
+    /// The number, with a comparator or without.
+    pub(super) const fn value(&self) -> Option<f64> {
+        match self {
+            Self::Number(value) | Self::Bound(_, value) => Some(*value),
+            Self::Text(_) => None,
+        }
+    }
+
+    /// The number, if there is no comparator: only these have a minimum, a maximum and a mean.
+    pub(super) const fn exact(&self) -> Option<f64> {
+        match self {
+            Self::Number(value) => Some(*value),
+            Self::Bound(..) | Self::Text(_) => None,
+        }
+    }
+
+    /// The comparator.
+    pub(super) const fn comparator(&self) -> Option<Comparator> {
+        match self {
+            Self::Bound(comparator, _) => Some(*comparator),
+            Self::Number(_) | Self::Text(_) => None,
+        }
+    }
+
+    /// The text of a result that is no number.
+    pub(super) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Number(_) | Self::Bound(..) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_may_have_a_comparator_in_any_spelling() {
+        for (text, comparator, value) in [
+            ("<5", Comparator::Less, 5.0),
+            ("> 1 000", Comparator::Greater, 1000.0),
+            ("<=0,5", Comparator::LessOrEqual, 0.5),
+            (">=\u{a0}1,234.5", Comparator::GreaterOrEqual, 1234.5),
+            (" \u{2264}5 ", Comparator::LessOrEqual, 5.0),
+            ("\u{2265} -2", Comparator::GreaterOrEqual, -2.0),
+        ] {
+            assert_eq!(LabValue::read(text), Ok(LabValue::Bound(comparator, value)), "{text}");
+        }
+        assert_eq!(LabValue::read(" 5.6\n"), Ok(LabValue::Number(5.6)));
+    }
+
+    #[test]
+    fn what_is_no_number_stays_text() {
+        for text in [
+            "positive",
+            "1:160",
+            "120/80",
+            "5 mg",
+            "10^3",
+            "<",
+            "< positive",
+            "<<5",
+            "=5",
+            "nan",
+            "<inf",
+        ] {
+            let padded = format!("  {text} ");
+            assert_eq!(LabValue::read(&padded), Ok(LabValue::Text(text.to_owned())), "{text}");
+        }
+    }
+
+    #[test]
+    fn blank_and_endless_results_are_rejected() {
+        assert_eq!(LabValue::read(""), Err(Reason::EmptyResult));
+        assert_eq!(LabValue::read(" \t\u{a0}"), Err(Reason::EmptyResult));
+        assert_eq!(LabValue::read("1e999"), Err(Reason::NonFiniteValue));
+        assert_eq!(LabValue::read("<-1e999"), Err(Reason::NonFiniteValue));
+    }
+}

@@ -1,0 +1,25 @@
+//! The daily figures as pure functions of raw rows, the profile and the catalogue.
+//!
+//! Nothing here reads a clock, a file or a database, and nothing depends on the
+//! order in which rows arrived: every sum runs in an order that the facts give.
+//! That is what lets the worker compute a figure again after a crash, a correction
+//! or a late row and obtain the same bits.
+
+pub mod catalogue;
+pub mod fingerprint;
+pub mod kind;
+pub mod labs;
+pub mod local_time;
+pub mod nutrition;
+pub mod rejection;
+pub mod timestamp;
+pub mod units;
+pub mod vitals;
+
+pub use kind::Kind;
+pub use rejection::Reason;
+pub use timestamp::Timestamp;
+
+/// The version of the definitions in this crate, stored with every day's figures. It is raised
+/// whenever a definition changes.
+pub const ALGORITHM_VERSION: i32 = 1;

@@ -1,0 +1,241 @@
+//! Local days and hours.
+//!
+//! A day is [first valid instant of local date d, first valid instant of d + 1): 23 or 25
+//! hours long where clocks change, and beginning at the first instant that exists where
+//! midnight does not. An hour begins wherever a local clock shows a full hour, a day begins
+//! or an offset changes; it is keyed by that instant. So hours never overlap, none is longer
+//! than 60 minutes, and together they make up the day.
+
+use std::str::FromStr;
+
+use chrono::{Datelike, Days, FixedOffset, NaiveDate, NaiveTime, Offset, TimeZone};
+use chrono::{LocalResult, NaiveDateTime};
+use chrono_tz::{GapInfo, Tz};
+
+use crate::Timestamp;
+use crate::timestamp::{HOUR_US, SECOND_US};
+
+/// Local dates lie at most this far from the UTC date: the widest offset of any zone in the
+/// IANA data (Manila before 1844, −15:56), rounded up.
+pub const WIDEST_OFFSET_US: i64 = 16 * HOUR_US;
+
+/// The widest offset accepted from a raw row, as in ISO 8601 practice (Kiribati is +14:00).
+const WIDEST_FIXED_OFFSET_HOURS: i32 = 14;
+
+/// A time zone of a raw row or a profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Zone {
+    /// A zone of the IANA database, by its name.
+    Named(Tz),
+    /// A fixed offset from UTC, written `+05:30`.
+    Fixed(FixedOffset),
+}
+
+/// The text is neither an IANA name nor an offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("neither an IANA time zone such as Europe/Berlin nor an offset such as +05:30")]
+pub struct UnknownZone;
+
+impl FromStr for Zone {
+    type Err = UnknownZone;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(zone) = text.parse::<Tz>() {
+            return Ok(Self::Named(zone));
+        }
+        fixed_offset(text).map(Self::Fixed).ok_or(UnknownZone)
+    }
+}
+
+/// `±HH:MM` up to ±14:00, or `Z`.
+fn fixed_offset(text: &str) -> Option<FixedOffset> {
+    if text == "Z" {
+        return FixedOffset::east_opt(0);
+    }
+    let (sign, clock) = match text.as_bytes().first()? {
+        b'+' => (1, &text[1..]),
+        b'-' => (-1, &text[1..]),
+        _ => return None,
+    };
+    let (hours, minutes) = clock.split_once(':')?;
+    let two_digits = |part: &str| {
+        (part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit()))
+            .then(|| part.parse::<i32>().ok())
+            .flatten()
+    };
+    let (hours, minutes) = (two_digits(hours)?, two_digits(minutes)?);
+    if minutes > 59 || hours * 60 + minutes > WIDEST_FIXED_OFFSET_HOURS * 60 {
+        return None;
+    }
+    FixedOffset::east_opt(sign * (hours * 3600 + minutes * 60))
+}
+
+impl std::fmt::Display for Zone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Named(zone) => f.write_str(zone.name()),
+            Self::Fixed(offset) => write!(f, "{offset}"),
+        }
+    }
+}
+
+impl Zone {
+    /// Microseconds by which local clocks are ahead of UTC at `instant`.
+    fn offset_us(self, instant: Timestamp) -> i64 {
+        let seconds = match self {
+            Self::Named(zone) => {
+                zone.offset_from_utc_datetime(&instant.to_utc().naive_utc()).fix().local_minus_utc()
+            }
+            Self::Fixed(offset) => offset.local_minus_utc(),
+        };
+        i64::from(seconds) * SECOND_US
+    }
+
+    /// What local clocks show at `instant`.
+    pub fn clock(self, instant: Timestamp) -> NaiveDateTime {
+        local_clock(instant, self.offset_us(instant))
+    }
+
+    /// The first instant of local `date`.
+    ///
+    /// Where clocks skip midnight it is the instant after the gap, where midnight comes twice
+    /// the earlier one. A date that a zone left out altogether (Samoa, 2011-12-30) begins where
+    /// the next one does and is empty.
+    pub fn day_start(self, date: NaiveDate) -> Timestamp {
+        let midnight = date.and_time(NaiveTime::MIN);
+        match self {
+            Self::Fixed(offset) => at_offset(midnight, offset),
+            Self::Named(zone) => match zone.from_local_datetime(&midnight) {
+                LocalResult::Single(start) => Timestamp(start.timestamp_micros()),
+                LocalResult::Ambiguous(one, other) => {
+                    Timestamp(one.timestamp_micros().min(other.timestamp_micros()))
+                }
+                LocalResult::None => GapInfo::new(&midnight, &zone)
+                    .and_then(|gap| gap.end)
+                    .map_or_else(
+                        || at_offset(midnight, zone.offset_from_utc_datetime(&midnight).fix()),
+                        |end| Timestamp(end.timestamp_micros()),
+                    ),
+            },
+        }
+    }
+
+    /// The first instant after local `date`: the start of the next date.
+    pub fn day_end(self, date: NaiveDate) -> Timestamp {
+        self.day_start(next(date))
+    }
+
+    /// The local date whose day contains `instant`.
+    pub fn date_of(self, instant: Timestamp) -> NaiveDate {
+        let date = local_clock(instant, self.offset_us(instant)).date();
+        // Clocks set back across midnight show the old date again, although the new day has
+        // begun; the day's bounds decide, not the clock.
+        let tomorrow = next(date);
+        if instant >= self.day_start(tomorrow) { tomorrow } else { date }
+    }
+
+    /// The local hour that contains `instant`.
+    pub fn hour_of(self, instant: Timestamp) -> LocalHour {
+        let date = self.date_of(instant);
+        let offset = self.offset_us(instant);
+        let full = instant.plus(-instant.plus(offset).0.rem_euclid(HOUR_US));
+        let full_end = full.plus(HOUR_US);
+        LocalHour {
+            date,
+            start: self.offset_since(full, instant, offset).max(self.day_start(date)),
+            end: self.offset_until(instant, full_end, offset).min(self.day_end(date)),
+        }
+    }
+
+    /// The first instant after `from` and not after `at` since when `offset` has held, or `from`.
+    fn offset_since(self, from: Timestamp, at: Timestamp, offset: i64) -> Timestamp {
+        if self.offset_us(from) == offset {
+            return from;
+        }
+        let (mut other, mut same) = (from.0, at.0);
+        while same - other > 1 {
+            let middle = other + (same - other) / 2;
+            if self.offset_us(Timestamp(middle)) == offset {
+                same = middle;
+            } else {
+                other = middle;
+            }
+        }
+        Timestamp(same)
+    }
+
+    /// The first instant after `at` and before `to` at which `offset` holds no more, or `to`.
+    fn offset_until(self, at: Timestamp, to: Timestamp, offset: i64) -> Timestamp {
+        if self.offset_us(Timestamp(to.0 - 1)) == offset {
+            return to;
+        }
+        let (mut same, mut other) = (at.0, to.0 - 1);
+        while other - same > 1 {
+            let middle = same + (other - same) / 2;
+            if self.offset_us(Timestamp(middle)) == offset {
+                same = middle;
+            } else {
+                other = middle;
+            }
+        }
+        Timestamp(other)
+    }
+}
+
+/// A local hour: [`start`, `end`) of the day of `date`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LocalHour {
+    /// The local date the hour belongs to.
+    pub date: NaiveDate,
+    /// Its first instant, which is its key.
+    pub start: Timestamp,
+    /// The first instant after it, at most 60 minutes later.
+    pub end: Timestamp,
+}
+
+impl LocalHour {
+    /// Whether `instant` lies in this hour.
+    pub fn contains(&self, instant: Timestamp) -> bool {
+        self.start <= instant && instant < self.end
+    }
+}
+
+/// Finds the hours of instants that come roughly in time order, without asking the zone's
+/// table again for each of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Hours {
+    zone: Zone,
+    last: Option<LocalHour>,
+}
+
+impl Hours {
+    /// The hours of `zone`.
+    pub const fn of(zone: Zone) -> Self {
+        Self { zone, last: None }
+    }
+
+    /// The local hour that contains `instant`.
+    pub fn at(&mut self, instant: Timestamp) -> LocalHour {
+        match self.last {
+            Some(hour) if hour.contains(instant) => hour,
+            _ => *self.last.insert(self.zone.hour_of(instant)),
+        }
+    }
+}
+
+fn next(date: NaiveDate) -> NaiveDate {
+    date.checked_add_days(Days::new(1)).unwrap_or(NaiveDate::MAX)
+}
+
+fn at_offset(local: NaiveDateTime, offset: FixedOffset) -> Timestamp {
+    Timestamp::from_utc_clock(local).plus(-i64::from(offset.local_minus_utc()) * SECOND_US)
+}
+
+fn local_clock(instant: Timestamp, offset: i64) -> NaiveDateTime {
+    instant.plus(offset).to_utc().naive_utc()
+}
+
+/// Days since 0001-01-01, for keys that must be integers.
+pub fn day_number(date: NaiveDate) -> i32 {
+    date.num_days_from_ce()
+}

@@ -1,0 +1,123 @@
+//! Where on the calendar a row falls, and in which zone the day's row is dated.
+//!
+//! Meals and laboratory results follow one rule, so `labs` uses this file too.
+
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
+
+use crate::local_time::{UnknownZone, Zone};
+use crate::{Reason, Timestamp};
+
+/// A row's place: the zone that dates it (its own, else the base zone), and its date there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) zone: Zone,
+    pub(crate) date: NaiveDate,
+}
+
+/// Finds the places of rows whose profile (or the configured default) has the base zone, and
+/// parses each zone text once.
+#[derive(Debug)]
+pub(crate) struct Places<'a> {
+    base: Option<Zone>,
+    parsed: BTreeMap<&'a str, Option<Zone>>,
+}
+
+impl<'a> Places<'a> {
+    /// Places of rows that fall back on `base`.
+    pub(crate) fn of(base: &Result<Zone, UnknownZone>) -> Self {
+        Self { base: base.as_ref().ok().copied(), parsed: BTreeMap::new() }
+    }
+
+    /// The place of a row of instant `at` with zone text `own`.
+    ///
+    /// # Errors
+    /// [`Reason::TimeOutOfRange`], then [`Reason::UnknownTimeZone`]: a zone text that names no
+    /// zone is not replaced by the base zone.
+    pub(crate) fn find(&mut self, at: Timestamp, own: Option<&'a str>) -> Result<Place, Reason> {
+        if !at.is_datable() {
+            return Err(Reason::TimeOutOfRange);
+        }
+        let zone = own.map_or(self.base, |text| self.parse(text)).ok_or(Reason::UnknownTimeZone)?;
+        Ok(Place { zone, date: zone.date_of(at) })
+    }
+
+    fn parse(&mut self, text: &'a str) -> Option<Zone> {
+        *self.parsed.entry(text).or_insert_with(|| text.parse().ok())
+    }
+
+    /// The zone of the day's row: the one that all `places` share, else the base zone. With an
+    /// unknown base zone and rows of several zones it is the first row's, so `places` come in
+    /// an order that the facts give. `None` if there is neither a place nor a base zone.
+    pub(crate) fn zone_of_day(&self, places: impl IntoIterator<Item = Place>) -> Option<Zone> {
+        let mut zones = places.into_iter().map(|place| place.zone);
+        let Some(first) = zones.next() else {
+            return self.base;
+        };
+        if zones.all(|zone| zone == first) { Some(first) } else { self.base.or(Some(first)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2023-11-14 22:13:20 UTC.
+    const EVENING: Timestamp = Timestamp(1_700_000_000_000_000);
+
+    fn zone(text: &str) -> Zone {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_rows_own_zone_dates_it_before_the_base_zone() {
+        let mut places = Places::of(&Ok(zone("America/New_York")));
+        assert_eq!(places.find(EVENING, None).unwrap().date.to_string(), "2023-11-14");
+        assert_eq!(places.find(EVENING, Some("+05:30")).unwrap().date.to_string(), "2023-11-15");
+    }
+
+    #[test]
+    fn an_unknown_zone_is_never_replaced_by_the_base_zone() {
+        let mut places = Places::of(&Ok(zone("UTC")));
+        for own in ["Mars", "", "utc+1"] {
+            assert_eq!(places.find(EVENING, Some(own)).unwrap_err(), Reason::UnknownTimeZone);
+        }
+    }
+
+    #[test]
+    fn an_unknown_base_zone_matters_only_to_rows_without_their_own() {
+        let mut places = Places::of(&Err(UnknownZone));
+        assert_eq!(places.find(EVENING, None).unwrap_err(), Reason::UnknownTimeZone);
+        assert!(places.find(EVENING, Some("Europe/Berlin")).is_ok());
+    }
+
+    #[test]
+    fn a_time_outside_the_calendar_is_told_before_an_unknown_zone() {
+        let mut places = Places::of(&Err(UnknownZone));
+        for at in [Timestamp(i64::MIN), Timestamp(i64::MAX)] {
+            assert_eq!(places.find(at, Some("Mars")).unwrap_err(), Reason::TimeOutOfRange);
+        }
+    }
+
+    #[test]
+    fn a_day_takes_the_zone_that_all_its_rows_share_else_the_base_zone() {
+        let zone_of_day = |base: &Result<Zone, UnknownZone>, rows: &[Option<&'static str>]| {
+            let mut places = Places::of(base);
+            let found: Vec<_> =
+                rows.iter().map(|own| places.find(EVENING, *own).unwrap()).collect();
+            places.zone_of_day(found)
+        };
+        let (tokyo, seoul) = (Some("Asia/Tokyo"), Some("Asia/Seoul"));
+
+        let berlin = Ok(zone("Europe/Berlin"));
+        assert_eq!(zone_of_day(&berlin, &[]), Some(zone("Europe/Berlin")));
+        assert_eq!(zone_of_day(&berlin, &[tokyo, tokyo]), Some(zone("Asia/Tokyo")));
+        assert_eq!(zone_of_day(&berlin, &[tokyo, seoul]), Some(zone("Europe/Berlin")));
+        assert_eq!(zone_of_day(&berlin, &[tokyo, None]), Some(zone("Europe/Berlin")));
+
+        let unknown = Err(UnknownZone);
+        assert_eq!(zone_of_day(&unknown, &[tokyo, seoul]), Some(zone("Asia/Tokyo")));
+        assert_eq!(zone_of_day(&unknown, &[]), None);
+    }
+}

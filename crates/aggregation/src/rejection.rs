@@ -1,0 +1,59 @@
+//! Why a raw row takes no part in the figures.
+
+/// The reason for which a raw row is rejected.
+///
+/// A rejected row never fails its group: it is listed in `rejected_rows` with
+/// [`Reason::code`], without any health value, and is judged anew when it changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// A number is NaN or infinite.
+    NonFiniteValue,
+    /// A number lies outside the limits of the catalogue.
+    ImplausibleValue,
+    /// The catalogue has no such metric.
+    UnknownMetric,
+    /// The unit is neither an accepted spelling nor convertible to the metric's own.
+    UnknownUnit,
+    /// The comparator is neither `<` nor `>`.
+    UnknownComparator,
+    /// The zone (the row's own, or its profile's) is neither an IANA name nor an offset.
+    UnknownTimeZone,
+    /// A time is infinite or outside the years 1 to 9999.
+    TimeOutOfRange,
+    /// The interval ends before it starts.
+    EndBeforeStart,
+    /// The interval is longer than 48 hours.
+    IntervalTooLong,
+    /// The meal type is none of breakfast, lunch, dinner, snack, other.
+    UnknownMealType,
+    /// The laboratory's status is none that is known.
+    UnknownStatus,
+    /// The result is blank.
+    EmptyResult,
+    /// Neither a LOINC code nor a test name says what was measured.
+    UnnamedTest,
+    /// The analyte or its unit is longer than a key of the daily table may be.
+    KeyTooLong,
+}
+
+impl Reason {
+    /// The stable code written to `rejected_rows.reason`.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::NonFiniteValue => "non_finite_value",
+            Self::ImplausibleValue => "implausible_value",
+            Self::UnknownMetric => "unknown_metric",
+            Self::UnknownUnit => "unknown_unit",
+            Self::UnknownComparator => "unknown_comparator",
+            Self::UnknownTimeZone => "unknown_time_zone",
+            Self::TimeOutOfRange => "time_out_of_range",
+            Self::EndBeforeStart => "end_before_start",
+            Self::IntervalTooLong => "interval_too_long",
+            Self::UnknownMealType => "unknown_meal_type",
+            Self::UnknownStatus => "unknown_status",
+            Self::EmptyResult => "empty_result",
+            Self::UnnamedTest => "unnamed_test",
+            Self::KeyTooLong => "key_too_long",
+        }
+    }
+}

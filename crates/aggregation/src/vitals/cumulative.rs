@@ -1,0 +1,202 @@
+//! Hours of cumulative metrics: intervals that add up, from several sources, so that nothing
+//! counts twice.
+//!
+//! The sweep line of Android Health Connect (AOSP, `PriorityRecordsAggregator`): on each
+//! elementary segment exactly one of the open intervals contributes, that of the best source,
+//! and it contributes value × overlap / duration.
+//!
+//! Where AOSP adds up segment by segment, overlaps are collected here in whole microseconds
+//! for each interval and hour first. So the figure does not depend on where other rows cut the
+//! interval, and an interval that lies in one hour and loses nothing contributes its exact value.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::NaiveDate;
+
+use super::hour::{HourFigures, HourKey};
+use super::sample::Sample;
+use crate::local_time::{Hours, LocalHour, Zone};
+use crate::timestamp::Timestamp;
+
+/// What a sample may cover: the sample itself, less the days for which its source gave a
+/// total; or the whole day, for such a total.
+#[derive(Debug)]
+struct Piece {
+    sample: usize,
+    start: Timestamp,
+    end: Timestamp,
+}
+
+/// Hours of the zones that occur, each found once.
+struct Clocks(HashMap<Zone, Hours>);
+
+impl Clocks {
+    fn hour(&mut self, zone: Zone, at: Timestamp) -> LocalHour {
+        self.0.entry(zone).or_insert_with(|| Hours::of(zone)).at(at)
+    }
+}
+
+/// The hours of the samples of one metric, given in fact order, and which samples have a part
+/// in each of them.
+///
+/// `source_order` names the sources, best first; the others come after, newest row first.
+/// Only hours all of whose overlapping samples were given are right; the caller knows which.
+pub(super) fn hours(
+    samples: &[Sample<'_>],
+    source_order: &[String],
+) -> (BTreeMap<HourKey, HourFigures>, BTreeMap<HourKey, BTreeSet<usize>>) {
+    let mut hours: BTreeMap<HourKey, HourFigures> = BTreeMap::new();
+    let mut members: BTreeMap<HourKey, BTreeSet<usize>> = BTreeMap::new();
+    let mut clocks = Clocks(HashMap::new());
+
+    for (index, sample) in samples.iter().enumerate().filter(|(_, sample)| sample.censored) {
+        let hour = clocks.hour(sample.zone, sample.row.started_at);
+        let key = HourKey { date: hour.date, start: hour.start };
+        hours.entry(key).or_default().censored_count += 1;
+        members.entry(key).or_default().insert(index);
+    }
+
+    let pieces = pieces(samples, &mut clocks);
+    for piece in &pieces {
+        let sample = &samples[piece.sample];
+        let hour = clocks.hour(sample.zone, piece.start);
+        let key = HourKey { date: hour.date, start: hour.start };
+        members.entry(key).or_default().insert(piece.sample);
+        let figures = hours.entry(key).or_default();
+        figures.sample_count += 1;
+        *figures.sources.entry(sample.row.source.clone()).or_default() += 1;
+    }
+
+    // In fact order within each hour, because samples are and the map sorts by their index.
+    let mut overlaps: BTreeMap<(HourKey, usize), i64> = BTreeMap::new();
+    sweep(samples, source_order, &pieces, |sample, start, end| {
+        let mut at = start;
+        loop {
+            let hour = clocks.hour(samples[sample].zone, at);
+            let until = hour.end.min(end);
+            let key = (HourKey { date: hour.date, start: hour.start }, sample);
+            *overlaps.entry(key).or_default() += until.since(at);
+            if until >= end {
+                break;
+            }
+            at = until;
+        }
+    });
+
+    let durations: HashMap<usize, i64> = pieces
+        .iter()
+        .map(|piece| {
+            let row = samples[piece.sample].row;
+            let whole = if row.is_daily_total {
+                piece.end.since(piece.start)
+            } else {
+                row.ended_at.since(row.started_at)
+            };
+            (piece.sample, whole)
+        })
+        .collect();
+    for ((key, index), overlap) in overlaps {
+        let value = samples[index].value;
+        let part = match durations.get(&index).copied().unwrap_or(0) {
+            0 => value,
+            duration if duration == overlap => value,
+            duration => value * overlap as f64 / duration as f64,
+        };
+        let figures = hours.entry(key).or_default();
+        figures.total = Some(figures.total.unwrap_or(0.0) + part);
+        members.entry(key).or_default().insert(index);
+    }
+    // A sample that others outrank entirely still says that the hour was measured.
+    for figures in hours.values_mut().filter(|figures| figures.sample_count > 0) {
+        figures.total.get_or_insert(0.0);
+    }
+    (hours, members)
+}
+
+/// Cuts the samples at local midnights and applies daily totals: a source's samples of a day
+/// for which it gave a total are dropped, and the newest such row stands as one interval over
+/// the whole local day.
+fn pieces(samples: &[Sample<'_>], clocks: &mut Clocks) -> Vec<Piece> {
+    let mut totals: BTreeMap<(&str, NaiveDate), usize> = BTreeMap::new();
+    for (index, sample) in known(samples).filter(|(_, sample)| sample.row.is_daily_total) {
+        let date = clocks.hour(sample.zone, sample.row.started_at).date;
+        let newest = totals.entry((&sample.row.source, date)).or_insert(index);
+        if samples[*newest].row.id < sample.row.id {
+            *newest = index;
+        }
+    }
+    let mut pieces: Vec<Piece> = totals
+        .iter()
+        .map(|((_, date), index)| {
+            let zone = samples[*index].zone;
+            Piece { sample: *index, start: zone.day_start(*date), end: zone.day_end(*date) }
+        })
+        .collect();
+
+    for (index, sample) in known(samples).filter(|(_, sample)| !sample.row.is_daily_total) {
+        let end = sample.row.ended_at;
+        let mut start = sample.row.started_at;
+        loop {
+            let date = clocks.hour(sample.zone, start).date;
+            let midnight = sample.zone.day_end(date);
+            if !totals.contains_key(&(sample.row.source.as_str(), date)) {
+                pieces.push(Piece { sample: index, start, end: end.min(midnight) });
+            }
+            if end <= midnight {
+                break;
+            }
+            start = midnight;
+        }
+    }
+    pieces
+}
+
+fn known<'s, 'row>(
+    samples: &'s [Sample<'row>],
+) -> impl Iterator<Item = (usize, &'s Sample<'row>)> {
+    samples.iter().enumerate().filter(|(_, sample)| !sample.censored)
+}
+
+/// Calls `contribute` for each elementary segment with the sample that wins it, and once for
+/// each sample without length, which counts whole whatever else is open.
+fn sweep(
+    samples: &[Sample<'_>],
+    source_order: &[String],
+    pieces: &[Piece],
+    mut contribute: impl FnMut(usize, Timestamp, Timestamp),
+) {
+    // The least key is the best: the profile's order, then the newest row.
+    let preference = |piece: &Piece| {
+        let row = samples[piece.sample].row;
+        let rank = source_order.iter().position(|source| *source == row.source);
+        (rank.unwrap_or(usize::MAX), Reverse(row.id))
+    };
+    let mut borders: Vec<(Timestamp, bool, usize)> = Vec::with_capacity(pieces.len() * 2);
+    for (index, piece) in pieces.iter().enumerate() {
+        if piece.start == piece.end {
+            contribute(piece.sample, piece.start, piece.start);
+        } else {
+            borders.push((piece.start, true, index));
+            borders.push((piece.end, false, index));
+        }
+    }
+    borders.sort_unstable();
+
+    let mut open = BTreeSet::new();
+    let mut since = Timestamp::MIN;
+    for (at, opens, index) in borders {
+        if at > since
+            && let Some((_, best)) = open.first()
+        {
+            contribute(pieces[*best as usize].sample, since, at);
+        }
+        since = at;
+        let entry = (preference(&pieces[index]), index);
+        if opens {
+            open.insert(entry);
+        } else {
+            open.remove(&entry);
+        }
+    }
+}

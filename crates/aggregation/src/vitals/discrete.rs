@@ -1,0 +1,49 @@
+//! Hours of discrete metrics: samples.
+
+use super::hour::{HourFigures, Moments};
+use super::percentiles::Sketch;
+use super::sample::Sample;
+
+/// Puts the samples of one hour, in fact order, into its figures.
+///
+/// A sample belongs to the hour in which it starts. One with a comparator is counted in
+/// `censored_count` and takes no part in any number.
+pub(super) fn fill(figures: &mut HourFigures, samples: &[&Sample<'_>]) {
+    for sample in samples {
+        if sample.censored {
+            figures.censored_count += 1;
+        } else {
+            figures.sample_count += 1;
+            *figures.sources.entry(sample.row.source.clone()).or_default() += 1;
+        }
+    }
+    let known = || samples.iter().filter(|sample| !sample.censored);
+    let (Some(first), Some(last)) = (known().next(), known().next_back()) else {
+        return;
+    };
+
+    let sum: f64 = known().map(|sample| sample.value).sum();
+    let mean = sum / f64::from(figures.sample_count);
+    let mut moments = Moments {
+        count: figures.sample_count,
+        sum,
+        squared_deviations: 0.0,
+        min: f64::INFINITY,
+        max: f64::NEG_INFINITY,
+        first_value: first.value,
+        first_at: first.row.started_at,
+        last_value: last.value,
+        last_at: last.row.started_at,
+    };
+    let mut sketch = Sketch::default();
+    for sample in known() {
+        let deviation = sample.value - mean;
+        moments.squared_deviations += deviation * deviation;
+        moments.min = moments.min.min(sample.value);
+        moments.max = moments.max.max(sample.value);
+        sketch.add(sample.value);
+    }
+    figures.percentiles = sketch.percentiles(moments.min, moments.max);
+    figures.sketch = Some(sketch.to_bytes());
+    figures.moments = Some(moments);
+}

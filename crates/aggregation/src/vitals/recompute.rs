@@ -1,0 +1,212 @@
+//! From raw rows and stored hours to the figures to be written.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::NaiveDate;
+
+use super::day::{self, DayFigures};
+use super::hour::{HourFigures, HourKey};
+use super::percentiles::DamagedSketch;
+use super::sample::{BaseZone, RawVital, Sample, Zones, judge_all};
+use super::scope::{MetricScope, Scope};
+use super::{cumulative, discrete};
+use crate::ALGORITHM_VERSION;
+use crate::catalogue::{Catalogue, Metric, Style};
+use crate::fingerprint::Fingerprint;
+use crate::local_time::Hours;
+
+/// What decides the figures of a user beside the raw rows.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// Metrics, units, limits.
+    pub catalogue: &'a Catalogue,
+    /// The zone of rows that name none.
+    pub base_zone: &'a BaseZone,
+    /// The profile's order of sources, best first.
+    pub source_order: &'a [String],
+}
+
+impl Context<'_> {
+    /// A digest of everything but the raw rows that decides the figures of `metric`. Stored
+    /// with each day: hours computed under another context are never mixed with new ones.
+    pub fn fingerprint(&self, metric: &Metric) -> i64 {
+        let mut digest = Fingerprint::new();
+        digest.integer(ALGORITHM_VERSION as u64).integer(metric.fingerprint());
+        digest.text(&self.base_zone.as_ref().map_or_else(|_| String::new(), ToString::to_string));
+        for source in self.source_order {
+            digest.text(source);
+        }
+        digest.finish().cast_signed()
+    }
+}
+
+/// What was read of one metric: every sample in [`MetricScope::spans_to_read`], and what is
+/// stored of the days in [`MetricScope::dates`].
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Raw rows that start in, or reach into, the spans to read, in any order.
+    pub rows: Vec<RawVital>,
+    /// The stored hours of the days.
+    pub hours: BTreeMap<HourKey, HourFigures>,
+    /// The fingerprints of the stored days.
+    pub days: BTreeMap<NaiveDate, i64>,
+}
+
+/// The figures of one metric to be written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recomputed {
+    /// Hours whose figures differ from the stored ones.
+    pub changed_hours: BTreeMap<HourKey, HourFigures>,
+    /// Stored hours behind which no row stands any more.
+    pub vanished_hours: Vec<HourKey>,
+    /// The days of the scope; `None` if no row stands behind the day any more.
+    pub days: BTreeMap<NaiveDate, Option<DayFigures>>,
+    /// The fingerprint to be stored with the days.
+    pub fingerprint: i64,
+}
+
+/// The result of a computation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The figures to be written, by metric.
+    Complete(BTreeMap<String, Recomputed>),
+    /// More must be read: days stored under another context, or days of rows with other zones.
+    Widen(Scope),
+}
+
+/// Computes the figures of a scope.
+///
+/// # Errors
+/// If a stored sketch is damaged.
+pub fn recompute(
+    context: &Context<'_>,
+    scope: &Scope,
+    snapshots: &BTreeMap<String, Snapshot>,
+) -> Result<Outcome, DamagedSketch> {
+    let empty = Snapshot::default();
+    let mut complete = BTreeMap::new();
+    let mut wider = scope.clone();
+    for (name, of_metric) in scope {
+        let Some(metric) = context.catalogue.metric(name) else { continue };
+        let snapshot = snapshots.get(name).unwrap_or(&empty);
+        let fingerprint = context.fingerprint(metric);
+        let computed = hours(context, metric, of_metric, &snapshot.rows);
+
+        let mut widened = of_metric.clone();
+        widened.dates.extend(computed.keys().map(|hour| hour.date));
+        let outdated = snapshot.days.iter().filter(|(_, stored)| **stored != fingerprint);
+        widened.whole_dates.extend(outdated.map(|(date, _)| *date));
+        widened.dates.extend(widened.whole_dates.iter());
+        if widened != *of_metric {
+            wider.insert(name.clone(), widened);
+            continue;
+        }
+        let recomputed = compare(context, metric, of_metric, computed, snapshot, fingerprint)?;
+        complete.insert(name.clone(), recomputed);
+    }
+    Ok(if wider == *scope { Outcome::Complete(complete) } else { Outcome::Widen(wider) })
+}
+
+/// The hours of the scope, computed from raw rows alone.
+fn hours(
+    context: &Context<'_>,
+    metric: &Metric,
+    scope: &MetricScope,
+    rows: &[RawVital],
+) -> BTreeMap<HourKey, HourFigures> {
+    let judged = judge_all(rows, metric, &mut Zones::new(context.base_zone));
+    let (mut hours, members): (BTreeMap<HourKey, HourFigures>, _) = match metric.style {
+        Style::Discrete => discrete_hours(&judged.samples),
+        Style::Cumulative => cumulative::hours(&judged.samples, context.source_order),
+    };
+    for (key, members) in &members {
+        if let Some(figures) = hours.get_mut(key) {
+            figures.time_zone =
+                shared_zone(members.iter().map(|index| &judged.samples[*index]), context.base_zone);
+        }
+    }
+    for (start, zone) in judged.rejected {
+        let hour = zone.hour_of(start);
+        let key = HourKey { date: hour.date, start: hour.start };
+        let figures = hours.entry(key).or_default();
+        figures.rejected_count += 1;
+        // Without samples the hour takes the zone of its rejected rows, the first by name.
+        let name = zone.to_string();
+        let has_samples = figures.has_samples();
+        if figures.time_zone.is_empty() || (!has_samples && name < figures.time_zone) {
+            figures.time_zone = name;
+        }
+    }
+    hours.retain(|key, figures| scope.contains(key) && !figures.is_empty());
+    hours
+}
+
+type HoursAndMembers =
+    (BTreeMap<HourKey, HourFigures>, BTreeMap<HourKey, std::collections::BTreeSet<usize>>);
+
+fn discrete_hours(samples: &[Sample<'_>]) -> HoursAndMembers {
+    let mut clocks = HashMap::new();
+    let mut members: BTreeMap<HourKey, std::collections::BTreeSet<usize>> = BTreeMap::new();
+    for (index, sample) in samples.iter().enumerate() {
+        let clock = clocks.entry(sample.zone).or_insert_with(|| Hours::of(sample.zone));
+        let hour = clock.at(sample.row.started_at);
+        members.entry(HourKey { date: hour.date, start: hour.start }).or_default().insert(index);
+    }
+    let hours = members
+        .iter()
+        .map(|(key, members)| {
+            let mut figures = HourFigures::default();
+            // Indices ascend, so the samples are in fact order.
+            let samples: Vec<_> = members.iter().map(|index| &samples[*index]).collect();
+            discrete::fill(&mut figures, &samples);
+            (*key, figures)
+        })
+        .collect();
+    (hours, members)
+}
+
+/// The zone that all the samples carry themselves, else the base zone, else any of theirs.
+fn shared_zone<'s>(
+    samples: impl Iterator<Item = &'s Sample<'s>>,
+    base: &BaseZone,
+) -> String {
+    let mut shared = None;
+    for sample in samples {
+        match shared {
+            None => shared = Some(sample.zone),
+            Some(zone) if zone == sample.zone => {}
+            Some(zone) => return base.as_ref().unwrap_or(&zone).to_string(),
+        }
+    }
+    shared.map_or_else(String::new, |zone| zone.to_string())
+}
+
+fn compare(
+    context: &Context<'_>,
+    metric: &Metric,
+    scope: &MetricScope,
+    computed: BTreeMap<HourKey, HourFigures>,
+    snapshot: &Snapshot,
+    fingerprint: i64,
+) -> Result<Recomputed, DamagedSketch> {
+    let mut standing: BTreeMap<HourKey, &HourFigures> =
+        snapshot.hours.iter().filter(|(key, _)| !scope.contains(key)).map(|(k, h)| (*k, h)).collect();
+    standing.extend(computed.iter().map(|(key, hour)| (*key, hour)));
+
+    let mut days = BTreeMap::new();
+    for date in &scope.dates {
+        let of_date = standing.iter().filter(|(key, _)| key.date == *date).map(|(k, h)| (k, *h));
+        let figures =
+            day::merge(*date, of_date, metric.style, context.source_order, context.base_zone)?;
+        days.insert(*date, figures);
+    }
+    let vanished_hours = snapshot
+        .hours
+        .keys()
+        .filter(|key| scope.contains(key) && !computed.contains_key(key))
+        .copied()
+        .collect();
+    let changed_hours =
+        computed.into_iter().filter(|(key, hour)| snapshot.hours.get(key) != Some(hour)).collect();
+    Ok(Recomputed { changed_hours, vanished_hours, days, fingerprint })
+}

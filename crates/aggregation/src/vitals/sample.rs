@@ -1,0 +1,177 @@
+//! Judging raw rows: which are samples, and which are rejected for what reason.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+use crate::catalogue::Metric;
+use crate::local_time::{UnknownZone, Zone};
+use crate::timestamp::HOUR_US;
+use crate::{Reason, Timestamp};
+
+/// An interval over this length is rejected: no device counts for longer without a break,
+/// and it bounds how far back the rows of an hour can begin.
+pub const LONGEST_INTERVAL_US: i64 = 48 * HOUR_US;
+
+/// The zone of rows that name none: the profile's, else the configured default. A profile
+/// may hold a zone that does not exist.
+pub type BaseZone = Result<Zone, UnknownZone>;
+
+/// A row of `vitals_raw`; its metric is the list it stands in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RawVital {
+    /// `id`; used only to tell the newest of several rows for one sample.
+    pub id: i64,
+    /// `value`, in `unit`.
+    pub value: f64,
+    /// `comparator`: the sensor was out of its range.
+    pub comparator: Option<String>,
+    /// `unit` as the app wrote it.
+    pub unit: String,
+    /// `source`: the device or app that measured.
+    pub source: String,
+    /// `started_at`.
+    pub started_at: Timestamp,
+    /// `ended_at`; equal to `started_at` for an instant.
+    pub ended_at: Timestamp,
+    /// `time_zone`: the row's own zone, if it names one.
+    pub time_zone: Option<String>,
+    /// `is_daily_total`: the source's total for the whole local day.
+    pub is_daily_total: bool,
+}
+
+/// An accepted row, its value in the canonical unit.
+#[derive(Clone, Debug)]
+pub struct Sample<'row> {
+    /// The raw row.
+    pub row: &'row RawVital,
+    /// The value in the metric's canonical unit.
+    pub value: f64,
+    /// Whether the sensor was out of its range, so that the value is only a bound.
+    pub censored: bool,
+    /// The zone that decides the sample's local date.
+    pub zone: Zone,
+}
+
+impl Sample<'_> {
+    /// The order in which sums run: time, source, value. It is given by the facts alone, so
+    /// that arrival leaves no trace in a figure's last bits.
+    pub fn fact_order(&self, other: &Self) -> Ordering {
+        (self.row.started_at, &self.row.source)
+            .cmp(&(other.row.started_at, &other.row.source))
+            .then_with(|| self.value.total_cmp(&other.value))
+            .then_with(|| self.row.ended_at.cmp(&other.row.ended_at))
+    }
+}
+
+/// Resolves the zones of rows, parsing each spelling once.
+#[derive(Debug)]
+pub struct Zones<'a> {
+    base: &'a BaseZone,
+    known: HashMap<String, BaseZone>,
+}
+
+impl<'a> Zones<'a> {
+    /// Rows without a zone of their own take `base`.
+    pub fn new(base: &'a BaseZone) -> Self {
+        Self { base, known: HashMap::new() }
+    }
+
+    /// The zone of a row, or the reason to reject the row.
+    ///
+    /// # Errors
+    /// [`Reason::UnknownTimeZone`]: an unknown zone is never UTC in silence.
+    pub fn of(&mut self, own: Option<&str>) -> Result<Zone, Reason> {
+        let zone = match own {
+            None => self.base,
+            Some(text) => {
+                if !self.known.contains_key(text) {
+                    self.known.insert(text.to_owned(), text.parse());
+                }
+                &self.known[text]
+            }
+        };
+        zone.as_ref().copied().map_err(|_| Reason::UnknownTimeZone)
+    }
+}
+
+/// Judges one raw row against the catalogue's entry of its metric.
+///
+/// The first of these reasons that holds is given: time, zone, metric, interval, unit,
+/// comparator, value.
+///
+/// # Errors
+/// The reason for which the row takes no part in the figures.
+pub fn judge<'row>(
+    row: &'row RawVital,
+    metric: Option<&Metric>,
+    zones: &mut Zones<'_>,
+) -> Result<Sample<'row>, Reason> {
+    if !(row.started_at.is_datable() && row.ended_at.is_datable()) {
+        return Err(Reason::TimeOutOfRange);
+    }
+    let zone = zones.of(row.time_zone.as_deref())?;
+    let metric = metric.ok_or(Reason::UnknownMetric)?;
+    if row.ended_at < row.started_at {
+        return Err(Reason::EndBeforeStart);
+    }
+    if row.ended_at.since(row.started_at) > LONGEST_INTERVAL_US {
+        return Err(Reason::IntervalTooLong);
+    }
+    let conversion = metric.conversion_from(&row.unit).ok_or(Reason::UnknownUnit)?;
+    let censored = match row.comparator.as_deref() {
+        None => false,
+        Some("<" | ">") => true,
+        Some(_) => return Err(Reason::UnknownComparator),
+    };
+    if !row.value.is_finite() {
+        return Err(Reason::NonFiniteValue);
+    }
+    // Adding zero turns −0 into 0, which sorts and prints like the zero that it is.
+    let value = conversion.apply(row.value) + 0.0;
+    if !metric.is_plausible(value) {
+        return Err(Reason::ImplausibleValue);
+    }
+    Ok(Sample { row, value, censored, zone })
+}
+
+/// The rows of one metric after judging: one sample for each (source, start, end), the
+/// newest row of it, in fact order; and the rejected rows that have a date.
+#[derive(Debug)]
+pub struct Judged<'row> {
+    /// Accepted samples in fact order.
+    pub samples: Vec<Sample<'row>>,
+    /// Start and zone of each rejected row that can be dated.
+    pub rejected: Vec<(Timestamp, Zone)>,
+}
+
+/// Judges the rows of one metric and drops what was sent again: rows with the same source,
+/// start and end are one sample, of which the newest (highest id) counts. A rejected row is
+/// no sample and replaces none.
+pub fn judge_all<'row>(
+    rows: &'row [RawVital],
+    metric: &Metric,
+    zones: &mut Zones<'_>,
+) -> Judged<'row> {
+    let mut samples = Vec::with_capacity(rows.len());
+    let mut rejected = Vec::new();
+    for row in rows {
+        match judge(row, Some(metric), zones) {
+            Ok(sample) => samples.push(sample),
+            Err(_) if row.started_at.is_datable() => {
+                if let Ok(zone) = zones.of(row.time_zone.as_deref()) {
+                    rejected.push((row.started_at, zone));
+                }
+            }
+            Err(_) => {}
+        }
+    }
+    fn identity<'s>(sample: &Sample<'s>) -> (Timestamp, Timestamp, &'s str) {
+        (sample.row.started_at, sample.row.ended_at, &sample.row.source)
+    }
+    samples.sort_unstable_by(|a, b| {
+        identity(a).cmp(&identity(b)).then(b.row.id.cmp(&a.row.id))
+    });
+    samples.dedup_by(|later, first| identity(later) == identity(first));
+    samples.sort_by(Sample::fact_order);
+    Judged { samples, rejected }
+}

@@ -1,0 +1,129 @@
+//! Which hours a changed raw row touches, and what must be read to compute them again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{Days, NaiveDate, NaiveTime};
+
+use super::hour::HourKey;
+use super::sample::{BaseZone, LONGEST_INTERVAL_US, Zones};
+use crate::catalogue::{Catalogue, Style};
+use crate::local_time::WIDEST_OFFSET_US;
+use crate::timestamp::{DAY_US, HOUR_US, Timestamp};
+
+/// A raw row that was inserted, changed or deleted, as it stood before or stands now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The row's metric.
+    pub metric: String,
+    /// Its start.
+    pub starts_at: Timestamp,
+    /// Its end, not before the start.
+    pub ends_at: Timestamp,
+    /// Its own zone, if it names one.
+    pub time_zone: Option<String>,
+    /// Whether it stands for its whole local day.
+    pub whole_day: bool,
+}
+
+/// Instants from the first up to, but without, the second.
+pub type Span = (Timestamp, Timestamp);
+
+/// What must be computed again for one metric.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MetricScope {
+    /// Hours whose first instant lies in one of these spans are computed again.
+    pub hour_starts: Vec<Span>,
+    /// Days all of whose hours are computed again.
+    pub whole_dates: BTreeSet<NaiveDate>,
+    /// Days whose figures are merged again.
+    pub dates: BTreeSet<NaiveDate>,
+}
+
+impl MetricScope {
+    /// Whether the hour is computed again, rather than taken as it stands.
+    pub fn contains(&self, hour: &HourKey) -> bool {
+        self.whole_dates.contains(&hour.date)
+            || self.hour_starts.iter().any(|(from, to)| (*from..*to).contains(&hour.start))
+    }
+
+    /// The spans of instants of which every sample must be read, in order and disjoint.
+    ///
+    /// An hour is at most 60 minutes long, so one that begins in a span ends at most 60
+    /// minutes after it. A whole date reaches as far as the date lasts anywhere on earth,
+    /// because rows with other zones may belong to it.
+    pub fn spans_to_read(&self) -> Vec<Span> {
+        let hours = self.hour_starts.iter().map(|(from, to)| (*from, to.plus(HOUR_US)));
+        union(hours.chain(self.whole_dates.iter().map(|date| anywhere_on_earth(*date))).collect())
+    }
+}
+
+/// How far from an hour a daily total may start that decides it: the instants of one date
+/// anywhere on earth lie within 24 + 2 × 16 hours.
+pub const FARTHEST_DAILY_TOTAL_US: i64 = DAY_US + 2 * WIDEST_OFFSET_US;
+
+/// What must be computed again, by metric.
+pub type Scope = BTreeMap<String, MetricScope>;
+
+/// The scope of some changes. Metrics that the catalogue does not know have none.
+///
+/// A sample without length (or of a discrete metric) touches the hour that contains its
+/// start, in its own zone. An interval may take segments from intervals of other zones, whose
+/// hours begin elsewhere; so it touches every hour that can overlap it.
+pub fn scope(changes: &[Change], catalogue: &Catalogue, base: &BaseZone) -> Scope {
+    let mut zones = Zones::new(base);
+    let mut scope = Scope::new();
+    for change in changes {
+        let Some(metric) = catalogue.metric(&change.metric) else { continue };
+        let Ok(zone) = zones.of(change.time_zone.as_deref()) else { continue };
+        let of_metric = match scope.get_mut(&change.metric) {
+            Some(known) => known,
+            None => scope.entry(change.metric.clone()).or_default(),
+        };
+        let start = change.starts_at.max(Timestamp::MIN).min(Timestamp::MAX);
+        match metric.style {
+            Style::Discrete => {
+                let hour = zone.hour_of(start);
+                of_metric.dates.insert(hour.date);
+                of_metric.hour_starts.push((hour.start, hour.start.plus(1)));
+            }
+            Style::Cumulative => {
+                let end = change.ends_at.max(start).min(start.plus(LONGEST_INTERVAL_US));
+                let date = zone.date_of(start);
+                // A daily total drops its source's samples of that date, whatever their zone,
+                // and what they covered falls to others.
+                let (from, to, last) = if change.whole_day {
+                    let (from, to) = anywhere_on_earth(date);
+                    (from, to, date)
+                } else {
+                    (start, end, zone.date_of(end))
+                };
+                of_metric.dates.extend(date.iter_days().take_while(|date| *date <= last));
+                of_metric.hour_starts.push((from.plus(1 - HOUR_US), to.plus(1)));
+            }
+        }
+    }
+    for of_metric in scope.values_mut() {
+        of_metric.hour_starts = union(std::mem::take(&mut of_metric.hour_starts));
+    }
+    scope
+}
+
+/// The instants at which it is `date` in some zone.
+pub fn anywhere_on_earth(date: NaiveDate) -> Span {
+    let midnight = |date: NaiveDate| Timestamp::from_utc_clock(date.and_time(NaiveTime::MIN));
+    let next = date.checked_add_days(Days::new(1)).unwrap_or(date);
+    (midnight(date).plus(-WIDEST_OFFSET_US), midnight(next).plus(WIDEST_OFFSET_US))
+}
+
+/// The union of spans, in order and disjoint.
+fn union(mut spans: Vec<Span>) -> Vec<Span> {
+    spans.sort_unstable();
+    let mut disjoint: Vec<Span> = Vec::with_capacity(spans.len());
+    for (from, to) in spans {
+        match disjoint.last_mut() {
+            Some((_, end)) if from <= *end => *end = (*end).max(to),
+            _ => disjoint.push((from, to)),
+        }
+    }
+    disjoint
+}

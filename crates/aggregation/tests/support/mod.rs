@@ -1,0 +1,3 @@
+//! What several tests of vitals share.
+
+pub(crate) mod rows;

@@ -1,0 +1,218 @@
+//! A store in memory that does with changed rows what the worker does with PostgreSQL.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aggregation::Timestamp;
+use aggregation::catalogue::Style;
+use aggregation::vitals::sample::LONGEST_INTERVAL_US;
+use aggregation::vitals::scope::{FARTHEST_DAILY_TOTAL_US, MetricScope, scope};
+use aggregation::vitals::{Change, Outcome, RawVital, Recomputed, Scope, Snapshot, recompute};
+use chrono::NaiveDate;
+
+use crate::support::rows::{Figures, World, dates_concerned};
+
+/// A raw row with its metric.
+pub(crate) type Row = (String, RawVital);
+
+pub(crate) struct Store {
+    pub(crate) world: World,
+    rows: BTreeMap<i64, Row>,
+    figures: BTreeMap<String, Figures>,
+    fingerprints: BTreeMap<(String, NaiveDate), i64>,
+    /// Changes that are not in the figures yet.
+    pub(crate) queue: Vec<Change>,
+    last_id: i64,
+    /// The most rounds of reading that a batch needed.
+    pub(crate) most_rounds: usize,
+}
+
+impl Store {
+    pub(crate) fn new(world: World) -> Self {
+        Self {
+            world,
+            rows: BTreeMap::new(),
+            figures: BTreeMap::new(),
+            fingerprints: BTreeMap::new(),
+            queue: Vec::new(),
+            last_id: 0,
+            most_rounds: 0,
+        }
+    }
+
+    pub(crate) fn ids(&self) -> Vec<i64> {
+        self.rows.keys().copied().collect()
+    }
+
+    pub(crate) fn row(&self, id: i64) -> Option<&Row> {
+        self.rows.get(&id)
+    }
+
+    pub(crate) fn insert(&mut self, (metric, mut vital): Row) -> i64 {
+        self.last_id += 1;
+        vital.id = self.last_id;
+        self.queue.push(change(&metric, &vital));
+        self.rows.insert(self.last_id, (metric, vital));
+        self.last_id
+    }
+
+    pub(crate) fn update(&mut self, id: i64, (metric, mut vital): Row) {
+        vital.id = id;
+        let (old, new) = (self.rows.get(&id).unwrap(), change(&metric, &vital));
+        let old = change(&old.0, &old.1);
+        if old != new {
+            self.queue.push(old);
+        }
+        self.queue.push(new);
+        self.rows.insert(id, (metric, vital));
+    }
+
+    pub(crate) fn delete(&mut self, id: i64) {
+        let (metric, vital) = self.rows.remove(&id).unwrap();
+        self.queue.push(change(&metric, &vital));
+    }
+
+    /// Brings the changes at these places of the queue into the figures.
+    pub(crate) fn process(&mut self, places: &BTreeSet<usize>) {
+        let mut changes = Vec::new();
+        for place in places.iter().rev() {
+            changes.push(self.queue.swap_remove(*place));
+        }
+        let scope = scope(&changes, &self.world.catalogue, &self.world.base_zone);
+        self.recompute(scope);
+    }
+
+    /// Brings every change into the figures, `size` of them at a time, the latest first.
+    pub(crate) fn process_all(&mut self, size: usize) {
+        while !self.queue.is_empty() {
+            let length = self.queue.len();
+            self.process(&(length.saturating_sub(size)..length).collect());
+        }
+    }
+
+    /// Computes all days again, as a backfill does.
+    pub(crate) fn backfill(&mut self) {
+        let mut scope = Scope::new();
+        for (metric, vital) in self.rows.values() {
+            let dates = dates_concerned(std::slice::from_ref(vital));
+            scope.entry(metric.clone()).or_default().whole_dates.extend(dates);
+        }
+        for (metric, date) in self.fingerprints.keys() {
+            scope.entry(metric.clone()).or_default().whole_dates.insert(*date);
+        }
+        for of_metric in scope.values_mut() {
+            of_metric.dates = of_metric.whole_dates.clone();
+        }
+        self.recompute(scope);
+    }
+
+    /// What is stored must be what one computes from scratch, to the last bit.
+    pub(crate) fn check(&self) {
+        let mut rows: BTreeMap<&String, Vec<RawVital>> =
+            self.figures.keys().map(|metric| (metric, Vec::new())).collect();
+        for (metric, vital) in self.rows.values() {
+            rows.entry(metric).or_default().push(vital.clone());
+        }
+        for (metric, rows) in rows {
+            let stored = self.figures.get(metric).cloned().unwrap_or_default();
+            let fresh = self.world.figures(metric, &rows);
+            assert_eq!(stored.hours, fresh.hours, "hours of {metric}");
+            assert_eq!(stored.days, fresh.days, "days of {metric}");
+            // `==` takes −0 for 0; what is printed tells them apart.
+            assert_eq!(format!("{stored:?}"), format!("{fresh:?}"));
+        }
+    }
+
+    fn recompute(&mut self, mut scope: Scope) {
+        for round in 1.. {
+            let snapshots = scope
+                .iter()
+                .map(|(metric, of_metric)| (metric.clone(), self.read(metric, of_metric)))
+                .collect();
+            match recompute(&self.world.context(), &scope, &snapshots).unwrap() {
+                Outcome::Complete(metrics) => {
+                    self.most_rounds = self.most_rounds.max(round);
+                    for (metric, recomputed) in metrics {
+                        self.apply(&metric, recomputed);
+                    }
+                    return;
+                }
+                Outcome::Widen(wider) => {
+                    assert!(round < 10, "does not converge: {scope:?} {wider:?}");
+                    scope = wider;
+                }
+            }
+        }
+    }
+
+    /// What the worker reads in SQL, in these words.
+    fn read(&self, metric: &str, scope: &MetricScope) -> Snapshot {
+        let style = self.world.catalogue.metric(metric).map(|metric| metric.style);
+        let spans = scope.spans_to_read();
+        let wanted = |row: &RawVital| {
+            spans.iter().any(|(from, to)| {
+                let starts = |from: Timestamp, to: Timestamp| (from..to).contains(&row.started_at);
+                match style {
+                    Some(Style::Cumulative) => {
+                        starts(*from, *to)
+                            || starts(from.plus(-LONGEST_INTERVAL_US), *to) && row.ended_at >= *from
+                            || row.is_daily_total
+                                && starts(
+                                    from.plus(-FARTHEST_DAILY_TOTAL_US),
+                                    to.plus(FARTHEST_DAILY_TOTAL_US),
+                                )
+                    }
+                    _ => starts(*from, *to),
+                }
+            })
+        };
+        let of_metric = self.rows.values().filter(|(of, row)| of == metric && wanted(row));
+        let empty = Figures::default();
+        let stored = self.figures.get(metric).unwrap_or(&empty);
+        let hours = stored.hours.iter().filter(|(key, _)| scope.dates.contains(&key.date));
+        let days = self.fingerprints.iter();
+        Snapshot {
+            rows: of_metric.map(|(_, row)| row.clone()).collect(),
+            hours: hours.map(|(key, figures)| (*key, figures.clone())).collect(),
+            days: days
+                .filter(|((of, date), _)| of == metric && scope.dates.contains(date))
+                .map(|((_, date), fingerprint)| (*date, *fingerprint))
+                .collect(),
+        }
+    }
+
+    fn apply(&mut self, metric: &str, recomputed: Recomputed) {
+        let stored = self.figures.entry(metric.to_owned()).or_default();
+        stored.hours.extend(recomputed.changed_hours);
+        for hour in recomputed.vanished_hours {
+            stored.hours.remove(&hour);
+        }
+        for (date, figures) in recomputed.days {
+            let day = (metric.to_owned(), date);
+            match figures {
+                Some(figures) => {
+                    stored.days.insert(date, figures);
+                    self.fingerprints.insert(day, recomputed.fingerprint);
+                }
+                None => {
+                    stored.days.remove(&date);
+                    self.fingerprints.remove(&day);
+                }
+            }
+        }
+    }
+}
+
+/// What the triggers write into the queue.
+fn change(metric: &str, row: &RawVital) -> Change {
+    let datable = |instant: Timestamp| instant.clamp(Timestamp::MIN, Timestamp::MAX);
+    let (start, end) = (datable(row.started_at), datable(row.ended_at));
+    let is_finite = row.started_at.0 != i64::MIN && row.started_at.0 != i64::MAX;
+    let is_interval = row.ended_at >= row.started_at && end.since(start) <= LONGEST_INTERVAL_US;
+    Change {
+        metric: metric.to_owned(),
+        starts_at: start,
+        ends_at: if is_finite && is_interval { end } else { start },
+        time_zone: row.time_zone.clone(),
+        whole_day: row.is_daily_total,
+    }
+}

@@ -1,0 +1,136 @@
+//! Which user the server runs as.
+//!
+//! PostgreSQL refuses to run as root, so root hands the server to an unprivileged user;
+//! anybody else runs it as himself.
+
+use std::ffi::OsStr;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use crate::LocalPostgresError;
+
+/// Whom root hands the server to, in order of preference: the owner of PostgreSQL's
+/// package, or the user that exists everywhere.
+const UNPRIVILEGED: [&str; 2] = ["postgres", "nobody"];
+
+/// Everything that is run here is found there; the caller's own PATH could lead elsewhere.
+const PATH: &str = "/usr/bin:/bin";
+
+/// The user that the server, and whatever touches its folder, runs as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Account {
+    name: String,
+    uid: u32,
+    gid: u32,
+    /// True if we are root and have to change to this user.
+    changes: bool,
+}
+
+impl Account {
+    /// Ourselves, or as root the first of [`UNPRIVILEGED`] that exists.
+    pub(crate) fn for_server() -> Result<Account, LocalPostgresError> {
+        let no_account = |why: &str| LocalPostgresError::NoAccount { why: why.to_owned() };
+        let uid = id(&["-u"]).ok_or_else(|| no_account("`id -u` says nothing"))?;
+        if uid != 0 {
+            let gid = id(&["-g"]).ok_or_else(|| no_account("`id -g` says nothing"))?;
+            return Ok(Account { name: format!("with id {uid}"), uid, gid, changes: false });
+        }
+        UNPRIVILEGED
+            .iter()
+            .find_map(|name| {
+                let (uid, gid) = (id(&["-u", name])?, id(&["-g", name])?);
+                // An alias of root would be refused by the server all the same.
+                (uid != 0).then(|| Account { name: (*name).to_owned(), uid, gid, changes: true })
+            })
+            .ok_or_else(|| no_account("running as root, with neither a postgres nor a nobody"))
+    }
+
+    /// The user's name, for messages.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The user and group to give files to, if they are not ours already.
+    pub(crate) fn gives_files_to(&self) -> Option<(u32, u32)> {
+        self.changes.then_some((self.uid, self.gid))
+    }
+
+    /// Whether files of the user with this id are ours to clear away.
+    pub(crate) fn owns(&self, uid: u32) -> bool {
+        uid == self.uid || (self.changes && uid == 0)
+    }
+
+    /// A command that runs as this user and knows nothing of our environment.
+    ///
+    /// The C locale keeps messages and sort order the same everywhere, and spares macOS a
+    /// thread that PostgreSQL forbids. The working folder is `/`, for ours may be closed to
+    /// this user. Changing the user id as root also makes std drop all supplementary groups.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = plain_command(program);
+        if self.changes {
+            command.gid(self.gid).uid(self.uid);
+        }
+        command
+    }
+}
+
+/// A command with the same bare environment, run as ourselves.
+pub(crate) fn plain_command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("LC_ALL", "C").env("PATH", PATH).current_dir("/").stdin(Stdio::null());
+    command
+}
+
+/// Whether we are root, the only user that may install packages and change users.
+pub(crate) fn we_are_root() -> bool {
+    id(&["-u"]) == Some(0)
+}
+
+/// What `id` prints. It asks the system's directory of users as well as /etc/passwd, and
+/// std has no safe `geteuid`.
+fn id(arguments: &[&str]) -> Option<u32> {
+    let output = plain_command("id").args(arguments).output().ok()?;
+    if !output.status.success() {
+        return None;
+    }
+    std::str::from_utf8(&output.stdout).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_never_runs_as_root() {
+        let account = Account::for_server().unwrap();
+        assert_ne!(account.uid, 0);
+        let output = account.command("id").arg("-u").output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), account.uid.to_string());
+    }
+
+    #[test]
+    fn a_command_keeps_no_supplementary_group_of_root() {
+        let account = Account::for_server().unwrap();
+        if account.gives_files_to().is_none() {
+            return; // An ordinary user keeps his own groups: he may drop none.
+        }
+        let output = account.command("id").arg("-G").output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), account.gid.to_string());
+    }
+
+    #[test]
+    fn a_command_sees_nothing_of_our_environment() {
+        let account = Account::for_server().unwrap();
+        let output = account.command("env").output().unwrap();
+        let environment = String::from_utf8(output.stdout).unwrap();
+        let mut names: Vec<&str> =
+            environment.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["LC_ALL", "PATH"]);
+    }
+
+    #[test]
+    fn a_user_who_does_not_exist_has_no_id() {
+        assert_eq!(id(&["-u", "no-such-user-anywhere"]), None);
+    }
+}

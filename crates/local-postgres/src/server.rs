@@ -1,0 +1,265 @@
+//! One private server, from initdb to its removal.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::mem;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use crate::account::Account;
+use crate::folder::Folder;
+use crate::guardian::{Guarded, Signal};
+use crate::log::last_lines;
+use crate::{Binaries, LocalPostgresError};
+
+/// initdb takes 1 to 2 s; several at once on a small, busy machine take a multiple.
+const INITDB_PATIENCE: Duration = Duration::from_secs(120);
+
+/// The server takes 0.1 s.
+const READY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A fast shutdown writes what is in memory to the disk first.
+const FAST_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Within 5 s the server kills those of its processes that do not end: twice that.
+const IMMEDIATE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A private PostgreSQL server. Dropped, it is stopped and its folder removed.
+///
+/// The superuser is `postgres`, without a password: only who may enter the folder, its owner
+/// and root, can reach the socket. Text is UTF-8 and sorts by bytes (the C locale).
+#[derive(Debug)]
+pub struct LocalPostgres {
+    binaries: Binaries,
+    account: Account,
+    settings: Vec<OsString>,
+    /// How long the log was before the program began that runs now.
+    log_start: u64,
+    // Dropped before the guardian is let go, which then finds nothing left to remove.
+    folder: Folder,
+    server: Guarded,
+}
+
+/// How to stop a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Disconnect everybody, write everything to the data files and stop.
+    Fast,
+    /// Stop at once, as in a crash: the next start recovers from the write-ahead log.
+    Immediate,
+}
+
+impl LocalPostgres {
+    /// Makes a new database cluster, starts its server and waits until it accepts
+    /// connections, which takes about two seconds.
+    ///
+    /// # Errors
+    ///
+    /// If there is no user or place for the server, or if one of PostgreSQL's programs fails;
+    /// nothing of it is left behind then, and the error quotes the end of the log.
+    pub fn start(binaries: &Binaries) -> Result<LocalPostgres, LocalPostgresError> {
+        LocalPostgres::start_with(binaries, &[])
+    }
+
+    /// [`LocalPostgres::start`] with settings of the server, as in `postgresql.conf`.
+    ///
+    /// # Errors
+    ///
+    /// As [`LocalPostgres::start`], and if the server does not know a setting.
+    pub fn start_with(
+        binaries: &Binaries,
+        settings: &[(&str, &str)],
+    ) -> Result<LocalPostgres, LocalPostgresError> {
+        let account = Account::for_server()?;
+        let folder = Folder::create(&account)?;
+        let initdb = Guarded::spawn(
+            &account,
+            folder.path(),
+            folder.log(),
+            &binaries.program("initdb"),
+            // No fsync, nobody asked for a password, bytes for a sort order.
+            &[
+                "-D".into(),
+                folder.data().into(),
+                "-A".into(),
+                "trust".into(),
+                "-N".into(),
+                "--no-locale".into(),
+                "-E".into(),
+                "UTF8".into(),
+                "-U".into(),
+                "postgres".into(),
+            ],
+        )?;
+        let settings = settings.iter().map(|(name, value)| format!("{name}={value}").into());
+        let mut server = LocalPostgres {
+            binaries: binaries.clone(),
+            account,
+            settings: settings.collect(),
+            log_start: 0,
+            folder,
+            server: initdb,
+        };
+        match server.server.wait(INITDB_PATIENCE)? {
+            Some(status) if status.success() => {}
+            Some(status) => return Err(server.failed("initdb", status)),
+            None => return Err(server.too_slow("initdb", "done", INITDB_PATIENCE)),
+        }
+        server.start_again()?;
+        Ok(server)
+    }
+
+    /// The address of one of its databases, for tokio-postgres, psql and everything else that
+    /// takes a URL; `postgres` is there from the start.
+    ///
+    /// The port is PostgreSQL's default, 5432, and not stated: psql, unlike tokio-postgres,
+    /// would take another one from the variable `PGPORT`.
+    pub fn url(&self, database: &str) -> String {
+        format!(
+            "postgresql://postgres@/{}?host={}",
+            percent_encoded(database.as_bytes()),
+            percent_encoded(self.socket_directory().as_os_str().as_bytes()),
+        )
+    }
+
+    /// The folder of the server's socket, which is the server's folder.
+    pub fn socket_directory(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The server's log. It is removed with the folder.
+    pub fn log_path(&self) -> &Path {
+        self.folder.log_path()
+    }
+
+    /// Stops the server and waits for its end; the data stays. It may be stopped already.
+    ///
+    /// # Errors
+    ///
+    /// If the server cannot be signalled or does not stop.
+    pub fn stop(&mut self, how: Shutdown) -> Result<(), LocalPostgresError> {
+        let (signal, patience) = match how {
+            Shutdown::Fast => (Signal::Interrupt, FAST_PATIENCE),
+            Shutdown::Immediate => (Signal::Quit, IMMEDIATE_PATIENCE),
+        };
+        self.server.signal(signal)?;
+        match self.server.wait(patience)? {
+            Some(_) => Ok(()),
+            None => Err(self.too_slow("postgres", "stopped", patience)),
+        }
+    }
+
+    /// Starts the server on the same data and socket, after [`LocalPostgres::stop`] or after
+    /// a crash, and waits until it accepts connections. It does nothing if the server runs.
+    ///
+    /// # Errors
+    ///
+    /// If the server ends or is not ready in time; the error quotes the end of the log.
+    pub fn start_again(&mut self) -> Result<(), LocalPostgresError> {
+        if self.server.ended()?.is_none() {
+            return Ok(());
+        }
+        let mut arguments: Vec<OsString> =
+            vec!["-D".into(), self.folder.data().into(), "-k".into(), self.folder.path().into()];
+        // No fsync, no TCP; the caller's settings come last, for the last one counts.
+        arguments.extend(["-F", "-c", "listen_addresses="].map(OsString::from));
+        for setting in &self.settings {
+            arguments.extend(["-c".into(), setting.clone()]);
+        }
+        self.log_start = self.folder.log_length();
+        let server = Guarded::spawn(
+            &self.account,
+            self.folder.path(),
+            self.folder.log(),
+            &self.binaries.program("postgres"),
+            &arguments,
+        )?;
+        // In this order somebody watches over the folder at any time.
+        mem::replace(&mut self.server, server).leave();
+        self.wait_until_ready()
+    }
+
+    fn wait_until_ready(&mut self) -> Result<(), LocalPostgresError> {
+        enum Seen {
+            Ready,
+            Ended(ExitStatus),
+        }
+        let folder = &self.folder;
+        let seen = self.server.poll(READY_PATIENCE, |server| {
+            if let Some(status) = server.ended()? {
+                return Ok(Some(Seen::Ended(status)));
+            }
+            Ok(folder.has_ready_server(server.pid()).then_some(Seen::Ready))
+        })?;
+        match seen {
+            Some(Seen::Ready) => Ok(()),
+            Some(Seen::Ended(status)) => Err(self.failed("postgres", status)),
+            None => Err(self.too_slow("postgres", "ready", READY_PATIENCE)),
+        }
+    }
+
+    fn failed(&self, program: &str, status: ExitStatus) -> LocalPostgresError {
+        LocalPostgresError::Failed {
+            program: self.binaries.program(program),
+            directory: self.folder.path().to_owned(),
+            status: status.to_string(),
+            log: self.end_of_log(),
+            user: self.account.name().to_owned(),
+        }
+    }
+
+    fn too_slow(
+        &self,
+        program: &str,
+        awaited: &'static str,
+        patience: Duration,
+    ) -> LocalPostgresError {
+        LocalPostgresError::TooSlow {
+            program: self.binaries.program(program),
+            directory: self.folder.path().to_owned(),
+            awaited,
+            patience,
+            log: self.end_of_log(),
+        }
+    }
+
+    fn end_of_log(&self) -> String {
+        last_lines(&self.folder.logged_since(self.log_start))
+    }
+}
+
+impl Drop for LocalPostgres {
+    fn drop(&mut self) {
+        // Nobody is left to be told of an error, and what fails here, the guardian does.
+        if self.stop(Shutdown::Immediate).is_err() {
+            self.server.kill();
+        }
+    }
+}
+
+/// Leaves only what has no meaning in a URL.
+fn percent_encoded(bytes: &[u8]) -> String {
+    let mut encoded = String::with_capacity(bytes.len());
+    for &byte in bytes {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a string does not fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_survives_every_byte_of_a_path() {
+        assert_eq!(percent_encoded(b"/tmp/a b-1"), "%2Ftmp%2Fa%20b-1");
+        assert_eq!(percent_encoded("ä%&?".as_bytes()), "%C3%A4%25%26%3F");
+    }
+}

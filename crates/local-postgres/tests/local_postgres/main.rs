@@ -1,0 +1,7 @@
+//! What a caller of the crate sees, on real servers.
+#![expect(clippy::unwrap_used, reason = "clippy takes only functions marked #[test] for tests")]
+
+mod owner;
+mod owner_killed;
+mod server;
+mod support;

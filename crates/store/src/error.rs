@@ -1,0 +1,174 @@
+//! What can go wrong with the database, in the classes that a caller acts on.
+
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+
+/// What kind of trouble an error is. The class is what is logged and written to
+/// `aggregation_queue.last_error`: a server's message may quote the row that it refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorClass {
+    /// The connection is gone, or the server does not take any: nothing is known to be wrong
+    /// with the work, and no attempt is counted.
+    ConnectionLost,
+    /// Every connection of the pool was in use for the whole wait.
+    PoolExhausted,
+    /// Deadlock or serialization failure: the same again may well succeed.
+    Conflict,
+    /// A lock or a statement took longer than it may.
+    Timeout,
+    /// The lease was lost: another worker has the rows.
+    LeaseLost,
+    /// A constraint or a trigger refused the row.
+    Refused,
+    /// Any other error of the database.
+    Database,
+    /// A bug: the computation itself failed.
+    Internal,
+}
+
+impl ErrorClass {
+    /// The stable name used in logs and in the queue.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ConnectionLost => "connection_lost",
+            Self::PoolExhausted => "pool_exhausted",
+            Self::Conflict => "conflict",
+            Self::Timeout => "timeout",
+            Self::LeaseLost => "lease_lost",
+            Self::Refused => "refused",
+            Self::Database => "database",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Whether the work was interrupted rather than found impossible: it is given back without
+    /// counting an attempt.
+    pub const fn is_interruption(self) -> bool {
+        matches!(self, Self::ConnectionLost | Self::PoolExhausted | Self::LeaseLost)
+    }
+}
+
+/// An error of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database refused or failed a statement.
+    #[error("the database failed a statement ({})", .class.name())]
+    Database {
+        /// What kind of trouble it is.
+        class: ErrorClass,
+        /// The driver's error. It may quote rows, so it is for debugging only and never logged.
+        cause: DieselError,
+    },
+    /// No connection could be had.
+    #[error("no database connection within {waited_seconds:.1} s ({open} of {max} open, {waiting} waiting){cause}")]
+    NoConnection {
+        /// Connecting failed, rather than waiting for one in use.
+        unreachable: bool,
+        /// How long it was waited.
+        waited_seconds: f64,
+        /// Connections open at that moment.
+        open: u32,
+        /// The most that may be open.
+        max: u32,
+        /// How many others waited for one.
+        waiting: u32,
+        /// Why connecting failed, with a leading separator; empty where all were in use.
+        cause: String,
+    },
+    /// Another worker holds the claimed rows by now.
+    #[error("the lease on the claimed rows was lost")]
+    LeaseLost,
+    /// Stored figures or the computation are not what they must be.
+    #[error("{0}")]
+    Internal(&'static str),
+}
+
+impl StoreError {
+    /// The class that decides what is done about it.
+    pub const fn class(&self) -> ErrorClass {
+        match self {
+            Self::Database { class, .. } => *class,
+            Self::NoConnection { unreachable: true, .. } => ErrorClass::ConnectionLost,
+            Self::NoConnection { .. } => ErrorClass::PoolExhausted,
+            Self::LeaseLost => ErrorClass::LeaseLost,
+            Self::Internal(_) => ErrorClass::Internal,
+        }
+    }
+}
+
+impl From<DieselError> for StoreError {
+    fn from(cause: DieselError) -> Self {
+        Self::Database { class: classify(&cause), cause }
+    }
+}
+
+/// The class of a driver's error.
+///
+/// The driver drops the SQLSTATE and keeps the server's English text, so for most errors that
+/// text is all there is; each phrase here is proven against a live server by a test.
+fn classify(error: &DieselError) -> ErrorClass {
+    use DatabaseErrorKind as Kind;
+    match error {
+        DieselError::DatabaseError(kind, information) => match kind {
+            Kind::SerializationFailure => ErrorClass::Conflict,
+            Kind::ClosedConnection | Kind::UnableToSendCommand => ErrorClass::ConnectionLost,
+            Kind::UniqueViolation
+            | Kind::ForeignKeyViolation
+            | Kind::NotNullViolation
+            | Kind::CheckViolation
+            | Kind::ExclusionViolation => ErrorClass::Refused,
+            _ => by_text(information.message()),
+        },
+        DieselError::BrokenTransactionManager => ErrorClass::ConnectionLost,
+        // The statement's own error comes first; what went wrong with the rollback is less.
+        DieselError::RollbackErrorOnCommit { commit_error, .. } => classify(commit_error),
+        DieselError::DeserializationError(_) | DieselError::SerializationError(_) => {
+            ErrorClass::Internal
+        }
+        _ => ErrorClass::Database,
+    }
+}
+
+fn by_text(message: &str) -> ErrorClass {
+    const PHRASES: [(&str, ErrorClass); 12] = [
+        ("deadlock detected", ErrorClass::Conflict),
+        ("lock timeout", ErrorClass::Timeout),
+        ("statement timeout", ErrorClass::Timeout),
+        ("idle-in-transaction timeout", ErrorClass::ConnectionLost),
+        ("terminating connection", ErrorClass::ConnectionLost),
+        ("connection closed", ErrorClass::ConnectionLost),
+        ("the database system is", ErrorClass::ConnectionLost),
+        ("too many connections", ErrorClass::ConnectionLost),
+        ("too many clients", ErrorClass::ConnectionLost),
+        ("remaining connection slots", ErrorClass::ConnectionLost),
+        ("error communicating with the server", ErrorClass::ConnectionLost),
+        ("user request", ErrorClass::Timeout),
+    ];
+    PHRASES
+        .iter()
+        .find(|(phrase, _)| message.contains(phrase))
+        .map_or(ErrorClass::Database, |(_, class)| *class)
+}
+
+/// Why a connection could not be made, in words that hold no secret.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// No URL is configured.
+    #[error("no database is configured: set DATABASE_URL (postgresql://user@host/database) or database.url")]
+    NotConfigured,
+    /// The URL cannot be read.
+    #[error("the database URL cannot be used: {0}; expected postgresql://user@host:port/database")]
+    Url(String),
+    /// TLS was asked for.
+    #[error("the database URL asks for sslmode={0}, which this version cannot do yet: use disable or prefer, or a Unix socket")]
+    Tls(String),
+    /// The server could not be reached, or refused.
+    #[error("cannot connect to the database {database} at {host}: {cause}")]
+    Connect {
+        /// Host, or directory of the socket, with the port.
+        host: String,
+        /// Database name.
+        database: String,
+        /// What the server or the network said.
+        cause: String,
+    },
+}

@@ -1,0 +1,217 @@
+//! Raw laboratory results and their daily figures.
+
+use aggregation::ALGORITHM_VERSION;
+use aggregation::labs::{LabDay, RawLab};
+use aggregation::vitals::scope::anywhere_on_earth;
+use chrono::NaiveDate;
+use diesel::data_types::PgTimestamp;
+use diesel::sql_types::{
+    Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz,
+};
+use diesel_async::RunQueryDsl;
+
+use crate::error::StoreError;
+use crate::statement::statement;
+use crate::time::{from_postgres, to_postgres};
+use crate::transaction::GroupTransaction;
+
+type LabColumns = (
+    i64,
+    (String, Option<String>, String, Option<String>),
+    (Option<String>, Option<String>, Option<String>, String),
+    (PgTimestamp, Option<String>, String),
+);
+
+statement! {
+    struct ReadLabs {
+        user_id: i64 => BigInt,
+        from: PgTimestamp => Timestamptz,
+        to: PgTimestamp => Timestamptz,
+    } -> (
+        BigInt,
+        (Text, Nullable<Text>, Text, Nullable<Text>),
+        (Nullable<Text>, Nullable<Text>, Nullable<Text>, Text),
+        (Timestamptz, Nullable<Text>, Text)
+    )
+    "SELECT id, test_name, loinc_code, value_text, unit, reference_range, flag, specimen, status,
+            collected_at, time_zone, source
+     FROM lab_raw
+     WHERE user_id = {user_id} AND collected_at >= {from} AND collected_at < {to}"
+}
+
+statement! {
+    struct ReadLabsById {
+        user_id: i64 => BigInt,
+        ids: Vec<i64> => Array<BigInt>,
+    } -> (
+        BigInt,
+        (Text, Nullable<Text>, Text, Nullable<Text>),
+        (Nullable<Text>, Nullable<Text>, Nullable<Text>, Text),
+        (Timestamptz, Nullable<Text>, Text)
+    )
+    "SELECT id, test_name, loinc_code, value_text, unit, reference_range, flag, specimen, status,
+            collected_at, time_zone, source
+     FROM lab_raw
+     WHERE user_id = {user_id} AND id = ANY ({ids})"
+}
+
+statement! {
+    struct DeleteOtherAnalytes {
+        user_id: i64 => BigInt,
+        date: NaiveDate => Date,
+        analytes: Vec<String> => Array<Text>,
+        units: Vec<String> => Array<Text>,
+    } -> ()
+    "DELETE FROM lab_daily AS d
+     WHERE d.user_id = {user_id} AND d.local_date = {date}
+       AND NOT EXISTS (
+           SELECT FROM unnest({analytes}::text[], {units}::text[]) AS kept (analyte, unit)
+           WHERE kept.analyte = d.analyte AND kept.unit = d.unit)"
+}
+
+statement! {
+    struct UpsertAnalytes {
+        user_id: i64 => BigInt,
+        date: NaiveDate => Date,
+        algorithm_version: i32 => Integer,
+        analytes: Vec<String> => Array<Text>,
+        units: Vec<String> => Array<Text>,
+        result_counts: Vec<i32> => Array<Integer>,
+        last_values: Vec<Option<f64>> => Array<Nullable<Double>>,
+        last_comparators: Vec<Option<&'static str>> => Array<Nullable<Text>>,
+        last_texts: Vec<Option<String>> => Array<Nullable<Text>>,
+        last_ats: Vec<PgTimestamp> => Array<Timestamptz>,
+        mins: Vec<Option<f64>> => Array<Nullable<Double>>,
+        maxs: Vec<Option<f64>> => Array<Nullable<Double>>,
+        means: Vec<Option<f64>> => Array<Nullable<Double>>,
+        reference_lows: Vec<Option<f64>> => Array<Nullable<Double>>,
+        reference_highs: Vec<Option<f64>> => Array<Nullable<Double>>,
+        reference_texts: Vec<Option<String>> => Array<Nullable<Text>>,
+        last_flags: Vec<Option<&'static str>> => Array<Nullable<Text>>,
+        worst_flags: Vec<Option<&'static str>> => Array<Nullable<Text>>,
+        time_zones: Vec<String> => Array<Text>,
+        day_starts: Vec<PgTimestamp> => Array<Timestamptz>,
+        day_ends: Vec<PgTimestamp> => Array<Timestamptz>,
+    } -> ()
+    "INSERT INTO lab_daily (
+         user_id, local_date, analyte, unit, result_count, last_value, last_comparator, last_text,
+         last_at, min, max, mean, reference_low, reference_high, reference_text, last_flag,
+         worst_flag, time_zone, day_start, day_end, is_partial, algorithm_version)
+     SELECT {user_id}, {date}, d.*, d.day_end > now(), {algorithm_version}
+     FROM unnest({analytes}::text[], {units}::text[], {result_counts}::integer[],
+                 {last_values}::float8[], {last_comparators}::text[], {last_texts}::text[],
+                 {last_ats}::timestamptz[], {mins}::float8[], {maxs}::float8[], {means}::float8[],
+                 {reference_lows}::float8[], {reference_highs}::float8[],
+                 {reference_texts}::text[], {last_flags}::text[], {worst_flags}::text[],
+                 {time_zones}::text[], {day_starts}::timestamptz[], {day_ends}::timestamptz[])
+          AS d (analyte, unit, result_count, last_value, last_comparator, last_text, last_at, min,
+                max, mean, reference_low, reference_high, reference_text, last_flag, worst_flag,
+                time_zone, day_start, day_end)
+     ON CONFLICT (user_id, local_date, analyte, unit) DO UPDATE SET
+         result_count = excluded.result_count, last_value = excluded.last_value,
+         last_comparator = excluded.last_comparator, last_text = excluded.last_text,
+         last_at = excluded.last_at, min = excluded.min, max = excluded.max, mean = excluded.mean,
+         reference_low = excluded.reference_low, reference_high = excluded.reference_high,
+         reference_text = excluded.reference_text, last_flag = excluded.last_flag,
+         worst_flag = excluded.worst_flag, time_zone = excluded.time_zone,
+         day_start = excluded.day_start, day_end = excluded.day_end,
+         is_partial = excluded.is_partial, algorithm_version = excluded.algorithm_version,
+         computed_at = excluded.computed_at"
+}
+
+impl GroupTransaction<'_> {
+    /// Reads every result that can belong to a date, in whatever zone.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn read_labs(&mut self, date: NaiveDate) -> Result<Vec<RawLab>, StoreError> {
+        let (from, to) = anywhere_on_earth(date);
+        let read = ReadLabs {
+            user_id: self.user_id(),
+            from: to_postgres(from),
+            to: to_postgres(to),
+        };
+        Ok(labs(read.load(self.connection()).await?))
+    }
+
+    /// Reads single raw rows; those that are deleted are missing.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn read_labs_by_id(&mut self, ids: Vec<i64>) -> Result<Vec<RawLab>, StoreError> {
+        let read = ReadLabsById { user_id: self.user_id(), ids };
+        Ok(labs(read.load(self.connection()).await?))
+    }
+
+    /// Writes the figures of a date: one row for each analyte and unit, and no other.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn write_labs(&mut self, date: NaiveDate, days: &[LabDay]) -> Result<(), StoreError> {
+        let user_id = self.user_id();
+        let analytes: Vec<String> = days.iter().map(|day| day.analyte.clone()).collect();
+        let units: Vec<String> = days.iter().map(|day| day.unit.clone()).collect();
+        let delete = DeleteOtherAnalytes {
+            user_id,
+            date,
+            analytes: analytes.clone(),
+            units: units.clone(),
+        };
+        delete.execute(self.connection()).await?;
+        if days.is_empty() {
+            return Ok(());
+        }
+        fn column<T>(days: &[LabDay], of: impl Fn(&LabDay) -> T) -> Vec<T> {
+            days.iter().map(of).collect()
+        }
+        let upsert = UpsertAnalytes {
+            user_id,
+            date,
+            algorithm_version: ALGORITHM_VERSION,
+            analytes,
+            units,
+            result_counts: column(days, |day| day.result_count),
+            last_values: column(days, |day| day.last_value),
+            last_comparators: column(days, |day| day.last_comparator.map(|c| c.symbol())),
+            last_texts: column(days, |day| day.last_text.clone()),
+            last_ats: column(days, |day| to_postgres(day.last_at)),
+            mins: column(days, |day| day.min),
+            maxs: column(days, |day| day.max),
+            means: column(days, |day| day.mean),
+            reference_lows: column(days, |day| day.reference_low),
+            reference_highs: column(days, |day| day.reference_high),
+            reference_texts: column(days, |day| day.reference_text.clone()),
+            last_flags: column(days, |day| day.last_flag.map(|flag| flag.code())),
+            worst_flags: column(days, |day| day.worst_flag.map(|flag| flag.code())),
+            time_zones: column(days, |day| day.time_zone.clone()),
+            day_starts: column(days, |day| to_postgres(day.day_start)),
+            day_ends: column(days, |day| to_postgres(day.day_end)),
+        };
+        upsert.execute(self.connection()).await?;
+        Ok(())
+    }
+}
+
+fn labs(rows: Vec<LabColumns>) -> Vec<RawLab> {
+    rows.into_iter()
+        .map(|(id, test, judgement, origin)| {
+            let (test_name, loinc_code, value_text, unit) = test;
+            let (reference_range, flag, specimen, status) = judgement;
+            let (collected_at, time_zone, source) = origin;
+            RawLab {
+                id,
+                test_name,
+                loinc_code,
+                value_text,
+                unit,
+                reference_range,
+                flag,
+                specimen,
+                status,
+                collected_at: from_postgres(collected_at),
+                time_zone,
+                source,
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,39 @@
+//! Everything that knows PostgreSQL: the schema, the pool, the queue, raw rows and figures.
+//!
+//! Its public face is a few verbs of the domain. A batch is [`Store::claim`]ed and committed at
+//! once; then each group runs in one [`Store::transaction`] of its own, which locks the user,
+//! reads, writes and finishes the claimed rows, guarded by the lease token.
+
+mod error;
+mod figures;
+mod import;
+
+mod migrate;
+mod pool;
+mod profiles;
+mod queue;
+mod rejected;
+mod statement;
+mod status;
+
+mod time;
+mod transaction;
+
+
+
+mod labs;
+mod nutrition;
+mod vitals;
+
+pub use error::{ConnectError, ErrorClass, StoreError};
+
+pub use figures::{FigureCounts, LabFigures, NutritionFigures, VitalFigures};
+pub use import::{ImportError, ImportRow, Importer, ProfileRow, raw_columns};
+pub use migrate::{MigrateError, SchemaState, migrate, schema_state};
+pub use pool::{PoolHealth, PoolSettings, PoolStats, SessionSettings, Store};
+pub use profiles::Profile;
+pub use queue::{Claim, Entry, FailurePolicy};
+pub use rejected::Verdict;
+
+pub use status::{KindStatus, Run, RunCounts, Status};
+pub use transaction::GroupTransaction;

@@ -1,0 +1,153 @@
+//! The schema and its versions.
+
+use std::time::Duration;
+
+use diesel::migration::{Migration, MigrationSource};
+use diesel::pg::Pg;
+use diesel::sql_types::{BigInt, Bool, Text};
+use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+use crate::error::{ConnectError, StoreError};
+use crate::pool::Store;
+use crate::statement::statement;
+
+/// Every migration that this version of the worker knows.
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations");
+
+/// How often the migration lock is tried for.
+const LOCK_POLL: Duration = Duration::from_millis(50);
+
+/// How the database's schema compares with the one this version of the worker needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SchemaState {
+    /// It is the one.
+    Current,
+    /// These migrations are still to be applied.
+    TooOld {
+        /// Their names, in order.
+        pending: Vec<String>,
+    },
+    /// It has migrations of a later version of the worker.
+    TooNew {
+        /// Their version numbers, in order.
+        unknown: Vec<String>,
+    },
+}
+
+/// Migration failed.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A migration failed; it was rolled back, those before it stand.
+    #[error("a migration failed and was rolled back: {0}")]
+    Migration(String),
+    /// Another worker migrates and does not come to an end.
+    #[error("another process has been migrating for more than {0} s; look for it in pg_stat_activity")]
+    Busy(u64),
+}
+
+statement! {
+    struct HasMigrationsTable {} -> (Bool)
+    "SELECT to_regclass('__diesel_schema_migrations') IS NOT NULL"
+}
+
+statement! {
+    struct AppliedMigrations {} -> (Text)
+    "SELECT version FROM __diesel_schema_migrations ORDER BY version"
+}
+
+statement! {
+    struct TryLockMigrations {} -> (Bool)
+    "SELECT pg_try_advisory_lock(hashtext('dayfold migrate'), hashtext(current_schema()))"
+}
+
+statement! {
+    struct HasSchema {} -> (Bool)
+    "SELECT current_schema() IS NOT NULL"
+}
+
+statement! {
+    struct Unlock {} -> (BigInt)
+    "SELECT count(*) FROM (SELECT pg_advisory_unlock(hashtext('dayfold migrate'), hashtext(current_schema()))) AS unlocked"
+}
+
+/// Brings the schema up to date and returns the names of the migrations it applied.
+///
+/// Any number of processes may do so at once: one migrates, the others wait and then find
+/// nothing to do. The lock is polled for, because waiting inside the server for an advisory
+/// lock holds a snapshot, which a concurrent index build would wait for in turn.
+///
+/// # Errors
+/// If a migration fails, or another process migrates for longer than `patience`.
+pub async fn migrate(store: &Store, patience: Duration) -> Result<Vec<String>, MigrateError> {
+    let mut connection = store.dedicated().await?;
+    let schema: Vec<(bool,)> = HasSchema {}.load(&mut connection).await.map_err(StoreError::from)?;
+    if schema != [(true,)] {
+        return Err(MigrateError::Migration(
+            "no schema of the search_path exists or may be used by this role".to_owned(),
+        ));
+    }
+    let mut waited = Duration::ZERO;
+    loop {
+        let locked: Vec<(bool,)> =
+            TryLockMigrations {}.load(&mut connection).await.map_err(StoreError::from)?;
+        if locked == [(true,)] {
+            break;
+        }
+        if waited >= patience {
+            return Err(MigrateError::Busy(patience.as_secs()));
+        }
+        tokio::time::sleep(LOCK_POLL).await;
+        waited += LOCK_POLL;
+    }
+    // The lock belongs to the session and ends with it.
+    let mut harness = AsyncMigrationHarness::new(connection);
+    let applied = harness
+        .run_pending_migrations(MIGRATIONS)
+        .map(|versions| versions.iter().map(ToString::to_string).collect())
+        .map_err(|error| MigrateError::Migration(error.to_string()))?;
+    let mut connection: AsyncPgConnection = harness.into_inner();
+    let _: Vec<(i64,)> = Unlock {}.load(&mut connection).await.map_err(StoreError::from)?;
+    Ok(applied)
+}
+
+/// Compares the database's schema with the one this version needs, changing nothing.
+///
+/// # Errors
+/// If the database fails.
+pub async fn schema_state(store: &Store) -> Result<SchemaState, StoreError> {
+    let mut connection = store.hold("schema").await?;
+    let exists: Vec<(bool,)> = HasMigrationsTable {}.load(&mut *connection).await?;
+    let applied: Vec<(String,)> = if exists == [(true,)] {
+        AppliedMigrations {}.load(&mut *connection).await?
+    } else {
+        Vec::new()
+    };
+    let applied: Vec<String> = applied.into_iter().map(|(version,)| version).collect();
+    let known: Vec<(String, String)> = MigrationSource::<Pg>::migrations(&MIGRATIONS)
+        .map_err(|_| StoreError::Internal("the embedded migrations cannot be read"))?
+        .iter()
+        .map(|migration: &Box<dyn Migration<Pg>>| {
+            (migration.name().version().to_string(), migration.name().to_string())
+        })
+        .collect();
+
+    let unknown: Vec<String> =
+        applied.iter().filter(|a| known.iter().all(|(version, _)| version != *a)).cloned().collect();
+    if !unknown.is_empty() {
+        return Ok(SchemaState::TooNew { unknown });
+    }
+    let mut pending: Vec<String> = known
+        .into_iter()
+        .filter(|(version, _)| !applied.contains(version))
+        .map(|(_, name)| name)
+        .collect();
+    pending.sort();
+    Ok(if pending.is_empty() { SchemaState::Current } else { SchemaState::TooOld { pending } })
+}

@@ -1,0 +1,231 @@
+//! Raw nutrition rows and their daily figures.
+
+use std::sync::LazyLock;
+
+use aggregation::ALGORITHM_VERSION;
+use aggregation::nutrition::{MealType, NUTRIENTS, NutritionDay, RawMeal};
+use aggregation::vitals::scope::anywhere_on_earth;
+use chrono::NaiveDate;
+use diesel::data_types::PgTimestamp;
+use diesel::sql_types::{
+    Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz,
+};
+use diesel_async::RunQueryDsl;
+
+use crate::error::StoreError;
+use crate::statement::statement;
+use crate::time::{from_postgres, to_postgres};
+use crate::transaction::GroupTransaction;
+
+type MealColumns =
+    (i64, String, String, PgTimestamp, Option<String>, String, Vec<Option<f64>>);
+
+static COLUMNS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "id, food_name, meal_type, eaten_at, time_zone, source, ARRAY[{}]",
+        NUTRIENTS.join(", ")
+    )
+});
+
+static READ_MEALS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {} FROM nutrition_raw
+         WHERE user_id = {{user_id}} AND eaten_at >= {{from}} AND eaten_at < {{to}}",
+        *COLUMNS
+    )
+});
+
+static READ_MEALS_BY_ID: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {} FROM nutrition_raw WHERE user_id = {{user_id}} AND id = ANY ({{ids}})",
+        *COLUMNS
+    )
+});
+
+/// The columns of a day whose values come as one array, in its order.
+fn number_columns() -> Vec<String> {
+    let mut columns: Vec<String> = NUTRIENTS.iter().map(ToString::to_string).collect();
+    columns.extend(MealType::ALL.map(|meal| format!("{}_energy_kcal", meal.name())));
+    for part in ["kcal", "percent"] {
+        let of = |name: &str| format!("{name}_{part}");
+        columns.extend(["carbohydrate", "protein", "fat", "alcohol"].map(of));
+    }
+    columns
+}
+
+static UPSERT_DAY: LazyLock<String> = LazyLock::new(|| {
+    let meals = MealType::ALL.map(|meal| format!("{}_count", meal.name()));
+    let numbers = number_columns();
+    let element = |array: &str, count: usize| {
+        (1..=count).map(|index| format!("d.{array}[{index}]")).collect::<Vec<_>>().join(", ")
+    };
+    let columns = format!("{}, {}", meals.join(", "), numbers.join(", "));
+    let updates = meals
+        .iter()
+        .chain(&numbers)
+        .map(|column| format!("{column} = excluded.{column}"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    format!(
+        "INSERT INTO nutrition_daily (
+             user_id, local_date, item_count, rejected_count, first_eaten_at, last_eaten_at,
+             time_zone, day_start, day_end, is_partial, algorithm_version, {columns})
+         SELECT d.user_id, d.local_date, d.item_count, d.rejected_count, d.first_eaten_at,
+                d.last_eaten_at, d.time_zone, d.day_start, d.day_end, d.day_end > now(),
+                d.algorithm_version, {}, {}
+         FROM (VALUES ({{user_id}}::bigint, {{date}}::date, {{item_count}}::integer,
+                       {{rejected_count}}::integer, {{first_eaten_at}}::timestamptz,
+                       {{last_eaten_at}}::timestamptz, {{time_zone}}::text,
+                       {{day_start}}::timestamptz, {{day_end}}::timestamptz,
+                       {{algorithm_version}}::integer, {{meal_counts}}::integer[],
+                       {{numbers}}::float8[]))
+              AS d (user_id, local_date, item_count, rejected_count, first_eaten_at,
+                    last_eaten_at, time_zone, day_start, day_end, algorithm_version, meal_counts,
+                    numbers)
+         ON CONFLICT (user_id, local_date) DO UPDATE SET
+             item_count = excluded.item_count, rejected_count = excluded.rejected_count,
+             first_eaten_at = excluded.first_eaten_at, last_eaten_at = excluded.last_eaten_at,
+             time_zone = excluded.time_zone, day_start = excluded.day_start,
+             day_end = excluded.day_end, is_partial = excluded.is_partial,
+             algorithm_version = excluded.algorithm_version, computed_at = excluded.computed_at,
+             {updates}",
+        element("meal_counts", meals.len()),
+        element("numbers", numbers.len()),
+    )
+});
+
+statement! {
+    struct ReadMeals {
+        user_id: i64 => BigInt,
+        from: PgTimestamp => Timestamptz,
+        to: PgTimestamp => Timestamptz,
+    } -> (BigInt, Text, Text, Timestamptz, Nullable<Text>, Text, Array<Nullable<Double>>)
+    &READ_MEALS
+}
+
+statement! {
+    struct ReadMealsById {
+        user_id: i64 => BigInt,
+        ids: Vec<i64> => Array<BigInt>,
+    } -> (BigInt, Text, Text, Timestamptz, Nullable<Text>, Text, Array<Nullable<Double>>)
+    &READ_MEALS_BY_ID
+}
+
+statement! {
+    struct UpsertDay<'a> {
+        user_id: i64 => BigInt,
+        date: NaiveDate => Date,
+        item_count: i32 => Integer,
+        rejected_count: i32 => Integer,
+        first_eaten_at: Option<PgTimestamp> => Nullable<Timestamptz>,
+        last_eaten_at: Option<PgTimestamp> => Nullable<Timestamptz>,
+        time_zone: &'a str => Text,
+        day_start: PgTimestamp => Timestamptz,
+        day_end: PgTimestamp => Timestamptz,
+        algorithm_version: i32 => Integer,
+        meal_counts: Vec<i32> => Array<Integer>,
+        numbers: Vec<Option<f64>> => Array<Nullable<Double>>,
+    } -> ()
+    &UPSERT_DAY
+}
+
+statement! {
+    struct DeleteDay {
+        user_id: i64 => BigInt,
+        date: NaiveDate => Date,
+    } -> ()
+    "DELETE FROM nutrition_daily WHERE user_id = {user_id} AND local_date = {date}"
+}
+
+impl GroupTransaction<'_> {
+    /// Reads every row that can belong to a date, in whatever zone.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn read_meals(&mut self, date: NaiveDate) -> Result<Vec<RawMeal>, StoreError> {
+        let (from, to) = anywhere_on_earth(date);
+        let read = ReadMeals {
+            user_id: self.user_id(),
+            from: to_postgres(from),
+            to: to_postgres(to),
+        };
+        meals(read.load(self.connection()).await?)
+    }
+
+    /// Reads single raw rows; those that are deleted are missing.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn read_meals_by_id(&mut self, ids: Vec<i64>) -> Result<Vec<RawMeal>, StoreError> {
+        let read = ReadMealsById { user_id: self.user_id(), ids };
+        meals(read.load(self.connection()).await?)
+    }
+
+    /// Writes the figures of a date, or takes them away where no row stands behind them.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn write_nutrition(
+        &mut self,
+        date: NaiveDate,
+        day: Option<&NutritionDay>,
+    ) -> Result<(), StoreError> {
+        let user_id = self.user_id();
+        let Some(day) = day else {
+            DeleteDay { user_id, date }.execute(self.connection()).await?;
+            return Ok(());
+        };
+        let upsert = UpsertDay {
+            user_id,
+            date,
+            item_count: day.item_count,
+            rejected_count: day.rejected_count,
+            first_eaten_at: day.first_eaten_at.map(to_postgres),
+            last_eaten_at: day.last_eaten_at.map(to_postgres),
+            time_zone: &day.time_zone,
+            day_start: to_postgres(day.day_start),
+            day_end: to_postgres(day.day_end),
+            algorithm_version: ALGORITHM_VERSION,
+            meal_counts: day.meals.iter().map(|meal| meal.item_count).collect(),
+            numbers: numbers(day),
+        };
+        upsert.execute(self.connection()).await?;
+        Ok(())
+    }
+}
+
+/// The values of [`number_columns`].
+fn numbers(day: &NutritionDay) -> Vec<Option<f64>> {
+    let mut numbers = day.totals.to_vec();
+    numbers.extend(day.meals.iter().map(|meal| meal.energy_kcal));
+    let macros = &day.macros;
+    numbers.extend([
+        macros.carbohydrate_kcal,
+        macros.protein_kcal,
+        macros.fat_kcal,
+        macros.alcohol_kcal,
+        macros.carbohydrate_percent,
+        macros.protein_percent,
+        macros.fat_percent,
+        macros.alcohol_percent,
+    ]);
+    numbers
+}
+
+fn meals(rows: Vec<MealColumns>) -> Result<Vec<RawMeal>, StoreError> {
+    rows.into_iter()
+        .map(|(id, food_name, meal_type, eaten_at, time_zone, source, nutrients)| {
+            Ok(RawMeal {
+                id,
+                food_name,
+                meal_type,
+                eaten_at: from_postgres(eaten_at),
+                time_zone,
+                source,
+                nutrients: nutrients
+                    .try_into()
+                    .map_err(|_| StoreError::Internal("a raw meal with missing nutrients"))?,
+            })
+        })
+        .collect()
+}

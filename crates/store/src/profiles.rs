@@ -1,0 +1,46 @@
+//! The profiles of users: what decides their figures beside the raw rows.
+
+use std::collections::HashMap;
+
+use diesel::sql_types::{Array, BigInt, Nullable, Text};
+use diesel_async::RunQueryDsl;
+
+use crate::error::StoreError;
+use crate::pool::Store;
+use crate::statement::statement;
+
+/// A row of `user_profiles`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// `time_zone`, as written; it may not be a zone at all.
+    pub time_zone: String,
+    /// `source_priority`, best first.
+    pub source_priority: Vec<String>,
+}
+
+statement! {
+    struct ReadProfiles {
+        user_ids: Vec<i64> => Array<BigInt>,
+    } -> (BigInt, Text, Array<Nullable<Text>>)
+    "SELECT user_id, time_zone, source_priority FROM user_profiles
+     WHERE user_id = ANY ({user_ids})"
+}
+
+impl Store {
+    /// The profiles of those of the users who have one.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn profiles(&self, user_ids: Vec<i64>) -> Result<HashMap<i64, Profile>, StoreError> {
+        let mut connection = self.hold("profiles").await?;
+        let statement = ReadProfiles { user_ids };
+        let rows: Vec<(i64, String, Vec<Option<String>>)> = statement.load(&mut *connection).await?;
+        Ok(rows
+            .into_iter()
+            .map(|(user_id, time_zone, sources)| {
+                let source_priority = sources.into_iter().flatten().collect();
+                (user_id, Profile { time_zone, source_priority })
+            })
+            .collect())
+    }
+}

@@ -1,0 +1,362 @@
+//! The queue: claim, finish, fail, release, renew.
+//!
+//! Whatever a worker does to claimed rows carries the lease token, so that a worker that was
+//! thought dead and comes back can change nothing that another one holds by now. Leases are
+//! judged by the database's clock alone.
+
+use std::time::Duration;
+
+use aggregation::{Kind, Timestamp};
+use diesel::data_types::PgTimestamp;
+use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
+use diesel_async::RunQueryDsl;
+
+use crate::error::{ErrorClass, StoreError};
+use crate::pool::Store;
+use crate::statement::statement;
+use crate::time::{from_postgres, to_postgres};
+use crate::transaction::GroupTransaction;
+
+/// One claimed row of the queue: a change of a raw row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// The queue's own number of the change.
+    pub id: i64,
+    /// The user.
+    pub user_id: i64,
+    /// The raw row that was inserted, changed or deleted.
+    pub raw_id: i64,
+    /// Its time (for an interval, its start) as it was or is.
+    pub starts_at: Timestamp,
+    /// The end of its interval.
+    pub ends_at: Timestamp,
+    /// Vitals: its metric.
+    pub metric: Option<String>,
+    /// Its own zone.
+    pub time_zone: Option<String>,
+    /// Vitals: whether it is a daily total.
+    pub whole_day: bool,
+}
+
+/// A claimed batch.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The kind of all its rows.
+    pub kind: Kind,
+    /// The token that every later step must show.
+    pub token: i64,
+    /// The rows, at most as many as asked for.
+    pub entries: Vec<Entry>,
+}
+
+/// What becomes of rows whose group failed.
+#[derive(Clone, Copy, Debug)]
+pub struct FailurePolicy {
+    /// After this many attempts a row is dead.
+    pub max_attempts: i32,
+    /// The wait after the first failure; it doubles with each further one.
+    pub backoff_first: Duration,
+    /// The longest wait.
+    pub backoff_max: Duration,
+}
+
+statement! {
+    /// Claims a batch: the oldest due rows are its heads, and the other due rows of the heads'
+    /// users and times fill it up, because a group costs nearly the same for one row as for
+    /// a hundred.
+    ///
+    /// - Due rows are walked by `not_before`, which for a fresh row is the time of its arrival.
+    ///   A row that waits for its back-off lies ahead, a dead one at infinity, so neither ever
+    ///   blocks a head. A row whose lease ran out is still where it was and is claimed again.
+    /// - A window of four days holds a user's neighbouring rows of whole local days in nearly
+    ///   all zones; where it cuts a day, the rest is the next batch's.
+    /// - Each step is MATERIALIZED: a LIMIT that is evaluated twice would claim twice.
+    /// - Windows come in the order of their oldest row; the lateral scan is only advanced until
+    ///   the batch is full, and SKIP LOCKED leaves to other workers what they are about to take.
+    struct ClaimBatch<'a> {
+        kind: &'a str => Text,
+        size: i64 => BigInt,
+        lease_seconds: f64 => Double,
+    } -> (BigInt, BigInt, BigInt, BigInt, Timestamptz, Timestamptz, Nullable<Text>, Nullable<Text>, Bool)
+    "WITH asked AS MATERIALIZED (
+         SELECT {kind}::text AS kind, {size}::bigint AS size, clock_timestamp() AS now,
+                make_interval(secs => {lease_seconds}) AS lease
+     ), heads AS MATERIALIZED (
+         SELECT q.user_id, date_bin('4 days', q.starts_at, timestamptz '2000-01-01 00:00:00+00') AS window_start,
+                row_number() OVER () AS age_rank
+         FROM (
+             SELECT user_id, starts_at
+             FROM aggregation_queue
+             WHERE kind = (SELECT kind FROM asked)
+               AND not_before <= (SELECT now FROM asked)
+               AND (state = 'pending'
+                    OR (state = 'processing' AND lease_expires_at < (SELECT now FROM asked)))
+             ORDER BY not_before
+             LIMIT (SELECT size FROM asked)
+         ) AS q
+     ), windows AS MATERIALIZED (
+         SELECT user_id, window_start, min(age_rank) AS age_rank
+         FROM heads
+         GROUP BY user_id, window_start
+         ORDER BY age_rank
+     ), picked AS MATERIALIZED (
+         SELECT q.user_id, q.kind, q.starts_at, q.id
+         FROM windows AS w
+         CROSS JOIN LATERAL (
+             SELECT user_id, kind, starts_at, id
+             FROM aggregation_queue
+             WHERE user_id = w.user_id
+               AND kind = (SELECT kind FROM asked)
+               AND starts_at >= w.window_start
+               AND starts_at < w.window_start + interval '4 days'
+               AND not_before <= (SELECT now FROM asked)
+               AND (state = 'pending'
+                    OR (state = 'processing' AND lease_expires_at < (SELECT now FROM asked)))
+             ORDER BY user_id, kind, starts_at, id
+             LIMIT (SELECT size FROM asked)
+             FOR UPDATE SKIP LOCKED
+         ) AS q
+         LIMIT (SELECT size FROM asked)
+     ), lease AS MATERIALIZED (
+         SELECT nextval('aggregation_lease') AS token
+         WHERE EXISTS (SELECT FROM picked)
+     )
+     UPDATE aggregation_queue AS q
+     SET state = 'processing', lease_token = lease.token,
+         lease_expires_at = asked.now + asked.lease
+     FROM picked, lease, asked
+     WHERE q.user_id = picked.user_id AND q.kind = picked.kind
+       AND q.starts_at = picked.starts_at AND q.id = picked.id
+     RETURNING lease.token, q.id, q.user_id, q.raw_id, q.starts_at, q.ends_at, q.metric,
+               q.time_zone, q.whole_day"
+}
+
+statement! {
+    struct FinishEntries<'a> {
+        kind: &'a str => Text,
+        user_id: i64 => BigInt,
+        token: i64 => BigInt,
+        starts_at: Vec<PgTimestamp> => Array<Timestamptz>,
+        ids: Vec<i64> => Array<BigInt>,
+    } -> ()
+    "DELETE FROM aggregation_queue AS q
+     USING unnest({starts_at}::timestamptz[], {ids}::bigint[]) AS done (starts_at, id)
+     WHERE q.user_id = {user_id} AND q.kind = {kind}
+       AND q.starts_at = done.starts_at AND q.id = done.id
+       AND q.lease_token = {token} AND q.state = 'processing'"
+}
+
+statement! {
+    struct FailEntries<'a> {
+        kind: &'a str => Text,
+        token: i64 => BigInt,
+        user_ids: Vec<i64> => Array<BigInt>,
+        starts_at: Vec<PgTimestamp> => Array<Timestamptz>,
+        ids: Vec<i64> => Array<BigInt>,
+        max_attempts: i32 => Integer,
+        backoff_first: f64 => Double,
+        backoff_max: f64 => Double,
+        error: &'a str => Text,
+    } -> (Bool)
+    "UPDATE aggregation_queue AS q
+     SET attempts = q.attempts + 1,
+         state = CASE WHEN q.attempts + 1 >= policy.max_attempts THEN 'dead' ELSE 'pending' END,
+         not_before = CASE
+             WHEN q.attempts + 1 >= policy.max_attempts THEN timestamptz 'infinity'
+             ELSE clock_timestamp() + make_interval(secs => least(
+                 policy.backoff_max, policy.backoff_first * power(2, least(q.attempts, 30))))
+         END,
+         lease_token = NULL, lease_expires_at = NULL, last_error = {error}
+     FROM unnest({user_ids}::bigint[], {starts_at}::timestamptz[], {ids}::bigint[])
+              AS failed (user_id, starts_at, id),
+          (SELECT {max_attempts}::integer AS max_attempts,
+                  {backoff_first}::double precision AS backoff_first,
+                  {backoff_max}::double precision AS backoff_max) AS policy
+     WHERE q.user_id = failed.user_id AND q.kind = {kind}
+       AND q.starts_at = failed.starts_at AND q.id = failed.id
+       AND q.lease_token = {token} AND q.state = 'processing'
+     RETURNING q.state = 'dead'"
+}
+
+statement! {
+    struct ReleaseEntries<'a> {
+        kind: &'a str => Text,
+        token: i64 => BigInt,
+        user_ids: Vec<i64> => Array<BigInt>,
+        starts_at: Vec<PgTimestamp> => Array<Timestamptz>,
+        ids: Vec<i64> => Array<BigInt>,
+    } -> ()
+    "UPDATE aggregation_queue AS q
+     SET state = 'pending', lease_token = NULL, lease_expires_at = NULL
+     FROM unnest({user_ids}::bigint[], {starts_at}::timestamptz[], {ids}::bigint[])
+              AS released (user_id, starts_at, id)
+     WHERE q.user_id = released.user_id AND q.kind = {kind}
+       AND q.starts_at = released.starts_at AND q.id = released.id
+       AND q.lease_token = {token} AND q.state = 'processing'"
+}
+
+statement! {
+    struct RenewLease<'a> {
+        kind: &'a str => Text,
+        token: i64 => BigInt,
+        lease_seconds: f64 => Double,
+        user_ids: Vec<i64> => Array<BigInt>,
+        starts_at: Vec<PgTimestamp> => Array<Timestamptz>,
+        ids: Vec<i64> => Array<BigInt>,
+    } -> ()
+    "UPDATE aggregation_queue AS q
+     SET lease_expires_at = clock_timestamp() + make_interval(secs => {lease_seconds})
+     FROM unnest({user_ids}::bigint[], {starts_at}::timestamptz[], {ids}::bigint[])
+              AS held (user_id, starts_at, id)
+     WHERE q.user_id = held.user_id AND q.kind = {kind}
+       AND q.starts_at = held.starts_at AND q.id = held.id
+       AND q.lease_token = {token} AND q.state = 'processing'"
+}
+
+type ClaimedColumns = (
+    i64,
+    i64,
+    i64,
+    i64,
+    PgTimestamp,
+    PgTimestamp,
+    Option<String>,
+    Option<String>,
+    bool,
+);
+
+impl Store {
+    /// Marks up to `size` due rows of `kind` as processing, committed at once: nothing stays
+    /// open. `None` if no row is due.
+    ///
+    /// # Errors
+    /// If the database fails; then nothing is claimed.
+    pub async fn claim(
+        &self,
+        kind: Kind,
+        size: u32,
+        lease: Duration,
+    ) -> Result<Option<Claim>, StoreError> {
+        let mut connection = self.hold("claim").await?;
+        let statement = ClaimBatch {
+            kind: kind.name(),
+            size: i64::from(size),
+            lease_seconds: lease.as_secs_f64(),
+        };
+        let rows: Vec<ClaimedColumns> = statement.load(&mut *connection).await?;
+        let [(token, ..), ..] = rows.as_slice() else { return Ok(None) };
+        let token = *token;
+        let entries = rows
+            .into_iter()
+            .map(|(_, id, user_id, raw_id, starts_at, ends_at, metric, time_zone, whole_day)| Entry {
+                id,
+                user_id,
+                raw_id,
+                starts_at: from_postgres(starts_at),
+                ends_at: from_postgres(ends_at),
+                metric,
+                time_zone,
+                whole_day,
+            })
+            .collect();
+        Ok(Some(Claim { kind, token, entries }))
+    }
+
+    /// Records a failed attempt of claimed rows, in a transaction of its own: they wait for
+    /// their back-off, or are dead after the last attempt. Returns how many are dead now.
+    ///
+    /// # Errors
+    /// If the database fails; then the lease runs out and the rows are claimed again.
+    pub async fn fail(
+        &self,
+        kind: Kind,
+        token: i64,
+        entries: &[Entry],
+        class: ErrorClass,
+        policy: FailurePolicy,
+    ) -> Result<u32, StoreError> {
+        let mut connection = self.hold("fail").await?;
+        let (user_ids, starts_at, ids) = keys(entries);
+        let statement = FailEntries {
+            kind: kind.name(),
+            token,
+            user_ids,
+            starts_at,
+            ids,
+            max_attempts: policy.max_attempts,
+            backoff_first: policy.backoff_first.as_secs_f64(),
+            backoff_max: policy.backoff_max.as_secs_f64(),
+            error: class.name(),
+        };
+        let dead: Vec<(bool,)> = statement.load(&mut *connection).await?;
+        Ok(dead.iter().filter(|(dead,)| *dead).count() as u32)
+    }
+
+    /// Gives claimed rows back as they were: interrupted is not failed, no attempt is counted.
+    ///
+    /// # Errors
+    /// If the database fails; then the lease runs out and the rows are claimed again.
+    pub async fn release(&self, kind: Kind, token: i64, entries: &[Entry]) -> Result<(), StoreError> {
+        let mut connection = self.hold("release").await?;
+        let (user_ids, starts_at, ids) = keys(entries);
+        let statement = ReleaseEntries { kind: kind.name(), token, user_ids, starts_at, ids };
+        statement.execute(&mut *connection).await?;
+        Ok(())
+    }
+
+    /// Holds claimed rows for another `lease` from now.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] if another worker has any of them by now.
+    pub async fn renew(
+        &self,
+        kind: Kind,
+        token: i64,
+        entries: &[Entry],
+        lease: Duration,
+    ) -> Result<(), StoreError> {
+        let mut connection = self.hold("renew").await?;
+        let (user_ids, starts_at, ids) = keys(entries);
+        let statement = RenewLease {
+            kind: kind.name(),
+            token,
+            lease_seconds: lease.as_secs_f64(),
+            user_ids,
+            starts_at,
+            ids,
+        };
+        let renewed = statement.execute(&mut *connection).await?;
+        if renewed == entries.len() { Ok(()) } else { Err(StoreError::LeaseLost) }
+    }
+}
+
+impl GroupTransaction<'_> {
+    /// Takes the group's rows off the queue, in the transaction that writes its figures.
+    ///
+    /// Exactly the rows that were claimed: if the raw row has changed since, the change has a
+    /// row of its own in the queue and is done again.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] if another worker has any of them by now; then this worker's
+    /// figures must not be committed.
+    pub async fn finish(&mut self, token: i64, entries: &[Entry]) -> Result<(), StoreError> {
+        let (_, starts_at, ids) = keys(entries);
+        let statement = FinishEntries {
+            kind: self.kind().name(),
+            user_id: self.user_id(),
+            token,
+            starts_at,
+            ids,
+        };
+        let finished = statement.execute(self.connection()).await?;
+        if finished == entries.len() { Ok(()) } else { Err(StoreError::LeaseLost) }
+    }
+}
+
+fn keys(entries: &[Entry]) -> (Vec<i64>, Vec<PgTimestamp>, Vec<i64>) {
+    (
+        entries.iter().map(|entry| entry.user_id).collect(),
+        entries.iter().map(|entry| to_postgres(entry.starts_at)).collect(),
+        entries.iter().map(|entry| entry.id).collect(),
+    )
+}

@@ -1,0 +1,258 @@
+//! What there is to do, and what was done.
+
+use aggregation::{Kind, Timestamp};
+use diesel::data_types::PgTimestamp;
+use diesel::sql_types::{BigInt, Double, Integer, Nullable, Text, Timestamptz};
+use diesel_async::RunQueryDsl;
+
+use crate::error::StoreError;
+use crate::pool::Store;
+use crate::statement::statement;
+use crate::time::{from_postgres, to_postgres};
+
+/// The queue of one kind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KindStatus {
+    /// The kind.
+    pub kind: Kind,
+    /// Changes not yet claimed, those waiting for their back-off among them.
+    pub pending: i64,
+    /// Of those, the ones that wait for their back-off after a failure.
+    pub backing_off: i64,
+    /// Changes claimed by a worker.
+    pub processing: i64,
+    /// Of those, the ones whose lease ran out: their worker is gone.
+    pub expired: i64,
+    /// Changes given up after the last attempt.
+    pub dead: i64,
+    /// Age of the oldest pending change, in seconds by the database's clock.
+    pub oldest_pending_seconds: Option<f64>,
+    /// Raw rows that take no part in the figures.
+    pub rejected: i64,
+}
+
+/// One run that did work.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// When it ended.
+    pub finished_at: Timestamp,
+    /// How long ago that was, in seconds by the database's clock.
+    pub finished_seconds_ago: f64,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// The command that ran.
+    pub command: String,
+    /// Who ran it.
+    pub worker: String,
+    /// What it did.
+    pub counts: RunCounts,
+}
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunCounts {
+    /// Batches claimed.
+    pub batches: i32,
+    /// Queue rows claimed: completed + rejected + failed + released.
+    pub rows_claimed: i64,
+    /// Rows whose change is in the figures.
+    pub rows_completed: i64,
+    /// Rows done whose raw row takes no part in the figures.
+    pub rows_rejected: i64,
+    /// Rows whose group failed.
+    pub rows_failed: i64,
+    /// Rows given back because the work was interrupted.
+    pub rows_released: i64,
+    /// Groups committed.
+    pub groups_committed: i64,
+    /// Groups rolled back.
+    pub groups_failed: i64,
+}
+
+/// The state of the database's work.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    /// Each kind's queue.
+    pub kinds: Vec<KindStatus>,
+    /// The last runs that did work, latest first.
+    pub runs: Vec<Run>,
+}
+
+statement! {
+    struct ReadStatus {} -> (Text, BigInt, BigInt, BigInt, BigInt, BigInt, Nullable<Double>)
+    "SELECT kind,
+            count(*) FILTER (WHERE state = 'pending'),
+            count(*) FILTER (WHERE state = 'pending' AND not_before > clock_timestamp()),
+            count(*) FILTER (WHERE state = 'processing'),
+            count(*) FILTER (WHERE state = 'processing' AND lease_expires_at < clock_timestamp()),
+            count(*) FILTER (WHERE state = 'dead'),
+            extract(epoch FROM clock_timestamp() - min(queued_at) FILTER (WHERE state = 'pending'))::float8
+     FROM aggregation_queue
+     GROUP BY kind"
+}
+
+statement! {
+    struct CountRejected {} -> (Text, BigInt)
+    "SELECT kind, count(*) FROM rejected_rows GROUP BY kind"
+}
+
+statement! {
+    struct ReadRuns { limit: i64 => BigInt } -> (
+        Timestamptz, Double, Double, Text, Text,
+        Integer, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt
+    )
+    "SELECT finished_at,
+            extract(epoch FROM clock_timestamp() - finished_at)::float8,
+            extract(epoch FROM finished_at - started_at)::float8,
+            command, worker, batches, rows_claimed, rows_completed, rows_rejected, rows_failed,
+            rows_released, groups_committed, groups_failed
+     FROM aggregation_runs
+     ORDER BY finished_at DESC
+     LIMIT {limit}"
+}
+
+statement! {
+    struct CountDue { kind: &'static str => Text } -> (BigInt)
+    "SELECT count(*) FROM aggregation_queue WHERE kind = {kind} AND state = 'pending'"
+}
+
+statement! {
+    struct RecordRun<'a> {
+        started_at: PgTimestamp => Timestamptz,
+        command: &'a str => Text,
+        worker: &'a str => Text,
+        batches: i32 => Integer,
+        rows_claimed: i64 => BigInt,
+        rows_completed: i64 => BigInt,
+        rows_rejected: i64 => BigInt,
+        rows_failed: i64 => BigInt,
+        rows_released: i64 => BigInt,
+        groups_committed: i64 => BigInt,
+        groups_failed: i64 => BigInt,
+    } -> ()
+    "WITH expired AS (
+         DELETE FROM aggregation_runs WHERE finished_at < now() - interval '30 days'
+     )
+     INSERT INTO aggregation_runs (
+         started_at, command, worker, batches, rows_claimed, rows_completed, rows_rejected,
+         rows_failed, rows_released, groups_committed, groups_failed)
+     VALUES ({started_at}, {command}, {worker}, {batches}, {rows_claimed}, {rows_completed},
+             {rows_rejected}, {rows_failed}, {rows_released}, {groups_committed}, {groups_failed})"
+}
+
+statement! {
+    struct Clock {} -> (Timestamptz)
+    "SELECT clock_timestamp()"
+}
+
+impl Store {
+    /// Each kind's queue, and the last `runs` runs.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn status(&self, runs: u32) -> Result<Status, StoreError> {
+        type KindColumns = (String, i64, i64, i64, i64, i64, Option<f64>);
+        let mut connection = self.hold("status").await?;
+        let queue: Vec<KindColumns> = ReadStatus {}.load(&mut *connection).await?;
+        let rejected: Vec<(String, i64)> = CountRejected {}.load(&mut *connection).await?;
+        let kinds = Kind::ALL
+            .into_iter()
+            .map(|kind| {
+                let row = queue.iter().find(|row| row.0 == kind.name());
+                let count = |of: fn(&KindColumns) -> i64| row.map_or(0, of);
+                KindStatus {
+                    kind,
+                    pending: count(|row| row.1),
+                    backing_off: count(|row| row.2),
+                    processing: count(|row| row.3),
+                    expired: count(|row| row.4),
+                    dead: count(|row| row.5),
+                    oldest_pending_seconds: row.and_then(|row| row.6),
+                    rejected: rejected.iter().find(|r| r.0 == kind.name()).map_or(0, |r| r.1),
+                }
+            })
+            .collect();
+        Ok(Status { kinds, runs: read_runs(&mut connection, runs).await? })
+    }
+
+    /// How many changes of a kind are pending, those waiting for their back-off among them.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn pending(&self, kind: Kind) -> Result<i64, StoreError> {
+        let mut connection = self.hold("status").await?;
+        let rows: Vec<(i64,)> = CountDue { kind: kind.name() }.load(&mut *connection).await?;
+        Ok(rows.iter().map(|(count,)| count).sum())
+    }
+
+    /// The database's clock.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn clock(&self) -> Result<Timestamp, StoreError> {
+        let mut connection = self.hold("status").await?;
+        let rows: Vec<(PgTimestamp,)> = Clock {}.load(&mut *connection).await?;
+        let [(now,)] = rows.as_slice() else {
+            return Err(StoreError::Internal("the database's clock shows no time"));
+        };
+        Ok(from_postgres(*now))
+    }
+
+    /// Remembers a run that did work, and forgets those of more than 30 days ago.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn record_run(
+        &self,
+        started_at: Timestamp,
+        command: &str,
+        worker: &str,
+        counts: &RunCounts,
+    ) -> Result<(), StoreError> {
+        let mut connection = self.hold("status").await?;
+        let record = RecordRun {
+            started_at: to_postgres(started_at),
+            command,
+            worker,
+            batches: counts.batches,
+            rows_claimed: counts.rows_claimed,
+            rows_completed: counts.rows_completed,
+            rows_rejected: counts.rows_rejected,
+            rows_failed: counts.rows_failed,
+            rows_released: counts.rows_released,
+            groups_committed: counts.groups_committed,
+            groups_failed: counts.groups_failed,
+        };
+        record.execute(&mut *connection).await?;
+        Ok(())
+    }
+}
+
+async fn read_runs(
+    connection: &mut diesel_async::AsyncPgConnection,
+    limit: u32,
+) -> Result<Vec<Run>, StoreError> {
+    type RunColumns =
+        (PgTimestamp, f64, f64, String, String, i32, i64, i64, i64, i64, i64, i64, i64);
+    let rows: Vec<RunColumns> = ReadRuns { limit: i64::from(limit) }.load(connection).await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Run {
+            finished_at: from_postgres(row.0),
+            finished_seconds_ago: row.1,
+            seconds: row.2,
+            command: row.3,
+            worker: row.4,
+            counts: RunCounts {
+                batches: row.5,
+                rows_claimed: row.6,
+                rows_completed: row.7,
+                rows_rejected: row.8,
+                rows_failed: row.9,
+                rows_released: row.10,
+                groups_committed: row.11,
+                groups_failed: row.12,
+            },
+        })
+        .collect())
+}

@@ -1,0 +1,100 @@
+//! The one place that opens transactions.
+
+use std::time::Duration;
+
+use aggregation::Kind;
+use diesel::sql_types::{BigInt, Text};
+use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, TransactionManager};
+
+use crate::error::StoreError;
+use crate::pool::{Held, Store};
+use crate::statement::statement;
+
+statement! {
+    struct LockUser<'a> {
+        kind: &'a str => Text,
+        user_id: i64 => BigInt,
+    } -> ()
+    // The schema is part of the key, so that workers on several schemas of one database do not
+    // wait for each other. A collision of hashes costs a wait and nothing else.
+    "SELECT pg_advisory_xact_lock(
+         hashtext('dayfold ' || {kind} || ' ' || current_schema()), hashint8({user_id}))"
+}
+
+/// The transaction of one group: the rows of one kind, one user and one date.
+///
+/// What it reads and writes stands in the modules of the kinds. Dropped without a commit, by an
+/// error, a panic or an abandoned task, its connection is closed rather than handed on.
+pub struct GroupTransaction<'p> {
+    connection: Held<'p>,
+    kind: Kind,
+    user_id: i64,
+}
+
+impl std::fmt::Debug for GroupTransaction<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GroupTransaction").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Begins the transaction of a group and waits until no other worker is at the same user.
+    ///
+    /// The lock is a statement of its own, before any read: a snapshot taken before the lock
+    /// was granted would miss what the other worker has just committed. It covers the user, not
+    /// only the date, because an interval over midnight and rows with zones of their own reach
+    /// into other dates; and a transaction takes one such lock only, so that none can deadlock.
+    ///
+    /// # Errors
+    /// If there is no connection, or the lock is not granted within the lock time-out.
+    pub async fn begin_group(
+        &self,
+        kind: Kind,
+        user_id: i64,
+    ) -> Result<GroupTransaction<'_>, StoreError> {
+        let mut connection = self.hold("group").await?;
+        AnsiTransactionManager::begin_transaction(&mut *connection).await?;
+        let mut transaction = GroupTransaction { connection, kind, user_id };
+        let lock = LockUser { kind: kind.name(), user_id };
+        match lock.execute(transaction.connection()).await {
+            Ok(_) => Ok(transaction),
+            Err(error) => Err(transaction.rolled_back(error.into()).await),
+        }
+    }
+}
+
+impl GroupTransaction<'_> {
+    /// Makes everything done in it visible at once. Returns for how long the connection was held.
+    ///
+    /// # Errors
+    /// If the server did not confirm. Then it is unknown whether it happened; the group is done
+    /// again and finds its rows either gone or still claimed, so both are harmless.
+    pub async fn commit(mut self) -> Result<Duration, StoreError> {
+        AnsiTransactionManager::commit_transaction(&mut *self.connection).await?;
+        Ok(self.connection.held())
+    }
+
+    /// Undoes everything and hands back the error that made it necessary: what may go wrong
+    /// with the rollback itself is less than that, and its connection is closed anyway.
+    pub async fn rolled_back(mut self, error: StoreError) -> StoreError {
+        if let Err(rollback) = AnsiTransactionManager::rollback_transaction(&mut *self.connection).await {
+            let class = StoreError::from(rollback).class();
+            tracing::debug!(event = "rollback_failed", class = class.name(), "the connection is closed");
+        }
+        error
+    }
+
+    pub(crate) fn connection(&mut self) -> &mut AsyncPgConnection {
+        &mut self.connection
+    }
+
+    /// The user whose rows it handles.
+    pub const fn user_id(&self) -> i64 {
+        self.user_id
+    }
+
+    /// The kind of the rows it handles.
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+}

@@ -1,0 +1,4 @@
+//! Raw vitals and their hourly and daily figures.
+
+mod read;
+mod write;

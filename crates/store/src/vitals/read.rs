@@ -1,0 +1,316 @@
+//! Reading what the figures of a scope need.
+
+use std::collections::BTreeMap;
+
+use aggregation::catalogue::{Catalogue, Style};
+use aggregation::vitals::hour::Moments;
+use aggregation::vitals::sample::LONGEST_INTERVAL_US;
+use aggregation::vitals::scope::FARTHEST_DAILY_TOTAL_US;
+use aggregation::vitals::{HourFigures, HourKey, RawVital, Scope, Snapshot};
+use chrono::NaiveDate;
+use diesel::data_types::PgTimestamp;
+use diesel::sql_types::{
+    Array, BigInt, Binary, Bool, Date, Double, Integer, Nullable, Text, Timestamptz,
+};
+use diesel_async::RunQueryDsl;
+
+use crate::error::StoreError;
+use crate::statement::statement;
+use crate::time::{from_postgres, to_postgres};
+use crate::transaction::GroupTransaction;
+
+statement! {
+    /// Reads the raw rows of each span.
+    ///
+    /// A sample belongs to the span in which it starts. An interval may reach into the span,
+    /// from at most 48 hours before it; the second condition is answered from the index. Daily
+    /// totals decide hours far from their own start, and have an index of their own.
+    struct ReadVitals {
+        user_id: i64 => BigInt,
+        ordinals: Vec<i32> => Array<Integer>,
+        metrics: Vec<String> => Array<Text>,
+        spans_from: Vec<PgTimestamp> => Array<Timestamptz>,
+        spans_to: Vec<PgTimestamp> => Array<Timestamptz>,
+        starts_from: Vec<PgTimestamp> => Array<Timestamptz>,
+        totals_from: Vec<Option<PgTimestamp>> => Array<Nullable<Timestamptz>>,
+        totals_to: Vec<Option<PgTimestamp>> => Array<Nullable<Timestamptz>>,
+    } -> (Integer, BigInt, Double, Nullable<Text>, Text, Text, Timestamptz, Timestamptz, Nullable<Text>, Bool)
+    "SELECT span.ordinal, v.id, v.value, v.comparator, v.unit, v.source, v.started_at,
+            v.ended_at, v.time_zone, v.is_daily_total
+     FROM (SELECT {user_id}::bigint AS user_id, s.*
+           FROM unnest({ordinals}::integer[], {metrics}::text[], {spans_from}::timestamptz[],
+                       {spans_to}::timestamptz[], {starts_from}::timestamptz[],
+                       {totals_from}::timestamptz[], {totals_to}::timestamptz[])
+                AS s (ordinal, metric, span_from, span_to, starts_from, totals_from, totals_to)
+          ) AS span
+     CROSS JOIN LATERAL (
+         SELECT *
+         FROM vitals_raw
+         WHERE user_id = span.user_id AND metric = span.metric
+           AND started_at >= span.starts_from AND started_at < span.span_to
+           AND (ended_at >= span.span_from OR started_at >= span.span_from)
+         UNION ALL
+         SELECT *
+         FROM vitals_raw
+         WHERE user_id = span.user_id AND metric = span.metric AND is_daily_total
+           AND started_at >= span.totals_from AND started_at < span.totals_to
+     ) AS v"
+}
+
+statement! {
+    struct ReadVitalsById {
+        user_id: i64 => BigInt,
+        ids: Vec<i64> => Array<BigInt>,
+    } -> (BigInt, Text, Double, Nullable<Text>, Text, Text, Timestamptz, Timestamptz, Nullable<Text>, Bool)
+    "SELECT id, metric, value, comparator, unit, source, started_at, ended_at, time_zone,
+            is_daily_total
+     FROM vitals_raw
+     WHERE user_id = {user_id} AND id = ANY ({ids})"
+}
+
+statement! {
+    struct ReadHours {
+        user_id: i64 => BigInt,
+        metrics: Vec<String> => Array<Text>,
+        dates: Vec<NaiveDate> => Array<Date>,
+    } -> (
+        Text, Date, Timestamptz,
+        (Integer, Integer, Integer, Nullable<Double>, Text, Text),
+        (Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>),
+        (Nullable<Double>, Nullable<Timestamptz>, Nullable<Double>, Nullable<Timestamptz>),
+        (Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>),
+        Nullable<Binary>
+    )
+    "SELECT h.metric, h.local_date, h.hour_start,
+            h.sample_count, h.censored_count, h.rejected_count, h.total,
+            h.sources::text, h.time_zone,
+            h.sum, h.squared_deviations, h.min, h.max,
+            h.first_value, h.first_at, h.last_value, h.last_at,
+            h.p05, h.p25, h.p50, h.p75, h.p95, h.sketch
+     FROM unnest({metrics}::text[], {dates}::date[]) AS day (metric, local_date)
+     JOIN vitals_hourly AS h
+       ON h.user_id = {user_id} AND h.local_date = day.local_date AND h.metric = day.metric"
+}
+
+statement! {
+    struct ReadDays {
+        user_id: i64 => BigInt,
+        metrics: Vec<String> => Array<Text>,
+        dates: Vec<NaiveDate> => Array<Date>,
+    } -> (Text, Date, BigInt)
+    "SELECT d.metric, d.local_date, d.context_fingerprint
+     FROM unnest({metrics}::text[], {dates}::date[]) AS day (metric, local_date)
+     JOIN vitals_daily AS d
+       ON d.user_id = {user_id} AND d.local_date = day.local_date AND d.metric = day.metric"
+}
+
+type VitalColumns = (
+    i32,
+    i64,
+    f64,
+    Option<String>,
+    String,
+    String,
+    PgTimestamp,
+    PgTimestamp,
+    Option<String>,
+    bool,
+);
+
+type HourColumns = (
+    String,
+    NaiveDate,
+    PgTimestamp,
+    (i32, i32, i32, Option<f64>, String, String),
+    (Option<f64>, Option<f64>, Option<f64>, Option<f64>),
+    (Option<f64>, Option<PgTimestamp>, Option<f64>, Option<PgTimestamp>),
+    (Option<f64>, Option<f64>, Option<f64>, Option<f64>, Option<f64>),
+    Option<Vec<u8>>,
+);
+
+impl GroupTransaction<'_> {
+    /// Reads what [`aggregation::vitals::recompute()`] needs for a scope.
+    ///
+    /// # Errors
+    /// If the database fails, or stored figures are damaged.
+    pub async fn read_vitals(
+        &mut self,
+        scope: &Scope,
+        catalogue: &Catalogue,
+    ) -> Result<BTreeMap<String, Snapshot>, StoreError> {
+        let mut snapshots: BTreeMap<String, Snapshot> =
+            scope.keys().map(|metric| (metric.clone(), Snapshot::default())).collect();
+        self.read_rows(scope, catalogue, &mut snapshots).await?;
+        self.read_figures(scope, &mut snapshots).await?;
+        Ok(snapshots)
+    }
+
+    async fn read_rows(
+        &mut self,
+        scope: &Scope,
+        catalogue: &Catalogue,
+        snapshots: &mut BTreeMap<String, Snapshot>,
+    ) -> Result<(), StoreError> {
+        let names: Vec<&String> = scope.keys().collect();
+        let mut statement = ReadVitals {
+            user_id: self.user_id(),
+            ordinals: Vec::new(),
+            metrics: Vec::new(),
+            spans_from: Vec::new(),
+            spans_to: Vec::new(),
+            starts_from: Vec::new(),
+            totals_from: Vec::new(),
+            totals_to: Vec::new(),
+        };
+        for (ordinal, (name, of_metric)) in (0..).zip(scope) {
+            let style = catalogue.metric(name).map(|metric| metric.style);
+            let cumulative = style == Some(Style::Cumulative);
+            let reach = if cumulative { LONGEST_INTERVAL_US } else { 0 };
+            for (from, to) in of_metric.spans_to_read() {
+                let totals = |instant| cumulative.then(|| to_postgres(instant));
+                statement.ordinals.push(ordinal);
+                statement.metrics.push(name.clone());
+                statement.spans_from.push(to_postgres(from));
+                statement.spans_to.push(to_postgres(to));
+                statement.starts_from.push(to_postgres(from.plus(-reach)));
+                statement.totals_from.push(totals(from.plus(-FARTHEST_DAILY_TOTAL_US)));
+                statement.totals_to.push(totals(to.plus(FARTHEST_DAILY_TOTAL_US)));
+            }
+        }
+        if statement.ordinals.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<VitalColumns> = statement.load(self.connection()).await?;
+        for (ordinal, id, value, comparator, unit, source, from, to, time_zone, is_daily_total) in rows {
+            let snapshot = names
+                .get(ordinal as usize)
+                .and_then(|name| snapshots.get_mut(*name))
+                .ok_or(StoreError::Internal("a raw row of a metric that was not asked for"))?;
+            snapshot.rows.push(RawVital {
+                id,
+                value,
+                comparator,
+                unit,
+                source,
+                started_at: from_postgres(from),
+                ended_at: from_postgres(to),
+                time_zone,
+                is_daily_total,
+            });
+        }
+        // An interval may reach into several spans.
+        for snapshot in snapshots.values_mut() {
+            snapshot.rows.sort_unstable_by_key(|row| row.id);
+            snapshot.rows.dedup_by_key(|row| row.id);
+        }
+        Ok(())
+    }
+
+    async fn read_figures(
+        &mut self,
+        scope: &Scope,
+        snapshots: &mut BTreeMap<String, Snapshot>,
+    ) -> Result<(), StoreError> {
+        let days = || scope.iter().flat_map(|(name, s)| s.dates.iter().map(move |date| (name, date)));
+        let metrics: Vec<String> = days().map(|(name, _)| name.clone()).collect();
+        let dates: Vec<NaiveDate> = days().map(|(_, date)| *date).collect();
+        if dates.is_empty() {
+            return Ok(());
+        }
+        let read = ReadDays { user_id: self.user_id(), metrics: metrics.clone(), dates: dates.clone() };
+        let stored: Vec<(String, NaiveDate, i64)> = read.load(self.connection()).await?;
+        for (metric, date, fingerprint) in stored {
+            if let Some(snapshot) = snapshots.get_mut(&metric) {
+                snapshot.days.insert(date, fingerprint);
+            }
+        }
+        let read = ReadHours { user_id: self.user_id(), metrics, dates };
+        let stored: Vec<HourColumns> = read.load(self.connection()).await?;
+        for row in stored {
+            let key = HourKey { date: row.1, start: from_postgres(row.2) };
+            if let Some(snapshot) = snapshots.get_mut(&row.0) {
+                snapshot.hours.insert(key, hour_figures(row)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads single raw rows with their metrics; those that are deleted are missing.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn read_vitals_by_id(
+        &mut self,
+        ids: Vec<i64>,
+    ) -> Result<Vec<(String, RawVital)>, StoreError> {
+        type Columns = (
+            i64,
+            String,
+            f64,
+            Option<String>,
+            String,
+            String,
+            PgTimestamp,
+            PgTimestamp,
+            Option<String>,
+            bool,
+        );
+        let read = ReadVitalsById { user_id: self.user_id(), ids };
+        let rows: Vec<Columns> = read.load(self.connection()).await?;
+        Ok(rows
+            .into_iter()
+            .map(|(id, metric, value, comparator, unit, source, from, to, time_zone, total)| {
+                let row = RawVital {
+                    id,
+                    value,
+                    comparator,
+                    unit,
+                    source,
+                    started_at: from_postgres(from),
+                    ended_at: from_postgres(to),
+                    time_zone,
+                    is_daily_total: total,
+                };
+                (metric, row)
+            })
+            .collect())
+    }
+}
+
+fn hour_figures(row: HourColumns) -> Result<HourFigures, StoreError> {
+    let (_, _, _, counts, moments, ends, percentiles, sketch) = row;
+    let (sample_count, censored_count, rejected_count, total, sources, time_zone) = counts;
+    let moments = match (moments, ends) {
+        (
+            (Some(sum), Some(squared_deviations), Some(min), Some(max)),
+            (Some(first_value), Some(first_at), Some(last_value), Some(last_at)),
+        ) => Some(Moments {
+            count: sample_count,
+            sum,
+            squared_deviations,
+            min,
+            max,
+            first_value,
+            first_at: from_postgres(first_at),
+            last_value,
+            last_at: from_postgres(last_at),
+        }),
+        _ => None,
+    };
+    let percentiles = match percentiles {
+        (Some(p05), Some(p25), Some(p50), Some(p75), Some(p95)) => Some([p05, p25, p50, p75, p95]),
+        _ => None,
+    };
+    Ok(HourFigures {
+        sample_count,
+        censored_count,
+        rejected_count,
+        total,
+        moments,
+        sketch,
+        percentiles,
+        sources: serde_json::from_str(&sources)
+            .map_err(|_| StoreError::Internal("stored sources of an hour are damaged"))?,
+        time_zone,
+    })
+}

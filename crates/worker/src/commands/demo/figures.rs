@@ -1,0 +1,180 @@
+//! Figures worth looking at, in the terminal.
+
+use aggregation::local_time::Zone;
+use chrono::NaiveDate;
+use store::{Store, VitalFigures};
+
+use crate::{output, tables};
+
+/// Logged what they ate for eight days.
+const EATER: i64 = 900_001;
+/// Wore a chest strap in five activities.
+const ATHLETE: i64 = 900_002;
+/// Was examined once: blood pressure three times, body measures, three laboratory tests.
+const EXAMINED: i64 = 93_806;
+
+const BAR_CELLS: usize = 40;
+
+/// Shows a week of somebody's days, an activity by hour, and an examination.
+///
+/// # Errors
+/// If the database fails.
+pub async fn show(store: &Store) -> anyhow::Result<()> {
+    week(store).await?;
+    activity(store).await?;
+    examination(store).await
+}
+
+async fn week(store: &Store) -> anyhow::Result<()> {
+    let (from, to) = (date(2022, 7, 20), date(2022, 7, 26));
+    let days = store.nutrition_days(EATER, from, to).await?;
+    let most = days.iter().filter_map(|day| day.energy_kcal).fold(1.0, f64::max);
+    let rows = days.into_iter().map(|day| {
+        let energy = day.energy_kcal;
+        vec![
+            day.date.format("%a %d %b").to_string(),
+            day.item_count.to_string(),
+            number(energy, 0),
+            energy.map_or_else(String::new, |energy| bar(energy / most, 20)),
+            percent(day.carbohydrate_percent),
+            percent(day.protein_percent),
+            percent(day.fat_percent),
+            number(day.fiber_g, 1),
+            number(day.vitamin_c_mg, 1),
+        ]
+    });
+    output::print(&format!("\nA week of user {EATER}'s meals (nutrition_daily):"));
+    output::print(&tables::table(
+        &["day", "items", "kcal", "", "carbs", "protein", "fat", "fibre g", "vit. C mg"],
+        rows,
+    ));
+    Ok(())
+}
+
+async fn activity(store: &Store) -> anyhow::Result<()> {
+    let on = date(2019, 9, 20);
+    let hours = store.vital_hours(ATHLETE, on, "heart_rate").await?;
+    let days = store.vital_days(ATHLETE, on, on).await?;
+    let day = days.iter().find(|day| day.metric == "heart_rate");
+    let mut rows: Vec<Vec<String>> = hours.iter().map(|hour| heart_rate(hour, &clock(hour))).collect();
+    rows.extend(day.map(|day| heart_rate(day, "day")));
+    output::print(&format!(
+        "\nUser {ATHLETE}'s heart rate while exercising on {on}, one reading a second\n\
+         (vitals_hourly, and their exact merge in vitals_daily; ─ from least to greatest, ● mean):"
+    ));
+    let scale = format!("40{:>width$}", 200, width = BAR_CELLS - 2);
+    output::print(&tables::table(&["hour", "readings", "min", "mean", "SD", "median", "max", &scale], rows));
+    Ok(())
+}
+
+async fn examination(store: &Store) -> anyhow::Result<()> {
+    let (from, to) = (date(2018, 1, 1), date(2018, 12, 31));
+    let vitals = store.vital_days(EXAMINED, from, to).await?;
+    let labs = store.lab_days(EXAMINED, from, to).await?;
+    let mut rows: Vec<Vec<String>> = vitals
+        .iter()
+        .map(|day| {
+            vec![
+                day.date.to_string(),
+                day.metric.replace('_', " "),
+                day.sample_count.to_string(),
+                number(day.mean, 1),
+                day.unit.clone(),
+                day.stddev.map_or_else(String::new, |sd| format!("SD {sd:.1}")),
+            ]
+        })
+        .collect();
+    rows.extend(labs.into_iter().map(|lab| {
+        let range = lab.reference_text.map_or_else(String::new, |range| format!("range {range}"));
+        let flag = lab.last_flag.map_or_else(String::new, |flag| format!("  {flag}"));
+        vec![
+            lab.date.to_string(),
+            format!("LOINC {}", lab.analyte),
+            "1".to_owned(),
+            number(lab.last_value, 1),
+            lab.unit,
+            format!("{range}{flag}"),
+        ]
+    }));
+    output::print(&format!("\nUser {EXAMINED}'s examination (vitals_daily and lab_daily):"));
+    output::print(&tables::table(&["day", "what", "n", "mean", "unit", ""], rows));
+    Ok(())
+}
+
+fn heart_rate(figures: &VitalFigures, name: &str) -> Vec<String> {
+    vec![
+        name.to_owned(),
+        thousands(u64::from(figures.sample_count.unsigned_abs())),
+        number(figures.min, 0),
+        number(figures.mean, 1),
+        number(figures.stddev, 1),
+        number(figures.p50, 0),
+        number(figures.max, 0),
+        range(figures),
+    ]
+}
+
+/// The local hour as clocks showed it.
+fn clock(hour: &VitalFigures) -> String {
+    let zone = hour.time_zone.parse::<Zone>();
+    zone.map_or_else(
+        |_| hour.start.to_utc().format("%H:%M UTC").to_string(),
+        |zone| zone.clock(hour.start).format("%H:%M").to_string(),
+    )
+}
+
+/// A line from least to greatest with the mean on it, from 40 to 200 beats a minute.
+fn range(figures: &VitalFigures) -> String {
+    let (Some(min), Some(mean), Some(max)) = (figures.min, figures.mean, figures.max) else {
+        return String::new();
+    };
+    let cell = |value: f64| {
+        let share = ((value - 40.0) / 160.0).clamp(0.0, 1.0);
+        (share * (BAR_CELLS - 1) as f64).round() as usize
+    };
+    (0..BAR_CELLS)
+        .map(|at| match at {
+            _ if at == cell(mean) => '●',
+            _ if cell(min) <= at && at <= cell(max) => '─',
+            _ => ' ',
+        })
+        .collect()
+}
+
+fn bar(share: f64, cells: usize) -> String {
+    "█".repeat((share.clamp(0.0, 1.0) * cells as f64).round() as usize)
+}
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| "-".to_owned(), |share| format!("{share:.0} %"))
+}
+
+fn number(value: Option<f64>, places: usize) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.places$}"))
+}
+
+/// A whole number with a comma at every third digit.
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// These dates are constants of the demo's data and valid.
+fn date(year: i32, month: u32, day: u32) -> NaiveDate {
+    NaiveDate::from_ymd_opt(year, month, day).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn thousands_are_separated() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(super::thousands), ["0", "999", "1,000", "1,234,567"]);
+    }
+}

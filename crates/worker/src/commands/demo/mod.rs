@@ -1,0 +1,137 @@
+//! `worker demo`: the main job on real data, in a private PostgreSQL that is gone afterwards.
+
+mod figures;
+
+use std::path::Path;
+
+use aggregation::Kind;
+use anyhow::Context;
+use local_postgres::{Binaries, LocalPostgres};
+use store::Store;
+
+use super::run_once;
+use crate::cli::ImportKind;
+use crate::config::{Config, LogFormat, Secret};
+use crate::drain::Limits;
+use crate::exit::{self, Exit};
+use crate::import::import;
+use crate::setup::{self, Settings};
+use crate::stop::Stop;
+use crate::{logging, output, progress};
+
+/// The files of `demo-data`; its README says where they come from.
+const FILES: [(&str, ImportKind, &str); 4] = [
+    ("profiles", ImportKind::Profiles, include_str!("../../../demo-data/user_profiles.csv")),
+    ("vitals", ImportKind::Vitals, include_str!("../../../demo-data/vitals.csv")),
+    ("nutrition", ImportKind::Nutrition, include_str!("../../../demo-data/nutrition.csv")),
+    ("labs", ImportKind::Labs, include_str!("../../../demo-data/labs.csv")),
+];
+
+/// Rows claimed at once: the largest batch, so that the log stays readable.
+const BATCH_SIZE: u32 = 200;
+
+/// Shows the main job from beginning to end.
+///
+/// # Errors
+/// Why it could not.
+pub async fn execute(config: Option<&Path>) -> anyhow::Result<Exit> {
+    let mut config = Config::load(config, std::env::vars_os())?.config;
+    // The log is part of the show.
+    config.log.format = LogFormat::Text;
+    config.batch.size = BATCH_SIZE;
+    logging::start(&config.log)?;
+
+    let stop = Stop::on_signals()?;
+    let server = tokio::select! {
+        server = start_server() => server?,
+        () = stop.requested() => return Ok(exit::INTERRUPTED),
+    };
+    config.database.url = Secret::new(server.url("postgres"));
+    let shown = tokio::select! {
+        shown = show(&config, &stop) => shown.map(|()| exit::DONE),
+        () = stop.requested() => Ok(exit::INTERRUPTED),
+    };
+    // Dropping the server stops it and removes its folder, however the show ended.
+    drop(server);
+    if shown.is_ok() {
+        output::print("\nThe private PostgreSQL is stopped and its folder removed.");
+    }
+    shown
+}
+
+async fn start_server() -> anyhow::Result<LocalPostgres> {
+    let starting = tokio::task::spawn_blocking(|| -> anyhow::Result<LocalPostgres> {
+        let binaries = Binaries::find_or_install(output::say)?;
+        let server = LocalPostgres::start(&binaries)?;
+        output::print(&format!(
+            "1. A private PostgreSQL {} runs in {}.",
+            binaries.version(),
+            server.socket_directory().display()
+        ));
+        Ok(server)
+    });
+    starting.await.context("the private PostgreSQL could not be started")?
+}
+
+async fn show(config: &Config, stop: &Stop) -> anyhow::Result<()> {
+    let settings = Settings::of(config)?;
+    let store = setup::connect(config).await?;
+    let applied = store::migrate(&store, std::time::Duration::from_secs(60)).await?;
+    output::print(&format!("2. The schema is there: {} migrations applied.", applied.len()));
+
+    output::print("3. Real data goes into the raw tables; triggers queue each row:");
+    for (name, kind, text) in FILES {
+        let bar = progress::bytes(name, text.len() as u64);
+        let complain = |bad: &crate::import::lines::BadLine| {
+            output::say(&format!("{name}, line {}: {}", bad.number, bad.problem));
+        };
+        let imported =
+            import(&store, kind, text.as_bytes(), complain, |at| bar.set_position(at)).await?;
+        bar.finish_and_clear();
+        output::print(&format!("   {:>7} {name}", figures::thousands(imported.rows)));
+    }
+
+    output::print(&format!(
+        "4. The queue is drained in batches of {BATCH_SIZE}, a transaction for each user's date:\n"
+    ));
+    let limits = Limits { kinds: Kind::ALL.to_vec(), max_batches: None, time_budget: None };
+    let run = run_once::run(&store, &settings, &limits, stop, "demo", "dayfold-demo").await?;
+    summary(&store, &run).await?;
+    figures::show(&store).await?;
+    output::print(FROM_HERE);
+    Ok(())
+}
+
+async fn summary(store: &Store, run: &run_once::Run) -> anyhow::Result<()> {
+    let counts = run.report.counts;
+    let figures = store.count_figures().await?;
+    let rows = counts.rows_claimed.unsigned_abs();
+    output::print(&format!(
+        "\n5. {} rows in {:.1} s ({} rows/s): {} groups committed, {} failed, {} rows rejected.\n   \
+         No group held a connection for longer than {:.0} ms.\n   \
+         They made {} hours and {} days of vitals, {} days of nutrition, {} of labs.",
+        figures::thousands(rows),
+        run.duration.as_secs_f64(),
+        figures::thousands((rows as f64 / run.duration.as_secs_f64().max(0.001)) as u64),
+        figures::thousands(counts.groups_committed.unsigned_abs()),
+        counts.groups_failed,
+        counts.rows_rejected,
+        run.report.held_longest.as_secs_f64() * 1e3,
+        figures::thousands(figures.vitals_hours.unsigned_abs()),
+        figures::thousands(figures.vitals_days.unsigned_abs()),
+        figures::thousands(figures.nutrition_days.unsigned_abs()),
+        figures::thousands(figures.lab_days.unsigned_abs()),
+    ));
+    Ok(())
+}
+
+const FROM_HERE: &str = "
+From here, with a database of your own:
+
+   export DATABASE_URL=postgresql://user@host/database
+   worker migrate                           the tables, the queue and its triggers
+   worker import --kind vitals FILE.csv     or let your app insert into vitals_raw
+   worker run-once                          everything that is due
+   worker status                            what there is to do, and what was done
+
+The figures stand in vitals_daily, vitals_hourly, nutrition_daily and lab_daily.";

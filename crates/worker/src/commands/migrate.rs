@@ -1,0 +1,34 @@
+//! `worker migrate`
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::exit::{self, Exit};
+use crate::{output, setup};
+
+/// How long to wait for another process that migrates: index builds on large tables take long.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Brings the schema up to date.
+///
+/// # Errors
+/// Why it could not.
+pub async fn execute(config: Option<&Path>, json: bool) -> anyhow::Result<Exit> {
+    let loaded = setup::configuration(config)?;
+    let store = setup::connect(&loaded.config).await?;
+    // A newer schema is left alone; an older one is what this command is for.
+    if let store::SchemaState::TooNew { .. } = store::schema_state(&store).await? {
+        setup::require_current_schema(&store).await?;
+    }
+    let applied = store::migrate(&store, PATIENCE).await?;
+    if json {
+        output::print_json(&serde_json::json!({ "applied": applied }));
+    } else if applied.is_empty() {
+        output::print("The schema is up to date.");
+    } else {
+        for migration in &applied {
+            output::print(&format!("applied {migration}"));
+        }
+    }
+    Ok(exit::DONE)
+}

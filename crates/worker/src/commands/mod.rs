@@ -1,0 +1,27 @@
+//! The commands, a module each.
+
+mod check_config;
+mod demo;
+mod import;
+mod migrate;
+mod run_once;
+mod status;
+
+use crate::cli::{Cli, Command};
+use crate::exit::Exit;
+
+/// Carries out what the command line asks for.
+///
+/// # Errors
+/// Why it could not be done.
+pub async fn execute(cli: Cli) -> anyhow::Result<Exit> {
+    let config = cli.config.as_deref();
+    match cli.command {
+        Command::Demo => demo::execute(config).await,
+        Command::Migrate(arguments) => migrate::execute(config, arguments.json).await,
+        Command::Import(arguments) => import::execute(config, &arguments).await,
+        Command::RunOnce(arguments) => run_once::execute(config, arguments).await,
+        Command::Status(arguments) => status::execute(config, arguments.json).await,
+        Command::CheckConfig(arguments) => check_config::execute(config, arguments.json),
+    }
+}

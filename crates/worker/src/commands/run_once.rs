@@ -1,0 +1,174 @@
+//! `worker run-once`
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use aggregation::Kind;
+use anyhow::Context;
+use store::Store;
+
+use crate::cli::RunOnce;
+use crate::drain::{Limits, drain};
+use crate::exit::{self, Exit};
+use crate::report::{RunReport, milliseconds};
+use crate::setup::{self, Settings};
+use crate::stop::Stop;
+use crate::output;
+
+/// Computes everything that is due.
+///
+/// # Errors
+/// Why it could not, or what interrupted it for good.
+pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Result<Exit> {
+    let loaded = setup::configuration(config)?;
+    let settings = Settings::of(&loaded.config)?;
+    let store = setup::connect(&loaded.config).await?;
+    setup::require_current_schema(&store).await?;
+    let stop = Stop::on_signals()?;
+
+    let mut kinds: Vec<Kind> = arguments.kind;
+    if kinds.is_empty() {
+        kinds = Kind::ALL.to_vec();
+    }
+    kinds.sort_unstable();
+    kinds.dedup();
+    let limits = Limits {
+        kinds,
+        max_batches: arguments.max_batches,
+        time_budget: arguments.time_budget.map(Duration::from_secs_f64),
+    };
+    let name = &loaded.config.session.application_name;
+    let run = run(&store, &settings, &limits, &stop, "run-once", name).await?;
+
+    if arguments.json {
+        output::print_json(&run.to_json());
+    } else {
+        output::print(&run.to_text());
+    }
+    let failed = run.report.has_failures();
+    Ok(if failed { exit::DONE_WITH_FAILURES } else { exit::DONE })
+}
+
+/// What a run did, and what it left.
+pub struct Run {
+    /// What it did.
+    pub report: RunReport,
+    /// Changes of the kinds that are pending now.
+    pub pending_after: i64,
+    /// From the first claim to the last commit.
+    pub duration: Duration,
+}
+
+/// Drains, and records that for `worker status`.
+///
+/// # Errors
+/// What interrupted it for good.
+pub async fn run(
+    store: &Store,
+    settings: &Settings,
+    limits: &Limits,
+    stop: &Stop,
+    command: &str,
+    application_name: &str,
+) -> anyhow::Result<Run> {
+    let started_at = store.clock().await?;
+    let started = Instant::now();
+    let mut report = RunReport::default();
+    let outcome = drain(store, settings, limits, stop, &mut report).await;
+    let duration = started.elapsed();
+    if report.counts.batches > 0 {
+        let worker = worker_name(application_name);
+        // The figures stand, whether or not the run can be listed.
+        if let Err(error) = store.record_run(started_at, command, &worker, &report.counts).await {
+            tracing::warn!(event = "run_not_recorded", class = error.class().name());
+        }
+    }
+    outcome.with_context(|| {
+        format!(
+            "interrupted after {} batches; what they did stands, the rest is still queued",
+            report.counts.batches
+        )
+    })?;
+
+    let mut pending_after = 0;
+    for kind in &limits.kinds {
+        pending_after += store.pending(*kind).await?;
+    }
+    let run = Run { report, pending_after, duration };
+    run.log();
+    Ok(run)
+}
+
+impl Run {
+    fn log(&self) {
+        let counts = &self.report.counts;
+        tracing::info!(
+            event = "run_done",
+            batches = counts.batches,
+            rows = counts.rows_claimed,
+            completed = counts.rows_completed,
+            rejected = counts.rows_rejected,
+            failed = counts.rows_failed,
+            dead = self.report.rows_dead,
+            released = counts.rows_released,
+            groups = counts.groups_committed,
+            groups_failed = counts.groups_failed,
+            pending_after = self.pending_after,
+            duration_ms = milliseconds(self.duration),
+            held_longest_ms = milliseconds(self.report.held_longest),
+            stopped = self.report.stopped,
+        );
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        let counts = &self.report.counts;
+        serde_json::json!({
+            "batches": counts.batches,
+            "rows_claimed": counts.rows_claimed,
+            "rows_completed": counts.rows_completed,
+            "rows_rejected": counts.rows_rejected,
+            "rows_failed": counts.rows_failed,
+            "rows_released": counts.rows_released,
+            "rows_dead": self.report.rows_dead,
+            "groups_committed": counts.groups_committed,
+            "groups_failed": counts.groups_failed,
+            "pending_after": self.pending_after,
+            "duration_ms": milliseconds(self.duration),
+            "stopped": self.report.stopped,
+        })
+    }
+
+    fn to_text(&self) -> String {
+        let counts = &self.report.counts;
+        let mut text = format!(
+            "{} rows in {} batches: {} completed, {} rejected, {} failed, {} released; \
+             {} groups committed, {} failed; {} rows pending; {:.1} s",
+            counts.rows_claimed,
+            counts.batches,
+            counts.rows_completed,
+            counts.rows_rejected,
+            counts.rows_failed,
+            counts.rows_released,
+            counts.groups_committed,
+            counts.groups_failed,
+            self.pending_after,
+            self.duration.as_secs_f64(),
+        );
+        if self.report.rows_dead > 0 {
+            text.push_str(&format!(
+                "\n{} rows died after their last attempt; `worker status` counts them",
+                self.report.rows_dead
+            ));
+        }
+        text
+    }
+}
+
+/// Tells several workers apart: name@host:process.
+fn worker_name(application_name: &str) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .or_else(|| std::env::var("HOSTNAME").ok())
+        .map_or_else(|| "unknown".to_owned(), |host| host.trim().to_owned());
+    format!("{application_name}@{host}:{}", std::process::id())
+}

@@ -1,0 +1,98 @@
+//! The layers of the environment: `DATABASE_URL`, then `WORKER__SECTION__KEY`.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use super::layers::{Layers, Origin, VARIABLE_PREFIX};
+use super::nearest::{nearest_setting, printable};
+
+/// What most tools and platforms call the URL of the database.
+const DATABASE_URL: &str = "DATABASE_URL";
+
+impl Layers {
+    /// Lays those variables over the layers so far that are meant for the worker.
+    pub(super) fn add_environment<N, V>(&mut self, environment: impl IntoIterator<Item = (N, V)>)
+    where
+        N: Into<OsString>,
+        V: Into<OsString>,
+    {
+        let mut database_url = None;
+        // Sorted, because the order of the environment is chance and would shuffle the problems.
+        let mut single = BTreeMap::new();
+        for (name, value) in environment {
+            let name = name.into();
+            // A name that is not UTF-8 keeps its beginning and cannot become a valid one.
+            let name = name.to_string_lossy();
+            if name == DATABASE_URL {
+                database_url = Some(value.into());
+            } else if name.starts_with(VARIABLE_PREFIX) {
+                single.insert(name.into_owned(), value.into());
+            }
+        }
+        // An empty one is what platforms leave behind when no database is attached.
+        if let Some(value) = database_url.filter(|value| !value.is_empty()) {
+            self.add_variable(DATABASE_URL, "database.url", value);
+        }
+        for (name, value) in single {
+            let setting = self
+                .settings
+                .iter()
+                .find(|setting| setting.variable() == name);
+            match setting.map(|setting| setting.key.clone()) {
+                Some(key) => self.add_variable(&name, &key, value),
+                None => {
+                    let problem = self.unknown_variable(&name);
+                    self.problems.push(problem);
+                }
+            }
+        }
+    }
+
+    fn add_variable(&mut self, variable: &str, key: &str, value: OsString) {
+        let Some(setting) = self.settings.iter_mut().find(|setting| setting.key == key) else {
+            return;
+        };
+        let problem = match value.into_string() {
+            Ok(text) => match setting.value.same_from_text(&text) {
+                Ok(value) => {
+                    setting.value = value;
+                    setting.origin = Origin::Variable(variable.to_owned());
+                    return;
+                }
+                Err(found) => {
+                    format!(
+                        "{key} from {variable} must be {}, not {found}",
+                        setting.value.expected()
+                    )
+                }
+            },
+            Err(_) => format!("{key} from {variable} is not UTF-8; set the variable anew as UTF-8"),
+        };
+        self.problems.push(problem);
+    }
+
+    fn unknown_variable(&self, name: &str) -> String {
+        let name = printable(name);
+        let below = name.strip_prefix(VARIABLE_PREFIX).unwrap_or(&name);
+        let dotted = below.replacen("__", ".", 1).to_lowercase();
+        let section = dotted.split_once('.').map_or("", |(section, _)| section);
+        let siblings: Vec<_> = self
+            .settings
+            .iter()
+            .filter(|setting| setting.section == section)
+            .map(|setting| setting.variable())
+            .collect();
+        let advice = match nearest_setting(&dotted, &self.settings) {
+            Some(near) => format!("did you mean {}?", near.variable()),
+            None if siblings.is_empty() => {
+                let sections: Vec<_> = self.sections().into_iter().map(str::to_uppercase).collect();
+                format!(
+                    "it must be {VARIABLE_PREFIX}SECTION__KEY with a section of {}",
+                    sections.join(", ")
+                )
+            }
+            None => format!("the variables of this section are {}", siblings.join(", ")),
+        };
+        format!("unknown variable {name}; {advice}")
+    }
+}

@@ -1,0 +1,196 @@
+//! The layer of the file given by `--config`.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::layers::{Layers, Origin};
+use super::nearest::{nearest_name, nearest_setting, printable};
+use super::value::found_in_toml;
+
+/// A configuration is a few kilobytes; more is the wrong file, and a device may never end.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
+
+impl Layers {
+    /// Lays the file over the layers so far.
+    pub(super) fn add_file(&mut self, path: &Path) {
+        let shown = path.display().to_string();
+        if shown.contains("://") {
+            // Not shown: whoever mistakes --config for the database's URL gives the password.
+            let problem = "--config must be the path of a file, not a URL; \
+                           the database's URL belongs into DATABASE_URL";
+            return self.problems.push(problem.to_owned());
+        }
+        let text = match read(path, &shown) {
+            Ok(text) => text,
+            Err(problem) => return self.problems.push(problem),
+        };
+        match DeTable::parse(&text) {
+            Ok(document) => {
+                let file = Source {
+                    path: &shown,
+                    text: &text,
+                };
+                for (section, content) in in_order(document.get_ref()) {
+                    self.add_section(&file, section, content);
+                }
+            }
+            Err(error) => self.problems.push(syntax_problem(&shown, &text, &error)),
+        }
+    }
+
+    fn add_section(&mut self, file: &Source<'_>, section: &Key<'_>, content: &DeValue<'_>) {
+        let name = section.get_ref().as_ref();
+        let origin = file.origin(section);
+        let known = self.sections().contains(&name);
+        let problem = match content {
+            DeValue::Table(content) if known => {
+                for (key, value) in in_order(content) {
+                    self.add_key(file, name, key, value);
+                }
+                return;
+            }
+            DeValue::Table(_) => self.unknown_section(name, &origin),
+            value if known => {
+                format!(
+                    "{name} {origin} must be a section, [{name}], not {}",
+                    found_in_toml(value)
+                )
+            }
+            _ => {
+                let name = printable(name);
+                let advice = match nearest_setting(&name, &self.settings) {
+                    Some(near) => format!("did you mean {}?", near.key),
+                    None => format!("put it below its section: {}", self.section_list()),
+                };
+                format!("unknown key {name} {origin}, outside all sections; {advice}")
+            }
+        };
+        self.problems.push(problem);
+    }
+
+    fn add_key(&mut self, file: &Source<'_>, section: &str, name: &Key<'_>, value: &DeValue<'_>) {
+        let origin = file.origin(name);
+        let Some(setting) = self.find_mut(section, name.get_ref()) else {
+            let problem = self.unknown_key(section, name.get_ref(), &origin);
+            return self.problems.push(problem);
+        };
+        match setting.value.same_from_toml(value) {
+            Ok(value) => {
+                setting.value = value;
+                setting.origin = origin;
+            }
+            Err(found) => {
+                let (key, expected) = (&setting.key, setting.value.expected());
+                let problem = format!("{key} {origin} must be {expected}, not {found}");
+                self.problems.push(problem);
+            }
+        }
+    }
+
+    fn unknown_section(&self, name: &str, origin: &Origin) -> String {
+        let name = printable(name);
+        let advice = match nearest_name(&name, self.sections()) {
+            Some(near) => format!("did you mean [{near}]?"),
+            None => format!("the sections are {}", self.section_list()),
+        };
+        format!("unknown section [{name}] {origin}; {advice}")
+    }
+
+    fn unknown_key(&self, section: &str, name: &str, origin: &Origin) -> String {
+        let key = format!("{section}.{}", printable(name));
+        let advice = match nearest_setting(&key, &self.settings) {
+            Some(near) => format!("did you mean {}?", near.key),
+            None => {
+                let siblings = self
+                    .settings
+                    .iter()
+                    .filter(|setting| setting.section == section);
+                let names: Vec<_> = siblings.map(|setting| setting.name.as_str()).collect();
+                format!("the keys of [{section}] are {}", names.join(", "))
+            }
+        };
+        format!("unknown key {key} {origin}; {advice}")
+    }
+
+    fn section_list(&self) -> String {
+        let sections: Vec<_> = self
+            .sections()
+            .into_iter()
+            .map(|name| format!("[{name}]"))
+            .collect();
+        sections.join(", ")
+    }
+}
+
+type Key<'i> = Spanned<std::borrow::Cow<'i, str>>;
+
+/// A file that is being read, for saying where something stands in it.
+struct Source<'a> {
+    path: &'a str,
+    text: &'a str,
+}
+
+impl Source<'_> {
+    fn origin(&self, key: &Key<'_>) -> Origin {
+        let (line, _) = position(self.text, key.span().start);
+        Origin::File {
+            path: self.path.to_owned(),
+            line,
+        }
+    }
+}
+
+/// The entries as the file has them; the table itself sorts them by name.
+fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<(&'t Key<'i>, &'t DeValue<'i>)> {
+    let mut entries: Vec<_> = table
+        .iter()
+        .map(|(key, value)| (key, value.get_ref()))
+        .collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    entries
+}
+
+fn read(path: &Path, shown: &str) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|error| {
+            format!("cannot read {shown}: {error}; check the path given by --config and its rights")
+        })?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(format!(
+            "{shown} is larger than {MAX_FILE_BYTES} bytes, so it is no configuration; \
+             check the path given by --config"
+        ));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
+        format!("{shown} line {line} is not UTF-8; save the file as UTF-8 text")
+    })
+}
+
+/// Says where a file is not TOML. The error's own text is no choice: it prints the line, and in the
+/// line may stand the password.
+pub(super) fn syntax_problem(path: &str, text: &str, error: &toml::de::Error) -> String {
+    let message = error.message();
+    match error.span() {
+        Some(span) => {
+            let (line, column) = position(text, span.start);
+            format!("{path} line {line} column {column} is not TOML: {message}")
+        }
+        None => format!("{path} is not TOML: {message}"),
+    }
+}
+
+/// Line and column of a byte, both from 1, the column in characters.
+fn position(text: &str, byte: usize) -> (usize, usize) {
+    let before = text.get(..byte).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = 1 + before.bytes().filter(|byte| *byte == b'\n').count();
+    (line, 1 + before[line_start..].chars().count())
+}

@@ -1,0 +1,174 @@
+//! The configuration: what can be set, and how the layers become one value.
+//!
+//! `config/default.toml` documents every key and is the schema: a key that it does not have is
+//! unknown. Over it lie the file given by `--config`, then `DATABASE_URL`, then variables
+//! `WORKER__SECTION__KEY`; later wins. One load reports all problems that it finds, each in a line
+//! that says what is wrong, where it was set and what would be right.
+//!
+//! A problem never quotes text, only key names and numbers: whatever was put into the wrong place
+//! may be the database's password.
+
+mod environment;
+mod error;
+mod file;
+mod layers;
+mod nearest;
+mod read;
+mod secret;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+pub(crate) use error::ConfigError;
+pub(crate) use secret::Secret;
+
+/// The first layer, and the list of valid keys.
+const DEFAULTS: &str = include_str!("../../../../config/default.toml");
+
+/// The settings in force. Each is documented in `config/default.toml`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Config {
+    /// Where PostgreSQL is.
+    pub(crate) database: Database,
+    /// How many connections there are, and how long each lives.
+    pub(crate) pool: Pool,
+    /// What the server is told when a connection opens.
+    pub(crate) session: Session,
+    /// How many rows are claimed, for how long, and how often.
+    pub(crate) batch: Batch,
+    /// What the figures need beside the rows.
+    pub(crate) aggregation: Aggregation,
+    /// What is logged, and in which form.
+    pub(crate) log: Log,
+}
+
+/// `[database]`
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Database {
+    /// The connection URL; empty when none was given.
+    pub(crate) url: Secret,
+    /// The longest that the whole handshake of one connection may take.
+    pub(crate) connect_timeout: Duration,
+}
+
+/// `[pool]`
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Pool {
+    /// The most connections ever open.
+    pub(crate) max_size: u32,
+    /// Idle connections kept beside the busy ones; never more than `max_size`.
+    pub(crate) min_idle: u32,
+    /// The longest wait for a connection.
+    pub(crate) wait_timeout: Duration,
+    /// The age at which a connection is replaced.
+    pub(crate) max_lifetime: Duration,
+    /// How long an unused connection stays open.
+    pub(crate) idle_timeout: Duration,
+    /// Whether a connection is tested before use.
+    pub(crate) test_on_checkout: bool,
+}
+
+/// `[session]`; the time-outs are at least a millisecond, never PostgreSQL's 0 for "none".
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Session {
+    /// The longest that a statement may run; always shorter than a lease.
+    pub(crate) statement_timeout: Duration,
+    /// The longest wait for a lock.
+    pub(crate) lock_timeout: Duration,
+    /// The longest that a transaction may do nothing.
+    pub(crate) idle_in_transaction_timeout: Duration,
+    /// Whether the server may compile statements.
+    pub(crate) jit: bool,
+    /// 1 to 63 printable ASCII characters, spaces among them.
+    pub(crate) application_name: String,
+}
+
+/// `[batch]`
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Batch {
+    /// Raw rows claimed at once.
+    pub(crate) size: u32,
+    /// How long claimed rows belong to a worker.
+    pub(crate) lease: Duration,
+    /// Attempts before a row is dead.
+    pub(crate) max_attempts: i32,
+    /// The pause after the first failed attempt.
+    pub(crate) backoff_first: Duration,
+    /// The longest pause; never shorter than the first.
+    pub(crate) backoff_max: Duration,
+}
+
+/// `[aggregation]`
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Aggregation {
+    /// Not blank, but not yet known to be a zone: who uses it checks the name.
+    pub(crate) default_time_zone: String,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Log {
+    /// The form of the lines.
+    pub(crate) format: LogFormat,
+    /// Not blank, but not yet known to be filter directives: who uses it checks them.
+    pub(crate) level: String,
+    /// A connection held for longer is worth a warning.
+    pub(crate) slow_hold: Duration,
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A configuration, and where each of its values comes from.
+#[derive(Clone, Debug)]
+pub(crate) struct Loaded {
+    /// The settings in force.
+    pub(crate) config: Config,
+    /// Every key, in the order of `config/default.toml`.
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// One key with the value in force; safe to print.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// The dotted key, such as `pool.max_size`.
+    pub(crate) key: String,
+    /// The value as text; of a secret only `(set)` or `(not set)`.
+    pub(crate) value: String,
+    /// `default`, the file's path or the variable's name.
+    pub(crate) origin: String,
+}
+
+impl Config {
+    /// Lays the layers over each other and checks the result.
+    ///
+    /// `file` is the one given by `--config`; `environment` is usually `std::env::vars_os()`.
+    pub(crate) fn load<N, V>(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Loaded, ConfigError>
+    where
+        N: Into<OsString>,
+        V: Into<OsString>,
+    {
+        let mut layers = layers::Layers::new(DEFAULTS);
+        if let Some(path) = file {
+            layers.add_file(path);
+        }
+        layers.add_environment(environment);
+        layers.into_loaded()
+    }
+}

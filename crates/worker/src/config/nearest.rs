@@ -1,0 +1,81 @@
+//! What a misspelt name most likely means.
+
+use strsim::damerau_levenshtein;
+
+use super::layers::Setting;
+
+/// Enough for every valid name, and a bound on what a problem prints and compares.
+const MAX_SHOWN_CHARS: usize = 64;
+
+/// An edit for every three letters is a slip; more is another word.
+const LETTERS_PER_SLIP: usize = 3;
+
+/// A name of fewer letters is part of too many others.
+const MIN_PART_CHARS: usize = 3;
+
+/// What the names of all times end with.
+const UNIT: &str = "_seconds";
+
+/// The setting that the unknown dotted key most likely means.
+pub(super) fn nearest_setting<'a>(unknown: &str, settings: &'a [Setting]) -> Option<&'a Setting> {
+    let (section, name) = unknown.split_once('.').unwrap_or(("", unknown));
+    settings
+        .iter()
+        .filter_map(|setting| {
+            let rank = if setting.section == section {
+                slip(name, &setting.name)
+            } else if setting.name == name {
+                // The right name in the wrong section, unless its own has one as near.
+                Some((2, 0))
+            } else {
+                slip(unknown, &setting.key)
+            };
+            rank.map(|rank| (rank, setting))
+        })
+        .min_by_key(|(rank, _)| *rank)
+        .map(|(_, setting)| setting)
+}
+
+/// The name among `valid` that the unknown one most likely means.
+pub(super) fn nearest_name<'a>(
+    unknown: &str,
+    valid: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    valid
+        .into_iter()
+        .filter_map(|name| slip(unknown, name).map(|rank| (rank, name)))
+        .min_by_key(|(rank, _)| *rank)
+        .map(|(_, name)| name)
+}
+
+/// How far the names are apart, if one may be meant by the other: the smaller, the likelier. A lost
+/// unit, or any other word lost or added, counts as one edit.
+fn slip(unknown: &str, valid: &str) -> Option<(usize, usize)> {
+    let whole = damerau_levenshtein(unknown, valid);
+    let edits = match valid.strip_suffix(UNIT) {
+        Some(bare) => whole.min(1 + damerau_levenshtein(unknown, bare)),
+        None => whole,
+    };
+    let length = unknown.chars().count();
+    let part = length >= MIN_PART_CHARS && (valid.contains(unknown) || unknown.contains(valid));
+    if edits * LETTERS_PER_SLIP <= length {
+        Some((edits, whole))
+    } else {
+        part.then_some((1, whole))
+    }
+}
+
+/// A foreign name as it may be printed: up to the first character that no valid name has, because
+/// behind it may stand a value that was meant for elsewhere.
+pub(super) fn printable(name: &str) -> String {
+    let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let mut shown: String = name
+        .chars()
+        .take(MAX_SHOWN_CHARS)
+        .take_while(plain)
+        .collect();
+    if shown.len() < name.len() || shown.is_empty() {
+        shown.push('…');
+    }
+    shown
+}

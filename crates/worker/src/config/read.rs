@@ -1,0 +1,242 @@
+//! From the settings to the typed configuration, with the limits.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::layers::Setting;
+use super::value::Value;
+use super::{Aggregation, Batch, Config, Database, Log, LogFormat, Pool, Secret, Session};
+
+/// A pool of none can do nothing; 100 is all that PostgreSQL allows by default, and the application
+/// needs its own.
+const POOL_SIZE: RangeInclusive<u32> = 1..=100;
+
+/// As `POOL_SIZE`, but keeping none is fine.
+const POOL_IDLE: RangeInclusive<u32> = 0..=*POOL_SIZE.end();
+
+/// PostgreSQL counts time-outs in whole milliseconds and takes 0 for "never", which would let one
+/// statement hold a connection for ever. More than an hour was meant to be milliseconds.
+const TIMEOUT_SECONDS: RangeInclusive<f64> = 0.001..=3_600.0;
+
+/// Below a second the pool would do little else but open connections; after a day a connection has
+/// outlived whatever its age was to guard against.
+const CONNECTION_AGE_SECONDS: RangeInclusive<f64> = 1.0..=86_400.0;
+
+/// Fewer rows, and the fixed cost of a claim weighs more; more, and a batch holds its rows for
+/// longer and a crash repeats more.
+const BATCH_SIZE: RangeInclusive<u32> = 50..=200;
+
+/// Shorter, and a lease ends in any pause of the network; longer, and a crash delays the figures by
+/// more than an hour.
+const LEASE_SECONDS: RangeInclusive<f64> = 5.0..=3_600.0;
+
+/// One is the least that does anything; a row that failed a hundred times will not succeed.
+const ATTEMPTS: RangeInclusive<i32> = 1..=100;
+
+/// Zero never grows, so that a failing row would be tried again at once; a row that is tried less
+/// than once a day is as good as dead.
+const BACKOFF_SECONDS: RangeInclusive<f64> = 0.1..=86_400.0;
+
+/// Zero warns of each; beyond an hour the time-outs have long struck.
+const SLOW_HOLD_SECONDS: RangeInclusive<f64> = 0.0..=3_600.0;
+
+/// PostgreSQL cuts longer names (NAMEDATALEN - 1) and replaces other characters.
+const APPLICATION_NAME_CHARS: RangeInclusive<usize> = 1..=63;
+
+/// Takes typed values out of the settings and notes what is wrong with them.
+///
+/// A faulty value yields some other one, so that all are looked at; with a problem noted, the
+/// configuration is thrown away.
+pub(super) struct Reader<'a> {
+    settings: &'a [Setting],
+    pub(super) problems: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(settings: &'a [Setting]) -> Self {
+        Self {
+            settings,
+            problems: Vec::new(),
+        }
+    }
+
+    pub(super) fn config(&mut self) -> Config {
+        Config {
+            database: Database {
+                url: self.text("database.url", "be a URL", |text| {
+                    Some(Secret::new(text.into()))
+                }),
+                connect_timeout: self.seconds("database.connect_timeout_seconds", TIMEOUT_SECONDS),
+            },
+            pool: Pool {
+                max_size: self.integer("pool.max_size", POOL_SIZE),
+                min_idle: self.integer("pool.min_idle", POOL_IDLE),
+                wait_timeout: self.seconds("pool.wait_timeout_seconds", TIMEOUT_SECONDS),
+                max_lifetime: self.seconds("pool.max_lifetime_seconds", CONNECTION_AGE_SECONDS),
+                idle_timeout: self.seconds("pool.idle_timeout_seconds", CONNECTION_AGE_SECONDS),
+                test_on_checkout: self.boolean("pool.test_on_checkout"),
+            },
+            session: self.session(),
+            batch: Batch {
+                size: self.integer("batch.size", BATCH_SIZE),
+                lease: self.seconds("batch.lease_seconds", LEASE_SECONDS),
+                max_attempts: self.integer("batch.max_attempts", ATTEMPTS),
+                backoff_first: self.seconds("batch.backoff_first_seconds", BACKOFF_SECONDS),
+                backoff_max: self.seconds("batch.backoff_max_seconds", BACKOFF_SECONDS),
+            },
+            aggregation: Aggregation {
+                default_time_zone: self.filled("aggregation.default_time_zone"),
+            },
+            log: Log {
+                format: self.text("log.format", "be auto, text or json", log_format),
+                level: self.filled("log.level"),
+                slow_hold: self.seconds("log.slow_hold_seconds", SLOW_HOLD_SECONDS),
+            },
+        }
+    }
+
+    fn session(&mut self) -> Session {
+        Session {
+            statement_timeout: self.seconds("session.statement_timeout_seconds", TIMEOUT_SECONDS),
+            lock_timeout: self.seconds("session.lock_timeout_seconds", TIMEOUT_SECONDS),
+            idle_in_transaction_timeout: self.seconds(
+                "session.idle_in_transaction_timeout_seconds",
+                TIMEOUT_SECONDS,
+            ),
+            jit: self.boolean("session.jit"),
+            application_name: self.text(
+                "session.application_name",
+                "have 1 to 63 characters, all of them printable ASCII",
+                application_name,
+            ),
+        }
+    }
+
+    /// Notes which values do not fit each other.
+    pub(super) fn check_relations(&mut self, config: &Config) {
+        let (pool, session, batch) = (&config.pool, &config.session, &config.batch);
+        self.relation(
+            pool.min_idle <= pool.max_size,
+            "pool.min_idle",
+            "must not be more than",
+            "pool.max_size",
+        );
+        self.relation(
+            batch.backoff_first <= batch.backoff_max,
+            "batch.backoff_first_seconds",
+            "must not be more than",
+            "batch.backoff_max_seconds",
+        );
+        // Otherwise another worker takes rows over whose statement still runs here.
+        self.relation(
+            batch.lease > session.statement_timeout,
+            "batch.lease_seconds",
+            "must be more than",
+            "session.statement_timeout_seconds",
+        );
+    }
+
+    fn relation(&mut self, holds: bool, key: &str, must: &str, other: &str) {
+        if !holds {
+            let problem = format!("{} {must} {}", self.described(key), self.described(other));
+            self.problems.push(problem);
+        }
+    }
+
+    fn integer<T>(&mut self, key: &str, limits: RangeInclusive<T>) -> T
+    where
+        T: Copy + Display + PartialOrd + TryFrom<i64>,
+    {
+        let Some(Value::Integer(integer)) = self.value(key) else {
+            return self.not_in_schema(key, *limits.start());
+        };
+        match T::try_from(*integer) {
+            Ok(value) if limits.contains(&value) => value,
+            _ => self.beyond(key, &limits, *limits.start()),
+        }
+    }
+
+    fn seconds(&mut self, key: &str, limits: RangeInclusive<f64>) -> Duration {
+        let Some(Value::Float(seconds)) = self.value(key) else {
+            return self.not_in_schema(key, Duration::ZERO);
+        };
+        // No range contains NaN, so that it needs no case of its own.
+        match Duration::try_from_secs_f64(*seconds) {
+            Ok(duration) if limits.contains(seconds) => duration,
+            _ => self.beyond(key, &limits, Duration::ZERO),
+        }
+    }
+
+    fn boolean(&mut self, key: &str) -> bool {
+        match self.value(key) {
+            Some(Value::Boolean(boolean)) => *boolean,
+            _ => self.not_in_schema(key, false),
+        }
+    }
+
+    fn filled(&mut self, key: &str) -> String {
+        self.text(key, "not be empty", |text| {
+            (!text.trim().is_empty()).then(|| text.to_owned())
+        })
+    }
+
+    fn text<T: Default>(&mut self, key: &str, must: &str, parse: impl Fn(&str) -> Option<T>) -> T {
+        let Some(Value::Text(text)) = self.value(key) else {
+            return self.not_in_schema(key, T::default());
+        };
+        parse(text).unwrap_or_else(|| {
+            // Without the text: it may be a secret in the wrong place.
+            let origin = self.setting(key).map(|setting| setting.origin.to_string());
+            self.problems
+                .push(format!("{key} {} must {must}", origin.unwrap_or_default()));
+            T::default()
+        })
+    }
+
+    fn setting(&self, key: &str) -> Option<&'a Setting> {
+        self.settings.iter().find(|setting| setting.key == key)
+    }
+
+    fn value(&self, key: &str) -> Option<&'a Value> {
+        self.setting(key).map(|setting| &setting.value)
+    }
+
+    /// A number with its origin, such as `batch.size = 500 (from WORKER__BATCH__SIZE)`.
+    fn described(&self, key: &str) -> String {
+        match self.setting(key) {
+            Some(setting) => format!("{key} = {} ({})", setting.shown(), setting.origin),
+            None => key.to_owned(),
+        }
+    }
+
+    fn beyond<T, L: Display>(&mut self, key: &str, limits: &RangeInclusive<L>, instead: T) -> T {
+        let (low, high) = (limits.start(), limits.end());
+        let problem = format!("{} must be between {low} and {high}", self.described(key));
+        self.problems.push(problem);
+        instead
+    }
+
+    /// The program reads what `config/default.toml` does not define: a mistake of ours, which the
+    /// tests find; here it must only not go unnoticed.
+    fn not_in_schema<T>(&mut self, key: &str, instead: T) -> T {
+        self.problems.push(format!(
+            "the built-in default.toml lacks {key} or has it as another type"
+        ));
+        instead
+    }
+}
+
+fn log_format(text: &str) -> Option<LogFormat> {
+    match text {
+        "auto" => Some(LogFormat::Auto),
+        "text" => Some(LogFormat::Text),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    }
+}
+
+fn application_name(text: &str) -> Option<String> {
+    let printable = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    (printable && APPLICATION_NAME_CHARS.contains(&text.len())).then(|| text.to_owned())
+}

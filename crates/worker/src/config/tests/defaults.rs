@@ -1,0 +1,138 @@
+use std::time::Duration;
+
+use super::super::layers::Layers;
+use super::super::value::Value;
+use super::super::{
+    Aggregation, Batch, Config, DEFAULTS, Database, Log, LogFormat, Pool, Secret, Session,
+};
+use super::{defaults, loaded, problems};
+
+const NO_VARIABLES: [(&str, &str); 0] = [];
+
+#[test]
+fn without_file_and_variables_the_documented_defaults_are_in_force() {
+    let loaded = Config::load(None, NO_VARIABLES).unwrap();
+    let expected = Config {
+        database: Database {
+            url: Secret::new(String::new()),
+            connect_timeout: Duration::from_secs(10),
+        },
+        pool: Pool {
+            max_size: 4,
+            min_idle: 1,
+            wait_timeout: Duration::from_secs(45),
+            max_lifetime: Duration::from_secs(300),
+            idle_timeout: Duration::from_secs(120),
+            test_on_checkout: true,
+        },
+        session: Session {
+            statement_timeout: Duration::from_secs(30),
+            lock_timeout: Duration::from_secs(10),
+            idle_in_transaction_timeout: Duration::from_secs(30),
+            jit: false,
+            application_name: "dayfold-worker".to_owned(),
+        },
+        batch: Batch {
+            size: 100,
+            lease: Duration::from_secs(60),
+            max_attempts: 5,
+            backoff_first: Duration::from_secs(30),
+            backoff_max: Duration::from_secs(3600),
+        },
+        aggregation: Aggregation {
+            default_time_zone: "UTC".to_owned(),
+        },
+        log: Log {
+            format: LogFormat::Auto,
+            level: "info".to_owned(),
+            slow_hold: Duration::from_secs(5),
+        },
+    };
+    assert_eq!(loaded.config, expected);
+    assert!(loaded.entries.iter().all(|entry| entry.origin == "default"));
+}
+
+#[test]
+fn default_toml_laid_over_itself_changes_no_value() {
+    assert_eq!(loaded(DEFAULTS, &[]).config, defaults());
+}
+
+#[test]
+fn entries_come_in_the_order_of_default_toml() {
+    let mut section = "";
+    let mut written = Vec::new();
+    for line in DEFAULTS.lines().filter(|line| !line.starts_with('#')) {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']');
+        } else if let Some((name, _)) = line.split_once(" = ") {
+            written.push(format!("{section}.{name}"));
+        }
+    }
+    let entries = loaded("", &[]).entries;
+    let keys: Vec<_> = entries.into_iter().map(|entry| entry.key).collect();
+    assert_eq!(keys, written);
+}
+
+#[test]
+fn every_key_of_default_toml_has_a_comment_directly_above_it() {
+    let lines: Vec<_> = DEFAULTS.lines().collect();
+    let mut keys = 0;
+    for (number, line) in lines.iter().enumerate() {
+        if line.contains('=') && !line.starts_with('#') {
+            assert!(
+                lines[number - 1].starts_with("# "),
+                "no comment above {line}"
+            );
+            keys += 1;
+        }
+    }
+    assert_eq!(keys, Layers::new(DEFAULTS).settings.len());
+}
+
+#[test]
+fn every_key_of_default_toml_changes_the_configuration() {
+    for setting in Layers::new(DEFAULTS).settings {
+        let other = match (setting.key.as_str(), &setting.value) {
+            ("log.format", _) => "json".to_owned(),
+            (_, Value::Text(_)) => "other".to_owned(),
+            (_, Value::Integer(integer)) => (integer + 1).to_string(),
+            // Smaller by little, which keeps all limits and relations.
+            (_, Value::Float(float)) => (float * 0.99).to_string(),
+            (_, Value::Boolean(boolean)) => (!boolean).to_string(),
+        };
+        let changed = loaded("", &[(setting.variable().as_str(), other.as_str())]).config;
+        assert_ne!(changed, defaults(), "{} has no effect", setting.key);
+    }
+}
+
+#[test]
+fn every_limit_that_is_enforced_is_documented_above_its_key() {
+    for setting in Layers::new(DEFAULTS).settings {
+        if !matches!(setting.value, Value::Integer(_) | Value::Float(_)) {
+            continue;
+        }
+        let problem = problems("", &[(setting.variable().as_str(), "-1")]);
+        let (_, limits) = problem.split_once("must be between ").unwrap();
+        let limits = limits.replace(" and ", " to ");
+        let comment = comment_above(&setting.section, &setting.name);
+        let documented = [".", ",", ";"].map(|end| format!("Limits: {limits}{end}"));
+        assert!(
+            documented.iter().any(|text| comment.contains(text)),
+            "{} is limited to {limits}, but its comment says: {comment}",
+            setting.key,
+        );
+    }
+}
+
+/// The comment above a key, in one line.
+fn comment_above(section: &str, name: &str) -> String {
+    let (_, below) = DEFAULTS.split_once(&format!("\n[{section}]\n")).unwrap();
+    let (above, _) = below.split_once(&format!("\n{name} = ")).unwrap();
+    let mut lines: Vec<_> = above
+        .lines()
+        .rev()
+        .take_while(|line| line.starts_with('#'))
+        .collect();
+    lines.reverse();
+    lines.join(" ").replace("# ", "")
+}

@@ -1,0 +1,22 @@
+//! Exit codes. 2, wrong usage, is clap's own.
+
+use std::process::ExitCode;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit(u8);
+
+/// Everything was done.
+pub const DONE: Exit = Exit(0);
+/// It could not be done: database, configuration, files.
+pub const COULD_NOT: Exit = Exit(1);
+/// It was done, but groups failed, rows died, or lines of a file were refused.
+pub const DONE_WITH_FAILURES: Exit = Exit(3);
+/// A signal ended it before it was done, by the shells' convention 128 + SIGINT.
+pub const INTERRUPTED: Exit = Exit(130);
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.0)
+    }
+}

@@ -1,0 +1,34 @@
+//! Labs: the figures of the group's local date, one row for each analyte and unit.
+
+use std::collections::HashMap;
+
+use aggregation::labs::{figures, judge};
+use store::{GroupTransaction, StoreError, Verdict};
+
+use super::{Work, guarded, raw_ids, verdicts};
+
+/// Computes and writes the group's figures, and judges its raw rows.
+pub(super) async fn aggregate(
+    transaction: &mut GroupTransaction<'_>,
+    work: Work<'_>,
+) -> Result<Vec<Verdict>, StoreError> {
+    let base_zone = &work.user.base_zone;
+    let rows = transaction.read_labs(work.date).await?;
+    let days = guarded(|| figures(&rows, work.date, base_zone))?;
+    transaction.write_labs(work.date, &days).await?;
+
+    let mut missing = raw_ids(work.entries);
+    for row in &rows {
+        missing.remove(&row.id);
+    }
+    let by_id = if missing.is_empty() {
+        Vec::new()
+    } else {
+        transaction.read_labs_by_id(missing.into_iter().collect()).await?
+    };
+    guarded(|| {
+        let judged: HashMap<_, _> =
+            rows.iter().chain(&by_id).map(|row| (row.id, judge(row, base_zone).err())).collect();
+        verdicts(work.entries, &judged)
+    })
+}

@@ -1,0 +1,196 @@
+//! One group: the claimed rows of one kind, one user and one local date, in one transaction.
+
+mod labs;
+mod nutrition;
+mod vitals;
+
+use std::collections::{BTreeSet, HashMap};
+use std::panic::AssertUnwindSafe;
+
+use aggregation::Kind;
+use aggregation::local_time::Zone;
+use aggregation::vitals::BaseZone;
+use chrono::NaiveDate;
+use store::{Claim, Entry, ErrorClass, GroupTransaction, Store, StoreError, Verdict};
+
+use crate::report::GroupReport;
+use crate::setup::Settings;
+
+/// How often a group is tried that met a deadlock or a serialization failure before the
+/// attempt counts as failed; a third time in a row is no accident.
+const MOST_TRIES: u32 = 3;
+
+/// What decides a user's figures beside the raw rows.
+#[derive(Debug)]
+pub struct User {
+    /// The zone of rows that name none.
+    pub base_zone: BaseZone,
+    /// Sources, best first.
+    pub source_order: Vec<String>,
+}
+
+/// The users of a batch.
+#[derive(Debug)]
+pub struct Users {
+    known: HashMap<i64, User>,
+    /// Stands for users without a profile.
+    default: User,
+}
+
+impl Users {
+    /// Reads the profiles of a batch's users, in one statement.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn of(claim: &Claim, store: &Store, settings: &Settings) -> Result<Self, StoreError> {
+        let ids: BTreeSet<i64> = claim.entries.iter().map(|entry| entry.user_id).collect();
+        let profiles = store.profiles(ids.into_iter().collect()).await?;
+        let known = profiles
+            .into_iter()
+            .map(|(id, profile)| {
+                let base_zone = profile.time_zone.parse();
+                (id, User { base_zone, source_order: profile.source_priority })
+            })
+            .collect();
+        let default = User { base_zone: Ok(settings.default_zone), source_order: Vec::new() };
+        Ok(Self { known, default })
+    }
+
+    /// The user of this id.
+    pub fn get(&self, user_id: i64) -> &User {
+        self.known.get(&user_id).unwrap_or(&self.default)
+    }
+
+    /// The local date of a row. One whose zone is unknown has none and is rejected; it is put
+    /// to the UTC date, so that somebody does so.
+    pub fn date_of(&self, entry: &Entry) -> NaiveDate {
+        let own = entry.time_zone.as_deref().map(str::parse::<Zone>);
+        let zone = own.unwrap_or_else(|| self.get(entry.user_id).base_zone.clone());
+        zone.map_or_else(|_| entry.starts_at.to_utc().date_naive(), |zone| zone.date_of(entry.starts_at))
+    }
+}
+
+/// What a group needs to be computed.
+#[derive(Clone, Copy)]
+struct Work<'w> {
+    settings: &'w Settings,
+    user: &'w User,
+    date: NaiveDate,
+    entries: &'w [Entry],
+}
+
+/// Computes one group and commits it, or rolls it back.
+///
+/// # Errors
+/// Why it was rolled back.
+pub async fn run(
+    store: &Store,
+    settings: &Settings,
+    claim: &Claim,
+    users: &Users,
+    user_id: i64,
+    date: NaiveDate,
+    entries: &[Entry],
+) -> Result<GroupReport, StoreError> {
+    let work = Work { settings, user: users.get(user_id), date, entries };
+    let mut tries = 1;
+    loop {
+        match attempt(store, claim, work, user_id).await {
+            Err(error) if error.class() == ErrorClass::Conflict && tries < MOST_TRIES => tries += 1,
+            outcome => return outcome,
+        }
+    }
+}
+
+/// One transaction: lock the user, read, compute, write, take the rows off the queue, commit.
+async fn attempt(
+    store: &Store,
+    claim: &Claim,
+    work: Work<'_>,
+    user_id: i64,
+) -> Result<GroupReport, StoreError> {
+    let mut transaction = store.begin_group(claim.kind, user_id).await?;
+    match figures(&mut transaction, claim, work).await {
+        Ok((completed, rejected)) => {
+            let held = transaction.commit().await?;
+            let group = GroupReport { completed, rejected, held };
+            tracing::debug!(
+                event = "group_committed",
+                kind = %claim.kind,
+                user_id,
+                date = %work.date,
+                rows = work.entries.len(),
+                rejected,
+                held_ms = crate::report::milliseconds(held),
+            );
+            Ok(group)
+        }
+        Err(error) => Err(transaction.rolled_back(error).await),
+    }
+}
+
+/// Everything between the lock and the commit. Returns how many rows were completed and rejected.
+async fn figures(
+    transaction: &mut GroupTransaction<'_>,
+    claim: &Claim,
+    work: Work<'_>,
+) -> Result<(u32, u32), StoreError> {
+    let verdicts = match claim.kind {
+        Kind::Vitals => vitals::aggregate(transaction, work).await?,
+        Kind::Nutrition => nutrition::aggregate(transaction, work).await?,
+        Kind::Labs => labs::aggregate(transaction, work).await?,
+    };
+    transaction.record_verdicts(&verdicts).await?;
+    transaction.finish(claim.token, work.entries).await?;
+
+    let rejected: BTreeSet<i64> = verdicts
+        .iter()
+        .filter(|verdict| verdict.reason.is_some())
+        .map(|verdict| verdict.raw_id)
+        .collect();
+    let rejected = work.entries.iter().filter(|entry| rejected.contains(&entry.raw_id)).count();
+    Ok(((work.entries.len() - rejected) as u32, rejected as u32))
+}
+
+/// Each raw row of the group once.
+fn raw_ids(entries: &[Entry]) -> BTreeSet<i64> {
+    entries.iter().map(|entry| entry.raw_id).collect()
+}
+
+/// Verdicts from the rows that were judged; a raw row that is gone is not rejected.
+fn verdicts(
+    entries: &[Entry],
+    judged: &HashMap<i64, Option<aggregation::Reason>>,
+) -> Vec<Verdict> {
+    raw_ids(entries)
+        .into_iter()
+        .map(|raw_id| Verdict { raw_id, reason: judged.get(&raw_id).copied().flatten() })
+        .collect()
+}
+
+/// Runs a computation so that a bug in it fails this group and no other.
+fn guarded<T>(compute: impl FnOnce() -> T) -> Result<T, StoreError> {
+    std::panic::catch_unwind(AssertUnwindSafe(compute))
+        .map_err(|_| StoreError::Internal("the computation of a group panicked"))
+}
+
+/// Logs a failed group: who, when and what class, never a value.
+pub fn log_failure(
+    kind: Kind,
+    user_id: i64,
+    date: NaiveDate,
+    rows: usize,
+    dead: u32,
+    error: &StoreError,
+) {
+    tracing::warn!(
+        event = "group_failed",
+        kind = %kind,
+        user_id,
+        date = %date,
+        rows,
+        dead,
+        class = error.class().name(),
+        "rolled back; its rows are tried again after their back-off unless dead"
+    );
+}

@@ -1,0 +1,89 @@
+//! Vitals: the hours that the group's changes touch, and the days they belong to.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aggregation::vitals::sample::Zones;
+use aggregation::vitals::scope::scope;
+use aggregation::vitals::{Change, Context, Outcome, RawVital, Snapshot, judge, recompute};
+use store::{GroupTransaction, StoreError, Verdict};
+
+use super::{Work, guarded, raw_ids, verdicts};
+
+/// A scope is widened at most twice: by days stored under another profile or catalogue, and by
+/// days that rows with zones of their own reach into. More is a bug, not work.
+const MOST_ROUNDS: u32 = 6;
+
+/// Computes and writes the group's figures, and judges its raw rows.
+pub(super) async fn aggregate(
+    transaction: &mut GroupTransaction<'_>,
+    work: Work<'_>,
+) -> Result<Vec<Verdict>, StoreError> {
+    let catalogue = &work.settings.catalogue;
+    let context = Context {
+        catalogue,
+        base_zone: &work.user.base_zone,
+        source_order: &work.user.source_order,
+    };
+    let changes: Vec<Change> = work
+        .entries
+        .iter()
+        .map(|entry| Change {
+            metric: entry.metric.clone().unwrap_or_default(),
+            starts_at: entry.starts_at,
+            ends_at: entry.ends_at,
+            time_zone: entry.time_zone.clone(),
+            whole_day: entry.whole_day,
+        })
+        .collect();
+
+    let mut wanted = guarded(|| scope(&changes, catalogue, context.base_zone))?;
+    for _ in 0..MOST_ROUNDS {
+        let snapshots = transaction.read_vitals(&wanted, catalogue).await?;
+        let outcome = guarded(|| recompute(&context, &wanted, &snapshots))?
+            .map_err(|_| StoreError::Internal("a stored percentile sketch is damaged"))?;
+        match outcome {
+            Outcome::Complete(recomputed) => {
+                transaction.write_vitals(&recomputed, catalogue).await?;
+                return judged(transaction, work, &context, &snapshots).await;
+            }
+            Outcome::Widen(wider) => wanted = wider,
+        }
+    }
+    Err(StoreError::Internal("the scope of a group does not settle"))
+}
+
+/// Judges the group's raw rows. Nearly all of them have been read for the figures; those that
+/// cannot be dated, or have no known metric, are read by their id.
+async fn judged(
+    transaction: &mut GroupTransaction<'_>,
+    work: Work<'_>,
+    context: &Context<'_>,
+    snapshots: &BTreeMap<String, Snapshot>,
+) -> Result<Vec<Verdict>, StoreError> {
+    let mut missing = raw_ids(work.entries);
+    let mut rows: Vec<(&str, &RawVital)> = Vec::new();
+    for (metric, snapshot) in snapshots {
+        let of_group = snapshot.rows.iter().filter(|row| missing.contains(&row.id));
+        rows.extend(of_group.map(|row| (metric.as_str(), row)));
+    }
+    for (_, row) in &rows {
+        missing.remove(&row.id);
+    }
+    let by_id = if missing.is_empty() {
+        Vec::new()
+    } else {
+        transaction.read_vitals_by_id(missing.into_iter().collect()).await?
+    };
+    rows.extend(by_id.iter().map(|(metric, row)| (metric.as_str(), row)));
+
+    guarded(|| {
+        let mut zones = Zones::new(context.base_zone);
+        let judged: HashMap<_, _> = rows
+            .into_iter()
+            .map(|(metric, row)| {
+                (row.id, judge(row, context.catalogue.metric(metric), &mut zones).err())
+            })
+            .collect();
+        verdicts(work.entries, &judged)
+    })
+}

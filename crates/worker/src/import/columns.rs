@@ -1,0 +1,159 @@
+//! The columns that a file of each kind has, and what may stand in them.
+
+use aggregation::local_time::Zone;
+use aggregation::nutrition::NUTRIENTS;
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use crate::cli::ImportKind;
+
+/// What may stand in a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Any text.
+    Text,
+    /// A whole number of 64 bits.
+    Integer,
+    /// A number, NaN and infinities included: judging values is the aggregation's business.
+    Number,
+    /// A time with its offset from UTC.
+    Time,
+    /// true or false.
+    Boolean,
+    /// An IANA zone or an offset.
+    Zone,
+}
+
+/// What an empty field means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Empty {
+    /// The line cannot be used.
+    Refused,
+    /// The empty text.
+    EmptyText,
+    /// Not known.
+    Null,
+    /// This value.
+    Means(&'static str),
+    /// The value of this column.
+    SameAs(&'static str),
+}
+
+/// One column.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// Its name, as in the raw table.
+    pub name: &'static str,
+    /// What may stand in it.
+    pub content: Content,
+    /// What an empty field means. A column that may be empty may be missing.
+    pub empty: Empty,
+}
+
+/// The columns of a kind, in the order in which the database takes them.
+#[derive(Clone, Debug)]
+pub struct Columns(pub Vec<Column>);
+
+impl Columns {
+    /// The columns of a kind.
+    pub fn of(kind: ImportKind) -> Self {
+        use Content::{Boolean, Integer, Number, Text, Time, Zone};
+        use Empty::{EmptyText, Means, Null, Refused, SameAs};
+        let columns: &[(&'static str, Content, Empty)] = match kind {
+            ImportKind::Profiles => &[
+                ("user_id", Integer, Refused),
+                ("time_zone", Zone, Refused),
+                ("source_priority", Text, EmptyText),
+            ],
+            ImportKind::Vitals => &[
+                ("user_id", Integer, Refused),
+                ("metric", Text, Refused),
+                ("value", Number, Refused),
+                ("comparator", Text, Null),
+                ("unit", Text, EmptyText),
+                ("source", Text, EmptyText),
+                ("started_at", Time, Refused),
+                ("ended_at", Time, SameAs("started_at")),
+                ("time_zone", Text, Null),
+                ("is_daily_total", Boolean, Means("false")),
+            ],
+            ImportKind::Nutrition => &[
+                ("user_id", Integer, Refused),
+                ("food_name", Text, EmptyText),
+                ("meal_type", Text, Refused),
+                ("eaten_at", Time, Refused),
+                ("time_zone", Text, Null),
+                ("source", Text, EmptyText),
+            ],
+            ImportKind::Labs => &[
+                ("user_id", Integer, Refused),
+                ("test_name", Text, EmptyText),
+                ("loinc_code", Text, Null),
+                ("value_text", Text, Refused),
+                ("unit", Text, Null),
+                ("reference_range", Text, Null),
+                ("flag", Text, Null),
+                ("specimen", Text, Null),
+                ("status", Text, Refused),
+                ("collected_at", Time, Refused),
+                ("time_zone", Text, Null),
+                ("source", Text, EmptyText),
+            ],
+        };
+        let mut columns: Vec<Column> = columns
+            .iter()
+            .map(|(name, content, empty)| Column { name, content: *content, empty: *empty })
+            .collect();
+        if kind == ImportKind::Nutrition {
+            let nutrient = |name| Column { name, content: Number, empty: Null };
+            columns.extend(NUTRIENTS.map(nutrient));
+        }
+        Self(columns)
+    }
+}
+
+impl Content {
+    /// The field as the database takes it, or what it should have been. The field itself is
+    /// never repeated: it may be a health value.
+    pub fn check(self, field: &str) -> Result<String, &'static str> {
+        match self {
+            // PostgreSQL's text cannot hold it.
+            _ if field.contains('\0') => Err("must not contain a NUL character"),
+            Self::Text => Ok(field.to_owned()),
+            Self::Integer => field
+                .parse::<i64>()
+                .map(|number| number.to_string())
+                .map_err(|_| "is not a whole number of 64 bits"),
+            Self::Number => match field.parse::<f64>() {
+                Ok(number) if number.is_infinite() && !field.to_ascii_lowercase().contains("inf") => {
+                    Err("is a number too large for 64 bits")
+                }
+                Ok(number) if number.is_infinite() => {
+                    Ok(if number > 0.0 { "Infinity" } else { "-Infinity" }.to_owned())
+                }
+                Ok(number) => Ok(number.to_string()),
+                Err(_) => Err("is not a number"),
+            },
+            Self::Time => time(field).ok_or("is not a time with offset, such as 2026-03-29T01:30:00Z"),
+            Self::Boolean => match field.to_ascii_lowercase().as_str() {
+                "true" | "t" | "1" | "yes" => Ok("true".to_owned()),
+                "false" | "f" | "0" | "no" => Ok("false".to_owned()),
+                _ => Err("is neither true nor false"),
+            },
+            Self::Zone => field
+                .parse::<Zone>()
+                .map(|_| field.to_owned())
+                .map_err(|_| "is neither an IANA time zone such as Europe/Berlin nor an offset such as +05:30"),
+        }
+    }
+}
+
+/// A time in RFC 3339, or as PostgreSQL prints it, between the years 1 and 9999.
+fn time(field: &str) -> Option<String> {
+    let parsed = DateTime::parse_from_rfc3339(field)
+        .or_else(|_| DateTime::parse_from_str(field, "%Y-%m-%d %H:%M:%S%.f%#z"))
+        .ok()?;
+    let utc = parsed.with_timezone(&Utc);
+    // Later or earlier years have another notation, which COPY would not understand.
+    let four_digits = (1..=9999).contains(&chrono::Datelike::year(&utc));
+    four_digits.then(|| utc.to_rfc3339_opts(SecondsFormat::Micros, true))
+}

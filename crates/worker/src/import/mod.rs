@@ -1,0 +1,115 @@
+//! Loading CSV files: reading, checking each line, and handing good rows to the database.
+
+pub mod columns;
+pub mod lines;
+
+use std::io::Read;
+
+use anyhow::Context;
+use store::{ImportRow, ProfileRow, Store};
+
+use crate::cli::ImportKind;
+use columns::Columns;
+use lines::{BadLine, Line, Lines};
+
+/// Rows that are sent to the database at once: a second's work, and a few megabytes.
+const ROWS_AT_ONCE: usize = 5_000;
+
+/// What an import did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Rows loaded.
+    pub rows: u64,
+    /// Lines left out.
+    pub bad_lines: u64,
+}
+
+/// Loads a file. `on_bad_line` is told of each line that is left out, `on_progress` how many
+/// bytes have been read.
+///
+/// # Errors
+/// If the header does not fit, or the file or the database fails. What was loaded before
+/// stands, and the error says how many rows that are.
+pub async fn import(
+    store: &Store,
+    kind: ImportKind,
+    file: impl Read,
+    mut on_bad_line: impl FnMut(&BadLine),
+    mut on_progress: impl FnMut(u64),
+) -> anyhow::Result<Imported> {
+    let columns = Columns::of(kind);
+    let mut lines = Lines::new(file, &columns)?;
+    let mut target = Target::open(store, kind).await?;
+    let mut imported = Imported::default();
+    let mut rows: Vec<ImportRow> = Vec::new();
+    loop {
+        let line = lines
+            .next()
+            .with_context(|| format!("{} rows before this were loaded", imported.rows))?;
+        match &line {
+            Some(Line::Bad(bad)) => {
+                imported.bad_lines += 1;
+                on_bad_line(bad);
+            }
+            Some(Line::Good(row)) => rows.push(row.clone()),
+            None => {}
+        }
+        if rows.len() >= ROWS_AT_ONCE || (line.is_none() && !rows.is_empty()) {
+            target
+                .insert(store, &rows)
+                .await
+                .with_context(|| format!("{} rows before this were loaded", imported.rows))?;
+            imported.rows += rows.len() as u64;
+            rows.clear();
+        }
+        on_progress(lines.bytes_read());
+        if line.is_none() {
+            return Ok(imported);
+        }
+    }
+}
+
+/// Where the rows go.
+enum Target {
+    Profiles,
+    Raw(store::Importer, aggregation::Kind),
+}
+
+impl Target {
+    async fn open(store: &Store, kind: ImportKind) -> anyhow::Result<Self> {
+        let kind = match kind {
+            ImportKind::Profiles => return Ok(Self::Profiles),
+            ImportKind::Vitals => aggregation::Kind::Vitals,
+            ImportKind::Nutrition => aggregation::Kind::Nutrition,
+            ImportKind::Labs => aggregation::Kind::Labs,
+        };
+        Ok(Self::Raw(store.importer().await?, kind))
+    }
+
+    async fn insert(&mut self, store: &Store, rows: &[ImportRow]) -> anyhow::Result<()> {
+        match self {
+            Self::Raw(importer, kind) => importer.insert(*kind, rows).await?,
+            Self::Profiles => {
+                let profiles: Vec<ProfileRow> = rows.iter().filter_map(|row| profile(row)).collect();
+                store.write_profiles(&profiles).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A checked line as a profile; sources are separated by semicolons.
+fn profile(row: &ImportRow) -> Option<ProfileRow> {
+    let [user_id, time_zone, sources] = row.as_slice() else { return None };
+    Some(ProfileRow {
+        user_id: user_id.as_ref()?.parse().ok()?,
+        time_zone: time_zone.clone()?,
+        source_priority: sources
+            .iter()
+            .flat_map(|sources| sources.split(';'))
+            .map(str::trim)
+            .filter(|source| !source.is_empty())
+            .map(str::to_owned)
+            .collect(),
+    })
+}

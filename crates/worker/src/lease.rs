@@ -1,0 +1,34 @@
+//! Keeping a claim alive while its batch runs.
+
+use std::time::{Duration, Instant};
+
+use store::{Claim, Entry, Store, StoreError};
+
+/// The lease of a claimed batch.
+#[derive(Debug)]
+pub struct Lease {
+    length: Duration,
+    renewed: Instant,
+}
+
+impl Lease {
+    /// The lease of a batch that was claimed after `asked_at`.
+    pub const fn new(length: Duration, asked_at: Instant) -> Self {
+        Self { length, renewed: asked_at }
+    }
+
+    /// Renews the lease on what is left of the batch once half of it has passed. Only the
+    /// length of the wait is this process's own; whether the lease still holds is decided by
+    /// the database's clock.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] if another worker has taken over.
+    pub async fn keep(&mut self, store: &Store, claim: &Claim, left: &[Entry]) -> Result<(), StoreError> {
+        let asked_at = Instant::now();
+        if asked_at.duration_since(self.renewed) >= self.length / 2 && !left.is_empty() {
+            store.renew(claim.kind, claim.token, left, self.length).await?;
+            self.renewed = asked_at;
+        }
+        Ok(())
+    }
+}

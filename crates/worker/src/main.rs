@@ -1,0 +1,44 @@
+//! The worker: folds raw vitals, nutrition and lab rows into daily figures.
+
+mod batch;
+mod cli;
+mod commands;
+mod config;
+mod drain;
+mod exit;
+mod group;
+mod import;
+mod lease;
+mod logging;
+mod output;
+mod progress;
+mod report;
+mod setup;
+mod stop;
+mod tables;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::complain(&anyhow::Error::new(error).context("cannot start"));
+            return exit::COULD_NOT.into();
+        }
+    };
+    match runtime.block_on(commands::execute(cli)) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            output::complain(&error);
+            exit::COULD_NOT.into()
+        }
+    }
+}

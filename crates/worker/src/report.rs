@@ -1,0 +1,168 @@
+//! What a batch and a run did: values, logged once.
+
+use std::time::Duration;
+
+use aggregation::Kind;
+use store::{PoolStats, RunCounts};
+
+/// What one group did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GroupReport {
+    /// Rows whose change is in the figures.
+    pub completed: u32,
+    /// Rows whose raw row takes no part in the figures.
+    pub rejected: u32,
+    /// For how long its transaction held a connection.
+    pub held: Duration,
+}
+
+/// What one batch did.
+#[derive(Clone, Debug)]
+pub struct BatchReport {
+    /// The kind of its rows.
+    pub kind: Kind,
+    /// Rows claimed: completed + rejected + failed + released.
+    pub claimed: u32,
+    /// Rows whose change is in the figures.
+    pub completed: u32,
+    /// Rows whose raw row takes no part in the figures.
+    pub rejected: u32,
+    /// Rows whose group failed.
+    pub failed: u32,
+    /// Of those, the rows that are dead now.
+    pub dead: u32,
+    /// Rows given back because the work was interrupted.
+    pub released: u32,
+    /// Groups committed.
+    pub groups_committed: u32,
+    /// Groups rolled back.
+    pub groups_failed: u32,
+    /// The longest time for which one group's transaction held a connection.
+    pub held_longest: Duration,
+    /// The time for which all groups' transactions together held a connection.
+    pub held_together: Duration,
+    /// From before the claim to after the last group.
+    pub duration: Duration,
+}
+
+impl BatchReport {
+    /// A batch of `claimed` rows, of which nothing is done yet.
+    pub const fn new(kind: Kind, claimed: u32) -> Self {
+        Self {
+            kind,
+            claimed,
+            completed: 0,
+            rejected: 0,
+            failed: 0,
+            dead: 0,
+            released: 0,
+            groups_committed: 0,
+            groups_failed: 0,
+            held_longest: Duration::ZERO,
+            held_together: Duration::ZERO,
+            duration: Duration::ZERO,
+        }
+    }
+
+    /// Adds a committed group.
+    pub fn committed(&mut self, group: &GroupReport) {
+        self.completed += group.completed;
+        self.rejected += group.rejected;
+        self.groups_committed += 1;
+        self.held_longest = self.held_longest.max(group.held);
+        self.held_together += group.held;
+    }
+
+    /// Logs the batch, with the pool as it is after it.
+    pub fn log(&self, pool: &PoolStats) {
+        let conserved = self.completed + self.rejected + self.failed + self.released;
+        tracing::info!(
+            event = "batch_done",
+            kind = %self.kind,
+            rows = self.claimed,
+            completed = self.completed,
+            rejected = self.rejected,
+            failed = self.failed,
+            dead = self.dead,
+            released = self.released,
+            groups = self.groups_committed,
+            groups_failed = self.groups_failed,
+            duration_ms = milliseconds(self.duration),
+            held_longest_ms = milliseconds(self.held_longest),
+            held_together_ms = milliseconds(self.held_together),
+            pool.in_use = pool.in_use,
+            pool.idle = pool.idle,
+            pool.open = pool.open,
+            pool.max = pool.max,
+            pool.waiting = pool.waiting,
+            pool.utilisation = pool.utilisation,
+            pool.health = %pool.health,
+        );
+        if conserved != self.claimed {
+            tracing::error!(
+                event = "rows_not_conserved",
+                kind = %self.kind,
+                rows = self.claimed,
+                accounted_for = conserved,
+                "a bug in the worker: rows of a batch are unaccounted for"
+            );
+        }
+    }
+}
+
+/// Logs the pool as it was before a batch that had something to do.
+pub fn log_claim(kind: Kind, rows: usize, groups: usize, pool: &PoolStats) {
+    tracing::info!(
+        event = "batch_claimed",
+        kind = %kind,
+        rows,
+        groups,
+        pool.in_use = pool.in_use,
+        pool.idle = pool.idle,
+        pool.open = pool.open,
+        pool.max = pool.max,
+        pool.waiting = pool.waiting,
+        pool.utilisation = pool.utilisation,
+        pool.health = %pool.health,
+    );
+}
+
+/// What a run did, over all its batches.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RunReport {
+    /// The sums over the batches.
+    pub counts: RunCounts,
+    /// Rows that died in this run.
+    pub rows_dead: u32,
+    /// The longest time for which one group's transaction held a connection.
+    pub held_longest: Duration,
+    /// Whether the run was asked to stop before everything due was done.
+    pub stopped: bool,
+}
+
+impl RunReport {
+    /// Adds a batch.
+    pub fn add(&mut self, batch: &BatchReport) {
+        let counts = &mut self.counts;
+        counts.batches += 1;
+        counts.rows_claimed += i64::from(batch.claimed);
+        counts.rows_completed += i64::from(batch.completed);
+        counts.rows_rejected += i64::from(batch.rejected);
+        counts.rows_failed += i64::from(batch.failed);
+        counts.rows_released += i64::from(batch.released);
+        counts.groups_committed += i64::from(batch.groups_committed);
+        counts.groups_failed += i64::from(batch.groups_failed);
+        self.rows_dead += batch.dead;
+        self.held_longest = self.held_longest.max(batch.held_longest);
+    }
+
+    /// Whether anything went wrong that somebody should look at.
+    pub const fn has_failures(&self) -> bool {
+        self.counts.groups_failed > 0 || self.rows_dead > 0
+    }
+}
+
+/// Milliseconds, to three places.
+pub fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}

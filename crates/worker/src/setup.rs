@@ -1,0 +1,110 @@
+//! From configuration to a connected worker.
+
+use std::path::Path;
+use std::time::Duration;
+
+use aggregation::catalogue::Catalogue;
+use aggregation::local_time::Zone;
+use anyhow::{Context, bail};
+use store::{FailurePolicy, PoolSettings, SchemaState, SessionSettings, Store, schema_state};
+
+use crate::config::{Config, Loaded};
+use crate::logging;
+
+/// What the drain needs to know, checked.
+#[derive(Debug)]
+pub struct Settings {
+    /// Rows claimed at once.
+    pub batch_size: u32,
+    /// For how long claimed rows belong to this worker.
+    pub lease: Duration,
+    /// What becomes of rows whose group failed.
+    pub failure_policy: FailurePolicy,
+    /// The zone of rows that name none and whose user has no profile.
+    pub default_zone: Zone,
+    /// Metrics, units and limits.
+    pub catalogue: Catalogue,
+}
+
+impl Settings {
+    /// Checks what only the code that uses it can check.
+    ///
+    /// # Errors
+    /// One line that says which key cannot be used.
+    pub fn of(config: &Config) -> anyhow::Result<Self> {
+        let zone = &config.aggregation.default_time_zone;
+        Ok(Self {
+            batch_size: config.batch.size,
+            lease: config.batch.lease,
+            failure_policy: FailurePolicy {
+                max_attempts: config.batch.max_attempts,
+                backoff_first: config.batch.backoff_first,
+                backoff_max: config.batch.backoff_max,
+            },
+            default_zone: zone
+                .parse()
+                .with_context(|| format!("aggregation.default_time_zone = {zone:?}"))?,
+            catalogue: Catalogue::built_in()?,
+        })
+    }
+}
+
+/// Reads the configuration in all its layers and starts logging as it says.
+///
+/// # Errors
+/// What is wrong with it, one line for each problem.
+pub fn configuration(file: Option<&Path>) -> anyhow::Result<Loaded> {
+    let loaded = Config::load(file, std::env::vars_os())?;
+    logging::start(&loaded.config.log)?;
+    Ok(loaded)
+}
+
+/// Connects to the configured database.
+///
+/// # Errors
+/// Why that is not possible.
+pub async fn connect(config: &Config) -> anyhow::Result<Store> {
+    let pool = PoolSettings {
+        max_size: config.pool.max_size,
+        min_idle: config.pool.min_idle,
+        wait_timeout: config.pool.wait_timeout,
+        max_lifetime: config.pool.max_lifetime,
+        idle_timeout: config.pool.idle_timeout,
+        test_on_checkout: config.pool.test_on_checkout,
+        connect_timeout: config.database.connect_timeout,
+        slow_hold: config.log.slow_hold,
+    };
+    let session = SessionSettings {
+        statement_timeout: config.session.statement_timeout,
+        lock_timeout: config.session.lock_timeout,
+        idle_in_transaction_timeout: config.session.idle_in_transaction_timeout,
+        jit: config.session.jit,
+        application_name: config.session.application_name.clone(),
+    };
+    Ok(Store::connect(config.database.url.expose(), pool, &session).await?)
+}
+
+/// Refuses a schema that is not the one this version works on.
+///
+/// # Errors
+/// Says what is missing or unknown, and what to do.
+pub async fn require_current_schema(store: &Store) -> anyhow::Result<()> {
+    match schema_state(store).await? {
+        SchemaState::Current => Ok(()),
+        SchemaState::TooOld { pending } => bail!(
+            "the database's schema is too old: {} not applied ({}); run `worker migrate`",
+            count(pending.len()),
+            pending.join(", ")
+        ),
+        SchemaState::TooNew { unknown } => bail!(
+            "the database's schema is newer than this worker: it has {} that version {} does not know ({}); install the newer worker",
+            count(unknown.len()),
+            env!("CARGO_PKG_VERSION"),
+            unknown.join(", ")
+        ),
+    }
+}
+
+fn count(migrations: usize) -> String {
+    if migrations == 1 { "1 migration".to_owned() } else { format!("{migrations} migrations") }
+}

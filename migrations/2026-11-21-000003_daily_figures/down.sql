@@ -1,0 +1,4 @@
+DROP TABLE lab_daily;
+DROP TABLE nutrition_daily;
+DROP TABLE vitals_daily;
+DROP TABLE vitals_hourly;

@@ -1,0 +1,1 @@
+DROP VIEW raw_row_status;
