@@ -1,1 +1,10 @@
-fn main(){}
+//! The worker as a user meets it: the program, run against real PostgreSQL.
+//!
+//! All tests share one private server, each has a database of its own, copied from one that
+//! `worker migrate` made. Races are forced by locks that a test holds, never by sleeping.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+
+mod support;
+
+mod run_once;

@@ -228,6 +228,7 @@ fn with_unit((metric, mut row): Row) -> Row {
 
 fn take(store: &mut Store, night: Timestamp, step: Step) {
     let ids = store.ids();
+    if std::env::var("TRACE").is_ok() { eprintln!("{step:?} rows={:?}\n   queue={:?}", store.ids().iter().map(|i| { let r=&store.row(*i).unwrap().1; (*i, r.started_at.since(night)/HOUR_US, r.is_daily_total, r.time_zone.clone()) }).collect::<Vec<_>>(), store.queue.iter().map(|c| (c.starts_at.since(night)/HOUR_US, c.whole_day, c.time_zone.clone())).collect::<Vec<_>>()); }
     let pick = |index: Index| (!ids.is_empty()).then(|| *index.get(&ids));
     match step {
         Step::Insert(row) => {
@@ -265,7 +266,7 @@ fn take(store: &mut Store, night: Timestamp, step: Step) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn stored_figures_are_those_computed_from_scratch(

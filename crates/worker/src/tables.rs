@@ -1,12 +1,14 @@
 //! Tables and durations for people.
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, Table, TableComponent, presets};
 
 /// A table with a header; columns of numbers are set to the right.
 pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let rows: Vec<Vec<String>> = rows.into_iter().collect();
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_preset(presets::NOTHING);
+    table.set_style(TableComponent::HeaderLines, '─');
+    table.set_style(TableComponent::MiddleHeaderIntersections, '─');
     table.set_header(header);
     let numeric = |column: usize| {
         let cells = || rows.iter().filter_map(|row| row.get(column));
@@ -51,6 +53,6 @@ mod tests {
     #[test]
     fn numbers_stand_to_the_right_and_words_to_the_left() {
         let text = table(&["word", "number"], [vec!["a".to_owned(), "1".to_owned()]]);
-        assert!(text.lines().any(|line| line == "  a          1 "), "{text}");
+        assert!(text.lines().any(|line| line == " a          1 "), "{text}");
     }
 }

@@ -76,9 +76,9 @@ pub fn judge(row: &RawLab, base_zone: &Result<Zone, UnknownZone>) -> Result<Naiv
 /// The figures of local date `date`, by analyte and unit and in their order, from all raw rows
 /// of one user around it; rows of other dates are left out.
 ///
-/// The order of `rows` does not matter, nor do their ids but for [`RawLab::id`]'s purpose. All
-/// rows of an instant must be there, also those that their zones date otherwise, because a
-/// correction supersedes a result even if it moved it to another date.
+/// The order of `rows` does not matter, nor do their ids but for [`RawLab::id`]'s purpose. A
+/// correction supersedes results of its own local date: figures of a date depend on its rows
+/// alone, so that a changed row never concerns a date that is not computed again.
 pub fn figures(
     rows: &[RawLab],
     date: NaiveDate,
@@ -88,9 +88,9 @@ pub fn figures(
     let counting = rows
         .iter()
         .filter_map(|row| examine(row, &mut places).ok().and_then(|(_, finding)| finding))
+        .filter(|finding| finding.place.date == date)
         .collect();
     let mut findings = without_superseded(counting);
-    findings.retain(|finding| finding.place.date == date);
     findings.sort_by(|a, b| a.key().cmp(&b.key()).then_with(|| a.fact_order(b)));
     findings
         .chunk_by(|a, b| a.key() == b.key())

@@ -35,6 +35,26 @@ impl Clocks {
     fn hour(&mut self, zone: Zone, at: Timestamp) -> LocalHour {
         self.0.entry(zone).or_insert_with(|| Hours::of(zone)).at(at)
     }
+
+    /// Visits each hour that an interval reaches, and how long it stays there.
+    fn split(
+        &mut self,
+        zone: Zone,
+        start: Timestamp,
+        end: Timestamp,
+        mut visit: impl FnMut(HourKey, i64),
+    ) {
+        let mut at = start;
+        loop {
+            let hour = self.hour(zone, at);
+            let until = hour.end.min(end);
+            visit(HourKey { date: hour.date, start: hour.start }, until.since(at));
+            if until >= end {
+                break;
+            }
+            at = until;
+        }
+    }
 }
 
 /// The hours of the samples of one metric, given in fact order, and which samples have a part
@@ -42,6 +62,8 @@ impl Clocks {
 ///
 /// `source_order` names the sources, best first; the others come after, newest row first.
 /// Only hours all of whose overlapping samples were given are right; the caller knows which.
+/// An hour from which others displaced every sample is there, but empty: its figures may stand
+/// in the store, under a date on which nothing else is left.
 pub(super) fn hours(
     samples: &[Sample<'_>],
     source_order: &[String],
@@ -57,6 +79,17 @@ pub(super) fn hours(
         members.entry(key).or_default().insert(index);
     }
 
+    for (_, sample) in known(samples) {
+        let (start, end) = if sample.row.is_daily_total {
+            let date = clocks.hour(sample.zone, sample.row.started_at).date;
+            (sample.zone.day_start(date), sample.zone.day_end(date))
+        } else {
+            (sample.row.started_at, sample.row.ended_at)
+        };
+        clocks.split(sample.zone, start, end, |key, _| {
+            hours.entry(key).or_default();
+        });
+    }
     let pieces = pieces(samples, &mut clocks);
     for piece in &pieces {
         let sample = &samples[piece.sample];
@@ -71,17 +104,9 @@ pub(super) fn hours(
     // In fact order within each hour, because samples are and the map sorts by their index.
     let mut overlaps: BTreeMap<(HourKey, usize), i64> = BTreeMap::new();
     sweep(samples, source_order, &pieces, |sample, start, end| {
-        let mut at = start;
-        loop {
-            let hour = clocks.hour(samples[sample].zone, at);
-            let until = hour.end.min(end);
-            let key = (HourKey { date: hour.date, start: hour.start }, sample);
-            *overlaps.entry(key).or_default() += until.since(at);
-            if until >= end {
-                break;
-            }
-            at = until;
-        }
+        clocks.split(samples[sample].zone, start, end, |key, overlap| {
+            *overlaps.entry((key, sample)).or_default() += overlap;
+        });
     });
 
     let durations: HashMap<usize, i64> = pieces

@@ -90,9 +90,10 @@ pub fn recompute(
         let Some(metric) = context.catalogue.metric(name) else { continue };
         let snapshot = snapshots.get(name).unwrap_or(&empty);
         let fingerprint = context.fingerprint(metric);
-        let computed = hours(context, metric, of_metric, &snapshot.rows);
+        let mut zones = Zones::new(context.base_zone);
+        let mut computed = hours(context, metric, of_metric, &snapshot.rows, &mut zones);
 
-        let mut widened = of_metric.clone();
+        let mut widened = of_metric.with_twins(&snapshot.rows, metric.style, &mut zones);
         widened.dates.extend(computed.keys().map(|hour| hour.date));
         let outdated = snapshot.days.iter().filter(|(_, stored)| **stored != fingerprint);
         widened.whole_dates.extend(outdated.map(|(date, _)| *date));
@@ -101,20 +102,23 @@ pub fn recompute(
             wider.insert(name.clone(), widened);
             continue;
         }
+        computed.retain(|_, figures| !figures.is_empty());
         let recomputed = compare(context, metric, of_metric, computed, snapshot, fingerprint)?;
         complete.insert(name.clone(), recomputed);
     }
     Ok(if wider == *scope { Outcome::Complete(complete) } else { Outcome::Widen(wider) })
 }
 
-/// The hours of the scope, computed from raw rows alone.
+/// The hours of the scope, computed from raw rows alone. Those that are empty belong to days
+/// that must be read.
 fn hours(
     context: &Context<'_>,
     metric: &Metric,
     scope: &MetricScope,
     rows: &[RawVital],
+    zones: &mut Zones<'_>,
 ) -> BTreeMap<HourKey, HourFigures> {
-    let judged = judge_all(rows, metric, &mut Zones::new(context.base_zone));
+    let judged = judge_all(rows, metric, zones);
     let (mut hours, members): (BTreeMap<HourKey, HourFigures>, _) = match metric.style {
         Style::Discrete => discrete_hours(&judged.samples),
         Style::Cumulative => cumulative::hours(&judged.samples, context.source_order),
@@ -137,7 +141,7 @@ fn hours(
             figures.time_zone = name;
         }
     }
-    hours.retain(|key, figures| scope.contains(key) && !figures.is_empty());
+    hours.retain(|key, _| scope.contains(key));
     hours
 }
 

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{Days, NaiveDate, NaiveTime};
 
 use super::hour::HourKey;
-use super::sample::{BaseZone, LONGEST_INTERVAL_US, Zones};
+use super::sample::{BaseZone, LONGEST_INTERVAL_US, RawVital, Zones};
 use crate::catalogue::{Catalogue, Style};
-use crate::local_time::WIDEST_OFFSET_US;
+use crate::local_time::{WIDEST_OFFSET_US, Zone};
 use crate::timestamp::{DAY_US, HOUR_US, Timestamp};
 
 /// A raw row that was inserted, changed or deleted, as it stood before or stands now.
@@ -37,6 +37,9 @@ pub struct MetricScope {
     pub whole_dates: BTreeSet<NaiveDate>,
     /// Days whose figures are merged again.
     pub dates: BTreeSet<NaiveDate>,
+    /// Start and end of each changed row. Rows that share both may be one sample: when the
+    /// newest comes or goes, another goes or comes, which may have another zone.
+    pub changed: BTreeSet<(Timestamp, Timestamp)>,
 }
 
 impl MetricScope {
@@ -55,6 +58,59 @@ impl MetricScope {
         let hours = self.hour_starts.iter().map(|(from, to)| (*from, to.plus(HOUR_US)));
         union(hours.chain(self.whole_dates.iter().map(|date| anywhere_on_earth(*date))).collect())
     }
+
+    /// This scope, and what is touched by those of `rows` that may be one sample with a
+    /// changed row.
+    pub(super) fn with_twins(
+        &self,
+        rows: &[RawVital],
+        style: Style,
+        zones: &mut Zones<'_>,
+    ) -> Self {
+        let mut wider = self.clone();
+        for row in rows {
+            if self.changed.contains(&(row.started_at, row.ended_at))
+                && let Ok(zone) = zones.of(row.time_zone.as_deref())
+            {
+                wider.touch(style, zone, row.started_at, row.ended_at, row.is_daily_total);
+            }
+        }
+        wider.hour_starts = union(wider.hour_starts);
+        wider
+    }
+
+    /// Adds the hours and days that a row touches; `hour_starts` may overlap then.
+    ///
+    /// A sample of a discrete metric touches the hour that contains its start, in its own zone.
+    /// An interval may take segments from intervals of other zones, whose hours begin elsewhere;
+    /// so it touches every hour that can overlap it. A daily total drops its source's samples of
+    /// that date, whatever their zone, and what they covered falls to others.
+    fn touch(
+        &mut self,
+        style: Style,
+        zone: Zone,
+        start: Timestamp,
+        end: Timestamp,
+        whole_day: bool,
+    ) {
+        let start = start.max(Timestamp::MIN).min(Timestamp::MAX);
+        if style == Style::Discrete {
+            let hour = zone.hour_of(start);
+            self.dates.insert(hour.date);
+            self.hour_starts.push((hour.start, hour.start.plus(1)));
+            return;
+        }
+        let date = zone.date_of(start);
+        let ((from, to), last) = if whole_day {
+            (anywhere_on_earth(date), date)
+        } else {
+            // An instant is the shortest interval.
+            let end = end.min(start.plus(LONGEST_INTERVAL_US)).max(start.plus(1));
+            ((start, end), zone.date_of(end.plus(-1)))
+        };
+        self.dates.extend(date.iter_days().take_while(|date| *date <= last));
+        self.hour_starts.push((from.plus(1 - HOUR_US), to));
+    }
 }
 
 /// How far from an hour a daily total may start that decides it: the instants of one date
@@ -65,10 +121,6 @@ pub const FARTHEST_DAILY_TOTAL_US: i64 = DAY_US + 2 * WIDEST_OFFSET_US;
 pub type Scope = BTreeMap<String, MetricScope>;
 
 /// The scope of some changes. Metrics that the catalogue does not know have none.
-///
-/// A sample without length (or of a discrete metric) touches the hour that contains its
-/// start, in its own zone. An interval may take segments from intervals of other zones, whose
-/// hours begin elsewhere; so it touches every hour that can overlap it.
 pub fn scope(changes: &[Change], catalogue: &Catalogue, base: &BaseZone) -> Scope {
     let mut zones = Zones::new(base);
     let mut scope = Scope::new();
@@ -79,28 +131,9 @@ pub fn scope(changes: &[Change], catalogue: &Catalogue, base: &BaseZone) -> Scop
             Some(known) => known,
             None => scope.entry(change.metric.clone()).or_default(),
         };
-        let start = change.starts_at.max(Timestamp::MIN).min(Timestamp::MAX);
-        match metric.style {
-            Style::Discrete => {
-                let hour = zone.hour_of(start);
-                of_metric.dates.insert(hour.date);
-                of_metric.hour_starts.push((hour.start, hour.start.plus(1)));
-            }
-            Style::Cumulative => {
-                let end = change.ends_at.max(start).min(start.plus(LONGEST_INTERVAL_US));
-                let date = zone.date_of(start);
-                // A daily total drops its source's samples of that date, whatever their zone,
-                // and what they covered falls to others.
-                let (from, to, last) = if change.whole_day {
-                    let (from, to) = anywhere_on_earth(date);
-                    (from, to, date)
-                } else {
-                    (start, end, zone.date_of(end))
-                };
-                of_metric.dates.extend(date.iter_days().take_while(|date| *date <= last));
-                of_metric.hour_starts.push((from.plus(1 - HOUR_US), to.plus(1)));
-            }
-        }
+        let Change { starts_at, ends_at, whole_day, .. } = *change;
+        of_metric.touch(metric.style, zone, starts_at, ends_at, whole_day);
+        of_metric.changed.insert((starts_at, ends_at));
     }
     for of_metric in scope.values_mut() {
         of_metric.hour_starts = union(std::mem::take(&mut of_metric.hour_starts));

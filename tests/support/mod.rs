@@ -1,0 +1,171 @@
+//! A private server, a database for each test, and the worker as a process.
+
+#![allow(dead_code)]
+
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
+
+use local_postgres::{Binaries, LocalPostgres};
+use serde_json::Value;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, NoTls, Row};
+
+/// The program under test.
+pub const WORKER: &str = env!("CARGO_BIN_EXE_worker");
+
+/// The migrated database that every test's own is copied from.
+const TEMPLATE: &str = "dayfold_template";
+
+static SERVER: OnceLock<LocalPostgres> = OnceLock::new();
+static DATABASES: AtomicU32 = AtomicU32::new(0);
+/// PostgreSQL refuses to copy a template that another copy is being made of.
+static COPYING: Mutex<()> = Mutex::new(());
+
+/// The server that all tests of this process share. It ends with the process.
+pub fn server() -> &'static LocalPostgres {
+    SERVER.get_or_init(|| {
+        let binaries = Binaries::find_or_install(|line| eprintln!("{line}")).unwrap();
+        let server = LocalPostgres::start_with(&binaries, &[("max_connections", "200")]).unwrap();
+        psql(&server, "postgres", &format!("CREATE DATABASE {TEMPLATE}"));
+        let migrated = worker_at(&server.url(TEMPLATE)).arg("migrate").output().unwrap();
+        assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+        server
+    })
+}
+
+fn psql(server: &LocalPostgres, database: &str, sql: &str) {
+    let url = server.url(database);
+    // A thread of its own, because a test may already be inside a runtime.
+    let sql = sql.to_owned();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let client = connect(&url).await;
+            client.batch_execute(&sql).await.unwrap();
+        });
+    })
+    .join()
+    .unwrap();
+}
+
+/// Connects to any database by its URL.
+pub async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+/// The worker's command line for a database, with nothing of the caller's environment that
+/// could change what it does.
+pub fn worker_at(url: &str) -> Command {
+    let mut command = Command::new(WORKER);
+    command.env_clear().env("DATABASE_URL", url).env("PATH", "/usr/bin:/bin");
+    command.stdin(Stdio::null());
+    command
+}
+
+/// A database of a test's own, migrated and empty.
+pub struct Database {
+    pub name: String,
+    pub url: String,
+    pub client: Client,
+}
+
+impl Database {
+    /// A fresh migrated database.
+    pub async fn new() -> Self {
+        Self::copy_of(TEMPLATE).await
+    }
+
+    /// A database without any schema of ours.
+    pub async fn empty() -> Self {
+        Self::copy_of("template1").await
+    }
+
+    async fn copy_of(template: &str) -> Self {
+        let name = format!("t{}_{}", std::process::id(), DATABASES.fetch_add(1, Ordering::SeqCst));
+        let url = server().url(&name);
+        {
+            let _copying = COPYING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let create = format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY");
+            psql(server(), "postgres", &create);
+        }
+        let client = connect(&url).await;
+        Self { name, url, client }
+    }
+
+    /// Another connection, for what must happen beside the first.
+    pub async fn connect(&self) -> Client {
+        connect(&self.url).await
+    }
+
+    /// Runs SQL without parameters.
+    pub async fn execute(&self, sql: &str) {
+        self.client.batch_execute(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+    }
+
+    /// Rows of a query.
+    pub async fn query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Vec<Row> {
+        self.client.query(sql, parameters).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"))
+    }
+
+    /// The only column of the only row.
+    pub async fn value<T: for<'a> tokio_postgres::types::FromSql<'a>>(&self, sql: &str) -> T {
+        self.client.query_one(sql, &[]).await.unwrap_or_else(|e| panic!("{sql}: {e:?}")).get(0)
+    }
+
+    /// The worker's command line for this database.
+    pub fn worker(&self) -> Command {
+        worker_at(&self.url)
+    }
+
+    /// Runs the worker to its end.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::of(self.worker().args(arguments).output().unwrap())
+    }
+
+    /// Starts the worker and lets it run beside the test.
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        let mut command = self.worker();
+        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    }
+
+    /// Computes everything that is due; it must succeed.
+    pub fn run_once(&self) -> Value {
+        let ran = self.run(&["run-once", "--json"]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        ran.json()
+    }
+}
+
+/// How the worker ended, and what it said.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    pub fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// The JSON object on the last line of stdout.
+    pub fn json(&self) -> Value {
+        let line = self.stdout.lines().last().unwrap_or_else(|| panic!("{self:?}"));
+        serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+
+    /// The log's events of one name; logs are JSON lines where stderr is no terminal.
+    pub fn events(&self, name: &str) -> Vec<Value> {
+        let lines = self.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|event| event["event"] == name).collect()
+    }
+}
