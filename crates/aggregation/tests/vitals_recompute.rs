@@ -228,7 +228,7 @@ fn with_unit((metric, mut row): Row) -> Row {
 
 fn take(store: &mut Store, night: Timestamp, step: Step) {
     let ids = store.ids();
-    if std::env::var("TRACE").is_ok() { eprintln!("{step:?} rows={:?}\n   queue={:?}", store.ids().iter().map(|i| { let r=&store.row(*i).unwrap().1; (*i, r.started_at.since(night)/HOUR_US, r.is_daily_total, r.time_zone.clone()) }).collect::<Vec<_>>(), store.queue.iter().map(|c| (c.starts_at.since(night)/HOUR_US, c.whole_day, c.time_zone.clone())).collect::<Vec<_>>()); }
+    if std::env::var("TRACE").is_ok() { eprintln!("STEP {step:?} rows={:?}\n   queue={:?}", store.ids().iter().map(|i| { let r=&store.row(*i).unwrap().1; (*i, r.started_at.since(night)/HOUR_US, r.is_daily_total, r.time_zone.clone()) }).collect::<Vec<_>>(), store.queue.iter().map(|c| (c.starts_at.since(night)/HOUR_US, c.whole_day, c.time_zone.clone())).collect::<Vec<_>>()); }
     let pick = |index: Index| (!ids.is_empty()).then(|| *index.get(&ids));
     match step {
         Step::Insert(row) => {

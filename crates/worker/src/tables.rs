@@ -53,6 +53,6 @@ mod tests {
     #[test]
     fn numbers_stand_to_the_right_and_words_to_the_left() {
         let text = table(&["word", "number"], [vec!["a".to_owned(), "1".to_owned()]]);
-        assert!(text.lines().any(|line| line == " a          1 "), "{text}");
+        assert!(text.lines().any(|line| line == " a           1 "), "{text}");
     }
 }
