@@ -15,14 +15,15 @@ use store::{Claim, Entry, Store, StoreError};
 
 use crate::group::{self, Users};
 use crate::lease::Lease;
-use crate::report::{BatchReport, log_claim};
+use crate::report::{BatchReport, RunReport, log_claim};
 use crate::setup::Settings;
 use crate::stop::Stop;
 
-/// The claimed rows of one user and one local date.
-pub type GroupKey = (i64, NaiveDate);
+/// What is left of a batch: the claimed rows by user and local date, in the order of their
+/// keys, which is the order in which every worker takes its locks.
+pub type Groups = BTreeMap<(i64, NaiveDate), Vec<Entry>>;
 
-/// Claims and computes one batch. `None` if no row of the kind is due.
+/// Claims and computes one batch, and adds it to the run. `false` if no row of the kind is due.
 ///
 /// # Errors
 /// What interrupted the batch. Its rows are given back by then, as far as that was possible.
@@ -31,81 +32,99 @@ pub async fn run(
     settings: &Settings,
     kind: Kind,
     stop: &Stop,
-) -> Result<Option<BatchReport>, StoreError> {
+    run: &mut RunReport,
+) -> Result<bool, StoreError> {
     let started = Instant::now();
     let pool_before = store.stats();
     let Some(claim) = store.claim(kind, settings.batch_size, settings.lease).await? else {
-        return Ok(None);
+        return Ok(false);
     };
     let mut lease = Lease::new(settings.lease, started);
     let mut report = BatchReport::new(kind, claim.entries.len() as u32);
 
-    let users = match Users::of(&claim, store, settings).await {
-        Ok(users) => users,
-        Err(error) => return Err(interrupted(store, &claim, claim.entries.clone(), error).await),
+    let users = Users::of(&claim, store, settings).await;
+    let (outcome, left) = match users {
+        Err(error) => (Err(error), claim.entries.clone()),
+        Ok(users) => {
+            let mut groups = grouped(&claim, &users);
+            log_claim(kind, claim.entries.len(), groups.len(), &pool_before);
+            let walk = Walk { store, settings, claim: &claim, users: &users, stop };
+            let outcome = walk.through(&mut groups, &mut lease, &mut report).await;
+            (outcome, groups.into_values().flatten().collect())
+        }
     };
-    let mut groups = in_key_order(&claim, &users);
-    log_claim(kind, claim.entries.len(), groups.len(), &pool_before);
 
-    while let Some(((user_id, date), entries)) = groups.pop_first() {
-        if stop.is_requested() {
-            let left: Vec<Entry> = entries.into_iter().chain(rest(groups)).collect();
-            store.release(kind, claim.token, &left).await?;
-            report.released += left.len() as u32;
-            break;
-        }
-        let outcome = match lease.keep(store, &claim, &entries).await {
-            Ok(()) => group::run(store, settings, &claim, &users, user_id, date, &entries).await,
-            Err(error) => Err(error),
-        };
-        match outcome {
-            Ok(done) => report.committed(&done),
-            Err(error) if error.class().is_interruption() => {
-                let left = entries.into_iter().chain(rest(groups)).collect();
-                return Err(interrupted(store, &claim, left, error).await);
-            }
-            Err(error) => {
-                let class = error.class();
-                let policy = settings.failure_policy;
-                let dead = store.fail(kind, claim.token, &entries, class, policy).await?;
-                report.failed += entries.len() as u32;
-                report.dead += dead;
-                report.groups_failed += 1;
-                group::log_failure(kind, user_id, date, entries.len(), dead, &error);
-            }
-        }
+    if !left.is_empty() {
+        give_back(store, &claim, &left, outcome.as_ref().err()).await;
+        report.released = left.len() as u32;
     }
-
     report.duration = started.elapsed();
     report.log(&store.stats());
-    Ok(Some(report))
+    run.add(&report);
+    outcome.map(|()| true)
 }
 
-/// Groups in the order of their keys: the order in which every worker takes its locks.
-fn in_key_order(claim: &Claim, users: &Users) -> BTreeMap<GroupKey, Vec<Entry>> {
-    let mut groups: BTreeMap<GroupKey, Vec<Entry>> = BTreeMap::new();
+fn grouped(claim: &Claim, users: &Users) -> Groups {
+    let mut groups = Groups::new();
     for entry in &claim.entries {
         groups.entry((entry.user_id, users.date_of(entry))).or_default().push(entry.clone());
     }
     groups
 }
 
-fn rest(groups: BTreeMap<GroupKey, Vec<Entry>>) -> impl Iterator<Item = Entry> {
-    groups.into_values().flatten()
+/// Everything that stays the same from group to group.
+struct Walk<'w> {
+    store: &'w Store,
+    settings: &'w Settings,
+    claim: &'w Claim,
+    users: &'w Users,
+    stop: &'w Stop,
+}
+
+impl Walk<'_> {
+    /// Does group after group and takes each from `groups` when it is committed or its failure
+    /// is recorded. Ends early when asked to stop, and at an interruption, which concerns the
+    /// groups to come as much as the one that met it.
+    async fn through(
+        &self,
+        groups: &mut Groups,
+        lease: &mut Lease,
+        report: &mut BatchReport,
+    ) -> Result<(), StoreError> {
+        let Self { store, settings, claim, users, .. } = *self;
+        while !self.stop.is_requested() {
+            lease.keep(store, claim, groups).await?;
+            let Some(((user_id, date), entries)) = groups.first_key_value() else { break };
+            match group::run(store, settings, claim, users, *user_id, *date, entries).await {
+                Ok(done) => report.committed(&done),
+                Err(error) if error.class().is_interruption() => return Err(error),
+                Err(error) => {
+                    let class = error.class();
+                    let policy = settings.failure_policy;
+                    let dead = store.fail(claim.kind, claim.token, entries, class, policy).await?;
+                    report.failed(entries.len() as u32, dead);
+                    group::log_failure(claim.kind, *user_id, *date, entries.len(), dead, &error);
+                }
+            }
+            groups.pop_first();
+        }
+        Ok(())
+    }
 }
 
 /// Gives back what was not done, without counting an attempt. Where even that fails, the lease
 /// runs out and the rows are claimed again.
-async fn interrupted(store: &Store, claim: &Claim, left: Vec<Entry>, error: StoreError) -> StoreError {
-    let released = store.release(claim.kind, claim.token, &left).await.is_ok();
-    tracing::warn!(
-        event = "batch_interrupted",
-        kind = %claim.kind,
-        rows = claim.entries.len(),
-        left = left.len(),
-        released,
-        class = error.class().name(),
-        "the rest of the batch is done again later"
-    );
-    error
+async fn give_back(store: &Store, claim: &Claim, left: &[Entry], cause: Option<&StoreError>) {
+    let released = store.release(claim.kind, claim.token, left).await.is_ok();
+    if let Some(error) = cause {
+        tracing::warn!(
+            event = "batch_interrupted",
+            kind = %claim.kind,
+            left = left.len(),
+            released,
+            class = error.class().name(),
+            error = %error,
+            "the rest of the batch is done again later"
+        );
+    }
 }

@@ -53,13 +53,12 @@ pub async fn drain(
             if report.stopped || out_of_batches || out_of_time {
                 return Ok(());
             }
-            match batch::run(store, settings, kind, stop).await {
-                Ok(Some(batch)) => {
+            match batch::run(store, settings, kind, stop, report).await {
+                Ok(true) => {
                     interruptions = 0;
-                    report.add(&batch);
                     with_work.push(kind);
                 }
-                Ok(None) => {}
+                Ok(false) => {}
                 Err(error) => {
                     let pause = PAUSES.get(interruptions).filter(|_| error.class().is_interruption());
                     let Some(pause) = pause else { return Err(error) };

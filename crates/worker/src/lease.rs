@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use store::{Claim, Entry, Store, StoreError};
 
+use crate::batch::Groups;
+
 /// The lease of a claimed batch.
 #[derive(Debug)]
 pub struct Lease {
@@ -23,10 +25,16 @@ impl Lease {
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`] if another worker has taken over.
-    pub async fn keep(&mut self, store: &Store, claim: &Claim, left: &[Entry]) -> Result<(), StoreError> {
+    pub async fn keep(
+        &mut self,
+        store: &Store,
+        claim: &Claim,
+        left: &Groups,
+    ) -> Result<(), StoreError> {
         let asked_at = Instant::now();
         if asked_at.duration_since(self.renewed) >= self.length / 2 && !left.is_empty() {
-            store.renew(claim.kind, claim.token, left, self.length).await?;
+            let left: Vec<Entry> = left.values().flatten().cloned().collect();
+            store.renew(claim.kind, claim.token, &left, self.length).await?;
             self.renewed = asked_at;
         }
         Ok(())

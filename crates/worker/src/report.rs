@@ -73,6 +73,13 @@ impl BatchReport {
         self.held_together += group.held;
     }
 
+    /// Adds a group that failed, `dead` of whose rows are dead now.
+    pub fn failed(&mut self, rows: u32, dead: u32) {
+        self.failed += rows;
+        self.dead += dead;
+        self.groups_failed += 1;
+    }
+
     /// Logs the batch, with the pool as it is after it.
     pub fn log(&self, pool: &PoolStats) {
         let conserved = self.completed + self.rejected + self.failed + self.released;

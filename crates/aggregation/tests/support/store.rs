@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use aggregation::Timestamp;
 use aggregation::catalogue::Style;
 use aggregation::vitals::sample::LONGEST_INTERVAL_US;
-use aggregation::vitals::scope::{FARTHEST_DAILY_TOTAL_US, MetricScope, scope};
+use aggregation::vitals::scope::{FARTHEST_DAILY_TOTAL_US, MetricScope, Span, scope};
 use aggregation::vitals::{Change, Outcome, RawVital, Recomputed, Scope, Snapshot, recompute};
 use chrono::NaiveDate;
 
@@ -149,30 +149,35 @@ impl Store {
     fn read(&self, metric: &str, scope: &MetricScope) -> Snapshot {
         let style = self.world.catalogue.metric(metric).map(|metric| metric.style);
         let spans = scope.spans_to_read();
-        let wanted = |row: &RawVital| {
-            spans.iter().any(|(from, to)| {
-                let starts = |from: Timestamp, to: Timestamp| (from..to).contains(&row.started_at);
-                match style {
-                    Some(Style::Cumulative) => {
-                        starts(*from, *to)
-                            || starts(from.plus(-LONGEST_INTERVAL_US), *to) && row.ended_at >= *from
-                            || row.is_daily_total
-                                && starts(
-                                    from.plus(-FARTHEST_DAILY_TOTAL_US),
-                                    to.plus(FARTHEST_DAILY_TOTAL_US),
-                                )
-                    }
-                    _ => starts(*from, *to),
-                }
-            })
+        let starts_near = |row: &RawVital, before: i64, after: i64| {
+            let within = |(from, to): &Span| from.plus(-before)..to.plus(after);
+            spans.iter().any(|span| within(span).contains(&row.started_at))
         };
-        let of_metric = self.rows.values().filter(|(of, row)| of == metric && wanted(row));
+        let reaches = |row: &RawVital| {
+            let into = |(from, to): &Span| {
+                let starts = from.plus(-LONGEST_INTERVAL_US)..*to;
+                starts.contains(&row.started_at) && row.ended_at >= *from
+            };
+            spans.iter().any(into)
+        };
+        let of_metric = || self.rows.values().filter(|(of, _)| of == metric).map(|(_, row)| row);
+        // A row that is one sample with a daily total may replace it.
+        let totals: BTreeSet<Timestamp> = of_metric()
+            .filter(|row| row.is_daily_total)
+            .filter(|row| starts_near(row, FARTHEST_DAILY_TOTAL_US, FARTHEST_DAILY_TOTAL_US))
+            .map(|row| row.started_at)
+            .collect();
+        let wanted = |row: &&RawVital| {
+            starts_near(row, 0, 0)
+                || style == Some(Style::Cumulative)
+                    && (reaches(row) || totals.contains(&row.started_at))
+        };
         let empty = Figures::default();
         let stored = self.figures.get(metric).unwrap_or(&empty);
         let hours = stored.hours.iter().filter(|(key, _)| scope.dates.contains(&key.date));
         let days = self.fingerprints.iter();
         Snapshot {
-            rows: of_metric.map(|(_, row)| row.clone()).collect(),
+            rows: of_metric().filter(wanted).cloned().collect(),
             hours: hours.map(|(key, figures)| (*key, figures.clone())).collect(),
             days: days
                 .filter(|((of, date), _)| of == metric && scope.dates.contains(date))

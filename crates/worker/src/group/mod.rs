@@ -191,6 +191,7 @@ pub fn log_failure(
         rows,
         dead,
         class = error.class().name(),
+        error = %error,
         "rolled back; its rows are tried again after their back-off unless dead"
     );
 }

@@ -1,0 +1,36 @@
+# One line each, over cargo. `just` lists them.
+
+_default:
+    @just --list --unsorted
+
+# the main job on a private PostgreSQL and real data
+demo:
+    cargo run --release -- demo
+
+# every test, against real PostgreSQL
+test:
+    cargo test --workspace
+
+# what every change must pass
+ci:
+    .ci/run
+
+# format everything
+fmt:
+    cargo fmt
+
+# every lint, as errors
+lint:
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# the crates' documentation
+doc:
+    cargo doc --workspace --no-deps --open
+
+# many more cases in the property tests
+thorough cases="2000":
+    PROPTEST_CASES={{cases}} cargo test --workspace
+
+# a small, fast binary for packages
+dist:
+    cargo build --profile dist
