@@ -1,7 +1,7 @@
 //! Bulk loading of raw rows.
 
 use diesel::sql_types::{Array, BigInt, Text};
-use diesel_async::RunQueryDsl;
+use diesel_async::{AnsiTransactionManager, RunQueryDsl, TransactionManager};
 use futures_util::SinkExt;
 
 use aggregation::Kind;
@@ -34,6 +34,12 @@ pub enum ImportError {
     /// The database refused the rows. Its message could quote them, so only the class is told.
     #[error("the database did not take the rows ({})", .0.name())]
     Refused(ErrorClass),
+}
+
+impl From<diesel::result::Error> for ImportError {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Refused(StoreError::from(error).class())
+    }
 }
 
 /// The columns of a raw table that an import fills, in order.
@@ -102,20 +108,22 @@ impl Store {
         Ok(Importer { client })
     }
 
-    /// Writes profiles; those that exist are replaced.
+    /// Writes profiles, all of them or none; those that exist are replaced.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn write_profiles(&self, profiles: &[ProfileRow]) -> Result<(), StoreError> {
-        let mut connection = self.hold("import").await?;
+    pub async fn write_profiles(&self, profiles: &[ProfileRow]) -> Result<(), ImportError> {
+        let mut connection = self.dedicated().await?;
+        AnsiTransactionManager::begin_transaction(&mut connection).await?;
         for profile in profiles {
             let upsert = UpsertProfile {
                 user_id: profile.user_id,
                 time_zone: &profile.time_zone,
                 source_priority: &profile.source_priority,
             };
-            upsert.execute(&mut *connection).await?;
+            upsert.execute(&mut connection).await?;
         }
+        AnsiTransactionManager::commit_transaction(&mut connection).await?;
         Ok(())
     }
 }

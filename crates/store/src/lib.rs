@@ -4,6 +4,7 @@
 //! once; then each group runs in one [`Store::transaction`] of its own, which locks the user,
 //! reads, writes and finishes the claimed rows, guarded by the lease token.
 
+mod connect;
 mod error;
 mod figures;
 mod import;
@@ -25,12 +26,13 @@ mod labs;
 mod nutrition;
 mod vitals;
 
+pub use connect::SessionSettings;
 pub use error::{ConnectError, ErrorClass, StoreError};
 
 pub use figures::{FigureCounts, LabFigures, NutritionFigures, VitalFigures};
 pub use import::{ImportError, ImportRow, Importer, ProfileRow, raw_columns};
 pub use migrate::{MigrateError, SchemaState, migrate, schema_state};
-pub use pool::{PoolHealth, PoolSettings, PoolStats, SessionSettings, Store};
+pub use pool::{PoolHealth, PoolSettings, PoolStats, Store};
 pub use profiles::Profile;
 pub use queue::{Claim, Entry, FailurePolicy};
 pub use rejected::Verdict;

@@ -1,25 +1,22 @@
 //! The pool of connections: small, bounded, and visible.
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bb8::PooledConnection;
+use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, PoolError, RecyclingMethod,
 };
-use diesel_async::AsyncPgConnection;
 use futures_util::FutureExt;
-use tokio_postgres::tls::NoTlsStream;
-use tokio_postgres::{Client, NoTls, Socket};
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::Client;
 
+use crate::connect::{Connection, SessionSettings, Target};
 use crate::error::{ConnectError, StoreError};
 
 type Manager = AsyncDieselConnectionManager<AsyncPgConnection>;
-type Connection = tokio_postgres::Connection<Socket, NoTlsStream>;
 type Pooled<'p> = PooledConnection<'p, Manager>;
 
 /// How many connections, and for how long.
@@ -41,21 +38,6 @@ pub struct PoolSettings {
     pub connect_timeout: Duration,
     /// A connection held for longer than this is worth a warning.
     pub slow_hold: Duration,
-}
-
-/// What each session sets at the server.
-#[derive(Clone, Debug)]
-pub struct SessionSettings {
-    /// The server ends statements that run for longer.
-    pub statement_timeout: Duration,
-    /// The server ends statements that wait for a lock for longer.
-    pub lock_timeout: Duration,
-    /// The server ends sessions that stay in a transaction without a statement for longer.
-    pub idle_in_transaction_timeout: Duration,
-    /// Just-in-time compilation; it costs more than it saves on short statements.
-    pub jit: bool,
-    /// What `pg_stat_activity` shows.
-    pub application_name: String,
 }
 
 /// How full the pool is.
@@ -109,7 +91,10 @@ pub struct Store {
 }
 
 struct Shared {
+    /// For the pool's sessions.
     target: Target,
+    /// For sessions of their own: loading and migrating take their time, and are durable.
+    unlimited: Target,
     settings: PoolSettings,
     waiting: AtomicU32,
     timed_out: AtomicBool,
@@ -120,13 +105,6 @@ impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("stats", &self.stats()).finish_non_exhaustive()
     }
-}
-
-/// Where to connect to. Its parts hold the password, so it has no `Debug`.
-#[derive(Clone)]
-struct Target {
-    config: tokio_postgres::Config,
-    timeout: Duration,
 }
 
 impl Store {
@@ -140,11 +118,14 @@ impl Store {
         settings: PoolSettings,
         session: &SessionSettings,
     ) -> Result<Self, ConnectError> {
-        let target = Target::new(url, settings.connect_timeout, session)?;
+        let plain = Target::new(url, settings.connect_timeout, &session.application_name)?;
+        let lock_timeout = format!("-c lock_timeout={}", session.lock_timeout.as_millis());
+        let target = plain.with_session(&session.options());
         drop(target.connect().await?);
 
         let shared = Arc::new(Shared {
-            target: target.clone(),
+            target,
+            unlimited: plain.with_session(&lock_timeout),
             settings,
             waiting: AtomicU32::new(0),
             timed_out: AtomicBool::new(false),
@@ -241,13 +222,12 @@ impl Store {
 
     /// A connection outside the pool, for work that must not take one of its places.
     pub(crate) async fn dedicated(&self) -> Result<AsyncPgConnection, ConnectError> {
-        self.shared.target.connect().await
+        self.shared.unlimited.connect().await
     }
 
     /// The same without diesel, which has no COPY. The caller drives the connection.
     pub(crate) async fn dedicated_client(&self) -> Result<(Client, Connection), ConnectError> {
-        let target = &self.shared.target;
-        target.within_timeout(target.connect_client()).await
+        self.shared.unlimited.connect_without_diesel().await
     }
 }
 
@@ -314,101 +294,3 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Target {
-    fn new(url: &str, timeout: Duration, session: &SessionSettings) -> Result<Self, ConnectError> {
-        if url.is_empty() {
-            return Err(ConnectError::NotConfigured);
-        }
-        refuse_tls(url)?;
-        // The parser's own text names the key, never a value of it.
-        let mut config = tokio_postgres::Config::from_str(url).map_err(|error| {
-            let cause = std::error::Error::source(&error);
-            ConnectError::Url(cause.map_or_else(|| error.to_string(), ToString::to_string))
-        })?;
-        if config.get_hosts().is_empty() {
-            return Err(ConnectError::Url("it names no host".to_owned()));
-        }
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err(ConnectError::Tls("require".to_owned()));
-        }
-        let milliseconds = |duration: Duration| duration.as_millis();
-        // In the start-up packet, so that they cost no round trip and always hold.
-        let mut options = format!(
-            "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={} -c jit={}",
-            milliseconds(session.statement_timeout),
-            milliseconds(session.lock_timeout),
-            milliseconds(session.idle_in_transaction_timeout),
-            if session.jit { "on" } else { "off" },
-        );
-        if let Some(own) = config.get_options() {
-            // The last setting wins: the limits that the lease relies on are not the URL's.
-            options = format!("{own} {options}");
-        }
-        config.options(options).connect_timeout(timeout);
-        if config.get_application_name().is_none() {
-            config.application_name(&session.application_name);
-        }
-        Ok(Self { config, timeout })
-    }
-
-    async fn connect(&self) -> Result<AsyncPgConnection, ConnectError> {
-        self.within_timeout(async {
-            let (client, connection) = self.connect_client().await?;
-            AsyncPgConnection::try_from_client_and_connection(client, connection)
-                .await
-                .map_err(|error| error.to_string())
-        })
-        .await
-    }
-
-    async fn connect_client(&self) -> Result<(Client, Connection), String> {
-        self.config.connect(NoTls).await.map_err(|error| cause(&error))
-    }
-
-    /// The library's own limit covers TCP only; a server that accepts and never answers would
-    /// hold the attempt, and the pool's place for it, for ever.
-    async fn within_timeout<T>(
-        &self,
-        connecting: impl Future<Output = Result<T, String>>,
-    ) -> Result<T, ConnectError> {
-        match tokio::time::timeout(self.timeout, connecting).await {
-            Ok(Ok(connected)) => Ok(connected),
-            Ok(Err(cause)) => Err(self.failure(cause)),
-            Err(_) => Err(self.failure(format!(
-                "no answer within {:.1} s (database.connect_timeout_seconds)",
-                self.timeout.as_secs_f64()
-            ))),
-        }
-    }
-
-    fn failure(&self, cause: String) -> ConnectError {
-        let port = self.config.get_ports().first().copied().unwrap_or(5432);
-        let host = match self.config.get_hosts().first() {
-            Some(Host::Tcp(name)) => format!("{name}:{port}"),
-            Some(Host::Unix(directory)) => format!("socket {}", directory.display()),
-            None => "an unnamed host".to_owned(),
-        };
-        let user = self.config.get_user().unwrap_or_default();
-        let database = self.config.get_dbname().unwrap_or(user);
-        ConnectError::Connect { host, database: format!("{database:?}"), cause }
-    }
-}
-
-/// What the server or the network said, without the library's preamble.
-fn cause(error: &tokio_postgres::Error) -> String {
-    match error.as_db_error() {
-        Some(error) => error.message().to_owned(),
-        None => std::error::Error::source(error)
-            .map_or_else(|| error.to_string(), ToString::to_string),
-    }
-}
-
-/// The modes that the driver's parser does not know would only give "invalid connection string".
-fn refuse_tls(url: &str) -> Result<(), ConnectError> {
-    for mode in ["verify-ca", "verify-full"] {
-        if url.contains(&format!("sslmode={mode}")) {
-            return Err(ConnectError::Tls(mode.to_owned()));
-        }
-    }
-    Ok(())
-}

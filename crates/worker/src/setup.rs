@@ -79,6 +79,7 @@ pub async fn connect(config: &Config) -> anyhow::Result<Store> {
         lock_timeout: config.session.lock_timeout,
         idle_in_transaction_timeout: config.session.idle_in_transaction_timeout,
         jit: config.session.jit,
+        synchronous_commit: config.session.synchronous_commit,
         application_name: config.session.application_name.clone(),
     };
     Ok(Store::connect(config.database.url.expose(), pool, &session).await?)

@@ -18,7 +18,7 @@ pub(crate) type Row = (String, RawVital);
 pub(crate) struct Store {
     pub(crate) world: World,
     rows: BTreeMap<i64, Row>,
-    pub(crate) figures: BTreeMap<String, Figures>,
+    figures: BTreeMap<String, Figures>,
     fingerprints: BTreeMap<(String, NaiveDate), i64>,
     /// Changes that are not in the figures yet.
     pub(crate) queue: Vec<Change>,

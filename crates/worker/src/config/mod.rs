@@ -83,6 +83,8 @@ pub(crate) struct Session {
     pub(crate) idle_in_transaction_timeout: Duration,
     /// Whether the server may compile statements.
     pub(crate) jit: bool,
+    /// Whether a commit waits until it is on the server's disk.
+    pub(crate) synchronous_commit: bool,
     /// 1 to 63 printable ASCII characters, spaces among them.
     pub(crate) application_name: String,
 }

@@ -105,6 +105,7 @@ impl<'a> Reader<'a> {
                 TIMEOUT_SECONDS,
             ),
             jit: self.boolean("session.jit"),
+            synchronous_commit: self.boolean("session.synchronous_commit"),
             application_name: self.text(
                 "session.application_name",
                 "have 1 to 63 characters, all of them printable ASCII",

@@ -30,6 +30,7 @@ fn without_file_and_variables_the_documented_defaults_are_in_force() {
             lock_timeout: Duration::from_secs(10),
             idle_in_transaction_timeout: Duration::from_secs(30),
             jit: false,
+            synchronous_commit: false,
             application_name: "dayfold-worker".to_owned(),
         },
         batch: Batch {

@@ -1,0 +1,156 @@
+//! Connecting: the URL, what each session sets, and a limit on the whole handshake.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use diesel_async::AsyncPgConnection;
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::tls::NoTlsStream;
+use tokio_postgres::{Client, NoTls, Socket};
+
+use crate::error::ConnectError;
+
+/// The task behind a client, which the caller drives.
+pub(crate) type Connection = tokio_postgres::Connection<Socket, NoTlsStream>;
+
+/// What each session sets at the server.
+#[derive(Clone, Debug)]
+pub struct SessionSettings {
+    /// The server ends statements that run for longer.
+    pub statement_timeout: Duration,
+    /// The server ends statements that wait for a lock for longer.
+    pub lock_timeout: Duration,
+    /// The server ends sessions that stay in a transaction without a statement for longer.
+    pub idle_in_transaction_timeout: Duration,
+    /// Just-in-time compilation; it costs more than it saves on short statements.
+    pub jit: bool,
+    /// Whether a commit waits until it is on the server's disk. The worker's own need not: a
+    /// crash of the server undoes marks and figures together.
+    pub synchronous_commit: bool,
+    /// What `pg_stat_activity` shows.
+    pub application_name: String,
+}
+
+impl SessionSettings {
+    /// As options of the start-up packet.
+    pub(crate) fn options(&self) -> String {
+        let on = |on| if on { "on" } else { "off" };
+        format!(
+            "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={} \
+             -c jit={} -c synchronous_commit={}",
+            self.statement_timeout.as_millis(),
+            self.lock_timeout.as_millis(),
+            self.idle_in_transaction_timeout.as_millis(),
+            on(self.jit),
+            on(self.synchronous_commit),
+        )
+    }
+}
+
+/// Where to connect to. Its parts hold the password, so it has no `Debug`.
+#[derive(Clone)]
+pub(crate) struct Target {
+    config: tokio_postgres::Config,
+    timeout: Duration,
+}
+
+impl Target {
+    pub(crate) fn new(url: &str, timeout: Duration, application_name: &str) -> Result<Self, ConnectError> {
+        if url.is_empty() {
+            return Err(ConnectError::NotConfigured);
+        }
+        refuse_tls(url)?;
+        // The parser's own text names the key, never a value of it.
+        let mut config = tokio_postgres::Config::from_str(url).map_err(|error| {
+            let cause = std::error::Error::source(&error);
+            ConnectError::Url(cause.map_or_else(|| error.to_string(), ToString::to_string))
+        })?;
+        if config.get_hosts().is_empty() {
+            return Err(ConnectError::Url("it names no host".to_owned()));
+        }
+        if config.get_ssl_mode() == SslMode::Require {
+            return Err(ConnectError::Tls("require".to_owned()));
+        }
+        config.connect_timeout(timeout);
+        if config.get_application_name().is_none() {
+            config.application_name(application_name);
+        }
+        Ok(Self { config, timeout })
+    }
+
+    /// The same target with settings for each session. They are in the start-up packet, so that
+    /// they cost no round trip and always hold; the last one wins, so the limits that the lease
+    /// relies on are not the URL's.
+    pub(crate) fn with_session(&self, settings: &str) -> Self {
+        let mut with = self.clone();
+        let own = self.config.get_options().unwrap_or_default();
+        with.config.options(format!("{own} {settings}").trim_start());
+        with
+    }
+
+    pub(crate) async fn connect(&self) -> Result<AsyncPgConnection, ConnectError> {
+        self.within_timeout(async {
+            let (client, connection) = self.connect_client().await?;
+            AsyncPgConnection::try_from_client_and_connection(client, connection)
+                .await
+                .map_err(|error| error.to_string())
+        })
+        .await
+    }
+
+    /// Connects without diesel, which has no COPY. The caller drives the connection.
+    pub(crate) async fn connect_without_diesel(&self) -> Result<(Client, Connection), ConnectError> {
+        self.within_timeout(self.connect_client()).await
+    }
+
+    async fn connect_client(&self) -> Result<(Client, Connection), String> {
+        self.config.connect(NoTls).await.map_err(|error| cause(&error))
+    }
+
+    /// The library's own limit covers TCP only; a server that accepts and never answers would
+    /// hold the attempt, and the pool's place for it, for ever.
+    async fn within_timeout<T>(
+        &self,
+        connecting: impl Future<Output = Result<T, String>>,
+    ) -> Result<T, ConnectError> {
+        match tokio::time::timeout(self.timeout, connecting).await {
+            Ok(Ok(connected)) => Ok(connected),
+            Ok(Err(cause)) => Err(self.failure(cause)),
+            Err(_) => Err(self.failure(format!(
+                "no answer within {:.1} s (database.connect_timeout_seconds)",
+                self.timeout.as_secs_f64()
+            ))),
+        }
+    }
+
+    fn failure(&self, cause: String) -> ConnectError {
+        let port = self.config.get_ports().first().copied().unwrap_or(5432);
+        let host = match self.config.get_hosts().first() {
+            Some(Host::Tcp(name)) => format!("{name}:{port}"),
+            Some(Host::Unix(directory)) => format!("socket {}", directory.display()),
+            None => "an unnamed host".to_owned(),
+        };
+        let user = self.config.get_user().unwrap_or_default();
+        let database = self.config.get_dbname().unwrap_or(user);
+        ConnectError::Connect { host, database: format!("{database:?}"), cause }
+    }
+}
+
+/// What the server or the network said, without the library's preamble.
+fn cause(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(error) => error.message().to_owned(),
+        None => std::error::Error::source(error)
+            .map_or_else(|| error.to_string(), ToString::to_string),
+    }
+}
+
+/// The modes that the driver's parser does not know would only give "invalid connection string".
+fn refuse_tls(url: &str) -> Result<(), ConnectError> {
+    for mode in ["verify-ca", "verify-full"] {
+        if url.contains(&format!("sslmode={mode}")) {
+            return Err(ConnectError::Tls(mode.to_owned()));
+        }
+    }
+    Ok(())
+}
