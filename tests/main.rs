@@ -7,4 +7,15 @@
 
 mod support;
 
+mod any_order;
+mod batches;
+mod cli;
+mod configuration;
+mod demo;
+mod demo_figures;
+mod figures;
+mod import;
+mod migrations;
+mod no_database;
 mod run_once;
+mod triggers;

@@ -68,6 +68,10 @@ END;
 -- The trigger functions run with the rights of the tables' owner, so that an app needs no grant
 -- on the queue, and with the search_path of the migration, so that several schemas live side by
 -- side. Transition tables make them run once a statement, not once a row.
+--
+-- pg_temp stands last in that path. Not named, it would be searched first, and an app could put a
+-- temporary aggregation_queue before ours, whose triggers then ran with the owner's rights.
+SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), 'pg_temp'), true);
 
 CREATE FUNCTION queue_inserted_vitals() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$

@@ -2,6 +2,9 @@
 
 #![allow(dead_code)]
 
+pub mod outside;
+pub mod tables;
+
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};

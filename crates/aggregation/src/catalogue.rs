@@ -80,7 +80,9 @@ pub enum CatalogueError {
         message: String,
     },
     /// The canonical unit of a metric is not a UCUM code.
-    #[error("catalogue: metrics.{metric}.unit = \"{unit}\" is not a UCUM unit (https://ucum.org/ucum)")]
+    #[error(
+        "catalogue: metrics.{metric}.unit = \"{unit}\" is not a UCUM unit (https://ucum.org/ucum)"
+    )]
     Unit {
         /// The metric's name.
         metric: String,
@@ -225,12 +227,26 @@ mod tests {
         let catalogue = Catalogue::built_in().unwrap();
         let names: Vec<_> = catalogue.metrics().map(|(name, _)| name).collect();
         for expected in [
-            "steps", "distance_walking_running", "flights_climbed", "active_energy",
-            "basal_energy", "exercise_time", "heart_rate", "resting_heart_rate",
-            "heart_rate_variability_sdnn", "respiratory_rate", "oxygen_saturation",
-            "body_temperature", "blood_glucose", "blood_pressure_systolic",
-            "blood_pressure_diastolic", "body_mass", "height", "waist_circumference",
-            "body_fat_percentage", "vo2_max",
+            "steps",
+            "distance_walking_running",
+            "flights_climbed",
+            "active_energy",
+            "basal_energy",
+            "exercise_time",
+            "heart_rate",
+            "resting_heart_rate",
+            "heart_rate_variability_sdnn",
+            "respiratory_rate",
+            "oxygen_saturation",
+            "body_temperature",
+            "blood_glucose",
+            "blood_pressure_systolic",
+            "blood_pressure_diastolic",
+            "body_mass",
+            "height",
+            "waist_circumference",
+            "body_fat_percentage",
+            "vo2_max",
         ] {
             assert!(names.contains(&expected), "{expected} is missing");
         }

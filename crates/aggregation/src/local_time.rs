@@ -110,12 +110,12 @@ impl Zone {
                 LocalResult::Ambiguous(one, other) => {
                     Timestamp(one.timestamp_micros().min(other.timestamp_micros()))
                 }
-                LocalResult::None => GapInfo::new(&midnight, &zone)
-                    .and_then(|gap| gap.end)
-                    .map_or_else(
+                LocalResult::None => {
+                    GapInfo::new(&midnight, &zone).and_then(|gap| gap.end).map_or_else(
                         || at_offset(midnight, zone.offset_from_utc_datetime(&midnight).fix()),
                         |end| Timestamp(end.timestamp_micros()),
-                    ),
+                    )
+                }
             },
         }
     }

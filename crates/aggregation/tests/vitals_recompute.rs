@@ -1,272 +1,32 @@
 //! The promise of the product: whatever the order, the batches and the corrections, what is
 //! stored is what one computes from scratch, bit for bit.
 
-mod support;
+#![expect(clippy::unwrap_used, reason = "clippy takes only functions marked #[test] for tests")]
+
+#[path = "support/steps.rs"]
+mod steps;
 #[path = "support/store.rs"]
 mod store;
+mod support;
 
-use std::collections::BTreeSet;
-
-use aggregation::Timestamp;
-use aggregation::timestamp::{HOUR_US, MINUTE_US, SECOND_US};
-use aggregation::vitals::RawVital;
+use aggregation::timestamp::HOUR_US;
 use proptest::prelude::*;
-use proptest::sample::{Index, select};
-use store::{Row, Store};
-use support::rows::{World, at};
+use steps::{any_night, any_step, any_world, take};
+use store::Store;
+use support::rows::{World, beats, daily_total, in_zone, steps};
 
-const ZONES: [&str; 9] = [
-    "Asia/Kolkata",
-    "Europe/Berlin",
-    "Europe/Paris",
-    "Pacific/Apia",
-    "+05:30",
-    "America/St_Johns",
-    "Pacific/Pago_Pago",
-    "Pacific/Kiritimati",
-    "Mars/Phobos",
-];
+/// The figures converge within so many readings of a batch.
+const MOST_ROUNDS: usize = 4;
 
-/// Nights on which clocks change, or a date is left out.
-const NIGHTS: [&str; 4] = [
-    "2024-03-31T00:30:00Z",
-    "2024-10-27T00:30:00Z",
-    "2011-12-30T10:00:00Z",
-    "2010-11-07T02:30:00Z",
-];
-
-/// Few enough starts that rows meet, near enough that they overlap.
-fn any_start() -> impl Strategy<Value = i64> {
-    prop_oneof![
-        4 => (-4i64..4).prop_map(|halves| halves * 30 * MINUTE_US),
-        2 => (-40i64..40).prop_map(|hours| hours * HOUR_US),
-        1 => select(vec![SECOND_US, -SECOND_US, 7 * MINUTE_US + SECOND_US, 1]),
-    ]
-}
-
-fn any_length() -> impl Strategy<Value = i64> {
-    select(vec![
-        0,
-        0,
-        0,
-        SECOND_US,
-        10 * MINUTE_US,
-        HOUR_US,
-        90 * MINUTE_US,
-        7 * HOUR_US,
-        24 * HOUR_US,
-        48 * HOUR_US,
-        48 * HOUR_US + 1,
-        -HOUR_US,
-    ])
-}
-
-fn any_zone() -> impl Strategy<Value = Option<String>> {
-    prop_oneof![
-        2 => Just(None),
-        3 => select(ZONES.map(|zone| Some(zone.to_owned())).to_vec()),
-    ]
-}
-
-fn any_metric() -> impl Strategy<Value = String> {
-    select(vec!["steps", "steps", "steps", "heart_rate", "heart_rate", "mood"])
-        .prop_map(str::to_owned)
-}
-
-fn any_unit() -> impl Strategy<Value = String> {
-    prop_oneof![
-        12 => Just(""),
-        1 => select(vec!["count", "/s", "Hz", "furlong"]),
-    ]
-    .prop_map(str::to_owned)
-}
-
-fn any_source() -> impl Strategy<Value = String> {
-    select(vec!["watch", "phone", "phone", "ring"]).prop_map(str::to_owned)
-}
-
-fn any_value() -> impl Strategy<Value = f64> {
-    prop_oneof![
-        8 => (20u32..300).prop_map(|tens| f64::from(tens) + 0.1),
-        1 => select(vec![0.0, -0.0, 61.0, f64::NAN, f64::INFINITY, 1e9, -1.0]),
-    ]
-}
-
-fn any_comparator() -> impl Strategy<Value = Option<String>> {
-    prop_oneof![
-        12 => Just(None),
-        2 => Just(Some("<".to_owned())),
-        1 => Just(Some("~".to_owned())),
-    ]
-}
-
-fn any_row() -> impl Strategy<Value = Row> {
-    (
-        any_metric(),
-        any_source(),
-        any_unit(),
-        (any_start(), any_length(), any_zone()),
-        any_value(),
-        any_comparator(),
-        prop::bool::weighted(0.2),
-    )
-        .prop_map(|(metric, source, unit, (start, length, zone), value, comparator, total)| {
-            let row = RawVital {
-                id: 0,
-                value,
-                comparator,
-                unit,
-                source,
-                started_at: Timestamp(start),
-                ended_at: Timestamp(start + length),
-                time_zone: zone,
-                is_daily_total: total,
-            };
-            (metric, row)
-        })
-}
-
-/// One thing that an app or the worker does.
-#[derive(Clone, Debug)]
-enum Step {
-    Insert(Row),
-    /// The same sample again, some of it changed, as a new row.
-    Resend(Index, Correction),
-    Correct(Index, Correction),
-    Replace(Index, Row),
-    Delete(Index),
-    Process(Vec<Index>),
-}
-
-#[derive(Clone, Debug)]
-enum Correction {
-    Nothing,
-    Metric(String),
-    Source(String),
-    Unit(String),
-    Value(f64),
-    Comparator(Option<String>),
-    Zone(Option<String>),
-    Total(bool),
-    Start(i64),
-    Length(i64),
-}
-
-impl Correction {
-    /// Times of corrections count from midnight of the scene, as those of new rows.
-    fn apply(self, night: Timestamp, (mut metric, mut row): Row) -> Row {
-        match self {
-            Self::Nothing => {}
-            Self::Metric(other) => metric = other,
-            Self::Source(source) => row.source = source,
-            Self::Unit(unit) => row.unit = unit,
-            Self::Value(value) => row.value = value,
-            Self::Comparator(comparator) => row.comparator = comparator,
-            Self::Zone(zone) => row.time_zone = zone,
-            Self::Total(total) => row.is_daily_total = total,
-            Self::Start(start) => {
-                let length = row.ended_at.since(row.started_at);
-                row.started_at = night.plus(start);
-                row.ended_at = row.started_at.plus(length);
-            }
-            Self::Length(length) => row.ended_at = row.started_at.plus(length),
-        }
-        (metric, row)
-    }
-}
-
-fn any_correction() -> impl Strategy<Value = Correction> {
-    prop_oneof![
-        1 => Just(Correction::Nothing),
-        1 => any_metric().prop_map(Correction::Metric),
-        1 => any_source().prop_map(Correction::Source),
-        1 => any_unit().prop_map(Correction::Unit),
-        2 => any_value().prop_map(Correction::Value),
-        1 => any_comparator().prop_map(Correction::Comparator),
-        3 => any_zone().prop_map(Correction::Zone),
-        1 => any::<bool>().prop_map(Correction::Total),
-        1 => any_start().prop_map(Correction::Start),
-        1 => any_length().prop_map(Correction::Length),
-    ]
-}
-
-fn any_step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        6 => any_row().prop_map(Step::Insert),
-        2 => (any::<Index>(), any_correction()).prop_map(|(row, c)| Step::Resend(row, c)),
-        3 => (any::<Index>(), any_correction()).prop_map(|(row, c)| Step::Correct(row, c)),
-        1 => (any::<Index>(), any_row()).prop_map(|(row, new)| Step::Replace(row, new)),
-        2 => any::<Index>().prop_map(Step::Delete),
-        5 => prop::collection::vec(any::<Index>(), 1..5).prop_map(Step::Process),
-    ]
-}
-
-fn any_night() -> impl Strategy<Value = Timestamp> {
-    select(NIGHTS.to_vec()).prop_map(at)
-}
-
-fn any_world() -> impl Strategy<Value = World> {
-    let zones = vec!["Europe/Berlin", "Asia/Kolkata", "Pacific/Apia", "Mars/Phobos"];
-    let orders: Vec<&[&str]> = vec![&[], &["watch", "phone"], &["phone"], &["ring", "watch", "phone"]];
-    (select(zones), select(orders)).prop_map(|(zone, order)| World::new(zone, order))
-}
-
-/// Rows are generated around midnight; this puts them into the scene, and gives those without
-/// a unit of their own the metric's.
-fn placed(night: Timestamp, (metric, mut row): Row) -> Row {
-    row.started_at = night.plus(row.started_at.0);
-    row.ended_at = night.plus(row.ended_at.0);
-    (metric, row)
-}
-
-fn with_unit((metric, mut row): Row) -> Row {
-    if row.unit.is_empty() {
-        row.unit = if metric == "steps" { "steps" } else { "bpm" }.to_owned();
-    }
-    (metric, row)
-}
-
-fn take(store: &mut Store, night: Timestamp, step: Step) {
-    let ids = store.ids();
-    if std::env::var("TRACE").is_ok() { eprintln!("STEP {step:?} rows={:?}\n   queue={:?}", store.ids().iter().map(|i| { let r=&store.row(*i).unwrap().1; (*i, r.started_at.since(night)/HOUR_US, r.is_daily_total, r.time_zone.clone()) }).collect::<Vec<_>>(), store.queue.iter().map(|c| (c.starts_at.since(night)/HOUR_US, c.whole_day, c.time_zone.clone())).collect::<Vec<_>>()); }
-    let pick = |index: Index| (!ids.is_empty()).then(|| *index.get(&ids));
-    match step {
-        Step::Insert(row) => {
-            store.insert(with_unit(placed(night, row)));
-        }
-        Step::Resend(index, correction) => {
-            if let Some(row) = pick(index).and_then(|id| store.row(id)).cloned() {
-                store.insert(with_unit(correction.apply(night, row)));
-            }
-        }
-        Step::Correct(index, correction) => {
-            if let Some(id) = pick(index) {
-                let row = store.row(id).unwrap().clone();
-                store.update(id, with_unit(correction.apply(night, row)));
-            }
-        }
-        Step::Replace(index, row) => {
-            if let Some(id) = pick(index) {
-                store.update(id, with_unit(placed(night, row)));
-            }
-        }
-        Step::Delete(index) => {
-            if let Some(id) = pick(index) {
-                store.delete(id);
-            }
-        }
-        Step::Process(places) => {
-            if !store.queue.is_empty() {
-                let length = store.queue.len();
-                let places: BTreeSet<_> = places.iter().map(|place| place.index(length)).collect();
-                store.process(&places);
-            }
-        }
-    }
+fn config(cases: u32) -> ProptestConfig {
+    // PROPTEST_CASES raises it for a long run.
+    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { cases };
+    ProptestConfig { cases, ..default }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(256))]
 
     #[test]
     fn stored_figures_are_those_computed_from_scratch(
@@ -281,6 +41,207 @@ proptest! {
         }
         store.process_all(batch);
         store.check();
-        prop_assert!(store.most_rounds <= 4, "{} rounds", store.most_rounds);
+        prop_assert!(store.most_rounds <= MOST_ROUNDS, "{} rounds", store.most_rounds);
+    }
+}
+
+proptest! {
+    #![proptest_config(config(96))]
+
+    #[test]
+    fn another_order_of_sources_or_other_limits_hold_for_every_day_touched_since(
+        world in any_world(),
+        other in any_world(),
+        stricter in any::<bool>(),
+        night in any_night(),
+        before in prop::collection::vec(any_step(), 1..20),
+        after in prop::collection::vec(any_step(), 0..20),
+        batch in 1usize..6,
+    ) {
+        let base_zone = world.base_zone;
+        let mut store = Store::new(world);
+        for step in before {
+            take(&mut store, night, step);
+        }
+        let other = if stricter { other.with_stricter_limits() } else { other };
+        store.world = World { base_zone, ..other };
+        for step in after {
+            take(&mut store, night, step);
+        }
+        store.touch_each_day();
+        store.process_all(batch);
+        store.check();
+        prop_assert!(store.most_rounds <= MOST_ROUNDS, "{} rounds", store.most_rounds);
+    }
+
+    #[test]
+    fn a_backfill_after_a_change_of_the_profile_leaves_nothing_of_the_old_one(
+        world in any_world(),
+        other in any_world(),
+        night in any_night(),
+        before in prop::collection::vec(any_step(), 1..20),
+        after in prop::collection::vec(any_step(), 0..20),
+    ) {
+        let mut store = Store::new(world);
+        for step in before {
+            take(&mut store, night, step);
+        }
+        store.process_all(7);
+        store.world = other;
+        for step in after {
+            take(&mut store, night, step);
+        }
+        store.backfill();
+        store.check();
+        prop_assert!(store.most_rounds <= MOST_ROUNDS, "{} rounds", store.most_rounds);
+    }
+
+    #[test]
+    fn the_order_in_which_rows_are_read_changes_no_bit(
+        world in any_world(),
+        night in any_night(),
+        steps in prop::collection::vec(any_step(), 1..30),
+        keys in prop::collection::vec(any::<u32>(), 30),
+    ) {
+        let mut store = Store::new(world);
+        for step in steps {
+            take(&mut store, night, step);
+        }
+        for metric in ["steps", "heart_rate"] {
+            let rows = store.rows_of(metric);
+            let mut shuffled: Vec<_> = keys.iter().zip(&rows).collect();
+            shuffled.sort_by_key(|(key, _)| **key);
+            let shuffled: Vec<_> = shuffled.into_iter().map(|(_, row)| row.clone()).collect();
+            let (one, other) = (store.world.figures(metric, &rows), store.world.figures(metric, &shuffled));
+            prop_assert_eq!(&one, &other);
+            prop_assert_eq!(format!("{one:?}"), format!("{other:?}"));
+        }
+    }
+}
+
+const TEN: &str = "2024-05-01T10:00:00Z";
+const ELEVEN: &str = "2024-05-01T11:00:00Z";
+
+fn berlin() -> Store {
+    Store::new(World::new("Europe/Berlin", &["watch", "phone"]))
+}
+
+#[test]
+fn a_sample_sent_again_from_another_zone_moves_to_the_date_and_hour_there() {
+    let mut store = berlin();
+    store.insert(("heart_rate".to_owned(), beats(0, "watch", "2024-05-01T20:15:00Z", 61.0)));
+    store.process_all(1);
+    let again = in_zone("Asia/Kolkata", beats(0, "watch", "2024-05-01T20:15:00Z", 61.0));
+    let again = store.insert(("heart_rate".to_owned(), again));
+    store.process_all(1);
+    store.check();
+    assert_eq!(store.dates("heart_rate"), ["2024-05-02"]);
+
+    store.delete(again);
+    store.process_all(1);
+    store.check();
+    assert_eq!(store.dates("heart_rate"), ["2024-05-01"]);
+}
+
+#[test]
+fn an_interval_displaced_from_an_hour_leaves_it_on_whatever_date_it_was() {
+    let mut store = berlin();
+    let in_tokyo = steps(0, "phone", "2024-05-01T14:00:00Z", "2024-05-01T17:00:00Z", 300.0);
+    store.insert(("steps".to_owned(), in_zone("Asia/Tokyo", in_tokyo)));
+    store.process_all(1);
+    assert_eq!(store.dates("steps"), ["2024-05-01", "2024-05-02"]);
+    // The watch takes the last of the two hours after midnight in Tokyo, on the day before here.
+    let watch = steps(0, "watch", "2024-05-01T16:00:00Z", "2024-05-01T17:00:00Z", 50.0);
+    store.insert(("steps".to_owned(), watch));
+    store.process_all(1);
+    store.check();
+}
+
+#[test]
+fn a_daily_total_drops_its_sources_samples_of_that_date_in_every_zone() {
+    let mut store = berlin();
+    // 23:00 of the 1st of May in Honolulu is nine in the morning of the 2nd in London.
+    let in_honolulu = steps(0, "phone", "2024-05-02T09:00:00Z", "2024-05-02T10:00:00Z", 300.0);
+    store.insert(("steps".to_owned(), in_zone("Pacific/Honolulu", in_honolulu)));
+    let in_paris = steps(0, "watch", "2024-05-02T09:30:00Z", "2024-05-02T09:40:00Z", 50.0);
+    store.insert(("steps".to_owned(), in_zone("Europe/Paris", in_paris)));
+    store.process_all(1);
+    // The 1st of May in Kiritimati had begun 47 hours earlier.
+    let total = daily_total(steps(0, "phone", "2024-04-30T10:00:00Z", "2024-05-01T10:00:00Z", 1e4));
+    let total = store.insert(("steps".to_owned(), in_zone("Pacific/Kiritimati", total)));
+    store.process_all(1);
+    store.check();
+    // A late row far from the total is still subject to it.
+    let late = steps(0, "phone", "2024-05-02T09:50:00Z", "2024-05-02T09:59:00Z", 300.0);
+    store.insert(("steps".to_owned(), in_zone("Pacific/Honolulu", late)));
+    store.process_all(1);
+    store.check();
+    store.delete(total);
+    store.process_all(1);
+    store.check();
+}
+
+#[test]
+fn a_daily_total_sent_again_as_a_sample_is_that_sample() {
+    let mut store = berlin();
+    let total = daily_total(steps(0, "phone", TEN, ELEVEN, 8000.0));
+    store.insert(("steps".to_owned(), total));
+    store.process_all(1);
+    let sample = store.insert(("steps".to_owned(), steps(0, "phone", TEN, ELEVEN, 300.0)));
+    store.process_all(1);
+    store.check();
+    // An hour far from both: the total must not come back from there.
+    let late = steps(0, "watch", "2024-05-01T03:00:00Z", "2024-05-01T03:10:00Z", 20.0);
+    store.insert(("steps".to_owned(), late));
+    store.process_all(1);
+    store.check();
+    store.delete(sample);
+    store.process_all(1);
+    store.check();
+}
+
+#[test]
+fn a_day_whose_last_row_is_deleted_loses_its_row() {
+    let mut store = berlin();
+    let id = store.insert(("steps".to_owned(), steps(0, "phone", TEN, ELEVEN, 300.0)));
+    store.process_all(1);
+    assert_eq!(store.dates("steps"), ["2024-05-01"]);
+    store.delete(id);
+    store.process_all(1);
+    store.check();
+    assert!(store.dates("steps").is_empty());
+}
+
+#[test]
+fn a_rejected_row_counts_until_it_is_corrected() {
+    let mut store = berlin();
+    let bad = steps(0, "phone", TEN, ELEVEN, f64::NAN);
+    let id = store.insert(("steps".to_owned(), bad));
+    store.process_all(1);
+    store.check();
+    assert_eq!(store.day("steps", "2024-05-01").rejected_count, 1);
+    assert_eq!(store.day("steps", "2024-05-01").total, None);
+    store.update(id, ("steps".to_owned(), steps(0, "phone", TEN, ELEVEN, 300.0)));
+    store.process_all(1);
+    store.check();
+    assert_eq!(store.day("steps", "2024-05-01").rejected_count, 0);
+    assert_eq!(store.day("steps", "2024-05-01").total, Some(300.0));
+}
+
+#[test]
+fn a_late_row_reads_no_more_than_its_hours() {
+    let changes = {
+        let mut store = berlin();
+        store.insert(("steps".to_owned(), steps(0, "phone", TEN, ELEVEN, 300.0)));
+        store.insert(("heart_rate".to_owned(), beats(0, "watch", "2024-05-01T10:59:59Z", 61.0)));
+        store.queue
+    };
+    let world = World::new("Europe/Berlin", &[]);
+    let scope = aggregation::vitals::scope::scope(&changes, &world.catalogue, &world.base_zone);
+    for (metric, longest) in [("steps", 3 * HOUR_US), ("heart_rate", HOUR_US + 1)] {
+        let spans = scope[metric].spans_to_read();
+        assert_eq!(spans.len(), 1, "{metric}");
+        assert!(spans[0].1.since(spans[0].0) <= longest, "{metric}: {spans:?}");
+        assert_eq!(scope[metric].dates.len(), 1, "{metric}");
     }
 }

@@ -44,6 +44,9 @@ pub enum MigrateError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// There is nowhere to make the tables.
+    #[error("no schema of the search_path exists or may be used by this role: CREATE SCHEMA makes one")]
+    NoSchema,
     /// A migration failed; it was rolled back, those before it stand.
     #[error("a migration failed and was rolled back: {0}")]
     Migration(String),
@@ -89,9 +92,7 @@ pub async fn migrate(store: &Store, patience: Duration) -> Result<Vec<String>, M
     let mut connection = store.dedicated().await?;
     let schema: Vec<(bool,)> = HasSchema {}.load(&mut connection).await.map_err(StoreError::from)?;
     if schema != [(true,)] {
-        return Err(MigrateError::Migration(
-            "no schema of the search_path exists or may be used by this role".to_owned(),
-        ));
+        return Err(MigrateError::NoSchema);
     }
     let mut waited = Duration::ZERO;
     loop {
@@ -110,11 +111,24 @@ pub async fn migrate(store: &Store, patience: Duration) -> Result<Vec<String>, M
     let mut harness = AsyncMigrationHarness::new(connection);
     let applied = harness
         .run_pending_migrations(MIGRATIONS)
-        .map(|versions| versions.iter().map(ToString::to_string).collect())
+        .map(|versions| versions.iter().map(ToString::to_string).collect::<Vec<_>>())
         .map_err(|error| MigrateError::Migration(error.to_string()))?;
     let mut connection: AsyncPgConnection = harness.into_inner();
     let _: Vec<(i64,)> = Unlock {}.load(&mut connection).await.map_err(StoreError::from)?;
-    Ok(applied)
+    let known = known()?;
+    let name = |version: &String| known.iter().find(|(known, _)| known == version);
+    Ok(applied.iter().filter_map(name).map(|(_, name)| name.clone()).collect())
+}
+
+/// Version and name of every migration that this version of the worker knows.
+fn known() -> Result<Vec<(String, String)>, StoreError> {
+    Ok(MigrationSource::<Pg>::migrations(&MIGRATIONS)
+        .map_err(|_| StoreError::Internal("the embedded migrations cannot be read"))?
+        .iter()
+        .map(|migration| {
+            (migration.name().version().to_string(), migration.name().to_string())
+        })
+        .collect())
 }
 
 /// Compares the database's schema with the one this version needs, changing nothing.
@@ -130,14 +144,7 @@ pub async fn schema_state(store: &Store) -> Result<SchemaState, StoreError> {
         Vec::new()
     };
     let applied: Vec<String> = applied.into_iter().map(|(version,)| version).collect();
-    let known: Vec<(String, String)> = MigrationSource::<Pg>::migrations(&MIGRATIONS)
-        .map_err(|_| StoreError::Internal("the embedded migrations cannot be read"))?
-        .iter()
-        .map(|migration: &Box<dyn Migration<Pg>>| {
-            (migration.name().version().to_string(), migration.name().to_string())
-        })
-        .collect();
-
+    let known = known()?;
     let unknown: Vec<String> =
         applied.iter().filter(|a| known.iter().all(|(version, _)| version != *a)).cloned().collect();
     if !unknown.is_empty() {

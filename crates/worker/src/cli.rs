@@ -5,6 +5,35 @@ use std::path::PathBuf;
 use aggregation::Kind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+const AFTER_HELP: &str = "\
+Begin with `worker demo`: it needs no database of yours.
+
+Configuration, later wins:
+  1. the defaults, listed by `worker check-config`
+  2. --config FILE, a TOML file with the keys that differ
+  3. DATABASE_URL, such as postgresql://user@host/database
+  4. WORKER__SECTION__KEY, such as WORKER__POOL__MAX_SIZE=8
+
+Exit codes:
+  0    done
+  1    could not: database, configuration, files
+  2    wrong usage
+  3    done, but groups failed, rows died, or lines of a file were left out
+  130  interrupted before it was done";
+
+const AFTER_IMPORT_HELP: &str = "\
+Columns (* must be there and filled in, in any order):
+  profiles   user_id* time_zone* source_priority
+  vitals     user_id* metric* value* started_at* ended_at comparator unit source
+             time_zone is_daily_total
+  nutrition  user_id* meal_type* eaten_at* food_name time_zone source
+             and nutrients as in nutrition_raw, such as energy_kcal and protein_g
+  labs       user_id* value_text* status* collected_at* test_name loinc_code unit
+             reference_range flag specimen time_zone source
+
+Times need an offset: 2026-03-29T01:30:00+01:00. The sources in source_priority
+are separated by semicolons, the best one first.";
+
 /// Folds raw vitals, nutrition and lab rows in PostgreSQL into daily figures for each user.
 ///
 /// Raw rows queue themselves by triggers. The worker takes them in small batches, marks each
@@ -16,19 +45,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(
     name = "worker",
     version,
-    after_long_help = "Exit codes:
-  0  done
-  1  could not: database, configuration, files
-  2  wrong usage
-  3  done, but groups failed, rows died, or lines of a file were refused
-
-Configuration, later wins: the built-in defaults (config/default.toml), --config FILE,
-DATABASE_URL, and WORKER__SECTION__KEY such as WORKER__POOL__MAX_SIZE=8.
-
-Begin with `worker demo`: it needs no database of yours."
+    after_long_help = AFTER_HELP
 )]
 pub struct Cli {
-    /// Configuration file with the keys that differ from the defaults
+    /// TOML file with the settings that differ from the defaults
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
@@ -40,7 +60,12 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show the main job on real data, in a private PostgreSQL that is gone afterwards
+    /// Show the whole job on real data, in a private PostgreSQL
+    ///
+    /// It starts a PostgreSQL server of its own in a temporary folder, makes the tables, imports
+    /// sample data, computes the figures, shows them, and removes server and folder again. It
+    /// touches no other database. PostgreSQL's server programs must be installed; as root on
+    /// Debian and Ubuntu it installs them.
     Demo,
     /// Bring the database's schema up to date
     ///
@@ -48,15 +73,21 @@ pub enum Command {
     Migrate(Json),
     /// Load raw rows or profiles from a CSV file
     ///
-    /// The file's first line names the columns as the raw table does. A line that cannot be
-    /// used is reported with its number and left out; the rest is loaded. Profiles replace
-    /// those that exist; raw rows are always added.
+    /// The file's first line names the columns. A line that cannot be used is reported with its
+    /// number and left out; the rest is loaded. Profiles replace those that exist; raw rows are
+    /// always added, and queued for the next run.
+    #[command(after_long_help = AFTER_IMPORT_HELP)]
     Import(Import),
     /// Compute everything that is due, then exit
+    ///
+    /// Ctrl-C or SIGTERM ends it after the running group; the rest stays queued. A second one ends
+    /// it at once. Any number of workers may run at the same time.
     RunOnce(RunOnce),
-    /// Show what there is to do and what the last runs did
+    /// Show what is due, what failed and what the last runs did
     Status(Json),
-    /// Check the configuration and show each value and where it comes from
+    /// Check the configuration; show each value and its origin
+    ///
+    /// No database is needed. Secrets are shown as (set) or (not set).
     CheckConfig(Json),
 }
 
@@ -101,10 +132,12 @@ pub struct RunOnce {
     #[arg(long, value_name = "KIND", value_parser = parse_kind)]
     pub kind: Vec<Kind>,
     /// Stop after this many batches
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..),
+        allow_negative_numbers = true)]
     pub max_batches: Option<u32>,
-    /// Begin no further batch after this many seconds
-    #[arg(long, value_name = "S", value_parser = parse_seconds)]
+    /// Begin no further batch after this time
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds,
+        allow_negative_numbers = true)]
     pub time_budget: Option<f64>,
     /// Print one JSON object as the last line of stdout
     #[arg(long)]
@@ -126,8 +159,29 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
 mod tests {
     use clap::CommandFactory;
 
+    use crate::import::columns::{Columns, Empty};
+
+    use super::{AFTER_IMPORT_HELP, ImportKind};
+
     #[test]
     fn the_command_line_is_well_defined() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_import_names_every_column_and_which_ones_are_needed() {
+        let words: Vec<&str> = AFTER_IMPORT_HELP.split_whitespace().collect();
+        for kind in
+            [ImportKind::Profiles, ImportKind::Vitals, ImportKind::Nutrition, ImportKind::Labs]
+        {
+            let columns = Columns::of(kind).0;
+            for column in
+                columns.iter().filter(|c| !aggregation::nutrition::NUTRIENTS.contains(&c.name))
+            {
+                let needed = if column.empty == Empty::Refused { "*" } else { "" };
+                let word = format!("{}{needed}", column.name);
+                assert!(words.contains(&word.as_str()), "{word}");
+            }
+        }
     }
 }

@@ -66,6 +66,7 @@ pub async fn drain(
                     tracing::warn!(
                         event = "drain_paused",
                         class = error.class().name(),
+                        error = %error,
                         pause_ms = pause.as_millis() as u64,
                         "trying again after a pause"
                     );

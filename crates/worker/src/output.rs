@@ -2,6 +2,10 @@
 
 use std::io::{self, Write};
 
+use store::ConnectError;
+
+use crate::config::ConfigError;
+
 /// Prints data. A reader that has gone away (`worker status | head -1`) is no error of ours.
 pub fn print(text: &str) {
     let mut stdout = io::stdout().lock();
@@ -15,10 +19,41 @@ pub fn print_json(value: &serde_json::Value) {
     print(&value.to_string());
 }
 
-/// Says on stderr, in one line, why a command could not do its work.
+/// Says on stderr why a command could not do its work and what can be done: in one line, or for
+/// a configuration in one line for each problem.
 pub fn complain(error: &anyhow::Error) {
     let mut stderr = io::stderr().lock();
-    let _ = writeln!(stderr, "error: {error:#}");
+    if let Some(problems) = error.downcast_ref::<ConfigError>() {
+        for problem in problems.to_string().lines() {
+            let _ = writeln!(stderr, "error: {problem}");
+        }
+        return;
+    }
+    let _ = match error.downcast_ref::<ConnectError>().and_then(advice) {
+        Some(advice) => writeln!(stderr, "error: {error:#}; {advice}"),
+        None => writeln!(stderr, "error: {error:#}"),
+    };
+}
+
+/// What to do about a connection that could not be made, by what the server or the network said.
+fn advice(error: &ConnectError) -> Option<&'static str> {
+    let ConnectError::Connect { cause, .. } = error else { return None };
+    let said = |phrases: &[&str]| phrases.iter().any(|phrase| cause.contains(phrase));
+    Some(if said(&["Connection refused", "No such file or directory"]) {
+        "no server listens there: start PostgreSQL, or correct the host in DATABASE_URL"
+    } else if said(&["lookup address"]) {
+        "correct the host in DATABASE_URL"
+    } else if said(&["no answer within", "timed out"]) {
+        "is it a PostgreSQL server, and does a firewall let it answer?"
+    } else if said(&["too many", "connection slots"]) {
+        "see in pg_stat_activity who uses them, or raise the limit"
+    } else if said(&["database \""]) {
+        "create it, or correct the database in DATABASE_URL"
+    } else if said(&["role \"", "password", "authentication"]) {
+        "correct the user and password in DATABASE_URL"
+    } else {
+        "check DATABASE_URL"
+    })
 }
 
 /// Says something on stderr that is neither data nor a log event.

@@ -4,13 +4,17 @@ use std::io::{self, IsTerminal};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A bar over `length` bytes of `what`; nothing where stderr is no terminal.
-pub fn bytes(what: &str, length: u64) -> ProgressBar {
+/// A bar over `length` bytes of `what`, or a count where the length is not known; nothing where
+/// stderr is no terminal.
+pub fn bytes(what: &str, length: Option<u64>) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let bar = ProgressBar::new(length);
-    let template = "{msg:>12} {wide_bar:.cyan/blue} {bytes:>10}/{total_bytes:10} {eta:>4}";
+    let bar = length.map_or_else(ProgressBar::no_length, ProgressBar::new);
+    let template = match length {
+        Some(_) => "{msg} {wide_bar:.cyan/blue} {bytes:>10} of {total_bytes}, {eta} left",
+        None => "{msg} {spinner} {bytes} read",
+    };
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }

@@ -32,7 +32,6 @@ impl Settings {
     /// # Errors
     /// One line that says which key cannot be used.
     pub fn of(config: &Config) -> anyhow::Result<Self> {
-        let zone = &config.aggregation.default_time_zone;
         Ok(Self {
             batch_size: config.batch.size,
             lease: config.batch.lease,
@@ -41,9 +40,13 @@ impl Settings {
                 backoff_first: config.batch.backoff_first,
                 backoff_max: config.batch.backoff_max,
             },
-            default_zone: zone
+            // Without its text, as in all problems of the configuration: it may be a secret that
+            // came into the wrong place.
+            default_zone: config
+                .aggregation
+                .default_time_zone
                 .parse()
-                .with_context(|| format!("aggregation.default_time_zone = {zone:?}"))?,
+                .context("aggregation.default_time_zone cannot be used")?,
             catalogue: Catalogue::built_in()?,
         })
     }

@@ -2,7 +2,8 @@
 
 use comfy_table::{CellAlignment, Table, TableComponent, presets};
 
-/// A table with a header; columns of numbers are set to the right.
+/// A table with a header, its columns two spaces apart so that it fits a terminal of 80
+/// columns; columns of numbers are set to the right.
 pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let rows: Vec<Vec<String>> = rows.into_iter().collect();
     let mut table = Table::new();
@@ -16,16 +17,38 @@ pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> St
     };
     let to_the_right: Vec<usize> = (0..header.len()).filter(|column| numeric(*column)).collect();
     table.add_rows(rows);
+    for column in table.column_iter_mut() {
+        // One space here, and one in place of the line between two columns.
+        column.set_padding((0, 1));
+    }
     for index in to_the_right {
         if let Some(column) = table.column_mut(index) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    table.to_string()
+    table.trim_fmt()
 }
 
 fn is_number(cell: &str) -> bool {
     cell.replace([',', ' ', '%'], "").parse::<f64>().is_ok()
+}
+
+/// A whole number with a comma at every third digit.
+pub fn thousands(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = if number < 0 { "-".to_owned() } else { String::new() };
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// So many of something, in words: `1 row`, `2,000 rows`.
+pub fn counted(number: i64, one: &str, several: &str) -> String {
+    format!("{} {}", thousands(number), if number == 1 { one } else { several })
 }
 
 /// A duration in seconds as a person would say it.
@@ -53,6 +76,18 @@ mod tests {
     #[test]
     fn numbers_stand_to_the_right_and_words_to_the_left() {
         let text = table(&["word", "number"], [vec!["a".to_owned(), "1".to_owned()]]);
-        assert!(text.lines().any(|line| line == " a           1 "), "{text}");
+        assert_eq!(text, "word  number\n─────────────\na          1");
+    }
+
+    #[test]
+    fn thousands_are_separated() {
+        let written = [0, 999, 1000, 1_234_567, -1_234].map(thousands);
+        assert_eq!(written, ["0", "999", "1,000", "1,234,567", "-1,234"]);
+    }
+
+    #[test]
+    fn things_are_counted_in_words() {
+        assert_eq!(counted(1, "row", "rows"), "1 row");
+        assert_eq!(counted(2_000, "row", "rows"), "2,000 rows");
     }
 }

@@ -177,9 +177,7 @@ fn pieces(samples: &[Sample<'_>], clocks: &mut Clocks) -> Vec<Piece> {
     pieces
 }
 
-fn known<'s, 'row>(
-    samples: &'s [Sample<'row>],
-) -> impl Iterator<Item = (usize, &'s Sample<'row>)> {
+fn known<'s, 'row>(samples: &'s [Sample<'row>]) -> impl Iterator<Item = (usize, &'s Sample<'row>)> {
     samples.iter().enumerate().filter(|(_, sample)| !sample.censored)
 }
 
@@ -208,13 +206,13 @@ fn sweep(
     }
     borders.sort_unstable();
 
-    let mut open = BTreeSet::new();
+    let mut open: BTreeSet<(_, usize)> = BTreeSet::new();
     let mut since = Timestamp::MIN;
     for (at, opens, index) in borders {
         if at > since
             && let Some((_, best)) = open.first()
         {
-            contribute(pieces[*best as usize].sample, since, at);
+            contribute(pieces[*best].sample, since, at);
         }
         since = at;
         let entry = (preference(&pieces[index]), index);

@@ -106,9 +106,17 @@ impl Moments {
             max: self.max.max(next.max),
             // Hours of different zones may overlap, so that the later hour can hold the
             // earlier sample.
-            first_value: if next.first_at < self.first_at { next.first_value } else { self.first_value },
+            first_value: if next.first_at < self.first_at {
+                next.first_value
+            } else {
+                self.first_value
+            },
             first_at: self.first_at.min(next.first_at),
-            last_value: if next.last_at >= self.last_at { next.last_value } else { self.last_value },
+            last_value: if next.last_at >= self.last_at {
+                next.last_value
+            } else {
+                self.last_value
+            },
             last_at: self.last_at.max(next.last_at),
         }
     }

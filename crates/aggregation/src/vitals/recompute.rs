@@ -44,7 +44,12 @@ impl Context<'_> {
 /// stored of the days in [`MetricScope::dates`].
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// Raw rows that start in, or reach into, the spans to read, in any order.
+    /// Raw rows that start in, or reach into, the spans to read, in any order. Of a cumulative
+    /// metric also the daily totals that start within [`FARTHEST_DAILY_TOTAL_US`] of a span,
+    /// and the rows with the source, start and end of such a total: they are one sample with it,
+    /// and the newest counts.
+    ///
+    /// [`FARTHEST_DAILY_TOTAL_US`]: super::scope::FARTHEST_DAILY_TOTAL_US
     pub rows: Vec<RawVital>,
     /// The stored hours of the days.
     pub hours: BTreeMap<HourKey, HourFigures>,
@@ -170,10 +175,7 @@ fn discrete_hours(samples: &[Sample<'_>]) -> HoursAndMembers {
 }
 
 /// The zone that all the samples carry themselves, else the base zone, else any of theirs.
-fn shared_zone<'s>(
-    samples: impl Iterator<Item = &'s Sample<'s>>,
-    base: &BaseZone,
-) -> String {
+fn shared_zone<'s>(samples: impl Iterator<Item = &'s Sample<'s>>, base: &BaseZone) -> String {
     let mut shared = None;
     for sample in samples {
         match shared {
@@ -193,8 +195,12 @@ fn compare(
     snapshot: &Snapshot,
     fingerprint: i64,
 ) -> Result<Recomputed, DamagedSketch> {
-    let mut standing: BTreeMap<HourKey, &HourFigures> =
-        snapshot.hours.iter().filter(|(key, _)| !scope.contains(key)).map(|(k, h)| (*k, h)).collect();
+    let mut standing: BTreeMap<HourKey, &HourFigures> = snapshot
+        .hours
+        .iter()
+        .filter(|(key, _)| !scope.contains(key))
+        .map(|(k, h)| (*k, h))
+        .collect();
     standing.extend(computed.iter().map(|(key, hour)| (*key, hour)));
 
     let mut days = BTreeMap::new();

@@ -168,9 +168,7 @@ pub fn judge_all<'row>(
     fn identity<'s>(sample: &Sample<'s>) -> (Timestamp, Timestamp, &'s str) {
         (sample.row.started_at, sample.row.ended_at, &sample.row.source)
     }
-    samples.sort_unstable_by(|a, b| {
-        identity(a).cmp(&identity(b)).then(b.row.id.cmp(&a.row.id))
-    });
+    samples.sort_unstable_by(|a, b| identity(a).cmp(&identity(b)).then(b.row.id.cmp(&a.row.id)));
     samples.dedup_by(|later, first| identity(later) == identity(first));
     samples.sort_by(Sample::fact_order);
     Judged { samples, rejected }

@@ -1,3 +1,5 @@
 //! What several tests of vitals share.
 
+#![allow(dead_code, reason = "each of the tests uses its own part")]
+
 pub(crate) mod rows;

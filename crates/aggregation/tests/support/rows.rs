@@ -7,7 +7,8 @@ use aggregation::catalogue::Catalogue;
 use aggregation::local_time::UnknownZone;
 use aggregation::vitals::scope::MetricScope;
 use aggregation::vitals::{
-    BaseZone, Context, DayFigures, HourFigures, HourKey, Outcome, RawVital, Scope, Snapshot, recompute,
+    BaseZone, Context, DayFigures, HourFigures, HourKey, Outcome, RawVital, Scope, Snapshot,
+    recompute,
 };
 use chrono::{DateTime, Days, NaiveDate};
 
@@ -103,14 +104,17 @@ impl World {
         }
     }
 
+    /// The same with the steps of one row limited to 150, so that many rows are rejected.
+    pub(crate) fn with_stricter_limits(mut self) -> Self {
+        let toml = include_str!("../../../../config/catalogue.toml");
+        self.catalogue = Catalogue::parse(&toml.replace("max = 200_000", "max = 150")).unwrap();
+        self
+    }
+
     /// The figures of all `rows` of one metric, from scratch.
     pub(crate) fn figures(&self, metric: &str, rows: &[RawVital]) -> Figures {
         let dates = dates_concerned(rows);
-        let whole = MetricScope {
-            whole_dates: dates.clone(),
-            dates,
-            ..MetricScope::default()
-        };
+        let whole = MetricScope { whole_dates: dates.clone(), dates, ..MetricScope::default() };
         let scope = Scope::from([(metric.to_owned(), whole)]);
         let snapshot = Snapshot { rows: rows.to_vec(), ..Snapshot::default() };
         let snapshots = BTreeMap::from([(metric.to_owned(), snapshot)]);

@@ -1,5 +1,7 @@
 //! Nasty raw rows: few sources, few times, many zones, so that rows meet and displace each other.
 
+use std::collections::BTreeSet;
+
 use aggregation::Timestamp;
 use aggregation::timestamp::{HOUR_US, MINUTE_US, SECOND_US};
 use aggregation::vitals::RawVital;
@@ -34,7 +36,7 @@ fn any_start() -> impl Strategy<Value = i64> {
     prop_oneof![
         4 => (-4i64..4).prop_map(|halves| halves * 30 * MINUTE_US),
         2 => (-40i64..40).prop_map(|hours| hours * HOUR_US),
-        1 => select(vec![SECOND_US, -SECOND_US, 7 * MINUTE_US + SECOND_US, 1]),
+        1 => select(vec![SECOND_US, -SECOND_US, 7 * MINUTE_US + SECOND_US, 1, i64::MIN, i64::MAX]),
     ]
 }
 
@@ -94,7 +96,7 @@ fn any_comparator() -> impl Strategy<Value = Option<String>> {
     ]
 }
 
-pub(crate) fn any_row() -> impl Strategy<Value = Row> {
+fn any_row() -> impl Strategy<Value = Row> {
     (
         any_metric(),
         any_source(),
@@ -112,7 +114,7 @@ pub(crate) fn any_row() -> impl Strategy<Value = Row> {
                 unit,
                 source,
                 started_at: Timestamp(start),
-                ended_at: Timestamp(start + length),
+                ended_at: Timestamp(start).plus(length),
                 time_zone: zone,
                 is_daily_total: total,
             };
@@ -147,7 +149,7 @@ pub(crate) enum Correction {
 }
 
 impl Correction {
-    /// Times of corrections count from midnight of the scene, as those of new rows.
+    /// Times of corrections count from the night's instant, as those of new rows do.
     fn apply(self, night: Timestamp, (mut metric, mut row): Row) -> Row {
         match self {
             Self::Nothing => {}
@@ -201,25 +203,27 @@ pub(crate) fn any_night() -> impl Strategy<Value = Timestamp> {
 
 pub(crate) fn any_world() -> impl Strategy<Value = World> {
     let zones = vec!["Europe/Berlin", "Asia/Kolkata", "Pacific/Apia", "Mars/Phobos"];
-    let orders: Vec<&[&str]> = vec![&[], &["watch", "phone"], &["phone"], &["ring", "watch", "phone"]];
+    let orders: Vec<&[&str]> =
+        vec![&[], &["watch", "phone"], &["phone"], &["ring", "watch", "phone"]];
     (select(zones), select(orders)).prop_map(|(zone, order)| World::new(zone, order))
 }
 
-/// Rows are generated around midnight; this puts them into the scene, and gives those without
+/// Rows are generated around zero; this puts them into the scene, and gives those without
 /// a unit of their own the metric's.
-pub(crate) fn placed(night: Timestamp, (metric, mut row): Row) -> Row {
+fn placed(night: Timestamp, (metric, mut row): Row) -> Row {
     row.started_at = night.plus(row.started_at.0);
     row.ended_at = night.plus(row.ended_at.0);
     (metric, row)
 }
 
-pub(crate) fn with_unit((metric, mut row): Row) -> Row {
+fn with_unit((metric, mut row): Row) -> Row {
     if row.unit.is_empty() {
         row.unit = if metric == "steps" { "steps" } else { "bpm" }.to_owned();
     }
     (metric, row)
 }
 
+/// Takes one step; what there is nothing for is left out.
 pub(crate) fn take(store: &mut Store, night: Timestamp, step: Step) {
     let ids = store.ids();
     let pick = |index: Index| (!ids.is_empty()).then(|| *index.get(&ids));
@@ -257,4 +261,3 @@ pub(crate) fn take(store: &mut Store, night: Timestamp, step: Step) {
         }
     }
 }
-

@@ -7,7 +7,9 @@ use aggregation::Timestamp;
 use aggregation::catalogue::Style;
 use aggregation::vitals::sample::LONGEST_INTERVAL_US;
 use aggregation::vitals::scope::{FARTHEST_DAILY_TOTAL_US, MetricScope, Span, scope};
-use aggregation::vitals::{Change, Outcome, RawVital, Recomputed, Scope, Snapshot, recompute};
+use aggregation::vitals::{
+    Change, DayFigures, Outcome, RawVital, Recomputed, Scope, Snapshot, recompute,
+};
 use chrono::NaiveDate;
 
 use crate::support::rows::{Figures, World, dates_concerned};
@@ -48,6 +50,24 @@ impl Store {
         self.rows.get(&id)
     }
 
+    pub(crate) fn rows_of(&self, metric: &str) -> Vec<RawVital> {
+        self.rows.values().filter(|(of, _)| of == metric).map(|(_, row)| row.clone()).collect()
+    }
+
+    /// The days that have figures.
+    pub(crate) fn dates(&self, metric: &str) -> Vec<String> {
+        let figures = self.figures.get(metric);
+        figures
+            .into_iter()
+            .flat_map(|figures| figures.days.keys())
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    pub(crate) fn day(&self, metric: &str, day: &str) -> &DayFigures {
+        self.figures[metric].day(day)
+    }
+
     pub(crate) fn insert(&mut self, (metric, mut vital): Row) -> i64 {
         self.last_id += 1;
         vital.id = self.last_id;
@@ -70,6 +90,22 @@ impl Store {
     pub(crate) fn delete(&mut self, id: i64) {
         let (metric, vital) = self.rows.remove(&id).unwrap();
         self.queue.push(change(&metric, &vital));
+    }
+
+    /// Queues rows as if they had been written again, no more than it takes to touch each day.
+    pub(crate) fn touch_each_day(&mut self) {
+        let mut touched = BTreeSet::new();
+        for (metric, row) in self.rows.values() {
+            let change = change(metric, row);
+            let of_change = std::slice::from_ref(&change);
+            let scope = scope(of_change, &self.world.catalogue, &self.world.base_zone);
+            let dates = scope.into_values().flat_map(|of_metric| of_metric.dates);
+            let before = touched.len();
+            touched.extend(dates.map(|date| (metric.clone(), date)));
+            if touched.len() > before {
+                self.queue.push(change);
+            }
+        }
     }
 
     /// Brings the changes at these places of the queue into the figures.
@@ -108,14 +144,11 @@ impl Store {
 
     /// What is stored must be what one computes from scratch, to the last bit.
     pub(crate) fn check(&self) {
-        let mut rows: BTreeMap<&String, Vec<RawVital>> =
-            self.figures.keys().map(|metric| (metric, Vec::new())).collect();
-        for (metric, vital) in self.rows.values() {
-            rows.entry(metric).or_default().push(vital.clone());
-        }
-        for (metric, rows) in rows {
+        let metrics: BTreeSet<&String> =
+            self.figures.keys().chain(self.rows.values().map(|(metric, _)| metric)).collect();
+        for metric in metrics {
             let stored = self.figures.get(metric).cloned().unwrap_or_default();
-            let fresh = self.world.figures(metric, &rows);
+            let fresh = self.world.figures(metric, &self.rows_of(metric));
             assert_same(&stored.hours, &fresh.hours, metric);
             assert_same(&stored.days, &fresh.days, metric);
             // `==` takes −0 for 0; what is printed tells them apart.
@@ -160,24 +193,26 @@ impl Store {
             };
             spans.iter().any(into)
         };
-        let of_metric = || self.rows.values().filter(|(of, _)| of == metric).map(|(_, row)| row);
-        // A row that is one sample with a daily total may replace it.
-        let totals: BTreeSet<Timestamp> = of_metric()
+        let rows = self.rows_of(metric);
+        // A row that is one sample with a daily total may be the newest of them.
+        let sample = |row: &RawVital| (row.started_at, row.ended_at, row.source.clone());
+        let totals: BTreeSet<_> = rows
+            .iter()
             .filter(|row| row.is_daily_total)
             .filter(|row| starts_near(row, FARTHEST_DAILY_TOTAL_US, FARTHEST_DAILY_TOTAL_US))
-            .map(|row| row.started_at)
+            .map(sample)
             .collect();
         let wanted = |row: &&RawVital| {
             starts_near(row, 0, 0)
                 || style == Some(Style::Cumulative)
-                    && (reaches(row) || totals.contains(&row.started_at))
+                    && (reaches(row) || totals.contains(&sample(row)))
         };
         let empty = Figures::default();
         let stored = self.figures.get(metric).unwrap_or(&empty);
         let hours = stored.hours.iter().filter(|(key, _)| scope.dates.contains(&key.date));
         let days = self.fingerprints.iter();
         Snapshot {
-            rows: of_metric().filter(wanted).cloned().collect(),
+            rows: rows.iter().filter(wanted).cloned().collect(),
             hours: hours.map(|(key, figures)| (*key, figures.clone())).collect(),
             days: days
                 .filter(|((of, date), _)| of == metric && scope.dates.contains(date))

@@ -24,7 +24,8 @@ statement! {
     ///
     /// A sample belongs to the span in which it starts. An interval may reach into the span,
     /// from at most 48 hours before it; the second condition is answered from the index. Daily
-    /// totals decide hours far from their own start, and have an index of their own.
+    /// totals decide hours far from their own start, and have an index of their own; rows with
+    /// the source, start and end of a total are one sample with it, and may be the newest.
     struct ReadVitals {
         user_id: i64 => BigInt,
         ordinals: Vec<i32> => Array<Integer>,
@@ -44,16 +45,20 @@ statement! {
                 AS s (ordinal, metric, span_from, span_to, starts_from, totals_from, totals_to)
           ) AS span
      CROSS JOIN LATERAL (
-         SELECT *
+         SELECT id, value, comparator, unit, source, started_at, ended_at, time_zone,
+                is_daily_total
          FROM vitals_raw
          WHERE user_id = span.user_id AND metric = span.metric
            AND started_at >= span.starts_from AND started_at < span.span_to
            AND (ended_at >= span.span_from OR started_at >= span.span_from)
          UNION ALL
-         SELECT *
-         FROM vitals_raw
-         WHERE user_id = span.user_id AND metric = span.metric AND is_daily_total
-           AND started_at >= span.totals_from AND started_at < span.totals_to
+         SELECT twin.id, twin.value, twin.comparator, twin.unit, twin.source, twin.started_at,
+                twin.ended_at, twin.time_zone, twin.is_daily_total
+         FROM vitals_raw AS total
+         JOIN vitals_raw AS twin USING (user_id, metric, started_at, ended_at, source)
+         WHERE total.user_id = span.user_id AND total.metric = span.metric
+           AND total.is_daily_total
+           AND total.started_at >= span.totals_from AND total.started_at < span.totals_to
      ) AS v"
 }
 

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::cli::Import;
+use crate::cli::{Import, ImportKind};
 use crate::exit::{self, Exit};
-use crate::import::import;
+use crate::import::{Imported, import};
+use crate::tables::counted;
 use crate::{output, progress, setup};
 
 /// After so many bad lines the rest is only counted: one wrong column makes every line bad.
@@ -20,12 +21,14 @@ const BAD_LINES_SHOWN: u64 = 20;
 /// Why it could not.
 pub async fn execute(config: Option<&Path>, arguments: &Import) -> anyhow::Result<Exit> {
     let loaded = setup::configuration(config)?;
-    let name = arguments.file.display();
-    let (file, length): (Box<dyn Read>, u64) = if arguments.file.as_os_str() == "-" {
-        (Box::new(io::stdin().lock()), 0)
+    let is_stdin = arguments.file.as_os_str() == "-";
+    let name = if is_stdin { "stdin".to_owned() } else { arguments.file.display().to_string() };
+    let (file, length): (Box<dyn Read>, Option<u64>) = if is_stdin {
+        (Box::new(io::stdin().lock()), None)
     } else {
         let file = File::open(&arguments.file).with_context(|| format!("cannot open {name}"))?;
-        let length = file.metadata().map_or(0, |metadata| metadata.len());
+        // A pipe has a length of 0, and a bar over it would be full from the start.
+        let length = file.metadata().ok().map(|file| file.len()).filter(|length| *length > 0);
         (Box::new(file), length)
     };
     let store = setup::connect(&loaded.config).await?;
@@ -39,13 +42,16 @@ pub async fn execute(config: Option<&Path>, arguments: &Import) -> anyhow::Resul
             bar.suspend(|| output::say(&format!("{name}, line {}: {}", bad.number, bad.problem)));
         }
     };
-    let imported =
-        import(&store, arguments.kind, BufReader::new(file), on_bad_line, |at| bar.set_position(at)).await;
+    let imported = import(&store, arguments.kind, BufReader::new(file), on_bad_line, |at| {
+        bar.set_position(at)
+    })
+    .await;
     bar.finish_and_clear();
-    let imported = imported.with_context(|| format!("{name}"))?;
+    let imported = imported.with_context(|| name.clone())?;
 
-    if imported.bad_lines > BAD_LINES_SHOWN {
-        output::say(&format!("… and {} more bad lines", imported.bad_lines - BAD_LINES_SHOWN));
+    let not_shown = imported.bad_lines.saturating_sub(BAD_LINES_SHOWN) as i64;
+    if not_shown > 0 {
+        output::say(&format!("… and {}", counted(not_shown, "more bad line", "more bad lines")));
     }
     if arguments.json {
         output::print_json(&serde_json::json!({
@@ -53,12 +59,21 @@ pub async fn execute(config: Option<&Path>, arguments: &Import) -> anyhow::Resul
             "bad_lines": imported.bad_lines,
         }));
     } else {
-        let bad = match imported.bad_lines {
-            0 => String::new(),
-            1 => "; 1 line could not be used".to_owned(),
-            several => format!("; {several} lines could not be used"),
-        };
-        output::print(&format!("{} rows imported{bad}", imported.rows));
+        output::print(&sentence(arguments.kind, &imported));
     }
     Ok(if imported.bad_lines > 0 { exit::DONE_WITH_FAILURES } else { exit::DONE })
+}
+
+fn sentence(kind: ImportKind, imported: &Imported) -> String {
+    let rows = imported.rows as i64;
+    let rows = match kind {
+        ImportKind::Profiles => counted(rows, "profile", "profiles"),
+        _ => counted(rows, "row", "rows"),
+    };
+    match imported.bad_lines {
+        0 => format!("{rows} imported"),
+        bad => {
+            format!("{rows} imported; {} left out", counted(bad as i64, "bad line", "bad lines"))
+        }
+    }
 }

@@ -10,10 +10,11 @@ use store::Store;
 use crate::cli::RunOnce;
 use crate::drain::{Limits, drain};
 use crate::exit::{self, Exit};
+use crate::output;
 use crate::report::{RunReport, milliseconds};
 use crate::setup::{self, Settings};
 use crate::stop::Stop;
-use crate::output;
+use crate::tables::{counted, thousands};
 
 /// Computes everything that is due.
 ///
@@ -140,24 +141,34 @@ impl Run {
 
     fn to_text(&self) -> String {
         let counts = &self.report.counts;
-        let mut text = format!(
-            "{} rows in {} batches: {} completed, {} rejected, {} failed, {} released; \
-             {} groups committed, {} failed; {} rows pending; {:.1} s",
-            counts.rows_claimed,
-            counts.batches,
-            counts.rows_completed,
-            counts.rows_rejected,
-            counts.rows_failed,
-            counts.rows_released,
-            counts.groups_committed,
-            counts.groups_failed,
-            self.pending_after,
-            self.duration.as_secs_f64(),
-        );
+        let mut text = if counts.batches == 0 {
+            "Nothing was due.".to_owned()
+        } else {
+            format!(
+                "{} in {}, {:.1} s: {} completed, {} rejected, {} failed, {} released.\n\
+                 {} committed, {} failed.",
+                counted(counts.rows_claimed, "row", "rows"),
+                counted(i64::from(counts.batches), "batch", "batches"),
+                self.duration.as_secs_f64(),
+                thousands(counts.rows_completed),
+                thousands(counts.rows_rejected),
+                thousands(counts.rows_failed),
+                thousands(counts.rows_released),
+                counted(counts.groups_committed, "group", "groups"),
+                thousands(counts.groups_failed),
+            )
+        };
+        match self.pending_after {
+            0 => text.push_str(" Nothing is pending."),
+            rows => text.push_str(&format!(" Still pending: {}.", counted(rows, "row", "rows"))),
+        }
+        if self.report.stopped {
+            text.push_str("\nIt was stopped before everything due was done.");
+        }
         if self.report.rows_dead > 0 {
             text.push_str(&format!(
-                "\n{} rows died after their last attempt; `worker status` counts them",
-                self.report.rows_dead
+                "\n{} dead now, after the last attempt; `worker status` says what to do.",
+                counted(i64::from(self.report.rows_dead), "row is", "rows are"),
             ));
         }
         text

@@ -82,46 +82,88 @@ fn run_json(run: &Run) -> Value {
 
 fn to_text(status: &Status, pool: &PoolStats) -> String {
     let queue = tables::table(
-        &["kind", "pending", "oldest", "backing off", "processing", "expired", "dead", "rejected"],
+        &["queue", "pending", "oldest", "backing off", "processing", "expired", "dead", "rejected"],
         status.kinds.iter().map(|kind| kind_cells(kind).to_vec()),
     );
-    let runs = if status.runs.is_empty() {
-        "No run has done any work yet.".to_owned()
+    let mut text = format!("{queue}\n{}\n", verdict(&status.kinds));
+    if status.runs.is_empty() {
+        text.push_str("\nNo run has done any work in the last 30 days.\n");
     } else {
-        tables::table(
-            &["last runs", "took", "command", "rows", "rejected", "failed", "groups", "worker"],
+        let runs = tables::table(
+            &["last runs", "took", "command", "rows", "rejected", "failed", "groups", "by"],
             status.runs.iter().map(|run| run_cells(run).to_vec()),
-        )
-    };
-    let pool = format!(
-        "Pool of this command: {} of {} connections open, {} in use ({:.0} %), {} waiting: {}.",
+        );
+        text.push_str(&format!("\n{runs}\n"));
+    }
+    text.push_str(&format!(
+        "\nOwn pool: {} of {} connections open, {} in use ({:.0} %), {} waiting, {}.",
         pool.open, pool.max, pool.in_use, pool.utilisation, pool.waiting, pool.health
-    );
-    format!("{queue}\n{runs}\n{pool}")
+    ));
+    text
+}
+
+/// What the table means, and what to do about it: one line for each thing that needs somebody.
+fn verdict(kinds: &[KindStatus]) -> String {
+    let sum = |of: fn(&KindStatus) -> i64| kinds.iter().map(of).sum::<i64>();
+    let due = sum(|kind| kind.pending - kind.backing_off);
+    let mut lines = vec![match due {
+        0 => "Nothing is due.".to_owned(),
+        _ => format!("{} due: run `worker run-once`.", are(due)),
+    }];
+    let backing_off = sum(|kind| kind.backing_off);
+    if backing_off > 0 {
+        lines.push(format!("{} waiting after a failure, to be tried again.", are(backing_off)));
+    }
+    let expired = sum(|kind| kind.expired);
+    if expired > 0 {
+        lines.push(format!(
+            "{} claimed by a worker that is gone; the next run takes over.",
+            are(expired)
+        ));
+    }
+    let dead = sum(|kind| kind.dead);
+    if dead > 0 {
+        lines.push(format!(
+            "{} dead after the last attempt; this query shows why:\n  \
+             SELECT * FROM raw_row_status WHERE status = 'dead'",
+            are(dead)
+        ));
+    }
+    if sum(|kind| kind.rejected) > 0 {
+        lines.push("Rejected rows take no part in the figures; rejected_rows says why.".to_owned());
+    }
+    lines.join("\n")
+}
+
+fn are(rows: i64) -> String {
+    let is = if rows == 1 { "is" } else { "are" };
+    format!("{} {is}", tables::counted(rows, "row", "rows"))
 }
 
 fn kind_cells(kind: &KindStatus) -> [String; 8] {
     [
         kind.kind.to_string(),
-        kind.pending.to_string(),
+        tables::thousands(kind.pending),
         kind.oldest_pending_seconds.map_or_else(|| "-".to_owned(), tables::age),
-        kind.backing_off.to_string(),
-        kind.processing.to_string(),
-        kind.expired.to_string(),
-        kind.dead.to_string(),
-        kind.rejected.to_string(),
+        tables::thousands(kind.backing_off),
+        tables::thousands(kind.processing),
+        tables::thousands(kind.expired),
+        tables::thousands(kind.dead),
+        tables::thousands(kind.rejected),
     ]
 }
 
 fn run_cells(run: &Run) -> [String; 8] {
+    // Host and process; the name before them is the same for all and in the JSON.
+    let by = run.worker.rsplit_once('@').map_or(run.worker.as_str(), |(_, place)| place);
     [
         format!("{} ago", tables::age(run.finished_seconds_ago)),
         tables::age(run.seconds),
         run.command.clone(),
-        run.counts.rows_claimed.to_string(),
-        run.counts.rows_rejected.to_string(),
-        run.counts.rows_failed.to_string(),
-        run.counts.groups_committed.to_string(),
-        run.worker.clone(),
+        tables::thousands(run.counts.rows_claimed),
+        tables::thousands(run.counts.rows_rejected),
+        tables::thousands(run.counts.rows_failed),
+        tables::thousands(run.counts.groups_committed),
+        by.to_owned(),
     ]
 }

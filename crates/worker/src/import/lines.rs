@@ -1,9 +1,9 @@
 //! The lines of a file, checked one by one.
 
-use std::io::Read;
+use std::io::{Chain, Read};
 
 use anyhow::{Context, bail};
-use csv::{ByteRecord, Reader, ReaderBuilder};
+use csv::{ByteRecord, Reader, ReaderBuilder, Terminator};
 use store::ImportRow;
 
 use super::columns::{Column, Columns, Empty};
@@ -28,7 +28,7 @@ pub struct BadLine {
 
 /// Reads a file line by line.
 pub struct Lines<'c, R> {
-    reader: Reader<R>,
+    reader: Reader<Chain<R, &'static [u8]>>,
     columns: &'c Columns,
     /// For each of our columns, where it stands in the file.
     places: Vec<Option<usize>>,
@@ -42,16 +42,28 @@ impl<'c, R: Read> Lines<'c, R> {
     /// # Errors
     /// If it lacks a column, or has one that is not known or twice.
     pub fn new(file: R, columns: &'c Columns) -> anyhow::Result<Self> {
-        let mut reader = ReaderBuilder::new().flexible(true).from_reader(file);
+        // The library counts lines right only where each ends in the terminator: so the \r of
+        // \r\n is left to the trimming of fields, and the last line is given its end.
+        let mut reader = ReaderBuilder::new()
+            .flexible(true)
+            .terminator(Terminator::Any(b'\n'))
+            .from_reader(file.chain(b"\n".as_slice()));
         let header = reader.byte_headers().context("cannot read the first line")?.clone();
         let names: Vec<String> = header
             .iter()
-            .map(|name| String::from_utf8_lossy(name).trim().trim_start_matches('\u{feff}').to_owned())
+            .map(|name| {
+                String::from_utf8_lossy(name).trim().trim_start_matches('\u{feff}').to_owned()
+            })
             .collect();
         if names.iter().all(String::is_empty) {
             bail!("line 1: the file is empty; its first line must name the columns");
         }
         for (index, name) in names.iter().enumerate() {
+            if let [_] = names.as_slice()
+                && name.contains([';', '\t', '|'])
+            {
+                bail!("line 1: the columns must be separated by commas");
+            }
             if !columns.0.iter().any(|column| column.name == name) {
                 bail!("line 1: there is no column {name:?}{}", suggestion(name, columns));
             }
@@ -61,9 +73,11 @@ impl<'c, R: Read> Lines<'c, R> {
         }
         let place = |column: &Column| names.iter().position(|name| name == column.name);
         let places: Vec<Option<usize>> = columns.0.iter().map(place).collect();
-        let required = columns.0.iter().zip(&places).filter(|(column, place)| {
-            column.empty == Empty::Refused && place.is_none()
-        });
+        let required = columns
+            .0
+            .iter()
+            .zip(&places)
+            .filter(|(column, place)| column.empty == Empty::Refused && place.is_none());
         let missing: Vec<&str> = required.map(|(column, _)| column.name).collect();
         if !missing.is_empty() {
             bail!("line 1: the file lacks the column {}", missing.join(", "));
@@ -76,14 +90,26 @@ impl<'c, R: Read> Lines<'c, R> {
     /// # Errors
     /// If the file cannot be read.
     pub fn next(&mut self) -> anyhow::Result<Option<Line>> {
-        if !self.reader.read_byte_record(&mut self.record).context("cannot read the file")? {
-            return Ok(None);
+        loop {
+            if !self.reader.read_byte_record(&mut self.record).context("cannot read the file")? {
+                return Ok(None);
+            }
+            if self.record.len() > 1 || !self.record.as_slice().trim_ascii().is_empty() {
+                break;
+            }
         }
-        let number = self.record.position().map_or(0, csv::Position::line);
+        let number = self.number();
         Ok(Some(match self.check() {
             Ok(row) => Line::Good(row),
             Err(problem) => Line::Bad(BadLine { number, problem }),
         }))
+    }
+
+    /// The number of the line in which the record begins. The library's own is that of the line
+    /// after the previous record, which may be an empty one.
+    fn number(&self) -> u64 {
+        let inside = self.record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.reader.position().line().saturating_sub(1 + inside)
     }
 
     /// How much of the file has been read.
@@ -99,7 +125,12 @@ impl<'c, R: Read> Lines<'c, R> {
                 self.width
             ));
         }
-        self.columns.0.iter().zip(&self.places).map(|(column, place)| self.field(column, *place)).collect()
+        self.columns
+            .0
+            .iter()
+            .zip(&self.places)
+            .map(|(column, place)| self.field(column, *place))
+            .collect()
     }
 
     fn field(&self, column: &Column, place: Option<usize>) -> Result<Option<String>, String> {
@@ -168,7 +199,8 @@ mod tests {
 
     #[test]
     fn a_line_needs_only_the_columns_that_must_be_known() {
-        let lines = read(ImportKind::Vitals, &format!("{HEADER}\n7,steps,12,2024-01-02T03:04:05+01:00\n"));
+        let lines =
+            read(ImportKind::Vitals, &format!("{HEADER}\n7,steps,12,2024-01-02T03:04:05+01:00\n"));
         let time = Some("2024-01-02T02:04:05.000000Z".to_owned());
         let expected = vec![
             Some("7".to_owned()),
@@ -187,37 +219,81 @@ mod tests {
 
     #[test]
     fn a_bad_line_is_named_with_its_number_and_column_but_without_its_value() {
-        assert_eq!(problem("x,steps,12,2024-01-02T03:04:05Z"), "line 2: user_id is not a whole number of 64 bits");
+        assert_eq!(
+            problem("x,steps,12,2024-01-02T03:04:05Z"),
+            "line 2: user_id is not a whole number of 64 bits"
+        );
         assert_eq!(problem("7,steps,1OO,2024-01-02T03:04:05Z"), "line 2: value is not a number");
-        assert_eq!(problem("7,steps,1e999,2024-01-02T03:04:05Z"), "line 2: value is a number too large for 64 bits");
+        assert_eq!(
+            problem("7,steps,1e999,2024-01-02T03:04:05Z"),
+            "line 2: value is a number too large for 64 bits"
+        );
         assert_eq!(problem("7,,12,2024-01-02T03:04:05Z"), "line 2: metric is empty");
-        assert_eq!(problem("7,steps,12"), "line 2: it has 3 fields, but the first line names 4 columns");
-        assert_eq!(problem("7,a\0b,12,2024-01-02T03:04:05Z"), "line 2: metric must not contain a NUL character");
-        assert!(problem("7,steps,12,yesterday").starts_with("line 2: started_at is not a time with offset"));
-        assert!(problem("7,steps,12,2024-01-02 03:04:05").starts_with("line 2: started_at is not a time"));
+        assert_eq!(
+            problem("7,steps,12"),
+            "line 2: it has 3 fields, but the first line names 4 columns"
+        );
+        assert_eq!(
+            problem("7,a\0b,12,2024-01-02T03:04:05Z"),
+            "line 2: metric must not contain a NUL character"
+        );
+        assert!(
+            problem("7,steps,12,yesterday")
+                .starts_with("line 2: started_at is not a time with offset")
+        );
+        assert!(
+            problem("7,steps,12,2024-01-02 03:04:05")
+                .starts_with("line 2: started_at is not a time")
+        );
     }
 
     #[test]
     fn postgresql_s_own_notation_of_times_is_understood() {
         let text = format!("{HEADER}\n7,steps,12,2024-01-02 03:04:05.25+00\n");
         let lines = read(ImportKind::Vitals, &text).unwrap();
-        assert!(matches!(&lines[0], Line::Good(row) if row[6].as_deref() == Some("2024-01-02T03:04:05.250000Z")));
+        assert!(
+            matches!(&lines[0], Line::Good(row) if row[6].as_deref() == Some("2024-01-02T03:04:05.250000Z"))
+        );
     }
 
     #[test]
     fn a_header_that_does_not_fit_says_why() {
         let error = |text: &str| read(ImportKind::Vitals, text).unwrap_err().to_string();
-        assert_eq!(error("user_id,metrik,value,started_at\n"), "line 1: there is no column \"metrik\"; did you mean metric?");
-        assert_eq!(error("user_id,value,value,started_at\n"), "line 1: column \"value\" stands twice");
-        assert_eq!(error("user_id,value\n"), "line 1: the file lacks the column metric, started_at");
+        assert_eq!(
+            error("user_id,metrik,value,started_at\n"),
+            "line 1: there is no column \"metrik\"; did you mean metric?"
+        );
+        assert_eq!(
+            error("user_id,value,value,started_at\n"),
+            "line 1: column \"value\" stands twice"
+        );
+        assert_eq!(
+            error("user_id,value\n"),
+            "line 1: the file lacks the column metric, started_at"
+        );
         assert!(error("").starts_with("line 1: the file is empty"));
     }
 
     #[test]
     fn lines_after_a_bad_one_are_read() {
-        let text = format!("{HEADER}\nx,steps,12,2024-01-02T03:04:05Z\n7,steps,12,2024-01-02T03:04:05Z\n");
+        let text =
+            format!("{HEADER}\nx,steps,12,2024-01-02T03:04:05Z\n7,steps,12,2024-01-02T03:04:05Z\n");
         let lines = read(ImportKind::Vitals, &text).unwrap();
         assert!(matches!(lines.as_slice(), [Line::Bad(_), Line::Good(_)]));
+    }
+
+    #[test]
+    fn a_bad_line_has_its_number_also_after_empty_lines_and_at_the_end_of_the_file() {
+        let good = "7,steps,12,2024-01-02T03:04:05Z";
+        let text = format!("{HEADER}\n\n{good}\n\n\nx\n{good}\n\ny");
+        for text in [text.clone(), text.replace('\n', "\r\n")] {
+            let lines = read(ImportKind::Vitals, &text).unwrap();
+            let bad = lines.iter().filter_map(|line| match line {
+                Line::Bad(bad) => Some(bad.number),
+                Line::Good(_) => None,
+            });
+            assert_eq!((bad.collect::<Vec<_>>(), lines.len()), (vec![6, 9], 4));
+        }
     }
 
     #[test]

@@ -13,7 +13,11 @@ const ATHLETE: i64 = 900_002;
 /// Was examined once: blood pressure three times, body measures, three laboratory tests.
 const EXAMINED: i64 = 93_806;
 
-const BAR_CELLS: usize = 40;
+/// The cells of a range from 40 to 200 beats a minute.
+const RANGE_CELLS: usize = 28;
+
+/// The cells of the bar of the day with the most energy.
+const ENERGY_CELLS: usize = 12;
 
 /// Shows a week of somebody's days, an activity by hour, and an examination.
 ///
@@ -35,7 +39,7 @@ async fn week(store: &Store) -> anyhow::Result<()> {
             day.date.format("%a %d %b").to_string(),
             day.item_count.to_string(),
             number(energy, 0),
-            energy.map_or_else(String::new, |energy| bar(energy / most, 20)),
+            energy.map_or_else(String::new, |energy| bar(energy / most, ENERGY_CELLS)),
             percent(day.carbohydrate_percent),
             percent(day.protein_percent),
             percent(day.fat_percent),
@@ -56,14 +60,18 @@ async fn activity(store: &Store) -> anyhow::Result<()> {
     let hours = store.vital_hours(ATHLETE, on, "heart_rate").await?;
     let days = store.vital_days(ATHLETE, on, on).await?;
     let day = days.iter().find(|day| day.metric == "heart_rate");
-    let mut rows: Vec<Vec<String>> = hours.iter().map(|hour| heart_rate(hour, &clock(hour))).collect();
+    let mut rows: Vec<Vec<String>> =
+        hours.iter().map(|hour| heart_rate(hour, &clock(hour))).collect();
     rows.extend(day.map(|day| heart_rate(day, "day")));
     output::print(&format!(
-        "\nUser {ATHLETE}'s heart rate while exercising on {on}, one reading a second\n\
-         (vitals_hourly, and their exact merge in vitals_daily; ─ from least to greatest, ● mean):"
+        "\nUser {ATHLETE}'s heart rate while exercising on {on}, a reading a second\n\
+         (vitals_hourly, merged in vitals_daily; ─ from least to greatest, ● mean):"
     ));
-    let scale = format!("40{:>width$}", 200, width = BAR_CELLS - 2);
-    output::print(&tables::table(&["hour", "readings", "min", "mean", "SD", "median", "max", &scale], rows));
+    let scale = format!("40{:>width$}", 200, width = RANGE_CELLS - 2);
+    output::print(&tables::table(
+        &["hour", "readings", "min", "mean", "SD", "median", "max", &scale],
+        rows,
+    ));
     Ok(())
 }
 
@@ -104,7 +112,7 @@ async fn examination(store: &Store) -> anyhow::Result<()> {
 fn heart_rate(figures: &VitalFigures, name: &str) -> Vec<String> {
     vec![
         name.to_owned(),
-        thousands(u64::from(figures.sample_count.unsigned_abs())),
+        tables::thousands(i64::from(figures.sample_count)),
         number(figures.min, 0),
         number(figures.mean, 1),
         number(figures.stddev, 1),
@@ -130,9 +138,9 @@ fn range(figures: &VitalFigures) -> String {
     };
     let cell = |value: f64| {
         let share = ((value - 40.0) / 160.0).clamp(0.0, 1.0);
-        (share * (BAR_CELLS - 1) as f64).round() as usize
+        (share * (RANGE_CELLS - 1) as f64).round() as usize
     };
-    (0..BAR_CELLS)
+    (0..RANGE_CELLS)
         .map(|at| match at {
             _ if at == cell(mean) => '●',
             _ if cell(min) <= at && at <= cell(max) => '─',
@@ -153,28 +161,7 @@ fn number(value: Option<f64>, places: usize) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.places$}"))
 }
 
-/// A whole number with a comma at every third digit.
-pub fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// These dates are constants of the demo's data and valid.
 fn date(year: i32, month: u32, day: u32) -> NaiveDate {
     NaiveDate::from_ymd_opt(year, month, day).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn thousands_are_separated() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(super::thousands), ["0", "999", "1,000", "1,234,567"]);
-    }
 }

@@ -1,6 +1,7 @@
 //! `worker demo`: the main job on real data, in a private PostgreSQL that is gone afterwards.
 
 mod figures;
+mod log;
 
 use std::path::Path;
 
@@ -11,12 +12,13 @@ use store::Store;
 
 use super::run_once;
 use crate::cli::ImportKind;
-use crate::config::{Config, LogFormat, Secret};
+use crate::config::{Config, Secret};
 use crate::drain::Limits;
 use crate::exit::{self, Exit};
 use crate::import::import;
 use crate::setup::{self, Settings};
 use crate::stop::Stop;
+use crate::tables::{counted, thousands};
 use crate::{logging, output, progress};
 
 /// The files of `demo-data`; its README says where they come from.
@@ -36,10 +38,9 @@ const BATCH_SIZE: u32 = 200;
 /// Why it could not.
 pub async fn execute(config: Option<&Path>) -> anyhow::Result<Exit> {
     let mut config = Config::load(config, std::env::vars_os())?.config;
-    // The log is part of the show.
-    config.log.format = LogFormat::Text;
     config.batch.size = BATCH_SIZE;
-    logging::start(&config.log)?;
+    // The log is part of the show.
+    logging::start_as(&config.log, log::Lines::new())?;
 
     let stop = Stop::on_signals()?;
     let server = tokio::select! {
@@ -64,7 +65,7 @@ async fn start_server() -> anyhow::Result<LocalPostgres> {
         let binaries = Binaries::find_or_install(output::say)?;
         let server = LocalPostgres::start(&binaries)?;
         output::print(&format!(
-            "1. A private PostgreSQL {} runs in {}.",
+            "1. A private PostgreSQL {} runs in\n   {}.",
             binaries.version(),
             server.socket_directory().display()
         ));
@@ -81,14 +82,14 @@ async fn show(config: &Config, stop: &Stop) -> anyhow::Result<()> {
 
     output::print("3. Real data goes into the raw tables; triggers queue each row:");
     for (name, kind, text) in FILES {
-        let bar = progress::bytes(name, text.len() as u64);
+        let bar = progress::bytes(name, Some(text.len() as u64));
         let complain = |bad: &crate::import::lines::BadLine| {
             output::say(&format!("{name}, line {}: {}", bad.number, bad.problem));
         };
         let imported =
             import(&store, kind, text.as_bytes(), complain, |at| bar.set_position(at)).await?;
         bar.finish_and_clear();
-        output::print(&format!("   {:>7} {name}", figures::thousands(imported.rows)));
+        output::print(&format!("   {:>7} {name}", thousands(imported.rows as i64)));
     }
 
     output::print(&format!(
@@ -105,22 +106,23 @@ async fn show(config: &Config, stop: &Stop) -> anyhow::Result<()> {
 async fn summary(store: &Store, run: &run_once::Run) -> anyhow::Result<()> {
     let counts = run.report.counts;
     let figures = store.count_figures().await?;
-    let rows = counts.rows_claimed.unsigned_abs();
+    let seconds = run.duration.as_secs_f64();
+    let rate = (counts.rows_claimed as f64 / seconds.max(0.001)) as i64;
     output::print(&format!(
-        "\n5. {} rows in {:.1} s ({} rows/s): {} groups committed, {} failed, {} rows rejected.\n   \
-         No group held a connection for longer than {:.0} ms.\n   \
-         They made {} hours and {} days of vitals, {} days of nutrition, {} of labs.",
-        figures::thousands(rows),
-        run.duration.as_secs_f64(),
-        figures::thousands((rows as f64 / run.duration.as_secs_f64().max(0.001)) as u64),
-        figures::thousands(counts.groups_committed.unsigned_abs()),
-        counts.groups_failed,
-        counts.rows_rejected,
+        "\n5. {} in {seconds:.1} s ({} rows/s): {} committed, {} failed;\n   \
+         {} rejected. No group held a connection for longer than {:.0} ms.\n   \
+         They made {} hours and {} days of vitals, {} days of nutrition\n   \
+         and {} of labs.",
+        counted(counts.rows_claimed, "row", "rows"),
+        thousands(rate),
+        counted(counts.groups_committed, "group", "groups"),
+        thousands(counts.groups_failed),
+        counted(counts.rows_rejected, "row", "rows"),
         run.report.held_longest.as_secs_f64() * 1e3,
-        figures::thousands(figures.vitals_hours.unsigned_abs()),
-        figures::thousands(figures.vitals_days.unsigned_abs()),
-        figures::thousands(figures.nutrition_days.unsigned_abs()),
-        figures::thousands(figures.lab_days.unsigned_abs()),
+        thousands(figures.vitals_hours),
+        thousands(figures.vitals_days),
+        thousands(figures.nutrition_days),
+        thousands(figures.lab_days),
     ));
     Ok(())
 }
@@ -129,9 +131,9 @@ const FROM_HERE: &str = "
 From here, with a database of your own:
 
    export DATABASE_URL=postgresql://user@host/database
-   worker migrate                           the tables, the queue and its triggers
-   worker import --kind vitals FILE.csv     or let your app insert into vitals_raw
-   worker run-once                          everything that is due
-   worker status                            what there is to do, and what was done
+   worker migrate                        makes tables, queue and triggers
+   worker import --kind vitals FILE.csv  or let your app insert into vitals_raw
+   worker run-once                       computes everything that is due
+   worker status                         shows what is due and what was done
 
 The figures stand in vitals_daily, vitals_hourly, nutrition_daily and lab_daily.";

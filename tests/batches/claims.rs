@@ -1,0 +1,183 @@
+//! What a batch takes, and in which order.
+
+use super::{Running, UserLock, assert_all_done, insert_samples, number, run, waiting};
+use crate::support::Database;
+
+#[tokio::test]
+async fn a_batch_never_has_more_rows_than_configured() {
+    for size in [50, 73, 200] {
+        let db = Database::new().await;
+        insert_samples(&db, 41, 11).await;
+
+        let ran = run(&db, &[("WORKER__BATCH__SIZE", &size.to_string())]);
+
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let rows: Vec<u64> =
+            ran.events("batch_claimed").iter().map(|event| number(event, "rows")).collect();
+        assert!(rows.iter().all(|rows| *rows <= size), "{rows:?}");
+        assert_eq!(rows.iter().sum::<u64>(), 451);
+        assert_eq!(rows.len() as u64, 451_u64.div_ceil(size), "batches are full: {rows:?}");
+        assert_all_done(&db).await;
+    }
+}
+
+#[tokio::test]
+async fn a_claim_is_committed_before_the_first_group_begins() {
+    let db = Database::new().await;
+    insert_samples(&db, 3, 5).await;
+    let lock = UserLock::hold(&db.url, 1).await;
+    let worker = Running::of(&db);
+    waiting(&db, 1).await;
+
+    let claimed: i64 = db
+        .value(
+            "SELECT count(*) FROM aggregation_queue
+             WHERE state = 'processing' AND lease_token IS NOT NULL
+               AND lease_expires_at BETWEEN now() + interval '30 s' AND now() + interval '60 s'",
+        )
+        .await;
+    assert_eq!(claimed, 15);
+    let status: Vec<String> = db
+        .query("SELECT DISTINCT status FROM raw_row_status", &[])
+        .await
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    assert_eq!(status, ["processing"]);
+
+    lock.release().await;
+    worker.succeeds();
+    assert_all_done(&db).await;
+}
+
+#[tokio::test]
+async fn interleaved_rows_are_claimed_as_whole_groups() {
+    let db = Database::new().await;
+    // Each minute every user sends one sample, so that the first 100 rows are 100 users'.
+    for minute in 0..20 {
+        db.execute(&format!(
+            "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+             SELECT u, 'heart_rate', 60, 'bpm', 'watch', at, at
+             FROM generate_series(1, 100) AS u,
+                  (SELECT timestamptz '2024-05-01 10:00Z' + interval '{minute} minutes' AS at) AS t"
+        ))
+        .await;
+    }
+
+    let ran = run(&db, &[("WORKER__BATCH__SIZE", "100")]);
+
+    let claimed = ran.events("batch_claimed");
+    let groups: Vec<u64> = claimed.iter().map(|event| number(event, "groups")).collect();
+    assert_eq!(groups, [5; 20], "20 rows of each of 5 users a batch");
+    assert_all_done(&db).await;
+}
+
+#[tokio::test]
+async fn the_oldest_rows_are_claimed_first() {
+    let db = Database::new().await;
+    insert_samples(&db, 4, 50).await;
+    // The order of arrival is 3, 1, 4, 2; of the raw rows' own times there is none.
+    db.execute(
+        "UPDATE aggregation_queue
+         SET not_before = now() - array_position('{2,4,1,3}', user_id::integer) * interval '1 hour'",
+    )
+    .await;
+
+    for expected in [3, 1, 4, 2] {
+        let before: i64 = db.value("SELECT count(*) FROM vitals_daily").await;
+        let mut command = db.worker();
+        command.args(["run-once", "--max-batches", "1"]).env("WORKER__BATCH__SIZE", "50");
+        assert!(command.output().unwrap().status.success());
+        let left = format!("SELECT count(*) FROM aggregation_queue WHERE user_id = {expected}");
+        assert_eq!(db.value::<i64>(&left).await, 0, "user {expected} comes next");
+        assert_eq!(db.value::<i64>("SELECT count(*) FROM vitals_daily").await, before + 1);
+    }
+    assert_all_done(&db).await;
+}
+
+#[tokio::test]
+async fn dead_and_backing_off_rows_do_not_stand_in_the_way() {
+    let db = Database::new().await;
+    insert_samples(&db, 10, 60).await;
+    // User 1 to 4 are dead, 5 to 8 wait, and of user 9 the earlier rows are dead, too.
+    db.execute(
+        "UPDATE aggregation_queue SET state = 'dead', attempts = 5, not_before = 'infinity'
+             WHERE user_id <= 4 OR (user_id = 9 AND starts_at < '2024-05-01 10:31Z');
+         UPDATE aggregation_queue SET attempts = 1, not_before = now() + interval '1 hour'
+             WHERE user_id BETWEEN 5 AND 8;",
+    )
+    .await;
+
+    let ran = run(&db, &[("WORKER__BATCH__SIZE", "200")]);
+
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(ran.json()["batches"], 1);
+    assert_eq!(ran.json()["rows_completed"], 90);
+    assert_eq!(ran.json()["pending_after"], 240);
+    let left = db.query("SELECT state, count(*) FROM aggregation_queue GROUP BY 1 ORDER BY 1", &[]).await;
+    let left: Vec<(String, i64)> = left.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(left, [("dead".to_owned(), 270), ("pending".to_owned(), 240)]);
+}
+
+#[tokio::test]
+async fn infinite_and_far_times_harm_nobody() {
+    let db = Database::new().await;
+    insert_samples(&db, 2, 3).await;
+    db.execute(
+        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at) VALUES
+             (3, 'heart_rate', 60, 'bpm', 'watch', 'infinity', 'infinity'),
+             (3, 'heart_rate', 60, 'bpm', 'watch', '-infinity', 'infinity'),
+             (3, 'heart_rate', 60, 'bpm', 'watch', '294276-12-31 23:59:59Z', '294276-12-31 23:59:59Z'),
+             (3, 'heart_rate', 60, 'bpm', 'watch', '4713-01-01 00:00Z BC', '4713-01-01 00:00Z BC'),
+             (3, 'steps', 60, 'count', 'watch', '2024-05-01 10:00Z', 'infinity');
+         INSERT INTO nutrition_raw (user_id, food_name, meal_type, eaten_at, source)
+             VALUES (3, 'Bread', 'lunch', 'infinity', 'app'), (3, 'Bread', 'lunch', '-infinity', 'app');
+         INSERT INTO lab_raw (user_id, test_name, value_text, status, collected_at, source)
+             VALUES (3, 'Glucose', '5', 'final', '294276-01-01', 'lab'), (3, 'Glucose', '5', 'final', '-infinity', 'lab');",
+    )
+    .await;
+
+    let ran = run(&db, &[]);
+
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(ran.json()["rows_claimed"], 15);
+    assert_eq!(ran.json()["rows_failed"], 0);
+    assert_eq!(ran.json()["rows_rejected"], 9, "{}", ran.stdout);
+    db.execute("DELETE FROM vitals_raw WHERE user_id = 3").await;
+    assert_eq!(run(&db, &[]).code, 0);
+    db.execute("DELETE FROM vitals_daily WHERE user_id = 3").await;
+    assert_all_done(&db).await;
+}
+
+#[tokio::test]
+async fn a_claim_scans_no_table_however_fast_the_queue_has_grown() {
+    let db = Database::new().await;
+    // The worst the planner can be told: the table is known to be empty, and the plan was made then.
+    db.execute("VACUUM ANALYZE aggregation_queue; VACUUM ANALYZE vitals_raw").await;
+    // The first claims find users that stop the worker, so that its connection has made its plans.
+    insert_samples(&db, 1, 1).await;
+    let lock = UserLock::hold(&db.url, 1).await;
+    let worker = Running::start(db.worker(), &[("WORKER__BATCH__SIZE", "200")]);
+    waiting(&db, 1).await;
+    db.execute(
+        "ALTER TABLE aggregation_queue SET (autovacuum_enabled = off);
+         INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         SELECT n % 20, 'heart_rate', 60, 'bpm', 'watch', at, at FROM generate_series(0, 5999) AS n,
+             LATERAL (SELECT timestamptz '2024-05-01Z' + n / 20 * interval '1 minute' AS at) AS t;
+         INSERT INTO aggregation_queue (user_id, kind, starts_at, raw_id, ends_at, metric, not_before)
+         SELECT 100 + n % 500, 'vitals', at, n, at, 'heart_rate', 'infinity'
+         FROM generate_series(1, 60000) AS n, (SELECT timestamptz '2024-05-01Z' AS at) AS t;",
+    )
+    .await;
+    lock.release().await;
+    worker.succeeds();
+
+    let scanned: i64 = db
+        .value(
+            "SELECT coalesce(seq_tup_read, 0) FROM pg_stat_user_tables
+             WHERE relname = 'aggregation_queue'",
+        )
+        .await;
+    // What the run's closing count and the status read, but no claim.
+    assert!(scanned < 60_000 * 6, "{scanned} rows read by sequential scans");
+}

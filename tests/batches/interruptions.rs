@@ -1,0 +1,235 @@
+//! Interrupted is not failed: nothing is lost, nothing is done twice, no attempt is counted.
+
+use local_postgres::{Binaries, LocalPostgres, Shutdown};
+
+use super::{Running, UserLock, assert_all_done, eventually, insert_samples, run, waiting};
+use crate::support::{Database, connect, worker_at};
+
+const OF_THE_WORKER: &str =
+    "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'dayfold-worker'";
+
+async fn given_back(db: &Database) -> i64 {
+    db.value(
+        "SELECT count(*) FROM aggregation_queue
+         WHERE state = 'pending' AND attempts = 0 AND lease_token IS NULL
+           AND lease_expires_at IS NULL AND not_before <= now() AND last_error IS NULL",
+    )
+    .await
+}
+
+#[tokio::test]
+async fn asked_to_stop_the_worker_finishes_its_group_and_gives_back_the_rest() {
+    for signal in ["-TERM", "-INT"] {
+        let db = Database::new().await;
+        insert_samples(&db, 3, 5).await;
+        let lock = UserLock::hold(&db.url, 1).await;
+        let worker = Running::of(&db);
+        waiting(&db, 1).await;
+
+        worker.signal(signal);
+        worker.logs("stop_requested").await;
+        lock.release().await;
+
+        let ran = worker.succeeds();
+        assert_eq!(ran.json()["stopped"], true);
+        assert_eq!(ran.json()["rows_completed"], 5);
+        assert_eq!(ran.json()["rows_released"], 10);
+        assert_eq!(db.value::<i64>("SELECT sum(user_id)::bigint FROM vitals_daily").await, 1);
+        assert_eq!(given_back(&db).await, 10);
+
+        assert_eq!(db.run_once()["rows_completed"], 10);
+        assert_all_done(&db).await;
+    }
+}
+
+#[tokio::test]
+async fn asked_twice_it_leaves_at_once_and_the_lease_brings_its_rows_back() {
+    let db = Database::new().await;
+    insert_samples(&db, 2, 5).await;
+    let lock = UserLock::hold(&db.url, 1).await;
+    let worker = Running::of(&db);
+    waiting(&db, 1).await;
+
+    worker.signal("-TERM");
+    worker.logs("stop_requested").await;
+    worker.signal("-TERM");
+
+    let code = { let mut worker = worker; worker.child.wait().unwrap().code() };
+    assert_eq!(code, Some(130));
+    lock.release().await;
+    eventually(&db, &format!("SELECT count(*) {OF_THE_WORKER}"), 0).await;
+    db.execute("UPDATE aggregation_queue SET lease_expires_at = now() - interval '1 s'").await;
+    assert_eq!(db.run_once()["rows_completed"], 10);
+    assert_all_done(&db).await;
+}
+
+#[tokio::test]
+async fn what_a_killed_worker_left_is_done_once_its_lease_is_over() {
+    let db = Database::new().await;
+    insert_samples(&db, 3, 5).await;
+    let lock = UserLock::hold(&db.url, 2).await;
+    let mut worker = Running::of(&db);
+    waiting(&db, 1).await;
+
+    worker.child.kill().unwrap();
+    worker.child.wait().unwrap();
+    lock.release().await;
+    // The server finds out when it answers, and rolls back.
+    eventually(&db, &format!("SELECT count(*) {OF_THE_WORKER}"), 0).await;
+
+    let leased = "SELECT count(*) FROM aggregation_queue WHERE state = 'processing'";
+    assert_eq!(db.value::<i64>(leased).await, 10, "the first group is done");
+    assert_eq!(db.run_once()["rows_claimed"], 0, "the others are not free yet");
+    db.execute("UPDATE aggregation_queue SET lease_expires_at = now() - interval '1 ms'").await;
+    assert_eq!(db.run_once()["rows_completed"], 10);
+    assert_all_done(&db).await;
+}
+
+#[tokio::test]
+async fn a_lease_ends_by_itself() {
+    let db = Database::new().await;
+    insert_samples(&db, 1, 5).await;
+    let lock = UserLock::hold(&db.url, 1).await;
+    let settings = [
+        ("WORKER__BATCH__LEASE_SECONDS", "5"),
+        ("WORKER__SESSION__STATEMENT_TIMEOUT_SECONDS", "4"),
+        ("WORKER__SESSION__LOCK_TIMEOUT_SECONDS", "3"),
+    ];
+    let mut worker = Running::start(db.worker(), &settings);
+    waiting(&db, 1).await;
+    worker.child.kill().unwrap();
+    lock.release().await;
+
+    let over = "SELECT count(*) FROM aggregation_queue WHERE lease_expires_at < clock_timestamp()";
+    eventually(&db, over, 5).await;
+
+    assert_eq!(db.run_once()["rows_completed"], 5);
+    assert_all_done(&db).await;
+}
+
+#[tokio::test]
+async fn a_batch_that_takes_longer_than_its_lease_keeps_it() {
+    let db = Database::new().await;
+    insert_samples(&db, 2, 5).await;
+    let lock = UserLock::hold(&db.url, 1).await;
+    let settings = [
+        ("WORKER__BATCH__LEASE_SECONDS", "5"),
+        ("WORKER__SESSION__STATEMENT_TIMEOUT_SECONDS", "4.9"),
+        ("WORKER__SESSION__LOCK_TIMEOUT_SECONDS", "4.8"),
+    ];
+    let worker = Running::start(db.worker(), &settings);
+    waiting(&db, 1).await;
+    let first = "SELECT min(lease_expires_at)::text FROM aggregation_queue";
+    let first: String = db.value(first).await;
+
+    // Longer than half of the lease: what is left is renewed before the next group.
+    let halfway = "SELECT count(*) FROM aggregation_queue
+                   WHERE lease_expires_at < clock_timestamp() + interval '2.4 s'";
+    eventually(&db, halfway, 10).await;
+    let second = UserLock::hold(&db.url, 2).await;
+    lock.release().await;
+    eventually(&db, "SELECT count(*) FROM vitals_daily", 1).await;
+    waiting(&db, 1).await;
+    let renewed = format!(
+        "SELECT count(*) FROM aggregation_queue WHERE lease_expires_at > timestamptz '{first}' + interval '2 s'"
+    );
+    assert_eq!(db.value::<i64>(&renewed).await, 5);
+
+    second.release().await;
+    worker.succeeds();
+    assert_all_done(&db).await;
+}
+
+#[tokio::test]
+async fn a_lost_connection_burns_no_attempt_and_the_run_goes_on_by_itself() {
+    let db = Database::new().await;
+    insert_samples(&db, 3, 5).await;
+    db.execute(
+        "CREATE TABLE attempts_seen (most integer);
+         CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN INSERT INTO attempts_seen VALUES (OLD.attempts); RETURN OLD; END $$;
+         CREATE TRIGGER see BEFORE DELETE ON aggregation_queue FOR EACH ROW EXECUTE FUNCTION see();",
+    )
+    .await;
+    let lock = UserLock::hold(&db.url, 2).await;
+    let worker = Running::of(&db);
+    waiting(&db, 1).await;
+
+    db.execute(&format!("SELECT pg_terminate_backend(pid) {OF_THE_WORKER}")).await;
+    worker.logs("batch_interrupted").await;
+    lock.release().await;
+
+    let ran = worker.succeeds();
+    assert_eq!(ran.events("batch_interrupted")[0]["class"], "connection_lost", "{}", ran.stderr);
+    assert_eq!(ran.json()["rows_completed"], 15);
+    assert_eq!(ran.json()["rows_failed"], 0);
+    assert_eq!(db.value::<i64>("SELECT count(*) FROM attempts_seen WHERE most = 0").await, 15);
+    assert_all_done(&db).await;
+}
+
+#[tokio::test]
+async fn a_user_locked_for_too_long_costs_one_attempt_of_that_user_only() {
+    let db = Database::new().await;
+    insert_samples(&db, 3, 5).await;
+    let lock = UserLock::hold(&db.url, 2).await;
+
+    let ran = run(&db, &[("WORKER__SESSION__LOCK_TIMEOUT_SECONDS", "0.05")]);
+
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert_eq!(ran.json()["rows_completed"], 10);
+    assert_eq!(ran.events("group_failed")[0]["class"], "timeout");
+    lock.release().await;
+    db.execute("UPDATE aggregation_queue SET not_before = now()").await;
+    db.run_once();
+    assert_all_done(&db).await;
+}
+
+/// A server that only one test uses, so that it can be stopped.
+async fn server_of_its_own() -> (LocalPostgres, String) {
+    let binaries = Binaries::find_or_install(|line| eprintln!("{line}")).unwrap();
+    let server = LocalPostgres::start(&binaries).unwrap();
+    let url = server.url("postgres");
+    assert!(worker_at(&url).arg("migrate").output().unwrap().status.success());
+    let client = connect(&url).await;
+    let db = Database { name: "postgres".into(), url: url.clone(), client };
+    insert_samples(&db, 3, 5).await;
+    (server, url)
+}
+
+#[tokio::test]
+async fn a_server_that_restarts_interrupts_a_run_and_one_that_is_gone_ends_it_in_one_line() {
+    let (mut server, url) = server_of_its_own().await;
+    let patience = [("WORKER__POOL__WAIT_TIMEOUT_SECONDS", "0.5")];
+    for how in [Shutdown::Fast, Shutdown::Immediate] {
+        let db = Database { name: "postgres".into(), url: url.clone(), client: connect(&url).await };
+        db.execute("UPDATE vitals_raw SET value = value + 1").await;
+        let lock = UserLock::hold(&url, 2).await;
+        let worker = Running::start(worker_at(&url), &patience);
+        waiting(&db, 1).await;
+
+        server.stop(how).unwrap();
+        server.start_again().unwrap();
+        drop(lock);
+
+        // Whether or not the server undid the marks, a lease may be left; the rows stay.
+        let ran = worker.succeeds();
+        assert_eq!(ran.json()["rows_failed"], 0, "{}", ran.stderr);
+        let db = Database { name: "postgres".into(), url: url.clone(), client: connect(&url).await };
+        db.execute("UPDATE aggregation_queue SET lease_expires_at = now() - interval '1 s'").await;
+        db.run_once();
+        assert_all_done(&db).await;
+    }
+
+    let db = Database { name: "postgres".into(), url: url.clone(), client: connect(&url).await };
+    db.execute("UPDATE vitals_raw SET value = value + 1").await;
+    let _lock = UserLock::hold(&url, 2).await;
+    let worker = Running::start(worker_at(&url), &patience);
+    waiting(&db, 1).await;
+    server.stop(Shutdown::Fast).unwrap();
+
+    let ran = worker.end();
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    let said: Vec<&str> = ran.stderr.lines().filter(|line| !line.starts_with('{')).collect();
+    assert_eq!(said.len(), 1, "{}", ran.stderr);
+    assert!(said[0].contains("interrupted after") && said[0].contains("no database connection"), "{}", said[0]);
+}

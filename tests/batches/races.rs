@@ -1,0 +1,188 @@
+//! Apps and other workers at the same rows at the same time.
+
+use super::{Running, UserLock, assert_all_done, insert_samples, number, waiting};
+use crate::support::Database;
+
+/// Stops workers after a group has read its rows and before it writes its figures.
+const BEFORE_WRITING: &str = "BEGIN; LOCK TABLE vitals_hourly, vitals_daily IN SHARE MODE";
+
+/// Stops workers before a claim.
+const BEFORE_CLAIMING: &str = "BEGIN; LOCK TABLE aggregation_queue IN SHARE MODE";
+
+#[tokio::test]
+async fn a_row_changed_after_its_claim_ends_right() {
+    let db = Database::new().await;
+    insert_samples(&db, 1, 5).await;
+    let lock = UserLock::hold(&db.url, 1).await;
+    let worker = Running::of(&db);
+    waiting(&db, 1).await;
+
+    db.execute("UPDATE vitals_raw SET value = 95 WHERE started_at = '2024-05-01 10:03Z'").await;
+    lock.release().await;
+
+    assert_eq!(worker.succeeds().json()["rows_completed"], 6, "the change is done again");
+    assert_all_done(&db).await;
+}
+
+#[tokio::test]
+async fn rows_inserted_changed_moved_and_deleted_after_they_were_read_are_done_again() {
+    for change in [
+        "UPDATE vitals_raw SET value = 95 WHERE started_at = '2024-05-01 10:03Z'",
+        "DELETE FROM vitals_raw WHERE started_at = '2024-05-01 10:03Z'",
+        "DELETE FROM vitals_raw",
+        "UPDATE vitals_raw SET started_at = '2024-05-02 10:00Z', ended_at = '2024-05-02 10:00Z'
+         WHERE started_at = '2024-05-01 10:03Z'",
+        "UPDATE vitals_raw SET user_id = 2 WHERE started_at = '2024-05-01 10:03Z'",
+        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         VALUES (1, 'heart_rate', 99, 'bpm', 'watch', '2024-05-01 10:30Z', '2024-05-01 10:30Z')",
+    ] {
+        let db = Database::new().await;
+        insert_samples(&db, 1, 5).await;
+        let gate = db.connect().await;
+        gate.batch_execute(BEFORE_WRITING).await.unwrap();
+        let worker = Running::of(&db);
+        waiting(&db, 1).await;
+
+        db.execute(change).await;
+        gate.batch_execute("COMMIT").await.unwrap();
+
+        assert!(number(&worker.succeeds().json(), "rows_completed") > 5, "{change}");
+        assert_all_done(&db).await;
+    }
+}
+
+#[tokio::test]
+async fn an_app_never_waits_for_the_worker() {
+    let db = Database::new().await;
+    insert_samples(&db, 1, 5).await;
+    let gate = db.connect().await;
+    gate.batch_execute(BEFORE_WRITING).await.unwrap();
+    let worker = Running::of(&db);
+    waiting(&db, 1).await;
+
+    // The worker's transaction is open; at the first wait for it, the app would fail.
+    db.execute("SET lock_timeout = '1ms'").await;
+    db.execute("UPDATE vitals_raw SET value = value + 1").await;
+    db.execute("DELETE FROM vitals_raw WHERE started_at > '2024-05-01 10:03Z'").await;
+    insert_samples(&db, 2, 7).await;
+    db.execute("UPDATE vitals_raw SET id = id + 1000 WHERE user_id = 1").await;
+    db.execute("INSERT INTO user_profiles VALUES (1, 'UTC')").await;
+    waiting(&db, 1).await;
+
+    gate.batch_execute("COMMIT").await.unwrap();
+    worker.succeeds();
+    assert_all_done(&db).await;
+}
+
+#[tokio::test]
+async fn an_app_that_has_not_committed_holds_up_no_worker() {
+    let db = Database::new().await;
+    insert_samples(&db, 2, 5).await;
+    let app = db.connect().await;
+    app.batch_execute("BEGIN; UPDATE vitals_raw SET value = 95 WHERE user_id = 1").await.unwrap();
+
+    let settings = [("WORKER__SESSION__LOCK_TIMEOUT_SECONDS", "0.001")];
+    let before = super::run(&db, &settings);
+    assert_eq!((before.code, &before.json()["rows_completed"]), (0, &10.into()));
+
+    app.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(db.run_once()["rows_completed"], 5);
+    assert_all_done(&db).await;
+}
+
+#[tokio::test]
+async fn two_workers_share_many_users_and_do_no_row_twice() {
+    let db = Database::new().await;
+    insert_samples(&db, 60, 20).await;
+    let gate = db.connect().await;
+    gate.batch_execute(BEFORE_CLAIMING).await.unwrap();
+    let settings = [("WORKER__BATCH__SIZE", "50")];
+    let workers = [(); 2].map(|()| Running::start(db.worker(), &settings));
+    waiting(&db, 2).await;
+
+    gate.batch_execute("COMMIT").await.unwrap();
+
+    let runs = workers.map(Running::succeeds);
+    for ran in &runs {
+        assert!(number(&ran.json(), "batches") > 0, "{}", ran.stderr);
+        for trouble in ["group_failed", "batch_interrupted", "drain_paused"] {
+            assert!(ran.events(trouble).is_empty(), "{}", ran.stderr);
+        }
+    }
+    let completed: u64 = runs.iter().map(|ran| number(&ran.json(), "rows_completed")).sum();
+    assert_eq!(completed, 1200);
+    assert_all_done(&db).await;
+}
+
+#[tokio::test]
+async fn two_workers_at_one_user_take_turns() {
+    let db = Database::new().await;
+    insert_samples(&db, 1, 100).await;
+    let lock = UserLock::hold(&db.url, 1).await;
+    let settings = [("WORKER__BATCH__SIZE", "50")];
+    let first = Running::start(db.worker(), &settings);
+    waiting(&db, 1).await;
+    let second = Running::start(db.worker(), &settings);
+    waiting(&db, 2).await;
+    let tokens: i64 = db.value("SELECT count(DISTINCT lease_token) FROM aggregation_queue").await;
+    assert_eq!(tokens, 2, "each has half of the rows");
+
+    lock.release().await;
+
+    for worker in [first, second] {
+        let ran = worker.succeeds();
+        assert_eq!(ran.json()["rows_completed"], 50, "{}", ran.stderr);
+    }
+    assert_all_done(&db).await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_rows_were_taken_over_commits_nothing() {
+    let db = Database::new().await;
+    insert_samples(&db, 2, 5).await;
+    let lock = UserLock::hold(&db.url, 1).await;
+    let worker = Running::of(&db);
+    waiting(&db, 1).await;
+
+    db.execute(
+        "UPDATE aggregation_queue SET lease_token = nextval('aggregation_lease'),
+             lease_expires_at = now() + interval '1 hour'",
+    )
+    .await;
+    lock.release().await;
+
+    let ran = worker.succeeds();
+    assert_eq!(ran.json()["rows_completed"], 0);
+    assert_eq!(ran.json()["rows_released"], 10, "not its own any more");
+    assert_eq!(ran.events("batch_interrupted")[0]["class"], "lease_lost", "{}", ran.stderr);
+    assert_eq!(db.value::<i64>("SELECT count(*) FROM vitals_daily").await, 0);
+    assert_eq!(db.value::<i64>("SELECT count(*) FROM vitals_hourly").await, 0);
+    let theirs = "SELECT count(*) FROM aggregation_queue
+                  WHERE state = 'processing' AND lease_token = 2 AND attempts = 0";
+    assert_eq!(db.value::<i64>(theirs).await, 10, "the other's claim is untouched");
+
+    db.execute("UPDATE aggregation_queue SET lease_expires_at = now() - interval '1 s'").await;
+    assert_eq!(db.run_once()["rows_completed"], 10);
+    assert_all_done(&db).await;
+}
+
+#[tokio::test]
+async fn a_slow_worker_and_the_one_that_took_over_give_one_result() {
+    let db = Database::new().await;
+    insert_samples(&db, 2, 5).await;
+    let gate = db.connect().await;
+    gate.batch_execute(BEFORE_WRITING).await.unwrap();
+    // It holds the user's lock and has read; its lease runs out, and another claims.
+    let slow = Running::of(&db);
+    waiting(&db, 1).await;
+    db.execute("UPDATE aggregation_queue SET lease_expires_at = now() - interval '1 s'").await;
+    let other = Running::of(&db);
+    waiting(&db, 2).await;
+
+    gate.batch_execute("COMMIT").await.unwrap();
+
+    let (slow, other) = (slow.succeeds(), other.succeeds());
+    assert_eq!(slow.json()["rows_completed"], 0, "{}", slow.stderr);
+    assert_eq!(other.json()["rows_completed"], 10, "{}", other.stderr);
+    assert_all_done(&db).await;
+}

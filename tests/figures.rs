@@ -1,0 +1,76 @@
+//! Worked examples: what stands in the tables after the program ran over a few rows.
+
+mod clocks;
+mod labs;
+mod nutrition;
+mod profiles;
+mod rejected;
+mod removal;
+mod silence;
+mod vitals;
+
+use tokio_postgres::types::FromSql;
+
+use crate::support::Database;
+
+/// A sample or an interval: metric, value, source, start, end.
+type Vital<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str);
+
+/// A database with user 1, who lives in a zone and prefers the first of these sources.
+async fn user_in(zone: &str, sources: &str) -> Database {
+    let db = Database::new().await;
+    db.execute(&format!("INSERT INTO user_profiles VALUES (1, '{zone}', '{{{sources}}}')")).await;
+    db
+}
+
+/// Inserts vitals of user 1, one after another, in the usual unit of their metric.
+async fn insert(db: &Database, vitals: &[Vital<'_>]) {
+    for (metric, value, source, start, end) in vitals {
+        let unit = match *metric {
+            "steps" => "count",
+            "heart_rate" => "bpm",
+            "blood_glucose" => "mg/dL",
+            "blood_pressure_systolic" => "mmHg",
+            other => panic!("no usual unit of {other}"),
+        };
+        db.execute(&format!(
+            "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+             VALUES (1, '{metric}', '{value}', '{unit}', '{source}', '{start}', '{end}')"
+        ))
+        .await;
+    }
+}
+
+/// One column of user 1's only day of this metric.
+async fn of_only_day<T: for<'a> FromSql<'a>>(db: &Database, column: &str, metric: &str) -> T {
+    let days =
+        format!("SELECT {column} FROM vitals_daily WHERE user_id = 1 AND metric = '{metric}'");
+    db.value(&days).await
+}
+
+/// The totals of user 1's days of this metric, as `date total` in order.
+async fn totals(db: &Database, metric: &str) -> Vec<String> {
+    lines(
+        db,
+        &format!(
+            "SELECT local_date || ' ' || total FROM vitals_daily
+             WHERE user_id = 1 AND metric = '{metric}' ORDER BY local_date"
+        ),
+    )
+    .await
+}
+
+/// The only column of a query, of text, in its order; NULL is written so.
+async fn lines(db: &Database, sql: &str) -> Vec<String> {
+    let rows = db.query(sql, &[]).await;
+    rows.iter().map(|row| row.get::<_, Option<String>>(0).unwrap_or("NULL".to_owned())).collect()
+}
+
+/// Every rejected row as `kind id reason`, in order.
+async fn rejected(db: &Database) -> Vec<String> {
+    lines(
+        db,
+        "SELECT concat_ws(' ', kind, raw_id, reason) FROM rejected_rows ORDER BY kind, raw_id",
+    )
+    .await
+}

@@ -1,0 +1,129 @@
+//! What lies around the program: its complaints, folders, signals, and other users.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use super::{Ran, WORKER};
+
+/// A password that no output may show.
+pub const PASSWORD: &str = "hunter2geheim";
+
+/// The user and group without rights, by their usual number.
+pub const NOBODY: u32 = 65_534;
+
+/// Far more than anything here takes: only a failure waits for so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs a command that cannot do its work, and gives back why: one clear line, exit code 1,
+/// nothing on stdout, no panic, no password.
+#[track_caller]
+pub fn refused(command: &mut Command) -> String {
+    let reasons = refused_for(command);
+    let [reason] = reasons.as_slice() else { panic!("not one line: {reasons:#?}") };
+    reason.clone()
+}
+
+/// The same for several reasons, a line each.
+#[track_caller]
+pub fn refused_for(command: &mut Command) -> Vec<String> {
+    let ran = Ran::of(command.output().unwrap());
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{command:?}: {ran:?}");
+    for unwanted in [PASSWORD, "panic", "RUST_BACKTRACE", "Error("] {
+        assert!(!ran.stderr.contains(unwanted), "{unwanted} in {ran:?}");
+    }
+    let reason = |line: &str| {
+        let reason = line.strip_prefix("error: ");
+        reason.unwrap_or_else(|| panic!("{command:?}: {ran:?}")).to_owned()
+    };
+    ran.stderr.lines().map(reason).collect()
+}
+
+/// Asserts that a text says all of this.
+#[track_caller]
+pub fn assert_says(text: &str, phrases: &[&str]) {
+    for phrase in phrases {
+        assert!(text.contains(phrase), "it does not say {phrase:?}: {text}");
+    }
+}
+
+/// A folder for everybody, removed when dropped. Its path is short enough for a socket's.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::SeqCst);
+        let path = PathBuf::from(format!("/tmp/dayfold-test-{}-{count}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o1777)).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Writes a file that everybody may read.
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    pub fn is_empty(&self) -> bool {
+        fs::read_dir(&self.0).unwrap().next().is_none()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A copy of the program where a user without rights can run it: the build's folder may be out
+/// of that user's reach.
+pub fn worker_for_everybody(place: &Scratch) -> PathBuf {
+    let path = place.path().join("worker");
+    // By another process: a file that this one holds open for writing, if only in a child that a
+    // test beside has just forked, cannot be run.
+    assert!(Command::new("cp").arg(WORKER).arg(&path).status().unwrap().success());
+    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+/// Whether the tests run as root.
+pub fn we_are_root() -> bool {
+    fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "not so after {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Sends a signal to a process, or to a group if its number is negative.
+#[track_caller]
+pub fn signal(signal: &str, process: i64) {
+    let kill = ["-c", "kill -s \"$1\" -- \"$2\"", "kill", signal, &process.to_string()];
+    assert!(Command::new("/bin/sh").args(kill).status().unwrap().success());
+}
+
+/// How many processes have this text in their command line.
+pub fn processes_with(text: &str) -> usize {
+    let command_lines = fs::read_dir("/proc").unwrap().flatten().filter_map(|process| {
+        process.file_name().to_str()?.parse::<u32>().ok()?;
+        fs::read(process.path().join("cmdline")).ok()
+    });
+    let found = |bytes: &Vec<u8>| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    command_lines.filter(found).count()
+}
