@@ -105,10 +105,9 @@ fn naive_numbers(rows: &[RawLab], day: NaiveDate, base: &Result<Zone, UnknownZon
     let rank =
         |row: &RawLab| ["final", "amended", "corrected"].iter().position(|s| *s == row.status);
     let counting: Vec<&RawLab> =
-        rows.iter().filter(|row| judge(row, base).is_ok() && rank(row).is_some()).collect();
+        rows.iter().filter(|row| judge(row, base) == Ok(day) && rank(row).is_some()).collect();
     counting
         .iter()
-        .filter(|row| judge(row, base) == Ok(day))
         .filter(|row| {
             !counting.iter().any(|other| {
                 other.collected_at == row.collected_at
