@@ -3,7 +3,12 @@
 //! All tests share one private server, each has a database of its own, copied from one that
 //! `worker migrate` made. Races are forced by locks that a test holds, never by sleeping.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::disallowed_methods
+)]
 
 mod support;
 

@@ -20,10 +20,9 @@ async fn attempts_of(db: &Database, user_id: i64) -> (i64, String, i32, f64, Str
     let rows = db
         .query(
             "SELECT count(*), state, attempts,
-                    CASE WHEN isfinite(not_before)
-                         THEN extract(epoch FROM not_before - clock_timestamp())::float8 END,
+                    min(extract(epoch FROM nullif(not_before, 'infinity') - clock_timestamp()))::float8,
                     last_error
-             FROM aggregation_queue WHERE user_id = $1 GROUP BY 2, 3, 4, 5",
+             FROM aggregation_queue WHERE user_id = $1 GROUP BY 2, 3, 5",
             &[&user_id],
         )
         .await;

@@ -64,8 +64,8 @@ async fn an_app_never_waits_for_the_worker() {
     db.execute("SET lock_timeout = '1ms'").await;
     db.execute("UPDATE vitals_raw SET value = value + 1").await;
     db.execute("DELETE FROM vitals_raw WHERE started_at > '2024-05-01 10:03Z'").await;
+    db.execute("UPDATE vitals_raw SET started_at = ended_at + interval '1 day', ended_at = ended_at + interval '1 day', id = id + 1000").await;
     insert_samples(&db, 2, 7).await;
-    db.execute("UPDATE vitals_raw SET id = id + 1000 WHERE user_id = 1").await;
     db.execute("INSERT INTO user_profiles VALUES (1, 'UTC')").await;
     waiting(&db, 1).await;
 
@@ -145,7 +145,7 @@ async fn a_worker_whose_rows_were_taken_over_commits_nothing() {
     waiting(&db, 1).await;
 
     db.execute(
-        "UPDATE aggregation_queue SET lease_token = nextval('aggregation_lease'),
+        "UPDATE aggregation_queue SET lease_token = (SELECT nextval('aggregation_lease')),
              lease_expires_at = now() + interval '1 hour'",
     )
     .await;

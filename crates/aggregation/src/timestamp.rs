@@ -44,8 +44,10 @@ impl Timestamp {
     /// The same instant for the calendar; instants outside the datable range are clamped to it.
     pub fn to_utc(self) -> DateTime<Utc> {
         // The clamped range lies inside chrono's, so the default is never reached.
-        DateTime::from_timestamp_micros(self.0.clamp(Self::MIN.0 - DAY_US, Self::MAX.0 + 2 * DAY_US))
-            .unwrap_or_default()
+        DateTime::from_timestamp_micros(
+            self.0.clamp(Self::MIN.0 - DAY_US, Self::MAX.0 + 2 * DAY_US),
+        )
+        .unwrap_or_default()
     }
 
     /// The calendar's instant as a timestamp.

@@ -61,7 +61,11 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    pub(crate) fn new(url: &str, timeout: Duration, application_name: &str) -> Result<Self, ConnectError> {
+    pub(crate) fn new(
+        url: &str,
+        timeout: Duration,
+        application_name: &str,
+    ) -> Result<Self, ConnectError> {
         if url.is_empty() {
             return Err(ConnectError::NotConfigured);
         }
@@ -103,7 +107,9 @@ impl Target {
     }
 
     /// Connects without diesel, which has no COPY. The caller drives the connection.
-    pub(crate) async fn connect_without_diesel(&self) -> Result<(Client, Connection), ConnectError> {
+    pub(crate) async fn connect_without_diesel(
+        &self,
+    ) -> Result<(Client, Connection), ConnectError> {
         self.within_timeout(self.connect_client()).await
     }
 
@@ -144,8 +150,9 @@ impl Target {
 fn cause(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(error) => error.message().to_owned(),
-        None => std::error::Error::source(error)
-            .map_or_else(|| error.to_string(), ToString::to_string),
+        None => {
+            std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+        }
     }
 }
 
@@ -153,9 +160,21 @@ fn cause(error: &tokio_postgres::Error) -> String {
 /// exist: in a password that was not escaped, anything may look like an option.
 fn what_is_wrong(error: &tokio_postgres::Error) -> String {
     const OPTIONS_OF_OTHERS: [&str; 15] = [
-        "channel_binding", "charset", "connection_limit", "gssencmode", "krbsrvname", "passfile",
-        "pgbouncer", "pool_timeout", "requirepeer", "schema", "search_path", "service", "sslcert",
-        "sslkey", "sslrootcert",
+        "channel_binding",
+        "charset",
+        "connection_limit",
+        "gssencmode",
+        "krbsrvname",
+        "passfile",
+        "pgbouncer",
+        "pool_timeout",
+        "requirepeer",
+        "schema",
+        "search_path",
+        "service",
+        "sslcert",
+        "sslkey",
+        "sslrootcert",
     ];
     let said = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     let option = said.split('`').nth(1).unwrap_or_default();
@@ -175,7 +194,9 @@ fn what_is_wrong(error: &tokio_postgres::Error) -> String {
 fn refuse_bare_at(url: &str) -> Result<(), ConnectError> {
     let is_url = url.starts_with("postgres://") || url.starts_with("postgresql://");
     if is_url && url.matches('@').count() > 1 {
-        return Err(ConnectError::Url("an @ in the user's name or password is written %40".to_owned()));
+        return Err(ConnectError::Url(
+            "an @ in the user's name or password is written %40".to_owned(),
+        ));
     }
     Ok(())
 }

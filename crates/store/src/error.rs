@@ -59,7 +59,9 @@ pub enum StoreError {
         cause: DieselError,
     },
     /// No connection could be had.
-    #[error("no database connection within {waited_seconds:.1} s ({open} of {max} open, {waiting} waiting){cause}")]
+    #[error(
+        "no database connection within {waited_seconds:.1} s ({open} of {max} open, {waiting} waiting){cause}"
+    )]
     NoConnection {
         /// Connecting failed, rather than waiting for one in use.
         unreachable: bool,
@@ -153,13 +155,17 @@ fn by_text(message: &str) -> ErrorClass {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// No URL is configured.
-    #[error("no database is configured: set DATABASE_URL (postgresql://user@host/database) or database.url")]
+    #[error(
+        "no database is configured: set DATABASE_URL (postgresql://user@host/database) or database.url"
+    )]
     NotConfigured,
     /// The URL cannot be read.
     #[error("the database URL cannot be used: {0}; expected postgresql://user@host:port/database")]
     Url(String),
     /// TLS was asked for.
-    #[error("the database URL asks for sslmode={0}, which this version cannot do yet: use disable or prefer, or a Unix socket")]
+    #[error(
+        "the database URL asks for sslmode={0}, which this version cannot do yet: use disable or prefer, or a Unix socket"
+    )]
     Tls(String),
     /// The server could not be reached, or refused.
     #[error("cannot connect to the database {database} at {host}: {cause}")]

@@ -46,8 +46,16 @@ impl From<diesel::result::Error> for ImportError {
 pub fn raw_columns(kind: Kind) -> Vec<&'static str> {
     match kind {
         Kind::Vitals => vec![
-            "user_id", "metric", "value", "comparator", "unit", "source", "started_at", "ended_at",
-            "time_zone", "is_daily_total",
+            "user_id",
+            "metric",
+            "value",
+            "comparator",
+            "unit",
+            "source",
+            "started_at",
+            "ended_at",
+            "time_zone",
+            "is_daily_total",
         ],
         Kind::Nutrition => {
             let mut columns =
@@ -56,8 +64,18 @@ pub fn raw_columns(kind: Kind) -> Vec<&'static str> {
             columns
         }
         Kind::Labs => vec![
-            "user_id", "test_name", "loinc_code", "value_text", "unit", "reference_range", "flag",
-            "specimen", "status", "collected_at", "time_zone", "source",
+            "user_id",
+            "test_name",
+            "loinc_code",
+            "value_text",
+            "unit",
+            "reference_range",
+            "flag",
+            "specimen",
+            "status",
+            "collected_at",
+            "time_zone",
+            "source",
         ],
     }
 }

@@ -5,9 +5,7 @@ use aggregation::labs::{LabDay, RawLab};
 use aggregation::vitals::scope::anywhere_on_earth;
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
-use diesel::sql_types::{
-    Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz,
-};
+use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 
 use crate::error::StoreError;
@@ -126,11 +124,8 @@ impl GroupTransaction<'_> {
     /// If the database fails.
     pub async fn read_labs(&mut self, date: NaiveDate) -> Result<Vec<RawLab>, StoreError> {
         let (from, to) = anywhere_on_earth(date);
-        let read = ReadLabs {
-            user_id: self.user_id(),
-            from: to_postgres(from),
-            to: to_postgres(to),
-        };
+        let read =
+            ReadLabs { user_id: self.user_id(), from: to_postgres(from), to: to_postgres(to) };
         Ok(labs(read.load(self.connection()).await?))
     }
 
@@ -151,12 +146,8 @@ impl GroupTransaction<'_> {
         let user_id = self.user_id();
         let analytes: Vec<String> = days.iter().map(|day| day.analyte.clone()).collect();
         let units: Vec<String> = days.iter().map(|day| day.unit.clone()).collect();
-        let delete = DeleteOtherAnalytes {
-            user_id,
-            date,
-            analytes: analytes.clone(),
-            units: units.clone(),
-        };
+        let delete =
+            DeleteOtherAnalytes { user_id, date, analytes: analytes.clone(), units: units.clone() };
         delete.execute(self.connection()).await?;
         if days.is_empty() {
             return Ok(());

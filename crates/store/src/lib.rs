@@ -1,8 +1,9 @@
 //! Everything that knows PostgreSQL: the schema, the pool, the queue, raw rows and figures.
 //!
-//! Its public face is a few verbs of the domain. A batch is [`Store::claim`]ed and committed at
-//! once; then each group runs in one [`Store::transaction`] of its own, which locks the user,
-//! reads, writes and finishes the claimed rows, guarded by the lease token.
+//! Its public face is a few verbs of the domain. A batch is taken by [`Store::claim`] and
+//! committed at once; then each group has a transaction of its own, [`Store::begin_group`],
+//! which locks the user, reads, writes and finishes the claimed rows, guarded by the lease
+//! token.
 
 mod connect;
 mod error;
@@ -19,8 +20,6 @@ mod status;
 
 mod time;
 mod transaction;
-
-
 
 mod labs;
 mod nutrition;

@@ -45,13 +45,17 @@ pub enum MigrateError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// There is nowhere to make the tables.
-    #[error("no schema of the search_path exists or may be used by this role: CREATE SCHEMA makes one")]
+    #[error(
+        "no schema of the search_path exists or may be used by this role: CREATE SCHEMA makes one"
+    )]
     NoSchema,
     /// A migration failed; it was rolled back, those before it stand.
     #[error("a migration failed and was rolled back: {0}")]
     Migration(String),
     /// Another worker migrates and does not come to an end.
-    #[error("another process has been migrating for more than {0} s; look for it in pg_stat_activity")]
+    #[error(
+        "another process has been migrating for more than {0} s; look for it in pg_stat_activity"
+    )]
     Busy(u64),
 }
 
@@ -90,7 +94,8 @@ statement! {
 /// If a migration fails, or another process migrates for longer than `patience`.
 pub async fn migrate(store: &Store, patience: Duration) -> Result<Vec<String>, MigrateError> {
     let mut connection = store.dedicated().await?;
-    let schema: Vec<(bool,)> = HasSchema {}.load(&mut connection).await.map_err(StoreError::from)?;
+    let schema: Vec<(bool,)> =
+        HasSchema {}.load(&mut connection).await.map_err(StoreError::from)?;
     if schema != [(true,)] {
         return Err(MigrateError::NoSchema);
     }
@@ -125,9 +130,7 @@ fn known() -> Result<Vec<(String, String)>, StoreError> {
     Ok(MigrationSource::<Pg>::migrations(&MIGRATIONS)
         .map_err(|_| StoreError::Internal("the embedded migrations cannot be read"))?
         .iter()
-        .map(|migration| {
-            (migration.name().version().to_string(), migration.name().to_string())
-        })
+        .map(|migration| (migration.name().version().to_string(), migration.name().to_string()))
         .collect())
 }
 
@@ -145,8 +148,11 @@ pub async fn schema_state(store: &Store) -> Result<SchemaState, StoreError> {
     };
     let applied: Vec<String> = applied.into_iter().map(|(version,)| version).collect();
     let known = known()?;
-    let unknown: Vec<String> =
-        applied.iter().filter(|a| known.iter().all(|(version, _)| version != *a)).cloned().collect();
+    let unknown: Vec<String> = applied
+        .iter()
+        .filter(|a| known.iter().all(|(version, _)| version != *a))
+        .cloned()
+        .collect();
     if !unknown.is_empty() {
         return Ok(SchemaState::TooNew { unknown });
     }

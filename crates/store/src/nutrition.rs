@@ -7,9 +7,7 @@ use aggregation::nutrition::{MealType, NUTRIENTS, NutritionDay, RawMeal};
 use aggregation::vitals::scope::anywhere_on_earth;
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
-use diesel::sql_types::{
-    Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz,
-};
+use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 
 use crate::error::StoreError;
@@ -17,8 +15,7 @@ use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
 use crate::transaction::GroupTransaction;
 
-type MealColumns =
-    (i64, String, String, PgTimestamp, Option<String>, String, Vec<Option<f64>>);
+type MealColumns = (i64, String, String, PgTimestamp, Option<String>, String, Vec<Option<f64>>);
 
 static COLUMNS: LazyLock<String> = LazyLock::new(|| {
     format!(
@@ -144,11 +141,8 @@ impl GroupTransaction<'_> {
     /// If the database fails.
     pub async fn read_meals(&mut self, date: NaiveDate) -> Result<Vec<RawMeal>, StoreError> {
         let (from, to) = anywhere_on_earth(date);
-        let read = ReadMeals {
-            user_id: self.user_id(),
-            from: to_postgres(from),
-            to: to_postgres(to),
-        };
+        let read =
+            ReadMeals { user_id: self.user_id(), from: to_postgres(from), to: to_postgres(to) };
         meals(read.load(self.connection()).await?)
     }
 

@@ -34,7 +34,8 @@ impl Store {
     pub async fn profiles(&self, user_ids: Vec<i64>) -> Result<HashMap<i64, Profile>, StoreError> {
         let mut connection = self.hold("profiles").await?;
         let statement = ReadProfiles { user_ids };
-        let rows: Vec<(i64, String, Vec<Option<String>>)> = statement.load(&mut *connection).await?;
+        let rows: Vec<(i64, String, Vec<Option<String>>)> =
+            statement.load(&mut *connection).await?;
         Ok(rows
             .into_iter()
             .map(|(user_id, time_zone, sources)| {

@@ -213,17 +213,8 @@ statement! {
        AND q.lease_token = {token} AND q.state = 'processing'"
 }
 
-type ClaimedColumns = (
-    i64,
-    i64,
-    i64,
-    i64,
-    PgTimestamp,
-    PgTimestamp,
-    Option<String>,
-    Option<String>,
-    bool,
-);
+type ClaimedColumns =
+    (i64, i64, i64, i64, PgTimestamp, PgTimestamp, Option<String>, Option<String>, bool);
 
 impl Store {
     /// Marks up to `size` due rows of `kind` as processing, committed at once: nothing stays
@@ -248,15 +239,17 @@ impl Store {
         let token = *token;
         let entries = rows
             .into_iter()
-            .map(|(_, id, user_id, raw_id, starts_at, ends_at, metric, time_zone, whole_day)| Entry {
-                id,
-                user_id,
-                raw_id,
-                starts_at: from_postgres(starts_at),
-                ends_at: from_postgres(ends_at),
-                metric,
-                time_zone,
-                whole_day,
+            .map(|(_, id, user_id, raw_id, starts_at, ends_at, metric, time_zone, whole_day)| {
+                Entry {
+                    id,
+                    user_id,
+                    raw_id,
+                    starts_at: from_postgres(starts_at),
+                    ends_at: from_postgres(ends_at),
+                    metric,
+                    time_zone,
+                    whole_day,
+                }
             })
             .collect();
         Ok(Some(Claim { kind, token, entries }))
@@ -296,7 +289,12 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails; then the lease runs out and the rows are claimed again.
-    pub async fn release(&self, kind: Kind, token: i64, entries: &[Entry]) -> Result<(), StoreError> {
+    pub async fn release(
+        &self,
+        kind: Kind,
+        token: i64,
+        entries: &[Entry],
+    ) -> Result<(), StoreError> {
         let mut connection = self.hold("release").await?;
         let (user_ids, starts_at, ids) = keys(entries);
         let statement = ReleaseEntries { kind: kind.name(), token, user_ids, starts_at, ids };

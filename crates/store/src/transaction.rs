@@ -77,9 +77,15 @@ impl GroupTransaction<'_> {
     /// Undoes everything and hands back the error that made it necessary: what may go wrong
     /// with the rollback itself is less than that, and its connection is closed anyway.
     pub async fn rolled_back(mut self, error: StoreError) -> StoreError {
-        if let Err(rollback) = AnsiTransactionManager::rollback_transaction(&mut *self.connection).await {
+        if let Err(rollback) =
+            AnsiTransactionManager::rollback_transaction(&mut *self.connection).await
+        {
             let class = StoreError::from(rollback).class();
-            tracing::debug!(event = "rollback_failed", class = class.name(), "the connection is closed");
+            tracing::debug!(
+                event = "rollback_failed",
+                class = class.name(),
+                "the connection is closed"
+            );
         }
         error
     }

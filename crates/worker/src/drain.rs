@@ -60,7 +60,8 @@ pub async fn drain(
                 }
                 Ok(false) => {}
                 Err(error) => {
-                    let pause = PAUSES.get(interruptions).filter(|_| error.class().is_interruption());
+                    let pause =
+                        PAUSES.get(interruptions).filter(|_| error.class().is_interruption());
                     let Some(pause) = pause else { return Err(error) };
                     interruptions += 1;
                     tracing::warn!(

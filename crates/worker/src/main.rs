@@ -23,17 +23,14 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            output::complain(&anyhow::Error::new(error).context("cannot start"));
-            return exit::COULD_NOT.into();
-        }
-    };
+    let runtime =
+        match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                output::complain(&anyhow::Error::new(error).context("cannot start"));
+                return exit::COULD_NOT.into();
+            }
+        };
     match runtime.block_on(commands::execute(cli)) {
         Ok(exit) => exit.into(),
         Err(error) => {

@@ -57,7 +57,7 @@ pub(super) enum LabValue {
 
 impl LabValue {
     /// Reads `value_text`: an optional comparator and a number by the rule of
-    /// [`number`](super::number), else text.
+    /// [`number`], else text.
     ///
     /// # Errors
     /// [`Reason::EmptyResult`] if it is blank, [`Reason::NonFiniteValue`] if it is a number

@@ -3,7 +3,7 @@
 //! The unit of computation is the local hour. An hour's figures are always computed from all
 //! its raw rows, never by adding to what stood there; a day's figures are the merge of its
 //! hours in time order. So a late row, a correction, a deletion and a repeat after a crash
-//! are one and the same: [`scope`] says which hours a changed row touches, [`recompute`]
+//! are one and the same: [`mod@scope`] says which hours a changed row touches, [`mod@recompute`]
 //! turns their raw rows into the figures to be written.
 
 pub mod cumulative;

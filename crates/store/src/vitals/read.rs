@@ -109,18 +109,8 @@ statement! {
        ON d.user_id = {user_id} AND d.local_date = day.local_date AND d.metric = day.metric"
 }
 
-type VitalColumns = (
-    i32,
-    i64,
-    f64,
-    Option<String>,
-    String,
-    String,
-    PgTimestamp,
-    PgTimestamp,
-    Option<String>,
-    bool,
-);
+type VitalColumns =
+    (i32, i64, f64, Option<String>, String, String, PgTimestamp, PgTimestamp, Option<String>, bool);
 
 type HourColumns = (
     String,
@@ -186,7 +176,9 @@ impl GroupTransaction<'_> {
             return Ok(());
         }
         let rows: Vec<VitalColumns> = statement.load(self.connection()).await?;
-        for (ordinal, id, value, comparator, unit, source, from, to, time_zone, is_daily_total) in rows {
+        for (ordinal, id, value, comparator, unit, source, from, to, time_zone, is_daily_total) in
+            rows
+        {
             let snapshot = names
                 .get(ordinal as usize)
                 .and_then(|name| snapshots.get_mut(*name))
@@ -216,13 +208,15 @@ impl GroupTransaction<'_> {
         scope: &Scope,
         snapshots: &mut BTreeMap<String, Snapshot>,
     ) -> Result<(), StoreError> {
-        let days = || scope.iter().flat_map(|(name, s)| s.dates.iter().map(move |date| (name, date)));
+        let days =
+            || scope.iter().flat_map(|(name, s)| s.dates.iter().map(move |date| (name, date)));
         let metrics: Vec<String> = days().map(|(name, _)| name.clone()).collect();
         let dates: Vec<NaiveDate> = days().map(|(_, date)| *date).collect();
         if dates.is_empty() {
             return Ok(());
         }
-        let read = ReadDays { user_id: self.user_id(), metrics: metrics.clone(), dates: dates.clone() };
+        let read =
+            ReadDays { user_id: self.user_id(), metrics: metrics.clone(), dates: dates.clone() };
         let stored: Vec<(String, NaiveDate, i64)> = read.load(self.connection()).await?;
         for (metric, date, fingerprint) in stored {
             if let Some(snapshot) = snapshots.get_mut(&metric) {

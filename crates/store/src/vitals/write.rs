@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use aggregation::ALGORITHM_VERSION;
 use aggregation::catalogue::Catalogue;
 use aggregation::vitals::hour::Moments;
-use aggregation::ALGORITHM_VERSION;
 use aggregation::vitals::{DayFigures, HourFigures, HourKey, Recomputed};
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
@@ -274,7 +274,8 @@ impl GroupTransaction<'_> {
         recomputed: &BTreeMap<String, Recomputed>,
         catalogue: &Catalogue,
     ) -> Result<(), StoreError> {
-        let unit = |metric: &str| catalogue.metric(metric).map_or("", |metric| metric.unit.as_str());
+        let unit =
+            |metric: &str| catalogue.metric(metric).map_or("", |metric| metric.unit.as_str());
         self.write_hours(recomputed, unit).await?;
         self.write_days(recomputed, unit).await?;
         self.delete_vanished(recomputed).await
@@ -349,9 +350,9 @@ impl GroupTransaction<'_> {
         &mut self,
         recomputed: &BTreeMap<String, Recomputed>,
     ) -> Result<(), StoreError> {
-        let hours = recomputed
-            .iter()
-            .flat_map(|(metric, of_metric)| of_metric.vanished_hours.iter().map(move |key| (metric, key)));
+        let hours = recomputed.iter().flat_map(|(metric, of_metric)| {
+            of_metric.vanished_hours.iter().map(move |key| (metric, key))
+        });
         let (mut metrics, mut dates, mut hour_starts) = (Vec::new(), Vec::new(), Vec::new());
         for (metric, key) in hours {
             metrics.push(metric.clone());
@@ -364,7 +365,11 @@ impl GroupTransaction<'_> {
         }
 
         let days = recomputed.iter().flat_map(|(metric, of_metric)| {
-            of_metric.days.iter().filter(|(_, day)| day.is_none()).map(move |(date, _)| (metric, date))
+            of_metric
+                .days
+                .iter()
+                .filter(|(_, day)| day.is_none())
+                .map(move |(date, _)| (metric, date))
         });
         let (metrics, dates): (Vec<String>, Vec<NaiveDate>) =
             days.map(|(metric, date)| (metric.clone(), *date)).unzip();
@@ -376,7 +381,12 @@ impl GroupTransaction<'_> {
     }
 }
 
-fn hour_row<'f>(metric: &'f str, unit: &'f str, key: &HourKey, hour: &'f HourFigures) -> Common<'f> {
+fn hour_row<'f>(
+    metric: &'f str,
+    unit: &'f str,
+    key: &HourKey,
+    hour: &'f HourFigures,
+) -> Common<'f> {
     Common {
         date: key.date,
         metric,

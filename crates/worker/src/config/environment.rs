@@ -34,10 +34,7 @@ impl Layers {
             self.add_variable(DATABASE_URL, "database.url", value);
         }
         for (name, value) in single {
-            let setting = self
-                .settings
-                .iter()
-                .find(|setting| setting.variable() == name);
+            let setting = self.settings.iter().find(|setting| setting.variable() == name);
             match setting.map(|setting| setting.key.clone()) {
                 Some(key) => self.add_variable(&name, &key, value),
                 None => {

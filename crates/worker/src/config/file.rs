@@ -30,10 +30,7 @@ impl Layers {
         };
         match DeTable::parse(&text) {
             Ok(document) => {
-                let file = Source {
-                    path: &shown,
-                    text: &text,
-                };
+                let file = Source { path: &shown, text: &text };
                 for (section, content) in in_order(document.get_ref()) {
                     self.add_section(&file, section, content);
                 }
@@ -55,10 +52,7 @@ impl Layers {
             }
             DeValue::Table(_) => self.unknown_section(name, &origin),
             value if known => {
-                format!(
-                    "{name} {origin} must be a section, [{name}], not {}",
-                    found_in_toml(value)
-                )
+                format!("{name} {origin} must be a section, [{name}], not {}", found_in_toml(value))
             }
             _ => {
                 let name = printable(name);
@@ -105,10 +99,7 @@ impl Layers {
         let advice = match nearest_setting(&key, &self.settings) {
             Some(near) => format!("did you mean {}?", near.key),
             None => {
-                let siblings = self
-                    .settings
-                    .iter()
-                    .filter(|setting| setting.section == section);
+                let siblings = self.settings.iter().filter(|setting| setting.section == section);
                 let names: Vec<_> = siblings.map(|setting| setting.name.as_str()).collect();
                 format!("the keys of [{section}] are {}", names.join(", "))
             }
@@ -117,11 +108,8 @@ impl Layers {
     }
 
     fn section_list(&self) -> String {
-        let sections: Vec<_> = self
-            .sections()
-            .into_iter()
-            .map(|name| format!("[{name}]"))
-            .collect();
+        let sections: Vec<_> =
+            self.sections().into_iter().map(|name| format!("[{name}]")).collect();
         sections.join(", ")
     }
 }
@@ -137,19 +125,13 @@ struct Source<'a> {
 impl Source<'_> {
     fn origin(&self, key: &Key<'_>) -> Origin {
         let (line, _) = position(self.text, key.span().start);
-        Origin::File {
-            path: self.path.to_owned(),
-            line,
-        }
+        Origin::File { path: self.path.to_owned(), line }
     }
 }
 
 /// The entries as the file has them; the table itself sorts them by name.
 fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<(&'t Key<'i>, &'t DeValue<'i>)> {
-    let mut entries: Vec<_> = table
-        .iter()
-        .map(|(key, value)| (key, value.get_ref()))
-        .collect();
+    let mut entries: Vec<_> = table.iter().map(|(key, value)| (key, value.get_ref())).collect();
     entries.sort_by_key(|(key, _)| key.span().start);
     entries
 }

@@ -88,10 +88,7 @@ pub(super) struct Layers {
 impl Layers {
     /// The first layer, which also says which keys there are and of which type.
     pub(super) fn new(defaults: &str) -> Self {
-        let mut layers = Self {
-            settings: Vec::new(),
-            problems: Vec::new(),
-        };
+        let mut layers = Self { settings: Vec::new(), problems: Vec::new() };
         match DeTable::parse(defaults) {
             Ok(document) => layers.define(document.get_ref()),
             Err(error) => {
@@ -129,18 +126,13 @@ impl Layers {
 
     /// The setting with that section and name.
     pub(super) fn find_mut(&mut self, section: &str, name: &str) -> Option<&mut Setting> {
-        self.settings
-            .iter_mut()
-            .find(|setting| setting.section == section && setting.name == name)
+        self.settings.iter_mut().find(|setting| setting.section == section && setting.name == name)
     }
 
     /// The sections, in the order of `config/default.toml`.
     pub(super) fn sections(&self) -> Vec<&str> {
-        let mut sections: Vec<_> = self
-            .settings
-            .iter()
-            .map(|setting| setting.section.as_str())
-            .collect();
+        let mut sections: Vec<_> =
+            self.settings.iter().map(|setting| setting.section.as_str()).collect();
         sections.dedup();
         sections
     }

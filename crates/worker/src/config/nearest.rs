@@ -69,11 +69,7 @@ fn slip(unknown: &str, valid: &str) -> Option<(usize, usize)> {
 /// behind it may stand a value that was meant for elsewhere.
 pub(super) fn printable(name: &str) -> String {
     let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    let mut shown: String = name
-        .chars()
-        .take(MAX_SHOWN_CHARS)
-        .take_while(plain)
-        .collect();
+    let mut shown: String = name.chars().take(MAX_SHOWN_CHARS).take_while(plain).collect();
     if shown.len() < name.len() || shown.is_empty() {
         shown.push('…');
     }

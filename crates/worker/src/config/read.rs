@@ -55,18 +55,13 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(settings: &'a [Setting]) -> Self {
-        Self {
-            settings,
-            problems: Vec::new(),
-        }
+        Self { settings, problems: Vec::new() }
     }
 
     pub(super) fn config(&mut self) -> Config {
         Config {
             database: Database {
-                url: self.text("database.url", "be a URL", |text| {
-                    Some(Secret::new(text.into()))
-                }),
+                url: self.text("database.url", "be a URL", |text| Some(Secret::new(text.into()))),
                 connect_timeout: self.seconds("database.connect_timeout_seconds", TIMEOUT_SECONDS),
             },
             pool: Pool {
@@ -100,10 +95,8 @@ impl<'a> Reader<'a> {
         Session {
             statement_timeout: self.seconds("session.statement_timeout_seconds", TIMEOUT_SECONDS),
             lock_timeout: self.seconds("session.lock_timeout_seconds", TIMEOUT_SECONDS),
-            idle_in_transaction_timeout: self.seconds(
-                "session.idle_in_transaction_timeout_seconds",
-                TIMEOUT_SECONDS,
-            ),
+            idle_in_transaction_timeout: self
+                .seconds("session.idle_in_transaction_timeout_seconds", TIMEOUT_SECONDS),
             jit: self.boolean("session.jit"),
             synchronous_commit: self.boolean("session.synchronous_commit"),
             application_name: self.text(
@@ -177,9 +170,7 @@ impl<'a> Reader<'a> {
     }
 
     fn filled(&mut self, key: &str) -> String {
-        self.text(key, "not be empty", |text| {
-            (!text.trim().is_empty()).then(|| text.to_owned())
-        })
+        self.text(key, "not be empty", |text| (!text.trim().is_empty()).then(|| text.to_owned()))
     }
 
     fn text<T: Default>(&mut self, key: &str, must: &str, parse: impl Fn(&str) -> Option<T>) -> T {
@@ -189,8 +180,7 @@ impl<'a> Reader<'a> {
         parse(text).unwrap_or_else(|| {
             // Without the text: it may be a secret in the wrong place.
             let origin = self.setting(key).map(|setting| setting.origin.to_string());
-            self.problems
-                .push(format!("{key} {} must {must}", origin.unwrap_or_default()));
+            self.problems.push(format!("{key} {} must {must}", origin.unwrap_or_default()));
             T::default()
         })
     }
@@ -221,9 +211,8 @@ impl<'a> Reader<'a> {
     /// The program reads what `config/default.toml` does not define: a mistake of ours, which the
     /// tests find; here it must only not go unnoticed.
     fn not_in_schema<T>(&mut self, key: &str, instead: T) -> T {
-        self.problems.push(format!(
-            "the built-in default.toml lacks {key} or has it as another type"
-        ));
+        self.problems
+            .push(format!("the built-in default.toml lacks {key} or has it as another type"));
         instead
     }
 }

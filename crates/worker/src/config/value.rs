@@ -37,11 +37,9 @@ impl Value {
         match value {
             DeValue::String(text) => Ok(Self::Text(text.clone().into_owned())),
             DeValue::Integer(integer) => to_i64(integer).map(Self::Integer),
-            DeValue::Float(float) => float
-                .as_str()
-                .parse()
-                .map(Self::Float)
-                .map_err(|_| found_in_toml(value)),
+            DeValue::Float(float) => {
+                float.as_str().parse().map(Self::Float).map_err(|_| found_in_toml(value))
+            }
             DeValue::Boolean(boolean) => Ok(Self::Boolean(*boolean)),
             _ => Err(found_in_toml(value)),
         }

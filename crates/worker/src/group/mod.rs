@@ -65,8 +65,11 @@ impl Users {
     /// to the UTC date, so that somebody does so.
     pub fn date_of(&self, entry: &Entry) -> NaiveDate {
         let own = entry.time_zone.as_deref().map(str::parse::<Zone>);
-        let zone = own.unwrap_or_else(|| self.get(entry.user_id).base_zone.clone());
-        zone.map_or_else(|_| entry.starts_at.to_utc().date_naive(), |zone| zone.date_of(entry.starts_at))
+        let zone = own.unwrap_or_else(|| self.get(entry.user_id).base_zone);
+        zone.map_or_else(
+            |_| entry.starts_at.to_utc().date_naive(),
+            |zone| zone.date_of(entry.starts_at),
+        )
     }
 }
 
@@ -158,10 +161,7 @@ fn raw_ids(entries: &[Entry]) -> BTreeSet<i64> {
 }
 
 /// Verdicts from the rows that were judged; a raw row that is gone is not rejected.
-fn verdicts(
-    entries: &[Entry],
-    judged: &HashMap<i64, Option<aggregation::Reason>>,
-) -> Vec<Verdict> {
+fn verdicts(entries: &[Entry], judged: &HashMap<i64, Option<aggregation::Reason>>) -> Vec<Verdict> {
     raw_ids(entries)
         .into_iter()
         .map(|raw_id| Verdict { raw_id, reason: judged.get(&raw_id).copied().flatten() })

@@ -29,7 +29,7 @@ pub enum Empty {
     /// The line cannot be used.
     Refused,
     /// The empty text.
-    EmptyText,
+    BlankText,
     /// Not known.
     Null,
     /// This value.
@@ -57,20 +57,20 @@ impl Columns {
     /// The columns of a kind.
     pub fn of(kind: ImportKind) -> Self {
         use Content::{Boolean, Integer, Number, Text, Time, Zone};
-        use Empty::{EmptyText, Means, Null, Refused, SameAs};
+        use Empty::{BlankText, Means, Null, Refused, SameAs};
         let columns: &[(&'static str, Content, Empty)] = match kind {
             ImportKind::Profiles => &[
                 ("user_id", Integer, Refused),
                 ("time_zone", Zone, Refused),
-                ("source_priority", Text, EmptyText),
+                ("source_priority", Text, BlankText),
             ],
             ImportKind::Vitals => &[
                 ("user_id", Integer, Refused),
                 ("metric", Text, Refused),
                 ("value", Number, Refused),
                 ("comparator", Text, Null),
-                ("unit", Text, EmptyText),
-                ("source", Text, EmptyText),
+                ("unit", Text, BlankText),
+                ("source", Text, BlankText),
                 ("started_at", Time, Refused),
                 ("ended_at", Time, SameAs("started_at")),
                 ("time_zone", Text, Null),
@@ -78,15 +78,15 @@ impl Columns {
             ],
             ImportKind::Nutrition => &[
                 ("user_id", Integer, Refused),
-                ("food_name", Text, EmptyText),
+                ("food_name", Text, BlankText),
                 ("meal_type", Text, Refused),
                 ("eaten_at", Time, Refused),
                 ("time_zone", Text, Null),
-                ("source", Text, EmptyText),
+                ("source", Text, BlankText),
             ],
             ImportKind::Labs => &[
                 ("user_id", Integer, Refused),
-                ("test_name", Text, EmptyText),
+                ("test_name", Text, BlankText),
                 ("loinc_code", Text, Null),
                 ("value_text", Text, Refused),
                 ("unit", Text, Null),
@@ -96,7 +96,7 @@ impl Columns {
                 ("status", Text, Refused),
                 ("collected_at", Time, Refused),
                 ("time_zone", Text, Null),
-                ("source", Text, EmptyText),
+                ("source", Text, BlankText),
             ],
         };
         let mut columns: Vec<Column> = columns

@@ -141,7 +141,7 @@ impl<'c, R: Read> Lines<'c, R> {
         }
         match column.empty {
             Empty::Refused => Err(format!("{} is empty", column.name)),
-            Empty::EmptyText => Ok(Some(String::new())),
+            Empty::BlankText => Ok(Some(String::new())),
             Empty::Null => Ok(None),
             Empty::Means(value) => Ok(Some(value.to_owned())),
             Empty::SameAs(other) => {

@@ -90,7 +90,7 @@ impl Target {
         match self {
             Self::Raw(importer, kind) => importer.insert(*kind, rows).await?,
             Self::Profiles => {
-                let profiles: Vec<ProfileRow> = rows.iter().filter_map(|row| profile(row)).collect();
+                let profiles: Vec<ProfileRow> = rows.iter().filter_map(profile).collect();
                 store.write_profiles(&profiles).await?;
             }
         }

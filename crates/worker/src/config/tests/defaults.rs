@@ -40,9 +40,7 @@ fn without_file_and_variables_the_documented_defaults_are_in_force() {
             backoff_first: Duration::from_secs(30),
             backoff_max: Duration::from_secs(3600),
         },
-        aggregation: Aggregation {
-            default_time_zone: "UTC".to_owned(),
-        },
+        aggregation: Aggregation { default_time_zone: "UTC".to_owned() },
         log: Log {
             format: LogFormat::Auto,
             level: "info".to_owned(),
@@ -80,10 +78,7 @@ fn every_key_of_default_toml_has_a_comment_directly_above_it() {
     let mut keys = 0;
     for (number, line) in lines.iter().enumerate() {
         if line.contains('=') && !line.starts_with('#') {
-            assert!(
-                lines[number - 1].starts_with("# "),
-                "no comment above {line}"
-            );
+            assert!(lines[number - 1].starts_with("# "), "no comment above {line}");
             keys += 1;
         }
     }
@@ -129,11 +124,7 @@ fn every_limit_that_is_enforced_is_documented_above_its_key() {
 fn comment_above(section: &str, name: &str) -> String {
     let (_, below) = DEFAULTS.split_once(&format!("\n[{section}]\n")).unwrap();
     let (above, _) = below.split_once(&format!("\n{name} = ")).unwrap();
-    let mut lines: Vec<_> = above
-        .lines()
-        .rev()
-        .take_while(|line| line.starts_with('#'))
-        .collect();
+    let mut lines: Vec<_> = above.lines().rev().take_while(|line| line.starts_with('#')).collect();
     lines.reverse();
     lines.join(" ").replace("# ", "")
 }

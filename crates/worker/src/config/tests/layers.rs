@@ -12,24 +12,15 @@ fn the_file_wins_over_the_defaults() {
     let file = TempFile::new("[pool]\nmax_size = 7\n");
     let loaded = Config::load(Some(file.path()), [("HOME", "/root")]).unwrap();
     assert_eq!(loaded.config.pool.max_size, 7);
-    assert_eq!(
-        entry(&loaded, "pool.max_size"),
-        ("7".to_owned(), file.shown())
-    );
-    assert_eq!(
-        entry(&loaded, "pool.min_idle"),
-        ("1".to_owned(), "default".to_owned())
-    );
+    assert_eq!(entry(&loaded, "pool.max_size"), ("7".to_owned(), file.shown()));
+    assert_eq!(entry(&loaded, "pool.min_idle"), ("1".to_owned(), "default".to_owned()));
 }
 
 #[test]
 fn database_url_wins_over_the_file() {
     let loaded = loaded(URL_IN_FILE, &[("DATABASE_URL", "postgres://variable")]);
     assert_eq!(loaded.config.database.url.expose(), "postgres://variable");
-    assert_eq!(
-        entry(&loaded, "database.url"),
-        ("(set)".to_owned(), "DATABASE_URL".to_owned())
-    );
+    assert_eq!(entry(&loaded, "database.url"), ("(set)".to_owned(), "DATABASE_URL".to_owned()));
 }
 
 #[test]
@@ -95,62 +86,37 @@ fn a_file_may_write_whole_seconds_hexadecimals_and_dotted_keys() {
 
 #[test]
 fn variables_of_others_are_no_concern() {
-    let others = [
-        ("WORKER_POOL", "x"),
-        ("DATABASE_URL_TEST", "x"),
-        ("worker__pool", "x"),
-    ];
+    let others = [("WORKER_POOL", "x"), ("DATABASE_URL_TEST", "x"), ("worker__pool", "x")];
     assert_eq!(loaded("", &others).config, defaults());
 }
 
 #[test]
 fn a_missing_file_is_named() {
     let path = Path::new("/nonexistent/worker.toml");
-    let error = Config::load(Some(path), [("WORKER__BATCH__SIZE", "1")])
-        .unwrap_err()
-        .to_string();
+    let error = Config::load(Some(path), [("WORKER__BATCH__SIZE", "1")]).unwrap_err().to_string();
     let lines: Vec<_> = error.lines().collect();
-    assert!(
-        lines[0].starts_with("cannot read /nonexistent/worker.toml: No such file"),
-        "{error}"
-    );
-    assert!(
-        lines[0].ends_with("check the path given by --config and its rights"),
-        "{error}"
-    );
-    assert!(
-        lines[1].starts_with("batch.size = 1 "),
-        "other problems are reported, too: {error}"
-    );
+    assert!(lines[0].starts_with("cannot read /nonexistent/worker.toml: No such file"), "{error}");
+    assert!(lines[0].ends_with("check the path given by --config and its rights"), "{error}");
+    assert!(lines[1].starts_with("batch.size = 1 "), "other problems are reported, too: {error}");
 }
 
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
-    let error = Config::load(Some(Path::new("/")), [("A", "b")])
-        .unwrap_err()
-        .to_string();
+    let error = Config::load(Some(Path::new("/")), [("A", "b")]).unwrap_err().to_string();
     assert!(error.starts_with("cannot read /: "), "{error}");
 }
 
 #[test]
 fn a_huge_file_is_refused() {
     let problem = problems(vec![b'#'; 100_000], &[]);
-    assert!(
-        problem.starts_with("FILE is larger than 65536 bytes"),
-        "{problem}"
-    );
+    assert!(problem.starts_with("FILE is larger than 65536 bytes"), "{problem}");
 }
 
 #[cfg(unix)]
 #[test]
 fn an_endless_file_is_refused() {
-    let error = Config::load(Some(Path::new("/dev/zero")), [("A", "b")])
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.starts_with("/dev/zero is larger than 65536 bytes"),
-        "{error}"
-    );
+    let error = Config::load(Some(Path::new("/dev/zero")), [("A", "b")]).unwrap_err().to_string();
+    assert!(error.starts_with("/dev/zero is larger than 65536 bytes"), "{error}");
 }
 
 #[test]
@@ -164,10 +130,7 @@ fn a_file_that_is_not_utf_8_is_refused_with_the_line() {
 #[test]
 fn a_file_that_is_not_toml_is_refused_with_line_and_column() {
     let problem = problems("[pool]\nmax_size = four\n", &[]);
-    assert!(
-        problem.starts_with("FILE line 2 column 12 is not TOML: "),
-        "{problem}"
-    );
+    assert!(problem.starts_with("FILE line 2 column 12 is not TOML: "), "{problem}");
 }
 
 #[test]

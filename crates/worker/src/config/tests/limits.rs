@@ -39,13 +39,9 @@ fn no_time_out_may_be_switched_off_by_zero() {
 
 #[test]
 fn times_that_are_no_times_are_refused() {
-    for (written, shown) in [
-        ("nan", "NaN"),
-        ("inf", "inf"),
-        ("-inf", "-inf"),
-        ("-1.0", "-1.0"),
-        ("1e300", "1e300"),
-    ] {
+    for (written, shown) in
+        [("nan", "NaN"), ("inf", "inf"), ("-inf", "-inf"), ("-1.0", "-1.0"), ("1e300", "1e300")]
+    {
         let must = "must be between 5 and 3600";
         assert_file_problem(
             &format!("batch.lease_seconds = {written}"),

@@ -71,10 +71,6 @@ fn assert_variable_problem(name: &str, value: &str, expected: &str) {
 
 /// The value in force of a key as text, and its origin.
 fn entry(loaded: &Loaded, key: &str) -> (String, String) {
-    let entry = loaded
-        .entries
-        .iter()
-        .find(|entry| entry.key == key)
-        .unwrap();
+    let entry = loaded.entries.iter().find(|entry| entry.key == key).unwrap();
     (entry.value.clone(), entry.origin.clone())
 }

@@ -78,11 +78,7 @@ fn no_problem_of_a_variable_shows_its_text() {
 #[test]
 fn a_url_in_place_of_the_file_is_not_shown() {
     let error = Config::load(Some(Path::new(SECRET)), [("A", "b")]).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .starts_with("--config must be the path of a file, not a URL")
-    );
+    assert!(error.to_string().starts_with("--config must be the path of a file, not a URL"));
     assert_silent(&format!("{error} {error:?}"));
 }
 
@@ -92,11 +88,7 @@ fn a_url_that_is_not_utf_8_is_not_shown_either() {
     use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt;
     let broken = OsString::from_vec([SECRET.as_bytes(), b"\xff"].concat());
-    for name in [
-        "DATABASE_URL",
-        "WORKER__DATABASE__URL",
-        "WORKER__DATABASE__ULR",
-    ] {
+    for name in ["DATABASE_URL", "WORKER__DATABASE__URL", "WORKER__DATABASE__ULR"] {
         let error = Config::load(None, [(name, broken.clone())]).unwrap_err();
         assert_silent(&format!("{error} {error:?}"));
     }
