@@ -4,8 +4,8 @@
 //! advisory lock before a group reads anything, or a table of figures after it has read.
 
 mod claims;
-mod interruptions;
 mod groups;
+mod interruptions;
 mod races;
 mod schemas;
 

@@ -5,8 +5,7 @@ use local_postgres::{Binaries, LocalPostgres, Shutdown};
 use super::{Running, UserLock, assert_all_done, eventually, insert_samples, run, waiting};
 use crate::support::{Database, connect, worker_at};
 
-const OF_THE_WORKER: &str =
-    "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'dayfold-worker'";
+const OF_THE_WORKER: &str = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'dayfold-worker'";
 
 async fn given_back(db: &Database) -> i64 {
     db.value(
@@ -54,7 +53,10 @@ async fn asked_twice_it_leaves_at_once_and_the_lease_brings_its_rows_back() {
     worker.logs("stop_requested").await;
     worker.signal("-TERM");
 
-    let code = { let mut worker = worker; worker.child.wait().unwrap().code() };
+    let code = {
+        let mut worker = worker;
+        worker.child.wait().unwrap().code()
+    };
     assert_eq!(code, Some(130));
     lock.release().await;
     eventually(&db, &format!("SELECT count(*) {OF_THE_WORKER}"), 0).await;
@@ -201,7 +203,8 @@ async fn a_server_that_restarts_interrupts_a_run_and_one_that_is_gone_ends_it_in
     let (mut server, url) = server_of_its_own().await;
     let patience = [("WORKER__POOL__WAIT_TIMEOUT_SECONDS", "0.5")];
     for how in [Shutdown::Fast, Shutdown::Immediate] {
-        let db = Database { name: "postgres".into(), url: url.clone(), client: connect(&url).await };
+        let db =
+            Database { name: "postgres".into(), url: url.clone(), client: connect(&url).await };
         db.execute("UPDATE vitals_raw SET value = value + 1").await;
         let lock = UserLock::hold(&url, 2).await;
         let worker = Running::start(worker_at(&url), &patience);
@@ -214,7 +217,8 @@ async fn a_server_that_restarts_interrupts_a_run_and_one_that_is_gone_ends_it_in
         // Whether or not the server undid the marks, a lease may be left; the rows stay.
         let ran = worker.succeeds();
         assert_eq!(ran.json()["rows_failed"], 0, "{}", ran.stderr);
-        let db = Database { name: "postgres".into(), url: url.clone(), client: connect(&url).await };
+        let db =
+            Database { name: "postgres".into(), url: url.clone(), client: connect(&url).await };
         db.execute("UPDATE aggregation_queue SET lease_expires_at = now() - interval '1 s'").await;
         db.run_once();
         assert_all_done(&db).await;
@@ -231,5 +235,9 @@ async fn a_server_that_restarts_interrupts_a_run_and_one_that_is_gone_ends_it_in
     assert_eq!(ran.code, 1, "{}", ran.stderr);
     let said: Vec<&str> = ran.stderr.lines().filter(|line| !line.starts_with('{')).collect();
     assert_eq!(said.len(), 1, "{}", ran.stderr);
-    assert!(said[0].contains("interrupted after") && said[0].contains("no database connection"), "{}", said[0]);
+    assert!(
+        said[0].contains("interrupted after") && said[0].contains("no database connection"),
+        "{}",
+        said[0]
+    );
 }

@@ -3,7 +3,8 @@
 use super::{Running, UserLock, waiting};
 use crate::support::{Database, Ran, connect, worker_at};
 
-const SAMPLE: &str = "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+const SAMPLE: &str =
+    "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
     VALUES (1, 'heart_rate', 60, 'bpm', 'watch', '2024-05-01 10:00Z', '2024-05-01 10:00Z')";
 
 async fn two_schemas(db: &Database) -> [String; 2] {

@@ -11,10 +11,12 @@ pub mod kind;
 pub mod labs;
 pub mod local_time;
 pub mod nutrition;
+mod place;
 pub mod rejection;
 pub mod timestamp;
 pub mod units;
 pub mod vitals;
+pub mod zones;
 
 pub use kind::Kind;
 pub use rejection::Reason;

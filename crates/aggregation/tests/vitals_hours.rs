@@ -9,8 +9,8 @@ mod support;
 use std::collections::BTreeMap;
 
 use aggregation::timestamp::{DAY_US, HOUR_US};
-use aggregation::vitals::sample::Zones;
 use aggregation::vitals::{RawVital, judge};
+use aggregation::zones::Zones;
 use aggregation::{Reason, Timestamp};
 use proptest::prelude::*;
 use proptest::sample::select;

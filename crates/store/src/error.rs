@@ -17,9 +17,9 @@ pub enum ErrorClass {
     Timeout,
     /// The lease was lost: another worker has the rows.
     LeaseLost,
-    /// A constraint or a trigger refused the row.
+    /// A constraint refused the row.
     Refused,
-    /// Any other error of the database.
+    /// Any other error of the database, such as one that a trigger of the app raised.
     Database,
     /// A bug: the computation itself failed.
     Internal,
@@ -99,56 +99,55 @@ impl StoreError {
 
 impl From<DieselError> for StoreError {
     fn from(cause: DieselError) -> Self {
-        Self::Database { class: classify(&cause), cause }
+        Self::Database { class: ErrorClass::of(&cause), cause }
     }
 }
 
-/// The class of a driver's error.
-///
-/// The driver drops the SQLSTATE and keeps the server's English text, so for most errors that
-/// text is all there is; each phrase here is proven against a live server by a test.
-fn classify(error: &DieselError) -> ErrorClass {
-    use DatabaseErrorKind as Kind;
-    match error {
-        DieselError::DatabaseError(kind, information) => match kind {
-            Kind::SerializationFailure => ErrorClass::Conflict,
-            Kind::ClosedConnection | Kind::UnableToSendCommand => ErrorClass::ConnectionLost,
-            Kind::UniqueViolation
-            | Kind::ForeignKeyViolation
-            | Kind::NotNullViolation
-            | Kind::CheckViolation
-            | Kind::ExclusionViolation => ErrorClass::Refused,
-            _ => by_text(information.message()),
-        },
-        DieselError::BrokenTransactionManager => ErrorClass::ConnectionLost,
-        // The statement's own error comes first; what went wrong with the rollback is less.
-        DieselError::RollbackErrorOnCommit { commit_error, .. } => classify(commit_error),
-        DieselError::DeserializationError(_) | DieselError::SerializationError(_) => {
-            ErrorClass::Internal
+impl ErrorClass {
+    /// The class of a driver's error.
+    ///
+    /// The driver drops the SQLSTATE of most errors and keeps the server's English text, so that
+    /// text is all there is; each phrase is proven against a live server in
+    /// `tests/error_classes.rs`.
+    pub fn of(error: &DieselError) -> Self {
+        use DatabaseErrorKind as Kind;
+        match error {
+            DieselError::DatabaseError(kind, information) => match kind {
+                Kind::SerializationFailure => Self::Conflict,
+                // Whatever is no answer of the server.
+                Kind::ClosedConnection | Kind::UnableToSendCommand => Self::ConnectionLost,
+                Kind::UniqueViolation
+                | Kind::ForeignKeyViolation
+                | Kind::RestrictViolation
+                | Kind::NotNullViolation
+                | Kind::CheckViolation
+                | Kind::ExclusionViolation => Self::Refused,
+                _ => Self::of_text(information.message()),
+            },
+            DieselError::BrokenTransactionManager => Self::ConnectionLost,
+            // The statement's own error comes first; what went wrong with the rollback is less.
+            DieselError::RollbackErrorOnCommit { commit_error, .. } => Self::of(commit_error),
+            DieselError::DeserializationError(_) | DieselError::SerializationError(_) => {
+                Self::Internal
+            }
+            _ => Self::Database,
         }
-        _ => ErrorClass::Database,
     }
-}
 
-fn by_text(message: &str) -> ErrorClass {
-    const PHRASES: [(&str, ErrorClass); 12] = [
-        ("deadlock detected", ErrorClass::Conflict),
-        ("lock timeout", ErrorClass::Timeout),
-        ("statement timeout", ErrorClass::Timeout),
-        ("idle-in-transaction timeout", ErrorClass::ConnectionLost),
-        ("terminating connection", ErrorClass::ConnectionLost),
-        ("connection closed", ErrorClass::ConnectionLost),
-        ("the database system is", ErrorClass::ConnectionLost),
-        ("too many connections", ErrorClass::ConnectionLost),
-        ("too many clients", ErrorClass::ConnectionLost),
-        ("remaining connection slots", ErrorClass::ConnectionLost),
-        ("error communicating with the server", ErrorClass::ConnectionLost),
-        ("user request", ErrorClass::Timeout),
-    ];
-    PHRASES
-        .iter()
-        .find(|(phrase, _)| message.contains(phrase))
-        .map_or(ErrorClass::Database, |(_, class)| *class)
+    fn of_text(message: &str) -> Self {
+        const PHRASES: [(&str, ErrorClass); 5] = [
+            ("deadlock detected", ErrorClass::Conflict),
+            ("canceling statement due to lock timeout", ErrorClass::Timeout),
+            ("canceling statement due to statement timeout", ErrorClass::Timeout),
+            ("canceling statement due to user request", ErrorClass::Timeout),
+            // By an administrator, a shutdown, or for idling in a transaction.
+            ("terminating connection", ErrorClass::ConnectionLost),
+        ];
+        PHRASES
+            .iter()
+            .find(|(phrase, _)| message.starts_with(phrase))
+            .map_or(Self::Database, |(_, class)| *class)
+    }
 }
 
 /// Why a connection could not be made, in words that hold no secret.

@@ -9,25 +9,21 @@ mod connect;
 mod error;
 mod figures;
 mod import;
-
+mod labs;
 mod migrate;
+mod nutrition;
 mod pool;
 mod profiles;
 mod queue;
 mod rejected;
 mod statement;
 mod status;
-
 mod time;
 mod transaction;
-
-mod labs;
-mod nutrition;
 mod vitals;
 
 pub use connect::SessionSettings;
 pub use error::{ConnectError, ErrorClass, StoreError};
-
 pub use figures::{FigureCounts, LabFigures, NutritionFigures, VitalFigures};
 pub use import::{ImportError, ImportRow, Importer, ProfileRow, raw_columns};
 pub use migrate::{MigrateError, SchemaState, migrate, schema_state};
@@ -35,6 +31,5 @@ pub use pool::{PoolHealth, PoolSettings, PoolStats, Store};
 pub use profiles::Profile;
 pub use queue::{Claim, Entry, FailurePolicy};
 pub use rejected::Verdict;
-
 pub use status::{KindStatus, Run, RunCounts, Status};
 pub use transaction::GroupTransaction;

@@ -26,8 +26,8 @@ pub use self::flag::Flag;
 use self::range::ReferenceRange;
 pub use self::value::Comparator;
 use self::value::LabValue;
-use crate::local_time::{UnknownZone, Zone};
-use crate::nutrition::place::{Place, Places};
+use crate::place::{Place, Places};
+use crate::zones::BaseZone;
 use crate::{Reason, Timestamp};
 
 /// A row of `lab_raw`, as the database holds it.
@@ -69,7 +69,7 @@ pub struct RawLab {
 /// without one the base zone), [`Reason::UnknownStatus`] and, if the row counts,
 /// [`Reason::UnnamedTest`], [`Reason::KeyTooLong`], [`Reason::EmptyResult`] and
 /// [`Reason::NonFiniteValue`] that applies.
-pub fn judge(row: &RawLab, base_zone: &Result<Zone, UnknownZone>) -> Result<NaiveDate, Reason> {
+pub fn judge(row: &RawLab, base_zone: &BaseZone) -> Result<NaiveDate, Reason> {
     examine(row, &mut Places::of(base_zone)).map(|(place, _)| place.date)
 }
 
@@ -79,11 +79,7 @@ pub fn judge(row: &RawLab, base_zone: &Result<Zone, UnknownZone>) -> Result<Naiv
 /// The order of `rows` does not matter, nor do their ids but for [`RawLab::id`]'s purpose. A
 /// correction supersedes results of its own local date: figures of a date depend on its rows
 /// alone, so that a changed row never concerns a date that is not computed again.
-pub fn figures(
-    rows: &[RawLab],
-    date: NaiveDate,
-    base_zone: &Result<Zone, UnknownZone>,
-) -> Vec<LabDay> {
+pub fn figures(rows: &[RawLab], date: NaiveDate, base_zone: &BaseZone) -> Vec<LabDay> {
     let mut places = Places::of(base_zone);
     let counting = rows
         .iter()

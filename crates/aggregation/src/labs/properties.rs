@@ -73,11 +73,7 @@ fn rows_alike() -> impl Strategy<Value = Vec<RawLab>> {
         .prop_map(|(rows, shared)| rows.into_iter().map(|row| alike(row, shared)).collect())
 }
 
-fn same_bits(
-    one: &[RawLab],
-    other: &[RawLab],
-    base: &Result<Zone, UnknownZone>,
-) -> Result<(), TestCaseError> {
+fn same_bits(one: &[RawLab], other: &[RawLab], base: &BaseZone) -> Result<(), TestCaseError> {
     for day in 0..6 {
         let day = date("2024-03-03") + Days::new(day);
         // Debug prints every float so that it reads back to the same bits.
@@ -101,7 +97,7 @@ fn grouped(whole: u64, separator: &str) -> String {
 }
 
 /// As `figures`, a value at a time: superseded are those that a better revision stands beside.
-fn naive_numbers(rows: &[RawLab], day: NaiveDate, base: &Result<Zone, UnknownZone>) -> Vec<f64> {
+fn naive_numbers(rows: &[RawLab], day: NaiveDate, base: &BaseZone) -> Vec<f64> {
     let rank =
         |row: &RawLab| ["final", "amended", "corrected"].iter().position(|s| *s == row.status);
     let counting: Vec<&RawLab> =

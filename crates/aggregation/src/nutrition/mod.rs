@@ -6,7 +6,6 @@
 //! a duplicate here.
 
 mod day;
-pub(crate) mod place;
 
 #[cfg(test)]
 mod properties;
@@ -19,8 +18,8 @@ use std::str::FromStr;
 use chrono::NaiveDate;
 
 pub use self::day::{MacroEnergy, MealFigures, NutritionDay};
-use self::place::{Place, Places};
-use crate::local_time::{UnknownZone, Zone};
+use crate::place::{Place, Places};
+use crate::zones::BaseZone;
 use crate::{Reason, Timestamp};
 
 /// The nutrients: column names of `nutrition_raw` and `nutrition_daily`, each ending in its unit.
@@ -150,7 +149,7 @@ impl FromStr for MealType {
 /// The first of [`Reason::TimeOutOfRange`], [`Reason::UnknownTimeZone`] (the row's own zone, or
 /// without one the base zone), [`Reason::UnknownMealType`], [`Reason::NonFiniteValue`] and
 /// [`Reason::ImplausibleValue`] (below 0 or above [`LARGEST_AMOUNT`]) that applies.
-pub fn judge(row: &RawMeal, base_zone: &Result<Zone, UnknownZone>) -> Result<NaiveDate, Reason> {
+pub fn judge(row: &RawMeal, base_zone: &BaseZone) -> Result<NaiveDate, Reason> {
     let place = find(row, &mut Places::of(base_zone))?;
     Meal::accept(row, place).map(|_| place.date)
 }
@@ -159,7 +158,7 @@ pub fn judge(row: &RawMeal, base_zone: &Result<Zone, UnknownZone>) -> Result<Nai
 ///
 /// `None` if its time or its zone is the objection: nothing dates the row then, and it appears
 /// in `rejected_rows` alone.
-pub fn date_of(row: &RawMeal, base_zone: &Result<Zone, UnknownZone>) -> Option<NaiveDate> {
+pub fn date_of(row: &RawMeal, base_zone: &BaseZone) -> Option<NaiveDate> {
     find(row, &mut Places::of(base_zone)).map(|place| place.date).ok()
 }
 
@@ -171,11 +170,7 @@ fn find<'a>(row: &'a RawMeal, places: &mut Places<'a>) -> Result<Place, Reason> 
 /// dates are left out. `None` if the date has neither an item nor a rejected row.
 ///
 /// The order of `rows` does not matter, nor do their ids.
-pub fn figures(
-    rows: &[RawMeal],
-    date: NaiveDate,
-    base_zone: &Result<Zone, UnknownZone>,
-) -> Option<NutritionDay> {
+pub fn figures(rows: &[RawMeal], date: NaiveDate, base_zone: &BaseZone) -> Option<NutritionDay> {
     let mut places = Places::of(base_zone);
     let mut meals = Vec::new();
     let mut rejected = Vec::new();

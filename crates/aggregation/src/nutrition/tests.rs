@@ -1,12 +1,10 @@
-use std::str::FromStr;
-
 use chrono::NaiveDate;
 
 use super::*;
 use crate::timestamp::HOUR_US;
 
-pub(super) fn zone(text: &str) -> Result<Zone, UnknownZone> {
-    Zone::from_str(text)
+pub(super) fn zone(text: &str) -> BaseZone {
+    text.parse()
 }
 
 pub(super) fn date(text: &str) -> NaiveDate {

@@ -6,10 +6,10 @@ use chrono::NaiveDate;
 
 use super::hour::{HourFigures, HourKey, Moments};
 use super::percentiles::{DamagedSketch, Sketch};
-use super::sample::BaseZone;
 use crate::catalogue::Style;
 use crate::local_time::Zone;
 use crate::timestamp::Timestamp;
+use crate::zones::BaseZone;
 
 /// The figures of a row of `vitals_daily`, in the metric's canonical unit.
 #[derive(Clone, Debug, PartialEq)]

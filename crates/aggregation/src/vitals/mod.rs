@@ -18,5 +18,5 @@ pub mod scope;
 pub use day::DayFigures;
 pub use hour::{HourFigures, HourKey};
 pub use recompute::{Context, Outcome, Recomputed, Snapshot, recompute};
-pub use sample::{BaseZone, RawVital, judge};
+pub use sample::{RawVital, judge};
 pub use scope::{Change, Scope};

@@ -7,13 +7,14 @@ use chrono::NaiveDate;
 use super::day::{self, DayFigures};
 use super::hour::{HourFigures, HourKey};
 use super::percentiles::DamagedSketch;
-use super::sample::{BaseZone, RawVital, Sample, Zones, judge_all};
+use super::sample::{RawVital, Sample, judge_all};
 use super::scope::{MetricScope, Scope};
 use super::{cumulative, discrete};
 use crate::ALGORITHM_VERSION;
 use crate::catalogue::{Catalogue, Metric, Style};
 use crate::fingerprint::Fingerprint;
 use crate::local_time::Hours;
+use crate::zones::{BaseZone, Zones};
 
 /// What decides the figures of a user beside the raw rows.
 #[derive(Debug)]

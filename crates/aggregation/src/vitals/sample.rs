@@ -1,20 +1,16 @@
 //! Judging raw rows: which are samples, and which are rejected for what reason.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
 
 use crate::catalogue::Metric;
-use crate::local_time::{UnknownZone, Zone};
+use crate::local_time::Zone;
 use crate::timestamp::HOUR_US;
+use crate::zones::Zones;
 use crate::{Reason, Timestamp};
 
 /// An interval over this length is rejected: no device counts for longer without a break,
 /// and it bounds how far back the rows of an hour can begin.
 pub const LONGEST_INTERVAL_US: i64 = 48 * HOUR_US;
-
-/// The zone of rows that name none: the profile's, else the configured default. A profile
-/// may hold a zone that does not exist.
-pub type BaseZone = Result<Zone, UnknownZone>;
 
 /// A row of `vitals_raw`; its metric is the list it stands in.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,37 +56,6 @@ impl Sample<'_> {
             .cmp(&(other.row.started_at, &other.row.source))
             .then_with(|| self.value.total_cmp(&other.value))
             .then_with(|| self.row.ended_at.cmp(&other.row.ended_at))
-    }
-}
-
-/// Resolves the zones of rows, parsing each spelling once.
-#[derive(Debug)]
-pub struct Zones<'a> {
-    base: &'a BaseZone,
-    known: HashMap<String, BaseZone>,
-}
-
-impl<'a> Zones<'a> {
-    /// Rows without a zone of their own take `base`.
-    pub fn new(base: &'a BaseZone) -> Self {
-        Self { base, known: HashMap::new() }
-    }
-
-    /// The zone of a row, or the reason to reject the row.
-    ///
-    /// # Errors
-    /// [`Reason::UnknownTimeZone`]: an unknown zone is never UTC in silence.
-    pub fn of(&mut self, own: Option<&str>) -> Result<Zone, Reason> {
-        let zone = match own {
-            None => self.base,
-            Some(text) => {
-                if !self.known.contains_key(text) {
-                    self.known.insert(text.to_owned(), text.parse());
-                }
-                &self.known[text]
-            }
-        };
-        zone.as_ref().copied().map_err(|_| Reason::UnknownTimeZone)
     }
 }
 

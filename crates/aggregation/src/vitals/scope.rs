@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{Days, NaiveDate, NaiveTime};
 
 use super::hour::HourKey;
-use super::sample::{BaseZone, LONGEST_INTERVAL_US, RawVital, Zones};
+use super::sample::{LONGEST_INTERVAL_US, RawVital};
 use crate::catalogue::{Catalogue, Style};
 use crate::local_time::{WIDEST_OFFSET_US, Zone};
 use crate::timestamp::{DAY_US, HOUR_US, Timestamp};
+use crate::zones::{BaseZone, Zones};
 
 /// A raw row that was inserted, changed or deleted, as it stood before or stands now.
 #[derive(Clone, Debug, PartialEq)]

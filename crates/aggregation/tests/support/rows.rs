@@ -7,9 +7,9 @@ use aggregation::catalogue::Catalogue;
 use aggregation::local_time::UnknownZone;
 use aggregation::vitals::scope::MetricScope;
 use aggregation::vitals::{
-    BaseZone, Context, DayFigures, HourFigures, HourKey, Outcome, RawVital, Scope, Snapshot,
-    recompute,
+    Context, DayFigures, HourFigures, HourKey, Outcome, RawVital, Scope, Snapshot, recompute,
 };
+use aggregation::zones::BaseZone;
 use chrono::{DateTime, Days, NaiveDate};
 
 pub(crate) fn at(text: &str) -> Timestamp {

@@ -9,7 +9,7 @@ use std::panic::AssertUnwindSafe;
 
 use aggregation::Kind;
 use aggregation::local_time::Zone;
-use aggregation::vitals::BaseZone;
+use aggregation::zones::BaseZone;
 use chrono::NaiveDate;
 use store::{Claim, Entry, ErrorClass, GroupTransaction, Store, StoreError, Verdict};
 

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use aggregation::vitals::sample::Zones;
 use aggregation::vitals::scope::scope;
 use aggregation::vitals::{Change, Context, Outcome, RawVital, Snapshot, judge, recompute};
+use aggregation::zones::Zones;
 use store::{GroupTransaction, StoreError, Verdict};
 
 use super::{Work, guarded, raw_ids, verdicts};

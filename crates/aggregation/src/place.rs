@@ -1,12 +1,11 @@
 //! Where on the calendar a row falls, and in which zone the day's row is dated.
 //!
-//! Meals and laboratory results follow one rule, so `labs` uses this file too.
-
-use std::collections::BTreeMap;
+//! Meals and laboratory results follow this one rule.
 
 use chrono::NaiveDate;
 
-use crate::local_time::{UnknownZone, Zone};
+use crate::local_time::Zone;
+use crate::zones::{BaseZone, Zones};
 use crate::{Reason, Timestamp};
 
 /// A row's place: the zone that dates it (its own, else the base zone), and its date there.
@@ -16,35 +15,29 @@ pub(crate) struct Place {
     pub(crate) date: NaiveDate,
 }
 
-/// Finds the places of rows whose profile (or the configured default) has the base zone, and
-/// parses each zone text once.
+/// Finds the places of rows.
 #[derive(Debug)]
 pub(crate) struct Places<'a> {
-    base: Option<Zone>,
-    parsed: BTreeMap<&'a str, Option<Zone>>,
+    base: &'a BaseZone,
+    zones: Zones<'a>,
 }
 
 impl<'a> Places<'a> {
     /// Places of rows that fall back on `base`.
-    pub(crate) fn of(base: &Result<Zone, UnknownZone>) -> Self {
-        Self { base: base.as_ref().ok().copied(), parsed: BTreeMap::new() }
+    pub(crate) fn of(base: &'a BaseZone) -> Self {
+        Self { base, zones: Zones::new(base) }
     }
 
     /// The place of a row of instant `at` with zone text `own`.
     ///
     /// # Errors
-    /// [`Reason::TimeOutOfRange`], then [`Reason::UnknownTimeZone`]: a zone text that names no
-    /// zone is not replaced by the base zone.
-    pub(crate) fn find(&mut self, at: Timestamp, own: Option<&'a str>) -> Result<Place, Reason> {
+    /// [`Reason::TimeOutOfRange`], then [`Reason::UnknownTimeZone`].
+    pub(crate) fn find(&mut self, at: Timestamp, own: Option<&str>) -> Result<Place, Reason> {
         if !at.is_datable() {
             return Err(Reason::TimeOutOfRange);
         }
-        let zone = own.map_or(self.base, |text| self.parse(text)).ok_or(Reason::UnknownTimeZone)?;
+        let zone = self.zones.of(own)?;
         Ok(Place { zone, date: zone.date_of(at) })
-    }
-
-    fn parse(&mut self, text: &'a str) -> Option<Zone> {
-        *self.parsed.entry(text).or_insert_with(|| text.parse().ok())
     }
 
     /// The zone of the day's row: the one that all `places` share, else the base zone. With an
@@ -52,16 +45,18 @@ impl<'a> Places<'a> {
     /// an order that the facts give. `None` if there is neither a place nor a base zone.
     pub(crate) fn zone_of_day(&self, places: impl IntoIterator<Item = Place>) -> Option<Zone> {
         let mut zones = places.into_iter().map(|place| place.zone);
+        let base = self.base.as_ref().ok().copied();
         let Some(first) = zones.next() else {
-            return self.base;
+            return base;
         };
-        if zones.all(|zone| zone == first) { Some(first) } else { self.base.or(Some(first)) }
+        if zones.all(|zone| zone == first) { Some(first) } else { base.or(Some(first)) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::local_time::UnknownZone;
 
     /// 2023-11-14 22:13:20 UTC.
     const EVENING: Timestamp = Timestamp(1_700_000_000_000_000);
@@ -102,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_day_takes_the_zone_that_all_its_rows_share_else_the_base_zone() {
-        let zone_of_day = |base: &Result<Zone, UnknownZone>, rows: &[Option<&'static str>]| {
+        let zone_of_day = |base: &BaseZone, rows: &[Option<&'static str>]| {
             let mut places = Places::of(base);
             let found: Vec<_> =
                 rows.iter().map(|own| places.find(EVENING, *own).unwrap()).collect();
