@@ -67,14 +67,16 @@ mod tests {
 
     #[test]
     fn a_rows_own_zone_dates_it_before_the_base_zone() {
-        let mut places = Places::of(&Ok(zone("America/New_York")));
+        let base = Ok(zone("America/New_York"));
+        let mut places = Places::of(&base);
         assert_eq!(places.find(EVENING, None).unwrap().date.to_string(), "2023-11-14");
         assert_eq!(places.find(EVENING, Some("+05:30")).unwrap().date.to_string(), "2023-11-15");
     }
 
     #[test]
     fn an_unknown_zone_is_never_replaced_by_the_base_zone() {
-        let mut places = Places::of(&Ok(zone("UTC")));
+        let base = Ok(zone("UTC"));
+        let mut places = Places::of(&base);
         for own in ["Mars", "", "utc+1"] {
             assert_eq!(places.find(EVENING, Some(own)).unwrap_err(), Reason::UnknownTimeZone);
         }
