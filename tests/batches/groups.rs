@@ -4,8 +4,7 @@ use super::{Running, UserLock, assert_all_done, insert_samples, number, run, wai
 use crate::support::{Database, Ran};
 
 /// One row more for another user than the one who fails.
-const CORRECTION: &str =
-    "UPDATE vitals_raw SET value = value + 1 WHERE user_id = 1 AND started_at = '2024-05-01 10:01Z'";
+const CORRECTION: &str = "UPDATE vitals_raw SET value = value + 1 WHERE user_id = 1 AND started_at = '2024-05-01 10:01Z'";
 
 /// Refuses the figures of one user, quoting what a log must not.
 async fn refuse_user(db: &Database, user_id: i64) {

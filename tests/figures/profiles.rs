@@ -156,3 +156,36 @@ async fn a_profile_that_comes_late_holds_from_the_next_touch() {
                 WHERE local_date = '2024-05-01'";
     assert_eq!(lines(&db, days).await, ["2024-05-01 1 70 Europe/Berlin"]);
 }
+
+#[tokio::test]
+async fn rows_deleted_after_a_move_leave_the_days_that_counted_them() {
+    let db = user_in("Europe/Berlin", "").await;
+    let late = "2024-04-30 22:30Z";
+    insert(&db, &[("heart_rate", "60", "watch", late, late)]).await;
+    insert(&db, &[("steps", "60", "watch", late, late)]).await;
+    db.execute(&format!(
+        "INSERT INTO nutrition_raw (user_id, food_name, meal_type, eaten_at, source, energy_kcal)
+         VALUES (1, 'rice', 'other', '{late}', 'app', 1);
+         INSERT INTO lab_raw (user_id, test_name, value_text, status, collected_at, source)
+         VALUES (1, 'iron', '6', 'final', '{late}', 'lab')"
+    ))
+    .await;
+    for moved_to in ["America/New_York", "Pacific/Kiritimati", "nowhere"] {
+        db.execute("UPDATE user_profiles SET time_zone = 'Europe/Berlin'").await;
+        db.execute("UPDATE vitals_raw SET source = source; UPDATE lab_raw SET source = source")
+            .await;
+        db.execute("UPDATE nutrition_raw SET source = source").await;
+        db.run_once();
+        assert_ne!(db.figures_as_text().await, Vec::<String>::new());
+
+        db.execute(&format!("UPDATE user_profiles SET time_zone = '{moved_to}'")).await;
+        db.execute("CREATE TEMP TABLE v AS TABLE vitals_raw; DELETE FROM vitals_raw").await;
+        db.execute("CREATE TEMP TABLE n AS TABLE nutrition_raw; DELETE FROM nutrition_raw").await;
+        db.execute("CREATE TEMP TABLE l AS TABLE lab_raw; DELETE FROM lab_raw").await;
+        db.run_once();
+        assert_eq!(db.figures_as_text().await, Vec::<String>::new(), "moved to {moved_to}");
+
+        db.execute("INSERT INTO vitals_raw TABLE v; INSERT INTO nutrition_raw TABLE n").await;
+        db.execute("INSERT INTO lab_raw TABLE l; DROP TABLE v, n, l").await;
+    }
+}

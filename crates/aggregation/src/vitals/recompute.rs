@@ -54,7 +54,7 @@ pub struct Snapshot {
     pub rows: Vec<RawVital>,
     /// The stored hours of the days.
     pub hours: BTreeMap<HourKey, HourFigures>,
-    /// The fingerprints of the stored days.
+    /// The fingerprints of the stored days that the scope [concerns](MetricScope::concerns).
     pub days: BTreeMap<NaiveDate, i64>,
 }
 
@@ -104,6 +104,11 @@ pub fn recompute(
         let outdated = snapshot.days.iter().filter(|(_, stored)| **stored != fingerprint);
         widened.whole_dates.extend(outdated.map(|(date, _)| *date));
         widened.dates.extend(widened.whole_dates.iter());
+        if snapshot.days.values().any(|stored| *stored != fingerprint) {
+            // Rows that leave an outdated day must arrive on the other dates of the scope, also
+            // where nothing is stored yet.
+            widened.whole_dates.extend(widened.dates.iter());
+        }
         if widened != *of_metric {
             wider.insert(name.clone(), widened);
             continue;

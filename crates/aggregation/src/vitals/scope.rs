@@ -50,6 +50,21 @@ impl MetricScope {
             || self.hour_starts.iter().any(|(from, to)| (*from..*to).contains(&hour.start))
     }
 
+    /// The dates near which stored days may concern this scope: an instant's local dates in two
+    /// zones differ by two at most.
+    pub fn dates_to_look_at(&self) -> BTreeSet<NaiveDate> {
+        let ends = self.changed.iter().flat_map(|(start, end)| [start, end]);
+        let in_utc = ends.map(|instant| instant.to_utc().date_naive());
+        self.dates.iter().copied().chain(in_utc).collect()
+    }
+
+    /// Whether a stored day concerns this scope: it is one of its dates, or it was stored in
+    /// another zone and a changed row lies within its bounds, where it may have been counted.
+    pub fn concerns(&self, date: NaiveDate, (day_start, day_end): Span) -> bool {
+        let is_within = |(start, end): &Span| *start < day_end && *end >= day_start;
+        self.dates.contains(&date) || self.changed.iter().any(is_within)
+    }
+
     /// The spans of instants of which every sample must be read, in order and disjoint.
     ///
     /// An hour is at most 60 minutes long, so one that begins in a span ends at most 60
@@ -127,14 +142,16 @@ pub fn scope(changes: &[Change], catalogue: &Catalogue, base: &BaseZone) -> Scop
     let mut scope = Scope::new();
     for change in changes {
         let Some(metric) = catalogue.metric(&change.metric) else { continue };
-        let Ok(zone) = zones.of(change.time_zone.as_deref()) else { continue };
         let of_metric = match scope.get_mut(&change.metric) {
             Some(known) => known,
             None => scope.entry(change.metric.clone()).or_default(),
         };
         let Change { starts_at, ends_at, whole_day, .. } = *change;
-        of_metric.touch(metric.style, zone, starts_at, ends_at, whole_day);
         of_metric.changed.insert((starts_at, ends_at));
+        // Without a zone it has no date now, but may have been counted under another profile.
+        if let Ok(zone) = zones.of(change.time_zone.as_deref()) {
+            of_metric.touch(metric.style, zone, starts_at, ends_at, whole_day);
+        }
     }
     for of_metric in scope.values_mut() {
         of_metric.hour_starts = union(std::mem::take(&mut of_metric.hour_starts));

@@ -1,11 +1,11 @@
 //! Reading what the figures of a scope need.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aggregation::catalogue::{Catalogue, Style};
 use aggregation::vitals::hour::Moments;
 use aggregation::vitals::sample::LONGEST_INTERVAL_US;
-use aggregation::vitals::scope::FARTHEST_DAILY_TOTAL_US;
+use aggregation::vitals::scope::{FARTHEST_DAILY_TOTAL_US, MetricScope};
 use aggregation::vitals::{HourFigures, HourKey, RawVital, Scope, Snapshot};
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
@@ -102,11 +102,13 @@ statement! {
         user_id: i64 => BigInt,
         metrics: Vec<String> => Array<Text>,
         dates: Vec<NaiveDate> => Array<Date>,
-    } -> (Text, Date, BigInt)
-    "SELECT d.metric, d.local_date, d.context_fingerprint
+    } -> (Text, Date, BigInt, Timestamptz, Timestamptz)
+    // Two days around: an instant's local dates in two zones differ by two at most.
+    "SELECT d.metric, d.local_date, d.context_fingerprint, d.day_start, d.day_end
      FROM unnest({metrics}::text[], {dates}::date[]) AS day (metric, local_date)
      JOIN vitals_daily AS d
-       ON d.user_id = {user_id} AND d.local_date = day.local_date AND d.metric = day.metric"
+       ON d.user_id = {user_id} AND d.metric = day.metric
+      AND d.local_date BETWEEN day.local_date - 2 AND day.local_date + 2"
 }
 
 type VitalColumns =
@@ -208,21 +210,27 @@ impl GroupTransaction<'_> {
         scope: &Scope,
         snapshots: &mut BTreeMap<String, Snapshot>,
     ) -> Result<(), StoreError> {
-        let days =
-            || scope.iter().flat_map(|(name, s)| s.dates.iter().map(move |date| (name, date)));
-        let metrics: Vec<String> = days().map(|(name, _)| name.clone()).collect();
-        let dates: Vec<NaiveDate> = days().map(|(_, date)| *date).collect();
-        if dates.is_empty() {
-            return Ok(());
-        }
-        let read =
-            ReadDays { user_id: self.user_id(), metrics: metrics.clone(), dates: dates.clone() };
-        let stored: Vec<(String, NaiveDate, i64)> = read.load(self.connection()).await?;
-        for (metric, date, fingerprint) in stored {
-            if let Some(snapshot) = snapshots.get_mut(&metric) {
+        let columns = |dates: fn(&MetricScope) -> BTreeSet<NaiveDate>| {
+            let of_metric = |(name, s): (&String, &MetricScope)| {
+                dates(s).into_iter().map(|date| (name.clone(), date)).collect::<Vec<_>>()
+            };
+            scope.iter().flat_map(of_metric).unzip()
+        };
+        let (metrics, dates): (Vec<String>, Vec<NaiveDate>) =
+            columns(MetricScope::dates_to_look_at);
+        let read = ReadDays { user_id: self.user_id(), metrics, dates };
+        let stored: Vec<(String, NaiveDate, i64, PgTimestamp, PgTimestamp)> =
+            read.load(self.connection()).await?;
+        for (metric, date, fingerprint, day_start, day_end) in stored {
+            let bounds = (from_postgres(day_start), from_postgres(day_end));
+            let is_concerned = scope.get(&metric).is_some_and(|s| s.concerns(date, bounds));
+            if let Some(snapshot) = snapshots.get_mut(&metric)
+                && is_concerned
+            {
                 snapshot.days.insert(date, fingerprint);
             }
         }
+        let (metrics, dates): (Vec<String>, Vec<NaiveDate>) = columns(|s| s.dates.clone());
         let read = ReadHours { user_id: self.user_id(), metrics, dates };
         let stored: Vec<HourColumns> = read.load(self.connection()).await?;
         for row in stored {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use aggregation::labs::{figures, judge};
 use store::{GroupTransaction, StoreError, Verdict};
 
-use super::{Work, guarded, raw_ids, verdicts};
+use super::{Work, guarded, raw_ids, undated, verdicts};
 
 /// Computes and writes the group's figures, and judges its raw rows.
 pub(super) async fn aggregate(
@@ -16,6 +16,11 @@ pub(super) async fn aggregate(
     let rows = transaction.read_labs(work.date).await?;
     let days = guarded(|| figures(&rows, work.date, base_zone))?;
     transaction.write_labs(work.date, &days).await?;
+    for date in transaction.other_lab_dates(work.date, &undated(work.entries)).await? {
+        let rows = transaction.read_labs(date).await?;
+        let days = guarded(|| figures(&rows, date, base_zone))?;
+        transaction.write_labs(date, &days).await?;
+    }
 
     let mut missing = raw_ids(work.entries);
     for row in &rows {

@@ -7,9 +7,9 @@ mod vitals;
 use std::collections::{BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
 
-use aggregation::Kind;
 use aggregation::local_time::Zone;
 use aggregation::zones::BaseZone;
+use aggregation::{Kind, Timestamp};
 use chrono::NaiveDate;
 use store::{Claim, Entry, ErrorClass, GroupTransaction, Store, StoreError, Verdict};
 
@@ -153,6 +153,13 @@ async fn figures(
         .collect();
     let rejected = work.entries.iter().filter(|entry| rejected.contains(&entry.raw_id)).count();
     Ok(((work.entries.len() - rejected) as u32, rejected as u32))
+}
+
+/// The times of rows that take their date from the profile. If that has changed, they may have
+/// been counted on another date than the group's.
+fn undated(entries: &[Entry]) -> Vec<Timestamp> {
+    let undated = entries.iter().filter(|entry| entry.time_zone.is_none());
+    undated.map(|entry| entry.starts_at).collect()
 }
 
 /// Each raw row of the group once.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use aggregation::nutrition::{figures, judge};
 use store::{GroupTransaction, StoreError, Verdict};
 
-use super::{Work, guarded, raw_ids, verdicts};
+use super::{Work, guarded, raw_ids, undated, verdicts};
 
 /// Computes and writes the group's figures, and judges its raw rows.
 pub(super) async fn aggregate(
@@ -16,6 +16,11 @@ pub(super) async fn aggregate(
     let rows = transaction.read_meals(work.date).await?;
     let day = guarded(|| figures(&rows, work.date, base_zone))?;
     transaction.write_nutrition(work.date, day.as_ref()).await?;
+    for date in transaction.other_nutrition_dates(work.date, &undated(work.entries)).await? {
+        let rows = transaction.read_meals(date).await?;
+        let day = guarded(|| figures(&rows, date, base_zone))?;
+        transaction.write_nutrition(date, day.as_ref()).await?;
+    }
 
     let mut missing = raw_ids(work.entries);
     for row in &rows {

@@ -1,0 +1,331 @@
+//! Each class of errors, from a live server: the driver keeps the SQLSTATE of few of them, so
+//! the others are told apart by the server's text.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use aggregation::Kind;
+use diesel::result::Error as DieselError;
+use diesel_async::{
+    AnsiTransactionManager, AsyncConnection, AsyncPgConnection, SimpleAsyncConnection,
+    TransactionManager,
+};
+use local_postgres::{Binaries, LocalPostgres, Shutdown};
+use store::{ErrorClass, PoolSettings, SessionSettings, Store};
+
+static SERVER: OnceLock<LocalPostgres> = OnceLock::new();
+static NAMES: AtomicU32 = AtomicU32::new(0);
+
+fn start(settings: &[(&str, &str)]) -> LocalPostgres {
+    let binaries = Binaries::find_or_install(|line| eprintln!("{line}")).unwrap();
+    LocalPostgres::start_with(&binaries, settings).unwrap()
+}
+
+/// The address of the server that the tests share; a session of its own name is found by it.
+fn url() -> (String, String) {
+    let server = SERVER.get_or_init(|| start(&[("deadlock_timeout", "10ms")]));
+    let name = format!("session{}", NAMES.fetch_add(1, Ordering::SeqCst));
+    (format!("{}&application_name={name}", server.url("postgres")), name)
+}
+
+async fn connect(url: &str) -> AsyncPgConnection {
+    AsyncPgConnection::establish(url).await.unwrap()
+}
+
+async fn session() -> (AsyncPgConnection, String) {
+    let (url, name) = url();
+    (connect(&url).await, name)
+}
+
+async fn error_of(session: &mut AsyncPgConnection, sql: &str) -> DieselError {
+    session.batch_execute(sql).await.expect_err(sql)
+}
+
+/// Waits until a condition on pg_stat_activity holds.
+async fn until(condition: &str) {
+    let (mut observer, _) = session().await;
+    let check =
+        format!("DO $$ BEGIN IF NOT ({condition}) THEN RAISE EXCEPTION 'not yet'; END IF; END $$");
+    for _ in 0..2_000 {
+        if observer.batch_execute(&check).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never: {condition}");
+}
+
+async fn until_asleep(name: &str) {
+    until(&format!(
+        "EXISTS (SELECT FROM pg_stat_activity WHERE application_name = '{name}' AND wait_event = 'PgSleep')"
+    ))
+    .await;
+}
+
+async fn until_gone(name: &str) {
+    until(&format!("NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = '{name}')"))
+        .await;
+}
+
+async fn signal(function: &str, name: &str) {
+    let (mut other, _) = session().await;
+    let sql =
+        format!("SELECT {function}(pid) FROM pg_stat_activity WHERE application_name = '{name}'");
+    other.batch_execute(&sql).await.unwrap();
+}
+
+#[track_caller]
+fn assert_class(error: &DieselError, class: ErrorClass) {
+    assert_eq!(ErrorClass::of(error), class, "{error:?}");
+}
+
+#[tokio::test]
+async fn a_deadlock_is_a_conflict() {
+    let ((mut one, _), (mut two, _)) = (session().await, session().await);
+    one.batch_execute("BEGIN; SELECT pg_advisory_xact_lock(1)").await.unwrap();
+    two.batch_execute("BEGIN; SELECT pg_advisory_xact_lock(2)").await.unwrap();
+
+    let both = tokio::join!(
+        one.batch_execute("SELECT pg_advisory_xact_lock(2); ROLLBACK"),
+        two.batch_execute("SELECT pg_advisory_xact_lock(1); ROLLBACK"),
+    );
+
+    let error = both.0.and(both.1).expect_err("one of them is the victim");
+    assert_class(&error, ErrorClass::Conflict);
+}
+
+#[tokio::test]
+async fn a_serialization_failure_is_a_conflict() {
+    let ((mut one, _), (mut two, _)) = (session().await, session().await);
+    one.batch_execute("CREATE TABLE balance (n int); INSERT INTO balance VALUES (1)")
+        .await
+        .unwrap();
+    one.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT n FROM balance")
+        .await
+        .unwrap();
+    two.batch_execute("UPDATE balance SET n = 2").await.unwrap();
+
+    let error = error_of(&mut one, "UPDATE balance SET n = 3").await;
+
+    assert_class(&error, ErrorClass::Conflict);
+}
+
+#[tokio::test]
+async fn a_lock_or_a_statement_that_takes_too_long_or_is_cancelled_is_a_timeout() {
+    let ((mut holder, _), (mut waiter, name)) = (session().await, session().await);
+    holder.batch_execute("SELECT pg_advisory_lock(3)").await.unwrap();
+    waiter.batch_execute("SET lock_timeout = '10ms'").await.unwrap();
+    let error = error_of(&mut waiter, "SELECT pg_advisory_lock(3)").await;
+    assert_class(&error, ErrorClass::Timeout);
+
+    waiter.batch_execute("SET statement_timeout = '10ms'").await.unwrap();
+    let error = error_of(&mut waiter, "SELECT pg_sleep(60)").await;
+    assert_class(&error, ErrorClass::Timeout);
+
+    waiter.batch_execute("SET statement_timeout = 0").await.unwrap();
+    let (error, ()) = tokio::join!(error_of(&mut waiter, "SELECT pg_sleep(60)"), async {
+        until_asleep(&name).await;
+        signal("pg_cancel_backend", &name).await;
+    });
+    assert_class(&error, ErrorClass::Timeout);
+}
+
+#[tokio::test]
+async fn a_terminated_session_is_a_lost_connection() {
+    let (mut busy, name) = session().await;
+    let (error, ()) = tokio::join!(error_of(&mut busy, "SELECT pg_sleep(60)"), async {
+        until_asleep(&name).await;
+        signal("pg_terminate_backend", &name).await;
+    });
+    assert_class(&error, ErrorClass::ConnectionLost);
+    assert_class(&error_of(&mut busy, "SELECT 1").await, ErrorClass::ConnectionLost);
+
+    let (mut idle, name) = session().await;
+    signal("pg_terminate_backend", &name).await;
+    until_gone(&name).await;
+    assert_class(&error_of(&mut idle, "SELECT 1").await, ErrorClass::ConnectionLost);
+}
+
+#[tokio::test]
+async fn a_session_that_idles_in_a_transaction_is_a_lost_connection() {
+    for commit in [false, true] {
+        let (mut idle, name) = session().await;
+        idle.batch_execute("SET idle_in_transaction_session_timeout = '10ms'").await.unwrap();
+        AnsiTransactionManager::begin_transaction(&mut idle).await.unwrap();
+        until_gone(&name).await;
+
+        let error = if commit {
+            AnsiTransactionManager::commit_transaction(&mut idle).await.unwrap_err()
+        } else {
+            error_of(&mut idle, "SELECT 1").await
+        };
+        assert_class(&error, ErrorClass::ConnectionLost);
+
+        // What is left of the connection is no better.
+        let _ = AnsiTransactionManager::rollback_transaction(&mut idle).await;
+        let again = AnsiTransactionManager::begin_transaction(&mut idle).await.unwrap_err();
+        assert_class(&again, ErrorClass::ConnectionLost);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_stops_is_a_lost_connection() {
+    let mut server = start(&[]);
+    for how in [Shutdown::Fast, Shutdown::Immediate] {
+        server.start_again().unwrap();
+        let url = server.url("postgres");
+        let (mut busy, mut idle) = (connect(&url).await, connect(&url).await);
+        let mut observer = connect(&url).await;
+        let running = tokio::spawn(async move { error_of(&mut busy, "SELECT pg_sleep(60)").await });
+        observer
+            .batch_execute(
+                "DO $$ BEGIN
+                     WHILE NOT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep')
+                     LOOP PERFORM pg_stat_clear_snapshot(); END LOOP;
+                 END $$",
+            )
+            .await
+            .unwrap();
+
+        server.stop(how).unwrap();
+
+        assert_class(&running.await.unwrap(), ErrorClass::ConnectionLost);
+        assert_class(&error_of(&mut idle, "SELECT 1").await, ErrorClass::ConnectionLost);
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_a_constraint_refuses_is_refused() {
+    let (mut session, _) = session().await;
+    session
+        .batch_execute(
+            "CREATE TABLE refusing (
+                 n int PRIMARY KEY, c int NOT NULL CHECK (c > 0), parent int REFERENCES refusing,
+                 r int4range, d int UNIQUE DEFERRABLE INITIALLY DEFERRED,
+                 EXCLUDE USING gist (r WITH &&));
+             INSERT INTO refusing VALUES (1, 1, NULL, '[1,5]', 1)",
+        )
+        .await
+        .unwrap();
+    for sql in [
+        "INSERT INTO refusing VALUES (1, 1)",
+        "INSERT INTO refusing VALUES (2, 0)",
+        "INSERT INTO refusing VALUES (2, NULL)",
+        "INSERT INTO refusing VALUES (2, 1, 99)",
+        "INSERT INTO refusing VALUES (2, 1, NULL, '[3,9]')",
+        "DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = 'restrict_violation'; END $$",
+    ] {
+        assert_class(&error_of(&mut session, sql).await, ErrorClass::Refused);
+    }
+
+    // Refused at the very end.
+    AnsiTransactionManager::begin_transaction(&mut session).await.unwrap();
+    session.batch_execute("INSERT INTO refusing VALUES (2, 1, NULL, NULL, 1)").await.unwrap();
+    let error = AnsiTransactionManager::commit_transaction(&mut session).await.unwrap_err();
+    assert_class(&error, ErrorClass::Refused);
+}
+
+#[tokio::test]
+async fn whatever_else_a_statement_meets_is_an_error_of_the_database() {
+    let (mut session, _) = session().await;
+    for sql in [
+        "SELECT 1 / 0",
+        "SELECT * FROM nowhere",
+        "SELECT 'x'::int",
+        "DO $$ BEGIN RAISE EXCEPTION 'an app''s trigger'; END $$",
+        // Words of another class, in a text of the app's own.
+        "DO $$ BEGIN RAISE EXCEPTION 'no deadlock detected by the app'; END $$",
+        "BEGIN READ ONLY; CREATE TABLE t ()",
+    ] {
+        assert_class(&error_of(&mut session, sql).await, ErrorClass::Database);
+    }
+}
+
+async fn store(url: &str) -> Store {
+    let pool = PoolSettings {
+        max_size: 1,
+        min_idle: 0,
+        wait_timeout: Duration::from_millis(300),
+        max_lifetime: Duration::from_secs(300),
+        idle_timeout: Duration::from_secs(300),
+        test_on_checkout: true,
+        connect_timeout: Duration::from_secs(10),
+        slow_hold: Duration::from_secs(60),
+    };
+    let session = SessionSettings {
+        statement_timeout: Duration::from_secs(30),
+        lock_timeout: Duration::from_secs(10),
+        idle_in_transaction_timeout: Duration::from_secs(30),
+        jit: false,
+        synchronous_commit: false,
+        application_name: "dayfold-test".to_owned(),
+    };
+    Store::connect(url, pool, &session).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_server_without_a_free_place_is_a_lost_connection_and_says_why() {
+    let server = start(&[("max_connections", "6"), ("superuser_reserved_connections", "3")]);
+    let mut superuser = connect(&server.url("postgres")).await;
+    for sql in [
+        "CREATE ROLE limited LOGIN CONNECTION LIMIT 1",
+        "CREATE ROLE app LOGIN",
+        "CREATE DATABASE narrow CONNECTION LIMIT 1",
+    ] {
+        superuser.batch_execute(sql).await.unwrap();
+    }
+    let of = |role: &str, database: &str| {
+        server.url(database).replacen("postgres@", &format!("{role}@"), 1)
+    };
+    for (url, says, places) in [
+        (of("limited", "postgres"), "too many connections for role", 1),
+        (of("app", "narrow"), "too many connections for database", 1),
+        (of("app", "postgres"), "remaining connection slots are reserved", 2),
+        (of("postgres", "postgres"), "too many clients already", 5),
+    ] {
+        let store = store(&url).await;
+        let mut others = Vec::new();
+        while others.len() < places {
+            // The connection with which the store was tried may still be on its way out.
+            match AsyncPgConnection::establish(&url).await {
+                Ok(connection) => others.push(connection),
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+
+        let error = store.clock().await.unwrap_err();
+
+        assert_eq!(error.class(), ErrorClass::ConnectionLost, "{error}");
+        assert!(error.to_string().contains(says), "{error}");
+        drop((store, others));
+        superuser
+            .batch_execute(
+                "DO $$ BEGIN
+                     WHILE (SELECT count(*) FROM pg_stat_activity
+                            WHERE backend_type = 'client backend') > 1
+                     LOOP PERFORM pg_stat_clear_snapshot(), pg_sleep(0.01); END LOOP;
+                 END $$",
+            )
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_full_pool_is_exhausted_and_a_server_that_is_gone_a_lost_connection() {
+    let mut server = start(&[]);
+    let store = store(&server.url("postgres")).await;
+    let held = store.begin_group(Kind::Vitals, 1).await.unwrap();
+    let error = store.clock().await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::PoolExhausted, "{error}");
+    drop(held);
+    store.clock().await.unwrap();
+
+    server.stop(Shutdown::Fast).unwrap();
+
+    let error = store.clock().await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::ConnectionLost, "{error}");
+}
