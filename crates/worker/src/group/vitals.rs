@@ -9,8 +9,9 @@ use store::{GroupTransaction, StoreError, Verdict};
 
 use super::{Work, guarded, raw_ids, verdicts};
 
-/// A scope is widened at most twice: by days stored under another profile or catalogue, and by
-/// days that rows with zones of their own reach into. More is a bug, not work.
+/// A scope is widened three times at most: by rows that are one sample with a changed one, by
+/// days that rows with zones of their own reach into, and by days stored under another profile
+/// or catalogue. More is a bug, not work.
 const MOST_ROUNDS: u32 = 6;
 
 /// Computes and writes the group's figures, and judges its raw rows.
