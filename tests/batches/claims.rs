@@ -149,36 +149,3 @@ async fn infinite_and_far_times_harm_nobody() {
     db.execute("DELETE FROM vitals_daily WHERE user_id = 3").await;
     assert_all_done(&db).await;
 }
-
-#[tokio::test]
-async fn a_claim_scans_no_table_however_fast_the_queue_has_grown() {
-    let db = Database::new().await;
-    // The worst the planner can be told: the table is known to be empty, and the plan was made then.
-    db.execute("VACUUM ANALYZE aggregation_queue").await;
-    // The worker's connection claims once and stops before the first group; then the queue grows.
-    insert_samples(&db, 1, 1).await;
-    let lock = UserLock::hold(&db.url, 1).await;
-    let worker = Running::start(db.worker(), &[("WORKER__BATCH__SIZE", "200")]);
-    waiting(&db, 1).await;
-    db.execute(
-        "ALTER TABLE aggregation_queue SET (autovacuum_enabled = off);
-         INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
-         SELECT n % 20, 'heart_rate', 60, 'bpm', 'watch', at, at FROM generate_series(0, 5999) AS n,
-             LATERAL (SELECT timestamptz '2024-05-01Z' + n / 20 * interval '1 minute' AS at) AS t;
-         INSERT INTO aggregation_queue (user_id, kind, starts_at, raw_id, ends_at, metric, not_before)
-         SELECT 100 + n % 500, 'vitals', at, n, at, 'heart_rate', 'infinity'
-         FROM generate_series(1, 60000) AS n, (SELECT timestamptz '2024-05-01Z' AS at) AS t;",
-    )
-    .await;
-    lock.release().await;
-    worker.succeeds();
-
-    let scanned: i64 = db
-        .value(
-            "SELECT coalesce(seq_tup_read, 0) FROM pg_stat_user_tables
-             WHERE relname = 'aggregation_queue'",
-        )
-        .await;
-    // What the run's closing count and the status read, but no claim.
-    assert!(scanned < 60_000 * 6, "{scanned} rows read by sequential scans");
-}

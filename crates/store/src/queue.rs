@@ -70,9 +70,14 @@ statement! {
     ///   blocks a head. A row whose lease ran out is still where it was and is claimed again.
     /// - A window of four days holds a user's neighbouring rows of whole local days in nearly
     ///   all zones; where it cuts a day, the rest is the next batch's.
+    /// - Picked rows are marked by their ctid, which stays while they are locked: any other join
+    ///   lets the planner read the whole queue when it believes that it is empty.
     /// - Each step is MATERIALIZED: a LIMIT that is evaluated twice would claim twice.
     /// - Windows come in the order of their oldest row; the lateral scan is only advanced until
     ///   the batch is full, and SKIP LOCKED leaves to other workers what they are about to take.
+    /// - The picked rows are found again by their place, which their lock pins until the end of
+    ///   the statement: joined by key, a planner whose statistics say that the table is empty
+    ///   reads all of it.
     struct ClaimBatch<'a> {
         kind: &'a str => Text,
         size: i64 => BigInt,
@@ -100,10 +105,10 @@ statement! {
          GROUP BY user_id, window_start
          ORDER BY age_rank
      ), picked AS MATERIALIZED (
-         SELECT q.user_id, q.kind, q.starts_at, q.id
+         SELECT q.ctid
          FROM windows AS w
          CROSS JOIN LATERAL (
-             SELECT user_id, kind, starts_at, id
+             SELECT ctid
              FROM aggregation_queue
              WHERE user_id = w.user_id
                AND kind = (SELECT kind FROM asked)
@@ -125,8 +130,7 @@ statement! {
      SET state = 'processing', lease_token = lease.token,
          lease_expires_at = asked.now + asked.lease
      FROM picked, lease, asked
-     WHERE q.user_id = picked.user_id AND q.kind = picked.kind
-       AND q.starts_at = picked.starts_at AND q.id = picked.id
+     WHERE q.ctid = picked.ctid
      RETURNING lease.token, q.id, q.user_id, q.raw_id, q.starts_at, q.ends_at, q.metric,
                q.time_zone, q.whole_day"
 }

@@ -1,7 +1,9 @@
 //! Each class of errors, from a live server: the driver keeps the SQLSTATE of few of them, so
 //! the others are told apart by the server's text.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,16 +15,13 @@ use diesel_async::{
     AnsiTransactionManager, AsyncConnection, AsyncPgConnection, SimpleAsyncConnection,
     TransactionManager,
 };
-use local_postgres::{Binaries, LocalPostgres, Shutdown};
-use store::{ErrorClass, PoolSettings, SessionSettings, Store};
+use local_postgres::{LocalPostgres, Shutdown};
+use store::ErrorClass;
+
+use support::{start, store};
 
 static SERVER: OnceLock<LocalPostgres> = OnceLock::new();
 static NAMES: AtomicU32 = AtomicU32::new(0);
-
-fn start(settings: &[(&str, &str)]) -> LocalPostgres {
-    let binaries = Binaries::find_or_install(|line| eprintln!("{line}")).unwrap();
-    LocalPostgres::start_with(&binaries, settings).unwrap()
-}
 
 /// The address of the server that the tests share; a session of its own name is found by it.
 fn url() -> (String, String) {
@@ -242,28 +241,6 @@ async fn whatever_else_a_statement_meets_is_an_error_of_the_database() {
     ] {
         assert_class(&error_of(&mut session, sql).await, ErrorClass::Database);
     }
-}
-
-async fn store(url: &str) -> Store {
-    let pool = PoolSettings {
-        max_size: 1,
-        min_idle: 0,
-        wait_timeout: Duration::from_millis(300),
-        max_lifetime: Duration::from_secs(300),
-        idle_timeout: Duration::from_secs(300),
-        test_on_checkout: true,
-        connect_timeout: Duration::from_secs(10),
-        slow_hold: Duration::from_secs(60),
-    };
-    let session = SessionSettings {
-        statement_timeout: Duration::from_secs(30),
-        lock_timeout: Duration::from_secs(10),
-        idle_in_transaction_timeout: Duration::from_secs(30),
-        jit: false,
-        synchronous_commit: false,
-        application_name: "dayfold-test".to_owned(),
-    };
-    Store::connect(url, pool, &session).await.unwrap()
 }
 
 #[tokio::test]

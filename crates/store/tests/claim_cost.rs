@@ -1,0 +1,98 @@
+//! A claim reads about as many rows as it takes, whatever the queue's size and its statistics.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::time::Duration;
+
+use aggregation::Kind;
+use diesel::sql_types::BigInt;
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+
+use support::{start, store};
+
+/// Rows of many users that all arrived in one moment, as a bulk import leaves them.
+const FILL: &str = "
+    INSERT INTO aggregation_queue (user_id, kind, starts_at, raw_id, ends_at, not_before)
+    SELECT n % 500, 'vitals', at, n, at, '2024-06-01'
+    FROM generate_series(1, 20000) AS n,
+         LATERAL (SELECT timestamptz '2024-01-01' + n / 500 * interval '1 minute' AS at) AS t;";
+
+/// What may have happened before, beside rows that wait.
+const HISTORIES: [(&str, &str); 4] = [
+    ("known to be empty", "VACUUM ANALYZE aggregation_queue"),
+    ("never looked at", ""),
+    (
+        "emptied, and the statistics know that",
+        "DELETE FROM aggregation_queue; ANALYZE aggregation_queue",
+    ),
+    (
+        "full of dead and waiting rows",
+        "UPDATE aggregation_queue SET state = 'dead', not_before = 'infinity' WHERE id % 2 = 0;
+         UPDATE aggregation_queue SET not_before = now() + interval '1 hour' WHERE id % 2 = 1;
+         ANALYZE aggregation_queue",
+    ),
+];
+
+#[derive(diesel::QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    n: i64,
+}
+
+/// Waits until this many other sessions are left. A session counts what it read when it ends.
+async fn others_left(observer: &mut AsyncPgConnection, left: i64) {
+    let others = "SELECT count(*) - 1 AS n FROM pg_stat_activity
+                  WHERE backend_type = 'client backend' AND datname = current_database()";
+    for _ in 0..2_000 {
+        if diesel::sql_query(others).get_result::<Count>(observer).await.unwrap().n == left {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the other sessions do not end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_reads_about_as_many_rows_as_it_takes() {
+    let server = start(&[("autovacuum", "off")]);
+    let mut admin = AsyncPgConnection::establish(&server.url("postgres")).await.unwrap();
+    for (place, (history, sql)) in HISTORIES.into_iter().enumerate() {
+        let database = format!("history{place}");
+        admin.batch_execute(&format!("CREATE DATABASE {database}")).await.unwrap();
+        let url = server.url(&database);
+        let store = store(&url).await;
+        store::migrate(&store, Duration::from_secs(10)).await.unwrap();
+
+        let mut app = AsyncPgConnection::establish(&url).await.unwrap();
+        if sql.contains("FROM aggregation_queue") || sql.contains("UPDATE") {
+            app.batch_execute(FILL).await.unwrap();
+        }
+        app.batch_execute(sql).await.unwrap();
+        // From the sixth execution on, a server may keep the plan.
+        for _ in 0..8 {
+            assert!(
+                store.claim(Kind::Vitals, 200, Duration::from_secs(60)).await.unwrap().is_none()
+            );
+        }
+        app.batch_execute(FILL).await.unwrap();
+        drop(app);
+
+        let mut observer = AsyncPgConnection::establish(&url).await.unwrap();
+        others_left(&mut observer, 1).await;
+        observer.batch_execute("SELECT pg_stat_reset()").await.unwrap();
+        for _ in 0..3 {
+            let claim = store.claim(Kind::Vitals, 200, Duration::from_secs(60)).await.unwrap();
+            assert_eq!(claim.unwrap().entries.len(), 200, "{history}");
+        }
+        drop(store);
+        others_left(&mut observer, 0).await;
+
+        let read = "SELECT seq_tup_read + idx_tup_fetch AS n FROM pg_stat_user_tables
+                    WHERE relname = 'aggregation_queue'";
+        let read = diesel::sql_query(read).get_result::<Count>(&mut observer).await.unwrap().n;
+        // Heads, neighbours, marking: each row three times, and those just claimed once more.
+        assert!(read < 3 * 200 * 8, "{history}: {read} rows read for 600");
+    }
+}
