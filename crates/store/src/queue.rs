@@ -70,8 +70,6 @@ statement! {
     ///   blocks a head. A row whose lease ran out is still where it was and is claimed again.
     /// - A window of four days holds a user's neighbouring rows of whole local days in nearly
     ///   all zones; where it cuts a day, the rest is the next batch's.
-    /// - Picked rows are marked by their ctid, which stays while they are locked: any other join
-    ///   lets the planner read the whole queue when it believes that it is empty.
     /// - Each step is MATERIALIZED: a LIMIT that is evaluated twice would claim twice.
     /// - Windows come in the order of their oldest row; the lateral scan is only advanced until
     ///   the batch is full, and SKIP LOCKED leaves to other workers what they are about to take.
