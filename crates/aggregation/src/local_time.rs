@@ -223,6 +223,12 @@ impl Hours {
     }
 }
 
+/// The instants at which it is `date` in some zone.
+pub fn anywhere_on_earth(date: NaiveDate) -> (Timestamp, Timestamp) {
+    let midnight = |date: NaiveDate| Timestamp::from_utc_clock(date.and_time(NaiveTime::MIN));
+    (midnight(date).plus(-WIDEST_OFFSET_US), midnight(next(date)).plus(WIDEST_OFFSET_US))
+}
+
 fn next(date: NaiveDate) -> NaiveDate {
     date.checked_add_days(Days::new(1)).unwrap_or(NaiveDate::MAX)
 }

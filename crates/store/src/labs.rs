@@ -1,8 +1,8 @@
 //! Raw laboratory results and their daily figures.
 
+use aggregation::ALGORITHM_VERSION;
 use aggregation::labs::{LabDay, RawLab};
-use aggregation::vitals::scope::anywhere_on_earth;
-use aggregation::{ALGORITHM_VERSION, Timestamp};
+use aggregation::local_time::anywhere_on_earth;
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
@@ -117,39 +117,7 @@ statement! {
          computed_at = excluded.computed_at"
 }
 
-statement! {
-    struct OtherDates {
-        user_id: i64 => BigInt,
-        date: NaiveDate => Date,
-        instants: Vec<PgTimestamp> => Array<Timestamptz>,
-    } -> (Date)
-    "SELECT DISTINCT d.local_date
-     FROM (SELECT {user_id}::bigint AS user_id, {date}::date AS local_date) AS asked
-     JOIN lab_daily AS d
-       ON d.user_id = asked.user_id AND d.local_date <> asked.local_date
-      AND d.local_date BETWEEN asked.local_date - 2 AND asked.local_date + 2
-     WHERE EXISTS (SELECT FROM unnest({instants}::timestamptz[]) AS instant
-                   WHERE instant >= d.day_start AND instant < d.day_end)"
-}
-
 impl GroupTransaction<'_> {
-    /// Stored dates beside `date` that contain one of the instants: where a row may have been
-    /// counted while the profile had another zone.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn other_lab_dates(
-        &mut self,
-        date: NaiveDate,
-        instants: &[Timestamp],
-    ) -> Result<Vec<NaiveDate>, StoreError> {
-        let user_id = self.user_id();
-        let instants = instants.iter().map(|instant| to_postgres(*instant)).collect();
-        let read = OtherDates { user_id, date, instants };
-        let rows: Vec<(NaiveDate,)> = read.load(self.connection()).await?;
-        Ok(rows.into_iter().map(|(date,)| date).collect())
-    }
-
     /// Reads every result that can belong to a date, in whatever zone.
     ///
     /// # Errors

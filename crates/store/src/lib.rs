@@ -12,6 +12,7 @@ mod import;
 mod labs;
 mod migrate;
 mod nutrition;
+mod other_dates;
 mod pool;
 mod profiles;
 mod queue;

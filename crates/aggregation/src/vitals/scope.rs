@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{Days, NaiveDate, NaiveTime};
+use chrono::NaiveDate;
 
 use super::hour::HourKey;
 use super::sample::{LONGEST_INTERVAL_US, RawVital};
 use crate::catalogue::{Catalogue, Style};
-use crate::local_time::{WIDEST_OFFSET_US, Zone};
+use crate::local_time::{WIDEST_OFFSET_US, Zone, anywhere_on_earth};
 use crate::timestamp::{DAY_US, HOUR_US, Timestamp};
 use crate::zones::{BaseZone, Zones};
 
@@ -157,13 +157,6 @@ pub fn scope(changes: &[Change], catalogue: &Catalogue, base: &BaseZone) -> Scop
         of_metric.hour_starts = union(std::mem::take(&mut of_metric.hour_starts));
     }
     scope
-}
-
-/// The instants at which it is `date` in some zone.
-pub fn anywhere_on_earth(date: NaiveDate) -> Span {
-    let midnight = |date: NaiveDate| Timestamp::from_utc_clock(date.and_time(NaiveTime::MIN));
-    let next = date.checked_add_days(Days::new(1)).unwrap_or(date);
-    (midnight(date).plus(-WIDEST_OFFSET_US), midnight(next).plus(WIDEST_OFFSET_US))
 }
 
 /// The union of spans, in order and disjoint.

@@ -13,13 +13,14 @@ pub(super) async fn aggregate(
     work: Work<'_>,
 ) -> Result<Vec<Verdict>, StoreError> {
     let base_zone = &work.user.base_zone;
-    let rows = transaction.read_labs(work.date).await?;
-    let days = guarded(|| figures(&rows, work.date, base_zone))?;
-    transaction.write_labs(work.date, &days).await?;
-    for date in transaction.other_lab_dates(work.date, &undated(work.entries)).await? {
-        let rows = transaction.read_labs(date).await?;
-        let days = guarded(|| figures(&rows, date, base_zone))?;
+    let mut dates = vec![work.date];
+    dates.extend(transaction.other_dates(work.date, &undated(work.entries)).await?);
+    let mut rows = Vec::new();
+    for date in dates {
+        let of_date = transaction.read_labs(date).await?;
+        let days = guarded(|| figures(&of_date, date, base_zone))?;
         transaction.write_labs(date, &days).await?;
+        rows.extend(of_date);
     }
 
     let mut missing = raw_ids(work.entries);

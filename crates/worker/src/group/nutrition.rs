@@ -13,13 +13,14 @@ pub(super) async fn aggregate(
     work: Work<'_>,
 ) -> Result<Vec<Verdict>, StoreError> {
     let base_zone = &work.user.base_zone;
-    let rows = transaction.read_meals(work.date).await?;
-    let day = guarded(|| figures(&rows, work.date, base_zone))?;
-    transaction.write_nutrition(work.date, day.as_ref()).await?;
-    for date in transaction.other_nutrition_dates(work.date, &undated(work.entries)).await? {
-        let rows = transaction.read_meals(date).await?;
-        let day = guarded(|| figures(&rows, date, base_zone))?;
+    let mut dates = vec![work.date];
+    dates.extend(transaction.other_dates(work.date, &undated(work.entries)).await?);
+    let mut rows = Vec::new();
+    for date in dates {
+        let of_date = transaction.read_meals(date).await?;
+        let day = guarded(|| figures(&of_date, date, base_zone))?;
         transaction.write_nutrition(date, day.as_ref()).await?;
+        rows.extend(of_date);
     }
 
     let mut missing = raw_ids(work.entries);
