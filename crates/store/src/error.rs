@@ -17,6 +17,8 @@ pub enum ErrorClass {
     Timeout,
     /// The lease was lost: another worker has the rows.
     LeaseLost,
+    /// Somebody asked to stop, and what was running took too long.
+    Stopped,
     /// A constraint refused the row.
     Refused,
     /// Any other error of the database, such as one that a trigger of the app raised.
@@ -34,6 +36,7 @@ impl ErrorClass {
             Self::Conflict => "conflict",
             Self::Timeout => "timeout",
             Self::LeaseLost => "lease_lost",
+            Self::Stopped => "stopped",
             Self::Refused => "refused",
             Self::Database => "database",
             Self::Internal => "internal",
@@ -43,7 +46,7 @@ impl ErrorClass {
     /// Whether the work was interrupted rather than found impossible: it is given back without
     /// counting an attempt.
     pub const fn is_interruption(self) -> bool {
-        matches!(self, Self::ConnectionLost | Self::PoolExhausted | Self::LeaseLost)
+        matches!(self, Self::ConnectionLost | Self::PoolExhausted | Self::LeaseLost | Self::Stopped)
     }
 }
 
@@ -79,6 +82,9 @@ pub enum StoreError {
     /// Another worker holds the claimed rows by now.
     #[error("the lease on the claimed rows was lost")]
     LeaseLost,
+    /// It was abandoned because the process stops.
+    #[error("abandoned, because the worker stops")]
+    Stopped,
     /// Stored figures or the computation are not what they must be.
     #[error("{0}")]
     Internal(&'static str),
@@ -92,6 +98,7 @@ impl StoreError {
             Self::NoConnection { unreachable: true, .. } => ErrorClass::ConnectionLost,
             Self::NoConnection { .. } => ErrorClass::PoolExhausted,
             Self::LeaseLost => ErrorClass::LeaseLost,
+            Self::Stopped => ErrorClass::Stopped,
             Self::Internal(_) => ErrorClass::Internal,
         }
     }
@@ -147,6 +154,14 @@ impl ErrorClass {
             .iter()
             .find(|(phrase, _)| message.starts_with(phrase))
             .map_or(Self::Database, |(_, class)| *class)
+    }
+}
+
+impl ConnectError {
+    /// Whether the server or the network may answer otherwise later. What is configured wrongly
+    /// stays wrong.
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Connect { .. })
     }
 }
 

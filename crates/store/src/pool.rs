@@ -1,7 +1,7 @@
 //! The pool of connections: small, bounded, and visible.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, PoolError, RecyclingMethod,
 };
 use futures_util::FutureExt;
+use tokio::sync::Notify;
 use tokio_postgres::Client;
 
 use crate::connect::{Connection, SessionSettings, Target};
@@ -18,6 +19,10 @@ use crate::error::{ConnectError, StoreError};
 
 type Manager = AsyncDieselConnectionManager<AsyncPgConnection>;
 type Pooled<'p> = PooledConnection<'p, Manager>;
+
+/// For how long a wait in vain marks the pool as exhausted: as long as people and monitors need to
+/// see it, who look every 15 s or so.
+const EXHAUSTED_FOR: Duration = Duration::from_secs(30);
 
 /// How many connections, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +54,7 @@ pub enum PoolHealth {
     Warning,
     /// More than 90 % in use.
     Critical,
-    /// Somebody waited in vain for a connection since the last look.
+    /// Somebody waited in vain for a connection within the last 30 seconds.
     Exhausted,
 }
 
@@ -97,8 +102,9 @@ struct Shared {
     unlimited: Target,
     settings: PoolSettings,
     waiting: AtomicU32,
-    timed_out: AtomicBool,
+    last_timed_out: Mutex<Option<Instant>>,
     last_connect_error: Mutex<Option<String>>,
+    connect_failed: Notify,
 }
 
 impl fmt::Debug for Store {
@@ -128,8 +134,9 @@ impl Store {
             unlimited: plain.with_session(&lock_timeout),
             settings,
             waiting: AtomicU32::new(0),
-            timed_out: AtomicBool::new(false),
+            last_timed_out: Mutex::new(None),
             last_connect_error: Mutex::new(None),
+            connect_failed: Notify::new(),
         });
         let mut config = ManagerConfig::default();
         config.recycling_method = RecyclingMethod::Verified;
@@ -140,6 +147,9 @@ impl Store {
                 let result = shared.target.connect().await;
                 let cause = result.as_ref().err().map(ToString::to_string);
                 *lock(&shared.last_connect_error) = cause;
+                if result.is_err() {
+                    shared.connect_failed.notify_waiters();
+                }
                 result.map_err(|error| diesel::ConnectionError::BadConnection(error.to_string()))
             }
             .boxed()
@@ -151,18 +161,21 @@ impl Store {
             .max_lifetime(settings.max_lifetime)
             .idle_timeout(settings.idle_timeout)
             .test_on_check_out(settings.test_on_checkout)
+            // Whoever waits is told at once and decides when to try again. The pool's own attempts
+            // would come less and less often, long after the server is back.
+            .retry_connection(false)
             .build_unchecked(Manager::new_with_config("", config));
         Ok(Self { pool, shared })
     }
 
-    /// The pool at this moment. Having shown `exhausted` once, it shows it no more until
-    /// somebody waits in vain again.
+    /// The pool at this moment.
     pub fn stats(&self) -> PoolStats {
         let state = self.pool.state();
         let max = self.shared.settings.max_size;
         let in_use = state.connections.saturating_sub(state.idle_connections);
         let utilisation = f64::from(in_use) * 100.0 / f64::from(max);
-        let health = if self.shared.timed_out.swap(false, Ordering::Relaxed) {
+        let last_timed_out = *lock(&self.shared.last_timed_out);
+        let health = if last_timed_out.is_some_and(|last| last.elapsed() < EXHAUSTED_FOR) {
             PoolHealth::Exhausted
         } else if utilisation > 90.0 {
             PoolHealth::Critical
@@ -183,11 +196,15 @@ impl Store {
     }
 
     /// A connection for `purpose`, which names it in the warning when it is held for long.
+    ///
+    /// Where there is none and none can be made, that is said at once: waiting for the whole
+    /// time-out would only delay what is done about it.
     pub(crate) async fn hold(&self, purpose: &'static str) -> Result<Held<'_>, StoreError> {
         let waiter = Waiter::new(&self.shared.waiting);
         let since = Instant::now();
-        let connection = self.pool.get().await;
+        let connection = self.get_or_fail().await;
         drop(waiter);
+        metrics::histogram!("dayfold_pool_wait_seconds").record(since.elapsed());
         match connection {
             Ok(connection) => Ok(Held {
                 connection,
@@ -199,6 +216,22 @@ impl Store {
         }
     }
 
+    async fn get_or_fail(&self) -> Result<Pooled<'_>, bb8::RunError<PoolError>> {
+        let getting = self.pool.get();
+        tokio::pin!(getting);
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut getting => return result,
+                () = self.shared.connect_failed.notified() => {
+                    if self.pool.state().connections == 0 {
+                        return Err(bb8::RunError::TimedOut);
+                    }
+                }
+            }
+        }
+    }
+
     /// bb8 reports every trouble as a time-out; the last failed attempt to connect tells
     /// whether the server could not be reached or all connections were simply in use.
     fn no_connection(&self, waited: Duration, error: &bb8::RunError<PoolError>) -> StoreError {
@@ -207,7 +240,8 @@ impl Store {
             bb8::RunError::TimedOut => lock(&self.shared.last_connect_error).clone(),
         };
         if connect_error.is_none() {
-            self.shared.timed_out.store(true, Ordering::Relaxed);
+            *lock(&self.shared.last_timed_out) = Some(Instant::now());
+            metrics::counter!("dayfold_pool_timeouts_total").increment(1);
         }
         let state = self.pool.state();
         StoreError::NoConnection {
@@ -263,6 +297,7 @@ impl std::ops::DerefMut for Held<'_> {
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         let held = self.held();
+        metrics::histogram!("dayfold_pool_hold_seconds", "purpose" => self.purpose).record(held);
         if held > self.slow {
             tracing::warn!(
                 event = "slow_hold",

@@ -38,6 +38,15 @@ pub struct Entry {
     pub whole_day: bool,
 }
 
+/// At which end of the queue a batch begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimFrom {
+    /// With the rows that have been due for longest.
+    Oldest,
+    /// With those that have just come.
+    Newest,
+}
+
 /// A claimed batch.
 #[derive(Clone, Debug)]
 pub struct Claim {
@@ -60,66 +69,93 @@ pub struct FailurePolicy {
     pub backoff_max: Duration,
 }
 
-statement! {
-    /// Claims a batch: the oldest due rows are its heads, and the other due rows of the heads'
-    /// users and times fill it up, because a group costs nearly the same for one row as for
-    /// a hundred.
-    ///
-    /// - Due rows are walked by `not_before`, which for a fresh row is the time of its arrival.
-    ///   A row that waits for its back-off lies ahead, a dead one at infinity, so neither ever
-    ///   blocks a head. A row whose lease ran out is still where it was and is claimed again.
-    /// - A window of four days holds a user's neighbouring rows of whole local days in nearly
-    ///   all zones; where it cuts a day, the rest is the next batch's.
-    /// - Each step is MATERIALIZED: a LIMIT that is evaluated twice would claim twice.
-    /// - Windows come in the order of their oldest row; the lateral scan is only advanced until
-    ///   the batch is full, and SKIP LOCKED leaves to other workers what they are about to take.
-    /// - The picked rows are found again by their place, which their lock pins until the end of
-    ///   the statement: joined by key, a planner whose statistics say that the table is empty
-    ///   reads all of it.
-    struct ClaimBatch<'a> {
-        kind: &'a str => Text,
-        size: i64 => BigInt,
-        lease_seconds: f64 => Double,
-    } -> (BigInt, BigInt, BigInt, BigInt, Timestamptz, Timestamptz, Nullable<Text>, Nullable<Text>, Bool)
-    "WITH asked AS MATERIALIZED (
+/// Whether a row may be claimed at `(SELECT now FROM asked)`.
+macro_rules! due {
+    () => {
+        "not_before <= (SELECT now FROM asked)
+               AND (state = 'pending'
+                    OR (state = 'processing' AND lease_expires_at < (SELECT now FROM asked)))"
+    };
+}
+
+/// The claim, with its heads from one end of the queue: `""` for the oldest, `"DESC"` for the
+/// newest.
+///
+/// The heads are the first due rows, and the other due rows of the heads' users and times fill
+/// the batch up, because a group costs nearly the same for one row as for a hundred.
+///
+/// - Due rows are walked by `not_before`, which for a fresh row is the time of its arrival.
+///   A row that waits for its back-off lies ahead, a dead one at infinity, so neither ever
+///   blocks a head. A row whose lease ran out is still where it was and is claimed again.
+/// - A window of four days holds a user's neighbouring rows of whole local days in nearly
+///   all zones; where it cuts a day, the rest is the next batch's.
+/// - Each step is MATERIALIZED: a LIMIT that is evaluated twice would claim twice.
+/// - The first head is always in the batch. Its window alone would be taken in order of time, and
+///   a user whose window is larger than a batch could keep the head, and everybody behind it,
+///   waiting. It may be picked twice; the update takes it once.
+/// - Windows come in the order of their first head; the lateral scan is only advanced until
+///   the batch is full, and SKIP LOCKED leaves to other workers what they are about to take.
+/// - The picked rows are found again by their place, which their lock pins until the end of
+///   the statement: joined by key, a planner whose statistics say that the table is empty
+///   reads all of it.
+macro_rules! claim_from {
+    ($end:literal) => {
+        concat!(
+            "WITH asked AS MATERIALIZED (
          SELECT {kind}::text AS kind, {size}::bigint AS size, clock_timestamp() AS now,
                 make_interval(secs => {lease_seconds}) AS lease
      ), heads AS MATERIALIZED (
-         SELECT q.user_id, date_bin('4 days', q.starts_at, timestamptz '2000-01-01 00:00:00+00') AS window_start,
-                row_number() OVER () AS age_rank
+         SELECT q.place, q.user_id,
+                date_bin('4 days', q.starts_at, timestamptz '2000-01-01 00:00:00+00') AS window_start,
+                row_number() OVER () AS turn
          FROM (
-             SELECT user_id, starts_at
+             SELECT ctid AS place, user_id, starts_at
              FROM aggregation_queue
              WHERE kind = (SELECT kind FROM asked)
-               AND not_before <= (SELECT now FROM asked)
-               AND (state = 'pending'
-                    OR (state = 'processing' AND lease_expires_at < (SELECT now FROM asked)))
-             ORDER BY not_before
+               AND ",
+            due!(),
+            "
+             ORDER BY not_before ",
+            $end,
+            "
              LIMIT (SELECT size FROM asked)
          ) AS q
      ), windows AS MATERIALIZED (
-         SELECT user_id, window_start, min(age_rank) AS age_rank
+         SELECT user_id, window_start, min(turn) AS turn
          FROM heads
          GROUP BY user_id, window_start
-         ORDER BY age_rank
+         ORDER BY turn
+     ), first_head AS MATERIALIZED (
+         SELECT ctid
+         FROM aggregation_queue
+         WHERE ctid = (SELECT place FROM heads WHERE turn = 1)
+           AND ",
+            due!(),
+            "
+         FOR UPDATE SKIP LOCKED
      ), picked AS MATERIALIZED (
-         SELECT q.ctid
-         FROM windows AS w
-         CROSS JOIN LATERAL (
-             SELECT ctid
-             FROM aggregation_queue
-             WHERE user_id = w.user_id
-               AND kind = (SELECT kind FROM asked)
-               AND starts_at >= w.window_start
-               AND starts_at < w.window_start + interval '4 days'
-               AND not_before <= (SELECT now FROM asked)
-               AND (state = 'pending'
-                    OR (state = 'processing' AND lease_expires_at < (SELECT now FROM asked)))
-             ORDER BY user_id, kind, starts_at, id
-             LIMIT (SELECT size FROM asked)
-             FOR UPDATE SKIP LOCKED
-         ) AS q
-         LIMIT (SELECT size FROM asked)
+         SELECT ctid FROM first_head
+         UNION ALL
+         SELECT filling.ctid
+         FROM (
+             SELECT q.ctid
+             FROM windows AS w
+             CROSS JOIN LATERAL (
+                 SELECT ctid
+                 FROM aggregation_queue
+                 WHERE user_id = w.user_id
+                   AND kind = (SELECT kind FROM asked)
+                   AND starts_at >= w.window_start
+                   AND starts_at < w.window_start + interval '4 days'
+                   AND ",
+            due!(),
+            "
+                 ORDER BY user_id, kind, starts_at, id
+                 LIMIT (SELECT size FROM asked)
+                 FOR UPDATE SKIP LOCKED
+             ) AS q
+             LIMIT (SELECT size - (SELECT count(*) FROM first_head) FROM asked)
+         ) AS filling
      ), lease AS MATERIALIZED (
          SELECT nextval('aggregation_lease') AS token
          WHERE EXISTS (SELECT FROM picked)
@@ -131,6 +167,45 @@ statement! {
      WHERE q.ctid = picked.ctid
      RETURNING lease.token, q.id, q.user_id, q.raw_id, q.starts_at, q.ends_at, q.metric,
                q.time_zone, q.whole_day"
+        )
+    };
+}
+
+statement! {
+    struct ClaimOldest<'a> {
+        kind: &'a str => Text,
+        size: i64 => BigInt,
+        lease_seconds: f64 => Double,
+    } -> (BigInt, BigInt, BigInt, BigInt, Timestamptz, Timestamptz, Nullable<Text>, Nullable<Text>, Bool)
+    claim_from!("")
+}
+
+statement! {
+    struct ClaimNewest<'a> {
+        kind: &'a str => Text,
+        size: i64 => BigInt,
+        lease_seconds: f64 => Double,
+    } -> (BigInt, BigInt, BigInt, BigInt, Timestamptz, Timestamptz, Nullable<Text>, Nullable<Text>, Bool)
+    claim_from!("DESC")
+}
+
+statement! {
+    /// One look into the index for each kind; the order makes it that, whatever the statistics say.
+    struct AnyDue {} -> (Bool)
+    concat!(
+        "WITH asked AS MATERIALIZED (SELECT clock_timestamp() AS now)
+         SELECT EXISTS (
+             SELECT FROM unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)
+             CROSS JOIN LATERAL (
+                 SELECT FROM aggregation_queue AS q
+                 WHERE q.kind = of.kind AND ",
+        due!(),
+        "
+                 ORDER BY q.not_before
+                 LIMIT 1
+             ) AS q
+         )"
+    )
 }
 
 statement! {
@@ -219,6 +294,16 @@ type ClaimedColumns =
     (i64, i64, i64, i64, PgTimestamp, PgTimestamp, Option<String>, Option<String>, bool);
 
 impl Store {
+    /// Whether a row of any kind is due.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn any_due(&self) -> Result<bool, StoreError> {
+        let mut connection = self.hold("poll").await?;
+        let due: Vec<(bool,)> = AnyDue {}.load(&mut *connection).await?;
+        Ok(due == [(true,)])
+    }
+
     /// Marks up to `size` due rows of `kind` as processing, committed at once: nothing stays
     /// open. `None` if no row is due.
     ///
@@ -227,16 +312,22 @@ impl Store {
     pub async fn claim(
         &self,
         kind: Kind,
+        from: ClaimFrom,
         size: u32,
         lease: Duration,
     ) -> Result<Option<Claim>, StoreError> {
         let mut connection = self.hold("claim").await?;
-        let statement = ClaimBatch {
-            kind: kind.name(),
-            size: i64::from(size),
-            lease_seconds: lease.as_secs_f64(),
+        let (kind_name, size, lease_seconds) = (kind.name(), i64::from(size), lease.as_secs_f64());
+        let rows: Vec<ClaimedColumns> = match from {
+            ClaimFrom::Oldest => {
+                let claim = ClaimOldest { kind: kind_name, size, lease_seconds };
+                claim.load(&mut *connection).await?
+            }
+            ClaimFrom::Newest => {
+                let claim = ClaimNewest { kind: kind_name, size, lease_seconds };
+                claim.load(&mut *connection).await?
+            }
         };
-        let rows: Vec<ClaimedColumns> = statement.load(&mut *connection).await?;
         let [(token, ..), ..] = rows.as_slice() else { return Ok(None) };
         let token = *token;
         let entries = rows

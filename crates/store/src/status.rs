@@ -31,6 +31,19 @@ pub struct KindStatus {
     pub rejected: i64,
 }
 
+/// What there is to do for one kind.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Backlog {
+    /// The kind.
+    pub kind: Kind,
+    /// Changes that are not in the figures yet, claimed ones among them, dead ones not.
+    pub rows: i64,
+    /// How long ago the one whose turn is next was queued, in seconds by the database's clock.
+    pub oldest_seconds: Option<f64>,
+    /// Changes given up after the last attempt.
+    pub dead: i64,
+}
+
 /// One run that did work.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
@@ -112,8 +125,24 @@ statement! {
 }
 
 statement! {
-    struct CountDue { kind: &'static str => Text } -> (BigInt)
-    "SELECT count(*) FROM aggregation_queue WHERE kind = {kind} AND state = 'pending'"
+    struct CountPending {} -> (Text, BigInt)
+    "SELECT kind, count(*) FROM aggregation_queue WHERE state = 'pending' GROUP BY kind"
+}
+
+statement! {
+    /// Dead rows lie at infinity, so that both are read from one end of the index each.
+    struct ReadBacklog {} -> (Text, BigInt, Nullable<Double>, BigInt)
+    "SELECT of.kind,
+            (SELECT count(*) FROM aggregation_queue AS q
+             WHERE q.kind = of.kind AND q.not_before < 'infinity'),
+            (SELECT extract(epoch FROM clock_timestamp() - q.queued_at)::float8
+             FROM aggregation_queue AS q
+             WHERE q.kind = of.kind AND q.not_before < 'infinity'
+             ORDER BY q.not_before
+             LIMIT 1),
+            (SELECT count(*) FROM aggregation_queue AS q
+             WHERE q.kind = of.kind AND q.not_before = 'infinity')
+     FROM unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)"
 }
 
 statement! {
@@ -175,14 +204,36 @@ impl Store {
         Ok(Status { kinds, runs: read_runs(&mut connection, runs).await? })
     }
 
-    /// How many changes of a kind are pending, those waiting for their back-off among them.
+    /// How many changes of these kinds are pending, those waiting for their back-off among them.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn pending(&self, kind: Kind) -> Result<i64, StoreError> {
+    pub async fn pending(&self, kinds: &[Kind]) -> Result<i64, StoreError> {
         let mut connection = self.hold("status").await?;
-        let rows: Vec<(i64,)> = CountDue { kind: kind.name() }.load(&mut *connection).await?;
-        Ok(rows.iter().map(|(count,)| count).sum())
+        let rows: Vec<(String, i64)> = CountPending {}.load(&mut *connection).await?;
+        let asked = |name: &str| kinds.iter().any(|kind| kind.name() == name);
+        Ok(rows.iter().filter(|(kind, _)| asked(kind)).map(|(_, count)| count).sum())
+    }
+
+    /// What there is to do, as far as it is told by the queue's index, so that it can be asked
+    /// often.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
+        let mut connection = self.hold("backlog").await?;
+        let rows: Vec<(String, i64, Option<f64>, i64)> =
+            ReadBacklog {}.load(&mut *connection).await?;
+        let of = |kind: Kind| {
+            let row = rows.iter().find(|row| row.0 == kind.name());
+            Backlog {
+                kind,
+                rows: row.map_or(0, |row| row.1),
+                oldest_seconds: row.and_then(|row| row.2),
+                dead: row.map_or(0, |row| row.3),
+            }
+        };
+        Ok(Kind::ALL.into_iter().map(of).collect())
     }
 
     /// The database's clock.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use aggregation::Kind;
 use diesel::sql_types::{BigInt, Text};
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, TransactionManager};
+use tokio_postgres::{CancelToken, NoTls};
 
 use crate::error::StoreError;
 use crate::pool::{Held, Store};
@@ -23,12 +24,27 @@ statement! {
 
 /// The transaction of one group: the rows of one kind, one user and one date.
 ///
-/// What it reads and writes stands in the modules of the kinds. Dropped without a commit, by an
+/// What it reads and writes stands in the modules of the kinds. Dropped without an end, by an
 /// error, a panic or an abandoned task, its connection is closed rather than handed on.
 pub struct GroupTransaction<'p> {
     connection: Held<'p>,
     kind: Kind,
     user_id: i64,
+    /// What ends its statement from outside; none once it has come to its end.
+    cancel: Option<CancelToken>,
+}
+
+/// Ends at the server what nobody waits for any more: it would find out about the closed
+/// connection only when its statement ends, and hold the locks until then.
+impl Drop for GroupTransaction<'_> {
+    fn drop(&mut self) {
+        if let (Some(cancel), Ok(runtime)) =
+            (self.cancel.take(), tokio::runtime::Handle::try_current())
+        {
+            // Best effort: what cannot be cancelled ends by its statement time-out.
+            runtime.spawn(async move { cancel.cancel_query(NoTls).await.ok() });
+        }
+    }
 }
 
 impl std::fmt::Debug for GroupTransaction<'_> {
@@ -54,7 +70,8 @@ impl Store {
     ) -> Result<GroupTransaction<'_>, StoreError> {
         let mut connection = self.hold("group").await?;
         AnsiTransactionManager::begin_transaction(&mut *connection).await?;
-        let mut transaction = GroupTransaction { connection, kind, user_id };
+        let cancel = Some(connection.cancel_token());
+        let mut transaction = GroupTransaction { connection, kind, user_id, cancel };
         let lock = LockUser { kind: kind.name(), user_id };
         match lock.execute(transaction.connection()).await {
             Ok(_) => Ok(transaction),
@@ -70,16 +87,18 @@ impl GroupTransaction<'_> {
     /// If the server did not confirm. Then it is unknown whether it happened; the group is done
     /// again and finds its rows either gone or still claimed, so both are harmless.
     pub async fn commit(mut self) -> Result<Duration, StoreError> {
-        AnsiTransactionManager::commit_transaction(&mut *self.connection).await?;
+        let committed = AnsiTransactionManager::commit_transaction(&mut *self.connection).await;
+        self.cancel = None;
+        committed?;
         Ok(self.connection.held())
     }
 
     /// Undoes everything and hands back the error that made it necessary: what may go wrong
     /// with the rollback itself is less than that, and its connection is closed anyway.
     pub async fn rolled_back(mut self, error: StoreError) -> StoreError {
-        if let Err(rollback) =
-            AnsiTransactionManager::rollback_transaction(&mut *self.connection).await
-        {
+        let rolled_back = AnsiTransactionManager::rollback_transaction(&mut *self.connection).await;
+        self.cancel = None;
+        if let Err(rollback) = rolled_back {
             let class = StoreError::from(rollback).class();
             tracing::debug!(
                 event = "rollback_failed",

@@ -11,13 +11,12 @@ use std::time::Instant;
 
 use aggregation::Kind;
 use chrono::NaiveDate;
-use store::{Claim, Entry, Store, StoreError};
+use store::{Claim, ClaimFrom, Entry, Store, StoreError};
 
 use crate::group::{self, Users};
 use crate::lease::Lease;
 use crate::report::{BatchReport, RunReport, log_claim};
-use crate::setup::Settings;
-use crate::stop::Stop;
+use crate::setup::{Job, Settings};
 
 /// What is left of a batch: the claimed rows by user and local date, in the order of their
 /// keys, which is the order in which every worker takes its locks.
@@ -28,27 +27,34 @@ pub type Groups = BTreeMap<(i64, NaiveDate), Vec<Entry>>;
 /// # Errors
 /// What interrupted the batch. Its rows are given back by then, as far as that was possible.
 pub async fn run(
-    store: &Store,
-    settings: &Settings,
+    job: &Job,
     kind: Kind,
-    stop: &Stop,
+    from: ClaimFrom,
     run: &mut RunReport,
 ) -> Result<bool, StoreError> {
+    let Job { store, stop, .. } = job;
+    let settings = &*job.settings.get();
     let started = Instant::now();
     let pool_before = store.stats();
-    let Some(claim) = store.claim(kind, settings.batch_size, settings.lease).await? else {
-        return Ok(false);
+    let claimed = tokio::select! {
+        claimed = store.claim(kind, from, settings.batch_size, settings.lease) => claimed?,
+        () = stop.overdue() => return Err(StoreError::Stopped),
     };
+    job.heartbeat.beat();
+    let Some(claim) = claimed else { return Ok(false) };
     let mut lease = Lease::new(settings.lease, started);
     let mut report = BatchReport::new(kind, claim.entries.len() as u32);
 
-    let users = Users::of(&claim, store, settings).await;
+    let users = tokio::select! {
+        users = Users::of(&claim, store, settings) => users,
+        () = stop.overdue() => Err(StoreError::Stopped),
+    };
     let (outcome, left) = match users {
         Err(error) => (Err(error), claim.entries.clone()),
         Ok(users) => {
             let mut groups = grouped(&claim, &users);
             log_claim(kind, claim.entries.len(), groups.len(), &pool_before);
-            let walk = Walk { store, settings, claim: &claim, users: &users, stop };
+            let walk = Walk { job, settings, claim: &claim, users: &users };
             let outcome = walk.through(&mut groups, &mut lease, &mut report).await;
             (outcome, groups.into_values().flatten().collect())
         }
@@ -74,11 +80,10 @@ fn grouped(claim: &Claim, users: &Users) -> Groups {
 
 /// Everything that stays the same from group to group.
 struct Walk<'w> {
-    store: &'w Store,
+    job: &'w Job,
     settings: &'w Settings,
     claim: &'w Claim,
     users: &'w Users,
-    stop: &'w Stop,
 }
 
 impl Walk<'_> {
@@ -91,24 +96,40 @@ impl Walk<'_> {
         lease: &mut Lease,
         report: &mut BatchReport,
     ) -> Result<(), StoreError> {
-        let Self { store, settings, claim, users, .. } = *self;
-        while !self.stop.is_requested() {
-            lease.keep(store, claim, groups).await?;
-            let Some(((user_id, date), entries)) = groups.first_key_value() else { break };
-            match group::run(store, settings, claim, users, *user_id, *date, entries).await {
-                Ok(done) => report.committed(&done),
-                Err(error) if error.class().is_interruption() => return Err(error),
-                Err(error) => {
-                    let class = error.class();
-                    let policy = settings.failure_policy;
-                    let dead = store.fail(claim.kind, claim.token, entries, class, policy).await?;
-                    report.failed(entries.len() as u32, dead);
-                    group::log_failure(claim.kind, *user_id, *date, entries.len(), dead, &error);
-                }
+        while !self.job.stop.is_requested() {
+            tokio::select! {
+                done = self.first(groups, lease, report) => if !done? { break },
+                () = self.job.stop.overdue() => return Err(StoreError::Stopped),
             }
             groups.pop_first();
+            self.job.heartbeat.beat();
         }
         Ok(())
+    }
+
+    /// Does the first of the groups; `false` if there is none. Abandoned in the middle, it is
+    /// rolled back, or not known to be committed: its rows are then given back if they are there.
+    async fn first(
+        &self,
+        groups: &Groups,
+        lease: &mut Lease,
+        report: &mut BatchReport,
+    ) -> Result<bool, StoreError> {
+        let Self { job: Job { store, .. }, settings, claim, users } = *self;
+        lease.keep(store, claim, groups).await?;
+        let Some(((user_id, date), entries)) = groups.first_key_value() else { return Ok(false) };
+        match group::run(store, settings, claim, users, *user_id, *date, entries).await {
+            Ok(done) => report.committed(&done),
+            Err(error) if error.class().is_interruption() => return Err(error),
+            Err(error) => {
+                let class = error.class();
+                let policy = settings.failure_policy;
+                let dead = store.fail(claim.kind, claim.token, entries, class, policy).await?;
+                report.failed(entries.len() as u32, dead);
+                group::log_failure(claim.kind, *user_id, *date, entries.len(), dead, &error);
+            }
+        }
+        Ok(true)
     }
 }
 

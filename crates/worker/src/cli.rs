@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use aggregation::Kind;
+use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const AFTER_HELP: &str = "\
@@ -78,17 +79,43 @@ pub enum Command {
     /// always added, and queued for the next run.
     #[command(after_long_help = AFTER_IMPORT_HELP)]
     Import(Import),
+    /// Run as a service: compute whatever becomes due, until stopped
+    ///
+    /// It starts without its database, too, and keeps trying. SIGTERM or Ctrl-C ends it after the
+    /// running group, the rest of the batch stays queued; a second one ends it at once. SIGHUP
+    /// reads the configuration again, SIGUSR1 logs more, or again as configured. Any number of
+    /// workers may run at the same time.
+    Run,
     /// Compute everything that is due, then exit
     ///
     /// Ctrl-C or SIGTERM ends it after the running group; the rest stays queued. A second one ends
     /// it at once. Any number of workers may run at the same time.
     RunOnce(RunOnce),
     /// Show what is due, what failed and what the last runs did
-    Status(Json),
+    Status(Status),
+    /// Have rows computed again: dead ones, or those of a user or of some days
+    ///
+    /// Without --dead, raw rows are queued as if they had just been changed, and the figures of
+    /// their days are computed anew from all raw rows: harmless at any time, and what to do after
+    /// a change of a user's profile. With --dead, rows that were given up get all their attempts
+    /// back.
+    Requeue(Requeue),
     /// Check the configuration; show each value and its origin
     ///
     /// No database is needed. Secrets are shown as (set) or (not set).
     CheckConfig(Json),
+    /// Print a script that completes this program's arguments in a shell
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Write a manual page for each command into a folder
+    #[command(hide = true)]
+    ManPages {
+        /// The folder; it is made if it is not there
+        folder: PathBuf,
+    },
 }
 
 /// Whether to print JSON.
@@ -142,6 +169,53 @@ pub struct RunOnce {
     /// Print one JSON object as the last line of stdout
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Show it again and again until Ctrl-C, every 2 seconds or as often as given
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
+        default_missing_value = "2", value_parser = parse_seconds)]
+    pub watch: Option<f64>,
+    /// Print one JSON object as the last line of stdout; with --watch, one a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `requeue`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).multiple(true)
+    .args(["dead", "user", "from", "kind"]))]
+pub struct Requeue {
+    /// Rows that were given up after their last attempt, instead of raw rows
+    #[arg(long)]
+    pub dead: bool,
+    /// Only rows of this user
+    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
+    pub user: Option<i64>,
+    /// Only rows of this local date and later, such as 2026-03-29
+    #[arg(long, value_name = "DATE", requires = "to")]
+    pub from: Option<NaiveDate>,
+    /// Only rows of this local date and earlier
+    #[arg(long, value_name = "DATE", requires = "from")]
+    pub to: Option<NaiveDate>,
+    /// Only rows of this kind; may be given more than once [default: all kinds]
+    #[arg(long, value_name = "KIND", value_parser = parse_kind)]
+    pub kind: Vec<Kind>,
+    /// Print one JSON object as the last line of stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The kinds asked for, each once and in order; all if none was.
+pub fn kinds_or_all(mut kinds: Vec<Kind>) -> Vec<Kind> {
+    if kinds.is_empty() {
+        kinds = Kind::ALL.to_vec();
+    }
+    kinds.sort_unstable();
+    kinds.dedup();
+    kinds
 }
 
 fn parse_kind(text: &str) -> Result<Kind, String> {

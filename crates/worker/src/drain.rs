@@ -1,19 +1,26 @@
 //! The drain: batch after batch while there is work, the kinds taking turns.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use aggregation::Kind;
-use store::{Store, StoreError};
+use store::{ClaimFrom, StoreError};
 
 use crate::batch;
 use crate::report::RunReport;
-use crate::setup::Settings;
-use crate::stop::Stop;
+use crate::setup::Job;
 
 /// The waits before an interrupted drain goes on, as the connections of a server that restarts
 /// or of a serverless one come back within seconds. After the last one the error stands.
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+
+/// While one kind keeps the drain busy, those that had nothing due are asked again so often.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Each batch takes what has waited for longest, but every so many takes what has just come: so
+/// nobody's fresh row waits for somebody else's import of a million.
+const NEWEST_EVERY: u32 = 8;
 
 /// Where a drain ends, if not with the last due row.
 #[derive(Clone, Debug)]
@@ -26,6 +33,17 @@ pub struct Limits {
     pub time_budget: Option<Duration>,
 }
 
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Nothing is due any more.
+    Everything,
+    /// It may have no more batches or time.
+    LimitReached,
+    /// Somebody asked to stop.
+    Stopped,
+}
+
 /// Works until nothing is due, a limit is reached, or somebody asks to stop.
 ///
 /// `report` holds what was done also when an error ends the drain.
@@ -33,52 +51,149 @@ pub struct Limits {
 /// # Errors
 /// What interrupted the drain for longer than its patience.
 pub async fn drain(
-    store: &Store,
-    settings: &Settings,
+    job: &Job,
     limits: &Limits,
-    stop: &Stop,
     report: &mut RunReport,
-) -> Result<(), StoreError> {
+) -> Result<Drained, StoreError> {
     let started = Instant::now();
     let mut interruptions = 0;
-    let mut with_work = limits.kinds.clone();
-    while !with_work.is_empty() {
-        for kind in std::mem::take(&mut with_work) {
-            let out_of_batches =
-                limits.max_batches.is_some_and(|most| report.counts.batches as u32 >= most);
-            let out_of_time = limits.time_budget.is_some_and(|most| started.elapsed() >= most);
-            if stop.is_requested() {
-                report.stopped = true;
-            }
-            if report.stopped || out_of_batches || out_of_time {
-                return Ok(());
-            }
-            match batch::run(store, settings, kind, stop, report).await {
-                Ok(true) => {
+    let mut turns: VecDeque<Turn> = limits.kinds.iter().copied().map(Turn::new).collect();
+    while let Some(mut turn) = next_turn(&mut turns) {
+        let out_of_batches =
+            limits.max_batches.is_some_and(|most| report.counts.batches as u32 >= most);
+        let out_of_time = limits.time_budget.is_some_and(|most| started.elapsed() >= most);
+        if job.stop.is_requested() {
+            report.stopped = true;
+            return Ok(Drained::Stopped);
+        }
+        if out_of_batches || out_of_time {
+            return Ok(Drained::LimitReached);
+        }
+        match batch::run(job, turn.kind, turn.claims_from(), report).await {
+            Ok(did_work) => {
+                turn.ended(did_work);
+                if did_work {
                     interruptions = 0;
-                    with_work.push(kind);
                 }
-                Ok(false) => {}
-                Err(error) => {
-                    let pause =
-                        PAUSES.get(interruptions).filter(|_| error.class().is_interruption());
-                    let Some(pause) = pause else { return Err(error) };
-                    interruptions += 1;
-                    tracing::warn!(
-                        event = "drain_paused",
-                        class = error.class().name(),
-                        error = %error,
-                        pause_ms = pause.as_millis() as u64,
-                        "trying again after a pause"
-                    );
-                    tokio::select! {
-                        () = tokio::time::sleep(*pause) => {}
-                        () = stop.requested() => {}
-                    }
-                    with_work.push(kind);
-                }
+            }
+            Err(error) => {
+                let pause = PAUSES.get(interruptions).filter(|_| error.class().is_interruption());
+                let Some(pause) = pause else { return Err(error) };
+                interruptions += 1;
+                pause_after(&error, *pause, job).await;
             }
         }
+        turns.push_back(turn);
     }
-    Ok(())
+    Ok(Drained::Everything)
+}
+
+async fn pause_after(error: &StoreError, pause: Duration, job: &Job) {
+    if job.stop.is_requested() {
+        return;
+    }
+    tracing::warn!(
+        event = "drain_paused",
+        class = error.class().name(),
+        error = %error,
+        pause_ms = pause.as_millis() as u64,
+        "trying again after a pause"
+    );
+    tokio::select! {
+        () = tokio::time::sleep(pause) => {}
+        () = job.stop.requested() => {}
+    }
+    job.heartbeat.beat();
+}
+
+/// The turns of one kind.
+struct Turn {
+    kind: Kind,
+    batches: u32,
+    /// When nothing of the kind was due, if that was so last time.
+    empty_since: Option<Instant>,
+}
+
+impl Turn {
+    const fn new(kind: Kind) -> Self {
+        Self { kind, batches: 0, empty_since: None }
+    }
+
+    const fn claims_from(&self) -> ClaimFrom {
+        if self.batches % NEWEST_EVERY == NEWEST_EVERY - 1 {
+            ClaimFrom::Newest
+        } else {
+            ClaimFrom::Oldest
+        }
+    }
+
+    fn ended(&mut self, did_work: bool) {
+        if did_work {
+            self.batches += 1;
+            self.empty_since = None;
+        } else {
+            self.empty_since = Some(Instant::now());
+        }
+    }
+}
+
+/// The kind whose turn it is: in order, except those that had nothing due a moment ago. None once
+/// no kind has anything due.
+fn next_turn(turns: &mut VecDeque<Turn>) -> Option<Turn> {
+    if turns.iter().all(|turn| turn.empty_since.is_some()) {
+        return None;
+    }
+    let worth_a_look =
+        |turn: &Turn| turn.empty_since.is_none_or(|since| since.elapsed() >= LOOK_AGAIN);
+    let first = turns.iter().position(worth_a_look)?;
+    turns.rotate_left(first);
+    turns.pop_front()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_take_turns_and_the_drain_ends_when_none_has_work() {
+        let mut turns: VecDeque<Turn> = Kind::ALL.into_iter().map(Turn::new).collect();
+        let mut work = [3, 1, 0];
+        let mut order = Vec::new();
+        while let Some(mut turn) = next_turn(&mut turns) {
+            let left = &mut work[turn.kind as usize];
+            turn.ended(*left > 0);
+            if *left > 0 {
+                *left -= 1;
+                order.push(turn.kind);
+            }
+            turns.push_back(turn);
+        }
+        let [vitals, nutrition, _] = Kind::ALL;
+        assert_eq!(order, [vitals, nutrition, vitals, vitals]);
+    }
+
+    #[test]
+    fn a_kind_that_had_nothing_is_asked_again_while_another_is_busy() {
+        let mut idle = Turn::new(Kind::Labs);
+        idle.empty_since = Instant::now().checked_sub(LOOK_AGAIN);
+        let mut turns = VecDeque::from([Turn::new(Kind::Vitals), idle]);
+
+        let busy = next_turn(&mut turns).unwrap();
+        assert_eq!(busy.kind, Kind::Vitals);
+        turns.push_back(busy);
+        assert_eq!(next_turn(&mut turns).unwrap().kind, Kind::Labs);
+    }
+
+    #[test]
+    fn one_batch_of_eight_begins_with_the_newest_rows() {
+        let mut turn = Turn::new(Kind::Vitals);
+        let mut newest = Vec::new();
+        for batch in 1..=16 {
+            if turn.claims_from() == ClaimFrom::Newest {
+                newest.push(batch);
+            }
+            turn.ended(true);
+        }
+        assert_eq!(newest, [8, 16]);
+    }
 }

@@ -1,44 +1,54 @@
-//! Logs: text for people, JSON lines for machines, always on stderr.
+//! Logs: text for people, JSON lines for machines, fields for systemd's journal.
+//!
+//! The records that libraries write by the `log` crate stay out: the PostgreSQL driver's hold the
+//! parameters of statements, which are health data.
 //!
 //! A reader that has gone away (`worker run-once 2>&1 | head`) must not end the work, so a line
 //! that cannot be written is dropped: told of it, the library would print to the same stderr, and
 //! that print panics.
 
 use std::io::{self, IsTerminal};
+use std::sync::OnceLock;
 
 use anyhow::Context;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::FormatEvent;
 use tracing_subscriber::fmt::format::DefaultFields;
-use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Registry};
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use crate::config::{Log, LogFormat};
+
+/// What is logged, which may change while the process runs. The log is the process's, and so is
+/// this.
+static LEVEL: OnceLock<reload::Handle<EnvFilter, Filtered>> = OnceLock::new();
+
+type Filtered = Registry;
 
 /// Starts logging for the rest of the process.
 ///
 /// # Errors
-/// If `log.level` is no filter.
+/// If `log.level` is no filter, or there is no journal to log to.
 pub fn start(settings: &Log) -> anyhow::Result<()> {
+    let lines = tracing_subscriber::fmt::layer()
+        .log_internal_errors(false)
+        .with_target(false)
+        .with_writer(io::stderr);
     let json = match settings.format {
         LogFormat::Json => true,
         LogFormat::Text => false,
         LogFormat::Auto => !io::stderr().is_terminal(),
+        LogFormat::Journald => return start_with(settings, journal()?.boxed()),
     };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter(settings)?)
-        .log_internal_errors(false)
-        .with_target(false)
-        .with_writer(io::stderr);
-    // A second start, in tests of the same process, keeps the first.
-    let _ = if json {
-        builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
-    } else {
-        builder.with_ansi(colours()).try_init()
-    };
-    report_panics();
-    Ok(())
+    start_with(
+        settings,
+        if json {
+            lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+        } else {
+            lines.with_ansi(colours()).boxed()
+        },
+    )
 }
 
 /// Starts logging in a form of the caller's own.
@@ -47,31 +57,85 @@ pub fn start(settings: &Log) -> anyhow::Result<()> {
 /// If `log.level` is no filter.
 pub fn start_as<F>(settings: &Log, form: F) -> anyhow::Result<()>
 where
-    F: FormatEvent<Registry, DefaultFields> + Send + Sync + 'static,
+    F: FormatEvent<WithFilter, DefaultFields> + Send + Sync + 'static,
 {
     let lines = tracing_subscriber::fmt::layer()
         .event_format(form)
         .log_internal_errors(false)
         .with_ansi(colours())
-        .with_writer(io::stderr)
-        .with_filter(filter(settings)?);
-    let _ = tracing_subscriber::registry().with(lines).try_init();
+        .with_writer(io::stderr);
+    start_with(settings, lines.boxed())
+}
+
+/// What the layers that write stand on.
+pub type WithFilter =
+    tracing_subscriber::layer::Layered<reload::Layer<EnvFilter, Filtered>, Filtered>;
+
+fn start_with(
+    settings: &Log,
+    output: Box<dyn Layer<WithFilter> + Send + Sync>,
+) -> anyhow::Result<()> {
+    let (filter, level) = reload::Layer::new(filter(&settings.level)?);
+    // A second start, in tests of the same process, keeps the first.
+    if tracing_subscriber::registry().with(filter).with(output).try_init().is_ok() {
+        let _ = LEVEL.set(level);
+    }
     report_panics();
     Ok(())
 }
 
+/// Each field becomes one of the journal, such as `DAYFOLD_EVENT` and `DAYFOLD_ROWS`.
+fn journal() -> anyhow::Result<tracing_journald::Layer> {
+    let layer = tracing_journald::layer()
+        .context("log.format is journald, but systemd's journal does not take messages here")?;
+    Ok(layer
+        .with_field_prefix(Some("DAYFOLD".to_owned()))
+        .with_syslog_identifier("dayfold".to_owned()))
+}
+
+/// Checks what only the log itself can check.
+///
+/// # Errors
+/// If `log.level` is no filter.
+pub fn check(settings: &Log) -> anyhow::Result<()> {
+    filter(&settings.level).map(|_| ())
+}
+
+/// Logs at this level from now on.
+///
+/// # Errors
+/// If it is no filter; then the former one stays.
+pub fn set_level(level: &str) -> anyhow::Result<()> {
+    let filter = filter(level)?;
+    if let Some(current) = LEVEL.get() {
+        current.reload(filter).context("the level of the log cannot be changed")?;
+    }
+    Ok(())
+}
+
+/// Whose events a level is about. What libraries say is noise to an operator, unless it is a
+/// warning or asked for by its target.
+const OURS: [&str; 4] = ["aggregation", "local_postgres", "store", "worker"];
+
 /// A word that is no level would be taken for the name of a target, and nothing be logged.
-fn filter(settings: &Log) -> anyhow::Result<EnvFilter> {
-    let mut directives = settings.level.split(',').map(str::trim);
-    let known = directives.all(|directive| {
-        directive.contains(['=', '[']) || directive.parse::<LevelFilter>().is_ok()
-    });
-    let filter = known.then(|| EnvFilter::builder().parse(&settings.level).ok()).flatten();
-    // Without its text, as in all problems of the configuration.
-    filter.context(
-        "log.level is neither a level (error, warn, info, debug, trace, off) \
-         nor directives such as \"info,store=debug\"",
-    )
+fn filter(level: &str) -> anyhow::Result<EnvFilter> {
+    let mut expanded = Vec::new();
+    for directive in level.split(',').map(str::trim) {
+        if directive.contains(['=', '[']) {
+            expanded.push(directive.to_owned());
+        } else {
+            let level = directive.parse::<LevelFilter>().ok().with_context(no_filter)?;
+            expanded.push(level.min(LevelFilter::WARN).to_string());
+            expanded.extend(OURS.map(|target| format!("{target}={level}")));
+        }
+    }
+    EnvFilter::builder().parse(expanded.join(",")).ok().with_context(no_filter)
+}
+
+/// Without the text, as in all problems of the configuration.
+fn no_filter() -> &'static str {
+    "log.level is neither a level (error, warn, info, debug, trace, off) \
+     nor directives such as \"info,store=debug\""
 }
 
 fn report_panics() {

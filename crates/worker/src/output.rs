@@ -1,6 +1,6 @@
 //! What goes to stdout, and the one line that says why a command could not do its work.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use store::ConnectError;
 
@@ -12,6 +12,27 @@ pub fn print(text: &str) {
     let _ = stdout.write_all(text.as_bytes());
     let _ = stdout.write_all(b"\n");
     let _ = stdout.flush();
+}
+
+/// Makes room for [`print_over`], on a terminal.
+pub fn clear() {
+    if io::stdout().is_terminal() {
+        print("\x1b[2J");
+    }
+}
+
+/// Prints a text in the place of the one before, on a terminal; elsewhere below it.
+pub fn print_over(text: &str) {
+    // Home, each line to its end, and whatever is left below: no flicker, unlike clearing first.
+    const HOME: &str = "\x1b[H";
+    const TO_END_OF_LINE: &str = "\x1b[K\n";
+    const BELOW: &str = "\x1b[J";
+    if io::stdout().is_terminal() {
+        let lines = text.lines().collect::<Vec<_>>().join(TO_END_OF_LINE);
+        print(&format!("{HOME}{lines}{TO_END_OF_LINE}{BELOW}"));
+    } else {
+        print(text);
+    }
 }
 
 /// Prints a value as one line of JSON.

@@ -21,3 +21,16 @@ pub fn bytes(what: &str, length: Option<u64>) -> ProgressBar {
     bar.set_message(what.to_owned());
     bar
 }
+
+/// A count of rows, of which nobody knows how many there are.
+pub fn rows(what: &str) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::no_length();
+    if let Ok(style) = ProgressStyle::with_template("{msg} {spinner} {human_pos} ({per_sec})") {
+        bar.set_style(style);
+    }
+    bar.set_message(what.to_owned());
+    bar
+}

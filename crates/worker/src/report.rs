@@ -5,6 +5,8 @@ use std::time::Duration;
 use aggregation::Kind;
 use store::{PoolStats, RunCounts};
 
+use crate::metrics;
+
 /// What one group did.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GroupReport {
@@ -80,8 +82,9 @@ impl BatchReport {
         self.groups_failed += 1;
     }
 
-    /// Logs the batch, with the pool as it is after it.
+    /// Logs and counts the batch, with the pool as it is after it.
     pub fn log(&self, pool: &PoolStats) {
+        metrics::count(self);
         let conserved = self.completed + self.rejected + self.failed + self.released;
         tracing::info!(
             event = "batch_done",
@@ -104,6 +107,7 @@ impl BatchReport {
             pool.waiting = pool.waiting,
             pool.utilisation = pool.utilisation,
             pool.health = %pool.health,
+            "batch done"
         );
         if conserved != self.claimed {
             tracing::error!(
@@ -131,6 +135,7 @@ pub fn log_claim(kind: Kind, rows: usize, groups: usize, pool: &PoolStats) {
         pool.waiting = pool.waiting,
         pool.utilisation = pool.utilisation,
         pool.health = %pool.health,
+        "marked and committed"
     );
 }
 
@@ -161,6 +166,22 @@ impl RunReport {
         counts.groups_failed += i64::from(batch.groups_failed);
         self.rows_dead += batch.dead;
         self.held_longest = self.held_longest.max(batch.held_longest);
+    }
+
+    /// Adds what another run did.
+    pub fn merge(&mut self, other: &Self) {
+        let (counts, more) = (&mut self.counts, &other.counts);
+        counts.batches += more.batches;
+        counts.rows_claimed += more.rows_claimed;
+        counts.rows_completed += more.rows_completed;
+        counts.rows_rejected += more.rows_rejected;
+        counts.rows_failed += more.rows_failed;
+        counts.rows_released += more.rows_released;
+        counts.groups_committed += more.groups_committed;
+        counts.groups_failed += more.groups_failed;
+        self.rows_dead += other.rows_dead;
+        self.held_longest = self.held_longest.max(other.held_longest);
+        self.stopped |= other.stopped;
     }
 
     /// Whether anything went wrong that somebody should look at.

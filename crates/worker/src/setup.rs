@@ -1,6 +1,7 @@
 //! From configuration to a connected worker.
 
 use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use aggregation::catalogue::Catalogue;
@@ -9,10 +10,12 @@ use anyhow::{Context, bail};
 use store::{FailurePolicy, PoolSettings, SchemaState, SessionSettings, Store, schema_state};
 
 use crate::config::{Config, Loaded};
+use crate::heartbeat::Heartbeat;
 use crate::logging;
+use crate::stop::Stop;
 
 /// What the drain needs to know, checked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Rows claimed at once.
     pub batch_size: u32,
@@ -50,6 +53,40 @@ impl Settings {
             catalogue: Catalogue::built_in()?,
         })
     }
+}
+
+/// Settings that may be replaced while they are in use; each batch takes those in force.
+#[derive(Clone, Debug)]
+pub struct Current(Arc<RwLock<Arc<Settings>>>);
+
+impl Current {
+    /// With these to begin with.
+    pub fn new(settings: Settings) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(settings))))
+    }
+
+    /// Those in force.
+    pub fn get(&self) -> Arc<Settings> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts others in force.
+    pub fn set(&self, settings: Settings) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+}
+
+/// What every batch has in common.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The database.
+    pub store: Store,
+    /// How it is worked on.
+    pub settings: Current,
+    /// Whether to stop.
+    pub stop: Stop,
+    /// Told of all progress.
+    pub heartbeat: Heartbeat,
 }
 
 /// Reads the configuration in all its layers and starts logging as it says.

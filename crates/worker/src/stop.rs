@@ -1,31 +1,44 @@
 //! Being asked to stop.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// What is kept of the time for a stop to give back the rows of a group that took too long, but
+/// never more than a quarter of it.
+const GIVING_BACK: Duration = Duration::from_secs(3);
 
 /// Whether somebody asked the process to stop. Cheap to clone and to ask.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Stop {
     state: Arc<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    requested: AtomicBool,
+    requested_at: OnceLock<Instant>,
     notify: Notify,
+    timeout: Duration,
 }
 
 impl Stop {
+    /// One that is asked by [`Stop::request`] only.
+    pub fn within(timeout: Duration) -> Self {
+        let state = State { requested_at: OnceLock::new(), notify: Notify::new(), timeout };
+        Self { state: Arc::new(state) }
+    }
+
     /// Listens for SIGTERM and SIGINT from now on. The first asks to stop; the second leaves
-    /// at once, and the lease brings back what was claimed.
+    /// at once, and the lease brings back what was claimed. So does the end of `timeout`, as a
+    /// stop that was asked for and ends in time is a success whatever the database does.
     ///
     /// # Errors
     /// If the signals cannot be listened for.
-    pub fn on_signals() -> anyhow::Result<Self> {
-        let stop = Self::default();
+    pub fn on_signals(timeout: Duration) -> anyhow::Result<Self> {
+        let stop = Self::within(timeout);
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let listening = stop.clone();
@@ -34,6 +47,14 @@ impl Stop {
                 let name = tokio::select! {
                     _ = terminate.recv() => "SIGTERM",
                     _ = interrupt.recv() => "SIGINT",
+                    () = listening.out_of_time() => {
+                        tracing::warn!(
+                            event = "stop_overdue",
+                            timeout_s = timeout.as_secs_f64(),
+                            "leaving; what is still claimed comes back when its lease ends"
+                        );
+                        std::process::exit(0);
+                    }
                 };
                 if listening.is_requested() {
                     tracing::warn!(event = "stop_forced", signal = name, "leaving at once");
@@ -52,22 +73,39 @@ impl Stop {
 
     /// Asks to stop.
     pub fn request(&self) {
-        self.state.requested.store(true, Ordering::SeqCst);
+        let _ = self.state.requested_at.set(Instant::now());
         self.state.notify.notify_waiters();
     }
 
     /// Whether somebody asked.
     pub fn is_requested(&self) -> bool {
-        self.state.requested.load(Ordering::SeqCst)
+        self.state.requested_at.get().is_some()
     }
 
     /// Waits until somebody asks.
     pub async fn requested(&self) {
-        let notified = self.state.notify.notified();
-        tokio::pin!(notified);
-        // Enabled before the look at the flag, so that a request in between is not missed.
-        notified.as_mut().enable();
-        if !self.is_requested() {
+        self.requested_at().await;
+    }
+
+    /// Waits until a stop was asked for and what still runs must be abandoned, so that its rows
+    /// can be given back in time.
+    pub async fn overdue(&self) {
+        let timeout = self.state.timeout;
+        let limit = timeout - GIVING_BACK.min(timeout / 4);
+        tokio::time::sleep_until(self.requested_at().await + limit).await;
+    }
+
+    async fn out_of_time(&self) {
+        tokio::time::sleep_until(self.requested_at().await + self.state.timeout).await;
+    }
+
+    async fn requested_at(&self) -> Instant {
+        loop {
+            let notified = self.state.notify.notified();
+            // Looked at after the wait has begun, so that a request in between is not missed.
+            if let Some(instant) = self.state.requested_at.get() {
+                return *instant;
+            }
             notified.await;
         }
     }

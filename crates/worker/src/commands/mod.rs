@@ -1,14 +1,17 @@
 //! The commands, a module each.
 
 mod check_config;
+mod command_line;
 mod demo;
 mod import;
 mod migrate;
-mod run_once;
+mod requeue;
+pub mod run_once;
 mod status;
 
 use crate::cli::{Cli, Command};
 use crate::exit::Exit;
+use crate::service;
 
 /// Carries out what the command line asks for.
 ///
@@ -20,8 +23,12 @@ pub async fn execute(cli: Cli) -> anyhow::Result<Exit> {
         Command::Demo => demo::execute(config).await,
         Command::Migrate(arguments) => migrate::execute(config, arguments.json).await,
         Command::Import(arguments) => import::execute(config, &arguments).await,
+        Command::Run => service::run(config).await,
         Command::RunOnce(arguments) => run_once::execute(config, arguments).await,
-        Command::Status(arguments) => status::execute(config, arguments.json).await,
+        Command::Status(arguments) => status::execute(config, &arguments).await,
+        Command::Requeue(arguments) => requeue::execute(config, arguments).await,
         Command::CheckConfig(arguments) => check_config::execute(config, arguments.json),
+        Command::Completions { shell } => Ok(command_line::complete(shell)),
+        Command::ManPages { folder } => command_line::describe(&folder),
     }
 }

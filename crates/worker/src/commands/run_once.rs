@@ -3,16 +3,17 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use aggregation::Kind;
+use aggregation::Timestamp;
 use anyhow::Context;
-use store::Store;
+use store::{RunCounts, Store};
 
-use crate::cli::RunOnce;
+use crate::cli::{RunOnce, kinds_or_all};
 use crate::drain::{Limits, drain};
 use crate::exit::{self, Exit};
+use crate::heartbeat::Heartbeat;
 use crate::output;
 use crate::report::{RunReport, milliseconds};
-use crate::setup::{self, Settings};
+use crate::setup::{self, Current, Job, Settings};
 use crate::stop::Stop;
 use crate::tables::{counted, thousands};
 
@@ -25,21 +26,20 @@ pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Resul
     let settings = Settings::of(&loaded.config)?;
     let store = setup::connect(&loaded.config).await?;
     setup::require_current_schema(&store).await?;
-    let stop = Stop::on_signals()?;
+    let job = Job {
+        store,
+        settings: Current::new(settings),
+        stop: Stop::on_signals(loaded.config.service.shutdown_timeout)?,
+        heartbeat: Heartbeat::unheard(),
+    };
 
-    let mut kinds: Vec<Kind> = arguments.kind;
-    if kinds.is_empty() {
-        kinds = Kind::ALL.to_vec();
-    }
-    kinds.sort_unstable();
-    kinds.dedup();
     let limits = Limits {
-        kinds,
+        kinds: kinds_or_all(arguments.kind),
         max_batches: arguments.max_batches,
         time_budget: arguments.time_budget.map(Duration::from_secs_f64),
     };
     let name = &loaded.config.session.application_name;
-    let run = run(&store, &settings, &limits, &stop, "run-once", name).await?;
+    let run = run(&job, &limits, "run-once", name).await?;
 
     if arguments.json {
         output::print_json(&run.to_json());
@@ -65,25 +65,18 @@ pub struct Run {
 /// # Errors
 /// What interrupted it for good.
 pub async fn run(
-    store: &Store,
-    settings: &Settings,
+    job: &Job,
     limits: &Limits,
-    stop: &Stop,
     command: &str,
     application_name: &str,
 ) -> anyhow::Result<Run> {
+    let store = &job.store;
     let started_at = store.clock().await?;
     let started = Instant::now();
     let mut report = RunReport::default();
-    let outcome = drain(store, settings, limits, stop, &mut report).await;
+    let outcome = drain(job, limits, &mut report).await;
     let duration = started.elapsed();
-    if report.counts.batches > 0 {
-        let worker = worker_name(application_name);
-        // The figures stand, whether or not the run can be listed.
-        if let Err(error) = store.record_run(started_at, command, &worker, &report.counts).await {
-            tracing::warn!(event = "run_not_recorded", class = error.class().name());
-        }
-    }
+    record(store, started_at, command, application_name, &report.counts).await;
     outcome.with_context(|| {
         format!(
             "interrupted after {} batches; what they did stands, the rest is still queued",
@@ -91,13 +84,32 @@ pub async fn run(
         )
     })?;
 
-    let mut pending_after = 0;
-    for kind in &limits.kinds {
-        pending_after += store.pending(*kind).await?;
-    }
+    let pending_after = store.pending(&limits.kinds).await?;
     let run = Run { report, pending_after, duration };
     run.log();
     Ok(run)
+}
+
+/// Remembers what was done for `worker status`, if anything was.
+pub async fn record(
+    store: &Store,
+    started_at: Timestamp,
+    command: &str,
+    application_name: &str,
+    counts: &RunCounts,
+) {
+    if counts.batches == 0 {
+        return;
+    }
+    let worker = worker_name(application_name);
+    // The figures stand, whether or not the run can be listed.
+    if let Err(error) = store.record_run(started_at, command, &worker, counts).await {
+        tracing::warn!(
+            event = "run_not_recorded",
+            class = error.class().name(),
+            "the work stands, but `worker status` will not list it"
+        );
+    }
 }
 
 impl Run {
@@ -177,9 +189,7 @@ impl Run {
 
 /// Tells several workers apart: name@host:process.
 fn worker_name(application_name: &str) -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .ok()
-        .or_else(|| std::env::var("HOSTNAME").ok())
-        .map_or_else(|| "unknown".to_owned(), |host| host.trim().to_owned());
+    let host = rustix::system::uname();
+    let host = host.nodename().to_string_lossy();
     format!("{application_name}@{host}:{}", std::process::id())
 }

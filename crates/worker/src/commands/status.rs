@@ -1,33 +1,60 @@
 //! `worker status`
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use store::{KindStatus, PoolStats, Run, Status};
+use store::{KindStatus, PoolStats, Run, Status, Store, StoreError};
 
 use crate::exit::{self, Exit};
-use crate::setup;
-use crate::{output, tables};
+use crate::stop::Stop;
+use crate::{cli, output, setup, tables};
 
 /// How many of the last runs are shown.
 const RUNS: u32 = 5;
 
-/// Shows what there is to do and what was done.
+/// Shows what there is to do and what was done, once or until asked to stop.
 ///
 /// # Errors
 /// Why it could not.
-pub async fn execute(config: Option<&Path>, json: bool) -> anyhow::Result<Exit> {
+pub async fn execute(config: Option<&Path>, arguments: &cli::Status) -> anyhow::Result<Exit> {
     let loaded = setup::configuration(config)?;
     let store = setup::connect(&loaded.config).await?;
     setup::require_current_schema(&store).await?;
-    let status = store.status(RUNS).await?;
-    let pool = store.stats();
-    if json {
-        output::print_json(&to_json(&status, &pool));
-    } else {
-        output::print(&to_text(&status, &pool));
+    let Some(seconds) = arguments.watch else {
+        output::print(&look(&store, arguments.json).await?);
+        return Ok(exit::DONE);
+    };
+    let stop = Stop::on_signals(loaded.config.service.shutdown_timeout)?;
+    output::clear();
+    while !stop.is_requested() {
+        let shown = tokio::select! {
+            shown = look(&store, arguments.json) => shown,
+            () = stop.requested() => break,
+        };
+        // Somebody who watches a database go away and come back keeps watching.
+        let text = shown.unwrap_or_else(|error| trouble(&error, arguments.json));
+        output::print_over(&text);
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs_f64(seconds)) => {}
+            () = stop.requested() => {}
+        }
     }
     Ok(exit::DONE)
+}
+
+async fn look(store: &Store, as_json: bool) -> Result<String, StoreError> {
+    let status = store.status(RUNS).await?;
+    let pool = store.stats();
+    Ok(if as_json { to_json(&status, &pool).to_string() } else { to_text(&status, &pool) })
+}
+
+fn trouble(error: &StoreError, as_json: bool) -> String {
+    if as_json {
+        json!({ "error": error.to_string() }).to_string()
+    } else {
+        format!("The database cannot be asked: {error}")
+    }
 }
 
 fn to_json(status: &Status, pool: &PoolStats) -> Value {
@@ -108,7 +135,7 @@ fn verdict(kinds: &[KindStatus]) -> String {
     let due = sum(|kind| kind.pending - kind.backing_off);
     let mut lines = vec![match due {
         0 => "Nothing is due.".to_owned(),
-        _ => format!("{} due: run `worker run-once`.", are(due)),
+        _ => format!("{} due: the service takes them, or `worker run-once`.", are(due)),
     }];
     let backing_off = sum(|kind| kind.backing_off);
     if backing_off > 0 {
@@ -117,15 +144,16 @@ fn verdict(kinds: &[KindStatus]) -> String {
     let expired = sum(|kind| kind.expired);
     if expired > 0 {
         lines.push(format!(
-            "{} claimed by a worker that is gone; the next run takes over.",
+            "{} claimed by a worker that is gone; another one takes over.",
             are(expired)
         ));
     }
     let dead = sum(|kind| kind.dead);
     if dead > 0 {
         lines.push(format!(
-            "{} dead after the last attempt; this query shows why:\n  \
-             SELECT * FROM raw_row_status WHERE status = 'dead'",
+            "{} dead after the last attempt. This query shows why:\n  \
+             SELECT * FROM raw_row_status WHERE status = 'dead'\n  \
+             `worker requeue --dead` has them tried again once the cause is gone.",
             are(dead)
         ));
     }

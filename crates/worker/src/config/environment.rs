@@ -1,10 +1,20 @@
-//! The layers of the environment: `DATABASE_URL`, then `WORKER__SECTION__KEY`.
+//! The layers of the environment: systemd's credential `database-url`, then `DATABASE_URL`, then
+//! `WORKER__SECTION__KEY`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use super::layers::{Layers, Origin, VARIABLE_PREFIX};
 use super::nearest::{nearest_setting, printable};
+use super::value::Value;
+
+/// Where systemd puts the credentials of a service (systemd.exec(5), LoadCredential=).
+const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+
+/// The credential with the URL of the database.
+const URL_CREDENTIAL: &str = "database-url";
 
 /// What most tools and platforms call the URL of the database.
 const DATABASE_URL: &str = "DATABASE_URL";
@@ -17,6 +27,7 @@ impl Layers {
         V: Into<OsString>,
     {
         let mut database_url = None;
+        let mut credentials = None;
         // Sorted, because the order of the environment is chance and would shuffle the problems.
         let mut single = BTreeMap::new();
         for (name, value) in environment {
@@ -25,9 +36,14 @@ impl Layers {
             let name = name.to_string_lossy();
             if name == DATABASE_URL {
                 database_url = Some(value.into());
+            } else if name == CREDENTIALS_DIRECTORY {
+                credentials = Some(PathBuf::from(value.into()));
             } else if name.starts_with(VARIABLE_PREFIX) {
                 single.insert(name.into_owned(), value.into());
             }
+        }
+        if let Some(directory) = credentials {
+            self.add_credential(&directory.join(URL_CREDENTIAL));
         }
         // An empty one is what platforms leave behind when no database is attached.
         if let Some(value) = database_url.filter(|value| !value.is_empty()) {
@@ -42,6 +58,23 @@ impl Layers {
                     self.problems.push(problem);
                 }
             }
+        }
+    }
+
+    /// A service may have other credentials only, or an empty one, which a package installs.
+    fn add_credential(&mut self, file: &Path) {
+        let text = match fs::read_to_string(file) {
+            Ok(text) => text.trim().to_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => {
+                let problem = format!("cannot read the credential {URL_CREDENTIAL}: {error}");
+                self.problems.push(problem);
+                return;
+            }
+        };
+        if let Some(setting) = self.find_mut("database", "url").filter(|_| !text.is_empty()) {
+            setting.value = Value::Text(text);
+            setting.origin = Origin::Credential;
         }
     }
 

@@ -55,6 +55,7 @@ impl Setting {
 pub(super) enum Origin {
     Default,
     File { path: String, line: usize },
+    Credential,
     Variable(String),
 }
 
@@ -63,6 +64,7 @@ impl Origin {
         match self {
             Self::Default => "default",
             Self::File { path, .. } => path,
+            Self::Credential => "credential database-url",
             Self::Variable(name) => name,
         }
     }
@@ -73,6 +75,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Default => formatter.write_str("by default"),
             Self::File { path, line } => write!(formatter, "in {path} line {line}"),
+            Self::Credential => write!(formatter, "from the credential database-url"),
             Self::Variable(name) => write!(formatter, "from {name}"),
         }
     }

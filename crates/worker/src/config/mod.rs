@@ -1,8 +1,8 @@
 //! The configuration: what can be set, and how the layers become one value.
 //!
 //! `config/default.toml` documents every key and is the schema: a key that it does not have is
-//! unknown. Over it lie the file given by `--config`, then `DATABASE_URL`, then variables
-//! `WORKER__SECTION__KEY`; later wins. One load reports all problems that it finds, each in a line
+//! unknown. Over it lie the file given by `--config`, then systemd's credential `database-url`, then
+//! `DATABASE_URL`, then variables `WORKER__SECTION__KEY`; later wins. One load reports all problems that it finds, each in a line
 //! that says what is wrong, where it was set and what would be right.
 //!
 //! A problem never quotes text, only key names and numbers: whatever was put into the wrong place
@@ -14,16 +14,20 @@ mod file;
 mod layers;
 mod nearest;
 mod read;
+mod reload;
+mod schedule;
 mod secret;
 #[cfg(test)]
 mod tests;
 mod value;
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 pub(crate) use error::ConfigError;
+pub(crate) use reload::Reload;
 pub(crate) use secret::Secret;
 
 /// The first layer, and the list of valid keys.
@@ -42,6 +46,12 @@ pub(crate) struct Config {
     pub(crate) batch: Batch,
     /// What the figures need beside the rows.
     pub(crate) aggregation: Aggregation,
+    /// When the service looks for work.
+    pub(crate) schedule: Schedule,
+    /// How the service works and stops.
+    pub(crate) service: Service,
+    /// Where health and metrics are served.
+    pub(crate) http: Http,
     /// What is logged, and in which form.
     pub(crate) log: Log,
 }
@@ -111,6 +121,41 @@ pub(crate) struct Aggregation {
     pub(crate) default_time_zone: String,
 }
 
+/// `[schedule]`; each pattern has six fields and matches some time, or is empty for never.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Schedule {
+    /// When to look for vitals.
+    pub(crate) vitals: String,
+    /// When to look for nutrition.
+    pub(crate) nutrition: String,
+    /// When to look for labs.
+    pub(crate) labs: String,
+    /// The time between two looks; none if only the ticks count.
+    pub(crate) poll: Option<Duration>,
+}
+
+/// `[service]`
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Service {
+    /// The longest work without a break.
+    pub(crate) time_budget: Duration,
+    /// The time between two looks at backlog and pool.
+    pub(crate) observe: Duration,
+    /// The time between two summaries in the log.
+    pub(crate) summary: Duration,
+    /// The longest that a stop may take.
+    pub(crate) shutdown_timeout: Duration,
+    /// Without progress for so long, the service is stuck.
+    pub(crate) stuck_after: Duration,
+}
+
+/// `[http]`
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Http {
+    /// Where to listen; none if nobody asked for it.
+    pub(crate) listen: Option<SocketAddr>,
+}
+
 /// `[log]`
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Log {
@@ -132,6 +177,8 @@ pub(crate) enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+    /// Fields of systemd's journal.
+    Journald,
 }
 
 /// A configuration, and where each of its values comes from.

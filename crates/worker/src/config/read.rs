@@ -1,12 +1,16 @@
 //! From the settings to the typed configuration, with the limits.
 
 use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::layers::Setting;
 use super::value::Value;
-use super::{Aggregation, Batch, Config, Database, Log, LogFormat, Pool, Secret, Session};
+use super::{
+    Aggregation, Batch, Config, Database, Http, Log, LogFormat, Pool, Schedule, Secret, Service,
+    Session, schedule,
+};
 
 /// A pool of none can do nothing; 100 is all that PostgreSQL allows by default, and the application
 /// needs its own.
@@ -40,6 +44,28 @@ const BACKOFF_SECONDS: RangeInclusive<f64> = 0.1..=86_400.0;
 
 /// Zero warns of each; beyond an hour the time-outs have long struck.
 const SLOW_HOLD_SECONDS: RangeInclusive<f64> = 0.0..=3_600.0;
+
+/// Zero is never; who looks less than once an hour has the schedule for that.
+const POLL_SECONDS: RangeInclusive<f64> = 0.0..=3_600.0;
+
+/// Shorter, and the breaks weigh more than the work; longer, and a reload or a change of the
+/// schedule waits for more than an hour.
+const TIME_BUDGET_SECONDS: RangeInclusive<f64> = 1.0..=3_600.0;
+
+/// More often, and looking costs more than working; less often, and a monitor shows the past.
+const OBSERVE_SECONDS: RangeInclusive<f64> = 0.1..=3_600.0;
+
+/// From noise to once a day.
+const SUMMARY_SECONDS: RangeInclusive<f64> = 1.0..=86_400.0;
+
+/// Below a second no group could be finished; nobody waits longer than ten minutes for a stop.
+const SHUTDOWN_SECONDS: RangeInclusive<f64> = 1.0..=600.0;
+
+/// Up to twice the time-outs that it must be longer than.
+const STUCK_SECONDS: RangeInclusive<f64> = 1.0..=7_200.0;
+
+/// 0 is none, not "any".
+const PORT: RangeInclusive<u16> = 0..=65_535;
 
 /// PostgreSQL cuts longer names (NAMEDATALEN - 1) and replaces other characters.
 const APPLICATION_NAME_CHARS: RangeInclusive<usize> = 1..=63;
@@ -83,8 +109,24 @@ impl<'a> Reader<'a> {
             aggregation: Aggregation {
                 default_time_zone: self.filled("aggregation.default_time_zone"),
             },
+            schedule: Schedule {
+                vitals: self.text("schedule.vitals", schedule::EXPECTED, schedule::pattern),
+                nutrition: self.text("schedule.nutrition", schedule::EXPECTED, schedule::pattern),
+                labs: self.text("schedule.labs", schedule::EXPECTED, schedule::pattern),
+                poll: Some(self.seconds("schedule.poll_seconds", POLL_SECONDS))
+                    .filter(|poll| !poll.is_zero()),
+            },
+            service: Service {
+                time_budget: self.seconds("service.time_budget_seconds", TIME_BUDGET_SECONDS),
+                observe: self.seconds("service.observe_seconds", OBSERVE_SECONDS),
+                summary: self.seconds("service.summary_seconds", SUMMARY_SECONDS),
+                shutdown_timeout: self
+                    .seconds("service.shutdown_timeout_seconds", SHUTDOWN_SECONDS),
+                stuck_after: self.seconds("service.stuck_after_seconds", STUCK_SECONDS),
+            },
+            http: self.http(),
             log: Log {
-                format: self.text("log.format", "be auto, text or json", log_format),
+                format: self.text("log.format", "be auto, text, json or journald", log_format),
                 level: self.filled("log.level"),
                 slow_hold: self.seconds("log.slow_hold_seconds", SLOW_HOLD_SECONDS),
             },
@@ -105,6 +147,16 @@ impl<'a> Reader<'a> {
                 application_name,
             ),
         }
+    }
+
+    fn http(&mut self) -> Http {
+        let port = self.integer("http.port", PORT);
+        let address: Option<IpAddr> =
+            self.text("http.address", "be an IP address, such as 127.0.0.1", |text| {
+                text.trim().parse().ok().map(Some)
+            });
+        let listen = address.filter(|_| port > 0).map(|address| SocketAddr::new(address, port));
+        Http { listen }
     }
 
     /// Notes which values do not fit each other.
@@ -129,6 +181,15 @@ impl<'a> Reader<'a> {
             "must be more than",
             "session.statement_timeout_seconds",
         );
+        // Otherwise a service that waits as it may would be taken for stuck, and killed.
+        let stuck_after = config.service.stuck_after;
+        for (waits, key) in [
+            (pool.wait_timeout, "pool.wait_timeout_seconds"),
+            (session.statement_timeout, "session.statement_timeout_seconds"),
+        ] {
+            let holds = stuck_after > waits;
+            self.relation(holds, "service.stuck_after_seconds", "must be more than", key);
+        }
     }
 
     fn relation(&mut self, holds: bool, key: &str, must: &str, other: &str) {
@@ -222,6 +283,7 @@ fn log_format(text: &str) -> Option<LogFormat> {
         "auto" => Some(LogFormat::Auto),
         "text" => Some(LogFormat::Text),
         "json" => Some(LogFormat::Json),
+        "journald" => Some(LogFormat::Journald),
         _ => None,
     }
 }

@@ -15,8 +15,9 @@ use crate::cli::ImportKind;
 use crate::config::{Config, Secret};
 use crate::drain::Limits;
 use crate::exit::{self, Exit};
+use crate::heartbeat::Heartbeat;
 use crate::import::import;
-use crate::setup::{self, Settings};
+use crate::setup::{self, Current, Job, Settings};
 use crate::stop::Stop;
 use crate::tables::{counted, thousands};
 use crate::{logging, output, progress};
@@ -42,7 +43,7 @@ pub async fn execute(config: Option<&Path>) -> anyhow::Result<Exit> {
     // The log is part of the show.
     logging::start_as(&config.log, log::Lines::new())?;
 
-    let stop = Stop::on_signals()?;
+    let stop = Stop::on_signals(config.service.shutdown_timeout)?;
     let server = tokio::select! {
         server = start_server() => server?,
         () = stop.requested() => return Ok(exit::INTERRUPTED),
@@ -96,9 +97,15 @@ async fn show(config: &Config, stop: &Stop) -> anyhow::Result<()> {
         "4. The queue is drained in batches of {BATCH_SIZE}, a transaction for each user's date:\n"
     ));
     let limits = Limits { kinds: Kind::ALL.to_vec(), max_batches: None, time_budget: None };
-    let run = run_once::run(&store, &settings, &limits, stop, "demo", "dayfold-demo").await?;
-    summary(&store, &run).await?;
-    figures::show(&store).await?;
+    let job = Job {
+        store,
+        settings: Current::new(settings),
+        stop: stop.clone(),
+        heartbeat: Heartbeat::unheard(),
+    };
+    let run = run_once::run(&job, &limits, "demo", "dayfold-demo").await?;
+    summary(&job.store, &run).await?;
+    figures::show(&job.store).await?;
     output::print(FROM_HERE);
     Ok(())
 }

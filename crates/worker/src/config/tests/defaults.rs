@@ -3,7 +3,8 @@ use std::time::Duration;
 use super::super::layers::Layers;
 use super::super::value::Value;
 use super::super::{
-    Aggregation, Batch, Config, DEFAULTS, Database, Log, LogFormat, Pool, Secret, Session,
+    Aggregation, Batch, Config, DEFAULTS, Database, Http, Log, LogFormat, Pool, Schedule, Secret,
+    Service, Session,
 };
 use super::{defaults, loaded, problems};
 
@@ -41,6 +42,20 @@ fn without_file_and_variables_the_documented_defaults_are_in_force() {
             backoff_max: Duration::from_secs(3600),
         },
         aggregation: Aggregation { default_time_zone: "UTC".to_owned() },
+        schedule: Schedule {
+            vitals: "0 * * * * *".to_owned(),
+            nutrition: "0 * * * * *".to_owned(),
+            labs: "0 * * * * *".to_owned(),
+            poll: Some(Duration::from_secs(1)),
+        },
+        service: Service {
+            time_budget: Duration::from_secs(50),
+            observe: Duration::from_secs(15),
+            summary: Duration::from_secs(300),
+            shutdown_timeout: Duration::from_secs(25),
+            stuck_after: Duration::from_secs(180),
+        },
+        http: Http { listen: None },
         log: Log {
             format: LogFormat::Auto,
             level: "info".to_owned(),
@@ -90,6 +105,9 @@ fn every_key_of_default_toml_changes_the_configuration() {
     for setting in Layers::new(DEFAULTS).settings {
         let other = match (setting.key.as_str(), &setting.value) {
             ("log.format", _) => "json".to_owned(),
+            ("schedule.vitals" | "schedule.nutrition" | "schedule.labs", _) => String::new(),
+            // Of no effect without a port.
+            ("http.address", _) => continue,
             (_, Value::Text(_)) => "other".to_owned(),
             (_, Value::Integer(integer)) => (integer + 1).to_string(),
             // Smaller by little, which keeps all limits and relations.
@@ -121,7 +139,7 @@ fn every_limit_that_is_enforced_is_documented_above_its_key() {
 }
 
 /// The comment above a key, in one line.
-fn comment_above(section: &str, name: &str) -> String {
+pub(super) fn comment_above(section: &str, name: &str) -> String {
     let (_, below) = DEFAULTS.split_once(&format!("\n[{section}]\n")).unwrap();
     let (above, _) = below.split_once(&format!("\n{name} = ")).unwrap();
     let mut lines: Vec<_> = above.lines().rev().take_while(|line| line.starts_with('#')).collect();

@@ -23,7 +23,11 @@ fn the_limits_themselves_are_allowed() {
         loaded("", &[("WORKER__BATCH__SIZE", size)]);
     }
     for seconds in ["0.001", "3600"] {
-        loaded("", &[("WORKER__POOL__WAIT_TIMEOUT_SECONDS", seconds)]);
+        let variables = [
+            ("WORKER__POOL__WAIT_TIMEOUT_SECONDS", seconds),
+            ("WORKER__SERVICE__STUCK_AFTER_SECONDS", "7200"),
+        ];
+        loaded("", &variables);
     }
 }
 
@@ -117,13 +121,13 @@ fn texts_that_must_say_something_are_not_blank() {
 
 #[test]
 fn only_the_known_forms_of_the_log_are_allowed() {
-    for format in ["auto", "text", "json"] {
+    for format in ["auto", "text", "json", "journald"] {
         loaded("", &[("WORKER__LOG__FORMAT", format)]);
     }
     assert_variable_problem(
         "WORKER__LOG__FORMAT",
         "JSON",
-        "log.format from WORKER__LOG__FORMAT must be auto, text or json",
+        "log.format from WORKER__LOG__FORMAT must be auto, text, json or journald",
     );
 }
 

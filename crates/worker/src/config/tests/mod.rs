@@ -4,6 +4,8 @@ mod defaults;
 mod layers;
 mod limits;
 mod names;
+mod reload;
+mod schedule;
 mod secrets;
 mod types;
 

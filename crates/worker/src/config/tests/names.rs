@@ -54,7 +54,7 @@ fn a_section_that_is_like_no_other_lists_all() {
     assert_file_problem(
         "[kafka]\n",
         "unknown section [kafka] in FILE line 1; the sections are \
-         [database], [pool], [session], [batch], [aggregation], [log]",
+         [database], [pool], [session], [batch], [aggregation], [schedule], [service], [http], [log]",
     );
 }
 
@@ -67,7 +67,7 @@ fn a_key_outside_all_sections_names_its_section() {
     assert_file_problem(
         "colour = 4\n",
         "unknown key colour in FILE line 1, outside all sections; put it below its section: \
-         [database], [pool], [session], [batch], [aggregation], [log]",
+         [database], [pool], [session], [batch], [aggregation], [schedule], [service], [http], [log]",
     );
 }
 
@@ -119,7 +119,7 @@ fn a_variable_of_no_section_lists_the_sections() {
             "true",
             &format!(
                 "unknown variable {foreign}; it must be WORKER__SECTION__KEY with a section of \
-                 DATABASE, POOL, SESSION, BATCH, AGGREGATION, LOG"
+                 DATABASE, POOL, SESSION, BATCH, AGGREGATION, SCHEDULE, SERVICE, HTTP, LOG"
             ),
         );
     }

@@ -67,7 +67,7 @@ fn all_problems_are_reported_at_once_one_a_line() {
             "unknown key pool.max_sise in FILE line 3; did you mean pool.max_size?",
             "unknown variable WORKER__BATCH__LEASES; did you mean WORKER__BATCH__LEASE_SECONDS?",
             "batch.size = 500 (from WORKER__BATCH__SIZE) must be between 50 and 200",
-            "log.format in FILE line 5 must be auto, text or json",
+            "log.format in FILE line 5 must be auto, text, json or journald",
         ]
     );
 }

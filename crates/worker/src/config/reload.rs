@@ -1,0 +1,63 @@
+//! What a running service takes over from a configuration that was read again.
+
+use super::Loaded;
+
+/// The keys that can change without a restart. `config/default.toml` marks them.
+pub(super) const RELOADABLE: [&str; 12] = [
+    "batch.size",
+    "batch.max_attempts",
+    "batch.backoff_first_seconds",
+    "batch.backoff_max_seconds",
+    "schedule.vitals",
+    "schedule.nutrition",
+    "schedule.labs",
+    "schedule.poll_seconds",
+    "service.time_budget_seconds",
+    "service.observe_seconds",
+    "service.summary_seconds",
+    "log.level",
+];
+
+/// The outcome of reading the configuration again.
+#[derive(Debug)]
+pub(crate) struct Reload {
+    /// What is in force from now on.
+    pub(crate) loaded: Loaded,
+    /// The keys that changed.
+    pub(crate) changed: Vec<String>,
+    /// The keys that differ but keep their former value until a restart.
+    pub(crate) needs_restart: Vec<String>,
+}
+
+impl Reload {
+    /// Takes over from `new` what can change in a service that runs with `running`.
+    pub(crate) fn of(running: &Loaded, new: Loaded) -> Self {
+        let mut loaded = running.clone();
+        loaded.config.batch.size = new.config.batch.size;
+        loaded.config.batch.max_attempts = new.config.batch.max_attempts;
+        loaded.config.batch.backoff_first = new.config.batch.backoff_first;
+        loaded.config.batch.backoff_max = new.config.batch.backoff_max;
+        loaded.config.service.time_budget = new.config.service.time_budget;
+        loaded.config.service.observe = new.config.service.observe;
+        loaded.config.service.summary = new.config.service.summary;
+        loaded.config.log.level.clone_from(&new.config.log.level);
+
+        let other_database = running.config.database.url != new.config.database.url;
+        loaded.config.schedule = new.config.schedule;
+        let (mut changed, mut needs_restart) = (Vec::new(), Vec::new());
+        // Both have every key, in the order of `config/default.toml`.
+        for (entry, new) in loaded.entries.iter_mut().zip(new.entries) {
+            // Of a secret it is only shown whether there is one.
+            if entry.value == new.value && !(entry.key == "database.url" && other_database) {
+                continue;
+            }
+            if RELOADABLE.contains(&new.key.as_str()) {
+                changed.push(new.key.clone());
+                *entry = new;
+            } else {
+                needs_restart.push(new.key);
+            }
+        }
+        Self { loaded, changed, needs_restart }
+    }
+}

@@ -1,0 +1,83 @@
+use std::time::Duration;
+
+use super::super::layers::Layers;
+use super::super::reload::RELOADABLE;
+use super::super::{DEFAULTS, Reload};
+use super::loaded;
+
+#[test]
+fn what_can_change_is_taken_over_and_the_rest_is_named() {
+    let running = loaded("batch.size = 50\npool.max_size = 3\n", &[]);
+    let new = "batch.size = 60\npool.max_size = 9\nlog.level = \"debug\"\n";
+    let reload = Reload::of(&running, loaded(new, &[]));
+
+    assert_eq!(reload.changed, ["batch.size", "log.level"]);
+    assert_eq!(reload.needs_restart, ["pool.max_size"]);
+    assert_eq!(reload.loaded.config.batch.size, 60);
+    assert_eq!(reload.loaded.config.log.level, "debug");
+    assert_eq!(reload.loaded.config.pool.max_size, 3);
+}
+
+#[test]
+fn what_needs_a_restart_is_named_each_time() {
+    let running = loaded("", &[]);
+    let new = || loaded("[pool]\nmax_size = 9\n", &[]);
+    let first = Reload::of(&running, new());
+    let second = Reload::of(&first.loaded, new());
+    assert_eq!(second.needs_restart, ["pool.max_size"]);
+}
+
+#[test]
+fn another_database_needs_a_restart_though_its_url_is_never_shown() {
+    let running = loaded("", &[("DATABASE_URL", "postgresql://a@host/app")]);
+    let new = loaded("", &[("DATABASE_URL", "postgresql://b@host/app")]);
+    assert_eq!(Reload::of(&running, new).needs_restart, ["database.url"]);
+}
+
+#[test]
+fn a_lease_is_never_shorter_than_the_statements_that_run() {
+    let running = loaded("", &[]);
+    let new = "[session]\nstatement_timeout_seconds = 5\n[batch]\nlease_seconds = 6\n";
+    let reload = Reload::of(&running, loaded(new, &[]));
+    assert_eq!(reload.loaded.config.batch.lease, Duration::from_secs(60));
+    assert!(reload.needs_restart.contains(&"batch.lease_seconds".to_owned()));
+}
+
+#[test]
+fn default_toml_marks_what_can_be_reloaded() {
+    let mut marked = Vec::new();
+    for setting in Layers::new(DEFAULTS).settings {
+        let comment = super::defaults::comment_above(&setting.section, &setting.name);
+        // Where the schedule of one kind is explained, it is for all.
+        let same = comment.starts_with("The same for ");
+        if comment.contains("(reload)") || same {
+            marked.push(setting.key);
+        }
+    }
+    marked.sort();
+    let mut reloadable = RELOADABLE.map(str::to_owned);
+    reloadable.sort();
+    assert_eq!(marked, reloadable);
+}
+
+#[test]
+fn each_key_that_can_be_reloaded_takes_effect() {
+    let running = loaded("", &[]);
+    for setting in Layers::new(DEFAULTS).settings {
+        if !RELOADABLE.contains(&setting.key.as_str()) {
+            continue;
+        }
+        let other = match setting.key.split_once('.') {
+            Some(("schedule", "poll_seconds")) => "2",
+            Some(("schedule", _)) => "",
+            Some(("log", _)) => "debug",
+            Some((_, "max_attempts")) => "7",
+            Some((_, "backoff_max_seconds")) => "500",
+            _ => "60",
+        };
+        let new = loaded("", &[(setting.variable().as_str(), other)]);
+        let reload = Reload::of(&running, new.clone());
+        assert_eq!(reload.loaded.config, new.config, "{}", setting.key);
+        assert_eq!(reload.changed, [setting.key]);
+    }
+}

@@ -1,0 +1,163 @@
+//! Metrics: their names, and how they are served. The names are a contract; `docs/metrics.md`
+//! lists them. No label ever holds a health value, a food, a test name or a user.
+
+use std::time::Duration;
+
+use aggregation::Kind;
+use anyhow::Context;
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use store::{Backlog, PoolStats};
+
+use crate::report::BatchReport;
+
+/// From a claim of a millisecond to whatever the time-outs allow, in seconds.
+const BUCKETS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+const ROWS_CLAIMED: &str = "dayfold_rows_claimed_total";
+const ROWS: &str = "dayfold_rows_total";
+const ROWS_DEAD: &str = "dayfold_rows_dead_total";
+const GROUPS: &str = "dayfold_groups_total";
+const BATCHES: &str = "dayfold_batches_total";
+const BATCH_SECONDS: &str = "dayfold_batch_duration_seconds";
+const BACKLOG: &str = "dayfold_backlog_rows";
+const OLDEST: &str = "dayfold_oldest_row_seconds";
+const DEAD: &str = "dayfold_dead_rows";
+const CONNECTIONS: &str = "dayfold_pool_connections";
+const CONNECTIONS_MAX: &str = "dayfold_pool_connections_max";
+const WAITING: &str = "dayfold_pool_waiting";
+const USAGE: &str = "dayfold_pool_usage_ratio";
+const DATABASE_UP: &str = "dayfold_database_up";
+const BREAKER: &str = "dayfold_breaker_state";
+const SILENT: &str = "dayfold_silent_seconds";
+const BUILD: &str = "dayfold_build_info";
+
+/// Whether the database is worked with, by the names of a circuit breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Breaker {
+    /// It is.
+    Closed,
+    /// It is left alone for a while.
+    Open,
+    /// It is tried.
+    HalfOpen,
+}
+
+/// Starts counting.
+///
+/// # Errors
+/// If something else in this process counts already.
+pub fn install() -> anyhow::Result<PrometheusHandle> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets(&BUCKETS)
+        .and_then(PrometheusBuilder::install_recorder)
+        .context("metrics cannot be counted")?;
+    describe();
+    // From zero on, so that the first of each is seen as an increase.
+    Kind::ALL.into_iter().for_each(|kind| count(&BatchReport::new(kind, 0)));
+    gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    Ok(handle)
+}
+
+fn describe() {
+    describe_counter!(ROWS_CLAIMED, "Queue rows claimed, by kind");
+    describe_counter!(
+        ROWS,
+        "Queue rows by kind and outcome: completed, rejected, failed or released; \
+         together what was claimed"
+    );
+    describe_counter!(ROWS_DEAD, "Queue rows given up after their last attempt, by kind");
+    describe_counter!(GROUPS, "User-dates by kind and outcome: committed or failed");
+    describe_counter!(BATCHES, "Batches that did work, by kind");
+    describe_histogram!(BATCH_SECONDS, Unit::Seconds, "Claim to last group of a batch, by kind");
+    describe_gauge!(BACKLOG, "Changes that are not in the figures yet, by kind; dead ones not");
+    describe_gauge!(OLDEST, Unit::Seconds, "Age of the next change in turn, by kind; 0 if none");
+    describe_gauge!(DEAD, "Changes given up after their last attempt, by kind");
+    describe_gauge!(CONNECTIONS, "Open database connections by state: in_use or idle");
+    describe_gauge!(CONNECTIONS_MAX, "The most database connections that may be open");
+    describe_gauge!(WAITING, "Tasks that wait for a database connection");
+    describe_gauge!(USAGE, "Database connections in use, of the most that may be open");
+    describe_gauge!(DATABASE_UP, "1 while the database is worked with, else 0");
+    describe_gauge!(
+        BREAKER,
+        "1 for the state that holds: closed (working), open (left alone), half_open (trying)"
+    );
+    describe_gauge!(SILENT, Unit::Seconds, "Time since the last sign of progress");
+    describe_gauge!(BUILD, "1, with the version");
+    describe_histogram!(
+        "dayfold_pool_hold_seconds",
+        Unit::Seconds,
+        "For how long a database connection was held, by purpose"
+    );
+    describe_histogram!(
+        "dayfold_pool_wait_seconds",
+        Unit::Seconds,
+        "Wait for a database connection, opening and testing it included"
+    );
+    describe_counter!("dayfold_pool_timeouts_total", "Waits for a database connection in vain");
+}
+
+/// Counts a batch; one without rows is none.
+pub fn count(batch: &BatchReport) {
+    let kind = batch.kind.name();
+    let batches = u64::from(batch.claimed > 0);
+    counter!(BATCHES, "kind" => kind).increment(batches);
+    counter!(ROWS_CLAIMED, "kind" => kind).increment(batch.claimed.into());
+    counter!(ROWS_DEAD, "kind" => kind).increment(batch.dead.into());
+    let rows = [
+        ("completed", batch.completed),
+        ("rejected", batch.rejected),
+        ("failed", batch.failed),
+        ("released", batch.released),
+    ];
+    for (outcome, rows) in rows {
+        counter!(ROWS, "kind" => kind, "outcome" => outcome).increment(rows.into());
+    }
+    let groups = [("committed", batch.groups_committed), ("failed", batch.groups_failed)];
+    for (outcome, groups) in groups {
+        counter!(GROUPS, "kind" => kind, "outcome" => outcome).increment(groups.into());
+    }
+    if batches > 0 {
+        histogram!(BATCH_SECONDS, "kind" => kind).record(batch.duration);
+    }
+}
+
+/// Shows what there is to do.
+pub fn show_backlog(backlog: &[Backlog]) {
+    for of in backlog {
+        let kind = of.kind.name();
+        gauge!(BACKLOG, "kind" => kind).set(of.rows as f64);
+        gauge!(OLDEST, "kind" => kind).set(of.oldest_seconds.unwrap_or(0.0));
+        gauge!(DEAD, "kind" => kind).set(of.dead as f64);
+    }
+}
+
+/// Shows the pool; without one, nothing is open.
+pub fn show_pool(pool: Option<&PoolStats>) {
+    let of = |value: fn(&PoolStats) -> f64| pool.map_or(0.0, value);
+    gauge!(CONNECTIONS, "state" => "in_use").set(of(|pool| pool.in_use.into()));
+    gauge!(CONNECTIONS, "state" => "idle").set(of(|pool| pool.idle.into()));
+    gauge!(WAITING).set(of(|pool| pool.waiting.into()));
+    gauge!(USAGE).set(of(|pool| pool.utilisation / 100.0));
+    if let Some(pool) = pool {
+        gauge!(CONNECTIONS_MAX).set(pool.max);
+    }
+}
+
+/// Shows whether the database is worked with.
+pub fn show_breaker(breaker: Breaker) {
+    gauge!(DATABASE_UP).set(f64::from(u8::from(breaker == Breaker::Closed)));
+    let states =
+        [("closed", Breaker::Closed), ("open", Breaker::Open), ("half_open", Breaker::HalfOpen)];
+    for (name, state) in states {
+        gauge!(BREAKER, "state" => name).set(f64::from(u8::from(breaker == state)));
+    }
+}
+
+/// Shows for how long there was no progress.
+pub fn show_silence(silent_for: Duration) {
+    gauge!(SILENT).set(silent_for.as_secs_f64());
+}

@@ -1,0 +1,171 @@
+//! The connection to the database, as a circuit breaker keeps it: closed while it works, open
+//! while a sick database is left alone, half-open while it is tried.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use store::{ConnectError, Store, StoreError};
+use tokio::sync::Notify;
+
+use super::{Service, lock};
+use crate::metrics::{self, Breaker};
+use crate::setup;
+
+/// The waits before the database is tried again. After the last one it stays: a try costs the
+/// server one log-in, and ten seconds are soon enough for figures.
+const WAITS: [Duration; 6] = [
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+    Duration::from_secs(10),
+];
+
+/// An unchanged cause is told again so often.
+const TELL_AGAIN: Duration = Duration::from_secs(300);
+
+/// How the database is at the moment.
+#[derive(Clone, Debug, Default)]
+pub enum State {
+    /// Not tried yet.
+    #[default]
+    Unknown,
+    /// It cannot be worked with, and why.
+    Unavailable(String),
+    /// It is worked with.
+    Ready(Store),
+}
+
+/// The state of the connection.
+#[derive(Default)]
+pub struct Database {
+    state: Mutex<State>,
+    /// Told whenever the state changes.
+    pub changed: Notify,
+    troubles: AtomicU32,
+    told: Mutex<Option<Told>>,
+}
+
+struct Told {
+    cause: String,
+    since: Instant,
+    last: Instant,
+}
+
+impl Database {
+    /// How it is.
+    pub fn state(&self) -> State {
+        lock(&self.state).clone()
+    }
+
+    /// The database, if it is worked with.
+    pub fn store(&self) -> Option<Store> {
+        match self.state() {
+            State::Ready(store) => Some(store),
+            _ => None,
+        }
+    }
+
+    /// It did what was asked: the next trouble is the first again.
+    pub fn is_well(&self) {
+        self.troubles.store(0, Ordering::Relaxed);
+    }
+
+    fn set(&self, state: State) {
+        *lock(&self.state) = state;
+        self.changed.notify_one();
+    }
+
+    /// How long to leave it alone. A little of it is chance, so that several workers do not come
+    /// all at once.
+    fn wait(&self) -> Duration {
+        let troubles = self.troubles.load(Ordering::Relaxed) as usize;
+        let Some(last) = troubles.checked_sub(1) else { return Duration::ZERO };
+        let wait = WAITS[last.min(WAITS.len() - 1)];
+        let chance = f64::from(RandomState::new().build_hasher().finish() as u16) / 65_536.0;
+        wait.mul_f64(0.8 + 0.4 * chance)
+    }
+}
+
+impl Service {
+    /// Connects, however long it takes. `None` if asked to stop meanwhile.
+    ///
+    /// # Errors
+    /// What is configured wrongly, as waiting does not mend it.
+    pub(super) async fn connect(&self) -> anyhow::Result<Option<Store>> {
+        loop {
+            let until = Instant::now() + self.database.wait();
+            while Instant::now() < until && !self.stop.is_requested() {
+                self.nap(until - Instant::now()).await;
+            }
+            if self.stop.is_requested() {
+                return Ok(None);
+            }
+            metrics::show_breaker(Breaker::HalfOpen);
+            let config = self.config();
+            let tried = tokio::select! {
+                tried = try_to_connect(&config) => tried,
+                () = self.stop.requested() => return Ok(None),
+            };
+            self.heartbeat.beat();
+            match tried {
+                Ok(store) => {
+                    self.found(&store);
+                    return Ok(Some(store));
+                }
+                Err(error) if cannot_pass(&error) => return Err(error),
+                Err(error) => self.miss(format!("{error:#}")),
+            }
+        }
+    }
+
+    /// The database does not do what is asked: its connections are thrown away.
+    pub(super) fn lose(&self, error: &StoreError) {
+        self.miss(format!("{error} [{}]", error.class().name()));
+    }
+
+    fn found(&self, store: &Store) {
+        metrics::show_breaker(Breaker::Closed);
+        let missed = lock(&self.database.told).take();
+        tracing::info!(
+            event = "database_ready",
+            missed_s = missed.map_or(0.0, |told| told.since.elapsed().as_secs_f64()),
+            "the database is worked with"
+        );
+        self.database.set(State::Ready(store.clone()));
+    }
+
+    fn miss(&self, cause: String) {
+        metrics::show_breaker(Breaker::Open);
+        let troubles = self.database.troubles.fetch_add(1, Ordering::Relaxed) + 1;
+        let now = Instant::now();
+        let mut told = lock(&self.database.told);
+        let news =
+            told.as_ref().is_none_or(|told| told.cause != cause || now - told.last >= TELL_AGAIN);
+        if news {
+            tracing::warn!(
+                event = "database_unavailable",
+                cause,
+                tries = troubles,
+                "the service is degraded: rows stay queued, and it keeps trying"
+            );
+            let since = told.as_ref().map_or(now, |told| told.since);
+            *told = Some(Told { cause: cause.clone(), since, last: now });
+        }
+        drop(told);
+        self.database.set(State::Unavailable(cause));
+    }
+}
+
+async fn try_to_connect(config: &crate::config::Config) -> anyhow::Result<Store> {
+    let store = setup::connect(config).await?;
+    setup::require_current_schema(&store).await?;
+    Ok(store)
+}
+
+fn cannot_pass(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<ConnectError>().is_some_and(|error| !error.may_pass())
+}

@@ -1,0 +1,204 @@
+//! The service: runs for months without anyone.
+//!
+//! Three loops share one [`Service`] and end together:
+//!
+//! - the work: connect, then drain whenever something is due, until asked to stop;
+//! - watching: looks at backlog and pool, tells systemd and the metrics, writes the summary;
+//! - obeying: takes signals and keeps the schedule.
+//!
+//! Losing the database is no end: the pool is thrown away and the connection is tried again, less
+//! and less often, as it was at the start. So there is one way in, whether the database was never
+//! there, went away, or has another schema by now.
+
+mod database;
+mod http;
+mod obey;
+mod schedule;
+mod supervisor;
+mod watch;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use aggregation::Kind;
+use store::{Store, StoreError};
+
+use crate::config::Loaded;
+use crate::drain::{self, Drained, Limits};
+use crate::exit::{self, Exit};
+use crate::heartbeat::Heartbeat;
+use crate::report::RunReport;
+use crate::setup::{self, Current, Job, Settings};
+use crate::stop::Stop;
+
+use database::Database;
+use obey::Signals;
+use schedule::Ticks;
+use supervisor::Supervisor;
+use watch::Watched;
+
+/// The longest sleep between two signs of life.
+const NAP: Duration = Duration::from_secs(1);
+
+/// What the parts of the service share.
+pub struct Service {
+    /// Where the configuration is read again.
+    config_file: Option<PathBuf>,
+    running: Mutex<Loaded>,
+    settings: Current,
+    stop: Stop,
+    heartbeat: Heartbeat,
+    supervisor: Supervisor,
+    ticks: Arc<Ticks>,
+    database: Database,
+    watched: Watched,
+}
+
+/// Runs until somebody asks to stop.
+///
+/// # Errors
+/// Why it cannot run: a configuration that cannot be used, or an address that is taken.
+pub async fn run(config_file: Option<&Path>) -> anyhow::Result<Exit> {
+    let loaded = setup::configuration(config_file)?;
+    let signals = Signals::listen()?;
+    let service = Arc::new(Service::new(config_file, loaded)?);
+    if let Some(address) = service.config().http.listen {
+        http::serve(Arc::clone(&service), address).await?;
+    }
+    service.log_start();
+    service.supervisor.ready();
+    let outcome = tokio::select! {
+        outcome = service.work() => outcome,
+        outcome = service.obey(signals) => outcome,
+        never = service.watch() => match never {},
+    };
+    outcome?;
+    service.supervisor.stopping();
+    service.say_goodbye().await;
+    Ok(exit::DONE)
+}
+
+impl Service {
+    fn new(config_file: Option<&Path>, loaded: Loaded) -> anyhow::Result<Self> {
+        let settings = Current::new(Settings::of(&loaded.config)?);
+        let stop = Stop::on_signals(loaded.config.service.shutdown_timeout)?;
+        let supervisor = Supervisor::of_environment();
+        let listener = supervisor.clone();
+        Ok(Self {
+            config_file: config_file.map(Path::to_owned),
+            running: Mutex::new(loaded),
+            settings,
+            stop,
+            heartbeat: Heartbeat::heard_by(move || listener.alive()),
+            supervisor,
+            ticks: Arc::default(),
+            database: Database::default(),
+            watched: Watched::new(),
+        })
+    }
+
+    /// Connects and works until asked to stop, over and over if the database goes away.
+    async fn work(&self) -> anyhow::Result<()> {
+        while let Some(store) = self.connect().await? {
+            let job = Job {
+                store,
+                settings: self.settings.clone(),
+                stop: self.stop.clone(),
+                heartbeat: self.heartbeat.clone(),
+            };
+            match self.drain_when_due(&job).await {
+                Ok(()) => break,
+                Err(error) => self.lose(&error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Drains whenever something is due, until asked to stop.
+    async fn drain_when_due(&self, job: &Job) -> Result<(), StoreError> {
+        while !self.stop.is_requested() {
+            self.heartbeat.beat();
+            let kinds = self.due(&job.store).await?;
+            if !kinds.is_empty() {
+                self.drain(job, kinds).await?;
+            }
+            self.database.is_well();
+            self.sleep_until_due().await;
+        }
+        Ok(())
+    }
+
+    /// The kinds to look for: those whose time has come, or all if a row of any is due.
+    async fn due(&self, store: &Store) -> Result<Vec<Kind>, StoreError> {
+        let ticked = self.ticks.take();
+        let polled = self.config().schedule.poll.is_some();
+        let any_due = tokio::select! {
+            due = store.any_due(), if polled => due?,
+            () = std::future::ready(()), if !polled => false,
+            () = self.stop.requested() => return Ok(Vec::new()),
+        };
+        Ok(if any_due { Kind::ALL.to_vec() } else { ticked.into_iter().collect() })
+    }
+
+    async fn drain(&self, job: &Job, kinds: Vec<Kind>) -> Result<(), StoreError> {
+        let time_budget = Some(self.config().service.time_budget);
+        let limits = Limits { kinds, max_batches: None, time_budget };
+        let mut report = RunReport::default();
+        let outcome = drain::drain(job, &limits, &mut report).await;
+        self.watched.add(&report);
+        if outcome? == Drained::LimitReached {
+            // Out of time, not of work: it goes on after the break, be there a poll or not.
+            limits.kinds.iter().for_each(|kind| self.ticks.tick(*kind));
+            self.nap(NAP).await;
+        }
+        Ok(())
+    }
+
+    /// Sleeps until a tick, the next poll, or a request to stop.
+    async fn sleep_until_due(&self) {
+        let began = Instant::now();
+        loop {
+            let poll = self.config().schedule.poll.unwrap_or(Duration::MAX);
+            let left = poll.saturating_sub(began.elapsed());
+            if left.is_zero() || self.stop.is_requested() {
+                return;
+            }
+            tokio::select! {
+                () = self.ticks.next() => return,
+                () = self.nap(left) => {}
+            }
+        }
+    }
+
+    /// Sleeps for this time or a part of it, gives a sign of life, and wakes when asked to stop.
+    async fn nap(&self, longest: Duration) {
+        let watched = self.supervisor.watches_every().unwrap_or(NAP);
+        tokio::select! {
+            () = tokio::time::sleep(longest.min(NAP).min(watched)) => {}
+            () = self.stop.requested() => {}
+        }
+        self.heartbeat.beat();
+    }
+
+    /// The configuration in force.
+    fn config(&self) -> crate::config::Config {
+        lock(&self.running).config.clone()
+    }
+
+    fn log_start(&self) {
+        let config = self.config();
+        tracing::info!(
+            event = "service_started",
+            version = env!("CARGO_PKG_VERSION"),
+            batch_size = config.batch.size,
+            pool.max = config.pool.max_size,
+            poll_s = config.schedule.poll.unwrap_or_default().as_secs_f64(),
+            "the service is up"
+        );
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

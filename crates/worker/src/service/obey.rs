@@ -1,0 +1,116 @@
+//! Obeying: signals, and the schedule that a reload may change.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::schedule::Schedule;
+use super::{Service, lock};
+use crate::config::{Config, ConfigError, Loaded, Reload};
+use crate::logging;
+use crate::setup::Settings;
+
+/// The signals that do not stop the service. Unheard, each would end the process, so they are
+/// listened for before anything else.
+pub struct Signals {
+    hangup: Signal,
+    user1: Signal,
+}
+
+impl Signals {
+    /// From now on.
+    ///
+    /// # Errors
+    /// If they cannot be listened for.
+    pub fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
+        })
+    }
+}
+
+impl Service {
+    /// Keeps the schedule and does what signals ask for, for ever.
+    ///
+    /// # Errors
+    /// If there can be no schedule.
+    pub(super) async fn obey(&self, mut signals: Signals) -> anyhow::Result<()> {
+        let mut schedule = Schedule::start(&self.config().schedule, &self.ticks).await?;
+        let mut verbose = false;
+        let mut stopping = false;
+        loop {
+            tokio::select! {
+                _ = signals.hangup.recv() => {
+                    let before = self.config().schedule;
+                    self.reload();
+                    let after = self.config().schedule;
+                    if before != after {
+                        schedule.stop().await;
+                        schedule = Schedule::start(&after, &self.ticks).await?;
+                    }
+                }
+                _ = signals.user1.recv() => {
+                    verbose = !verbose;
+                    self.log_at(verbose);
+                }
+                () = self.stop.requested(), if !stopping => {
+                    stopping = true;
+                    self.supervisor.stopping();
+                    self.database.changed.notify_one();
+                }
+            }
+        }
+    }
+
+    fn log_at(&self, verbose: bool) {
+        let level = if verbose { "debug".to_owned() } else { self.config().log.level };
+        if logging::set_level(&level).is_ok() {
+            tracing::info!(event = "log_level_changed", level, "SIGUSR1 changes it back");
+        }
+    }
+
+    fn reload(&self) {
+        self.supervisor.reloading();
+        match self.read_again() {
+            Ok((reload, settings)) => self.take_over(reload, settings),
+            Err(error) => {
+                let problems = match error.downcast_ref::<ConfigError>() {
+                    Some(problems) => problems.to_string(),
+                    None => format!("{error:#}"),
+                };
+                for problem in problems.lines() {
+                    tracing::error!(
+                        event = "reload_refused",
+                        problem,
+                        "the former configuration stays in force"
+                    );
+                }
+            }
+        }
+        self.supervisor.ready();
+    }
+
+    fn read_again(&self) -> anyhow::Result<(Reload, Settings)> {
+        let new = Config::load(self.config_file.as_deref(), std::env::vars_os())?;
+        let reload = Reload::of(&lock(&self.running), new);
+        logging::check(&reload.loaded.config.log)?;
+        let settings = Settings::of(&reload.loaded.config)?;
+        Ok((reload, settings))
+    }
+
+    fn take_over(&self, reload: Reload, settings: Settings) {
+        let Reload { loaded, changed, needs_restart } = reload;
+        let level = loaded.config.log.level.clone();
+        self.settings.set(settings);
+        *lock::<Loaded>(&self.running) = loaded;
+        let _ = logging::set_level(&level);
+        tracing::info!(event = "reloaded", changed = changed.join(" "), "in force from now on");
+        if !needs_restart.is_empty() {
+            tracing::warn!(
+                event = "restart_needed",
+                keys = needs_restart.join(" "),
+                "these keep their former value until the service is restarted"
+            );
+        }
+        self.database.changed.notify_one();
+    }
+}

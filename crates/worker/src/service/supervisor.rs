@@ -1,0 +1,138 @@
+//! What systemd is told, if it asked for it by NOTIFY_SOCKET (sd_notify(3)).
+//!
+//! The messages are sent by a thread of their own: a supervisor that does not read, or is gone,
+//! must never hold up the work.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use sd_notify::NotifyState;
+
+/// Messages that may wait to be sent. More than a healthy supervisor ever lets pile up; beyond,
+/// they are dropped.
+const WAITING: usize = 64;
+
+/// How long the last messages may take at the end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How often the watchdog is fed within its time; half would do, and a quarter survives a slow
+/// moment.
+const FEEDS_PER_TIMEOUT: u32 = 4;
+
+enum Message {
+    Ready,
+    Status(String),
+    Alive,
+    Reloading,
+    Stopping,
+    Flush(SyncSender<()>),
+}
+
+/// The service manager, or nobody.
+#[derive(Clone)]
+pub struct Supervisor {
+    sender: Option<SyncSender<Message>>,
+    watchdog: Option<Arc<Watchdog>>,
+    stopping: Arc<AtomicBool>,
+}
+
+struct Watchdog {
+    interval: Duration,
+    began: Instant,
+    fed_ms: AtomicU64,
+}
+
+impl Supervisor {
+    /// The one that the environment names.
+    pub fn of_environment() -> Self {
+        if std::env::var_os("NOTIFY_SOCKET").is_none() {
+            return Self { sender: None, watchdog: None, stopping: Arc::default() };
+        }
+        let (sender, receiver) = sync_channel(WAITING);
+        std::thread::spawn(move || send(&receiver));
+        let watchdog = sd_notify::watchdog_enabled().map(|timeout| {
+            let interval = timeout / FEEDS_PER_TIMEOUT;
+            Arc::new(Watchdog { interval, began: Instant::now(), fed_ms: AtomicU64::new(0) })
+        });
+        Self { sender: Some(sender), watchdog, stopping: Arc::default() }
+    }
+
+    /// How often it wants to hear that the work goes on, if at all.
+    pub fn watches_every(&self) -> Option<Duration> {
+        self.watchdog.as_ref().map(|watchdog| watchdog.interval)
+    }
+
+    /// The service is up, be it with or without its database.
+    pub fn ready(&self) {
+        self.tell(Message::Ready);
+    }
+
+    /// One line for `systemctl status`.
+    pub fn status(&self, text: String) {
+        self.tell(Message::Status(text));
+    }
+
+    /// The work goes on. Called as often as that is so; only now and then it is passed on.
+    pub fn alive(&self) {
+        let Some(watchdog) = &self.watchdog else { return };
+        let now_ms = watchdog.began.elapsed().as_millis() as u64;
+        let fed_ms = watchdog.fed_ms.load(Ordering::Relaxed);
+        if now_ms.saturating_sub(fed_ms) >= watchdog.interval.as_millis() as u64 {
+            watchdog.fed_ms.store(now_ms, Ordering::Relaxed);
+            self.tell(Message::Alive);
+        }
+    }
+
+    /// The configuration is read again; [`Supervisor::ready`] ends that.
+    pub fn reloading(&self) {
+        self.tell(Message::Reloading);
+    }
+
+    /// The service comes to its end. Said once.
+    pub fn stopping(&self) {
+        if !self.stopping.swap(true, Ordering::Relaxed) {
+            self.tell(Message::Stopping);
+        }
+    }
+
+    /// Waits until all is sent, but not for long.
+    pub fn flush(&self) {
+        let (done, sent) = sync_channel(1);
+        self.tell(Message::Flush(done));
+        let _ = sent.recv_timeout(LAST_WORDS);
+    }
+
+    fn tell(&self, message: Message) {
+        if let Some(sender) = &self.sender {
+            let _ = sender.try_send(message);
+        }
+    }
+}
+
+fn send(messages: &Receiver<Message>) {
+    let mut reachable = true;
+    for message in messages {
+        let result = match &message {
+            Message::Ready => sd_notify::notify(&[NotifyState::Ready]),
+            Message::Status(text) => sd_notify::notify(&[NotifyState::Status(text)]),
+            Message::Alive => sd_notify::notify(&[NotifyState::Watchdog]),
+            Message::Reloading => NotifyState::monotonic_usec_now()
+                .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
+            Message::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
+            Message::Flush(done) => {
+                let _ = done.try_send(());
+                continue;
+            }
+        };
+        if let (Err(error), true) = (&result, reachable) {
+            tracing::warn!(
+                event = "supervisor_unreachable",
+                error = %error,
+                "the work goes on; systemd does not hear of it"
+            );
+        }
+        reachable = result.is_ok();
+    }
+}

@@ -1,0 +1,216 @@
+//! Watching: what there is to do, what was done, and who is told.
+
+use std::convert::Infallible;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use store::Backlog;
+
+use super::database::State;
+use super::{Service, lock};
+use crate::commands::run_once;
+use crate::metrics;
+use crate::report::{RunReport, milliseconds};
+use crate::tables::{age, counted};
+
+/// Counting a long queue takes its time at the server: at most one part in so many of it.
+const REST_PER_LOOK: u32 = 100;
+
+/// What was seen and done.
+pub struct Watched {
+    backlog: Mutex<Option<Vec<Backlog>>>,
+    period: Mutex<Period>,
+    total: Mutex<Period>,
+}
+
+#[derive(Clone, Copy)]
+struct Period {
+    began: Instant,
+    report: RunReport,
+}
+
+impl Period {
+    fn new() -> Self {
+        Self { began: Instant::now(), report: RunReport::default() }
+    }
+}
+
+impl Watched {
+    pub(super) fn new() -> Self {
+        let (period, total) = (Mutex::new(Period::new()), Mutex::new(Period::new()));
+        Self { backlog: Mutex::new(None), period, total }
+    }
+
+    /// Adds what a drain did.
+    pub(super) fn add(&self, report: &RunReport) {
+        lock(&self.period).report.merge(report);
+        lock(&self.total).report.merge(report);
+    }
+}
+
+impl Service {
+    /// Looks and tells, for ever.
+    pub(super) async fn watch(&self) -> Infallible {
+        let mut summary_due = Instant::now() + self.config().service.summary;
+        let mut stuck = false;
+        loop {
+            let began = Instant::now();
+            self.look().await;
+            let took = began.elapsed();
+            self.tell_supervisor();
+            self.show_gauges();
+            self.warn_if_stuck(&mut stuck);
+
+            let config = self.config().service;
+            if Instant::now() >= summary_due {
+                self.summarise().await;
+                summary_due = Instant::now() + config.summary;
+            }
+            let rest = config.observe.max(took * REST_PER_LOOK);
+            let rest = rest.min(summary_due.saturating_duration_since(Instant::now()));
+            tokio::select! {
+                () = tokio::time::sleep(rest) => {}
+                () = self.database.changed.notified() => {}
+            }
+        }
+    }
+
+    /// Counts what there is to do. What hinders it is found out by the work.
+    async fn look(&self) {
+        let seen = match self.database.store() {
+            Some(store) => store.backlog().await.ok(),
+            None => None,
+        };
+        if let Some(backlog) = &seen {
+            metrics::show_backlog(backlog);
+        }
+        *lock(&self.watched.backlog) = seen;
+    }
+
+    fn tell_supervisor(&self) {
+        let status = match self.database.state() {
+            _ if self.stop.is_requested() => "Stopping: the running group is finished".to_owned(),
+            State::Unknown => "Starting: trying the database".to_owned(),
+            State::Unavailable(cause) => format!("Degraded, trying again: {cause}"),
+            State::Ready(store) => {
+                let pool = store.stats();
+                format!(
+                    "{}; pool {} of {} in use, {}",
+                    self.backlog_in_words(),
+                    pool.in_use,
+                    pool.max,
+                    pool.health
+                )
+            }
+        };
+        self.supervisor.status(status);
+    }
+
+    fn backlog_in_words(&self) -> String {
+        let Some(backlog) = self.backlog() else { return "Ready".to_owned() };
+        let rows = counted(backlog.iter().map(|of| of.rows).sum(), "row", "rows");
+        let oldest = backlog.iter().filter_map(|of| of.oldest_seconds).reduce(f64::max);
+        let oldest = oldest.map_or_else(String::new, |oldest| format!(", oldest {}", age(oldest)));
+        let dead: i64 = backlog.iter().map(|of| of.dead).sum();
+        let dead = if dead > 0 { format!(", {dead} dead") } else { String::new() };
+        format!("Ready: {rows} queued{oldest}{dead}")
+    }
+
+    fn backlog(&self) -> Option<Vec<Backlog>> {
+        lock(&self.watched.backlog).clone()
+    }
+
+    /// Shows what changes by itself, so that it is right whenever somebody asks.
+    pub(super) fn show_gauges(&self) {
+        let pool = self.database.store().map(|store| store.stats());
+        metrics::show_pool(pool.as_ref());
+        metrics::show_silence(self.heartbeat.silent_for());
+    }
+
+    /// Whether there was no progress for longer than there may be.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.heartbeat.silent_for() > self.config().service.stuck_after
+    }
+
+    fn warn_if_stuck(&self, warned: &mut bool) {
+        let stuck = self.is_stuck();
+        if stuck && !*warned {
+            tracing::error!(
+                event = "stuck",
+                silent_s = self.heartbeat.silent_for().as_secs_f64(),
+                "no progress; systemd's watchdog, if there is one, restarts the service"
+            );
+        }
+        *warned = stuck;
+    }
+
+    /// Says what was done since the last time, and what is left.
+    async fn summarise(&self) {
+        let period = std::mem::replace(&mut *lock(&self.watched.period), Period::new());
+        let backlog = self.backlog();
+        let sum = |of: fn(&Backlog) -> i64| {
+            backlog.as_ref().map(|backlog| backlog.iter().map(of).sum::<i64>())
+        };
+        let oldest = backlog.iter().flatten().filter_map(|of| of.oldest_seconds).reduce(f64::max);
+        let pool = self.database.store().map(|store| store.stats());
+        let counts = &period.report.counts;
+        tracing::info!(
+            event = "summary",
+            period_s = period.began.elapsed().as_secs(),
+            batches = counts.batches,
+            rows = counts.rows_claimed,
+            completed = counts.rows_completed,
+            rejected = counts.rows_rejected,
+            failed = counts.rows_failed,
+            dead = period.report.rows_dead,
+            released = counts.rows_released,
+            groups = counts.groups_committed,
+            groups_failed = counts.groups_failed,
+            held_longest_ms = milliseconds(period.report.held_longest),
+            queued = sum(|of| of.rows),
+            oldest_s = oldest,
+            dead_rows = sum(|of| of.dead),
+            database = if pool.is_some() { "ready" } else { "unavailable" },
+            pool.in_use = pool.map(|pool| pool.in_use),
+            pool.open = pool.map(|pool| pool.open),
+            pool.max = pool.map(|pool| pool.max),
+            pool.health = pool.map(|pool| tracing::field::display(pool.health)),
+            "since the last summary"
+        );
+        self.record(&period).await;
+    }
+
+    /// Remembers a period for `worker status`, as if it were one run.
+    async fn record(&self, period: &Period) {
+        let Some(store) = self.database.store() else { return };
+        if period.report.counts.batches == 0 {
+            return;
+        }
+        let Ok(now) = store.clock().await else { return };
+        let started_at = now.plus(-(period.began.elapsed().as_micros() as i64));
+        let name = &self.config().session.application_name;
+        run_once::record(&store, started_at, "run", name, &period.report.counts).await;
+    }
+
+    /// The last entry of the log, and of `worker status`.
+    pub(super) async fn say_goodbye(&self) {
+        // What is not recorded is still in the log; nobody waits for it at a stop.
+        let period = *lock(&self.watched.period);
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.record(&period)).await;
+        let total = *lock(&self.watched.total);
+        let counts = &total.report.counts;
+        tracing::info!(
+            event = "service_stopped",
+            up_s = total.began.elapsed().as_secs(),
+            batches = counts.batches,
+            rows = counts.rows_claimed,
+            completed = counts.rows_completed,
+            rejected = counts.rows_rejected,
+            failed = counts.rows_failed,
+            released = counts.rows_released,
+            groups = counts.groups_committed,
+            "the service is down"
+        );
+        self.supervisor.flush();
+    }
+}
