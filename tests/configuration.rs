@@ -56,7 +56,7 @@ fn a_mistake_in_a_file_is_named_with_its_place_and_what_would_be_right() {
             "[batch]\nlease_seconds = 20\n",
             &["batch.lease_seconds = 20.0", "more than session.statement_timeout"],
         ),
-        ("[log]\nformat = \"xml\"\n", &["log.format", "must be auto, text or json"]),
+        ("[log]\nformat = \"xml\"\n", &["log.format", "must be auto, text, json or journald"]),
         ("[log]\nlevel = \"loud\"\n", &["log.level", "error, warn, info, debug, trace"]),
         ("[pool\nmax_size = 3\n", &["line 1", "is not TOML"]),
         ("[database]\nurl = postgresql://me:hunter2geheim@db/app\n", &["line 2", "is not TOML"]),

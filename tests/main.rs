@@ -23,4 +23,5 @@ mod import;
 mod migrations;
 mod no_database;
 mod run_once;
+mod service;
 mod triggers;

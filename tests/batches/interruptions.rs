@@ -1,9 +1,9 @@
 //! Interrupted is not failed: nothing is lost, nothing is done twice, no attempt is counted.
 
-use local_postgres::{Binaries, LocalPostgres, Shutdown};
+use local_postgres::Shutdown;
 
 use super::{Running, UserLock, assert_all_done, eventually, insert_samples, run, waiting};
-use crate::support::{Database, connect, worker_at};
+use crate::support::{Database, database, server_of_its_own, worker_at};
 
 const OF_THE_WORKER: &str = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'dayfold-worker'";
 
@@ -186,25 +186,13 @@ async fn a_user_locked_for_too_long_costs_one_attempt_of_that_user_only() {
     assert_all_done(&db).await;
 }
 
-/// A server that only one test uses, so that it can be stopped.
-async fn server_of_its_own() -> (LocalPostgres, String) {
-    let binaries = Binaries::find_or_install(|line| eprintln!("{line}")).unwrap();
-    let server = LocalPostgres::start(&binaries).unwrap();
-    let url = server.url("postgres");
-    assert!(worker_at(&url).arg("migrate").output().unwrap().status.success());
-    let client = connect(&url).await;
-    let db = Database { name: "postgres".into(), url: url.clone(), client };
-    insert_samples(&db, 3, 5).await;
-    (server, url)
-}
-
 #[tokio::test]
 async fn a_server_that_restarts_interrupts_a_run_and_one_that_is_gone_ends_it_in_one_line() {
     let (mut server, url) = server_of_its_own().await;
+    insert_samples(&database(&url).await, 3, 5).await;
     let patience = [("WORKER__POOL__WAIT_TIMEOUT_SECONDS", "0.5")];
     for how in [Shutdown::Fast, Shutdown::Immediate] {
-        let db =
-            Database { name: "postgres".into(), url: url.clone(), client: connect(&url).await };
+        let db = database(&url).await;
         db.execute("UPDATE vitals_raw SET value = value + 1").await;
         let lock = UserLock::hold(&url, 2).await;
         let worker = Running::start(worker_at(&url), &patience);
@@ -217,14 +205,13 @@ async fn a_server_that_restarts_interrupts_a_run_and_one_that_is_gone_ends_it_in
         // Whether or not the server undid the marks, a lease may be left; the rows stay.
         let ran = worker.succeeds();
         assert_eq!(ran.json()["rows_failed"], 0, "{}", ran.stderr);
-        let db =
-            Database { name: "postgres".into(), url: url.clone(), client: connect(&url).await };
+        let db = database(&url).await;
         db.execute("UPDATE aggregation_queue SET lease_expires_at = now() - interval '1 s'").await;
         db.run_once();
         assert_all_done(&db).await;
     }
 
-    let db = Database { name: "postgres".into(), url: url.clone(), client: connect(&url).await };
+    let db = database(&url).await;
     db.execute("UPDATE vitals_raw SET value = value + 1").await;
     let _lock = UserLock::hold(&url, 2).await;
     let worker = Running::start(worker_at(&url), &patience);

@@ -3,6 +3,8 @@
 #![allow(dead_code)]
 
 pub mod outside;
+pub mod running;
+pub mod samples;
 pub mod tables;
 
 use std::process::{Child, Command, Output, Stdio};
@@ -143,6 +145,20 @@ impl Database {
     }
 }
 
+/// A server that only one test uses, so that it can be stopped.
+pub async fn server_of_its_own() -> (LocalPostgres, String) {
+    let binaries = Binaries::find_or_install(|line| eprintln!("{line}")).unwrap();
+    let server = LocalPostgres::start(&binaries).unwrap();
+    let url = server.url("postgres");
+    assert!(worker_at(&url).arg("migrate").output().unwrap().status.success());
+    (server, url)
+}
+
+/// The database of a server of one's own.
+pub async fn database(url: &str) -> Database {
+    Database { name: "postgres".to_owned(), url: url.to_owned(), client: connect(url).await }
+}
+
 /// How the worker ended, and what it said.
 #[derive(Debug)]
 pub struct Ran {
@@ -168,7 +184,11 @@ impl Ran {
 
     /// The log's events of one name; logs are JSON lines where stderr is no terminal.
     pub fn events(&self, name: &str) -> Vec<Value> {
-        let lines = self.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.filter(|event| event["event"] == name).collect()
+        events(&self.stderr, name)
     }
+}
+
+fn events(log: &str, name: &str) -> Vec<Value> {
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(|event| event["event"] == name).collect()
 }

@@ -54,6 +54,14 @@ impl SessionSettings {
     }
 }
 
+/// Whether a URL can be used at all, as far as it shows without connecting.
+///
+/// # Errors
+/// Why not.
+pub fn check_url(url: &str) -> Result<(), ConnectError> {
+    Target::new(url, Duration::ZERO, "").map(|_| ())
+}
+
 /// Where to connect to. Its parts hold the password, so it has no `Debug`.
 #[derive(Clone)]
 pub(crate) struct Target {

@@ -157,14 +157,6 @@ impl ErrorClass {
     }
 }
 
-impl ConnectError {
-    /// Whether the server or the network may answer otherwise later. What is configured wrongly
-    /// stays wrong.
-    pub const fn may_pass(&self) -> bool {
-        matches!(self, Self::Connect { .. })
-    }
-}
-
 /// Why a connection could not be made, in words that hold no secret.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {

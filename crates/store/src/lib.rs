@@ -24,7 +24,7 @@ mod time;
 mod transaction;
 mod vitals;
 
-pub use connect::SessionSettings;
+pub use connect::{SessionSettings, check_url};
 pub use error::{ConnectError, ErrorClass, StoreError};
 pub use figures::{FigureCounts, LabFigures, NutritionFigures, VitalFigures};
 pub use import::{ImportError, ImportRow, Importer, ProfileRow, raw_columns};

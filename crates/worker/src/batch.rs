@@ -50,7 +50,10 @@ pub async fn run(
         () = stop.overdue() => Err(StoreError::Stopped),
     };
     let (outcome, left) = match users {
-        Err(error) => (Err(error), claim.entries.clone()),
+        Err(error) => {
+            log_claim(kind, claim.entries.len(), 0, &pool_before);
+            (Err(error), claim.entries.clone())
+        }
         Ok(users) => {
             let mut groups = grouped(&claim, &users);
             log_claim(kind, claim.entries.len(), groups.len(), &pool_before);

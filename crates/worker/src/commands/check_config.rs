@@ -15,6 +15,10 @@ use crate::{output, tables};
 pub fn execute(config: Option<&Path>, json: bool) -> anyhow::Result<Exit> {
     let loaded = setup::configuration(config)?;
     Settings::of(&loaded.config)?;
+    let url = loaded.config.database.url.expose();
+    if !url.is_empty() {
+        store::check_url(url)?;
+    }
     if json {
         let entries: Vec<_> = loaded
             .entries

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use store::{ConnectError, Store, StoreError};
+use store::{Store, StoreError};
 use tokio::sync::Notify;
 
 use super::{Service, lock};
@@ -92,31 +92,27 @@ impl Database {
 
 impl Service {
     /// Connects, however long it takes. `None` if asked to stop meanwhile.
-    ///
-    /// # Errors
-    /// What is configured wrongly, as waiting does not mend it.
-    pub(super) async fn connect(&self) -> anyhow::Result<Option<Store>> {
+    pub(super) async fn connect(&self) -> Option<Store> {
         loop {
             let until = Instant::now() + self.database.wait();
             while Instant::now() < until && !self.stop.is_requested() {
                 self.nap(until - Instant::now()).await;
             }
             if self.stop.is_requested() {
-                return Ok(None);
+                return None;
             }
             metrics::show_breaker(Breaker::HalfOpen);
             let config = self.config();
             let tried = tokio::select! {
                 tried = try_to_connect(&config) => tried,
-                () = self.stop.requested() => return Ok(None),
+                () = self.stop.requested() => return None,
             };
             self.heartbeat.beat();
             match tried {
                 Ok(store) => {
                     self.found(&store);
-                    return Ok(Some(store));
+                    return Some(store);
                 }
-                Err(error) if cannot_pass(&error) => return Err(error),
                 Err(error) => self.miss(format!("{error:#}")),
             }
         }
@@ -164,8 +160,4 @@ async fn try_to_connect(config: &crate::config::Config) -> anyhow::Result<Store>
     let store = setup::connect(config).await?;
     setup::require_current_schema(&store).await?;
     Ok(store)
-}
-
-fn cannot_pass(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<ConnectError>().is_some_and(|error| !error.may_pass())
 }

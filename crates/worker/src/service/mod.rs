@@ -61,6 +61,8 @@ pub struct Service {
 /// Why it cannot run: a configuration that cannot be used, or an address that is taken.
 pub async fn run(config_file: Option<&Path>) -> anyhow::Result<Exit> {
     let loaded = setup::configuration(config_file)?;
+    // Waiting mends no URL.
+    store::check_url(loaded.config.database.url.expose())?;
     let signals = Signals::listen()?;
     let service = Arc::new(Service::new(config_file, loaded)?);
     if let Some(address) = service.config().http.listen {
@@ -69,7 +71,7 @@ pub async fn run(config_file: Option<&Path>) -> anyhow::Result<Exit> {
     service.log_start();
     service.supervisor.ready();
     let outcome = tokio::select! {
-        outcome = service.work() => outcome,
+        () = service.work() => Ok(()),
         outcome = service.obey(signals) => outcome,
         never = service.watch() => match never {},
     };
@@ -99,8 +101,8 @@ impl Service {
     }
 
     /// Connects and works until asked to stop, over and over if the database goes away.
-    async fn work(&self) -> anyhow::Result<()> {
-        while let Some(store) = self.connect().await? {
+    async fn work(&self) {
+        while let Some(store) = self.connect().await {
             let job = Job {
                 store,
                 settings: self.settings.clone(),
@@ -112,7 +114,6 @@ impl Service {
                 Err(error) => self.lose(&error),
             }
         }
-        Ok(())
     }
 
     /// Drains whenever something is due, until asked to stop.

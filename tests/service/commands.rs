@@ -1,0 +1,152 @@
+//! `requeue` and `status --watch`.
+
+use super::QUEUED;
+use crate::support::outside::assert_says;
+use crate::support::running::{Running, eventually};
+use crate::support::samples::{assert_all_done, insert_samples};
+use crate::support::{Database, Ran};
+
+async fn kill_all_rows(db: &Database) {
+    db.execute(
+        "UPDATE aggregation_queue
+         SET state = 'dead', not_before = 'infinity', attempts = 5, last_error = 'timeout'",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn dead_rows_get_their_attempts_back() {
+    let db = Database::new().await;
+    insert_samples(&db, 3, 5).await;
+    kill_all_rows(&db).await;
+    assert_eq!(db.run_once()["rows_claimed"], 0);
+    assert_says(&db.run(&["status"]).stdout, &["15 rows are dead", "worker requeue --dead"]);
+
+    let some = db.run(&["requeue", "--dead", "--user", "2", "--json"]);
+    assert_eq!(some.code, 0, "{some:?}");
+    assert_eq!(some.json()["requeued"]["vitals"], 5);
+    assert_eq!(db.run_once()["rows_completed"], 5);
+
+    let rest = db.run(&["requeue", "--dead"]);
+    assert_says(&rest.stdout, &["Queued again: 10 dead rows (10 of vitals)"]);
+    assert_eq!(db.run_once()["rows_completed"], 10);
+    assert_says(&db.run(&["requeue", "--dead"]).stdout, &["There is no such dead row."]);
+    assert_all_done(&db).await;
+}
+
+#[tokio::test]
+async fn a_users_rows_are_computed_anew_under_a_changed_profile() {
+    let db = Database::new().await;
+    db.execute("INSERT INTO user_profiles (user_id, time_zone) VALUES (1, 'UTC'), (2, 'UTC')")
+        .await;
+    db.execute(
+        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         SELECT u, 'heart_rate', 60, 'bpm', 'watch', at, at
+         FROM generate_series(1, 2) AS u, unnest(ARRAY[
+             timestamptz '2024-05-01 12:00Z', '2024-05-01 23:30Z', '2024-05-02 12:00Z']) AS at",
+    )
+    .await;
+    db.run_once();
+    db.execute("UPDATE user_profiles SET time_zone = 'Europe/Berlin'").await;
+
+    let ran = db.run(&["requeue", "--user", "1", "--json"]);
+    assert_eq!(ran.json()["requeued"]["vitals"], 3, "{ran:?}");
+    db.run_once();
+
+    let counts = |user: i64| {
+        format!(
+            "SELECT string_agg(sample_count::text, ' ' ORDER BY local_date)
+             FROM vitals_daily WHERE user_id = {user}"
+        )
+    };
+    assert_eq!(db.value::<String>(&counts(1)).await, "1 2", "23:30 UTC is the next day in Berlin");
+    assert_eq!(db.value::<String>(&counts(2)).await, "2 1");
+}
+
+#[tokio::test]
+async fn days_are_local_days_wherever_the_user_is() {
+    let db = Database::new().await;
+    // 2 May on Kiritimati begins at 10:00 UTC of 1 May, and ends on Niue at 11:00 UTC of 3 May.
+    db.execute(
+        "INSERT INTO vitals_raw
+             (user_id, metric, value, unit, source, started_at, ended_at, time_zone)
+         SELECT 1, 'heart_rate', 60, 'bpm', 'watch', at, at, zone
+         FROM (VALUES (timestamptz '2024-05-01 10:00Z', 'Pacific/Kiritimati'),
+                      ('2024-05-03 10:59Z', 'Pacific/Niue'),
+                      ('2024-04-28 12:00Z', 'UTC'), ('2024-05-06 12:00Z', 'UTC')) AS r (at, zone);
+         INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         VALUES (1, 'steps', 10, 'count', 'watch', '2024-04-30 12:00Z', '2024-05-02 01:00Z');
+         DELETE FROM aggregation_queue",
+    )
+    .await;
+
+    let ran = db.run(&["requeue", "--from", "2024-05-02", "--to", "2024-05-02", "--json"]);
+
+    assert_eq!(ran.json()["requeued"]["vitals"], 3, "{ran:?}");
+    db.run_once();
+    let day = "SELECT count(*) FROM vitals_daily
+               WHERE local_date = '2024-05-02' AND metric = 'heart_rate'";
+    assert_eq!(db.value::<i64>(day).await, 1);
+    let samples = "SELECT sample_count::bigint FROM vitals_daily
+                   WHERE local_date = '2024-05-02' AND metric = 'heart_rate'";
+    assert_eq!(db.value::<i64>(samples).await, 2);
+}
+
+#[tokio::test]
+async fn more_rows_than_one_step_looks_at_are_all_requeued() {
+    let db = Database::new().await;
+    db.execute(
+        "INSERT INTO nutrition_raw (user_id, food_name, meal_type, eaten_at, source, energy_kcal)
+         SELECT r % 7, 'soup', 'dinner', timestamptz '2024-05-01 10:00Z' + r * interval '1 s',
+                'app', 100
+         FROM generate_series(1, 25000) AS r;
+         DELETE FROM aggregation_queue",
+    )
+    .await;
+    let ran = db.run(&["requeue", "--kind", "nutrition", "--json"]);
+    assert_eq!(ran.json()["requeued"]["nutrition"], 25_000);
+    assert_eq!(db.value::<i64>(QUEUED).await, 25_000);
+}
+
+#[test]
+fn requeue_wants_to_know_what() {
+    let wrong: [(&[&str], &str); 4] = [
+        (&["requeue"], "--dead"),
+        (&["requeue", "--from", "2024-05-02"], "--to"),
+        (&["requeue", "--from", "2024-05-02", "--to", "2024-05-01"], "is later than"),
+        (&["requeue", "--from", "yesterday", "--to", "2024-05-01"], "yesterday"),
+    ];
+    for (arguments, why) in wrong {
+        let ran = Ran::of(crate::support::worker_at("").args(arguments).output().unwrap());
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}: {ran:?}");
+        assert_says(&ran.stderr, &[why]);
+    }
+}
+
+#[tokio::test]
+async fn status_is_shown_again_and_again_until_asked_to_stop() {
+    let db = Database::new().await;
+    let mut command = db.worker();
+    command.args(["status", "--watch=0.1", "--json"]);
+    let watching = Running::spawn(command);
+    let session = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND application_name = 'dayfold-worker'
+                     AND query LIKE '%aggregation_runs%'";
+    eventually(&db, session, 1).await;
+    insert_samples(&db, 2, 5).await;
+    let looks = "SELECT count(*) FROM pg_stat_activity
+                 WHERE datname = current_database() AND application_name = 'dayfold-worker'
+                   AND state = 'idle' AND query_start > timestamptz '";
+    let now: String = db.value("SELECT (clock_timestamp())::text").await;
+    eventually(&db, &format!("{looks}{now}'"), 1).await;
+
+    watching.signal("-INT");
+    let mut child = watching;
+    assert_eq!(child.child.wait().unwrap().code(), Some(0));
+    let shown = child.stdout();
+    let lines: Vec<serde_json::Value> =
+        shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let pending = |line: &serde_json::Value| line["kinds"]["vitals"]["pending"].clone();
+    assert_eq!(pending(lines.first().unwrap()), 0, "{shown}");
+    assert_eq!(pending(lines.last().unwrap()), 10, "{shown}");
+}

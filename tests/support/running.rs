@@ -1,0 +1,221 @@
+//! A worker that runs beside the test, and what makes it wait where the test wants it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio_postgres::Client;
+
+use serde_json::Value;
+
+use super::outside::signal;
+use super::{Database, Ran, events};
+
+/// How often something that must come soon is looked for, every 10 ms.
+const LOOKS: u32 = 3_000;
+
+/// The worker, running beside the test. Dropped, it is killed.
+pub struct Running {
+    pub child: Child,
+    pub stderr: Arc<Mutex<String>>,
+    readers: Option<(JoinHandle<String>, JoinHandle<()>)>,
+}
+
+impl Running {
+    /// Starts `run-once` with settings of its own.
+    pub fn start(mut command: Command, settings: &[(&str, &str)]) -> Self {
+        command.args(["run-once", "--json"]).envs(settings.iter().copied());
+        Self::spawn(command)
+    }
+
+    /// Starts any command.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = Arc::new(Mutex::new(String::new()));
+        let (out, err, log) = (child.stdout.take(), child.stderr.take(), Arc::clone(&stderr));
+        let out = std::thread::spawn(move || {
+            let mut text = String::new();
+            out.unwrap().read_to_string(&mut text).unwrap();
+            text
+        });
+        let err = std::thread::spawn(move || {
+            for line in BufReader::new(err.unwrap()).lines() {
+                log.lock().unwrap().push_str(&(line.unwrap() + "\n"));
+            }
+        });
+        Self { child, stderr, readers: Some((out, err)) }
+    }
+
+    /// Starts the service with settings of its own, and eager, so that nobody waits for it.
+    pub fn service(mut command: Command, settings: &[(&str, &str)]) -> Self {
+        let eager = [
+            ("WORKER__SCHEDULE__POLL_SECONDS", "0.02"),
+            ("WORKER__SERVICE__OBSERVE_SECONDS", "0.1"),
+        ];
+        command.arg("run").envs(eager).envs(settings.iter().copied());
+        Self::spawn(command)
+    }
+
+    pub fn of(db: &Database) -> Self {
+        Self::start(db.worker(), &[])
+    }
+
+    /// Waits until the log has an event.
+    pub async fn logs(&self, event: &str) {
+        self.logs_times(event, 1).await;
+    }
+
+    /// Waits until the log has an event this many times.
+    pub async fn logs_times(&self, event: &str, times: usize) {
+        for _ in 0..LOOKS {
+            if self.events(event).len() >= times {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("no {event} in {}", self.stderr.lock().unwrap());
+    }
+
+    /// The events of one name so far.
+    pub fn events(&self, name: &str) -> Vec<Value> {
+        events(&self.stderr.lock().unwrap(), name)
+    }
+
+    /// Asks it to stop; it must end well.
+    pub fn stops(self) -> Ran {
+        self.signal("-TERM");
+        self.succeeds()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(name).arg(self.child.id().to_string()).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Its end. Each batch must account for every row that it claimed.
+    pub fn end(mut self) -> Ran {
+        let code = self.child.wait().unwrap().code().unwrap_or(-1);
+        let (out, err) = self.readers.take().unwrap();
+        let stdout = out.join().unwrap();
+        err.join().unwrap();
+        let ran = Ran { code, stdout, stderr: self.stderr.lock().unwrap().clone() };
+        assert_conserved(&ran);
+        ran
+    }
+
+    /// What it printed until its end.
+    pub fn stdout(&mut self) -> String {
+        self.readers.take().unwrap().0.join().unwrap()
+    }
+
+    /// Its end, which must be a success.
+    pub fn succeeds(self) -> Ran {
+        let ran = self.end();
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        ran
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// claimed = completed + rejected + failed + released, batch by batch and over the run.
+fn assert_conserved(ran: &Ran) {
+    assert!(ran.events("rows_not_conserved").is_empty(), "{}", ran.stderr);
+    let done = ran.events("batch_done");
+    assert_eq!(ran.events("batch_claimed").len(), done.len(), "{}", ran.stderr);
+    for batch in &done {
+        let parts = ["completed", "rejected", "failed", "released"].map(|part| number(batch, part));
+        assert_eq!(number(batch, "rows"), parts.iter().sum::<u64>(), "{batch}");
+    }
+    if !ran.stdout.is_empty() {
+        let run = ran.json();
+        let parts = ["completed", "rejected", "failed", "released"]
+            .map(|part| number(&run, &format!("rows_{part}")));
+        assert_eq!(number(&run, "rows_claimed"), parts.iter().sum::<u64>(), "{run}");
+        assert_eq!(number(&run, "batches"), done.len() as u64, "{run}");
+    }
+}
+
+/// A count in an event.
+pub fn number(event: &Value, field: &str) -> u64 {
+    event[field].as_u64().unwrap_or_else(|| panic!("{field} in {event}"))
+}
+
+/// The advisory lock of one user's vitals, as every worker takes it before a group.
+pub struct UserLock {
+    client: Client,
+    user_id: i64,
+}
+
+impl UserLock {
+    const KEY: &str = "hashtext('dayfold vitals ' || current_schema()), hashint8($1)";
+
+    pub async fn hold(url: &str, user_id: i64) -> Self {
+        let client = crate::support::connect(url).await;
+        let sql = format!("SELECT pg_advisory_lock({})", Self::KEY);
+        client.execute(&sql, &[&user_id]).await.unwrap();
+        Self { client, user_id }
+    }
+
+    pub async fn release(self) {
+        let sql = format!("SELECT pg_advisory_unlock({})", Self::KEY);
+        let released = self.client.query_one(&sql, &[&self.user_id]).await.unwrap();
+        assert!(released.get::<_, bool>(0));
+    }
+}
+
+/// Waits until the database answers a question with this number.
+pub async fn eventually(db: &Database, sql: &str, wanted: i64) {
+    let mut last = -1;
+    for _ in 0..LOOKS {
+        last = db.value::<i64>(sql).await;
+        if last == wanted {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{last} instead of {wanted}: {sql}");
+}
+
+/// Waits until this many sessions of workers wait for a lock.
+pub async fn waiting(db: &Database, workers: i64) {
+    let sql = "SELECT count(*) FROM pg_stat_activity
+               WHERE datname = current_database() AND application_name = 'dayfold-worker'
+                 AND wait_event_type = 'Lock'";
+    eventually(db, sql, workers).await;
+}
+
+/// A session of a worker whose server process is frozen: it answers nothing, and no time-out of the
+/// server's ends it. Dropped, it thaws.
+pub struct Frozen {
+    process: i32,
+}
+
+impl Frozen {
+    /// Freezes the session that waits for a lock.
+    pub async fn waiting_for_a_lock(db: &Database) -> Self {
+        waiting(db, 1).await;
+        let process = db
+            .value(
+                "SELECT pid FROM pg_stat_activity
+                 WHERE datname = current_database() AND application_name = 'dayfold-worker'
+                   AND wait_event_type = 'Lock'",
+            )
+            .await;
+        signal("STOP", i64::from(process));
+        Self { process }
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        signal("CONT", i64::from(self.process));
+    }
+}

@@ -1,0 +1,46 @@
+//! Heart rates, and whether all of them are in the figures.
+
+use super::Database;
+
+/// Heart rates of the users `1..=users`, one a minute from 10:00 UTC on 2024-05-01, arriving
+/// interleaved.
+pub async fn insert_samples(db: &Database, users: u32, each: u32) {
+    db.execute(&format!(
+        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         SELECT u, 'heart_rate', 60 + (u + r) % 40, 'bpm', 'watch', at, at
+         FROM generate_series(1, {each}) AS r, generate_series(1, {users}) AS u,
+              LATERAL (SELECT timestamptz '2024-05-01 10:00Z' + r * interval '1 minute' AS at) AS t
+         ORDER BY r, u"
+    ))
+    .await;
+}
+
+/// Samples of the users `1..=users` at this minute of 2024-05-01 from 10:00 UTC on.
+pub async fn insert_minute(db: &Database, users: u32, minute: u32) {
+    db.execute(&format!(
+        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         SELECT u, 'heart_rate', 60 + (u + {minute}) % 40, 'bpm', 'watch', at, at
+         FROM generate_series(1, {users}) AS u,
+              (SELECT timestamptz '2024-05-01 10:00Z' + interval '{minute} minutes' AS at) AS t"
+    ))
+    .await;
+}
+
+/// Every raw row is in the figures, once, as it is now, and nothing is left to do.
+pub async fn assert_all_done(db: &Database) {
+    let queued: i64 = db.value("SELECT count(*) FROM aggregation_queue").await;
+    assert_eq!(queued, 0, "rows in the queue");
+    let wrong = db
+        .query(
+            "SELECT user_id, local_date, raw.n::text, day.sample_count, raw.mean, day.mean
+             FROM (SELECT user_id, (started_at AT TIME ZONE 'UTC')::date AS local_date,
+                          count(*) AS n, avg(value) AS mean, min(value) AS min, max(value) AS max
+                   FROM vitals_raw GROUP BY 1, 2) AS raw
+             FULL JOIN vitals_daily AS day USING (user_id, local_date)
+             WHERE raw.n IS DISTINCT FROM day.sample_count OR raw.min IS DISTINCT FROM day.min
+                OR raw.max IS DISTINCT FROM day.max OR (abs(raw.mean - day.mean) < 1e-9) IS NOT TRUE",
+            &[],
+        )
+        .await;
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
