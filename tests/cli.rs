@@ -8,7 +8,17 @@ use serde_json::Value;
 use crate::support::outside::{PASSWORD, Scratch, assert_says};
 use crate::support::{Database, Ran, worker_at};
 
-const COMMANDS: [&str; 6] = ["demo", "migrate", "import", "run-once", "status", "check-config"];
+const COMMANDS: [&str; 9] = [
+    "demo",
+    "migrate",
+    "import",
+    "run",
+    "run-once",
+    "status",
+    "requeue",
+    "check-config",
+    "completions",
+];
 
 /// One sample for a day that has long ended.
 const SAMPLE: &str =
@@ -35,7 +45,7 @@ fn the_help_names_every_command_and_every_exit_code() {
 
 #[test]
 fn the_help_of_each_command_names_its_flags_and_fits_80_columns() {
-    let flags: [(&str, &[&str]); 6] = [
+    let flags: [(&str, &[&str]); 9] = [
         ("demo", &["--config"]),
         ("migrate", &["--config", "--json"]),
         (
@@ -43,7 +53,10 @@ fn the_help_of_each_command_names_its_flags_and_fits_80_columns() {
             &["--config", "--kind", "profiles", "vitals", "nutrition", "labs", "<FILE>", "--json"],
         ),
         ("run-once", &["--config", "--kind", "--max-batches", "--time-budget", "--json"]),
-        ("status", &["--config", "--json"]),
+        ("run", &["--config"]),
+        ("status", &["--config", "--watch", "--json"]),
+        ("requeue", &["--dead", "--user", "--from", "--to", "--kind", "--json"]),
+        ("completions", &["bash", "zsh", "fish"]),
         ("check-config", &["--config", "--json"]),
     ];
     for (command, flags) in flags {

@@ -23,5 +23,6 @@ mod import;
 mod migrations;
 mod no_database;
 mod run_once;
+mod secrets;
 mod service;
 mod triggers;

@@ -13,11 +13,14 @@ const HEADER: &str = "user_id,metric,value,started_at\n";
 fn commands(url: &str, scratch: &Scratch) -> Vec<Command> {
     let csv = scratch.file("rows.csv", format!("{HEADER}1,heart_rate,60,2024-05-01T10:00:00Z\n"));
     let csv = csv.to_str().unwrap();
-    let commands: [&[&str]; 7] = [
+    let commands: [&[&str]; 10] = [
         &["migrate"],
         &["migrate", "--json"],
         &["status"],
         &["status", "--json"],
+        &["status", "--watch"],
+        &["requeue", "--dead"],
+        &["requeue", "--user", "1", "--json"],
         &["run-once"],
         &["run-once", "--json"],
         &["import", "--kind", "vitals", csv],
