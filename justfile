@@ -34,3 +34,12 @@ thorough cases="2000":
 # a small, fast binary for packages
 dist:
     cargo build --profile dist
+
+# how fresh figures are, what idling costs, how several workers share a backlog
+bench-service *arguments:
+    cargo build --release -p worker -p bench
+    target/release/bench {{arguments}}
+
+# the Debian package, in target/debian
+deb:
+    packaging/build-deb
