@@ -196,3 +196,20 @@ async fn a_batch_of_200_users_and_one_of_200_rows_show_their_hold_times_and_the_
         assert_all_done(&db).await;
     }
 }
+
+#[tokio::test]
+async fn a_connection_held_for_long_is_told_while_it_is_held_and_at_its_end() {
+    let db = Database::new().await;
+    insert_samples(&db, 1, 5).await;
+    let lock = UserLock::hold(&db.url, 1).await;
+    let worker = Running::start(db.worker(), &[("WORKER__LOG__SLOW_HOLD_SECONDS", "0.2")]);
+    worker.logs("slow_hold").await;
+    waiting(&db, 1).await;
+    lock.release().await;
+
+    let told = worker.succeeds().events("slow_hold");
+    let what = |event: &serde_json::Value| (event["purpose"].clone(), event["still_held"].clone());
+    assert_eq!(what(&told[0]), ("group".into(), true.into()));
+    assert_eq!(what(told.last().unwrap()), ("group".into(), false.into()));
+    assert!(told.last().unwrap()["held_ms"].as_u64() > Some(200), "{told:?}");
+}

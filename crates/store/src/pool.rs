@@ -1,8 +1,9 @@
 //! The pool of connections: small, bounded, and visible.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use bb8::PooledConnection;
@@ -23,6 +24,10 @@ type Pooled<'p> = PooledConnection<'p, Manager>;
 /// For how long a wait in vain marks the pool as exhausted: as long as people and monitors need to
 /// see it, who look every 15 s or so.
 const EXHAUSTED_FOR: Duration = Duration::from_secs(30);
+
+/// How often it is looked for connections that are held for long.
+const LEAST_LOOK: Duration = Duration::from_millis(50);
+const MOST_LOOK: Duration = Duration::from_secs(1);
 
 /// How many connections, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +110,20 @@ struct Shared {
     last_timed_out: Mutex<Option<Instant>>,
     last_connect_error: Mutex<Option<String>>,
     connect_failed: Notify,
+    holds: Mutex<Holds>,
+}
+
+/// Who holds a connection.
+#[derive(Default)]
+struct Holds {
+    last: u64,
+    now: BTreeMap<u64, Hold>,
+}
+
+struct Hold {
+    purpose: &'static str,
+    since: Instant,
+    warned: bool,
 }
 
 impl fmt::Debug for Store {
@@ -137,7 +156,9 @@ impl Store {
             last_timed_out: Mutex::new(None),
             last_connect_error: Mutex::new(None),
             connect_failed: Notify::new(),
+            holds: Mutex::default(),
         });
+        tokio::spawn(warn_of_slow_holds(Arc::downgrade(&shared)));
         let mut config = ManagerConfig::default();
         config.recycling_method = RecyclingMethod::Verified;
         let for_setup = Arc::clone(&shared);
@@ -206,12 +227,14 @@ impl Store {
         drop(waiter);
         metrics::histogram!("dayfold_pool_wait_seconds").record(since.elapsed());
         match connection {
-            Ok(connection) => Ok(Held {
-                connection,
-                purpose,
-                since: Instant::now(),
-                slow: self.shared.settings.slow_hold,
-            }),
+            Ok(connection) => {
+                let since = Instant::now();
+                let mut holds = lock(&self.shared.holds);
+                holds.last += 1;
+                let number = holds.last;
+                holds.now.insert(number, Hold { purpose, since, warned: false });
+                Ok(Held { connection, shared: &self.shared, number, purpose, since })
+            }
             Err(error) => Err(self.no_connection(since.elapsed(), &error)),
         }
     }
@@ -268,9 +291,10 @@ impl Store {
 /// A connection in use. It goes back to the pool when dropped.
 pub(crate) struct Held<'p> {
     connection: Pooled<'p>,
+    shared: &'p Shared,
+    number: u64,
     purpose: &'static str,
     since: Instant,
-    slow: Duration,
 }
 
 impl Held<'_> {
@@ -298,14 +322,37 @@ impl Drop for Held<'_> {
     fn drop(&mut self) {
         let held = self.held();
         metrics::histogram!("dayfold_pool_hold_seconds", "purpose" => self.purpose).record(held);
-        if held > self.slow {
-            tracing::warn!(
-                event = "slow_hold",
-                purpose = self.purpose,
-                held_ms = held.as_millis() as u64,
-                "a database connection was held for long"
-            );
+        lock(&self.shared.holds).now.remove(&self.number);
+        if held > self.shared.settings.slow_hold {
+            warn_of_slow_hold(self.purpose, held, false);
         }
+    }
+}
+
+fn warn_of_slow_hold(purpose: &'static str, held: Duration, still_held: bool) {
+    tracing::warn!(
+        event = "slow_hold",
+        purpose,
+        held_ms = held.as_millis() as u64,
+        still_held,
+        "a database connection is held for long"
+    );
+}
+
+/// Says who holds a connection for long while that is so: who waits for a server that does not
+/// answer would otherwise be heard of only when it does. Ends with the pool.
+async fn warn_of_slow_holds(shared: Weak<Shared>) {
+    while let Some(shared) = shared.upgrade() {
+        let slow = shared.settings.slow_hold;
+        for hold in lock(&shared.holds).now.values_mut() {
+            let held = hold.since.elapsed();
+            if held > slow && !hold.warned {
+                hold.warned = true;
+                warn_of_slow_hold(hold.purpose, held, true);
+            }
+        }
+        drop(shared);
+        tokio::time::sleep(slow.clamp(LEAST_LOOK, MOST_LOOK)).await;
     }
 }
 

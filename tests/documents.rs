@@ -1,0 +1,82 @@
+//! What the documents list is what there is.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// All Rust sources below a folder.
+fn sources(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(fs::read_to_string(path).unwrap());
+        }
+    }
+    found
+}
+
+fn program() -> String {
+    let of = |name: &str| sources(&root().join("crates").join(name).join("src")).concat();
+    of("worker") + &of("store")
+}
+
+/// The texts between each `before` and the next `after`.
+fn between<'t>(text: &'t str, before: &str, after: &str) -> BTreeSet<&'t str> {
+    text.split(before).skip(1).filter_map(|rest| rest.split(after).next()).collect()
+}
+
+/// The first column of all tables of a document.
+fn listed(document: &str) -> BTreeSet<&str> {
+    between(document, "\n| `", "`")
+}
+
+#[test]
+fn every_event_of_the_log_is_explained_and_no_other() {
+    let program = program();
+    assert_eq!(listed(&read("docs/events.md")), between(&program, "event = \"", "\""));
+}
+
+#[test]
+fn every_metric_is_listed_and_no_other() {
+    let program = program();
+    let metrics: BTreeSet<&str> = between(&program, "\"dayfold_", "\"").into_iter().collect();
+    let document = read("docs/metrics.md");
+    let listed: BTreeSet<&str> =
+        listed(&document).into_iter().filter_map(|name| name.strip_prefix("dayfold_")).collect();
+    assert_eq!(listed, metrics);
+}
+
+#[test]
+fn every_path_that_is_served_is_listed_and_no_other() {
+    let program = program();
+    let document = read("docs/metrics.md");
+    let listed: BTreeSet<&str> =
+        listed(&document).into_iter().filter(|name| name.starts_with('/')).collect();
+    assert_eq!(listed, between(&program, ".route(\"", "\""));
+}
+
+#[test]
+fn every_link_between_the_documents_leads_somewhere() {
+    for document in
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/events.md", "docs/metrics.md"]
+    {
+        let folder = root().join(document).parent().unwrap().to_owned();
+        let text = read(document);
+        for link in between(&text, "](", ")") {
+            let path = link.split('#').next().unwrap();
+            let found = link.starts_with("http") || folder.join(path).exists();
+            assert!(found, "{document} links to {link}");
+        }
+    }
+}
