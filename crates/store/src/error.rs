@@ -162,7 +162,7 @@ impl ErrorClass {
 pub enum ConnectError {
     /// No URL is configured.
     #[error(
-        "no database is configured: set DATABASE_URL (postgresql://user@host/database) or database.url"
+        "no database is configured: set DATABASE_URL (postgresql://user@host/database) or database.url; for the packaged service, write it into /etc/dayfold/database-url"
     )]
     NotConfigured,
     /// The URL cannot be read.

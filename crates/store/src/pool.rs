@@ -335,7 +335,8 @@ fn warn_of_slow_hold(purpose: &'static str, held: Duration, still_held: bool) {
         purpose,
         held_ms = held.as_millis() as u64,
         still_held,
-        "a database connection is held for long"
+        "a database connection has been held for {:.1} s by {purpose}",
+        held.as_secs_f64(),
     );
 }
 

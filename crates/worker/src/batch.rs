@@ -148,7 +148,7 @@ async fn give_back(store: &Store, claim: &Claim, left: &[Entry], cause: Option<&
             released,
             class = error.class().name(),
             error = %error,
-            "the rest of the batch is done again later"
+            "the rest of the batch is done again later: {error}"
         );
     }
 }

@@ -12,7 +12,8 @@ Begin with `worker demo`: it needs no database of yours.
 Configuration, later wins:
   1. the defaults, listed by `worker check-config`
   2. --config FILE, a TOML file with the keys that differ
-  3. DATABASE_URL, such as postgresql://user@host/database
+  3. systemd's credential database-url, then DATABASE_URL, such as
+     postgresql://user@host/database
   4. WORKER__SECTION__KEY, such as WORKER__POOL__MAX_SIZE=8
 
 Exit codes:

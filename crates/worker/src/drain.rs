@@ -97,7 +97,7 @@ async fn pause_after(error: &StoreError, pause: Duration, job: &Job) {
         class = error.class().name(),
         error = %error,
         pause_ms = pause.as_millis() as u64,
-        "trying again after a pause"
+        "trying again after a pause: {error}"
     );
     tokio::select! {
         () = tokio::time::sleep(pause) => {}

@@ -11,6 +11,7 @@ use std::io::{self, IsTerminal};
 use std::sync::OnceLock;
 
 use anyhow::Context;
+use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::FormatEvent;
 use tracing_subscriber::fmt::format::DefaultFields;
@@ -88,7 +89,15 @@ fn start_with(
 fn journal() -> anyhow::Result<tracing_journald::Layer> {
     let layer = tracing_journald::layer()
         .context("log.format is journald, but systemd's journal does not take messages here")?;
+    let priorities = PriorityMappings {
+        error: Priority::Error,
+        warn: Priority::Warning,
+        info: Priority::Informational,
+        debug: Priority::Debug,
+        trace: Priority::Debug,
+    };
     Ok(layer
+        .with_priority_mappings(priorities)
         .with_field_prefix(Some("DAYFOLD".to_owned()))
         .with_syslog_identifier("dayfold".to_owned()))
 }

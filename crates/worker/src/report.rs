@@ -107,7 +107,12 @@ impl BatchReport {
             pool.waiting = pool.waiting,
             pool.utilisation = pool.utilisation,
             pool.health = %pool.health,
-            "batch done"
+            "{} of {} {} rows completed, {} rejected, {} failed",
+            self.completed,
+            self.claimed,
+            self.kind,
+            self.rejected,
+            self.failed,
         );
         if conserved != self.claimed {
             tracing::error!(
@@ -135,7 +140,7 @@ pub fn log_claim(kind: Kind, rows: usize, groups: usize, pool: &PoolStats) {
         pool.waiting = pool.waiting,
         pool.utilisation = pool.utilisation,
         pool.health = %pool.health,
-        "marked and committed"
+        "{rows} {kind} rows marked and committed"
     );
 }
 

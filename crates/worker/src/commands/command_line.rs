@@ -2,6 +2,7 @@
 //! from the definition of the command line.
 
 use std::path::Path;
+use std::{fs, io};
 
 use anyhow::Context;
 use clap::CommandFactory;
@@ -24,8 +25,21 @@ pub fn complete(shell: Shell) -> Exit {
 /// # Errors
 /// If it cannot be written to.
 pub fn describe(folder: &Path) -> anyhow::Result<Exit> {
-    std::fs::create_dir_all(folder)
-        .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
+    write_pages(folder)
         .with_context(|| format!("cannot write manual pages into {}", folder.display()))?;
     Ok(exit::DONE)
+}
+
+fn write_pages(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    clap_mangen::generate_to(Cli::command(), folder)?;
+    for page in fs::read_dir(folder)? {
+        let page = page?.path();
+        if page.extension().is_some_and(|extension| extension == "1") {
+            // What stands below the options are tables that fit 80 columns, not paragraphs.
+            let text = fs::read_to_string(&page)?;
+            fs::write(&page, text.replace(".SH EXTRA\n", ".SH NOTES\n.nf\n.in 0\n"))?;
+        }
+    }
+    Ok(())
 }

@@ -130,6 +130,9 @@ impl Run {
             duration_ms = milliseconds(self.duration),
             held_longest_ms = milliseconds(self.report.held_longest),
             stopped = self.report.stopped,
+            "{} rows completed, {} pending",
+            counts.rows_completed,
+            self.pending_after,
         );
     }
 

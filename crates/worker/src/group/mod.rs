@@ -125,6 +125,7 @@ async fn attempt(
                 rows = work.entries.len(),
                 rejected,
                 held_ms = crate::report::milliseconds(held),
+                "in the figures"
             );
             Ok(group)
         }
@@ -199,6 +200,7 @@ pub fn log_failure(
         dead,
         class = error.class().name(),
         error = %error,
-        "rolled back; its rows are tried again after their back-off unless dead"
+        "user {user_id}, {date}: rolled back ({}); tried again after a pause unless dead",
+        error.class().name(),
     );
 }

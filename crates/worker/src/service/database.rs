@@ -129,7 +129,7 @@ impl Service {
         tracing::info!(
             event = "database_ready",
             missed_s = missed.map_or(0.0, |told| told.since.elapsed().as_secs_f64()),
-            "the database is worked with"
+            "the database is there, and worked with"
         );
         self.database.set(State::Ready(store.clone()));
     }
@@ -146,7 +146,7 @@ impl Service {
                 event = "database_unavailable",
                 cause,
                 tries = troubles,
-                "the service is degraded: rows stay queued, and it keeps trying"
+                "degraded, rows stay queued, trying again: {cause}"
             );
             let since = told.as_ref().map_or(now, |told| told.since);
             *told = Some(Told { cause: cause.clone(), since, last: now });

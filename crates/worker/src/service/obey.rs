@@ -64,7 +64,7 @@ impl Service {
     fn log_at(&self, verbose: bool) {
         let level = if verbose { "debug".to_owned() } else { self.config().log.level };
         if logging::set_level(&level).is_ok() {
-            tracing::info!(event = "log_level_changed", level, "SIGUSR1 changes it back");
+            tracing::info!(event = "log_level_changed", level, "{level} until the next SIGUSR1");
         }
     }
 
@@ -81,7 +81,7 @@ impl Service {
                     tracing::error!(
                         event = "reload_refused",
                         problem,
-                        "the former configuration stays in force"
+                        "the former configuration stays in force: {problem}"
                     );
                 }
             }
@@ -103,13 +103,11 @@ impl Service {
         self.settings.set(settings);
         *lock::<Loaded>(&self.running) = loaded;
         let _ = logging::set_level(&level);
-        tracing::info!(event = "reloaded", changed = changed.join(" "), "in force from now on");
+        let changed = changed.join(" ");
+        tracing::info!(event = "reloaded", changed, "in force from now on: {changed}");
         if !needs_restart.is_empty() {
-            tracing::warn!(
-                event = "restart_needed",
-                keys = needs_restart.join(" "),
-                "these keep their former value until the service is restarted"
-            );
+            let keys = needs_restart.join(" ");
+            tracing::warn!(event = "restart_needed", keys, "only a restart takes over: {keys}");
         }
         self.database.changed.notify_one();
     }

@@ -138,7 +138,8 @@ impl Service {
             tracing::error!(
                 event = "stuck",
                 silent_s = self.heartbeat.silent_for().as_secs_f64(),
-                "no progress; systemd's watchdog, if there is one, restarts the service"
+                "no progress for {:.0} s; systemd's watchdog, if there is one, restarts the service",
+                self.heartbeat.silent_for().as_secs_f64(),
             );
         }
         *warned = stuck;
@@ -175,7 +176,9 @@ impl Service {
             pool.open = pool.map(|pool| pool.open),
             pool.max = pool.map(|pool| pool.max),
             pool.health = pool.map(|pool| tracing::field::display(pool.health)),
-            "since the last summary"
+            "{} rows since the last summary; queued now: {}",
+            counts.rows_claimed,
+            sum(|of| of.rows).map_or_else(|| "unknown".to_owned(), |rows| rows.to_string()),
         );
         self.record(&period).await;
     }
@@ -209,7 +212,8 @@ impl Service {
             failed = counts.rows_failed,
             released = counts.rows_released,
             groups = counts.groups_committed,
-            "the service is down"
+            "the service is down, {} rows completed since its start",
+            counts.rows_completed,
         );
         self.supervisor.flush();
     }
