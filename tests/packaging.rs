@@ -191,7 +191,9 @@ fn systemd_waits_as_long_as_the_service_asks_for() {
     let shown = Shown::by(&mut worker_at(""));
     let service = Unit::read("dayfold.service");
     assert_eq!(service.get("Type"), "notify");
-    assert_eq!(service.seconds("WatchdogSec"), shown.number("service.stuck_after_seconds"));
+    // The last sign of life may be a quarter old, and the log is to say what is wrong before.
+    let watchdog = service.seconds("WatchdogSec") * 0.75;
+    assert!(watchdog > shown.number("service.stuck_after_seconds") + 10.0, "{watchdog}");
     for unit in SERVICES.map(Unit::read) {
         let stop = unit.seconds("TimeoutStopSec");
         assert!(stop > shown.number("service.shutdown_timeout_seconds"), "{stop}");

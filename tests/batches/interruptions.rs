@@ -228,3 +228,51 @@ async fn a_server_that_restarts_interrupts_a_run_and_one_that_is_gone_ends_it_in
         said[0]
     );
 }
+
+#[tokio::test]
+async fn a_group_that_ends_its_session_each_time_does_not_hold_up_the_others() {
+    let db = Database::new().await;
+    insert_samples(&db, 5, 3).await;
+    db.execute(
+        "CREATE FUNCTION crash() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$;
+         CREATE TRIGGER crash BEFORE INSERT ON vitals_daily
+             FOR EACH ROW WHEN (NEW.user_id = 1) EXECUTE FUNCTION crash();",
+    )
+    .await;
+
+    let ran = run(&db, &[]);
+
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(ran.json()["rows_completed"], 12);
+    assert_eq!(ran.events("group_postponed").len(), 1, "{}", ran.stderr);
+    let waits = "SELECT count(*) FROM aggregation_queue
+                 WHERE user_id = 1 AND state = 'pending' AND attempts = 0
+                   AND not_before > now() + interval '20 s'";
+    assert_eq!(db.value::<i64>(waits).await, 3, "no attempt is counted, but it waits");
+    db.execute(
+        "DROP TRIGGER crash ON vitals_daily; UPDATE aggregation_queue SET not_before = now()",
+    )
+    .await;
+    db.run_once();
+    assert_all_done(&db).await;
+}
+
+#[tokio::test]
+async fn a_schema_that_changes_under_the_worker_kills_no_row() {
+    let db = Database::new().await;
+    insert_samples(&db, 3, 5).await;
+    db.execute("ALTER TABLE vitals_daily RENAME COLUMN mean TO average").await;
+
+    let ran = run(&db, &[]);
+
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert_eq!(ran.events("batch_interrupted")[0]["class"], "environment", "{}", ran.stderr);
+    let untouched = "SELECT count(*) FROM aggregation_queue
+                     WHERE state = 'pending' AND attempts = 0 AND last_error IS NULL";
+    assert_eq!(db.value::<i64>(untouched).await, 15);
+    db.execute("ALTER TABLE vitals_daily RENAME COLUMN average TO mean").await;
+    db.execute("UPDATE aggregation_queue SET not_before = now()").await;
+    db.run_once();
+    assert_all_done(&db).await;
+}

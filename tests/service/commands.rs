@@ -1,8 +1,12 @@
 //! `requeue` and `status --watch`.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use serde_json::Value;
+
 use super::QUEUED;
-use crate::support::outside::assert_says;
-use crate::support::running::{Running, eventually};
+use crate::support::outside::{assert_says, signal};
 use crate::support::samples::{assert_all_done, insert_samples};
 use crate::support::{Database, Ran};
 
@@ -108,9 +112,39 @@ async fn more_rows_than_one_step_looks_at_are_all_requeued() {
     assert_eq!(db.value::<i64>(QUEUED).await, 25_000);
 }
 
+#[tokio::test]
+async fn users_and_rows_with_extreme_numbers_are_requeued_too() {
+    let db = Database::new().await;
+    db.execute(
+        "INSERT INTO vitals_raw (user_id, id, metric, value, unit, source, started_at, ended_at)
+         SELECT user_id, id, 'heart_rate', 60, 'bpm', 'watch', '2024-05-01', '2024-05-01'
+         FROM unnest(ARRAY[-9223372036854775808, -1, 9223372036854775807]) AS user_id,
+              unnest(ARRAY[-9223372036854775807, 9223372036854775807]) AS id;
+         DELETE FROM aggregation_queue",
+    )
+    .await;
+    let all = db.run(&["requeue", "--kind", "vitals", "--json"]);
+    assert_eq!(all.json()["requeued"]["vitals"], 6);
+    for user in ["-9223372036854775808", "-1", "9223372036854775807"] {
+        let one = db.run(&["requeue", "--user", user, "--json"]);
+        assert_eq!(one.json()["requeued"]["vitals"], 2, "{user}");
+    }
+}
+
+#[tokio::test]
+async fn a_watched_status_whose_reader_goes_away_ends() {
+    let db = Database::new().await;
+    let mut command = db.worker();
+    command.args(["status", "--watch=0.05", "--json"]).stdout(Stdio::piped());
+    let mut watching = command.spawn().unwrap();
+    drop(watching.stdout.take());
+    assert_eq!(watching.wait().unwrap().code(), Some(0));
+}
+
 #[test]
 fn requeue_wants_to_know_what() {
-    let wrong: [(&[&str], &str); 4] = [
+    let wrong: [(&[&str], &str); 5] = [
+        (&["requeue", "--from=-9999-01-01", "--to", "2024-05-01"], "a date such as 2026-03-29"),
         (&["requeue"], "--dead"),
         (&["requeue", "--from", "2024-05-02"], "--to"),
         (&["requeue", "--from", "2024-05-02", "--to", "2024-05-01"], "is later than"),
@@ -127,26 +161,17 @@ fn requeue_wants_to_know_what() {
 async fn status_is_shown_again_and_again_until_asked_to_stop() {
     let db = Database::new().await;
     let mut command = db.worker();
-    command.args(["status", "--watch=0.1", "--json"]);
-    let watching = Running::spawn(command);
-    let session = "SELECT count(*) FROM pg_stat_activity
-                   WHERE datname = current_database() AND application_name = 'dayfold-worker'
-                     AND query LIKE '%aggregation_runs%'";
-    eventually(&db, session, 1).await;
+    command.args(["status", "--watch=0.1", "--json"]).stdout(Stdio::piped());
+    let mut watching = command.spawn().unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let mut pending = || {
+        let status: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        status["kinds"]["vitals"]["pending"].clone()
+    };
+    assert_eq!(pending(), 0);
     insert_samples(&db, 2, 5).await;
-    let looks = "SELECT count(*) FROM pg_stat_activity
-                 WHERE datname = current_database() AND application_name = 'dayfold-worker'
-                   AND state = 'idle' AND query_start > timestamptz '";
-    let now: String = db.value("SELECT (clock_timestamp())::text").await;
-    eventually(&db, &format!("{looks}{now}'"), 1).await;
+    while pending() != 10 {}
 
-    watching.signal("-INT");
-    let mut child = watching;
-    assert_eq!(child.child.wait().unwrap().code(), Some(0));
-    let shown = child.stdout();
-    let lines: Vec<serde_json::Value> =
-        shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let pending = |line: &serde_json::Value| line["kinds"]["vitals"]["pending"].clone();
-    assert_eq!(pending(lines.first().unwrap()), 0, "{shown}");
-    assert_eq!(pending(lines.last().unwrap()), 10, "{shown}");
+    signal("INT", watching.id().into());
+    assert_eq!(watching.wait().unwrap().code(), Some(0));
 }

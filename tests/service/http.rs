@@ -158,9 +158,10 @@ async fn what_is_stuck_is_not_alive_and_the_log_says_so() {
     let port = free_port();
     let settings = [
         ("WORKER__HTTP__PORT", port.as_str()),
-        ("WORKER__POOL__WAIT_TIMEOUT_SECONDS", "0.9"),
-        ("WORKER__SESSION__STATEMENT_TIMEOUT_SECONDS", "0.9"),
-        ("WORKER__SERVICE__STUCK_AFTER_SECONDS", "1"),
+        ("WORKER__DATABASE__CONNECT_TIMEOUT_SECONDS", "2"),
+        ("WORKER__POOL__WAIT_TIMEOUT_SECONDS", "2"),
+        ("WORKER__SESSION__STATEMENT_TIMEOUT_SECONDS", "2"),
+        ("WORKER__SERVICE__STUCK_AFTER_SECONDS", "2.1"),
     ];
     let service = Running::service(db.worker(), &settings);
     // A server that stops answering in the middle of a statement.

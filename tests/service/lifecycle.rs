@@ -121,6 +121,88 @@ async fn it_waits_for_the_schema_it_needs() {
 }
 
 #[tokio::test]
+async fn a_newer_schema_ends_the_work_until_the_worker_is_newer_too() {
+    let db = Database::new().await;
+    let service = Running::service(db.worker(), &[]);
+    service.logs("database_ready").await;
+    db.execute(
+        "INSERT INTO __diesel_schema_migrations (version) VALUES ('99991231000000');
+         ALTER TABLE vitals_daily RENAME COLUMN mean TO average",
+    )
+    .await;
+    insert_samples(&db, 2, 5).await;
+    service.logs("database_unavailable").await;
+    crate::support::outside::eventually("the cause is the schema", || {
+        let told = service.events("database_unavailable");
+        told.last().unwrap()["cause"].to_string().contains("newer than this worker")
+    });
+
+    db.execute(
+        "DELETE FROM __diesel_schema_migrations WHERE version = '99991231000000';
+         ALTER TABLE vitals_daily RENAME COLUMN average TO mean;
+         UPDATE aggregation_queue SET not_before = now()",
+    )
+    .await;
+    eventually(&db, QUEUED, 0).await;
+    service.logs_times("database_ready", 2).await;
+    let ran = service.stops();
+    assert_eq!(number(&ran.events("service_stopped")[0], "failed"), 0);
+    assert_all_done(&db).await;
+}
+
+#[tokio::test]
+async fn a_database_that_refuses_the_work_is_not_called_ready_again_and_again() {
+    let db = Database::new().await;
+    insert_samples(&db, 1, 1).await;
+    db.execute(&format!("ALTER DATABASE {} SET default_transaction_read_only = on", db.name)).await;
+    let service = Running::service(db.worker(), &[("WORKER__SCHEDULE__POLL_SECONDS", "0.02")]);
+    // The claim fails each time; two rounds of connecting are seen by their pauses.
+    service.logs_times("drain_paused", 6).await;
+    assert_eq!(service.events("database_ready").len(), 1, "when it could be connected to");
+    assert_eq!(service.events("database_unavailable").len(), 1, "the same cause is told once");
+
+    db.execute(&format!("ALTER DATABASE {} RESET default_transaction_read_only", db.name)).await;
+    service.logs_times("database_ready", 2).await;
+    eventually(&db, QUEUED, 0).await;
+    service.stops();
+    assert_all_done(&db).await;
+}
+
+#[tokio::test]
+async fn a_tick_whose_run_fails_is_not_lost() {
+    let db = Database::new().await;
+    insert_samples(&db, 1, 1).await;
+    db.execute(&format!("ALTER DATABASE {} SET default_transaction_read_only = on", db.name)).await;
+    let scratch = Scratch::new();
+    let settings = "[schedule]\npoll_seconds = 0\nnutrition = \"\"\nlabs = \"\"\nvitals = ";
+    let file = scratch.file("worker.toml", format!("{settings}\"* * * * * *\""));
+    let mut command = db.worker();
+    command.arg("--config").arg(file).arg("run");
+    let service = Running::spawn(command);
+    service.logs("drain_paused").await;
+
+    // From here on nothing ticks any more, for years.
+    scratch.file("worker.toml", format!("{settings}\"0 0 0 29 2 *\""));
+    service.signal("-HUP");
+    service.logs("reloaded").await;
+    service.logs("database_unavailable").await;
+    db.execute(&format!("ALTER DATABASE {} RESET default_transaction_read_only", db.name)).await;
+    eventually(&db, QUEUED, 0).await;
+    service.stops();
+}
+
+#[tokio::test]
+async fn without_a_poll_a_database_that_goes_away_is_found_out_all_the_same() {
+    let (mut server, url) = server_of_its_own().await;
+    let settings = [("WORKER__SCHEDULE__POLL_SECONDS", "0")];
+    let service = Running::service(worker_at(&url), &settings);
+    service.logs("database_ready").await;
+    server.stop(Shutdown::Fast).unwrap();
+    service.logs("database_unavailable").await;
+    service.stops();
+}
+
+#[tokio::test]
 async fn what_waiting_does_not_mend_is_refused_at_once() {
     let no_url = refused(worker_at("").arg("run"));
     assert_says(&no_url, &["no database is configured", "DATABASE_URL"]);

@@ -67,6 +67,17 @@ async fn a_mistake_is_told_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_changed_summary_counts_from_the_last_one() {
+    let db = Database::new().await;
+    let scratch = Scratch::new();
+    let service = service_with(&db, &scratch, "[service]\nsummary_seconds = 86400\n").await;
+    scratch.file("worker.toml", "[service]\nsummary_seconds = 1\n");
+    service.signal("-HUP");
+    service.logs_times("summary", 2).await;
+    service.stops();
+}
+
+#[tokio::test]
 async fn a_changed_schedule_wakes_at_its_new_times() {
     let db = Database::new().await;
     let scratch = Scratch::new();

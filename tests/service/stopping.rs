@@ -107,3 +107,21 @@ async fn the_rows_of_a_killed_one_are_done_by_another_when_their_lease_is_over()
     other.stops();
     assert_all_done(&db).await;
 }
+
+#[tokio::test]
+async fn a_command_that_could_not_stop_in_time_does_not_look_done() {
+    let db = Database::new().await;
+    insert_samples(&db, 1, 5).await;
+    let table = db.connect().await;
+    table.batch_execute("BEGIN; LOCK TABLE aggregation_queue").await.unwrap();
+    let mut command = db.worker();
+    command
+        .args(["requeue", "--kind", "vitals"])
+        .env("WORKER__SERVICE__SHUTDOWN_TIMEOUT_SECONDS", "1");
+    let requeue = Running::spawn(command);
+    waiting(&db, 1).await;
+    requeue.signal("-TERM");
+    let ran = requeue.end();
+    assert_eq!((ran.code, ran.stdout.as_str()), (130, ""), "{}", ran.stderr);
+    assert_eq!(ran.events("stop_overdue").len(), 1);
+}

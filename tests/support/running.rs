@@ -105,11 +105,6 @@ impl Running {
         ran
     }
 
-    /// What it printed until its end.
-    pub fn stdout(&mut self) -> String {
-        self.readers.take().unwrap().0.join().unwrap()
-    }
-
     /// Its end, which must be a success.
     pub fn succeeds(self) -> Ran {
         let ran = self.end();

@@ -15,6 +15,9 @@ pub enum ErrorClass {
     Conflict,
     /// A lock or a statement took longer than it may.
     Timeout,
+    /// The database is not as it must be: rights are missing, the schema is another one, the disk is
+    /// full, or it is a standby that can only be read. No row is to blame.
+    Environment,
     /// The lease was lost: another worker has the rows.
     LeaseLost,
     /// Somebody asked to stop, and what was running took too long.
@@ -35,6 +38,7 @@ impl ErrorClass {
             Self::PoolExhausted => "pool_exhausted",
             Self::Conflict => "conflict",
             Self::Timeout => "timeout",
+            Self::Environment => "environment",
             Self::LeaseLost => "lease_lost",
             Self::Stopped => "stopped",
             Self::Refused => "refused",
@@ -46,7 +50,14 @@ impl ErrorClass {
     /// Whether the work was interrupted rather than found impossible: it is given back without
     /// counting an attempt.
     pub const fn is_interruption(self) -> bool {
-        matches!(self, Self::ConnectionLost | Self::PoolExhausted | Self::LeaseLost | Self::Stopped)
+        matches!(
+            self,
+            Self::ConnectionLost
+                | Self::PoolExhausted
+                | Self::Environment
+                | Self::LeaseLost
+                | Self::Stopped
+        )
     }
 }
 
@@ -142,17 +153,28 @@ impl ErrorClass {
     }
 
     fn of_text(message: &str) -> Self {
-        const PHRASES: [(&str, ErrorClass); 5] = [
+        const PHRASES: [(&str, ErrorClass); 10] = [
             ("deadlock detected", ErrorClass::Conflict),
             ("canceling statement due to lock timeout", ErrorClass::Timeout),
             ("canceling statement due to statement timeout", ErrorClass::Timeout),
             ("canceling statement due to user request", ErrorClass::Timeout),
             // By an administrator, a shutdown, or for idling in a transaction.
             ("terminating connection", ErrorClass::ConnectionLost),
+            ("permission denied for", ErrorClass::Environment),
+            ("cannot execute", ErrorClass::Environment),
+            ("could not extend file", ErrorClass::Environment),
+            ("could not write", ErrorClass::Environment),
+            ("out of memory", ErrorClass::Environment),
         ];
+        /// Objects of the schema that another version of it may lack.
+        const OBJECTS: [&str; 3] = ["relation ", "column ", "function "];
+        let begins = |phrase: &&str| message.starts_with(*phrase);
+        if OBJECTS.iter().any(begins) && message.contains(" does not exist") {
+            return Self::Environment;
+        }
         PHRASES
             .iter()
-            .find(|(phrase, _)| message.starts_with(phrase))
+            .find(|(phrase, _)| begins(phrase))
             .map_or(Self::Database, |(_, class)| *class)
     }
 }

@@ -25,6 +25,9 @@ type Pooled<'p> = PooledConnection<'p, Manager>;
 /// see it, who look every 15 s or so.
 const EXHAUSTED_FOR: Duration = Duration::from_secs(30);
 
+/// After a failed attempt to connect, the pool is asked again so soon.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+
 /// How often it is looked for connections that are held for long.
 const LEAST_LOOK: Duration = Duration::from_millis(50);
 const MOST_LOOK: Duration = Duration::from_secs(1);
@@ -240,18 +243,19 @@ impl Store {
     }
 
     async fn get_or_fail(&self) -> Result<Pooled<'_>, bb8::RunError<PoolError>> {
-        let getting = self.pool.get();
-        tokio::pin!(getting);
+        let since = Instant::now();
         loop {
             tokio::select! {
                 biased;
-                result = &mut getting => return result,
-                () = self.shared.connect_failed.notified() => {
-                    if self.pool.state().connections == 0 {
-                        return Err(bb8::RunError::TimedOut);
-                    }
-                }
+                result = self.pool.get() => return result,
+                () = self.shared.connect_failed.notified() => {}
             }
+            let none_left = self.pool.state().connections == 0;
+            if none_left || since.elapsed() >= self.shared.settings.wait_timeout {
+                return Err(bb8::RunError::TimedOut);
+            }
+            // One in use may come back meanwhile; asking again has the pool try for another one.
+            tokio::time::sleep(ASK_AGAIN).await;
         }
     }
 

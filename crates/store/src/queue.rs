@@ -273,6 +273,25 @@ statement! {
 }
 
 statement! {
+    struct PostponeEntries<'a> {
+        kind: &'a str => Text,
+        token: i64 => BigInt,
+        user_ids: Vec<i64> => Array<BigInt>,
+        starts_at: Vec<PgTimestamp> => Array<Timestamptz>,
+        ids: Vec<i64> => Array<BigInt>,
+        seconds: f64 => Double,
+    } -> ()
+    "UPDATE aggregation_queue AS q
+     SET state = 'pending', lease_token = NULL, lease_expires_at = NULL,
+         not_before = clock_timestamp() + make_interval(secs => {seconds})
+     FROM unnest({user_ids}::bigint[], {starts_at}::timestamptz[], {ids}::bigint[])
+              AS postponed (user_id, starts_at, id)
+     WHERE q.user_id = postponed.user_id AND q.kind = {kind}
+       AND q.starts_at = postponed.starts_at AND q.id = postponed.id
+       AND q.lease_token = {token} AND q.state = 'processing'"
+}
+
+statement! {
     struct RenewLease<'a> {
         kind: &'a str => Text,
         token: i64 => BigInt,
@@ -391,6 +410,27 @@ impl Store {
         let mut connection = self.hold("release").await?;
         let (user_ids, starts_at, ids) = keys(entries);
         let statement = ReleaseEntries { kind: kind.name(), token, user_ids, starts_at, ids };
+        statement.execute(&mut *connection).await?;
+        Ok(())
+    }
+
+    /// Gives claimed rows back without counting an attempt, but not to be claimed for a while: so
+    /// that rows whose group is interrupted each time do not hold up all behind them.
+    ///
+    /// # Errors
+    /// If the database fails; then the lease runs out and the rows are claimed again.
+    pub async fn postpone(
+        &self,
+        kind: Kind,
+        token: i64,
+        entries: &[Entry],
+        pause: Duration,
+    ) -> Result<(), StoreError> {
+        let mut connection = self.hold("postpone").await?;
+        let (user_ids, starts_at, ids) = keys(entries);
+        let seconds = pause.as_secs_f64();
+        let statement =
+            PostponeEntries { kind: kind.name(), token, user_ids, starts_at, ids, seconds };
         statement.execute(&mut *connection).await?;
         Ok(())
     }

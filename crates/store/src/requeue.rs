@@ -150,8 +150,12 @@ pub struct Requeuer {
 impl Requeuer {
     /// At the beginning of the kind's raw table, or of its part of one user.
     pub fn new(kind: Kind, selection: RequeueSelection) -> Self {
-        let first = selection.user_id.unwrap_or(i64::MIN);
-        Self { kind, selection, after: Some((first, i64::MIN)) }
+        let first_user = selection.user_id.unwrap_or(i64::MIN);
+        let before = match first_user.checked_sub(1) {
+            Some(user) => (user, i64::MAX),
+            None => (i64::MIN, i64::MIN),
+        };
+        Self { kind, selection, after: Some(before) }
     }
 
     /// Looks at the next rows, committed at once, and says how many it looked at and how many it

@@ -232,12 +232,10 @@ async fn whatever_else_a_statement_meets_is_an_error_of_the_database() {
     let (mut session, _) = session().await;
     for sql in [
         "SELECT 1 / 0",
-        "SELECT * FROM nowhere",
         "SELECT 'x'::int",
         "DO $$ BEGIN RAISE EXCEPTION 'an app''s trigger'; END $$",
         // Words of another class, in a text of the app's own.
         "DO $$ BEGIN RAISE EXCEPTION 'no deadlock detected by the app'; END $$",
-        "BEGIN READ ONLY; CREATE TABLE t ()",
     ] {
         assert_class(&error_of(&mut session, sql).await, ErrorClass::Database);
     }
@@ -305,4 +303,27 @@ async fn a_full_pool_is_exhausted_and_a_server_that_is_gone_a_lost_connection() 
 
     let error = store.clock().await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::ConnectionLost, "{error}");
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_as_it_must_be_is_the_environment_and_not_the_row() {
+    let (mut session, _) = session().await;
+    session.batch_execute("CREATE ROLE stranger; CREATE TABLE of_others (n int)").await.unwrap();
+    for (before, sql) in [
+        ("SET ROLE stranger", "UPDATE of_others SET n = 1"),
+        ("SET ROLE stranger", "CREATE TABLE public.mine (n int)"),
+        ("SET default_transaction_read_only = on", "INSERT INTO of_others VALUES (1)"),
+        ("", "SELECT n FROM nowhere"),
+        ("", "SELECT m FROM of_others"),
+        ("", "UPDATE of_others SET m = 1"),
+        ("", "SELECT unheard_of(1)"),
+    ] {
+        session.batch_execute(before).await.unwrap();
+        let error = error_of(&mut session, sql).await;
+        assert_class(&error, ErrorClass::Environment);
+        assert!(ErrorClass::of(&error).is_interruption(), "no attempt is counted: {sql}");
+        session.batch_execute("RESET ROLE; RESET default_transaction_read_only").await.unwrap();
+    }
+    let quoted = "DO $$ BEGIN RAISE EXCEPTION 'the relation to 71.5 does not exist'; END $$";
+    assert_class(&error_of(&mut session, quoted).await, ErrorClass::Database);
 }

@@ -118,10 +118,17 @@ impl Walk<'_> {
         lease: &mut Lease,
         report: &mut BatchReport,
     ) -> Result<bool, StoreError> {
-        let Self { job: Job { store, .. }, settings, claim, users } = *self;
+        let Self { job: Job { store, suspects, heartbeat, .. }, settings, claim, users } = *self;
         lease.keep(store, claim, groups).await?;
+        heartbeat.beat();
         let Some(((user_id, date), entries)) = groups.first_key_value() else { return Ok(false) };
-        match group::run(store, settings, claim, users, *user_id, *date, entries).await {
+        let done = group::run(store, settings, claim, users, *user_id, *date, entries).await;
+        if !done.as_ref().is_err_and(|error| error.class().is_interruption()) {
+            suspects.cleared(claim.kind, *user_id, *date);
+        } else if suspects.interrupted(claim.kind, *user_id, *date) {
+            self.postpone(*user_id, *date, entries).await;
+        }
+        match done {
             Ok(done) => report.committed(&done),
             Err(error) if error.class().is_interruption() => return Err(error),
             Err(error) => {
@@ -133,6 +140,24 @@ impl Walk<'_> {
             }
         }
         Ok(true)
+    }
+
+    /// Leaves the rows of a group alone for a while that was interrupted too often. Where even that
+    /// is not possible, it is not the group.
+    async fn postpone(&self, user_id: i64, date: NaiveDate, entries: &[Entry]) {
+        let Claim { kind, token, .. } = *self.claim;
+        let pause = self.settings.failure_policy.backoff_first;
+        if self.job.store.postpone(kind, token, entries, pause).await.is_ok() {
+            tracing::warn!(
+                event = "group_postponed",
+                kind = %kind,
+                user_id,
+                date = %date,
+                rows = entries.len(),
+                pause_s = pause.as_secs_f64(),
+                "user {user_id}, {date}: interrupted again; the others come first for a while"
+            );
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! The command line.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use aggregation::Kind;
-use chrono::NaiveDate;
+use chrono::{Datelike, NaiveDate};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const AFTER_HELP: &str = "\
@@ -196,10 +197,10 @@ pub struct Requeue {
     #[arg(long, value_name = "ID", allow_negative_numbers = true)]
     pub user: Option<i64>,
     /// Only rows of this local date and later, such as 2026-03-29
-    #[arg(long, value_name = "DATE", requires = "to")]
+    #[arg(long, value_name = "DATE", requires = "to", value_parser = parse_date)]
     pub from: Option<NaiveDate>,
     /// Only rows of this local date and earlier
-    #[arg(long, value_name = "DATE", requires = "from")]
+    #[arg(long, value_name = "DATE", requires = "from", value_parser = parse_date)]
     pub to: Option<NaiveDate>,
     /// Only rows of this kind; may be given more than once [default: all kinds]
     #[arg(long, value_name = "KIND", value_parser = parse_kind)]
@@ -221,6 +222,16 @@ pub fn kinds_or_all(mut kinds: Vec<Kind>) -> Vec<Kind> {
 
 fn parse_kind(text: &str) -> Result<Kind, String> {
     text.parse().map_err(|error: aggregation::kind::UnknownKind| error.to_string())
+}
+
+/// The years that a day of the figures can have.
+const YEARS: RangeInclusive<i32> = 1..=9999;
+
+fn parse_date(text: &str) -> Result<NaiveDate, String> {
+    match text.parse::<NaiveDate>() {
+        Ok(date) if YEARS.contains(&date.year()) => Ok(date),
+        _ => Err("a date such as 2026-03-29 is needed".to_owned()),
+    }
 }
 
 fn parse_seconds(text: &str) -> Result<f64, String> {

@@ -76,6 +76,7 @@ pub async fn drain(
                     interruptions = 0;
                 }
             }
+            Err(_) if job.stop.is_requested() => {}
             Err(error) => {
                 let pause = PAUSES.get(interruptions).filter(|_| error.class().is_interruption());
                 let Some(pause) = pause else { return Err(error) };
@@ -89,9 +90,6 @@ pub async fn drain(
 }
 
 async fn pause_after(error: &StoreError, pause: Duration, job: &Job) {
-    if job.stop.is_requested() {
-        return;
-    }
     tracing::warn!(
         event = "drain_paused",
         class = error.class().name(),

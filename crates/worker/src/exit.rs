@@ -15,6 +15,13 @@ pub const DONE_WITH_FAILURES: Exit = Exit(3);
 /// A signal ended it before it was done, by the shells' convention 128 + SIGINT.
 pub const INTERRUPTED: Exit = Exit(130);
 
+impl Exit {
+    /// The number that the shell sees.
+    pub fn code(self) -> i32 {
+        self.0.into()
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.0)

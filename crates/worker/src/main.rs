@@ -18,6 +18,7 @@ mod report;
 mod service;
 mod setup;
 mod stop;
+mod suspects;
 mod tables;
 
 use std::process::ExitCode;
@@ -34,11 +35,11 @@ fn main() -> ExitCode {
                 return exit::COULD_NOT.into();
             }
         };
-    match runtime.block_on(commands::execute(cli)) {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            output::complain(&error);
-            exit::COULD_NOT.into()
-        }
-    }
+    let exit = runtime.block_on(commands::execute(cli)).unwrap_or_else(|error| {
+        output::complain(&error);
+        exit::COULD_NOT
+    });
+    // Nobody waits for what still runs: to look up a host's name may take a minute.
+    runtime.shutdown_background();
+    exit.into()
 }

@@ -125,13 +125,16 @@ pub fn count(batch: &BatchReport) {
     }
 }
 
-/// Shows what there is to do.
-pub fn show_backlog(backlog: &[Backlog]) {
-    for of in backlog {
-        let kind = of.kind.name();
-        gauge!(BACKLOG, "kind" => kind).set(of.rows as f64);
-        gauge!(OLDEST, "kind" => kind).set(of.oldest_seconds.unwrap_or(0.0));
-        gauge!(DEAD, "kind" => kind).set(of.dead as f64);
+/// Shows what there is to do; what could not be seen is NaN rather than what it was before.
+pub fn show_backlog(backlog: Option<&[Backlog]>) {
+    for kind in Kind::ALL {
+        let seen = backlog.and_then(|backlog| backlog.iter().find(|of| of.kind == kind));
+        let show = |name: &'static str, value: fn(&Backlog) -> f64| {
+            gauge!(name, "kind" => kind.name()).set(seen.map_or(f64::NAN, value));
+        };
+        show(BACKLOG, |of| of.rows as f64);
+        show(OLDEST, |of| of.oldest_seconds.unwrap_or(0.0));
+        show(DEAD, |of| of.dead as f64);
     }
 }
 

@@ -8,10 +8,14 @@ use crate::config::ConfigError;
 
 /// Prints data. A reader that has gone away (`worker status | head -1`) is no error of ours.
 pub fn print(text: &str) {
+    let _ = try_to_print(text);
+}
+
+fn try_to_print(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes());
-    let _ = stdout.write_all(b"\n");
-    let _ = stdout.flush();
+    stdout.write_all(text.as_bytes())?;
+    stdout.write_all(b"\n")?;
+    stdout.flush()
 }
 
 /// Makes room for [`print_over`], on a terminal.
@@ -21,17 +25,18 @@ pub fn clear() {
     }
 }
 
-/// Prints a text in the place of the one before, on a terminal; elsewhere below it.
-pub fn print_over(text: &str) {
+/// Prints a text in the place of the one before, on a terminal; elsewhere below it. Whether anybody
+/// still reads.
+pub fn print_over(text: &str) -> bool {
     // Home, each line to its end, and whatever is left below: no flicker, unlike clearing first.
     const HOME: &str = "\x1b[H";
     const TO_END_OF_LINE: &str = "\x1b[K\n";
     const BELOW: &str = "\x1b[J";
     if io::stdout().is_terminal() {
         let lines = text.lines().collect::<Vec<_>>().join(TO_END_OF_LINE);
-        print(&format!("{HOME}{lines}{TO_END_OF_LINE}{BELOW}"));
+        try_to_print(&format!("{HOME}{lines}{TO_END_OF_LINE}{BELOW}")).is_ok()
     } else {
-        print(text);
+        try_to_print(text).is_ok()
     }
 }
 

@@ -13,6 +13,7 @@ use crate::config::{Config, Loaded};
 use crate::heartbeat::Heartbeat;
 use crate::logging;
 use crate::stop::Stop;
+use crate::suspects::Suspects;
 
 /// What the drain needs to know, checked.
 #[derive(Clone, Debug)]
@@ -87,6 +88,8 @@ pub struct Job {
     pub stop: Stop,
     /// Told of all progress.
     pub heartbeat: Heartbeat,
+    /// Where it was interrupted.
+    pub suspects: Suspects,
 }
 
 /// Reads the configuration in all its layers and starts logging as it says.

@@ -7,6 +7,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::exit::{self, Exit};
+
 /// What is kept of the time for a stop to give back the rows of a group that took too long, but
 /// never more than a quarter of it.
 const GIVING_BACK: Duration = Duration::from_secs(3);
@@ -32,12 +34,12 @@ impl Stop {
     }
 
     /// Listens for SIGTERM and SIGINT from now on. The first asks to stop; the second leaves
-    /// at once, and the lease brings back what was claimed. So does the end of `timeout`, as a
-    /// stop that was asked for and ends in time is a success whatever the database does.
+    /// at once, and the lease brings back what was claimed. At the end of `timeout` it leaves with
+    /// the exit code `overdue`.
     ///
     /// # Errors
     /// If the signals cannot be listened for.
-    pub fn on_signals(timeout: Duration) -> anyhow::Result<Self> {
+    pub fn on_signals(timeout: Duration, overdue: Exit) -> anyhow::Result<Self> {
         let stop = Self::within(timeout);
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -53,12 +55,12 @@ impl Stop {
                             timeout_s = timeout.as_secs_f64(),
                             "leaving; what is still claimed comes back when its lease ends"
                         );
-                        std::process::exit(0);
+                        std::process::exit(overdue.code());
                     }
                 };
                 if listening.is_requested() {
                     tracing::warn!(event = "stop_forced", signal = name, "leaving at once");
-                    std::process::exit(130);
+                    std::process::exit(exit::INTERRUPTED.code());
                 }
                 tracing::info!(
                     event = "stop_requested",

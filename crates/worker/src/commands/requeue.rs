@@ -35,7 +35,7 @@ pub async fn execute(config: Option<&Path>, arguments: Requeue) -> anyhow::Resul
     let loaded = setup::configuration(config)?;
     let store = setup::connect(&loaded.config).await?;
     setup::require_current_schema(&store).await?;
-    let stop = Stop::on_signals(loaded.config.service.shutdown_timeout)?;
+    let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?;
 
     let mut requeued = Vec::new();
     for kind in kinds_or_all(arguments.kind) {

@@ -15,6 +15,7 @@ use crate::output;
 use crate::report::{RunReport, milliseconds};
 use crate::setup::{self, Current, Job, Settings};
 use crate::stop::Stop;
+use crate::suspects::Suspects;
 use crate::tables::{counted, thousands};
 
 /// Computes everything that is due.
@@ -29,8 +30,9 @@ pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Resul
     let job = Job {
         store,
         settings: Current::new(settings),
-        stop: Stop::on_signals(loaded.config.service.shutdown_timeout)?,
+        stop: Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?,
         heartbeat: Heartbeat::unheard(),
+        suspects: Suspects::default(),
     };
 
     let limits = Limits {

@@ -25,7 +25,7 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Status) -> anyhow::
         output::print(&look(&store, arguments.json).await?);
         return Ok(exit::DONE);
     };
-    let stop = Stop::on_signals(loaded.config.service.shutdown_timeout)?;
+    let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?;
     output::clear();
     while !stop.is_requested() {
         let shown = tokio::select! {
@@ -34,7 +34,9 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Status) -> anyhow::
         };
         // Somebody who watches a database go away and come back keeps watching.
         let text = shown.unwrap_or_else(|error| trouble(&error, arguments.json));
-        output::print_over(&text);
+        if !output::print_over(&text) {
+            break;
+        }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs_f64(seconds)) => {}
             () = stop.requested() => {}

@@ -186,9 +186,23 @@ impl<'a> Reader<'a> {
         for (waits, key) in [
             (pool.wait_timeout, "pool.wait_timeout_seconds"),
             (session.statement_timeout, "session.statement_timeout_seconds"),
+            (config.database.connect_timeout, "database.connect_timeout_seconds"),
         ] {
             let holds = stuck_after > waits;
             self.relation(holds, "service.stuck_after_seconds", "must be more than", key);
+        }
+        self.check_that_it_wakes(&config.schedule);
+    }
+
+    fn check_that_it_wakes(&mut self, schedule: &Schedule) {
+        let Schedule { vitals, nutrition, labs, poll } = schedule;
+        let never = [vitals, nutrition, labs].iter().all(|pattern| pattern.is_empty());
+        if poll.is_none() && never {
+            let poll = self.described("schedule.poll_seconds");
+            self.problems.push(format!(
+                "{poll} must be more than 0 where the schedule of every kind is empty, or the \
+                 service would never work"
+            ));
         }
     }
 

@@ -3,10 +3,10 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use store::{Store, StoreError};
+use store::{ErrorClass, Store, StoreError};
 use tokio::sync::Notify;
 
 use super::{Service, lock};
@@ -46,6 +46,8 @@ pub struct Database {
     /// Told whenever the state changes.
     pub changed: Notify,
     troubles: AtomicU32,
+    /// It can be connected to, but did not do what was asked.
+    unproven: AtomicBool,
     told: Mutex<Option<Told>>,
 }
 
@@ -67,11 +69,6 @@ impl Database {
             State::Ready(store) => Some(store),
             _ => None,
         }
-    }
-
-    /// It did what was asked: the next trouble is the first again.
-    pub fn is_well(&self) {
-        self.troubles.store(0, Ordering::Relaxed);
     }
 
     fn set(&self, state: State) {
@@ -110,7 +107,9 @@ impl Service {
             self.heartbeat.beat();
             match tried {
                 Ok(store) => {
-                    self.found(&store);
+                    if !self.database.unproven.load(Ordering::Relaxed) {
+                        self.found(&store);
+                    }
                     return Some(store);
                 }
                 Err(error) => self.miss(format!("{error:#}")),
@@ -118,8 +117,19 @@ impl Service {
         }
     }
 
-    /// The database does not do what is asked: its connections are thrown away.
+    /// The database did what was asked: the next trouble is the first again.
+    pub(super) fn worked(&self, store: &Store) {
+        self.database.troubles.store(0, Ordering::Relaxed);
+        if self.database.unproven.swap(false, Ordering::Relaxed) {
+            self.found(store);
+        }
+    }
+
+    /// The database does not do what is asked: its connections are thrown away. If it is there all
+    /// the same, that alone is no reason to call it ready again.
     pub(super) fn lose(&self, error: &StoreError) {
+        let there = error.class() != ErrorClass::ConnectionLost;
+        self.database.unproven.store(there, Ordering::Relaxed);
         self.miss(format!("{error} [{}]", error.class().name()));
     }
 

@@ -31,6 +31,7 @@ use crate::heartbeat::Heartbeat;
 use crate::report::RunReport;
 use crate::setup::{self, Current, Job, Settings};
 use crate::stop::Stop;
+use crate::suspects::Suspects;
 
 use database::Database;
 use obey::Signals;
@@ -49,6 +50,7 @@ pub struct Service {
     settings: Current,
     stop: Stop,
     heartbeat: Heartbeat,
+    suspects: Suspects,
     supervisor: Supervisor,
     ticks: Arc<Ticks>,
     database: Database,
@@ -74,6 +76,7 @@ pub async fn run(config_file: Option<&Path>) -> anyhow::Result<Exit> {
         () = service.work() => Ok(()),
         outcome = service.obey(signals) => outcome,
         never = service.watch() => match never {},
+        never = service.listen() => match never {},
     };
     outcome?;
     service.supervisor.stopping();
@@ -84,7 +87,8 @@ pub async fn run(config_file: Option<&Path>) -> anyhow::Result<Exit> {
 impl Service {
     fn new(config_file: Option<&Path>, loaded: Loaded) -> anyhow::Result<Self> {
         let settings = Current::new(Settings::of(&loaded.config)?);
-        let stop = Stop::on_signals(loaded.config.service.shutdown_timeout)?;
+        // A stop that was asked for and ends in time is a success, whatever the database does.
+        let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::DONE)?;
         let supervisor = Supervisor::of_environment();
         let listener = supervisor.clone();
         Ok(Self {
@@ -93,6 +97,7 @@ impl Service {
             settings,
             stop,
             heartbeat: Heartbeat::heard_by(move || listener.alive()),
+            suspects: Suspects::default(),
             supervisor,
             ticks: Arc::default(),
             database: Database::default(),
@@ -108,6 +113,7 @@ impl Service {
                 settings: self.settings.clone(),
                 stop: self.stop.clone(),
                 heartbeat: self.heartbeat.clone(),
+                suspects: self.suspects.clone(),
             };
             match self.drain_when_due(&job).await {
                 Ok(()) => break,
@@ -124,7 +130,7 @@ impl Service {
             if !kinds.is_empty() {
                 self.drain(job, kinds).await?;
             }
-            self.database.is_well();
+            self.worked(&job.store);
             self.sleep_until_due().await;
         }
         Ok(())
@@ -134,12 +140,18 @@ impl Service {
     async fn due(&self, store: &Store) -> Result<Vec<Kind>, StoreError> {
         let ticked = self.ticks.take();
         let polled = self.config().schedule.poll.is_some();
+        // Asked also where nobody wants to know: a database that is away must not be found out by
+        // the next tick only.
         let any_due = tokio::select! {
-            due = store.any_due(), if polled => due?,
-            () = std::future::ready(()), if !polled => false,
+            due = store.any_due() => due.inspect_err(|_| self.tick_again(&ticked))?,
             () = self.stop.requested() => return Ok(Vec::new()),
         };
-        Ok(if any_due { Kind::ALL.to_vec() } else { ticked.into_iter().collect() })
+        let all = polled && any_due;
+        Ok(if all { Kind::ALL.to_vec() } else { ticked.into_iter().collect() })
+    }
+
+    fn tick_again<'k>(&self, kinds: impl IntoIterator<Item = &'k Kind>) {
+        kinds.into_iter().for_each(|kind| self.ticks.tick(*kind));
     }
 
     async fn drain(&self, job: &Job, kinds: Vec<Kind>) -> Result<(), StoreError> {
@@ -148,20 +160,24 @@ impl Service {
         let mut report = RunReport::default();
         let outcome = drain::drain(job, &limits, &mut report).await;
         self.watched.add(&report);
+        // Not done, be there a poll or not: it goes on after the break.
+        if !matches!(outcome, Ok(Drained::Everything | Drained::Stopped)) {
+            self.tick_again(&limits.kinds);
+        }
         if outcome? == Drained::LimitReached {
-            // Out of time, not of work: it goes on after the break, be there a poll or not.
-            limits.kinds.iter().for_each(|kind| self.ticks.tick(*kind));
             self.nap(NAP).await;
         }
         Ok(())
     }
 
-    /// Sleeps until a tick, the next poll, or a request to stop.
+    /// Sleeps until a tick, the next poll, or a request to stop; without a poll until the database is
+    /// to be looked at.
     async fn sleep_until_due(&self) {
         let began = Instant::now();
         loop {
-            let poll = self.config().schedule.poll.unwrap_or(Duration::MAX);
-            let left = poll.saturating_sub(began.elapsed());
+            let config = self.config();
+            let sleep = config.schedule.poll.unwrap_or(config.service.observe);
+            let left = sleep.saturating_sub(began.elapsed());
             if left.is_zero() || self.stop.is_requested() {
                 return;
             }

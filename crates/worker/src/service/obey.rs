@@ -40,6 +40,7 @@ impl Service {
         loop {
             tokio::select! {
                 _ = signals.hangup.recv() => {
+                    verbose = false;
                     let before = self.config().schedule;
                     self.reload();
                     let after = self.config().schedule;

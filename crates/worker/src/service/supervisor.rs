@@ -52,7 +52,8 @@ impl Supervisor {
         }
         let (sender, receiver) = sync_channel(WAITING);
         std::thread::spawn(move || send(&receiver));
-        let watchdog = sd_notify::watchdog_enabled().map(|timeout| {
+        let timeout = sd_notify::watchdog_enabled().filter(|timeout| !timeout.is_zero());
+        let watchdog = timeout.map(|timeout| {
             let interval = timeout / FEEDS_PER_TIMEOUT;
             Arc::new(Watchdog { interval, began: Instant::now(), fed_ms: AtomicU64::new(0) })
         });

@@ -16,6 +16,9 @@ use crate::tables::{age, counted};
 /// Counting a long queue takes its time at the server: at most one part in so many of it.
 const REST_PER_LOOK: u32 = 100;
 
+/// How often it is listened whether the work goes on.
+const LISTEN_EVERY: Duration = Duration::from_secs(1);
+
 /// What was seen and done.
 pub struct Watched {
     backlog: Mutex<Option<Vec<Backlog>>>,
@@ -51,23 +54,21 @@ impl Watched {
 impl Service {
     /// Looks and tells, for ever.
     pub(super) async fn watch(&self) -> Infallible {
-        let mut summary_due = Instant::now() + self.config().service.summary;
-        let mut stuck = false;
+        let mut last_summary = Instant::now();
         loop {
             let began = Instant::now();
             self.look().await;
             let took = began.elapsed();
             self.tell_supervisor();
             self.show_gauges();
-            self.warn_if_stuck(&mut stuck);
 
             let config = self.config().service;
-            if Instant::now() >= summary_due {
+            if last_summary.elapsed() >= config.summary {
                 self.summarise().await;
-                summary_due = Instant::now() + config.summary;
+                last_summary = Instant::now();
             }
             let rest = config.observe.max(took * REST_PER_LOOK);
-            let rest = rest.min(summary_due.saturating_duration_since(Instant::now()));
+            let rest = rest.min(config.summary.saturating_sub(last_summary.elapsed()));
             tokio::select! {
                 () = tokio::time::sleep(rest) => {}
                 () = self.database.changed.notified() => {}
@@ -75,16 +76,41 @@ impl Service {
         }
     }
 
+    /// Listens whether the work goes on, for ever, and whatever else hangs.
+    pub(super) async fn listen(&self) -> Infallible {
+        let mut said = false;
+        loop {
+            let stuck = self.is_stuck();
+            if stuck && !said {
+                let silent_s = self.heartbeat.silent_for().as_secs_f64();
+                tracing::error!(
+                    event = "stuck",
+                    silent_s,
+                    "no progress for {silent_s:.0} s; systemd's watchdog, if there is one, \
+                     restarts the service"
+                );
+            }
+            said = stuck;
+            tokio::time::sleep(LISTEN_EVERY).await;
+        }
+    }
+
     /// Counts what there is to do. What hinders it is found out by the work.
     async fn look(&self) {
         let seen = match self.database.store() {
-            Some(store) => store.backlog().await.ok(),
+            Some(store) => self.in_time(store.backlog()).await.and_then(Result::ok),
             None => None,
         };
-        if let Some(backlog) = &seen {
-            metrics::show_backlog(backlog);
-        }
+        metrics::show_backlog(seen.as_deref());
         *lock(&self.watched.backlog) = seen;
+    }
+
+    /// What the server's own time-outs should have ended is given up: it may be gone without a
+    /// word, while the work goes on with another connection.
+    async fn in_time<T>(&self, question: impl Future<Output = T>) -> Option<T> {
+        let config = self.config();
+        let limit = config.session.statement_timeout + config.pool.wait_timeout;
+        tokio::time::timeout(limit, question).await.ok()
     }
 
     fn tell_supervisor(&self) {
@@ -132,19 +158,6 @@ impl Service {
         self.heartbeat.silent_for() > self.config().service.stuck_after
     }
 
-    fn warn_if_stuck(&self, warned: &mut bool) {
-        let stuck = self.is_stuck();
-        if stuck && !*warned {
-            tracing::error!(
-                event = "stuck",
-                silent_s = self.heartbeat.silent_for().as_secs_f64(),
-                "no progress for {:.0} s; systemd's watchdog, if there is one, restarts the service",
-                self.heartbeat.silent_for().as_secs_f64(),
-            );
-        }
-        *warned = stuck;
-    }
-
     /// Says what was done since the last time, and what is left.
     async fn summarise(&self) {
         let period = std::mem::replace(&mut *lock(&self.watched.period), Period::new());
@@ -180,7 +193,7 @@ impl Service {
             counts.rows_claimed,
             sum(|of| of.rows).map_or_else(|| "unknown".to_owned(), |rows| rows.to_string()),
         );
-        self.record(&period).await;
+        self.in_time(self.record(&period)).await;
     }
 
     /// Remembers a period for `worker status`, as if it were one run.

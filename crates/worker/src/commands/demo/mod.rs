@@ -19,6 +19,7 @@ use crate::heartbeat::Heartbeat;
 use crate::import::import;
 use crate::setup::{self, Current, Job, Settings};
 use crate::stop::Stop;
+use crate::suspects::Suspects;
 use crate::tables::{counted, thousands};
 use crate::{logging, output, progress};
 
@@ -43,7 +44,7 @@ pub async fn execute(config: Option<&Path>) -> anyhow::Result<Exit> {
     // The log is part of the show.
     logging::start_as(&config.log, log::Lines::new())?;
 
-    let stop = Stop::on_signals(config.service.shutdown_timeout)?;
+    let stop = Stop::on_signals(config.service.shutdown_timeout, exit::INTERRUPTED)?;
     let server = tokio::select! {
         server = start_server() => server?,
         () = stop.requested() => return Ok(exit::INTERRUPTED),
@@ -102,6 +103,7 @@ async fn show(config: &Config, stop: &Stop) -> anyhow::Result<()> {
         settings: Current::new(settings),
         stop: stop.clone(),
         heartbeat: Heartbeat::unheard(),
+        suspects: Suspects::default(),
     };
     let run = run_once::run(&job, &limits, "demo", "dayfold-demo").await?;
     summary(&job.store, &run).await?;

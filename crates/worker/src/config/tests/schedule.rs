@@ -48,3 +48,12 @@ fn http_is_off_until_it_has_a_port_and_then_on_this_host_only() {
         "http.address in FILE line 1 must be an IP address, such as 127.0.0.1",
     );
 }
+
+#[test]
+fn a_service_that_would_never_work_is_refused() {
+    assert_file_problem(
+        "schedule = { poll_seconds = 0, vitals = \"\", nutrition = \"\", labs = \"\" }",
+        "schedule.poll_seconds = 0.0 (in FILE line 1) must be more than 0 where the schedule of \
+         every kind is empty, or the service would never work",
+    );
+}
