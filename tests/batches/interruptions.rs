@@ -3,18 +3,10 @@
 use local_postgres::Shutdown;
 
 use super::{Running, UserLock, assert_all_done, eventually, insert_samples, run, waiting};
+use crate::support::samples::untouched;
 use crate::support::{Database, database, server_of_its_own, worker_at};
 
 const OF_THE_WORKER: &str = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'dayfold-worker'";
-
-async fn given_back(db: &Database) -> i64 {
-    db.value(
-        "SELECT count(*) FROM aggregation_queue
-         WHERE state = 'pending' AND attempts = 0 AND lease_token IS NULL
-           AND lease_expires_at IS NULL AND not_before <= now() AND last_error IS NULL",
-    )
-    .await
-}
 
 #[tokio::test]
 async fn asked_to_stop_the_worker_finishes_its_group_and_gives_back_the_rest() {
@@ -34,7 +26,7 @@ async fn asked_to_stop_the_worker_finishes_its_group_and_gives_back_the_rest() {
         assert_eq!(ran.json()["rows_completed"], 5);
         assert_eq!(ran.json()["rows_released"], 10);
         assert_eq!(db.value::<i64>("SELECT sum(user_id)::bigint FROM vitals_daily").await, 1);
-        assert_eq!(given_back(&db).await, 10);
+        assert_eq!(untouched(&db).await, 10);
 
         assert_eq!(db.run_once()["rows_completed"], 10);
         assert_all_done(&db).await;

@@ -2,9 +2,9 @@
 
 use local_postgres::Shutdown;
 
-use super::{PROCESSING, QUEUED, SHORT_LEASE, untouched};
+use super::{PROCESSING, QUEUED, SHORT_LEASE};
 use crate::support::running::{Running, UserLock, eventually, waiting};
-use crate::support::samples::{assert_all_done, insert_samples};
+use crate::support::samples::{assert_all_done, insert_samples, untouched};
 use crate::support::{Database, server_of_its_own, worker_at};
 
 #[tokio::test]

@@ -3,11 +3,11 @@
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
-use super::{QUEUED, untouched};
+use super::QUEUED;
 use crate::support::Database;
 use crate::support::outside::Scratch;
 use crate::support::running::{Frozen, Running, UserLock, eventually, waiting};
-use crate::support::samples::insert_samples;
+use crate::support::samples::{insert_samples, untouched};
 use crate::support::worker_at;
 
 /// Far more than any message takes: only a failure waits for so long.
