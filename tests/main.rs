@@ -27,4 +27,5 @@ mod packaging;
 mod run_once;
 mod secrets;
 mod service;
+mod tls;
 mod triggers;

@@ -155,7 +155,7 @@ fn a_url_that_is_none() {
 
 #[test]
 fn an_option_of_other_programs_is_named() {
-    for option in ["schema", "sslrootcert", "pgbouncer"] {
+    for option in ["schema", "passfile", "pgbouncer"] {
         assert_all_refuse(
             &format!("postgresql://me:{PASSWORD}@db/app?{option}=x"),
             &[&format!("the option {option}, which the worker does not know")],
@@ -175,12 +175,21 @@ fn a_password_with_an_at_sign_is_not_taken_for_a_host_and_shown() {
 }
 
 #[test]
-fn a_url_that_asks_for_tls() {
-    for mode in ["require", "verify-ca", "verify-full"] {
-        assert_all_refuse(
-            &format!("postgresql://me:{PASSWORD}@db/app?sslmode={mode}"),
-            &[&format!("sslmode={mode}"), "cannot do", "use disable or prefer"],
-        );
+fn a_url_that_asks_for_tls_in_a_way_that_cannot_be() {
+    let scratch = Scratch::new();
+    let no_pem = scratch.file("no.pem", "no certificate");
+    let no_pem = no_pem.to_str().unwrap();
+    let wrong: [(&str, &[&str]); 6] = [
+        ("sslmode=frobnicate", &["sslmode must be disable", "verify-full"]),
+        ("sslmode=verify-ca&sslrootcert=/nowhere", &["sslrootcert=/nowhere cannot be read"]),
+        (&format!("sslmode=require&sslrootcert={no_pem}"), &["sslrootcert=", "no PEM certificate"]),
+        ("sslcert=/nowhere", &["sslcert needs sslkey"]),
+        ("sslkey=/nowhere", &["sslkey needs sslcert"]),
+        ("sslcert=/nowhere&sslkey=/nowhere", &["sslcert=/nowhere cannot be read"]),
+    ];
+    for (options, says) in wrong {
+        let says = [&["TLS to the database cannot be set up"], says].concat();
+        assert_all_refuse(&format!("postgresql://me:{PASSWORD}@db/app?{options}"), &says);
     }
 }
 

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use diesel_async::AsyncPgConnection;
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::tls::NoTlsStream;
-use tokio_postgres::{Client, NoTls, Socket};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::ConnectError;
+use crate::tls::TlsSettings;
 
 /// The task behind a client, which the caller drives.
-pub(crate) type Connection = tokio_postgres::Connection<Socket, NoTlsStream>;
+pub(crate) type Connection =
+    tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 
 /// What each session sets at the server.
 #[derive(Clone, Debug)]
@@ -54,18 +57,20 @@ impl SessionSettings {
     }
 }
 
-/// Whether a URL can be used at all, as far as it shows without connecting.
+/// Whether a URL can be used at all, as far as it shows without connecting; `tls` is what holds where
+/// the URL says nothing.
 ///
 /// # Errors
 /// Why not.
-pub fn check_url(url: &str) -> Result<(), ConnectError> {
-    Target::new(url, Duration::ZERO, "").map(|_| ())
+pub fn check_url(url: &str, tls: &TlsSettings) -> Result<(), ConnectError> {
+    Target::new(url, Duration::ZERO, "", tls).map(|_| ())
 }
 
 /// Where to connect to. Its parts hold the password, so it has no `Debug`.
 #[derive(Clone)]
 pub(crate) struct Target {
     config: tokio_postgres::Config,
+    tls: MakeRustlsConnect,
     timeout: Duration,
 }
 
@@ -74,25 +79,28 @@ impl Target {
         url: &str,
         timeout: Duration,
         application_name: &str,
+        tls: &TlsSettings,
     ) -> Result<Self, ConnectError> {
         if url.is_empty() {
             return Err(ConnectError::NotConfigured);
         }
-        refuse_tls(url)?;
         refuse_bare_at(url)?;
-        let mut config = tokio_postgres::Config::from_str(url)
+        let mut tls = tls.clone();
+        let url = tls.take_from(url)?;
+        let mut config = tokio_postgres::Config::from_str(&url)
             .map_err(|error| ConnectError::Url(what_is_wrong(&error)))?;
         if config.get_hosts().is_empty() {
             return Err(ConnectError::Url("it names no host".to_owned()));
         }
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err(ConnectError::Tls("require".to_owned()));
-        }
+        let (mode, tls) = tls.connector()?;
+        // As in libpq, a socket of this host needs no TLS, whatever the mode.
+        let sockets_only = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
+        config.ssl_mode(if sockets_only { SslMode::Disable } else { mode });
         config.connect_timeout(timeout);
         if config.get_application_name().is_none() {
             config.application_name(application_name);
         }
-        Ok(Self { config, timeout })
+        Ok(Self { config, tls, timeout })
     }
 
     /// The same target with settings for each session. They are in the start-up packet, so that
@@ -123,7 +131,12 @@ impl Target {
     }
 
     async fn connect_client(&self) -> Result<(Client, Connection), String> {
-        self.config.connect(NoTls).await.map_err(|error| cause(&error))
+        self.config.connect(self.tls.clone()).await.map_err(|error| cause(&error))
+    }
+
+    /// What a second connection, to cancel a statement, connects with.
+    pub(crate) fn tls(&self) -> MakeRustlsConnect {
+        self.tls.clone()
     }
 
     /// The library's own limit covers TCP only; a server that accepts and never answers would
@@ -168,7 +181,7 @@ fn cause(error: &tokio_postgres::Error) -> String {
 /// What the parser says about a URL, in words that quote nothing but the names of options that
 /// exist: in a password that was not escaped, anything may look like an option.
 fn what_is_wrong(error: &tokio_postgres::Error) -> String {
-    const OPTIONS_OF_OTHERS: [&str; 15] = [
+    const OPTIONS_OF_OTHERS: [&str; 12] = [
         "channel_binding",
         "charset",
         "connection_limit",
@@ -181,9 +194,6 @@ fn what_is_wrong(error: &tokio_postgres::Error) -> String {
         "schema",
         "search_path",
         "service",
-        "sslcert",
-        "sslkey",
-        "sslrootcert",
     ];
     let said = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     let option = said.split('`').nth(1).unwrap_or_default();
@@ -206,16 +216,6 @@ fn refuse_bare_at(url: &str) -> Result<(), ConnectError> {
         return Err(ConnectError::Url(
             "an @ in the user's name or password is written %40".to_owned(),
         ));
-    }
-    Ok(())
-}
-
-/// The modes that the driver's parser does not know would only give "invalid connection string".
-fn refuse_tls(url: &str) -> Result<(), ConnectError> {
-    for mode in ["verify-ca", "verify-full"] {
-        if url.contains(&format!("sslmode={mode}")) {
-            return Err(ConnectError::Tls(mode.to_owned()));
-        }
     }
     Ok(())
 }

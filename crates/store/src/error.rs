@@ -190,10 +190,8 @@ pub enum ConnectError {
     /// The URL cannot be read.
     #[error("the database URL cannot be used: {0}; expected postgresql://user@host:port/database")]
     Url(String),
-    /// TLS was asked for.
-    #[error(
-        "the database URL asks for sslmode={0}, which this version cannot do yet: use disable or prefer, or a Unix socket"
-    )]
+    /// TLS is asked for in a way that cannot be.
+    #[error("TLS to the database cannot be set up: {0}")]
     Tls(String),
     /// The server could not be reached, or refused.
     #[error("cannot connect to the database {database} at {host}: {cause}")]

@@ -21,6 +21,7 @@ mod requeue;
 mod statement;
 mod status;
 mod time;
+mod tls;
 mod transaction;
 mod vitals;
 
@@ -35,4 +36,5 @@ pub use queue::{Claim, ClaimFrom, Entry, FailurePolicy};
 pub use rejected::Verdict;
 pub use requeue::{RequeueSelection, Requeuer};
 pub use status::{Backlog, KindStatus, Run, RunCounts, Status};
+pub use tls::TlsSettings;
 pub use transaction::GroupTransaction;

@@ -17,6 +17,7 @@ use tokio_postgres::Client;
 
 use crate::connect::{Connection, SessionSettings, Target};
 use crate::error::{ConnectError, StoreError};
+use crate::tls::TlsSettings;
 
 type Manager = AsyncDieselConnectionManager<AsyncPgConnection>;
 type Pooled<'p> = PooledConnection<'p, Manager>;
@@ -145,8 +146,9 @@ impl Store {
         url: &str,
         settings: PoolSettings,
         session: &SessionSettings,
+        tls: &TlsSettings,
     ) -> Result<Self, ConnectError> {
-        let plain = Target::new(url, settings.connect_timeout, &session.application_name)?;
+        let plain = Target::new(url, settings.connect_timeout, &session.application_name, tls)?;
         let lock_timeout = format!("-c lock_timeout={}", session.lock_timeout.as_millis());
         let target = plain.with_session(&session.options());
         drop(target.connect().await?);
@@ -302,6 +304,12 @@ pub(crate) struct Held<'p> {
 }
 
 impl Held<'_> {
+    /// Ends the running statement of this connection from outside, best effort.
+    pub(crate) fn cancel(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (token, tls) = (self.connection.cancel_token(), self.shared.target.tls());
+        async move { token.cancel_query(tls).await.unwrap_or_default() }
+    }
+
     /// For how long it has been held.
     pub(crate) fn held(&self) -> Duration {
         self.since.elapsed()

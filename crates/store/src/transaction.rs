@@ -5,7 +5,6 @@ use std::time::Duration;
 use aggregation::Kind;
 use diesel::sql_types::{BigInt, Text};
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, TransactionManager};
-use tokio_postgres::{CancelToken, NoTls};
 
 use crate::error::StoreError;
 use crate::pool::{Held, Store};
@@ -30,19 +29,20 @@ pub struct GroupTransaction<'p> {
     connection: Held<'p>,
     kind: Kind,
     user_id: i64,
-    /// What ends its statement from outside; none once it has come to its end.
-    cancel: Option<CancelToken>,
+    /// Whether it has come to its end.
+    ended: bool,
 }
 
 /// Ends at the server what nobody waits for any more: it would find out about the closed
 /// connection only when its statement ends, and hold the locks until then.
 impl Drop for GroupTransaction<'_> {
     fn drop(&mut self) {
-        if let (Some(cancel), Ok(runtime)) =
-            (self.cancel.take(), tokio::runtime::Handle::try_current())
-        {
-            // Best effort: what cannot be cancelled ends by its statement time-out.
-            runtime.spawn(async move { cancel.cancel_query(NoTls).await.ok() });
+        if self.ended {
+            return;
+        }
+        // What cannot be cancelled ends by its statement time-out.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(self.connection.cancel());
         }
     }
 }
@@ -70,8 +70,7 @@ impl Store {
     ) -> Result<GroupTransaction<'_>, StoreError> {
         let mut connection = self.hold("group").await?;
         AnsiTransactionManager::begin_transaction(&mut *connection).await?;
-        let cancel = Some(connection.cancel_token());
-        let mut transaction = GroupTransaction { connection, kind, user_id, cancel };
+        let mut transaction = GroupTransaction { connection, kind, user_id, ended: false };
         let lock = LockUser { kind: kind.name(), user_id };
         match lock.execute(transaction.connection()).await {
             Ok(_) => Ok(transaction),
@@ -88,7 +87,7 @@ impl GroupTransaction<'_> {
     /// again and finds its rows either gone or still claimed, so both are harmless.
     pub async fn commit(mut self) -> Result<Duration, StoreError> {
         let committed = AnsiTransactionManager::commit_transaction(&mut *self.connection).await;
-        self.cancel = None;
+        self.ended = true;
         committed?;
         Ok(self.connection.held())
     }
@@ -97,7 +96,7 @@ impl GroupTransaction<'_> {
     /// with the rollback itself is less than that, and its connection is closed anyway.
     pub async fn rolled_back(mut self, error: StoreError) -> StoreError {
         let rolled_back = AnsiTransactionManager::rollback_transaction(&mut *self.connection).await;
-        self.cancel = None;
+        self.ended = true;
         if let Err(rollback) = rolled_back {
             let class = StoreError::from(rollback).class();
             tracing::debug!(

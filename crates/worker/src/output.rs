@@ -71,6 +71,8 @@ fn advice(error: &ConnectError) -> Option<&'static str> {
         "correct the host in DATABASE_URL"
     } else if said(&["no answer within", "timed out"]) {
         "is it a PostgreSQL server, and does a firewall let it answer?"
+    } else if said(&["certificate", "TLS"]) {
+        "check sslmode and sslrootcert in DATABASE_URL"
     } else if said(&["too many", "connection slots"]) {
         "see in pg_stat_activity who uses them, or raise the limit"
     } else if said(&["database \""]) {

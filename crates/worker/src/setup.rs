@@ -7,7 +7,9 @@ use std::time::Duration;
 use aggregation::catalogue::Catalogue;
 use aggregation::local_time::Zone;
 use anyhow::{Context, bail};
-use store::{FailurePolicy, PoolSettings, SchemaState, SessionSettings, Store, schema_state};
+use store::{
+    FailurePolicy, PoolSettings, SchemaState, SessionSettings, Store, TlsSettings, schema_state,
+};
 
 use crate::config::{Config, Loaded};
 use crate::heartbeat::Heartbeat;
@@ -125,7 +127,27 @@ pub async fn connect(config: &Config) -> anyhow::Result<Store> {
         synchronous_commit: config.session.synchronous_commit,
         application_name: config.session.application_name.clone(),
     };
-    Ok(Store::connect(config.database.url.expose(), pool, &session).await?)
+    let url = config.database.url.expose();
+    Ok(Store::connect(url, pool, &session, &tls_of_environment()).await?)
+}
+
+/// Checks the URL as far as that is possible without connecting.
+///
+/// # Errors
+/// Why it cannot be used.
+pub fn check_url(config: &Config) -> anyhow::Result<()> {
+    Ok(store::check_url(config.database.url.expose(), &tls_of_environment())?)
+}
+
+/// What holds where the URL says nothing, in the variables of libpq.
+fn tls_of_environment() -> TlsSettings {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    TlsSettings {
+        mode: variable("PGSSLMODE"),
+        root_cert: variable("PGSSLROOTCERT"),
+        cert: variable("PGSSLCERT"),
+        key: variable("PGSSLKEY"),
+    }
 }
 
 /// Refuses a schema that is not the one this version works on.

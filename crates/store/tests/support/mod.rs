@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use local_postgres::{Binaries, LocalPostgres};
-use store::{PoolSettings, SessionSettings, Store};
+use store::{PoolSettings, SessionSettings, Store, TlsSettings};
 
 pub fn start(settings: &[(&str, &str)]) -> LocalPostgres {
     let binaries = Binaries::find_or_install(|line| eprintln!("{line}")).unwrap();
@@ -32,5 +32,5 @@ pub async fn store(url: &str) -> Store {
         synchronous_commit: false,
         application_name: "dayfold-test".to_owned(),
     };
-    Store::connect(url, pool, &session).await.unwrap()
+    Store::connect(url, pool, &session, &TlsSettings::default()).await.unwrap()
 }

@@ -15,9 +15,8 @@ use crate::{output, tables};
 pub fn execute(config: Option<&Path>, json: bool) -> anyhow::Result<Exit> {
     let loaded = setup::configuration(config)?;
     Settings::of(&loaded.config)?;
-    let url = loaded.config.database.url.expose();
-    if !url.is_empty() {
-        store::check_url(url)?;
+    if !loaded.config.database.url.expose().is_empty() {
+        setup::check_url(&loaded.config)?;
     }
     if json {
         let entries: Vec<_> = loaded

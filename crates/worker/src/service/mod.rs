@@ -64,7 +64,7 @@ pub struct Service {
 pub async fn run(config_file: Option<&Path>) -> anyhow::Result<Exit> {
     let loaded = setup::configuration(config_file)?;
     // Waiting mends no URL.
-    store::check_url(loaded.config.database.url.expose())?;
+    setup::check_url(&loaded.config)?;
     let signals = Signals::listen()?;
     let service = Arc::new(Service::new(config_file, loaded)?);
     if let Some(address) = service.config().http.listen {
