@@ -5,6 +5,7 @@
 //! which locks the user, reads, writes and finishes the claimed rows, guarded by the lease
 //! token.
 
+mod budget;
 mod connect;
 mod error;
 mod figures;
@@ -25,6 +26,7 @@ mod tls;
 mod transaction;
 mod vitals;
 
+pub use budget::Budget;
 pub use connect::{SessionSettings, check_url};
 pub use error::{ConnectError, ErrorClass, StoreError};
 pub use figures::{FigureCounts, LabFigures, NutritionFigures, VitalFigures};

@@ -150,6 +150,35 @@ fn tls_of_environment() -> TlsSettings {
     }
 }
 
+/// Refuses a pool that is larger than the server could ever bear, and warns of one that it cannot
+/// bear now: what the worker opened, the application would lack.
+///
+/// # Errors
+/// The arithmetic, and what to do.
+pub async fn require_budget(store: &Store) -> anyhow::Result<()> {
+    let budget = store.budget().await?;
+    if budget.is_impossible() {
+        bail!(
+            "the server does not have as many connections for the worker as it may open: {budget}; \
+             lower pool.max_size to {} or less, or raise the limit",
+            budget.ceiling()
+        );
+    }
+    if budget.is_tight() {
+        tracing::warn!(
+            event = "budget_tight",
+            wanted = budget.wanted,
+            left = budget.left(),
+            max_connections = budget.max_connections,
+            reserved = budget.reserved,
+            others = budget.others,
+            "{} connections are left for the worker: {budget}",
+            budget.left()
+        );
+    }
+    Ok(())
+}
+
 /// Refuses a schema that is not the one this version works on.
 ///
 /// # Errors

@@ -27,6 +27,7 @@ pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Resul
     let settings = Settings::of(&loaded.config)?;
     let store = setup::connect(&loaded.config).await?;
     setup::require_current_schema(&store).await?;
+    setup::require_budget(&store).await?;
     let job = Job {
         store,
         settings: Current::new(settings),

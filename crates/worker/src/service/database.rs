@@ -169,5 +169,6 @@ impl Service {
 async fn try_to_connect(config: &crate::config::Config) -> anyhow::Result<Store> {
     let store = setup::connect(config).await?;
     setup::require_current_schema(&store).await?;
+    setup::require_budget(&store).await?;
     Ok(store)
 }
