@@ -16,6 +16,16 @@ use crate::tls::TlsSettings;
 pub(crate) type Connection =
     tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 
+/// A host that is gone without a word is found out within a minute, instead of two hours by the
+/// operating system's own settings. The worker waits for no answer longer than that in silence.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_RETRIES: u32 = 3;
+
+fn url_says_nothing_of_keepalives(url: &str) -> bool {
+    !url.contains("keepalives") && !url.contains("tcp_user_timeout")
+}
+
 /// What each session sets at the server.
 #[derive(Clone, Debug)]
 pub struct SessionSettings {
@@ -97,6 +107,12 @@ impl Target {
         let sockets_only = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
         config.ssl_mode(if sockets_only { SslMode::Disable } else { mode });
         config.connect_timeout(timeout);
+        if url_says_nothing_of_keepalives(&url) {
+            config.keepalives_idle(KEEPALIVE_IDLE);
+            config.keepalives_interval(KEEPALIVE_INTERVAL);
+            config.keepalives_retries(KEEPALIVE_RETRIES);
+            config.tcp_user_timeout(KEEPALIVE_IDLE + KEEPALIVE_INTERVAL * KEEPALIVE_RETRIES);
+        }
         if config.get_application_name().is_none() {
             config.application_name(application_name);
         }

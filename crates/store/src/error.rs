@@ -20,6 +20,8 @@ pub enum ErrorClass {
     Environment,
     /// The lease was lost: another worker has the rows.
     LeaseLost,
+    /// The server does not answer, though its own time-outs should have ended what was asked.
+    NoAnswer,
     /// Somebody asked to stop, and what was running took too long.
     Stopped,
     /// A constraint refused the row.
@@ -40,6 +42,7 @@ impl ErrorClass {
             Self::Timeout => "timeout",
             Self::Environment => "environment",
             Self::LeaseLost => "lease_lost",
+            Self::NoAnswer => "no_answer",
             Self::Stopped => "stopped",
             Self::Refused => "refused",
             Self::Database => "database",
@@ -56,6 +59,7 @@ impl ErrorClass {
                 | Self::PoolExhausted
                 | Self::Environment
                 | Self::LeaseLost
+                | Self::NoAnswer
                 | Self::Stopped
         )
     }
@@ -93,6 +97,9 @@ pub enum StoreError {
     /// Another worker holds the claimed rows by now.
     #[error("the lease on the claimed rows was lost")]
     LeaseLost,
+    /// The server did not answer.
+    #[error("the database has not answered for {0:.0} s, beyond all its time-outs")]
+    NoAnswer(f64),
     /// It was abandoned because the process stops.
     #[error("abandoned, because the worker stops")]
     Stopped,
@@ -109,6 +116,7 @@ impl StoreError {
             Self::NoConnection { unreachable: true, .. } => ErrorClass::ConnectionLost,
             Self::NoConnection { .. } => ErrorClass::PoolExhausted,
             Self::LeaseLost => ErrorClass::LeaseLost,
+            Self::NoAnswer(_) => ErrorClass::NoAnswer,
             Self::Stopped => ErrorClass::Stopped,
             Self::Internal(_) => ErrorClass::Internal,
         }

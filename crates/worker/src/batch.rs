@@ -16,7 +16,7 @@ use store::{Claim, ClaimFrom, Entry, Store, StoreError};
 use crate::group::{self, Users};
 use crate::lease::Lease;
 use crate::report::{BatchReport, RunReport, log_claim};
-use crate::setup::{Job, Settings};
+use crate::setup::{Job, Settings, in_time};
 
 /// What is left of a batch: the claimed rows by user and local date, in the order of their
 /// keys, which is the order in which every worker takes its locks.
@@ -36,8 +36,9 @@ pub async fn run(
     let settings = &*job.settings.get();
     let started = Instant::now();
     let pool_before = store.stats();
+    let claiming = store.claim(kind, from, settings.batch_size, settings.lease);
     let claimed = tokio::select! {
-        claimed = store.claim(kind, from, settings.batch_size, settings.lease) => claimed?,
+        claimed = in_time(settings.patience.statement, claiming) => claimed?,
         () = stop.overdue() => return Err(StoreError::Stopped),
     };
     job.heartbeat.beat();
@@ -46,7 +47,7 @@ pub async fn run(
     let mut report = BatchReport::new(kind, claim.entries.len() as u32);
 
     let users = tokio::select! {
-        users = Users::of(&claim, store, settings) => users,
+        users = in_time(settings.patience.statement, Users::of(&claim, store, settings)) => users,
         () = stop.overdue() => Err(StoreError::Stopped),
     };
     let (outcome, left) = match users {
@@ -64,7 +65,7 @@ pub async fn run(
     };
 
     if !left.is_empty() {
-        give_back(store, &claim, &left, outcome.as_ref().err()).await;
+        give_back(store, settings, &claim, &left, outcome.as_ref().err()).await;
         report.released = left.len() as u32;
     }
     report.duration = started.elapsed();
@@ -101,7 +102,8 @@ impl Walk<'_> {
     ) -> Result<(), StoreError> {
         while !self.job.stop.is_requested() {
             tokio::select! {
-                done = self.first(groups, lease, report) => if !done? { break },
+                done = in_time(self.settings.patience.group, self.first(groups, lease, report)) =>
+                    if !done? { break },
                 () = self.job.stop.overdue() => return Err(StoreError::Stopped),
             }
             groups.pop_first();
@@ -163,8 +165,15 @@ impl Walk<'_> {
 
 /// Gives back what was not done, without counting an attempt. Where even that fails, the lease
 /// runs out and the rows are claimed again.
-async fn give_back(store: &Store, claim: &Claim, left: &[Entry], cause: Option<&StoreError>) {
-    let released = store.release(claim.kind, claim.token, left).await.is_ok();
+async fn give_back(
+    store: &Store,
+    settings: &Settings,
+    claim: &Claim,
+    left: &[Entry],
+    cause: Option<&StoreError>,
+) {
+    let releasing = store.release(claim.kind, claim.token, left);
+    let released = in_time(settings.patience.statement, releasing).await.is_ok();
     if let Some(error) = cause {
         tracing::warn!(
             event = "batch_interrupted",

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use aggregation::Kind;
-use store::{ClaimFrom, StoreError};
+use store::{ClaimFrom, ErrorClass, StoreError};
 
 use crate::batch;
 use crate::report::RunReport;
@@ -78,7 +78,10 @@ pub async fn drain(
             }
             Err(_) if job.stop.is_requested() => {}
             Err(error) => {
-                let pause = PAUSES.get(interruptions).filter(|_| error.class().is_interruption());
+                // A server that is silent is not asked again on the same connections.
+                let class = error.class();
+                let worth_it = class.is_interruption() && class != ErrorClass::NoAnswer;
+                let pause = PAUSES.get(interruptions).filter(|_| worth_it);
                 let Some(pause) = pause else { return Err(error) };
                 interruptions += 1;
                 pause_after(&error, *pause, job).await;

@@ -8,7 +8,8 @@ use aggregation::catalogue::Catalogue;
 use aggregation::local_time::Zone;
 use anyhow::{Context, bail};
 use store::{
-    FailurePolicy, PoolSettings, SchemaState, SessionSettings, Store, TlsSettings, schema_state,
+    FailurePolicy, PoolSettings, SchemaState, SessionSettings, Store, StoreError, TlsSettings,
+    schema_state,
 };
 
 use crate::config::{Config, Loaded};
@@ -26,10 +27,49 @@ pub struct Settings {
     pub lease: Duration,
     /// What becomes of rows whose group failed.
     pub failure_policy: FailurePolicy,
+    /// The longest wait for one statement, or one group, before the server counts as silent.
+    pub patience: Patience,
     /// The zone of rows that name none and whose user has no profile.
     pub default_zone: Zone,
     /// Metrics, units and limits.
     pub catalogue: Catalogue,
+}
+
+/// How long the worker waits for an answer. Longer than the time-outs by which the server itself
+/// ends what takes too long, so that only a server that is silent, or gone, exceeds it.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For a connection and one statement.
+    pub statement: Duration,
+    /// For a connection, a lock and the statements of a group.
+    pub group: Duration,
+}
+
+impl Patience {
+    fn of(config: &Config) -> Self {
+        let (pool, session) = (&config.pool, &config.session);
+        let statement = pool.wait_timeout + session.statement_timeout;
+        // Two statements at the end of their time are an accident; more do not happen.
+        let group = statement + session.statement_timeout + session.lock_timeout;
+        Self { statement: statement + GRACE, group: group + GRACE }
+    }
+}
+
+/// For the server's answer that a time-out has struck.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Waits for an answer no longer than this.
+///
+/// # Errors
+/// As the question, and [`StoreError::NoAnswer`].
+pub async fn in_time<T>(
+    limit: Duration,
+    question: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(limit, question).await {
+        Ok(answer) => answer,
+        Err(_) => Err(StoreError::NoAnswer(limit.as_secs_f64())),
+    }
 }
 
 impl Settings {
@@ -46,6 +86,7 @@ impl Settings {
                 backoff_first: config.batch.backoff_first,
                 backoff_max: config.batch.backoff_max,
             },
+            patience: Patience::of(config),
             // Without its text, as in all problems of the configuration: it may be a secret that
             // came into the wrong place.
             default_zone: config

@@ -128,7 +128,7 @@ impl Service {
     /// The database does not do what is asked: its connections are thrown away. If it is there all
     /// the same, that alone is no reason to call it ready again.
     pub(super) fn lose(&self, error: &StoreError) {
-        let there = error.class() != ErrorClass::ConnectionLost;
+        let there = !matches!(error.class(), ErrorClass::ConnectionLost | ErrorClass::NoAnswer);
         self.database.unproven.store(there, Ordering::Relaxed);
         self.miss(format!("{error} [{}]", error.class().name()));
     }

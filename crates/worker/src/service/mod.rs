@@ -142,8 +142,9 @@ impl Service {
         let polled = self.config().schedule.poll.is_some();
         // Asked also where nobody wants to know: a database that is away must not be found out by
         // the next tick only.
+        let patience = self.settings.get().patience.statement;
         let any_due = tokio::select! {
-            due = store.any_due() => due.inspect_err(|_| self.tick_again(&ticked))?,
+            due = setup::in_time(patience, store.any_due()) => due.inspect_err(|_| self.tick_again(&ticked))?,
             () = self.stop.requested() => return Ok(Vec::new()),
         };
         let all = polled && any_due;

@@ -11,6 +11,7 @@ use super::{Service, lock};
 use crate::commands::run_once;
 use crate::metrics;
 use crate::report::{RunReport, milliseconds};
+use crate::setup;
 use crate::tables::{age, counted};
 
 /// Counting a long queue takes its time at the server: at most one part in so many of it.
@@ -98,19 +99,15 @@ impl Service {
     /// Counts what there is to do. What hinders it is found out by the work.
     async fn look(&self) {
         let seen = match self.database.store() {
-            Some(store) => self.in_time(store.backlog()).await.and_then(Result::ok),
+            Some(store) => setup::in_time(self.patience(), store.backlog()).await.ok(),
             None => None,
         };
         metrics::show_backlog(seen.as_deref());
         *lock(&self.watched.backlog) = seen;
     }
 
-    /// What the server's own time-outs should have ended is given up: it may be gone without a
-    /// word, while the work goes on with another connection.
-    async fn in_time<T>(&self, question: impl Future<Output = T>) -> Option<T> {
-        let config = self.config();
-        let limit = config.session.statement_timeout + config.pool.wait_timeout;
-        tokio::time::timeout(limit, question).await.ok()
+    fn patience(&self) -> Duration {
+        self.settings.get().patience.statement
     }
 
     fn tell_supervisor(&self) {
@@ -193,7 +190,7 @@ impl Service {
             counts.rows_claimed,
             sum(|of| of.rows).map_or_else(|| "unknown".to_owned(), |rows| rows.to_string()),
         );
-        self.in_time(self.record(&period)).await;
+        let _ = tokio::time::timeout(self.patience(), self.record(&period)).await;
     }
 
     /// Remembers a period for `worker status`, as if it were one run.
