@@ -54,18 +54,20 @@ impl Setting {
 #[derive(Clone)]
 pub(super) enum Origin {
     Default,
+    Profile(String),
     File { path: String, line: usize },
     Credential,
     Variable(String),
 }
 
 impl Origin {
-    fn name(&self) -> &str {
+    fn name(&self) -> String {
         match self {
-            Self::Default => "default",
-            Self::File { path, .. } => path,
-            Self::Credential => "credential database-url",
-            Self::Variable(name) => name,
+            Self::Default => "default".to_owned(),
+            Self::Profile(name) => format!("profile {name}"),
+            Self::File { path, .. } => path.clone(),
+            Self::Credential => "credential database-url".to_owned(),
+            Self::Variable(name) => name.clone(),
         }
     }
 }
@@ -74,6 +76,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => formatter.write_str("by default"),
+            Self::Profile(name) => write!(formatter, "by the profile {name}"),
             Self::File { path, line } => write!(formatter, "in {path} line {line}"),
             Self::Credential => write!(formatter, "from the credential database-url"),
             Self::Variable(name) => write!(formatter, "from {name}"),
@@ -142,6 +145,7 @@ impl Layers {
 
     /// Reads the value in force of each setting, and refuses when anything was wrong.
     pub(super) fn into_loaded(mut self) -> Result<Loaded, ConfigError> {
+        self.apply_profile();
         let mut reader = read::Reader::new(&self.settings);
         let config = reader.config();
         self.problems.append(&mut reader.problems);
@@ -160,7 +164,7 @@ impl Layers {
             .map(|setting| Entry {
                 key: setting.key.clone(),
                 value: setting.shown(),
-                origin: setting.origin.name().to_owned(),
+                origin: setting.origin.name(),
             })
             .collect();
         Ok(Loaded { config, entries })

@@ -105,6 +105,7 @@ fn every_key_of_default_toml_changes_the_configuration() {
     for setting in Layers::new(DEFAULTS).settings {
         let other = match (setting.key.as_str(), &setting.value) {
             ("log.format", _) => "json".to_owned(),
+            ("pool.profile", _) => "burst".to_owned(),
             ("schedule.vitals" | "schedule.nutrition" | "schedule.labs", _) => String::new(),
             // Of no effect without a port.
             ("http.address", _) => continue,

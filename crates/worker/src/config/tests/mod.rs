@@ -4,6 +4,7 @@ mod defaults;
 mod layers;
 mod limits;
 mod names;
+mod profiles;
 mod reload;
 mod schedule;
 mod secrets;

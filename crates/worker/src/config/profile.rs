@@ -1,0 +1,66 @@
+//! Profiles: settings that belong together, between the defaults and what anybody set.
+
+use toml::de::{DeTable, DeValue};
+
+use super::file;
+use super::layers::{Layers, Origin};
+use super::value::Value;
+
+/// The profiles, and what each sets.
+const PROFILES: &str = include_str!("../../../../config/profiles.toml");
+
+/// The key that names one.
+const KEY: &str = "pool.profile";
+
+impl Layers {
+    /// Lays the named profile under whatever was set, but over the defaults.
+    pub(super) fn apply_profile(&mut self) {
+        let document = match DeTable::parse(PROFILES) {
+            Ok(document) => document,
+            Err(error) => {
+                let shown = "the built-in profiles.toml";
+                self.problems.push(file::syntax_problem(shown, PROFILES, &error));
+                return;
+            }
+        };
+        let Some(setting) = self.settings.iter().find(|setting| setting.key == KEY) else { return };
+        let Value::Text(name) = &setting.value else { return };
+        let name = name.clone();
+        let Some((_, profile)) =
+            document.get_ref().iter().find(|(profile, _)| *profile.get_ref() == name.as_str())
+        else {
+            let names: Vec<&str> = document.get_ref().keys().map(|key| &**key.get_ref()).collect();
+            // Without the name: it may be a secret in the wrong place.
+            let problem = format!("{KEY} {} must be one of {}", setting.origin, names.join(", "));
+            self.problems.push(problem);
+            return;
+        };
+        let DeValue::Table(profile) = profile.get_ref() else { return };
+        for (key, value) in profile {
+            self.set_by_profile(&name, key.get_ref(), value.get_ref());
+        }
+    }
+
+    fn set_by_profile(&mut self, name: &str, key: &str, value: &DeValue<'_>) {
+        let Some(setting) = self.settings.iter_mut().find(|setting| setting.key == key) else {
+            self.problems.push(format!("the profile {name} sets {key}, which is no key"));
+            return;
+        };
+        if !matches!(setting.origin, Origin::Default) {
+            return;
+        }
+        match setting.value.same_from_toml(value) {
+            Ok(value) => {
+                setting.value = value;
+                setting.origin = Origin::Profile(name.to_owned());
+            }
+            Err(found) => self.problems.push(format!("the profile {name} has {key} as {found}")),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) fn names() -> Vec<String> {
+    let document = DeTable::parse(PROFILES).unwrap();
+    document.get_ref().keys().map(|key| key.get_ref().to_string()).collect()
+}
