@@ -75,7 +75,7 @@ async fn more_than_is_left_now_is_warned_of_and_the_work_is_done() {
     }
     let ran = Running::start(worker_at(&url), &[]).succeeds();
     let told = &ran.events("budget_tight")[0];
-    // The connection with which the worker tried the server may still be on its way out.
+    // The last run's connections may still be on their way out.
     let others = number(told, "others");
     assert!(others >= 5, "{told}");
     assert_eq!((number(told, "wanted"), number(told, "left")), (4, 8 - others), "{told}");

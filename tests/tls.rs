@@ -218,7 +218,7 @@ async fn the_whole_job_is_done_over_tls() {
     let encrypted: i64 = db
         .value(
             "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
-             WHERE application_name = 'dayfold-worker' AND ssl",
+             WHERE application_name LIKE 'dayfold-worker@%' AND ssl",
         )
         .await;
     assert!(encrypted >= 1);

@@ -134,7 +134,7 @@ async fn no_transaction_stays_open_between_groups() {
         .query(
             "SELECT state, query LIKE '%pg_advisory_xact_lock%', xact_start IS NOT NULL
              FROM pg_stat_activity
-             WHERE datname = current_database() AND application_name = 'dayfold-worker'
+             WHERE datname = current_database() AND application_name LIKE 'dayfold-worker@%'
                AND (xact_start IS NOT NULL OR state LIKE 'idle in transaction%')",
             &[],
         )
@@ -155,7 +155,7 @@ async fn no_transaction_stays_open_between_groups() {
     let written: i64 = db
         .value(
             "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
-             WHERE application_name = 'dayfold-worker' AND datname = current_database()
+             WHERE application_name LIKE 'dayfold-worker@%' AND datname = current_database()
                AND mode = 'RowExclusiveLock'",
         )
         .await;

@@ -6,7 +6,7 @@ use super::{Running, UserLock, assert_all_done, eventually, insert_samples, run,
 use crate::support::samples::untouched;
 use crate::support::{Database, database, server_of_its_own, worker_at};
 
-const OF_THE_WORKER: &str = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'dayfold-worker'";
+const OF_THE_WORKER: &str = "FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'dayfold-worker@%'";
 
 #[tokio::test]
 async fn asked_to_stop_the_worker_finishes_its_group_and_gives_back_the_rest() {

@@ -182,7 +182,7 @@ pub async fn eventually(db: &Database, sql: &str, wanted: i64) {
 /// Waits until this many sessions of workers wait for a lock.
 pub async fn waiting(db: &Database, workers: i64) {
     let sql = "SELECT count(*) FROM pg_stat_activity
-               WHERE datname = current_database() AND application_name = 'dayfold-worker'
+               WHERE datname = current_database() AND application_name LIKE 'dayfold-worker@%'
                  AND wait_event_type = 'Lock'";
     eventually(db, sql, workers).await;
 }
@@ -200,7 +200,7 @@ impl Frozen {
         let process = db
             .value(
                 "SELECT pid FROM pg_stat_activity
-                 WHERE datname = current_database() AND application_name = 'dayfold-worker'
+                 WHERE datname = current_database() AND application_name LIKE 'dayfold-worker@%'
                    AND wait_event_type = 'Lock'",
             )
             .await;

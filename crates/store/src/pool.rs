@@ -151,7 +151,7 @@ impl Store {
         let plain = Target::new(url, settings.connect_timeout, &session.application_name, tls)?;
         let lock_timeout = format!("-c lock_timeout={}", session.lock_timeout.as_millis());
         let target = plain.with_session(&session.options());
-        drop(target.connect().await?);
+        let first = target.connect().await?;
 
         let shared = Arc::new(Shared {
             target,
@@ -191,6 +191,9 @@ impl Store {
             // would come less and less often, long after the server is back.
             .retry_connection(false)
             .build_unchecked(Manager::new_with_config("", config));
+        // Rather than closed: until it is gone there would be one more than `max_size`. An empty
+        // pool takes it.
+        let _ = pool.add(first);
         Ok(Self { pool, shared })
     }
 

@@ -262,9 +262,12 @@ async fn a_server_without_a_free_place_is_a_lost_connection_and_says_why() {
         (of("postgres", "postgres"), "too many clients already", 5),
     ] {
         let store = store(&url).await;
+        let own = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                   WHERE application_name = 'dayfold-test'";
+        superuser.batch_execute(own).await.unwrap();
         let mut others = Vec::new();
         while others.len() < places {
-            // The connection with which the store was tried may still be on its way out.
+            // The store's own connection may still be on its way out.
             match AsyncPgConnection::establish(&url).await {
                 Ok(connection) => others.push(connection),
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,

@@ -145,6 +145,26 @@ pub fn configuration(file: Option<&Path>) -> anyhow::Result<Loaded> {
     Ok(loaded)
 }
 
+/// Tells several workers apart: name@host:process, in `pg_stat_activity` as in `worker status`.
+pub fn identity(application_name: &str) -> String {
+    let host = rustix::system::uname();
+    let host = host.nodename().to_string_lossy();
+    format!("{application_name}@{host}:{}", std::process::id())
+}
+
+/// What PostgreSQL keeps of a name, in bytes (NAMEDATALEN - 1).
+const NAME_BYTES: usize = 63;
+
+/// The identity for the server, which cuts what is longer: then the host's name loses its end, so
+/// that the process stays to be seen.
+fn session_name(application_name: &str) -> String {
+    let whole = identity(application_name);
+    let Some(excess) = whole.len().checked_sub(NAME_BYTES) else { return whole };
+    let Some((host, process)) = whole.rsplit_once(':') else { return whole };
+    let end = host.len().saturating_sub(excess).max(application_name.len());
+    format!("{}:{process}", host.get(..end).unwrap_or(application_name))
+}
+
 /// Connects to the configured database.
 ///
 /// # Errors
@@ -166,7 +186,7 @@ pub async fn connect(config: &Config) -> anyhow::Result<Store> {
         idle_in_transaction_timeout: config.session.idle_in_transaction_timeout,
         jit: config.session.jit,
         synchronous_commit: config.session.synchronous_commit,
-        application_name: config.session.application_name.clone(),
+        application_name: session_name(&config.session.application_name),
     };
     let url = config.database.url.expose();
     Ok(Store::connect(url, pool, &session, &tls_of_environment()).await?)
@@ -243,4 +263,22 @@ pub async fn require_current_schema(store: &Store) -> anyhow::Result<()> {
 
 fn count(migrations: usize) -> String {
     if migrations == 1 { "1 migration".to_owned() } else { format!("{migrations} migrations") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NAME_BYTES, identity, session_name};
+
+    #[test]
+    fn the_server_sees_name_host_and_process_as_far_as_it_keeps_them() {
+        assert_eq!(session_name("a"), identity("a"));
+        let process = format!(":{}", std::process::id());
+        for length in [1, 40, 50, 60, 63] {
+            let name = "n".repeat(length);
+            let shown = session_name(&name);
+            assert!(shown.starts_with(&name), "{shown}");
+            assert!(shown.ends_with(&process), "{shown}");
+            assert!(shown.len() <= NAME_BYTES.max(length + process.len()), "{shown}");
+        }
+    }
 }

@@ -104,7 +104,7 @@ pub async fn record(
     if counts.batches == 0 {
         return;
     }
-    let worker = worker_name(application_name);
+    let worker = setup::identity(application_name);
     // The figures stand, whether or not the run can be listed.
     if let Err(error) = store.record_run(started_at, command, &worker, counts).await {
         tracing::warn!(
@@ -191,11 +191,4 @@ impl Run {
         }
         text
     }
-}
-
-/// Tells several workers apart: name@host:process.
-fn worker_name(application_name: &str) -> String {
-    let host = rustix::system::uname();
-    let host = host.nodename().to_string_lossy();
-    format!("{application_name}@{host}:{}", std::process::id())
 }
