@@ -171,23 +171,21 @@ macro_rules! claim_from {
     };
 }
 
-statement! {
-    struct ClaimOldest<'a> {
-        kind: &'a str => Text,
-        size: i64 => BigInt,
-        lease_seconds: f64 => Double,
-    } -> (BigInt, BigInt, BigInt, BigInt, Timestamptz, Timestamptz, Nullable<Text>, Nullable<Text>, Bool)
-    claim_from!("")
+macro_rules! claim_statement {
+    ($name:ident, $end:literal) => {
+        statement! {
+            struct $name<'a> {
+                kind: &'a str => Text,
+                size: i64 => BigInt,
+                lease_seconds: f64 => Double,
+            } -> (BigInt, BigInt, BigInt, BigInt, Timestamptz, Timestamptz, Nullable<Text>, Nullable<Text>, Bool)
+            claim_from!($end)
+        }
+    };
 }
 
-statement! {
-    struct ClaimNewest<'a> {
-        kind: &'a str => Text,
-        size: i64 => BigInt,
-        lease_seconds: f64 => Double,
-    } -> (BigInt, BigInt, BigInt, BigInt, Timestamptz, Timestamptz, Nullable<Text>, Nullable<Text>, Bool)
-    claim_from!("DESC")
-}
+claim_statement!(ClaimOldest, "");
+claim_statement!(ClaimNewest, "DESC");
 
 statement! {
     /// One look into the index for each kind; the order makes it that, whatever the statistics say.
@@ -259,35 +257,19 @@ statement! {
     struct ReleaseEntries<'a> {
         kind: &'a str => Text,
         token: i64 => BigInt,
+        pause_seconds: Option<f64> => Nullable<Double>,
         user_ids: Vec<i64> => Array<BigInt>,
         starts_at: Vec<PgTimestamp> => Array<Timestamptz>,
         ids: Vec<i64> => Array<BigInt>,
     } -> ()
     "UPDATE aggregation_queue AS q
-     SET state = 'pending', lease_token = NULL, lease_expires_at = NULL
+     SET state = 'pending', lease_token = NULL, lease_expires_at = NULL,
+         not_before = coalesce(
+             clock_timestamp() + make_interval(secs => {pause_seconds}), q.not_before)
      FROM unnest({user_ids}::bigint[], {starts_at}::timestamptz[], {ids}::bigint[])
               AS released (user_id, starts_at, id)
      WHERE q.user_id = released.user_id AND q.kind = {kind}
        AND q.starts_at = released.starts_at AND q.id = released.id
-       AND q.lease_token = {token} AND q.state = 'processing'"
-}
-
-statement! {
-    struct PostponeEntries<'a> {
-        kind: &'a str => Text,
-        token: i64 => BigInt,
-        user_ids: Vec<i64> => Array<BigInt>,
-        starts_at: Vec<PgTimestamp> => Array<Timestamptz>,
-        ids: Vec<i64> => Array<BigInt>,
-        seconds: f64 => Double,
-    } -> ()
-    "UPDATE aggregation_queue AS q
-     SET state = 'pending', lease_token = NULL, lease_expires_at = NULL,
-         not_before = clock_timestamp() + make_interval(secs => {seconds})
-     FROM unnest({user_ids}::bigint[], {starts_at}::timestamptz[], {ids}::bigint[])
-              AS postponed (user_id, starts_at, id)
-     WHERE q.user_id = postponed.user_id AND q.kind = {kind}
-       AND q.starts_at = postponed.starts_at AND q.id = postponed.id
        AND q.lease_token = {token} AND q.state = 'processing'"
 }
 
@@ -397,7 +379,9 @@ impl Store {
         Ok(dead.iter().filter(|(dead,)| *dead).count() as u32)
     }
 
-    /// Gives claimed rows back as they were: interrupted is not failed, no attempt is counted.
+    /// Gives claimed rows back: interrupted is not failed, no attempt is counted. Without a pause they
+    /// are as they were; with one they are not claimed for that time, so that rows whose group is
+    /// interrupted each time do not hold up all behind them.
     ///
     /// # Errors
     /// If the database fails; then the lease runs out and the rows are claimed again.
@@ -406,31 +390,13 @@ impl Store {
         kind: Kind,
         token: i64,
         entries: &[Entry],
+        pause: Option<Duration>,
     ) -> Result<(), StoreError> {
         let mut connection = self.hold("release").await?;
         let (user_ids, starts_at, ids) = keys(entries);
-        let statement = ReleaseEntries { kind: kind.name(), token, user_ids, starts_at, ids };
-        statement.execute(&mut *connection).await?;
-        Ok(())
-    }
-
-    /// Gives claimed rows back without counting an attempt, but not to be claimed for a while: so
-    /// that rows whose group is interrupted each time do not hold up all behind them.
-    ///
-    /// # Errors
-    /// If the database fails; then the lease runs out and the rows are claimed again.
-    pub async fn postpone(
-        &self,
-        kind: Kind,
-        token: i64,
-        entries: &[Entry],
-        pause: Duration,
-    ) -> Result<(), StoreError> {
-        let mut connection = self.hold("postpone").await?;
-        let (user_ids, starts_at, ids) = keys(entries);
-        let seconds = pause.as_secs_f64();
-        let statement =
-            PostponeEntries { kind: kind.name(), token, user_ids, starts_at, ids, seconds };
+        let pause_seconds = pause.map(|pause| pause.as_secs_f64());
+        let kind = kind.name();
+        let statement = ReleaseEntries { kind, token, pause_seconds, user_ids, starts_at, ids };
         statement.execute(&mut *connection).await?;
         Ok(())
     }

@@ -149,7 +149,7 @@ impl Walk<'_> {
     async fn postpone(&self, user_id: i64, date: NaiveDate, entries: &[Entry]) {
         let Claim { kind, token, .. } = *self.claim;
         let pause = self.settings.failure_policy.backoff_first;
-        if self.job.store.postpone(kind, token, entries, pause).await.is_ok() {
+        if self.job.store.release(kind, token, entries, Some(pause)).await.is_ok() {
             tracing::warn!(
                 event = "group_postponed",
                 kind = %kind,
@@ -172,7 +172,7 @@ async fn give_back(
     left: &[Entry],
     cause: Option<&StoreError>,
 ) {
-    let releasing = store.release(claim.kind, claim.token, left);
+    let releasing = store.release(claim.kind, claim.token, left, None);
     let released = in_time(settings.patience.statement, releasing).await.is_ok();
     if let Some(error) = cause {
         tracing::warn!(

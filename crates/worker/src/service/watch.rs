@@ -27,6 +27,13 @@ pub struct Watched {
     total: Mutex<Period>,
 }
 
+/// What there is to do, over all kinds.
+struct AllKinds {
+    rows: i64,
+    oldest_s: Option<f64>,
+    dead: i64,
+}
+
 #[derive(Clone, Copy)]
 struct Period {
     began: Instant,
@@ -130,17 +137,24 @@ impl Service {
     }
 
     fn backlog_in_words(&self) -> String {
-        let Some(backlog) = self.backlog() else { return "Ready".to_owned() };
-        let rows = counted(backlog.iter().map(|of| of.rows).sum(), "row", "rows");
-        let oldest = backlog.iter().filter_map(|of| of.oldest_seconds).reduce(f64::max);
-        let oldest = oldest.map_or_else(String::new, |oldest| format!(", oldest {}", age(oldest)));
-        let dead: i64 = backlog.iter().map(|of| of.dead).sum();
+        let Some(AllKinds { rows, oldest_s, dead }) = self.backlog() else {
+            return "Ready".to_owned();
+        };
+        let rows = counted(rows, "row", "rows");
+        let oldest = oldest_s.map_or_else(String::new, |age_s| format!(", oldest {}", age(age_s)));
         let dead = if dead > 0 { format!(", {dead} dead") } else { String::new() };
         format!("Ready: {rows} queued{oldest}{dead}")
     }
 
-    fn backlog(&self) -> Option<Vec<Backlog>> {
-        lock(&self.watched.backlog).clone()
+    /// The backlog over all kinds, as it was last seen.
+    fn backlog(&self) -> Option<AllKinds> {
+        let seen = lock(&self.watched.backlog);
+        let kinds = seen.as_ref()?;
+        Some(AllKinds {
+            rows: kinds.iter().map(|of| of.rows).sum(),
+            oldest_s: kinds.iter().filter_map(|of| of.oldest_seconds).reduce(f64::max),
+            dead: kinds.iter().map(|of| of.dead).sum(),
+        })
     }
 
     /// Shows what changes by itself, so that it is right whenever somebody asks.
@@ -159,10 +173,7 @@ impl Service {
     async fn summarise(&self) {
         let period = std::mem::replace(&mut *lock(&self.watched.period), Period::new());
         let backlog = self.backlog();
-        let sum = |of: fn(&Backlog) -> i64| {
-            backlog.as_ref().map(|backlog| backlog.iter().map(of).sum::<i64>())
-        };
-        let oldest = backlog.iter().flatten().filter_map(|of| of.oldest_seconds).reduce(f64::max);
+        let queued = backlog.as_ref().map(|all| all.rows);
         let pool = self.database.store().map(|store| store.stats());
         let counts = &period.report.counts;
         tracing::info!(
@@ -178,9 +189,9 @@ impl Service {
             groups = counts.groups_committed,
             groups_failed = counts.groups_failed,
             held_longest_ms = milliseconds(period.report.held_longest),
-            queued = sum(|of| of.rows),
-            oldest_s = oldest,
-            dead_rows = sum(|of| of.dead),
+            queued,
+            oldest_s = backlog.as_ref().and_then(|all| all.oldest_s),
+            dead_rows = backlog.as_ref().map(|all| all.dead),
             database = if pool.is_some() { "ready" } else { "unavailable" },
             pool.in_use = pool.map(|pool| pool.in_use),
             pool.open = pool.map(|pool| pool.open),
@@ -188,7 +199,7 @@ impl Service {
             pool.health = pool.map(|pool| tracing::field::display(pool.health)),
             "{} rows since the last summary; queued now: {}",
             counts.rows_claimed,
-            sum(|of| of.rows).map_or_else(|| "unknown".to_owned(), |rows| rows.to_string()),
+            queued.map_or_else(|| "unknown".to_owned(), |rows| rows.to_string()),
         );
         let _ = tokio::time::timeout(self.patience(), self.record(&period)).await;
     }
