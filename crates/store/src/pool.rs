@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio_postgres::Client;
 
 use crate::connect::{Connection, SessionSettings, Target};
-use crate::error::{ConnectError, StoreError};
+use crate::error::{ConnectError, ErrorClass, StoreError};
 use crate::tls::TlsSettings;
 
 type Manager = AsyncDieselConnectionManager<AsyncPgConnection>;
@@ -190,6 +190,7 @@ impl Store {
             // Whoever waits is told at once and decides when to try again. The pool's own attempts
             // would come less and less often, long after the server is back.
             .retry_connection(false)
+            .error_sink(Box::new(SayIdleEnded))
             .build_unchecked(Manager::new_with_config("", config));
         // Rather than closed: until it is gone there would be one more than `max_size`. An empty
         // pool takes it.
@@ -294,6 +295,28 @@ impl Store {
     /// The same without diesel, which has no COPY. The caller drives the connection.
     pub(crate) async fn dedicated_client(&self) -> Result<(Client, Connection), ConnectError> {
         self.shared.unlimited.connect_without_diesel().await
+    }
+}
+
+/// Says that a connection was found ended before it was used: else a server that ends sessions, or
+/// something on the way to it, would stay unseen for as long as it hits idle ones.
+#[derive(Clone, Copy, Debug)]
+struct SayIdleEnded;
+
+impl bb8::ErrorSink<PoolError> for SayIdleEnded {
+    fn sink(&self, error: PoolError) {
+        // Why connecting failed is said by whoever waits for it.
+        if let PoolError::QueryError(error) = error {
+            tracing::info!(
+                event = "idle_connection_ended",
+                class = ErrorClass::of(&error).name(),
+                "a connection had ended while nobody used it; the pool opens another one"
+            );
+        }
+    }
+
+    fn boxed_clone(&self) -> Box<dyn bb8::ErrorSink<PoolError>> {
+        Box::new(*self)
     }
 }
 

@@ -99,7 +99,18 @@ pub async fn run(
     let mut tries = 1;
     loop {
         match attempt(store, claim, work, user_id).await {
-            Err(error) if error.class() == ErrorClass::Conflict && tries < MOST_TRIES => tries += 1,
+            Err(error) if error.class() == ErrorClass::Conflict && tries < MOST_TRIES => {
+                tries += 1;
+                tracing::info!(
+                    event = "group_retried",
+                    kind = %claim.kind,
+                    user_id,
+                    date = %date,
+                    class = error.class().name(),
+                    tries,
+                    "user {user_id}, {date}: rolled back by a conflict, run again at once"
+                );
+            }
             outcome => return outcome,
         }
     }
