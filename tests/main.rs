@@ -20,6 +20,7 @@ mod configuration;
 mod demo;
 mod demo_figures;
 mod documents;
+mod faults;
 mod figures;
 mod import;
 mod migrations;

@@ -11,7 +11,7 @@ mod supervised;
 mod together;
 
 /// The shortest lease there may be, and what must be shorter.
-const SHORT_LEASE: [(&str, &str); 3] = [
+pub const SHORT_LEASE: [(&str, &str); 3] = [
     ("WORKER__BATCH__LEASE_SECONDS", "5"),
     ("WORKER__SESSION__STATEMENT_TIMEOUT_SECONDS", "4"),
     ("WORKER__SESSION__LOCK_TIMEOUT_SECONDS", "3"),
@@ -21,4 +21,4 @@ const SHORT_LEASE: [(&str, &str); 3] = [
 const PROCESSING: &str = "SELECT count(*) FROM aggregation_queue WHERE state = 'processing'";
 
 /// Rows that are not in the figures yet.
-const QUEUED: &str = "SELECT count(*) FROM aggregation_queue";
+pub const QUEUED: &str = "SELECT count(*) FROM aggregation_queue";

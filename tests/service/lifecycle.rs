@@ -6,7 +6,7 @@ use local_postgres::Shutdown;
 
 use super::{QUEUED, SHORT_LEASE};
 use crate::support::outside::{PASSWORD, Scratch, assert_says, refused};
-use crate::support::running::{Frozen, Running, UserLock, eventually, number};
+use crate::support::running::{Running, eventually, number};
 use crate::support::samples::{assert_all_done, insert_minute, insert_samples};
 use crate::support::{Database, Ran, database, server_of_its_own, worker_at};
 
@@ -102,34 +102,6 @@ async fn a_database_that_goes_away_is_found_again_and_no_attempt_is_counted() {
     let ran = service.stops();
     assert_eq!(number(&ran.events("service_stopped")[0], "failed"), 0);
     assert_all_done(&database(&url).await).await;
-}
-
-#[tokio::test]
-async fn a_server_that_falls_silent_is_left_and_the_work_goes_on_elsewhere() {
-    let db = Database::new().await;
-    insert_samples(&db, 3, 5).await;
-    let lock = UserLock::hold(&db.url, 1).await;
-    let settings = [
-        ("WORKER__POOL__WAIT_TIMEOUT_SECONDS", "0.5"),
-        ("WORKER__SESSION__STATEMENT_TIMEOUT_SECONDS", "1"),
-        ("WORKER__SESSION__LOCK_TIMEOUT_SECONDS", "0.9"),
-    ];
-    let service = Running::service(db.worker(), &settings);
-    // The process at the server's end answers no more, and no time-out of the server's ends it.
-    let silent = Frozen::waiting_for_a_lock(&db).await;
-    service.logs("database_unavailable").await;
-    let why = service.events("database_unavailable")[0]["cause"].to_string();
-    assert_says(&why, &["has not answered for", "no_answer"]);
-
-    service.logs_times("database_ready", 2).await;
-    eventually(&db, "SELECT count(*) FROM vitals_daily WHERE user_id > 1", 2).await;
-
-    drop(silent);
-    lock.release().await;
-    db.execute("UPDATE aggregation_queue SET not_before = now() WHERE state = 'pending'").await;
-    eventually(&db, QUEUED, 0).await;
-    service.stops();
-    assert_all_done(&db).await;
 }
 
 #[tokio::test]

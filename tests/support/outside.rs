@@ -118,6 +118,19 @@ pub fn signal(signal: &str, process: i64) {
     assert!(Command::new("/bin/sh").args(kill).status().unwrap().success());
 }
 
+/// The processes that a process has started and that still run.
+pub fn children_of(parent: i32) -> Vec<i32> {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let child = |process: fs::DirEntry| {
+        let stat = fs::read_to_string(process.path().join("stat")).ok()?;
+        // Behind the name, which stands in brackets and may hold anything: state and parent.
+        let (_, behind) = stat.rsplit_once(") ")?;
+        let its_parent: i32 = behind.split(' ').nth(1)?.parse().ok()?;
+        if its_parent == parent { process.file_name().to_str()?.parse().ok() } else { None }
+    };
+    processes.filter_map(child).collect()
+}
+
 /// How many processes have this text in their command line.
 pub fn processes_with(text: &str) -> usize {
     let command_lines = fs::read_dir("/proc").unwrap().flatten().filter_map(|process| {

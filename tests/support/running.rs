@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 
 use serde_json::Value;
 
-use super::outside::signal;
+use super::outside::{eventually as so, signal};
 use super::{Database, Ran, events};
 
 /// How often something that must come soon is looked for, every 10 ms.
@@ -94,6 +94,12 @@ impl Running {
         assert!(sent.unwrap().success());
     }
 
+    /// Freezes it, and waits until none of its threads moves any more. SIGCONT thaws it.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+        so("the worker is frozen", || stands_still(self.child.id() as i32));
+    }
+
     /// Its end. Each batch must account for every row that it claimed.
     pub fn end(mut self) -> Ran {
         let code = self.child.wait().unwrap().code().unwrap_or(-1);
@@ -118,6 +124,16 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether all threads of a process are stopped.
+pub fn stands_still(process: i32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    threads.flatten().all(|thread| {
+        let state = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // Behind the name, which stands in brackets and may hold anything.
+        state.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('T'))
+    })
 }
 
 /// claimed = completed + rejected + failed + released, batch by batch and over the run.

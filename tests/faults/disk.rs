@@ -1,0 +1,80 @@
+//! The disk is full.
+//!
+//! A quota on the size of a file stands in for it: the server cannot extend the largest one, and
+//! says so as it would for a disk. The signal that comes with it is one that PostgreSQL ignores.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use super::proof::{assert_exact_at_no_attempt, insert_rows, remember};
+use super::{QUEUED, postmaster, service};
+use crate::support::outside::{assert_says, children_of};
+use crate::support::running::eventually;
+use crate::support::{Database, database, server_of_its_own};
+
+/// Larger than a segment of the write-ahead log, so that the quota leaves that one alone.
+const LARGEST: i64 = 17 << 20;
+
+/// Sets the quota of the server's processes, and of all that it starts from now on.
+async fn limit_files(db: &Database, most: &str) {
+    let postmaster = postmaster(db).await;
+    // As the server's user: root may do without only where it has all its rights.
+    let owner = fs::metadata(db.value::<String>("SHOW data_directory").await).unwrap();
+    let limit = |process: i32| {
+        let mut prlimit = Command::new("prlimit");
+        prlimit.args(["--pid", &process.to_string(), &format!("--fsize={most}:")]);
+        prlimit.uid(owner.uid()).gid(owner.gid()).output().unwrap()
+    };
+    // First, so that whoever comes later has the quota from the start.
+    let limited = limit(postmaster);
+    assert!(limited.status.success(), "{limited:?}");
+    for process in children_of(postmaster) {
+        let limited = limit(process);
+        let ended = !children_of(postmaster).contains(&process);
+        assert!(limited.status.success() || ended, "{limited:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_counts_no_attempt_and_the_work_goes_on_when_there_is_space() {
+    let (_server, url) = server_of_its_own().await;
+    let db = database(&url).await;
+    remember(&db).await;
+    // Somebody's hours, and from then on nobody else's in their pages.
+    db.execute(
+        "INSERT INTO vitals_hourly (user_id, local_date, metric, hour_start, unit, sample_count,
+                                    censored_count, rejected_count, sources, sketch, time_zone)
+         SELECT 99, '2024-05-01', 'heart_rate', timestamptz '2000-01-01Z' + n * interval '1 hour',
+                '/min', 1, 0, 0, '{}', convert_to(repeat('x', 1500), 'UTF8'), 'UTC'
+         FROM generate_series(1, 11000) AS n;
+         ALTER TABLE vitals_hourly SET (fillfactor = 10)",
+    )
+    .await;
+    let size: i64 = db.value("SELECT pg_relation_size('vitals_hourly')").await;
+    assert!(size > LARGEST, "{size}");
+    let service = service(&url, &[]);
+    service.logs("database_ready").await;
+
+    limit_files(&db, &size.to_string()).await;
+    insert_rows(&db, 0).await;
+    service.logs("database_unavailable").await;
+    let of_other_kinds = "SELECT count(*) FROM aggregation_queue WHERE kind <> 'vitals'";
+    eventually(&db, of_other_kinds, 0).await;
+    limit_files(&db, "unlimited").await;
+    eventually(&db, QUEUED, 0).await;
+
+    let ran = service.stops();
+    for event in ran.events("batch_interrupted").iter().chain(&ran.events("drain_paused")) {
+        assert_eq!(event["class"], "environment", "{event}");
+    }
+    assert!(ran.events("drain_paused").len() >= 3, "{}", ran.stderr);
+    assert!(!ran.events("group_postponed").is_empty(), "{}", ran.stderr);
+    assert_eq!(ran.events("database_ready").len(), 2, "{}", ran.stderr);
+    let cause = ran.events("database_unavailable")[0]["cause"].to_string();
+    assert_says(&cause, &["the database failed a statement", "[environment]"]);
+    assert!(ran.events("group_failed").is_empty(), "{}", ran.stderr);
+    db.execute("DELETE FROM vitals_hourly WHERE user_id = 99").await;
+    assert_exact_at_no_attempt(&db, &ran).await;
+}
