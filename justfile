@@ -11,6 +11,10 @@ demo:
 test:
     cargo test --workspace
 
+# break the server in every way that docs/faults.md lists
+faults:
+    cargo test -p worker --test tests faults::
+
 # what every change must pass
 ci:
     .ci/run

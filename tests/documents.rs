@@ -66,11 +66,57 @@ fn every_path_that_is_served_is_listed_and_no_other() {
     assert_eq!(listed, between(&program, ".route(\"", "\""));
 }
 
+/// The rows of a document's tables, in cells, without the heads.
+fn rows(document: &str) -> Vec<Vec<&str>> {
+    let rows =
+        document.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| fault "));
+    rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
+}
+
+#[test]
+fn every_test_of_a_fault_is_listed_and_every_listed_test_exists() {
+    let document = read("docs/faults.md");
+    let mut listed = BTreeSet::new();
+    for row in rows(&document) {
+        let test = row[3].trim_matches('`');
+        let (path, name) = test.split_once("::").unwrap_or_else(|| panic!("no test: {row:?}"));
+        let is_there = tests_of(&read(path)).contains(name);
+        assert!(is_there, "there is no test {test}");
+        assert!(listed.insert(name.to_owned()), "{test} is listed twice");
+    }
+    let of_faults = sources(&root().join("tests/faults")).concat();
+    let unlisted: Vec<_> =
+        tests_of(&of_faults).into_iter().filter(|t| !listed.contains(*t)).collect();
+    assert!(unlisted.is_empty(), "docs/faults.md lacks {unlisted:?}");
+}
+
+/// The names of the asynchronous tests in a source.
+fn tests_of(source: &str) -> BTreeSet<&str> {
+    between(source, "#[tokio::test]\nasync fn ", "(")
+}
+
+#[test]
+fn the_events_of_each_fault_are_those_of_the_log() {
+    let (faults, events) = (read("docs/faults.md"), read("docs/events.md"));
+    let events = listed(&events);
+    for row in rows(&faults) {
+        let told: Vec<&str> = row[2].split('`').skip(1).step_by(2).collect();
+        assert!(!told.is_empty(), "the log says nothing: {row:?}");
+        assert!(told.iter().all(|event| events.contains(event)), "{told:?}");
+    }
+}
+
 #[test]
 fn every_link_between_the_documents_leads_somewhere() {
-    for document in
-        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/events.md", "docs/metrics.md"]
-    {
+    const DOCUMENTS: [&str; 6] = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "docs/events.md",
+        "docs/faults.md",
+        "docs/metrics.md",
+    ];
+    for document in DOCUMENTS {
         let folder = root().join(document).parent().unwrap().to_owned();
         let text = read(document);
         for link in between(&text, "](", ")") {
