@@ -259,7 +259,9 @@ async fn a_schema_that_changes_under_the_worker_kills_no_row() {
     let ran = run(&db, &[]);
 
     assert_eq!(ran.code, 1, "{}", ran.stderr);
-    assert_eq!(ran.events("batch_interrupted")[0]["class"], "environment", "{}", ran.stderr);
+    let told = &ran.events("batch_interrupted")[0];
+    assert_eq!(told["class"], "environment", "{}", ran.stderr);
+    assert!(told["error"].to_string().contains("the schema is another one"), "{told}");
     let untouched = "SELECT count(*) FROM aggregation_queue
                      WHERE state = 'pending' AND attempts = 0 AND last_error IS NULL";
     assert_eq!(db.value::<i64>(untouched).await, 15);

@@ -69,7 +69,7 @@ impl ErrorClass {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database refused or failed a statement.
-    #[error("the database failed a statement ({})", .class.name())]
+    #[error("the database failed a statement ({})", described(*.class, .cause))]
     Database {
         /// What kind of trouble it is.
         class: ErrorClass,
@@ -161,29 +161,49 @@ impl ErrorClass {
     }
 
     fn of_text(message: &str) -> Self {
-        const PHRASES: [(&str, ErrorClass); 10] = [
-            ("deadlock detected", ErrorClass::Conflict),
-            ("canceling statement due to lock timeout", ErrorClass::Timeout),
-            ("canceling statement due to statement timeout", ErrorClass::Timeout),
-            ("canceling statement due to user request", ErrorClass::Timeout),
-            // By an administrator, a shutdown, or for idling in a transaction.
-            ("terminating connection", ErrorClass::ConnectionLost),
-            ("permission denied for", ErrorClass::Environment),
-            ("cannot execute", ErrorClass::Environment),
-            ("could not extend file", ErrorClass::Environment),
-            ("could not write", ErrorClass::Environment),
-            ("out of memory", ErrorClass::Environment),
-        ];
-        /// Objects of the schema that another version of it may lack.
-        const OBJECTS: [&str; 3] = ["relation ", "column ", "function "];
-        let begins = |phrase: &&str| message.starts_with(*phrase);
-        if OBJECTS.iter().any(begins) && message.contains(" does not exist") {
-            return Self::Environment;
+        known(message).map_or(Self::Database, |(class, _)| class)
+    }
+}
+
+/// The class that a server's message stands for by its beginning, and what it means where the class
+/// alone says too little: words of our own, as the rest of the message may quote a row.
+fn known(message: &str) -> Option<(ErrorClass, &'static str)> {
+    const PHRASES: [(&str, ErrorClass, &str); 10] = [
+        ("deadlock detected", ErrorClass::Conflict, ""),
+        ("canceling statement due to lock timeout", ErrorClass::Timeout, ""),
+        ("canceling statement due to statement timeout", ErrorClass::Timeout, ""),
+        ("canceling statement due to user request", ErrorClass::Timeout, ""),
+        // By an administrator, a shutdown, or for idling in a transaction.
+        ("terminating connection", ErrorClass::ConnectionLost, ""),
+        ("permission denied for", ErrorClass::Environment, "a right is missing"),
+        ("cannot execute", ErrorClass::Environment, "it can only be read; is it a standby?"),
+        ("could not extend file", ErrorClass::Environment, "no file can grow; is the disk full?"),
+        ("could not write", ErrorClass::Environment, "no file can be written; is the disk full?"),
+        ("out of memory", ErrorClass::Environment, "it has no memory left"),
+    ];
+    /// Objects of the schema that another version of it may lack.
+    const OBJECTS: [&str; 3] = ["relation ", "column ", "function "];
+    if OBJECTS.iter().any(|object| message.starts_with(object))
+        && message.contains(" does not exist")
+    {
+        return Some((ErrorClass::Environment, "the schema is another one"));
+    }
+    let phrase = PHRASES.iter().find(|(phrase, ..)| message.starts_with(phrase));
+    phrase.map(|(_, class, meaning)| (*class, *meaning))
+}
+
+/// The class by its name, and what is behind it as far as that is known.
+fn described(class: ErrorClass, error: &DieselError) -> String {
+    let meaning = match error {
+        DieselError::DatabaseError(_, information) => {
+            known(information.message()).map_or("", |(_, meaning)| meaning)
         }
-        PHRASES
-            .iter()
-            .find(|(phrase, _)| begins(phrase))
-            .map_or(Self::Database, |(_, class)| *class)
+        _ => "",
+    };
+    if meaning.is_empty() {
+        class.name().to_owned()
+    } else {
+        format!("{}: {meaning}", class.name())
     }
 }
 
