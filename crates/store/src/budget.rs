@@ -6,7 +6,6 @@
 use std::fmt;
 
 use diesel::sql_types::{BigInt, Bool, Nullable};
-use diesel_async::RunQueryDsl;
 
 use crate::error::StoreError;
 use crate::pool::Store;
@@ -106,8 +105,7 @@ impl Store {
     /// If the database fails.
     pub async fn budget(&self) -> Result<Budget, StoreError> {
         type Columns = (i64, i64, Option<i64>, Option<i64>, bool, i64, i64, i64);
-        let mut connection = self.hold("budget").await?;
-        let rows: Vec<Columns> = ReadBudget {}.load(&mut *connection).await?;
+        let rows: Vec<Columns> = self.load("budget", ReadBudget {}).await?;
         let pool = self.stats();
         let Some((max_connections, reserved, role, database, superuser, all, of_role, at_database)) =
             rows.into_iter().next()

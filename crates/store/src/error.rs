@@ -140,6 +140,7 @@ impl ErrorClass {
         match error {
             DieselError::DatabaseError(kind, information) => match kind {
                 Kind::SerializationFailure => Self::Conflict,
+                Kind::ReadOnlyTransaction => Self::Environment,
                 // Whatever is no answer of the server.
                 Kind::ClosedConnection | Kind::UnableToSendCommand => Self::ConnectionLost,
                 Kind::UniqueViolation
@@ -198,6 +199,12 @@ pub enum ConnectError {
     /// The URL cannot be read.
     #[error("the database URL cannot be used: {0}; expected postgresql://user@host:port/database")]
     Url(String),
+    /// Variables, or the service file, say something that cannot be.
+    #[error("the database connection cannot be configured: {0}")]
+    Surroundings(String),
+    /// What stands between the worker and PostgreSQL is not what the configuration says.
+    #[error("{0}")]
+    Pooler(&'static str),
     /// TLS is asked for in a way that cannot be.
     #[error("TLS to the database cannot be set up: {0}")]
     Tls(String),

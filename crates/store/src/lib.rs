@@ -6,6 +6,7 @@
 //! token.
 
 mod budget;
+mod chance;
 mod connect;
 mod error;
 mod figures;
@@ -15,19 +16,24 @@ mod migrate;
 mod nutrition;
 mod other_dates;
 mod pool;
+mod probe;
 mod profiles;
 mod queue;
 mod rejected;
 mod requeue;
+mod session;
+mod single;
 mod statement;
 mod status;
+mod surroundings;
 mod time;
 mod tls;
 mod transaction;
 mod vitals;
 
 pub use budget::Budget;
-pub use connect::{SessionSettings, check_url};
+pub use chance::chance;
+pub use connect::check_url;
 pub use error::{ConnectError, ErrorClass, StoreError};
 pub use figures::{FigureCounts, LabFigures, NutritionFigures, VitalFigures};
 pub use import::{ImportError, ImportRow, Importer, ProfileRow, raw_columns};
@@ -37,6 +43,7 @@ pub use profiles::Profile;
 pub use queue::{Claim, ClaimFrom, Entry, FailurePolicy};
 pub use rejected::Verdict;
 pub use requeue::{RequeueSelection, Requeuer};
+pub use session::{Pooler, SessionSettings};
 pub use status::{Backlog, KindStatus, Run, RunCounts, Status};
-pub use tls::TlsSettings;
+pub use surroundings::Variables;
 pub use transaction::GroupTransaction;

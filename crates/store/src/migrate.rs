@@ -139,10 +139,9 @@ fn known() -> Result<Vec<(String, String)>, StoreError> {
 /// # Errors
 /// If the database fails.
 pub async fn schema_state(store: &Store) -> Result<SchemaState, StoreError> {
-    let mut connection = store.hold("schema").await?;
-    let exists: Vec<(bool,)> = HasMigrationsTable {}.load(&mut *connection).await?;
+    let exists: Vec<(bool,)> = store.load("schema", HasMigrationsTable {}).await?;
     let applied: Vec<(String,)> = if exists == [(true,)] {
-        AppliedMigrations {}.load(&mut *connection).await?
+        store.load("schema", AppliedMigrations {}).await?
     } else {
         Vec::new()
     };

@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use store::Pooler;
+
 use super::layers::Setting;
 use super::value::Value;
 use super::{
@@ -88,6 +90,7 @@ impl<'a> Reader<'a> {
         Config {
             database: Database {
                 url: self.text("database.url", "be a URL", |text| Some(Secret::new(text.into()))),
+                pooler: self.text("database.pooler", "be none, session or transaction", pooler),
                 connect_timeout: self.seconds("database.connect_timeout_seconds", TIMEOUT_SECONDS),
             },
             pool: Pool {
@@ -101,6 +104,8 @@ impl<'a> Reader<'a> {
             session: self.session(),
             batch: Batch {
                 size: self.integer("batch.size", BATCH_SIZE),
+                min_size: self.integer("batch.min_size", BATCH_SIZE),
+                max_size: self.integer("batch.max_size", BATCH_SIZE),
                 lease: self.seconds("batch.lease_seconds", LEASE_SECONDS),
                 max_attempts: self.integer("batch.max_attempts", ATTEMPTS),
                 backoff_first: self.seconds("batch.backoff_first_seconds", BACKOFF_SECONDS),
@@ -139,6 +144,8 @@ impl<'a> Reader<'a> {
             lock_timeout: self.seconds("session.lock_timeout_seconds", TIMEOUT_SECONDS),
             idle_in_transaction_timeout: self
                 .seconds("session.idle_in_transaction_timeout_seconds", TIMEOUT_SECONDS),
+            transaction_timeout: self
+                .seconds("session.transaction_timeout_seconds", TIMEOUT_SECONDS),
             jit: self.boolean("session.jit"),
             synchronous_commit: self.boolean("session.synchronous_commit"),
             application_name: self.text(
@@ -173,6 +180,25 @@ impl<'a> Reader<'a> {
             "batch.backoff_first_seconds",
             "must not be more than",
             "batch.backoff_max_seconds",
+        );
+        self.relation(
+            batch.size >= batch.min_size,
+            "batch.size",
+            "must not be less than",
+            "batch.min_size",
+        );
+        self.relation(
+            batch.size <= batch.max_size,
+            "batch.size",
+            "must not be more than",
+            "batch.max_size",
+        );
+        // Otherwise the server would end the session where it should only end the statement.
+        self.relation(
+            session.transaction_timeout >= session.statement_timeout,
+            "session.transaction_timeout_seconds",
+            "must not be less than",
+            "session.statement_timeout_seconds",
         );
         // Otherwise another worker takes rows over whose statement still runs here.
         self.relation(
@@ -289,6 +315,15 @@ impl<'a> Reader<'a> {
         self.problems
             .push(format!("the built-in default.toml lacks {key} or has it as another type"));
         instead
+    }
+}
+
+fn pooler(text: &str) -> Option<Pooler> {
+    match text {
+        "none" => Some(Pooler::None),
+        "session" => Some(Pooler::Session),
+        "transaction" => Some(Pooler::Transaction),
+        _ => None,
     }
 }
 

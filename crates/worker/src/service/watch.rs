@@ -11,7 +11,6 @@ use super::{Service, lock};
 use crate::commands::run_once;
 use crate::metrics;
 use crate::report::{RunReport, milliseconds};
-use crate::setup;
 use crate::tables::{age, counted};
 
 /// Counting a long queue takes its time at the server: at most one part in so many of it.
@@ -106,15 +105,11 @@ impl Service {
     /// Counts what there is to do. What hinders it is found out by the work.
     async fn look(&self) {
         let seen = match self.database.store() {
-            Some(store) => setup::in_time(self.patience(), store.backlog()).await.ok(),
+            Some(store) => store.backlog().await.ok(),
             None => None,
         };
         metrics::show_backlog(seen.as_deref());
         *lock(&self.watched.backlog) = seen;
-    }
-
-    fn patience(&self) -> Duration {
-        self.settings.get().patience.statement
     }
 
     fn tell_supervisor(&self) {
@@ -201,7 +196,7 @@ impl Service {
             counts.rows_claimed,
             queued.map_or_else(|| "unknown".to_owned(), |rows| rows.to_string()),
         );
-        let _ = tokio::time::timeout(self.patience(), self.record(&period)).await;
+        self.record(&period).await;
     }
 
     /// Remembers a period for `worker status`, as if it were one run.
