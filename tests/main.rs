@@ -25,6 +25,7 @@ mod import;
 mod migrations;
 mod no_database;
 mod packaging;
+mod pooler;
 mod run_once;
 mod secrets;
 mod service;
