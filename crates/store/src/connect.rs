@@ -1,6 +1,7 @@
 //! Connecting: the URL, what each session sets, and a limit on the whole handshake.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,6 +27,9 @@ const NOT_TOLD: &str = "a pooler such as PgBouncer stands between the worker and
      refuses the settings of the session: set database.pooler to \"session\" or \"transaction\", as \
      its pool_mode is";
 
+/// Where PostgreSQL listens if nobody says otherwise.
+const DEFAULT_PORT: u16 = 5432;
+
 /// A host that is gone without a word is found out within a minute, instead of two hours by the
 /// operating system's own settings. The worker waits for no answer longer than that in silence.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
@@ -48,6 +52,36 @@ pub fn check_url(
 ) -> Result<(), ConnectError> {
     let target = Target::new(url, Duration::ZERO, "", variables)?;
     target.with_session(session.limited()).map(|_| ())
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// At a name, or an address, and a port.
+    Network(String, u16),
+    /// At a socket of this host.
+    Socket(PathBuf),
+}
+
+/// The places at which a connection is tried, in order.
+///
+/// # Errors
+/// As [`check_url`].
+pub fn places(url: &str, variables: Variables<'_>) -> Result<Vec<Place>, ConnectError> {
+    let config = Target::new(url, Duration::ZERO, "", variables)?.config;
+    let ports = config.get_ports();
+    let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(DEFAULT_PORT);
+    if !config.get_hostaddrs().is_empty() {
+        let addresses = config.get_hostaddrs().iter().enumerate();
+        return Ok(addresses.map(|(i, ip)| Place::Network(ip.to_string(), port(i))).collect());
+    }
+    let hosts = config.get_hosts().iter().enumerate();
+    Ok(hosts
+        .map(|(index, host)| match host {
+            Host::Tcp(name) => Place::Network(name.clone(), port(index)),
+            Host::Unix(folder) => Place::Socket(folder.join(format!(".s.PGSQL.{}", port(index)))),
+        })
+        .collect())
 }
 
 /// Where to connect to. Its parts hold the password, so it has no `Debug`.
@@ -221,7 +255,7 @@ impl Target {
     }
 
     fn failure(&self, cause: String) -> ConnectError {
-        let port = self.config.get_ports().first().copied().unwrap_or(5432);
+        let port = self.config.get_ports().first().copied().unwrap_or(DEFAULT_PORT);
         let host = match self.config.get_hosts().first() {
             Some(Host::Tcp(name)) => format!("{name}:{port}"),
             Some(Host::Unix(directory)) => format!("socket {}", directory.display()),

@@ -106,6 +106,11 @@ pub enum Command {
     ///
     /// No database is needed. Secrets are shown as (set) or (not set).
     CheckConfig(Json),
+    /// Examine everything that the worker needs, step by step, and say what to change
+    ///
+    /// Name, network, TLS, log-in, version, schema, rights, triggers, connections, time-outs, old
+    /// transactions and clocks. It changes nothing. Exit code 1 if the worker cannot work here.
+    Doctor(Json),
     /// Print a script that completes this program's arguments in a shell
     Completions {
         /// The shell

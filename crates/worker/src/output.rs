@@ -62,7 +62,7 @@ pub fn complain(error: &anyhow::Error) {
 }
 
 /// What to do about a connection that could not be made, by what the server or the network said.
-fn advice(error: &ConnectError) -> Option<&'static str> {
+pub fn advice(error: &ConnectError) -> Option<&'static str> {
     let ConnectError::Connect { cause, .. } = error else { return None };
     let said = |phrases: &[&str]| phrases.iter().any(|phrase| cause.contains(phrase));
     Some(if said(&["Connection refused", "No such file or directory"]) {

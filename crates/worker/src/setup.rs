@@ -8,8 +8,8 @@ use aggregation::catalogue::Catalogue;
 use aggregation::local_time::Zone;
 use anyhow::{Context, bail};
 use store::{
-    ConnectError, FailurePolicy, PoolSettings, SchemaState, SessionSettings, Store, StoreError,
-    Variables, schema_state,
+    ConnectError, FailurePolicy, Place, PoolSettings, SchemaState, SessionSettings, Store,
+    StoreError, Variables, schema_state,
 };
 
 use crate::config::{Config, Loaded};
@@ -220,6 +220,23 @@ fn session(config: &Config) -> SessionSettings {
 /// Why it cannot be used.
 pub fn check_url(config: &Config) -> Result<(), ConnectError> {
     store::check_url(config.database.url.expose(), &session(config), &of_environment)
+}
+
+/// The places at which a connection is tried, in order.
+///
+/// # Errors
+/// Why there are none.
+pub fn places(config: &Config) -> Result<Vec<Place>, ConnectError> {
+    check_url(config)?;
+    store::places(config.database.url.expose(), &of_environment)
+}
+
+/// This host's clock, in microseconds since 1970; for telling people how far off it is, never for
+/// what the database's clock decides.
+#[allow(clippy::disallowed_methods)]
+pub fn own_clock() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |time| time.as_micros() as i64)
 }
 
 /// A variable of the environment; an empty one is none, as for libpq.

@@ -176,6 +176,8 @@ pub(crate) struct Log {
     pub(crate) level: String,
     /// A connection held for longer is worth a warning.
     pub(crate) slow_hold: Duration,
+    /// A transaction of anybody's that is open for longer is worth a warning.
+    pub(crate) old_transaction: Duration,
 }
 
 /// The form of the log.

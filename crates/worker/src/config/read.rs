@@ -47,6 +47,9 @@ const BACKOFF_SECONDS: RangeInclusive<f64> = 0.1..=86_400.0;
 /// Zero warns of each; beyond an hour the time-outs have long struck.
 const SLOW_HOLD_SECONDS: RangeInclusive<f64> = 0.0..=3_600.0;
 
+/// Below a second everybody has one; after a day the harm is done.
+const OLD_TRANSACTION_SECONDS: RangeInclusive<f64> = 1.0..=86_400.0;
+
 /// Zero is never; who looks less than once an hour has the schedule for that.
 const POLL_SECONDS: RangeInclusive<f64> = 0.0..=3_600.0;
 
@@ -134,6 +137,8 @@ impl<'a> Reader<'a> {
                 format: self.text("log.format", "be auto, text, json or journald", log_format),
                 level: self.filled("log.level"),
                 slow_hold: self.seconds("log.slow_hold_seconds", SLOW_HOLD_SECONDS),
+                old_transaction: self
+                    .seconds("log.old_transaction_seconds", OLD_TRANSACTION_SECONDS),
             },
         }
     }

@@ -66,6 +66,7 @@ fn without_file_and_variables_the_documented_defaults_are_in_force() {
             format: LogFormat::Auto,
             level: "info".to_owned(),
             slow_hold: Duration::from_secs(5),
+            old_transaction: Duration::from_secs(300),
         },
     };
     assert_eq!(loaded.config, expected);

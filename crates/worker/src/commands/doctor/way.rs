@@ -1,0 +1,121 @@
+//! The way to the database: name, network, TLS, log-in.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use store::{ConnectError, Place, Store};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+
+use super::{Check, Checkup};
+use crate::config::Config;
+use crate::{output, setup};
+
+/// Asks a server whether it speaks TLS: a length of 8 and the code 80877103.
+/// Source: PostgreSQL documentation, "Message Formats", SSLRequest.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+
+/// Tries each place for itself: one of several may be down, and that is no error.
+pub async fn to(places: &[Place], config: &Config, checkup: &mut Checkup) {
+    let limit = config.database.connect_timeout;
+    for place in places {
+        match place {
+            Place::Socket(path) => {
+                let connecting = async { Ok(UnixStream::connect(path).await?) };
+                let shown = path.display();
+                checkup.add(match within(limit, connecting).await {
+                    Ok(_) => Check::fine("network", format!("a server listens at {shown}")),
+                    Err(problem) => nobody_there(&shown.to_string(), &problem),
+                });
+            }
+            Place::Network(host, port) => {
+                let lookup = async { Ok(lookup_host((host.as_str(), *port)).await?.collect()) };
+                let addresses: Vec<SocketAddr> = match within(limit, lookup).await {
+                    Ok(addresses) => addresses,
+                    Err(problem) => {
+                        let advice = "correct the host in DATABASE_URL, or the host's name service";
+                        checkup.add(Check::wrong("name", format!("{host}: {problem}"), advice));
+                        continue;
+                    }
+                };
+                let shown: Vec<String> =
+                    addresses.iter().map(|address| address.ip().to_string()).collect();
+                checkup.add(Check::fine("name", format!("{host} is {}", shown.join(", "))));
+                for address in addresses {
+                    try_network(address, limit, checkup).await;
+                }
+            }
+        }
+    }
+}
+
+async fn try_network(address: SocketAddr, limit: Duration, checkup: &mut Checkup) {
+    let began = Instant::now();
+    let connecting = async { Ok(TcpStream::connect(address).await?) };
+    let stream = match within(limit, connecting).await {
+        Ok(stream) => stream,
+        Err(problem) => {
+            checkup.add(nobody_there(&address.to_string(), &problem));
+            return;
+        }
+    };
+    let ms = began.elapsed().as_secs_f64() * 1000.0;
+    checkup.add(Check::fine("network", format!("{address} takes connections, after {ms:.1} ms")));
+    checkup.add(match within(limit, offers_tls(stream)).await {
+        Ok(true) => Check::fine("TLS", "the server offers it"),
+        Ok(false) => Check::fine("TLS", "the server does not offer it"),
+        Err(problem) => {
+            let advice = "is it PostgreSQL that listens there?";
+            Check::doubtful("TLS", format!("{address} does not say: {problem}"), advice)
+        }
+    });
+}
+
+fn nobody_there(place: &str, problem: &str) -> Check {
+    let advice = "start PostgreSQL there (listen_addresses, port), correct the host in \
+                  DATABASE_URL, or open the firewall";
+    Check::doubtful("network", format!("{place}: {problem}"), advice)
+}
+
+async fn offers_tls(mut stream: TcpStream) -> anyhow::Result<bool> {
+    stream.write_all(&SSL_REQUEST).await?;
+    let mut answer = [0];
+    stream.read_exact(&mut answer).await?;
+    match answer {
+        [b'S'] => Ok(true),
+        [b'N'] => Ok(false),
+        _ => bail!("an answer that is not PostgreSQL's"),
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    question: impl Future<Output = anyhow::Result<T>>,
+) -> Result<T, String> {
+    let answer = tokio::time::timeout(limit, question).await;
+    let answer = answer.with_context(|| format!("no answer within {:.1} s", limit.as_secs_f64()));
+    answer.flatten().map_err(|error| error.to_string())
+}
+
+/// Logs in as the worker does.
+pub async fn log_in(config: &Config, checkup: &mut Checkup) -> Option<Store> {
+    let began = Instant::now();
+    match setup::connect(config).await {
+        Ok(store) => {
+            let ms = began.elapsed().as_secs_f64() * 1000.0;
+            checkup.add(Check::fine("login", format!("it takes {ms:.0} ms, tests included")));
+            Some(store)
+        }
+        Err(error) => {
+            let name = match &error {
+                ConnectError::Tls(_) => "TLS",
+                ConnectError::Pooler(_) => "pooler",
+                _ => "login",
+            };
+            let advice = output::advice(&error).unwrap_or("change what the message says");
+            checkup.add(Check::wrong(name, error.to_string(), advice));
+            None
+        }
+    }
+}
