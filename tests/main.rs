@@ -19,6 +19,7 @@ mod cli;
 mod configuration;
 mod demo;
 mod demo_figures;
+mod doctor;
 mod documents;
 mod figures;
 mod import;

@@ -63,25 +63,40 @@ pub enum Place {
     Socket(PathBuf),
 }
 
-/// The places at which a connection is tried, in order.
+/// The way to the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// The places at which a connection is tried, in order.
+    pub places: Vec<Place>,
+    /// Whether TLS checks who the server is.
+    pub verifies: bool,
+}
+
+/// The way that a URL says, as far as it shows without connecting.
 ///
 /// # Errors
 /// As [`check_url`].
-pub fn places(url: &str, variables: Variables<'_>) -> Result<Vec<Place>, ConnectError> {
+pub fn way(url: &str, variables: Variables<'_>) -> Result<Way, ConnectError> {
+    let (_, surroundings) = Surroundings::of(url, variables)?;
+    let verifies = surroundings.tls().verifies();
     let config = Target::new(url, Duration::ZERO, "", variables)?.config;
+    Ok(Way { places: places(&config), verifies })
+}
+
+fn places(config: &tokio_postgres::Config) -> Vec<Place> {
     let ports = config.get_ports();
     let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(DEFAULT_PORT);
     if !config.get_hostaddrs().is_empty() {
         let addresses = config.get_hostaddrs().iter().enumerate();
-        return Ok(addresses.map(|(i, ip)| Place::Network(ip.to_string(), port(i))).collect());
+        return addresses.map(|(i, ip)| Place::Network(ip.to_string(), port(i))).collect();
     }
     let hosts = config.get_hosts().iter().enumerate();
-    Ok(hosts
+    hosts
         .map(|(index, host)| match host {
             Host::Tcp(name) => Place::Network(name.clone(), port(index)),
             Host::Unix(folder) => Place::Socket(folder.join(format!(".s.PGSQL.{}", port(index)))),
         })
-        .collect())
+        .collect()
 }
 
 /// Where to connect to. Its parts hold the password, so it has no `Debug`.

@@ -53,11 +53,11 @@ pub struct Examination {
     pub timeouts: Vec<(String, i64)>,
 }
 
-/// A right that the worker needs and does not have.
+/// Rights that the worker needs and does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MissingRight {
-    /// The right, such as `UPDATE`.
-    pub right: String,
+pub struct MissingRights {
+    /// The rights, such as `UPDATE, DELETE`.
+    pub rights: String,
     /// `TABLE` or `SEQUENCE`.
     pub kind: String,
     /// On what.
@@ -95,10 +95,12 @@ statement! {
         tables: Vec<&'static str> => Array<Text>,
         rights: Vec<&'static str> => Array<Text>,
     } -> (Text, Text, Text)
-    "SELECT needed.privilege, 'TABLE', needed.name
-     FROM unnest({tables}::text[], {rights}::text[]) AS needed (name, privilege)
+    "SELECT string_agg(needed.privilege, ', ' ORDER BY needed.place), 'TABLE', needed.name
+     FROM unnest({tables}::text[], {rights}::text[])
+              WITH ORDINALITY AS needed (name, privilege, place)
      WHERE to_regclass(needed.name) IS NOT NULL
        AND NOT has_table_privilege(to_regclass(needed.name), needed.privilege)
+     GROUP BY needed.name
      UNION ALL
      SELECT 'USAGE', 'SEQUENCE', 'aggregation_lease'
      WHERE to_regclass('aggregation_lease') IS NOT NULL
@@ -167,7 +169,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn missing_rights(&self) -> Result<Vec<MissingRight>, StoreError> {
+    pub async fn missing_rights(&self) -> Result<Vec<MissingRights>, StoreError> {
         let needed =
             || RIGHTS.iter().flat_map(|(table, rights)| rights.iter().map(move |r| (table, r)));
         let read = ReadMissingRights {
@@ -176,7 +178,7 @@ impl Store {
         };
         let rows: Vec<(String, String, String)> = self.load("doctor", read).await?;
         let missing = rows.into_iter();
-        Ok(missing.map(|(right, kind, object)| MissingRight { right, kind, object }).collect())
+        Ok(missing.map(|(rights, kind, object)| MissingRights { rights, kind, object }).collect())
     }
 
     /// The triggers of the raw tables that do not fire, or are not there, in words: what they should

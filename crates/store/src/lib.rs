@@ -35,9 +35,9 @@ mod vitals;
 
 pub use budget::Budget;
 pub use chance::chance;
-pub use connect::{Place, check_url, places};
+pub use connect::{Place, Way, check_url, way};
 pub use error::{ConnectError, ErrorClass, StoreError};
-pub use examine::{Examination, MissingRight};
+pub use examine::{Examination, MissingRights};
 pub use figures::{FigureCounts, LabFigures, NutritionFigures, VitalFigures};
 pub use import::{ImportError, ImportRow, Importer, ProfileRow, raw_columns};
 pub use migrate::{MigrateError, SchemaState, migrate, schema_state};

@@ -37,6 +37,14 @@ pub struct OldTransaction {
     pub seconds: Option<f64>,
 }
 
+impl OldTransaction {
+    /// Whether it is the same one, seen at another time.
+    pub fn is(&self, other: &Self) -> bool {
+        let which = |of: &Self| (of.holder.clone(), of.name.clone(), of.process);
+        which(self) == which(other)
+    }
+}
+
 impl fmt::Display for OldTransaction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { holder, name, process, seconds } = self;
@@ -58,7 +66,8 @@ statement! {
             count(*),
             extract(epoch FROM clock_timestamp() - min(xact_start))::float8
      FROM pg_stat_activity
-     WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+     WHERE usesysid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend'
+       AND pid <> pg_backend_pid()
      GROUP BY 1, 2
      ORDER BY 1, 2"
 }

@@ -78,6 +78,11 @@ impl TlsSettings {
         Ok((mode, MakeRustlsConnect::new(config)))
     }
 
+    /// Whether it is checked that the server's certificate is for its host.
+    pub(crate) fn verifies(&self) -> bool {
+        self.mode().is_ok_and(|(_, checks)| checks == Checks::AuthorityAndName)
+    }
+
     fn mode(&self) -> Result<(SslMode, Checks), ConnectError> {
         Ok(match self.mode.as_deref() {
             None | Some("prefer" | "allow") => (SslMode::Prefer, Checks::Nothing),

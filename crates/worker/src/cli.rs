@@ -185,6 +185,9 @@ pub struct Status {
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
         default_missing_value = "2", value_parser = parse_seconds)]
     pub watch: Option<f64>,
+    /// Also show the server's sessions by application and state
+    #[arg(long)]
+    pub sessions: bool,
     /// Print one JSON object as the last line of stdout; with --watch, one a line
     #[arg(long)]
     pub json: bool,

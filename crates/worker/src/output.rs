@@ -71,6 +71,8 @@ pub fn advice(error: &ConnectError) -> Option<&'static str> {
         "correct the host in DATABASE_URL"
     } else if said(&["no answer within", "timed out"]) {
         "is it a PostgreSQL server, and does a firewall let it answer?"
+    } else if said(&["does not support TLS"]) {
+        "turn ssl on at the server, or change sslmode in DATABASE_URL"
     } else if said(&["certificate", "TLS"]) {
         "check sslmode and sslrootcert in DATABASE_URL"
     } else if said(&["too many", "connection slots"]) {

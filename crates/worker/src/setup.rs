@@ -8,8 +8,8 @@ use aggregation::catalogue::Catalogue;
 use aggregation::local_time::Zone;
 use anyhow::{Context, bail};
 use store::{
-    ConnectError, FailurePolicy, Place, PoolSettings, SchemaState, SessionSettings, Store,
-    StoreError, Variables, schema_state,
+    ConnectError, FailurePolicy, PoolSettings, SchemaState, SessionSettings, Store, StoreError,
+    Variables, Way, schema_state,
 };
 
 use crate::config::{Config, Loaded};
@@ -222,13 +222,13 @@ pub fn check_url(config: &Config) -> Result<(), ConnectError> {
     store::check_url(config.database.url.expose(), &session(config), &of_environment)
 }
 
-/// The places at which a connection is tried, in order.
+/// The way to the configured database.
 ///
 /// # Errors
-/// Why there are none.
-pub fn places(config: &Config) -> Result<Vec<Place>, ConnectError> {
+/// Why there is none.
+pub fn way(config: &Config) -> Result<Way, ConnectError> {
     check_url(config)?;
-    store::places(config.database.url.expose(), &of_environment)
+    store::way(config.database.url.expose(), &of_environment)
 }
 
 /// This host's clock, in microseconds since 1970; for telling people how far off it is, never for

@@ -1,8 +1,11 @@
 //! What the database must be like once one is in.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use store::{Examination, Pooler, SchemaState, Store, StoreError, schema_state};
+use store::{
+    Examination, MissingRights, Place, Pooler, SchemaState, Store, StoreError, Way, schema_state,
+};
 
 use super::{Check, Checkup};
 use crate::config::Config;
@@ -21,11 +24,12 @@ const MOST_CLOCK_SECONDS: f64 = 2.0;
 /// If the database fails.
 pub async fn examine(
     config: &Config,
+    way: &Way,
     store: &Store,
     checkup: &mut Checkup,
 ) -> Result<(), StoreError> {
     let found = store.examine().await?;
-    checkup.add(encryption(&found));
+    checkup.add(encryption(way, &found));
     checkup.add(version(&found));
     checkup.add(pooler(config));
     checkup.add(timeouts(config, &found));
@@ -43,14 +47,34 @@ pub async fn examine(
     Ok(())
 }
 
-fn encryption(found: &Examination) -> Check {
-    Check::fine(
-        "TLS",
-        match &found.tls {
-            Some(protocol) => format!("the session is encrypted ({protocol})"),
-            None => "the session is not encrypted, which a socket of this host need not be".into(),
-        },
-    )
+/// Over this host's own sockets and addresses nobody listens in.
+fn encryption(way: &Way, found: &Examination) -> Check {
+    let name = "TLS";
+    let own = |host: &str| {
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    };
+    let stays_here = way.places.iter().all(|place| match place {
+        Place::Socket(_) => true,
+        Place::Network(host, _) => own(host),
+    });
+    match &found.tls {
+        Some(protocol) if way.verifies || stays_here => {
+            Check::fine(name, format!("the session is encrypted ({protocol})"))
+        }
+        Some(protocol) => Check::doubtful(
+            name,
+            format!("encrypted ({protocol}), but nobody checks that it is the right server"),
+            "set sslmode=verify-full, with sslrootcert if the authority is not a public one",
+        ),
+        None if stays_here => {
+            Check::fine(name, "not encrypted, which it need not be within this host")
+        }
+        None => Check::doubtful(
+            name,
+            "the session is not encrypted: whoever is on its way can read health data",
+            "turn ssl on at the server, and set sslmode=verify-full",
+        ),
+    }
 }
 
 fn version(found: &Examination) -> Check {
@@ -94,7 +118,8 @@ fn timeouts(config: &Config, found: &Examination) -> Check {
                 "look for what sets it: ALTER ROLE, ALTER DATABASE, or a pooler",
             );
         }
-        shown.push(format!("{name} {}", age(wanted.as_secs_f64())));
+        let short = name.replace("_session_timeout", "").replace("_timeout", "").replace('_', " ");
+        shown.push(format!("{short} {}", age(wanted.as_secs_f64())));
     }
     Check::fine("time-outs", shown.join(", "))
 }
@@ -181,14 +206,15 @@ async fn rights(store: &Store, found: &Examination) -> Result<Check, StoreError>
     if missing.is_empty() {
         return Ok(Check::fine("rights", "all that the worker needs"));
     }
-    let shown = missing.iter().map(|right| format!("{} on {}", right.right, right.object));
-    let grants = missing
-        .iter()
-        .map(|m| format!("GRANT {} ON {} {} TO {:?};", m.right, m.kind, m.object, found.role));
+    let shown = missing.iter().map(|missing| format!("{} on {}", missing.rights, missing.object));
+    let grants = missing.iter().map(|missing| {
+        let MissingRights { rights, kind, object } = missing;
+        format!("GRANT {rights} ON {kind} {object} TO {:?};", found.role)
+    });
     Ok(Check::wrong(
         "rights",
-        format!("missing: {}", shown.collect::<Vec<_>>().join(", ")),
-        grants.collect::<Vec<_>>().join(" "),
+        format!("missing: {}", shown.collect::<Vec<_>>().join("; ")),
+        grants.collect::<Vec<_>>().join("\n  "),
     ))
 }
 
@@ -285,4 +311,52 @@ async fn clock(store: &Store) -> Result<Check, StoreError> {
                       times in this host's log are off";
         Check::doubtful("clock", text, advice)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Outcome;
+    use super::{Examination, messages, version};
+
+    fn found() -> Examination {
+        Examination {
+            version: "15.3".to_owned(),
+            version_number: 150_003,
+            role: "app".to_owned(),
+            database: "app".to_owned(),
+            schema: Some("public".to_owned()),
+            in_recovery: false,
+            read_only: false,
+            replication_role: "origin".to_owned(),
+            messages: String::new(),
+            tls: None,
+            sees_others: true,
+            timeouts: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn messages_that_are_not_english_are_doubtful() {
+        let outcome = |messages: &str| {
+            super::messages(&Examination { messages: messages.to_owned(), ..found() }).outcome
+        };
+        for english in ["", "C", "POSIX", "C.UTF-8", "en_US.UTF-8", "en_GB"] {
+            assert_eq!(outcome(english), Outcome::Fine, "{english}");
+        }
+        for other in ["de_DE.UTF-8", "fr_FR", "Catalan"] {
+            assert_eq!(outcome(other), Outcome::Doubtful, "{other}");
+        }
+        let advice = messages(&Examination { messages: "de_DE".to_owned(), ..found() }).advice;
+        assert_eq!(
+            advice.as_deref(),
+            Some("as a superuser: ALTER ROLE \"app\" SET lc_messages = 'C'")
+        );
+    }
+
+    #[test]
+    fn a_server_without_what_the_claim_needs_is_too_old() {
+        assert_eq!(version(&found()).outcome, Outcome::Fine);
+        let old = Examination { version_number: 130_012, ..found() };
+        assert_eq!(version(&old).outcome, Outcome::Wrong);
+    }
 }

@@ -119,7 +119,10 @@ pub async fn execute(file: Option<&Path>, as_json: bool) -> anyhow::Result<Exit>
     let loaded = Config::load(file, std::env::vars_os())?;
     logging::start(&loaded.config.log)?;
     let mut checkup = Checkup { as_json, checks: Vec::new() };
-    examine(&loaded.config, &mut checkup).await;
+    let mut config = loaded.config;
+    // One connection is enough to look around.
+    config.pool.min_idle = 0;
+    examine(&config, &mut checkup).await;
     if as_json {
         output::print_json(&checkup.to_json());
     } else {
@@ -132,9 +135,9 @@ pub async fn execute(file: Option<&Path>, as_json: bool) -> anyhow::Result<Exit>
 /// Each step needs those before it.
 async fn examine(config: &Config, checkup: &mut Checkup) {
     let settings = setup::Settings::of(config).map_err(|error| format!("{error:#}"));
-    let usable = settings.and_then(|_| setup::places(config).map_err(|error| error.to_string()));
-    let places = match usable {
-        Ok(places) => places,
+    let usable = settings.and_then(|_| setup::way(config).map_err(|error| error.to_string()));
+    let way = match usable {
+        Ok(way) => way,
         Err(problem) => {
             let advice = "correct it; `worker check-config` shows where each value comes from";
             checkup.add(Check::wrong("configuration", problem, advice));
@@ -142,9 +145,11 @@ async fn examine(config: &Config, checkup: &mut Checkup) {
         }
     };
     checkup.add(Check::fine("configuration", "it can be read, and names a database"));
-    way::to(&places, config, checkup).await;
+    if !way::is_open(&way.places, config, checkup).await {
+        return;
+    }
     let Some(store) = way::log_in(config, checkup).await else { return };
-    if let Err(error) = database::examine(config, &store, checkup).await {
+    if let Err(error) = database::examine(config, &way, &store, checkup).await {
         let advice = "see the server's log; then run `worker doctor` again";
         checkup.add(Check::wrong("database", error.to_string(), advice));
     }

@@ -1,6 +1,6 @@
 //! The way to the database: name, network, TLS, log-in.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -8,7 +8,7 @@ use store::{ConnectError, Place, Store};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 
-use super::{Check, Checkup};
+use super::{Check, Checkup, Outcome};
 use crate::config::Config;
 use crate::{output, setup};
 
@@ -16,17 +16,18 @@ use crate::{output, setup};
 /// Source: PostgreSQL documentation, "Message Formats", SSLRequest.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
-/// Tries each place for itself: one of several may be down, and that is no error.
-pub async fn to(places: &[Place], config: &Config, checkup: &mut Checkup) {
+/// Tries each place for itself: of several, one that answers is enough.
+pub async fn is_open(places: &[Place], config: &Config, checkup: &mut Checkup) -> bool {
     let limit = config.database.connect_timeout;
+    let mut tried = Vec::new();
     for place in places {
         match place {
             Place::Socket(path) => {
                 let connecting = async { Ok(UnixStream::connect(path).await?) };
                 let shown = path.display();
-                checkup.add(match within(limit, connecting).await {
-                    Ok(_) => Check::fine("network", format!("a server listens at {shown}")),
-                    Err(problem) => nobody_there(&shown.to_string(), &problem),
+                tried.push(match within(limit, connecting).await {
+                    Ok(_) => Ok(Check::fine("network", format!("a server listens at {shown}"))),
+                    Err(problem) => Err(nobody_there(&shown.to_string(), &problem)),
                 });
             }
             Place::Network(host, port) => {
@@ -35,47 +36,55 @@ pub async fn to(places: &[Place], config: &Config, checkup: &mut Checkup) {
                     Ok(addresses) => addresses,
                     Err(problem) => {
                         let advice = "correct the host in DATABASE_URL, or the host's name service";
-                        checkup.add(Check::wrong("name", format!("{host}: {problem}"), advice));
+                        tried.push(Err(Check::wrong("name", format!("{host}: {problem}"), advice)));
                         continue;
                     }
                 };
-                let shown: Vec<String> =
-                    addresses.iter().map(|address| address.ip().to_string()).collect();
-                checkup.add(Check::fine("name", format!("{host} is {}", shown.join(", "))));
+                if host.parse::<IpAddr>().is_err() {
+                    let shown: Vec<String> =
+                        addresses.iter().map(|address| address.ip().to_string()).collect();
+                    let found = format!("{host} is {}", shown.join(", "));
+                    checkup.add(Check::fine("name", found));
+                }
                 for address in addresses {
-                    try_network(address, limit, checkup).await;
+                    tried.push(try_network(address, limit).await);
                 }
             }
         }
     }
+    let open = tried.iter().any(Result::is_ok);
+    for check in tried {
+        checkup.add(match check {
+            Ok(check) => check,
+            Err(check) if open => Check { outcome: Outcome::Doubtful, ..check },
+            Err(check) => check,
+        });
+    }
+    open
 }
 
-async fn try_network(address: SocketAddr, limit: Duration, checkup: &mut Checkup) {
+async fn try_network(address: SocketAddr, limit: Duration) -> Result<Check, Check> {
     let began = Instant::now();
     let connecting = async { Ok(TcpStream::connect(address).await?) };
-    let stream = match within(limit, connecting).await {
-        Ok(stream) => stream,
+    let stream = within(limit, connecting)
+        .await
+        .map_err(|problem| nobody_there(&address.to_string(), &problem))?;
+    let ms = began.elapsed().as_secs_f64() * 1000.0;
+    let tls = match within(limit, offers_tls(stream)).await {
+        Ok(true) => "it offers TLS",
+        Ok(false) => "it offers no TLS",
         Err(problem) => {
-            checkup.add(nobody_there(&address.to_string(), &problem));
-            return;
+            let found = format!("{address} takes connections, but does not talk: {problem}");
+            return Err(Check::wrong("network", found, "is it PostgreSQL that listens there?"));
         }
     };
-    let ms = began.elapsed().as_secs_f64() * 1000.0;
-    checkup.add(Check::fine("network", format!("{address} takes connections, after {ms:.1} ms")));
-    checkup.add(match within(limit, offers_tls(stream)).await {
-        Ok(true) => Check::fine("TLS", "the server offers it"),
-        Ok(false) => Check::fine("TLS", "the server does not offer it"),
-        Err(problem) => {
-            let advice = "is it PostgreSQL that listens there?";
-            Check::doubtful("TLS", format!("{address} does not say: {problem}"), advice)
-        }
-    });
+    Ok(Check::fine("network", format!("{address} takes connections after {ms:.1} ms, {tls}")))
 }
 
 fn nobody_there(place: &str, problem: &str) -> Check {
     let advice = "start PostgreSQL there (listen_addresses, port), correct the host in \
                   DATABASE_URL, or open the firewall";
-    Check::doubtful("network", format!("{place}: {problem}"), advice)
+    Check::wrong("network", format!("{place}: {problem}"), advice)
 }
 
 async fn offers_tls(mut stream: TcpStream) -> anyhow::Result<bool> {
