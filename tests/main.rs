@@ -23,6 +23,7 @@ mod doctor;
 mod documents;
 mod figures;
 mod import;
+mod libpq;
 mod migrations;
 mod no_database;
 mod packaging;
