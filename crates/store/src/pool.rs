@@ -151,7 +151,9 @@ impl Store {
         let plain = Target::new(url, settings.connect_timeout, &session.application_name, tls)?;
         let lock_timeout = format!("-c lock_timeout={}", session.lock_timeout.as_millis());
         let target = plain.with_session(&session.options());
-        let first = target.connect().await?;
+        // Not closed once the pool is there, nor added to it beside those that it opens itself:
+        // either would be one more than `max_size` for a moment.
+        let first = Mutex::new(Some(target.connect().await?));
 
         let shared = Arc::new(Shared {
             target,
@@ -168,8 +170,11 @@ impl Store {
         config.recycling_method = RecyclingMethod::Verified;
         let for_setup = Arc::clone(&shared);
         config.custom_setup = Box::new(move |_| {
-            let shared = Arc::clone(&for_setup);
+            let (shared, first) = (Arc::clone(&for_setup), lock(&first).take());
             async move {
+                if let Some(first) = first {
+                    return Ok(first);
+                }
                 let result = shared.target.connect().await;
                 let cause = result.as_ref().err().map(ToString::to_string);
                 *lock(&shared.last_connect_error) = cause;
@@ -191,9 +196,6 @@ impl Store {
             // would come less and less often, long after the server is back.
             .retry_connection(false)
             .build_unchecked(Manager::new_with_config("", config));
-        // Rather than closed: until it is gone there would be one more than `max_size`. An empty
-        // pool takes it.
-        let _ = pool.add(first);
         Ok(Self { pool, shared })
     }
 
