@@ -14,6 +14,7 @@ mod support;
 
 mod any_order;
 mod batches;
+mod beside_the_api;
 mod budget;
 mod cli;
 mod configuration;

@@ -167,13 +167,16 @@ impl Store {
         let target = plain.with_session(session.limited())?;
         let mut first = target.connect().await?;
         probe::require_settings(&mut first, &target).await?;
-        let mut connections = Vec::new();
+        // Not closed once the pool is there, nor added to it beside those that it opens itself:
+        // either would be one more than `max_size` for a moment.
+        let mut ready = Vec::new();
         if target.pooler() == Pooler::Session && settings.max_size > 1 {
             let mut second = target.connect().await?;
             probe::require_sessions(&mut first, &mut second, &target).await?;
-            connections.push(second);
+            ready.push(second);
         }
-        connections.push(first);
+        ready.push(first);
+        let ready = Mutex::new(ready);
 
         let shared = Arc::new(Shared {
             target,
@@ -192,8 +195,11 @@ impl Store {
         config.recycling_method = RecyclingMethod::Verified;
         let for_setup = Arc::clone(&shared);
         config.custom_setup = Box::new(move |_| {
-            let shared = Arc::clone(&for_setup);
+            let (shared, ready) = (Arc::clone(&for_setup), lock(&ready).pop());
             async move {
+                if let Some(ready) = ready {
+                    return Ok(ready);
+                }
                 let result = shared.target.connect().await;
                 let cause = result.as_ref().err().map(ToString::to_string);
                 *lock(&shared.last_connect_error) = cause;
@@ -215,11 +221,6 @@ impl Store {
             // would come less and less often, long after the server is back.
             .retry_connection(false)
             .build_unchecked(Manager::new_with_config("", config));
-        // Rather than closed: until it is gone there would be one more than `max_size`. An empty
-        // pool takes it.
-        for connection in connections {
-            let _ = pool.add(connection);
-        }
         Ok(Self { pool, shared })
     }
 
