@@ -91,7 +91,7 @@ pub enum StoreError {
         max: u32,
         /// How many others waited for one.
         waiting: u32,
-        /// Why connecting failed, with a leading separator; empty where all were in use.
+        /// Why connecting failed, or who holds those that are open; with a leading separator.
         cause: String,
     },
     /// Another worker holds the claimed rows by now.

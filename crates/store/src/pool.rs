@@ -323,8 +323,22 @@ impl Store {
             open: state.connections,
             max: self.shared.settings.max_size,
             waiting: self.shared.waiting.load(Ordering::Relaxed),
-            cause: connect_error.map_or_else(String::new, |cause| format!(": {cause}")),
+            cause: match connect_error {
+                Some(cause) => format!(": {cause}"),
+                None => self.holders(),
+            },
         }
+    }
+
+    /// Who holds the connections that nobody else can have.
+    fn holders(&self) -> String {
+        let holds = lock(&self.shared.holds);
+        let holders: Vec<String> = holds
+            .now
+            .values()
+            .map(|hold| format!("{} for {:.1} s", hold.purpose, hold.since.elapsed().as_secs_f64()))
+            .collect();
+        if holders.is_empty() { String::new() } else { format!(": held by {}", holders.join(", ")) }
     }
 
     /// A connection outside the pool, for work that must not take one of its places.
