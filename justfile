@@ -44,6 +44,11 @@ bench-service *arguments:
     cargo build --release -p worker -p bench
     target/release/bench {{arguments}}
 
+# what the clients of an API feel of a drain beside it
+bench-api *arguments:
+    cargo build --release -p worker -p bench
+    target/release/bench api {{arguments}}
+
 # the Debian package, in target/debian
 deb:
     packaging/build-deb

@@ -155,7 +155,7 @@ fn a_url_that_is_none() {
 
 #[test]
 fn an_option_of_other_programs_is_named() {
-    for option in ["schema", "passfile", "pgbouncer"] {
+    for option in ["schema", "requirepeer", "pgbouncer"] {
         assert_all_refuse(
             &format!("postgresql://me:{PASSWORD}@db/app?{option}=x"),
             &[&format!("the option {option}, which the worker does not know")],

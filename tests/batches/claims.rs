@@ -1,6 +1,8 @@
 //! What a batch takes, and in which order.
 
-use super::{Running, UserLock, assert_all_done, insert_samples, number, run, waiting};
+use super::{
+    BATCHES_OF_100, Running, UserLock, assert_all_done, insert_samples, number, run, waiting,
+};
 use crate::support::Database;
 
 #[tokio::test]
@@ -9,7 +11,9 @@ async fn a_batch_never_has_more_rows_than_configured() {
         let db = Database::new().await;
         insert_samples(&db, 41, 11).await;
 
-        let ran = run(&db, &[("WORKER__BATCH__SIZE", &size.to_string())]);
+        let text = size.to_string();
+        let limits = ["WORKER__BATCH__SIZE", "WORKER__BATCH__MIN_SIZE", "WORKER__BATCH__MAX_SIZE"];
+        let ran = run(&db, &limits.map(|limit| (limit, text.as_str())));
 
         assert_eq!(ran.code, 0, "{}", ran.stderr);
         let rows: Vec<u64> =
@@ -64,7 +68,7 @@ async fn interleaved_rows_are_claimed_as_whole_groups() {
         .await;
     }
 
-    let ran = run(&db, &[("WORKER__BATCH__SIZE", "100")]);
+    let ran = run(&db, &BATCHES_OF_100);
 
     let claimed = ran.events("batch_claimed");
     let groups: Vec<u64> = claimed.iter().map(|event| number(event, "groups")).collect();

@@ -26,7 +26,7 @@ async fn a_fresh_row_does_not_wait_for_somebody_elses_import() {
 
     let ran = db.run(&["run-once", "--json", "--max-batches", "8"]);
 
-    assert_eq!(ran.json()["rows_claimed"], 800);
+    assert!(ran.json()["pending_after"].as_i64().unwrap() > 3_000, "{}", ran.stdout);
     assert_eq!(days_of(&db, 2).await, 1);
 }
 

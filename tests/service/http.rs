@@ -143,7 +143,10 @@ async fn a_pool_without_a_free_connection_shows_as_exhausted() {
     assert_eq!((code, &pool["usage_percent"]), (503, &100.0.into()));
     let (code, database) = get_json(&port, "/health/database");
     assert_eq!(code, 503);
-    assert_says(&database.to_string(), &["no database connection within", "1 of 1 open"]);
+    assert_says(
+        &database.to_string(),
+        &["no database connection within", "1 of 1 open", "held by group for"],
+    );
     assert!(metric(&port, "dayfold_pool_timeouts_total") >= 1.0);
     lock.release().await;
     eventually(&db, QUEUED, 0).await;

@@ -25,11 +25,11 @@ async fn what_can_change_is_in_force_at_once_and_what_cannot_is_named() {
 
     scratch.file(
         "worker.toml",
-        "[batch]\nsize = 50\n[pool]\nmax_size = 2\n[log]\nlevel = \"debug\"\n",
+        "[batch]\nsize = 50\nmax_size = 50\n[pool]\nmax_size = 2\n[log]\nlevel = \"debug\"\n",
     );
     service.signal("-HUP");
     service.logs("restart_needed").await;
-    assert_eq!(service.events("reloaded")[0]["changed"], "batch.size log.level");
+    assert_eq!(service.events("reloaded")[0]["changed"], "batch.size batch.max_size log.level");
     assert_eq!(service.events("restart_needed")[0]["keys"], "pool.max_size");
 
     insert_samples(&db, 1, 500).await;

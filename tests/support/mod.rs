@@ -2,6 +2,7 @@
 
 #![allow(dead_code)]
 
+pub mod bouncer;
 pub mod outside;
 pub mod running;
 pub mod samples;

@@ -1,20 +1,25 @@
 //! Measures the worker as a process, with its default settings, on a private PostgreSQL.
 //!
-//! The figures that documents state come from here: `just bench-service`. Each workload prints a
-//! line of a table to stderr when it is done, and all of them one JSON object to stdout.
+//! The figures that documents state come from here: `just bench-service` and `just bench-api`. Each
+//! workload prints a line or a table to stderr when it is done, and all of them one JSON object to
+//! stdout.
 
+mod api;
 mod server;
 mod service;
 mod worker;
 
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
 
 /// Measures the worker on a private PostgreSQL.
 #[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// How long the steady load and the idle time are watched, in seconds
     #[arg(long, default_value_t = 60)]
     seconds: u64,
@@ -26,9 +31,28 @@ struct Cli {
     backlog: u64,
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// What the clients of an API feel of a worker that drains a backlog beside it
+    Api(api::Load),
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
+    let mut result = match cli.command {
+        None => service(&cli).await?,
+        Some(Command::Api(load)) => api::beside(load).await?,
+    };
+    result["machine"] = machine();
+    #[allow(clippy::print_stdout)]
+    {
+        println!("{result}");
+    }
+    Ok(())
+}
+
+async fn service(cli: &Cli) -> anyhow::Result<Value> {
     let time = Duration::from_secs(cli.seconds);
     let idle = service::idle(time).await?;
     let freshness = service::freshness(time, cli.rate).await?;
@@ -36,17 +60,7 @@ async fn main() -> anyhow::Result<()> {
     for workers in [1, 2, 4] {
         drains.push(service::drain(workers, cli.backlog).await?);
     }
-    let result = json!({
-        "machine": machine(),
-        "idle": idle,
-        "freshness": freshness,
-        "drains": drains,
-    });
-    #[allow(clippy::print_stdout)]
-    {
-        println!("{result}");
-    }
-    Ok(())
+    Ok(json!({ "idle": idle, "freshness": freshness, "drains": drains }))
 }
 
 fn machine() -> Value {

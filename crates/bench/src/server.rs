@@ -19,9 +19,15 @@ pub struct Server {
 impl Server {
     /// Starts one and migrates it.
     pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with more settings of the server.
+    pub async fn start_with(more: &[(&str, &str)]) -> anyhow::Result<Self> {
         #[allow(clippy::print_stderr)]
         let binaries = Binaries::find_or_install(|line| eprintln!("{line}"))?;
         let settings = [("shared_buffers", "512MB"), ("max_wal_size", "4GB"), ("fsync", "on")];
+        let settings = [settings.as_slice(), more].concat();
         let postgres = LocalPostgres::start_with(&binaries, &settings)?;
         let url = postgres.url("postgres");
         worker::migrate(&url)?;

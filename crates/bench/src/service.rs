@@ -33,7 +33,7 @@ const INSERT: &str = "
     FROM generate_series(1, $1::bigint), LATERAL (SELECT clock_timestamp() AS at) AS t";
 
 /// Two days of 500 users, a sample every two minutes or so, arriving in the order of time.
-const FILL: &str = "
+pub const FILL: &str = "
     INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
     SELECT n % 500, 'heart_rate', 50 + n % 100, 'bpm', 'watch', at, at
     FROM generate_series(1, $1::bigint) AS n,
@@ -47,7 +47,8 @@ fn tell(line: &str) {
     }
 }
 
-fn round(value: f64, digits: i32) -> f64 {
+/// To so many digits behind the point.
+pub fn round(value: f64, digits: i32) -> f64 {
     let shift = 10_f64.powi(digits);
     (value * shift).round() / shift
 }

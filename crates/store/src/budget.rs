@@ -6,15 +6,15 @@
 use std::fmt;
 
 use diesel::sql_types::{BigInt, Bool, Nullable};
-use diesel_async::RunQueryDsl;
 
 use crate::error::StoreError;
 use crate::pool::Store;
 use crate::statement::statement;
 
 statement! {
-    /// A limit of -1 is none. Sessions without a user are the server's own.
-    struct ReadBudget {} -> (BigInt, BigInt, Nullable<BigInt>, Nullable<BigInt>, Bool, BigInt, BigInt, BigInt)
+    /// A limit of -1 is none. Sessions without a user are the server's own; of other roles' sessions
+    /// an ordinary role does not see the type.
+    struct ReadBudget {} -> (BigInt, BigInt, Nullable<BigInt>, Nullable<BigInt>, Bool, BigInt, BigInt, BigInt, BigInt)
     "SELECT current_setting('max_connections')::bigint,
             current_setting('superuser_reserved_connections')::bigint
                 + coalesce(current_setting('reserved_connections', true), '0')::bigint,
@@ -23,10 +23,12 @@ statement! {
             role.rolsuper,
             count(*),
             count(*) FILTER (WHERE s.usesysid = role.oid),
-            count(*) FILTER (WHERE s.datid = db.oid)
+            count(*) FILTER (WHERE s.datid = db.oid),
+            count(*) FILTER (WHERE s.usesysid = role.oid AND s.datid = db.oid
+                               AND s.application_name = current_setting('application_name'))
      FROM pg_roles AS role, pg_database AS db, pg_stat_activity AS s
      WHERE role.rolname = current_user AND db.datname = current_database()
-       AND s.usesysid IS NOT NULL
+       AND s.usesysid IS NOT NULL AND coalesce(s.backend_type, 'client backend') = 'client backend'
      GROUP BY role.oid, role.rolconnlimit, role.rolsuper, db.oid, db.datconnlimit"
 }
 
@@ -105,16 +107,27 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn budget(&self) -> Result<Budget, StoreError> {
-        type Columns = (i64, i64, Option<i64>, Option<i64>, bool, i64, i64, i64);
-        let mut connection = self.hold("budget").await?;
-        let rows: Vec<Columns> = ReadBudget {}.load(&mut *connection).await?;
+        type Columns = (i64, i64, Option<i64>, Option<i64>, bool, i64, i64, i64, i64);
+        let rows: Vec<Columns> = self.load("budget", ReadBudget {}).await?;
         let pool = self.stats();
-        let Some((max_connections, reserved, role, database, superuser, all, of_role, at_database)) =
-            rows.into_iter().next()
+        let Some((
+            max_connections,
+            reserved,
+            role,
+            database,
+            superuser,
+            all,
+            of_role,
+            at_database,
+            named,
+        )) = rows.into_iter().next()
         else {
             return Err(StoreError::Internal("the server does not tell its limits"));
         };
-        let others = |sessions: i64| (sessions - i64::from(pool.open)).max(0);
+        // The pool does not know those that it is just opening, but they bear its name; more than its
+        // most are others of the same name.
+        let own = named.min(i64::from(pool.max)).max(i64::from(pool.open));
+        let others = |sessions: i64| (sessions - own).max(0);
         Ok(Budget {
             wanted: i64::from(pool.max),
             max_connections,

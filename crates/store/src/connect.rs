@@ -1,20 +1,34 @@
 //! Connecting: the URL, what each session sets, and a limit on the whole handshake.
 
+use std::borrow::Cow;
+use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use diesel_async::AsyncPgConnection;
+use diesel::QueryResult;
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use futures_util::FutureExt;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::ConnectError;
-use crate::tls::TlsSettings;
+use crate::session::{Pooler, Session, SessionSettings, major_version};
+use crate::surroundings::{PassFile, Surroundings, Variables};
 
-/// The task behind a client, which the caller drives.
-pub(crate) type Connection =
+/// The task behind a client, which somebody must drive.
+type Connection =
     tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
+
+const NOT_TOLD: &str = "a pooler such as PgBouncer stands between the worker and PostgreSQL, and \
+     refuses the settings of the session: set database.pooler to \"session\" or \"transaction\", as \
+     its pool_mode is";
+
+/// Where PostgreSQL listens if nobody says otherwise.
+const DEFAULT_PORT: u16 = 5432;
 
 /// A host that is gone without a word is found out within a minute, instead of two hours by the
 /// operating system's own settings. The worker waits for no answer longer than that in silence.
@@ -26,54 +40,63 @@ fn url_says_nothing_of_keepalives(url: &str) -> bool {
     !url.contains("keepalives") && !url.contains("tcp_user_timeout")
 }
 
-/// What each session sets at the server.
-#[derive(Clone, Debug)]
-pub struct SessionSettings {
-    /// The server ends statements that run for longer.
-    pub statement_timeout: Duration,
-    /// The server ends statements that wait for a lock for longer.
-    pub lock_timeout: Duration,
-    /// The server ends sessions that stay in a transaction without a statement for longer.
-    pub idle_in_transaction_timeout: Duration,
-    /// Just-in-time compilation; it costs more than it saves on short statements.
-    pub jit: bool,
-    /// Whether a commit waits until it is on the server's disk. The worker's own need not: a
-    /// crash of the server undoes marks and figures together.
-    pub synchronous_commit: bool,
-    /// What `pg_stat_activity` shows.
-    pub application_name: String,
-}
-
-impl SessionSettings {
-    /// As options of the start-up packet.
-    ///
-    /// The planner must not trust its statistics: after a bulk import they still say that the
-    /// queue is empty, until autovacuum comes by. Hence a plan for each execution, at about a tenth
-    /// of the throughput: one that was kept from an empty queue made a claim of 3 ms take 10 s. And
-    /// hence no sorts where an index has the order: what looks like one row to sort may be a
-    /// million. The price that stands for "no sort" would set off the JIT compiler, 0.4 s a claim.
-    pub(crate) fn options(&self) -> String {
-        let on = |on| if on { "on" } else { "off" };
-        format!(
-            "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={} \
-             -c jit={} -c synchronous_commit={} \
-             -c plan_cache_mode=force_custom_plan -c enable_sort=off",
-            self.statement_timeout.as_millis(),
-            self.lock_timeout.as_millis(),
-            self.idle_in_transaction_timeout.as_millis(),
-            on(self.jit),
-            on(self.synchronous_commit),
-        )
-    }
-}
-
-/// Whether a URL can be used at all, as far as it shows without connecting; `tls` is what holds where
-/// the URL says nothing.
+/// Whether a URL can be used at all, as far as it shows without connecting; the variables hold where
+/// it says nothing.
 ///
 /// # Errors
 /// Why not.
-pub fn check_url(url: &str, tls: &TlsSettings) -> Result<(), ConnectError> {
-    Target::new(url, Duration::ZERO, "", tls).map(|_| ())
+pub fn check_url(
+    url: &str,
+    session: &SessionSettings,
+    variables: Variables<'_>,
+) -> Result<(), ConnectError> {
+    let target = Target::new(url, Duration::ZERO, "", variables)?;
+    target.with_session(session.limited()).map(|_| ())
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// At a name, or an address, and a port.
+    Network(String, u16),
+    /// At a socket of this host.
+    Socket(PathBuf),
+}
+
+/// The way to the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// The places at which a connection is tried, in order.
+    pub places: Vec<Place>,
+    /// Whether TLS checks who the server is.
+    pub verifies: bool,
+}
+
+/// The way that a URL says, as far as it shows without connecting.
+///
+/// # Errors
+/// As [`check_url`].
+pub fn way(url: &str, variables: Variables<'_>) -> Result<Way, ConnectError> {
+    let (_, surroundings) = Surroundings::of(url, variables)?;
+    let verifies = surroundings.tls().verifies();
+    let config = Target::new(url, Duration::ZERO, "", variables)?.config;
+    Ok(Way { places: places(&config), verifies })
+}
+
+fn places(config: &tokio_postgres::Config) -> Vec<Place> {
+    let ports = config.get_ports();
+    let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(DEFAULT_PORT);
+    if !config.get_hostaddrs().is_empty() {
+        let addresses = config.get_hostaddrs().iter().enumerate();
+        return addresses.map(|(i, ip)| Place::Network(ip.to_string(), port(i))).collect();
+    }
+    let hosts = config.get_hosts().iter().enumerate();
+    hosts
+        .map(|(index, host)| match host {
+            Host::Tcp(name) => Place::Network(name.clone(), port(index)),
+            Host::Unix(folder) => Place::Socket(folder.join(format!(".s.PGSQL.{}", port(index)))),
+        })
+        .collect()
 }
 
 /// Where to connect to. Its parts hold the password, so it has no `Debug`.
@@ -82,6 +105,11 @@ pub(crate) struct Target {
     config: tokio_postgres::Config,
     tls: MakeRustlsConnect,
     timeout: Duration,
+    /// Where the password is, if not in the URL.
+    passfile: Option<PassFile>,
+    session: Session,
+    /// The server's major version, as the last log-in showed it.
+    version: Arc<AtomicU32>,
 }
 
 impl Target {
@@ -89,22 +117,24 @@ impl Target {
         url: &str,
         timeout: Duration,
         application_name: &str,
-        tls: &TlsSettings,
+        variables: Variables<'_>,
     ) -> Result<Self, ConnectError> {
-        if url.is_empty() {
+        if url.is_empty() && !Surroundings::name_a_server(variables) {
             return Err(ConnectError::NotConfigured);
         }
         refuse_bare_at(url)?;
-        let mut tls = tls.clone();
-        let url = tls.take_from(url)?;
+        let (url, surroundings) = Surroundings::of(url, variables)?;
         let mut config = tokio_postgres::Config::from_str(&url)
             .map_err(|error| ConnectError::Url(what_is_wrong(&error)))?;
-        if config.get_hosts().is_empty() {
+        surroundings.fill(&url, &mut config)?;
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(ConnectError::Url("it names no host".to_owned()));
         }
-        let (mode, tls) = tls.connector()?;
+        let (mode, tls) = surroundings.tls().connector()?;
         // As in libpq, a socket of this host needs no TLS, whatever the mode.
-        let sockets_only = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
+        let socket = |host: &Host| matches!(host, Host::Unix(_));
+        let sockets_only =
+            config.get_hostaddrs().is_empty() && config.get_hosts().iter().all(socket);
         config.ssl_mode(if sockets_only { SslMode::Disable } else { mode });
         config.connect_timeout(timeout);
         if url_says_nothing_of_keepalives(&url) {
@@ -116,43 +146,108 @@ impl Target {
         if config.get_application_name().is_none() {
             config.application_name(application_name);
         }
-        Ok(Self { config, tls, timeout })
+        let passfile = surroundings.passfile().filter(|_| config.get_password().is_none());
+        let (session, version) = (Session::default(), Arc::default());
+        Ok(Self { config, tls, timeout, passfile, session, version })
     }
 
-    /// The same target with settings for each session. They are in the start-up packet, so that
-    /// they cost no round trip and always hold; the last one wins, so the limits that the lease
-    /// relies on are not the URL's.
-    pub(crate) fn with_session(&self, settings: &str) -> Self {
+    /// The same target with settings for each session. In the start-up packet the last one wins, so
+    /// the limits that the lease relies on are not the URL's.
+    ///
+    /// # Errors
+    /// If the URL has options that a pooler would refuse, or keep for itself.
+    pub(crate) fn with_session(&self, session: Session) -> Result<Self, ConnectError> {
         let mut with = self.clone();
         let own = self.config.get_options().unwrap_or_default();
-        with.config.options(format!("{own} {settings}").trim_start());
-        with
+        if session.pooler == Pooler::None {
+            let options = format!("{own} {}", session.options());
+            with.config.options(options.trim_start());
+        } else if !own.is_empty() {
+            return Err(ConnectError::Url(
+                "it has options, which do not pass the pooler that database.pooler says is there; \
+                 set them for the role instead, such as ALTER ROLE … SET search_path = …"
+                    .to_owned(),
+            ));
+        }
+        with.session = session;
+        Ok(with)
     }
 
     pub(crate) async fn connect(&self) -> Result<AsyncPgConnection, ConnectError> {
         self.within_timeout(async {
             let (client, connection) = self.connect_client().await?;
-            AsyncPgConnection::try_from_client_and_connection(client, connection)
-                .await
-                .map_err(|error| error.to_string())
+            let mut connection =
+                AsyncPgConnection::try_from_client_and_connection(client, connection)
+                    .await
+                    .map_err(|error| error.to_string())?;
+            let settings = self.session.after_login(self.version());
+            if !settings.is_empty() {
+                connection.batch_execute(&settings).await.map_err(|error| error.to_string())?;
+            }
+            Ok(connection)
         })
         .await
     }
 
-    /// Connects without diesel, which has no COPY. The caller drives the connection.
-    pub(crate) async fn connect_without_diesel(
-        &self,
-    ) -> Result<(Client, Connection), ConnectError> {
-        self.within_timeout(self.connect_client()).await
+    /// Connects without diesel, which has no COPY.
+    pub(crate) async fn connect_without_diesel(&self) -> Result<Client, ConnectError> {
+        self.within_timeout(async {
+            let (client, connection) = self.connect_client().await?;
+            // The client reports a broken connection with the statement that meets it.
+            tokio::spawn(connection.map(drop));
+            let settings = self.session.after_login(self.version());
+            client.batch_execute(&settings).await.map_err(|error| cause(&error))?;
+            Ok(client)
+        })
+        .await
     }
 
     async fn connect_client(&self) -> Result<(Client, Connection), String> {
-        self.config.connect(self.tls.clone()).await.map_err(|error| cause(&error))
+        let mut config = Cow::Borrowed(&self.config);
+        if let Some(passfile) = &self.passfile
+            && let Some(password) = passfile.password(&config)?
+        {
+            config.to_mut().password(password);
+        }
+        let (client, connection) =
+            config.connect(self.tls.clone()).await.map_err(|error| cause(&error))?;
+        let version = connection.parameter("server_version").map_or(0, major_version);
+        self.version.store(version, Ordering::Relaxed);
+        Ok((client, connection))
+    }
+
+    fn version(&self) -> u32 {
+        self.version.load(Ordering::Relaxed)
+    }
+
+    /// What is said at the beginning of a transaction.
+    pub(crate) fn in_transaction(&self) -> String {
+        self.session.in_transaction(self.version())
+    }
+
+    pub(crate) fn pooler(&self) -> Pooler {
+        self.session.pooler
+    }
+
+    /// What each session must be limited to, in milliseconds, if it is limited at all.
+    pub(crate) fn statement_timeout(&self) -> Option<&str> {
+        self.session.statement_timeout()
     }
 
     /// What a second connection, to cancel a statement, connects with.
     pub(crate) fn tls(&self) -> MakeRustlsConnect {
         self.tls.clone()
+    }
+
+    /// Asks a fresh connection something.
+    ///
+    /// # Errors
+    /// As connecting: a connection that answers nothing is none.
+    pub(crate) async fn asks<T>(
+        &self,
+        question: impl Future<Output = QueryResult<T>>,
+    ) -> Result<T, ConnectError> {
+        self.within_timeout(question.map(|answer| answer.map_err(|error| error.to_string()))).await
     }
 
     /// The library's own limit covers TCP only; a server that accepts and never answers would
@@ -163,6 +258,9 @@ impl Target {
     ) -> Result<T, ConnectError> {
         match tokio::time::timeout(self.timeout, connecting).await {
             Ok(Ok(connected)) => Ok(connected),
+            Ok(Err(cause)) if cause.contains("unsupported startup parameter") => {
+                Err(ConnectError::Pooler(NOT_TOLD))
+            }
             Ok(Err(cause)) => Err(self.failure(cause)),
             Err(_) => Err(self.failure(format!(
                 "no answer within {:.1} s (database.connect_timeout_seconds)",
@@ -172,11 +270,14 @@ impl Target {
     }
 
     fn failure(&self, cause: String) -> ConnectError {
-        let port = self.config.get_ports().first().copied().unwrap_or(5432);
+        let port = self.config.get_ports().first().copied().unwrap_or(DEFAULT_PORT);
         let host = match self.config.get_hosts().first() {
             Some(Host::Tcp(name)) => format!("{name}:{port}"),
             Some(Host::Unix(directory)) => format!("socket {}", directory.display()),
-            None => "an unnamed host".to_owned(),
+            None => match self.config.get_hostaddrs().first() {
+                Some(address) => format!("{address}:{port}"),
+                None => "an unnamed host".to_owned(),
+            },
         };
         let user = self.config.get_user().unwrap_or_default();
         let database = self.config.get_dbname().unwrap_or(user);
@@ -197,19 +298,16 @@ fn cause(error: &tokio_postgres::Error) -> String {
 /// What the parser says about a URL, in words that quote nothing but the names of options that
 /// exist: in a password that was not escaped, anything may look like an option.
 fn what_is_wrong(error: &tokio_postgres::Error) -> String {
-    const OPTIONS_OF_OTHERS: [&str; 12] = [
-        "channel_binding",
+    const OPTIONS_OF_OTHERS: [&str; 9] = [
         "charset",
         "connection_limit",
         "gssencmode",
         "krbsrvname",
-        "passfile",
         "pgbouncer",
         "pool_timeout",
         "requirepeer",
         "schema",
         "search_path",
-        "service",
     ];
     let said = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     let option = said.split('`').nth(1).unwrap_or_default();

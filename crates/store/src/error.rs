@@ -91,7 +91,7 @@ pub enum StoreError {
         max: u32,
         /// How many others waited for one.
         waiting: u32,
-        /// Why connecting failed, with a leading separator; empty where all were in use.
+        /// Why connecting failed, or who holds those that are open; with a leading separator.
         cause: String,
     },
     /// Another worker holds the claimed rows by now.
@@ -140,6 +140,7 @@ impl ErrorClass {
         match error {
             DieselError::DatabaseError(kind, information) => match kind {
                 Kind::SerializationFailure => Self::Conflict,
+                Kind::ReadOnlyTransaction => Self::Environment,
                 // Whatever is no answer of the server.
                 Kind::ClosedConnection | Kind::UnableToSendCommand => Self::ConnectionLost,
                 Kind::UniqueViolation
@@ -218,6 +219,12 @@ pub enum ConnectError {
     /// The URL cannot be read.
     #[error("the database URL cannot be used: {0}; expected postgresql://user@host:port/database")]
     Url(String),
+    /// Variables, or the service file, say something that cannot be.
+    #[error("the database connection cannot be configured: {0}")]
+    Surroundings(String),
+    /// What stands between the worker and PostgreSQL is not what the configuration says.
+    #[error("{0}")]
+    Pooler(&'static str),
     /// TLS is asked for in a way that cannot be.
     #[error("TLS to the database cannot be set up: {0}")]
     Tls(String),

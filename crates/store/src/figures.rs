@@ -4,7 +4,6 @@ use aggregation::Timestamp;
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
-use diesel_async::RunQueryDsl;
 
 use crate::error::StoreError;
 use crate::pool::Store;
@@ -173,9 +172,8 @@ impl Store {
         from: NaiveDate,
         to: NaiveDate,
     ) -> Result<Vec<VitalFigures>, StoreError> {
-        let mut connection = self.hold("figures").await?;
         let read = ReadVitalDays { user_id, from, to };
-        Ok(vital_figures(read.load(&mut *connection).await?))
+        Ok(vital_figures(self.load("figures", read).await?))
     }
 
     /// A user's hours of one metric on one date, in order.
@@ -188,9 +186,8 @@ impl Store {
         date: NaiveDate,
         metric: &str,
     ) -> Result<Vec<VitalFigures>, StoreError> {
-        let mut connection = self.hold("figures").await?;
         let read = ReadVitalHours { user_id, date, metric };
-        Ok(vital_figures(read.load(&mut *connection).await?))
+        Ok(vital_figures(self.load("figures", read).await?))
     }
 
     /// A user's nutrition of some dates, both ends included, in order.
@@ -213,9 +210,8 @@ impl Store {
             Option<f64>,
             Option<f64>,
         );
-        let mut connection = self.hold("figures").await?;
         let read = ReadNutritionDays { user_id, from, to };
-        let rows: Vec<Columns> = read.load(&mut *connection).await?;
+        let rows: Vec<Columns> = self.load("figures", read).await?;
         Ok(rows
             .into_iter()
             .map(|row| NutritionFigures {
@@ -242,9 +238,8 @@ impl Store {
         to: NaiveDate,
     ) -> Result<Vec<LabFigures>, StoreError> {
         type Columns = (NaiveDate, String, String, Option<f64>, Option<String>, Option<String>);
-        let mut connection = self.hold("figures").await?;
         let read = ReadLabDays { user_id, from, to };
-        let rows: Vec<Columns> = read.load(&mut *connection).await?;
+        let rows: Vec<Columns> = self.load("figures", read).await?;
         Ok(rows
             .into_iter()
             .map(|(date, analyte, unit, last_value, reference_text, last_flag)| LabFigures {
@@ -263,8 +258,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn count_figures(&self) -> Result<FigureCounts, StoreError> {
-        let mut connection = self.hold("figures").await?;
-        let counts: Vec<(i64, i64, i64, i64)> = CountFigures {}.load(&mut *connection).await?;
+        let counts: Vec<(i64, i64, i64, i64)> = self.load("figures", CountFigures {}).await?;
         let [(vitals_hours, vitals_days, nutrition_days, lab_days)] = counts.as_slice() else {
             return Err(StoreError::Internal("the figures cannot be counted"));
         };

@@ -104,6 +104,8 @@ statement! {
 /// import must not take one of the pool's places.
 pub struct Importer {
     client: tokio_postgres::Client,
+    /// What is said at the beginning of a transaction.
+    settings: String,
 }
 
 impl std::fmt::Debug for Importer {
@@ -118,12 +120,8 @@ impl Store {
     /// # Errors
     /// Why no connection could be made.
     pub async fn importer(&self) -> Result<Importer, ConnectError> {
-        let (client, connection) = self.dedicated_client().await?;
-        tokio::spawn(async move {
-            // The client reports a broken connection with the statement that meets it.
-            let _ = connection.await;
-        });
-        Ok(Importer { client })
+        let settings = self.in_dedicated_transaction();
+        Ok(Importer { client: self.dedicated_client().await?, settings })
     }
 
     /// Writes profiles, all of them or none; those that exist are replaced.
@@ -132,7 +130,8 @@ impl Store {
     /// If the database fails.
     pub async fn write_profiles(&self, profiles: &[ProfileRow]) -> Result<(), ImportError> {
         let mut connection = self.dedicated().await?;
-        AnsiTransactionManager::begin_transaction(&mut connection).await?;
+        let begin = format!("BEGIN;{}", self.in_dedicated_transaction());
+        AnsiTransactionManager::begin_transaction_sql(&mut connection, &begin).await?;
         for profile in profiles {
             let upsert = UpsertProfile {
                 user_id: profile.user_id,
@@ -161,14 +160,17 @@ impl Importer {
         };
         let columns = raw_columns(kind).join(", ");
         let copy = format!("COPY {} ({columns}) FROM STDIN", raw_table(kind));
-        let sink = self.client.copy_in(&copy).await.map_err(refused)?;
-        futures_util::pin_mut!(sink);
         let mut text = String::new();
         for row in rows {
             copy_line(row, &mut text);
         }
+        let transaction = self.client.transaction().await.map_err(refused)?;
+        transaction.batch_execute(&self.settings).await.map_err(refused)?;
+        let sink = transaction.copy_in(&copy).await.map_err(refused)?;
+        futures_util::pin_mut!(sink);
         sink.send(std::io::Cursor::new(text.into_bytes())).await.map_err(refused)?;
-        sink.close().await.map_err(refused)
+        sink.as_mut().finish().await.map_err(refused)?;
+        transaction.commit().await.map_err(refused)
     }
 }
 

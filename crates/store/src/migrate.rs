@@ -10,6 +10,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use crate::error::{ConnectError, StoreError};
 use crate::pool::Store;
+use crate::session::Pooler;
 use crate::statement::statement;
 
 /// Every migration that this version of the worker knows.
@@ -44,6 +45,13 @@ pub enum MigrateError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The lock that keeps others from migrating at the same time belongs to a session.
+    #[error(
+        "migrating needs a session of its own, which a pooler by transaction does not give: run \
+         `worker migrate` with the DATABASE_URL of PostgreSQL itself and \
+         WORKER__DATABASE__POOLER=none"
+    )]
+    Pooled,
     /// There is nowhere to make the tables.
     #[error(
         "no schema of the search_path exists or may be used by this role: CREATE SCHEMA makes one"
@@ -93,6 +101,9 @@ statement! {
 /// # Errors
 /// If a migration fails, or another process migrates for longer than `patience`.
 pub async fn migrate(store: &Store, patience: Duration) -> Result<Vec<String>, MigrateError> {
+    if store.pooler() == Pooler::Transaction {
+        return Err(MigrateError::Pooled);
+    }
     let mut connection = store.dedicated().await?;
     let schema: Vec<(bool,)> =
         HasSchema {}.load(&mut connection).await.map_err(StoreError::from)?;
@@ -139,10 +150,9 @@ fn known() -> Result<Vec<(String, String)>, StoreError> {
 /// # Errors
 /// If the database fails.
 pub async fn schema_state(store: &Store) -> Result<SchemaState, StoreError> {
-    let mut connection = store.hold("schema").await?;
-    let exists: Vec<(bool,)> = HasMigrationsTable {}.load(&mut *connection).await?;
+    let exists: Vec<(bool,)> = store.load("schema", HasMigrationsTable {}).await?;
     let applied: Vec<(String,)> = if exists == [(true,)] {
-        AppliedMigrations {}.load(&mut *connection).await?
+        store.load("schema", AppliedMigrations {}).await?
     } else {
         Vec::new()
     };

@@ -2,22 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use bb8::PooledConnection;
-use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, PoolError, RecyclingMethod,
 };
+use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
 use futures_util::FutureExt;
 use tokio::sync::Notify;
 use tokio_postgres::Client;
 
-use crate::connect::{Connection, SessionSettings, Target};
+use crate::chance::chance;
+use crate::connect::Target;
 use crate::error::{ConnectError, ErrorClass, StoreError};
-use crate::tls::TlsSettings;
+use crate::probe;
+use crate::session::{Pooler, SessionSettings};
+use crate::surroundings::Variables;
 
 type Manager = AsyncDieselConnectionManager<AsyncPgConnection>;
 type Pooled<'p> = PooledConnection<'p, Manager>;
@@ -28,6 +31,13 @@ const EXHAUSTED_FOR: Duration = Duration::from_secs(30);
 
 /// After a failed attempt to connect, the pool is asked again so soon.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
+
+/// So much of a lifetime is up to chance: workers that were started together do not all log in
+/// again at the same moment.
+const LIFETIME_SPREAD: f64 = 0.1;
+
+/// For the server's answer that a time-out has struck.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// How often it is looked for connections that are held for long.
 const LEAST_LOOK: Duration = Duration::from_millis(50);
@@ -42,7 +52,7 @@ pub struct PoolSettings {
     pub min_idle: u32,
     /// The longest wait for a connection, connecting and validation included.
     pub wait_timeout: Duration,
-    /// Connections older than this are replaced.
+    /// Connections older than this, or up to a tenth less by chance, are replaced.
     pub max_lifetime: Duration,
     /// Connections idle for longer than this are closed.
     pub idle_timeout: Duration,
@@ -109,12 +119,16 @@ struct Shared {
     target: Target,
     /// For sessions of their own: loading and migrating take their time, and are durable.
     unlimited: Target,
+    /// The longest wait for the answer to one statement. The server ends it before, if it can.
+    command_timeout: Duration,
     settings: PoolSettings,
     waiting: AtomicU32,
     last_timed_out: Mutex<Option<Instant>>,
     last_connect_error: Mutex<Option<String>>,
     connect_failed: Notify,
     holds: Mutex<Holds>,
+    /// In microseconds, since it was last asked for.
+    longest_wait: AtomicU64,
 }
 
 /// Who holds a connection.
@@ -146,30 +160,46 @@ impl Store {
         url: &str,
         settings: PoolSettings,
         session: &SessionSettings,
-        tls: &TlsSettings,
+        variables: Variables<'_>,
     ) -> Result<Self, ConnectError> {
-        let plain = Target::new(url, settings.connect_timeout, &session.application_name, tls)?;
-        let lock_timeout = format!("-c lock_timeout={}", session.lock_timeout.as_millis());
-        let target = plain.with_session(&session.options());
-        let first = target.connect().await?;
+        let plain =
+            Target::new(url, settings.connect_timeout, &session.application_name, variables)?;
+        let target = plain.with_session(session.limited())?;
+        let mut first = target.connect().await?;
+        probe::require_settings(&mut first, &target).await?;
+        // Not closed once the pool is there, nor added to it beside those that it opens itself:
+        // either would be one more than `max_size` for a moment.
+        let mut ready = Vec::new();
+        if target.pooler() == Pooler::Session && settings.max_size > 1 {
+            let mut second = target.connect().await?;
+            probe::require_sessions(&mut first, &mut second, &target).await?;
+            ready.push(second);
+        }
+        ready.push(first);
+        let ready = Mutex::new(ready);
 
         let shared = Arc::new(Shared {
             target,
-            unlimited: plain.with_session(&lock_timeout),
+            unlimited: plain.with_session(session.unlimited())?,
+            command_timeout: session.statement_timeout + GRACE,
             settings,
             waiting: AtomicU32::new(0),
             last_timed_out: Mutex::new(None),
             last_connect_error: Mutex::new(None),
             connect_failed: Notify::new(),
             holds: Mutex::default(),
+            longest_wait: AtomicU64::new(0),
         });
         tokio::spawn(warn_of_slow_holds(Arc::downgrade(&shared)));
         let mut config = ManagerConfig::default();
         config.recycling_method = RecyclingMethod::Verified;
         let for_setup = Arc::clone(&shared);
         config.custom_setup = Box::new(move |_| {
-            let shared = Arc::clone(&for_setup);
+            let (shared, ready) = (Arc::clone(&for_setup), lock(&ready).pop());
             async move {
+                if let Some(ready) = ready {
+                    return Ok(ready);
+                }
                 let result = shared.target.connect().await;
                 let cause = result.as_ref().err().map(ToString::to_string);
                 *lock(&shared.last_connect_error) = cause;
@@ -184,7 +214,7 @@ impl Store {
             .max_size(settings.max_size)
             .min_idle(settings.min_idle)
             .connection_timeout(settings.wait_timeout)
-            .max_lifetime(settings.max_lifetime)
+            .max_lifetime(settings.max_lifetime.mul_f64(1.0 - LIFETIME_SPREAD * chance()))
             .idle_timeout(settings.idle_timeout)
             .test_on_check_out(settings.test_on_checkout)
             // Whoever waits is told at once and decides when to try again. The pool's own attempts
@@ -192,9 +222,6 @@ impl Store {
             .retry_connection(false)
             .error_sink(Box::new(SayIdleEnded))
             .build_unchecked(Manager::new_with_config("", config));
-        // Rather than closed: until it is gone there would be one more than `max_size`. An empty
-        // pool takes it.
-        let _ = pool.add(first);
         Ok(Self { pool, shared })
     }
 
@@ -225,6 +252,11 @@ impl Store {
         }
     }
 
+    /// The longest that anybody waited for a connection since this was last asked.
+    pub fn take_longest_wait(&self) -> Duration {
+        Duration::from_micros(self.shared.longest_wait.swap(0, Ordering::Relaxed))
+    }
+
     /// A connection for `purpose`, which names it in the warning when it is held for long.
     ///
     /// Where there is none and none can be made, that is said at once: waiting for the whole
@@ -234,7 +266,9 @@ impl Store {
         let since = Instant::now();
         let connection = self.get_or_fail().await;
         drop(waiter);
-        metrics::histogram!("dayfold_pool_wait_seconds").record(since.elapsed());
+        let waited = since.elapsed();
+        self.shared.longest_wait.fetch_max(waited.as_micros() as u64, Ordering::Relaxed);
+        metrics::histogram!("dayfold_pool_wait_seconds").record(waited);
         match connection {
             Ok(connection) => {
                 let since = Instant::now();
@@ -242,7 +276,14 @@ impl Store {
                 holds.last += 1;
                 let number = holds.last;
                 holds.now.insert(number, Hold { purpose, since, warned: false });
-                Ok(Held { connection, shared: &self.shared, number, purpose, since })
+                Ok(Held {
+                    connection,
+                    unfinished: false,
+                    shared: &self.shared,
+                    number,
+                    purpose,
+                    since,
+                })
             }
             Err(error) => Err(self.no_connection(since.elapsed(), &error)),
         }
@@ -283,8 +324,22 @@ impl Store {
             open: state.connections,
             max: self.shared.settings.max_size,
             waiting: self.shared.waiting.load(Ordering::Relaxed),
-            cause: connect_error.map_or_else(String::new, |cause| format!(": {cause}")),
+            cause: match connect_error {
+                Some(cause) => format!(": {cause}"),
+                None => self.holders(),
+            },
         }
+    }
+
+    /// Who holds the connections that nobody else can have.
+    fn holders(&self) -> String {
+        let holds = lock(&self.shared.holds);
+        let holders: Vec<String> = holds
+            .now
+            .values()
+            .map(|hold| format!("{} for {:.1} s", hold.purpose, hold.since.elapsed().as_secs_f64()))
+            .collect();
+        if holders.is_empty() { String::new() } else { format!(": held by {}", holders.join(", ")) }
     }
 
     /// A connection outside the pool, for work that must not take one of its places.
@@ -292,9 +347,28 @@ impl Store {
         self.shared.unlimited.connect().await
     }
 
-    /// The same without diesel, which has no COPY. The caller drives the connection.
-    pub(crate) async fn dedicated_client(&self) -> Result<(Client, Connection), ConnectError> {
+    /// The same without diesel, which has no COPY.
+    pub(crate) async fn dedicated_client(&self) -> Result<Client, ConnectError> {
         self.shared.unlimited.connect_without_diesel().await
+    }
+
+    /// What is said at the beginning of a transaction of such sessions.
+    pub(crate) fn in_dedicated_transaction(&self) -> String {
+        self.shared.unlimited.in_transaction()
+    }
+
+    /// What is said at the beginning of a transaction of the pool's sessions.
+    pub(crate) fn in_transaction(&self) -> String {
+        self.shared.target.in_transaction()
+    }
+
+    /// What stands between the worker and PostgreSQL.
+    pub(crate) fn pooler(&self) -> Pooler {
+        self.shared.target.pooler()
+    }
+
+    pub(crate) fn command_timeout(&self) -> Duration {
+        self.shared.command_timeout
     }
 }
 
@@ -323,6 +397,8 @@ impl bb8::ErrorSink<PoolError> for SayIdleEnded {
 /// A connection in use. It goes back to the pool when dropped.
 pub(crate) struct Held<'p> {
     connection: Pooled<'p>,
+    /// Whether something may still run on it that nobody would wait for when it is dropped now.
+    pub(crate) unfinished: bool,
     shared: &'p Shared,
     number: u64,
     purpose: &'static str,
@@ -330,10 +406,17 @@ pub(crate) struct Held<'p> {
 }
 
 impl Held<'_> {
-    /// Ends the running statement of this connection from outside, best effort.
-    pub(crate) fn cancel(&self) -> impl Future<Output = ()> + Send + use<> {
-        let (token, tls) = (self.connection.cancel_token(), self.shared.target.tls());
-        async move { token.cancel_query(tls).await.unwrap_or_default() }
+    /// Ends at the server what nobody waits for any more: it would find out about the closed
+    /// connection only when its statement ends, and hold the locks until then. The connection is not
+    /// handed on, or the request to cancel could meet the statement of the next one.
+    fn abandon(&mut self) {
+        AnsiTransactionManager::transaction_manager_status_mut(&mut *self.connection)
+            .set_in_error();
+        // What cannot be cancelled ends by its statement time-out.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (token, tls) = (self.connection.cancel_token(), self.shared.target.tls());
+            runtime.spawn(async move { token.cancel_query(tls).await.unwrap_or_default() });
+        }
     }
 
     /// For how long it has been held.
@@ -358,6 +441,9 @@ impl std::ops::DerefMut for Held<'_> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
+        if self.unfinished {
+            self.abandon();
+        }
         let held = self.held();
         metrics::histogram!("dayfold_pool_hold_seconds", "purpose" => self.purpose).record(held);
         lock(&self.shared.holds).now.remove(&self.number);

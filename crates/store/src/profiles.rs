@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use diesel::sql_types::{Array, BigInt, Nullable, Text};
-use diesel_async::RunQueryDsl;
 
 use crate::error::StoreError;
 use crate::pool::Store;
@@ -32,10 +31,9 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn profiles(&self, user_ids: Vec<i64>) -> Result<HashMap<i64, Profile>, StoreError> {
-        let mut connection = self.hold("profiles").await?;
         let statement = ReadProfiles { user_ids };
         let rows: Vec<(i64, String, Vec<Option<String>>)> =
-            statement.load(&mut *connection).await?;
+            self.load("profiles", statement).await?;
         Ok(rows
             .into_iter()
             .map(|(user_id, time_zone, sources)| {

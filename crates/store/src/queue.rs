@@ -300,8 +300,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn any_due(&self) -> Result<bool, StoreError> {
-        let mut connection = self.hold("poll").await?;
-        let due: Vec<(bool,)> = AnyDue {}.load(&mut *connection).await?;
+        let due: Vec<(bool,)> = self.load("poll", AnyDue {}).await?;
         Ok(due == [(true,)])
     }
 
@@ -317,16 +316,15 @@ impl Store {
         size: u32,
         lease: Duration,
     ) -> Result<Option<Claim>, StoreError> {
-        let mut connection = self.hold("claim").await?;
         let (kind_name, size, lease_seconds) = (kind.name(), i64::from(size), lease.as_secs_f64());
         let rows: Vec<ClaimedColumns> = match from {
             ClaimFrom::Oldest => {
                 let claim = ClaimOldest { kind: kind_name, size, lease_seconds };
-                claim.load(&mut *connection).await?
+                self.load("claim", claim).await?
             }
             ClaimFrom::Newest => {
                 let claim = ClaimNewest { kind: kind_name, size, lease_seconds };
-                claim.load(&mut *connection).await?
+                self.load("claim", claim).await?
             }
         };
         let [(token, ..), ..] = rows.as_slice() else { return Ok(None) };
@@ -362,7 +360,6 @@ impl Store {
         class: ErrorClass,
         policy: FailurePolicy,
     ) -> Result<u32, StoreError> {
-        let mut connection = self.hold("fail").await?;
         let (user_ids, starts_at, ids) = keys(entries);
         let statement = FailEntries {
             kind: kind.name(),
@@ -375,7 +372,7 @@ impl Store {
             backoff_max: policy.backoff_max.as_secs_f64(),
             error: class.name(),
         };
-        let dead: Vec<(bool,)> = statement.load(&mut *connection).await?;
+        let dead: Vec<(bool,)> = self.load("fail", statement).await?;
         Ok(dead.iter().filter(|(dead,)| *dead).count() as u32)
     }
 
@@ -392,12 +389,11 @@ impl Store {
         entries: &[Entry],
         pause: Option<Duration>,
     ) -> Result<(), StoreError> {
-        let mut connection = self.hold("release").await?;
         let (user_ids, starts_at, ids) = keys(entries);
         let pause_seconds = pause.map(|pause| pause.as_secs_f64());
         let kind = kind.name();
         let statement = ReleaseEntries { kind, token, pause_seconds, user_ids, starts_at, ids };
-        statement.execute(&mut *connection).await?;
+        self.execute("release", statement).await?;
         Ok(())
     }
 
@@ -412,7 +408,6 @@ impl Store {
         entries: &[Entry],
         lease: Duration,
     ) -> Result<(), StoreError> {
-        let mut connection = self.hold("renew").await?;
         let (user_ids, starts_at, ids) = keys(entries);
         let statement = RenewLease {
             kind: kind.name(),
@@ -422,7 +417,7 @@ impl Store {
             starts_at,
             ids,
         };
-        let renewed = statement.execute(&mut *connection).await?;
+        let renewed = self.execute("renew", statement).await?;
         if renewed == entries.len() { Ok(()) } else { Err(StoreError::LeaseLost) }
     }
 }

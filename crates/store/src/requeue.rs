@@ -3,7 +3,6 @@
 use aggregation::{Kind, Timestamp};
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz};
-use diesel_async::RunQueryDsl;
 
 use crate::error::StoreError;
 use crate::pool::Store;
@@ -167,13 +166,12 @@ impl Requeuer {
         let Some((after_user, after_id)) = self.after else { return Ok(None) };
         let only_user = self.selection.user_id;
         let (from, before) = bounds(&self.selection);
-        let mut connection = store.hold("requeue").await?;
         macro_rules! load {
-            ($statement:ident) => {
-                $statement { after_user, after_id, only_user, from, before, step: STEP }
-                    .load(&mut *connection)
-                    .await?
-            };
+            ($statement:ident) => {{
+                let step = STEP;
+                let look = $statement { after_user, after_id, only_user, from, before, step };
+                store.load("requeue", look).await?
+            }};
         }
         let page: Vec<(i64, i64, i64, i64)> = match self.kind {
             Kind::Vitals => load!(RequeueVitals),
@@ -201,7 +199,6 @@ impl Store {
         selection: &RequeueSelection,
     ) -> Result<u64, StoreError> {
         let (from, before) = bounds(selection);
-        let mut connection = self.hold("requeue").await?;
         let statement = RequeueDead {
             kind: kind.name(),
             only_user: selection.user_id,
@@ -209,7 +206,7 @@ impl Store {
             before,
             step: STEP,
         };
-        Ok(statement.execute(&mut *connection).await? as u64)
+        Ok(self.execute("requeue", statement).await? as u64)
     }
 }
 

@@ -3,7 +3,6 @@
 use aggregation::{Kind, Timestamp};
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{BigInt, Double, Integer, Nullable, Text, Timestamptz};
-use diesel_async::RunQueryDsl;
 
 use crate::error::StoreError;
 use crate::pool::Store;
@@ -181,9 +180,8 @@ impl Store {
     /// If the database fails.
     pub async fn status(&self, runs: u32) -> Result<Status, StoreError> {
         type KindColumns = (String, i64, i64, i64, i64, i64, Option<f64>);
-        let mut connection = self.hold("status").await?;
-        let queue: Vec<KindColumns> = ReadStatus {}.load(&mut *connection).await?;
-        let rejected: Vec<(String, i64)> = CountRejected {}.load(&mut *connection).await?;
+        let queue: Vec<KindColumns> = self.load("status", ReadStatus {}).await?;
+        let rejected: Vec<(String, i64)> = self.load("status", CountRejected {}).await?;
         let kinds = Kind::ALL
             .into_iter()
             .map(|kind| {
@@ -201,7 +199,7 @@ impl Store {
                 }
             })
             .collect();
-        Ok(Status { kinds, runs: read_runs(&mut connection, runs).await? })
+        Ok(Status { kinds, runs: self.read_runs(runs).await? })
     }
 
     /// How many changes of these kinds are pending, those waiting for their back-off among them.
@@ -209,8 +207,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn pending(&self, kinds: &[Kind]) -> Result<i64, StoreError> {
-        let mut connection = self.hold("status").await?;
-        let rows: Vec<(String, i64)> = CountPending {}.load(&mut *connection).await?;
+        let rows: Vec<(String, i64)> = self.load("status", CountPending {}).await?;
         let asked = |name: &str| kinds.iter().any(|kind| kind.name() == name);
         Ok(rows.iter().filter(|(kind, _)| asked(kind)).map(|(_, count)| count).sum())
     }
@@ -221,9 +218,8 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
-        let mut connection = self.hold("backlog").await?;
         let rows: Vec<(String, i64, Option<f64>, i64)> =
-            ReadBacklog {}.load(&mut *connection).await?;
+            self.load("backlog", ReadBacklog {}).await?;
         let of = |kind: Kind| {
             let row = rows.iter().find(|row| row.0 == kind.name());
             Backlog {
@@ -241,8 +237,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn clock(&self) -> Result<Timestamp, StoreError> {
-        let mut connection = self.hold("status").await?;
-        let rows: Vec<(PgTimestamp,)> = Clock {}.load(&mut *connection).await?;
+        let rows: Vec<(PgTimestamp,)> = self.load("status", Clock {}).await?;
         let [(now,)] = rows.as_slice() else {
             return Err(StoreError::Internal("the database's clock shows no time"));
         };
@@ -260,7 +255,6 @@ impl Store {
         worker: &str,
         counts: &RunCounts,
     ) -> Result<(), StoreError> {
-        let mut connection = self.hold("status").await?;
         let record = RecordRun {
             started_at: to_postgres(started_at),
             command,
@@ -274,36 +268,34 @@ impl Store {
             groups_committed: counts.groups_committed,
             groups_failed: counts.groups_failed,
         };
-        record.execute(&mut *connection).await?;
+        self.execute("status", record).await?;
         Ok(())
     }
-}
 
-async fn read_runs(
-    connection: &mut diesel_async::AsyncPgConnection,
-    limit: u32,
-) -> Result<Vec<Run>, StoreError> {
-    type RunColumns =
-        (PgTimestamp, f64, f64, String, String, i32, i64, i64, i64, i64, i64, i64, i64);
-    let rows: Vec<RunColumns> = ReadRuns { limit: i64::from(limit) }.load(connection).await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Run {
-            finished_at: from_postgres(row.0),
-            finished_seconds_ago: row.1,
-            seconds: row.2,
-            command: row.3,
-            worker: row.4,
-            counts: RunCounts {
-                batches: row.5,
-                rows_claimed: row.6,
-                rows_completed: row.7,
-                rows_rejected: row.8,
-                rows_failed: row.9,
-                rows_released: row.10,
-                groups_committed: row.11,
-                groups_failed: row.12,
-            },
-        })
-        .collect())
+    async fn read_runs(&self, limit: u32) -> Result<Vec<Run>, StoreError> {
+        type RunColumns =
+            (PgTimestamp, f64, f64, String, String, i32, i64, i64, i64, i64, i64, i64, i64);
+        let rows: Vec<RunColumns> =
+            self.load("status", ReadRuns { limit: i64::from(limit) }).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| Run {
+                finished_at: from_postgres(row.0),
+                finished_seconds_ago: row.1,
+                seconds: row.2,
+                command: row.3,
+                worker: row.4,
+                counts: RunCounts {
+                    batches: row.5,
+                    rows_claimed: row.6,
+                    rows_completed: row.7,
+                    rows_rejected: row.8,
+                    rows_failed: row.9,
+                    rows_released: row.10,
+                    groups_committed: row.11,
+                    groups_failed: row.12,
+                },
+            })
+            .collect())
+    }
 }

@@ -45,41 +45,6 @@ pub struct TlsSettings {
 }
 
 impl TlsSettings {
-    /// Takes the options of TLS out of a URL, or of words such as `sslmode=require`: the driver does
-    /// not know them. What is not there stays as it is here.
-    pub(crate) fn take_from(&mut self, url: &str) -> Result<String, ConnectError> {
-        let is_url = url.starts_with("postgres://") || url.starts_with("postgresql://");
-        if !is_url {
-            let others: Vec<&str> =
-                url.split_whitespace().filter(|word| !self.take(word, false)).collect();
-            // A password in quotes may have spaces that must stay: only touched where it must be.
-            let nothing_taken = others.len() == url.split_whitespace().count();
-            return Ok(if nothing_taken { url.to_owned() } else { others.join(" ") });
-        }
-        let Some((address, options)) = url.split_once('?') else { return Ok(url.to_owned()) };
-        let others: Vec<&str> =
-            options.split('&').filter(|option| !self.take(option, true)).collect();
-        Ok(if others.is_empty() {
-            address.to_owned()
-        } else {
-            format!("{address}?{}", others.join("&"))
-        })
-    }
-
-    fn take(&mut self, option: &str, encoded: bool) -> bool {
-        let Some((name, value)) = option.split_once('=') else { return false };
-        let place = match name {
-            "sslmode" => &mut self.mode,
-            "sslrootcert" => &mut self.root_cert,
-            "sslcert" => &mut self.cert,
-            "sslkey" => &mut self.key,
-            _ => return false,
-        };
-        let decoded = || percent_encoding::percent_decode_str(value).decode_utf8_lossy().into();
-        *place = Some(if encoded { decoded() } else { value.to_owned() });
-        true
-    }
-
     /// The driver's mode, and what it connects with.
     ///
     /// # Errors
@@ -111,6 +76,11 @@ impl TlsSettings {
             }
         };
         Ok((mode, MakeRustlsConnect::new(config)))
+    }
+
+    /// Whether it is checked that the server's certificate is for its host.
+    pub(crate) fn verifies(&self) -> bool {
+        self.mode().is_ok_and(|(_, checks)| checks == Checks::AuthorityAndName)
     }
 
     fn mode(&self) -> Result<(SslMode, Checks), ConnectError> {

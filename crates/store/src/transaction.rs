@@ -6,7 +6,7 @@ use aggregation::Kind;
 use diesel::sql_types::{BigInt, Text};
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, TransactionManager};
 
-use crate::error::StoreError;
+use crate::error::{ErrorClass, StoreError};
 use crate::pool::{Held, Store};
 use crate::statement::statement;
 
@@ -29,22 +29,6 @@ pub struct GroupTransaction<'p> {
     connection: Held<'p>,
     kind: Kind,
     user_id: i64,
-    /// Whether it has come to its end.
-    ended: bool,
-}
-
-/// Ends at the server what nobody waits for any more: it would find out about the closed
-/// connection only when its statement ends, and hold the locks until then.
-impl Drop for GroupTransaction<'_> {
-    fn drop(&mut self) {
-        if self.ended {
-            return;
-        }
-        // What cannot be cancelled ends by its statement time-out.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(self.connection.cancel());
-        }
-    }
 }
 
 impl std::fmt::Debug for GroupTransaction<'_> {
@@ -69,8 +53,9 @@ impl Store {
         user_id: i64,
     ) -> Result<GroupTransaction<'_>, StoreError> {
         let mut connection = self.hold("group").await?;
-        AnsiTransactionManager::begin_transaction(&mut *connection).await?;
-        let mut transaction = GroupTransaction { connection, kind, user_id, ended: false };
+        connection.unfinished = true;
+        self.begin(&mut connection).await?;
+        let mut transaction = GroupTransaction { connection, kind, user_id };
         let lock = LockUser { kind: kind.name(), user_id };
         match lock.execute(transaction.connection()).await {
             Ok(_) => Ok(transaction),
@@ -87,25 +72,26 @@ impl GroupTransaction<'_> {
     /// again and finds its rows either gone or still claimed, so both are harmless.
     pub async fn commit(mut self) -> Result<Duration, StoreError> {
         let committed = AnsiTransactionManager::commit_transaction(&mut *self.connection).await;
-        self.ended = true;
+        self.connection.unfinished = false;
         committed?;
         Ok(self.connection.held())
     }
 
     /// Undoes everything and hands back the error that made it necessary: what may go wrong
-    /// with the rollback itself is less than that, and its connection is closed anyway.
+    /// with the rollback itself is less than that, and its connection is closed anyway. Only where
+    /// the server gave an error of no class, a connection that is gone tells more than that.
     pub async fn rolled_back(mut self, error: StoreError) -> StoreError {
         let rolled_back = AnsiTransactionManager::rollback_transaction(&mut *self.connection).await;
-        self.ended = true;
-        if let Err(rollback) = rolled_back {
-            let class = StoreError::from(rollback).class();
-            tracing::debug!(
-                event = "rollback_failed",
-                class = class.name(),
-                "the connection is closed"
-            );
-        }
-        error
+        self.connection.unfinished = false;
+        let Err(rollback) = rolled_back else { return error };
+        let rollback = StoreError::from(rollback);
+        tracing::debug!(
+            event = "rollback_failed",
+            class = rollback.class().name(),
+            "the connection is closed"
+        );
+        let lost = rollback.class() == ErrorClass::ConnectionLost;
+        if lost && error.class() == ErrorClass::Database { rollback } else { error }
     }
 
     pub(crate) fn connection(&mut self) -> &mut AsyncPgConnection {

@@ -7,7 +7,7 @@
 //! the lease brings back; doing them again gives the same figures.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aggregation::Kind;
 use chrono::NaiveDate;
@@ -15,6 +15,7 @@ use store::{Claim, ClaimFrom, Entry, Store, StoreError};
 
 use crate::group::{self, Users};
 use crate::lease::Lease;
+use crate::pace::Went;
 use crate::report::{BatchReport, RunReport, log_claim};
 use crate::setup::{Job, Settings, in_time};
 
@@ -22,7 +23,19 @@ use crate::setup::{Job, Settings, in_time};
 /// keys, which is the order in which every worker takes its locks.
 pub type Groups = BTreeMap<(i64, NaiveDate), Vec<Entry>>;
 
-/// Claims and computes one batch, and adds it to the run. `false` if no row of the kind is due.
+/// How a batch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Walked {
+    /// No row of the kind was due.
+    NothingDue,
+    /// It did work, and now leaves the database alone for this time, if it is in distress.
+    Done {
+        /// How long.
+        pause: Option<Duration>,
+    },
+}
+
+/// Claims and computes one batch, and adds it to the run.
 ///
 /// # Errors
 /// What interrupted the batch. Its rows are given back by then, as far as that was possible.
@@ -31,23 +44,24 @@ pub async fn run(
     kind: Kind,
     from: ClaimFrom,
     run: &mut RunReport,
-) -> Result<bool, StoreError> {
-    let Job { store, stop, .. } = job;
+) -> Result<Walked, StoreError> {
+    let Job { store, stop, pace, .. } = job;
     let settings = &*job.settings.get();
     let started = Instant::now();
     let pool_before = store.stats();
-    let claiming = store.claim(kind, from, settings.batch_size, settings.lease);
+    let rows = pace.rows(settings.batch_bounds);
+    let claiming = store.claim(kind, from, rows, settings.lease);
     let claimed = tokio::select! {
-        claimed = in_time(settings.patience.statement, claiming) => claimed?,
+        claimed = claiming => claimed?,
         () = stop.overdue() => return Err(StoreError::Stopped),
     };
     job.heartbeat.beat();
-    let Some(claim) = claimed else { return Ok(false) };
+    let Some(claim) = claimed else { return Ok(Walked::NothingDue) };
     let mut lease = Lease::new(settings.lease, started);
     let mut report = BatchReport::new(kind, claim.entries.len() as u32);
 
     let users = tokio::select! {
-        users = in_time(settings.patience.statement, Users::of(&claim, store, settings)) => users,
+        users = Users::of(&claim, store, settings) => users,
         () = stop.overdue() => Err(StoreError::Stopped),
     };
     let (outcome, left) = match users {
@@ -65,13 +79,20 @@ pub async fn run(
     };
 
     if !left.is_empty() {
-        give_back(store, settings, &claim, &left, outcome.as_ref().err()).await;
+        give_back(store, &claim, &left, outcome.as_ref().err()).await;
         report.released = left.len() as u32;
     }
     report.duration = started.elapsed();
     report.log(&store.stats());
     run.add(&report);
-    outcome.map(|()| true)
+    let went = Went {
+        rows: report.claimed,
+        duration: report.duration,
+        longest_wait: store.take_longest_wait(),
+        timeouts: report.timeouts,
+    };
+    let pause = pace.after(&went, settings.batch_bounds);
+    outcome.map(|()| Walked::Done { pause })
 }
 
 fn grouped(claim: &Claim, users: &Users) -> Groups {
@@ -102,7 +123,7 @@ impl Walk<'_> {
     ) -> Result<(), StoreError> {
         while !self.job.stop.is_requested() {
             tokio::select! {
-                done = in_time(self.settings.patience.group, self.first(groups, lease, report)) =>
+                done = in_time(self.settings.group_patience, self.first(groups, lease, report)) =>
                     if !done? { break },
                 () = self.job.stop.overdue() => return Err(StoreError::Stopped),
             }
@@ -137,7 +158,7 @@ impl Walk<'_> {
                 let class = error.class();
                 let policy = settings.failure_policy;
                 let dead = store.fail(claim.kind, claim.token, entries, class, policy).await?;
-                report.failed(entries.len() as u32, dead);
+                report.failed(entries.len() as u32, dead, class);
                 group::log_failure(claim.kind, *user_id, *date, entries.len(), dead, &error);
             }
         }
@@ -165,15 +186,8 @@ impl Walk<'_> {
 
 /// Gives back what was not done, without counting an attempt. Where even that fails, the lease
 /// runs out and the rows are claimed again.
-async fn give_back(
-    store: &Store,
-    settings: &Settings,
-    claim: &Claim,
-    left: &[Entry],
-    cause: Option<&StoreError>,
-) {
-    let releasing = store.release(claim.kind, claim.token, left, None);
-    let released = in_time(settings.patience.statement, releasing).await.is_ok();
+async fn give_back(store: &Store, claim: &Claim, left: &[Entry], cause: Option<&StoreError>) {
+    let released = store.release(claim.kind, claim.token, left, None).await.is_ok();
     if let Some(error) = cause {
         tracing::warn!(
             event = "batch_interrupted",

@@ -106,6 +106,11 @@ pub enum Command {
     ///
     /// No database is needed. Secrets are shown as (set) or (not set).
     CheckConfig(Json),
+    /// Examine everything that the worker needs, step by step, and say what to change
+    ///
+    /// Name, network, TLS, log-in, version, schema, rights, triggers, connections, time-outs, old
+    /// transactions and clocks. It changes nothing. Exit code 1 if the worker cannot work here.
+    Doctor(Json),
     /// Print a script that completes this program's arguments in a shell
     Completions {
         /// The shell
@@ -180,6 +185,9 @@ pub struct Status {
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
         default_missing_value = "2", value_parser = parse_seconds)]
     pub watch: Option<f64>,
+    /// Also show the server's sessions by application and state
+    #[arg(long)]
+    pub sessions: bool,
     /// Print one JSON object as the last line of stdout; with --watch, one a line
     #[arg(long)]
     pub json: bool,

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use aggregation::Kind;
 use store::{ClaimFrom, ErrorClass, StoreError};
 
-use crate::batch;
+use crate::batch::{self, Walked};
+use crate::pace::Went;
 use crate::report::RunReport;
-use crate::setup::Job;
+use crate::setup::{Job, spread};
 
-/// The waits before an interrupted drain goes on, as the connections of a server that restarts
+/// The waits before an interrupted drain goes on, give or take a fifth, as the connections of a server that restarts
 /// or of a serverless one come back within seconds. After the last one the error stands.
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
@@ -70,21 +71,32 @@ pub async fn drain(
             return Ok(Drained::LimitReached);
         }
         match batch::run(job, turn.kind, turn.claims_from(), report).await {
-            Ok(did_work) => {
-                turn.ended(did_work);
-                if did_work {
-                    interruptions = 0;
+            Ok(Walked::NothingDue) => turn.ended(false),
+            Ok(Walked::Done { pause }) => {
+                turn.ended(true);
+                interruptions = 0;
+                if let Some(pause) = pause {
+                    rest(pause, job).await;
                 }
             }
             Err(_) if job.stop.is_requested() => {}
             Err(error) => {
                 // A server that is silent is not asked again on the same connections.
-                let class = error.class();
-                let worth_it = class.is_interruption() && class != ErrorClass::NoAnswer;
+                let worth_it = match error.class() {
+                    ErrorClass::NoAnswer => false,
+                    // Of the claim, which met somebody's lock, or a table that takes long to read.
+                    ErrorClass::Timeout => {
+                        let went = Went { timeouts: 1, ..Went::default() };
+                        job.pace.after(&went, job.settings.get().batch_bounds);
+                        true
+                    }
+                    ErrorClass::Conflict => true,
+                    class => class.is_interruption(),
+                };
                 let pause = PAUSES.get(interruptions).filter(|_| worth_it);
                 let Some(pause) = pause else { return Err(error) };
                 interruptions += 1;
-                pause_after(&error, *pause, job).await;
+                pause_after(&error, spread(*pause), job).await;
             }
         }
         turns.push_back(turn);
@@ -100,6 +112,10 @@ async fn pause_after(error: &StoreError, pause: Duration, job: &Job) {
         pause_ms = pause.as_millis() as u64,
         "trying again after a pause: {error}"
     );
+    rest(pause, job).await;
+}
+
+async fn rest(pause: Duration, job: &Job) {
     tokio::select! {
         () = tokio::time::sleep(pause) => {}
         () = job.stop.requested() => {}

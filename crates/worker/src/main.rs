@@ -13,6 +13,7 @@ mod lease;
 mod logging;
 mod metrics;
 mod output;
+mod pace;
 mod progress;
 mod report;
 mod service;

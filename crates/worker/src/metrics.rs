@@ -9,7 +9,7 @@ use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use store::{Backlog, PoolStats};
+use store::{Backlog, OldTransaction, PoolStats};
 
 use crate::report::BatchReport;
 
@@ -32,6 +32,7 @@ const WAITING: &str = "dayfold_pool_waiting";
 const USAGE: &str = "dayfold_pool_usage_ratio";
 const DATABASE_UP: &str = "dayfold_database_up";
 const BREAKER: &str = "dayfold_breaker_state";
+const OLDEST_TRANSACTION: &str = "dayfold_oldest_transaction_seconds";
 const SILENT: &str = "dayfold_silent_seconds";
 const BUILD: &str = "dayfold_build_info";
 
@@ -84,6 +85,11 @@ fn describe() {
     describe_gauge!(
         BREAKER,
         "1 for the state that holds: closed (working), open (left alone), half_open (trying)"
+    );
+    describe_gauge!(
+        OLDEST_TRANSACTION,
+        Unit::Seconds,
+        "Age of the oldest transaction that is open for longer than log.old_transaction_seconds"
     );
     describe_gauge!(SILENT, Unit::Seconds, "Time since the last sign of progress");
     describe_gauge!(BUILD, "1, with the version");
@@ -158,6 +164,14 @@ pub fn show_breaker(breaker: Breaker) {
     for (name, state) in states {
         gauge!(BREAKER, "state" => name).set(f64::from(u8::from(breaker == state)));
     }
+}
+
+/// Shows the age of the oldest of the transactions that are old; NaN if nobody could look.
+pub fn show_oldest_transaction(old: Option<&[OldTransaction]>) {
+    let seconds = old.map_or(f64::NAN, |old| {
+        old.iter().filter_map(|transaction| transaction.seconds).fold(0.0, f64::max)
+    });
+    gauge!(OLDEST_TRANSACTION).set(seconds);
 }
 
 /// Shows for how long there was no progress.

@@ -62,7 +62,7 @@ pub fn complain(error: &anyhow::Error) {
 }
 
 /// What to do about a connection that could not be made, by what the server or the network said.
-fn advice(error: &ConnectError) -> Option<&'static str> {
+pub fn advice(error: &ConnectError) -> Option<&'static str> {
     let ConnectError::Connect { cause, .. } = error else { return None };
     let said = |phrases: &[&str]| phrases.iter().any(|phrase| cause.contains(phrase));
     Some(if said(&["Connection refused", "No such file or directory"]) {
@@ -71,6 +71,8 @@ fn advice(error: &ConnectError) -> Option<&'static str> {
         "correct the host in DATABASE_URL"
     } else if said(&["no answer within", "timed out"]) {
         "is it a PostgreSQL server, and does a firewall let it answer?"
+    } else if said(&["does not support TLS"]) {
+        "turn ssl on at the server, or change sslmode in DATABASE_URL"
     } else if said(&["certificate", "TLS"]) {
         "check sslmode and sslrootcert in DATABASE_URL"
     } else if said(&["too many", "connection slots"]) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aggregation::Kind;
-use store::{PoolStats, RunCounts};
+use store::{ErrorClass, PoolStats, RunCounts};
 
 use crate::metrics;
 
@@ -39,6 +39,8 @@ pub struct BatchReport {
     pub groups_committed: u32,
     /// Groups rolled back.
     pub groups_failed: u32,
+    /// Of those, the ones that ran into a time-out.
+    pub timeouts: u32,
     /// The longest time for which one group's transaction held a connection.
     pub held_longest: Duration,
     /// The time for which all groups' transactions together held a connection.
@@ -60,6 +62,7 @@ impl BatchReport {
             released: 0,
             groups_committed: 0,
             groups_failed: 0,
+            timeouts: 0,
             held_longest: Duration::ZERO,
             held_together: Duration::ZERO,
             duration: Duration::ZERO,
@@ -75,8 +78,9 @@ impl BatchReport {
         self.held_together += group.held;
     }
 
-    /// Adds a group that failed, `dead` of whose rows are dead now.
-    pub fn failed(&mut self, rows: u32, dead: u32) {
+    /// Adds a group that failed for this, `dead` of whose rows are dead now.
+    pub fn failed(&mut self, rows: u32, dead: u32, class: ErrorClass) {
+        self.timeouts += u32::from(class == ErrorClass::Timeout);
         self.failed += rows;
         self.dead += dead;
         self.groups_failed += 1;

@@ -8,51 +8,55 @@ use aggregation::catalogue::Catalogue;
 use aggregation::local_time::Zone;
 use anyhow::{Context, bail};
 use store::{
-    FailurePolicy, PoolSettings, SchemaState, SessionSettings, Store, StoreError, TlsSettings,
-    schema_state,
+    ConnectError, FailurePolicy, PoolSettings, SchemaState, SessionSettings, Store, StoreError,
+    Variables, Way, schema_state,
 };
 
 use crate::config::{Config, Loaded};
 use crate::heartbeat::Heartbeat;
 use crate::logging;
+use crate::pace::Pace;
 use crate::stop::Stop;
 use crate::suspects::Suspects;
 
 /// What the drain needs to know, checked.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Rows claimed at once.
-    pub batch_size: u32,
+    /// The fewest and the most rows claimed at once.
+    pub batch_bounds: Bounds,
     /// For how long claimed rows belong to this worker.
     pub lease: Duration,
     /// What becomes of rows whose group failed.
     pub failure_policy: FailurePolicy,
-    /// The longest wait for one statement, or one group, before the server counts as silent.
-    pub patience: Patience,
+    /// The longest wait for one group before the server counts as silent: longer than the time-outs
+    /// by which the server itself ends what takes too long, so that only one that is silent, or gone,
+    /// exceeds it.
+    pub group_patience: Duration,
     /// The zone of rows that name none and whose user has no profile.
     pub default_zone: Zone,
     /// Metrics, units and limits.
     pub catalogue: Catalogue,
 }
 
-/// How long the worker waits for an answer. Longer than the time-outs by which the server itself
-/// ends what takes too long, so that only a server that is silent, or gone, exceeds it.
-#[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// For a connection and one statement.
-    pub statement: Duration,
-    /// For a connection, a lock and the statements of a group.
-    pub group: Duration,
+/// The fewest and the most, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// The fewest.
+    pub min: u32,
+    /// The most.
+    pub max: u32,
 }
 
-impl Patience {
-    fn of(config: &Config) -> Self {
-        let (pool, session) = (&config.pool, &config.session);
-        let statement = pool.wait_timeout + session.statement_timeout;
-        // Two statements at the end of their time are an accident; more do not happen.
-        let group = statement + session.statement_timeout + session.lock_timeout;
-        Self { statement: statement + GRACE, group: group + GRACE }
-    }
+/// For a connection, a lock and the statements of a group. Two statements at the end of their time
+/// are an accident; more do not happen.
+fn group_patience(config: &Config) -> Duration {
+    let (pool, session) = (&config.pool, &config.session);
+    pool.wait_timeout + session.statement_timeout * 2 + session.lock_timeout + GRACE
+}
+
+/// A wait of about this time, give or take a fifth, so that several workers do not come all at once.
+pub fn spread(wait: Duration) -> Duration {
+    wait.mul_f64(0.8 + 0.4 * store::chance())
 }
 
 /// For the server's answer that a time-out has struck.
@@ -79,14 +83,14 @@ impl Settings {
     /// One line that says which key cannot be used.
     pub fn of(config: &Config) -> anyhow::Result<Self> {
         Ok(Self {
-            batch_size: config.batch.size,
+            batch_bounds: Bounds { min: config.batch.min_size, max: config.batch.max_size },
             lease: config.batch.lease,
             failure_policy: FailurePolicy {
                 max_attempts: config.batch.max_attempts,
                 backoff_first: config.batch.backoff_first,
                 backoff_max: config.batch.backoff_max,
             },
-            patience: Patience::of(config),
+            group_patience: group_patience(config),
             // Without its text, as in all problems of the configuration: it may be a secret that
             // came into the wrong place.
             default_zone: config
@@ -133,6 +137,8 @@ pub struct Job {
     pub heartbeat: Heartbeat,
     /// Where it was interrupted.
     pub suspects: Suspects,
+    /// How many rows a batch takes.
+    pub pace: Pace,
 }
 
 /// Reads the configuration in all its layers and starts logging as it says.
@@ -165,11 +171,23 @@ fn session_name(application_name: &str) -> String {
     format!("{}:{process}", host.get(..end).unwrap_or(application_name))
 }
 
-/// Connects to the configured database.
+/// Connects to the configured database. What the URL does not say is taken from the variables of
+/// libpq, and from the files that they name.
 ///
 /// # Errors
 /// Why that is not possible.
-pub async fn connect(config: &Config) -> anyhow::Result<Store> {
+pub async fn connect(config: &Config) -> Result<Store, ConnectError> {
+    connect_with(config, &of_environment).await
+}
+
+/// The same with other variables than the environment's.
+///
+/// # Errors
+/// Why that is not possible.
+pub async fn connect_with(
+    config: &Config,
+    variables: Variables<'_>,
+) -> Result<Store, ConnectError> {
     let pool = PoolSettings {
         max_size: config.pool.max_size,
         min_idle: config.pool.min_idle,
@@ -180,35 +198,50 @@ pub async fn connect(config: &Config) -> anyhow::Result<Store> {
         connect_timeout: config.database.connect_timeout,
         slow_hold: config.log.slow_hold,
     };
-    let session = SessionSettings {
+    Store::connect(config.database.url.expose(), pool, &session(config), variables).await
+}
+
+fn session(config: &Config) -> SessionSettings {
+    SessionSettings {
         statement_timeout: config.session.statement_timeout,
         lock_timeout: config.session.lock_timeout,
         idle_in_transaction_timeout: config.session.idle_in_transaction_timeout,
+        transaction_timeout: config.session.transaction_timeout,
         jit: config.session.jit,
         synchronous_commit: config.session.synchronous_commit,
         application_name: session_name(&config.session.application_name),
-    };
-    let url = config.database.url.expose();
-    Ok(Store::connect(url, pool, &session, &tls_of_environment()).await?)
+        pooler: config.database.pooler,
+    }
 }
 
 /// Checks the URL as far as that is possible without connecting.
 ///
 /// # Errors
 /// Why it cannot be used.
-pub fn check_url(config: &Config) -> anyhow::Result<()> {
-    Ok(store::check_url(config.database.url.expose(), &tls_of_environment())?)
+pub fn check_url(config: &Config) -> Result<(), ConnectError> {
+    store::check_url(config.database.url.expose(), &session(config), &of_environment)
 }
 
-/// What holds where the URL says nothing, in the variables of libpq.
-fn tls_of_environment() -> TlsSettings {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    TlsSettings {
-        mode: variable("PGSSLMODE"),
-        root_cert: variable("PGSSLROOTCERT"),
-        cert: variable("PGSSLCERT"),
-        key: variable("PGSSLKEY"),
-    }
+/// The way to the configured database.
+///
+/// # Errors
+/// Why there is none.
+pub fn way(config: &Config) -> Result<Way, ConnectError> {
+    check_url(config)?;
+    store::way(config.database.url.expose(), &of_environment)
+}
+
+/// This host's clock, in microseconds since 1970; for telling people how far off it is, never for
+/// what the database's clock decides.
+#[allow(clippy::disallowed_methods)]
+pub fn own_clock() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |time| time.as_micros() as i64)
+}
+
+/// A variable of the environment; an empty one is none, as for libpq.
+fn of_environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Refuses a pool that is larger than the server could ever bear, and warns of one that it cannot

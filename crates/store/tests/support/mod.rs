@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use local_postgres::{Binaries, LocalPostgres};
-use store::{PoolSettings, SessionSettings, Store, TlsSettings};
+use store::{PoolSettings, Pooler, SessionSettings, Store};
 
 pub fn start(settings: &[(&str, &str)]) -> LocalPostgres {
     let binaries = Binaries::find_or_install(|line| eprintln!("{line}")).unwrap();
@@ -28,9 +28,11 @@ pub async fn store(url: &str) -> Store {
         statement_timeout: Duration::from_secs(30),
         lock_timeout: Duration::from_secs(10),
         idle_in_transaction_timeout: Duration::from_secs(30),
+        transaction_timeout: Duration::from_secs(45),
         jit: false,
         synchronous_commit: false,
         application_name: "dayfold-test".to_owned(),
+        pooler: Pooler::None,
     };
-    Store::connect(url, pool, &session, &TlsSettings::default()).await.unwrap()
+    Store::connect(url, pool, &session, &|_| None).await.unwrap()
 }

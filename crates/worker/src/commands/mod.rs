@@ -3,6 +3,7 @@
 mod check_config;
 mod command_line;
 mod demo;
+mod doctor;
 mod import;
 mod migrate;
 mod requeue;
@@ -28,6 +29,7 @@ pub async fn execute(cli: Cli) -> anyhow::Result<Exit> {
         Command::Status(arguments) => status::execute(config, &arguments).await,
         Command::Requeue(arguments) => requeue::execute(config, arguments).await,
         Command::CheckConfig(arguments) => check_config::execute(config, arguments.json),
+        Command::Doctor(arguments) => doctor::execute(config, arguments.json).await,
         Command::Completions { shell } => Ok(command_line::complete(shell)),
         Command::ManPages { folder } => command_line::describe(&folder),
     }

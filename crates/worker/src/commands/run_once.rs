@@ -12,6 +12,7 @@ use crate::drain::{Limits, drain};
 use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
 use crate::output;
+use crate::pace::Pace;
 use crate::report::{RunReport, milliseconds};
 use crate::setup::{self, Current, Job, Settings};
 use crate::stop::Stop;
@@ -34,6 +35,7 @@ pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Resul
         stop: Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?,
         heartbeat: Heartbeat::unheard(),
         suspects: Suspects::default(),
+        pace: Pace::new(loaded.config.batch.size),
     };
 
     let limits = Limits {

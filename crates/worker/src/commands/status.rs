@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use store::{KindStatus, PoolStats, Run, Status, Store, StoreError};
+use store::{KindStatus, PoolStats, Run, Sessions, Status, Store, StoreError};
 
 use crate::exit::{self, Exit};
 use crate::stop::Stop;
@@ -22,14 +22,14 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Status) -> anyhow::
     let store = setup::connect(&loaded.config).await?;
     setup::require_current_schema(&store).await?;
     let Some(seconds) = arguments.watch else {
-        output::print(&look(&store, arguments.json).await?);
+        output::print(&look(&store, arguments).await?);
         return Ok(exit::DONE);
     };
     let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?;
     output::clear();
     while !stop.is_requested() {
         let shown = tokio::select! {
-            shown = look(&store, arguments.json) => shown,
+            shown = look(&store, arguments) => shown,
             () = stop.requested() => break,
         };
         // Somebody who watches a database go away and come back keeps watching.
@@ -45,10 +45,42 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Status) -> anyhow::
     Ok(exit::DONE)
 }
 
-async fn look(store: &Store, as_json: bool) -> Result<String, StoreError> {
+async fn look(store: &Store, arguments: &cli::Status) -> Result<String, StoreError> {
     let status = store.status(RUNS).await?;
+    let sessions = if arguments.sessions { Some(store.sessions().await?) } else { None };
     let pool = store.stats();
-    Ok(if as_json { to_json(&status, &pool).to_string() } else { to_text(&status, &pool) })
+    if arguments.json {
+        let mut shown = to_json(&status, &pool);
+        if let Some(sessions) = sessions {
+            shown["sessions"] = sessions.iter().map(session_json).collect();
+        }
+        return Ok(shown.to_string());
+    }
+    let mut text = to_text(&status, &pool);
+    if let Some(sessions) = sessions {
+        let cells = sessions.iter().map(|of| session_cells(of).to_vec());
+        let header = ["sessions", "state", "count", "longest transaction"];
+        text.push_str(&format!("\n\n{}", tables::table(&header, cells)));
+    }
+    Ok(text)
+}
+
+fn session_json(of: &Sessions) -> Value {
+    json!({
+        "application": of.application,
+        "state": of.state,
+        "count": of.count,
+        "longest_transaction_seconds": of.longest_transaction_seconds,
+    })
+}
+
+fn session_cells(of: &Sessions) -> [String; 4] {
+    [
+        of.application.clone(),
+        of.state.clone(),
+        tables::thousands(of.count),
+        of.longest_transaction_seconds.map_or_else(|| "-".to_owned(), tables::age),
+    ]
 }
 
 fn trouble(error: &StoreError, as_json: bool) -> String {

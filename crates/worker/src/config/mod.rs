@@ -27,6 +27,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use store::Pooler;
+
 pub(crate) use error::ConfigError;
 pub(crate) use reload::Reload;
 pub(crate) use secret::Secret;
@@ -62,6 +64,8 @@ pub(crate) struct Config {
 pub(crate) struct Database {
     /// The connection URL; empty when none was given.
     pub(crate) url: Secret,
+    /// What stands between the worker and PostgreSQL.
+    pub(crate) pooler: Pooler,
     /// The longest that the whole handshake of one connection may take.
     pub(crate) connect_timeout: Duration,
 }
@@ -92,6 +96,8 @@ pub(crate) struct Session {
     pub(crate) lock_timeout: Duration,
     /// The longest that a transaction may do nothing.
     pub(crate) idle_in_transaction_timeout: Duration,
+    /// The longest that a transaction may take; never shorter than a statement.
+    pub(crate) transaction_timeout: Duration,
     /// Whether the server may compile statements.
     pub(crate) jit: bool,
     /// Whether a commit waits until it is on the server's disk.
@@ -103,8 +109,12 @@ pub(crate) struct Session {
 /// `[batch]`
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Batch {
-    /// Raw rows claimed at once.
+    /// Raw rows claimed at once, to begin with.
     pub(crate) size: u32,
+    /// The fewest, when the database is slow; never more than `size`.
+    pub(crate) min_size: u32,
+    /// The most, when the database is quick; never less than `size`.
+    pub(crate) max_size: u32,
     /// How long claimed rows belong to a worker.
     pub(crate) lease: Duration,
     /// Attempts before a row is dead.
@@ -166,6 +176,8 @@ pub(crate) struct Log {
     pub(crate) level: String,
     /// A connection held for longer is worth a warning.
     pub(crate) slow_hold: Duration,
+    /// A transaction of anybody's that is open for longer is worth a warning.
+    pub(crate) old_transaction: Duration,
 }
 
 /// The form of the log.

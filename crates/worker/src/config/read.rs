@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use store::Pooler;
+
 use super::layers::Setting;
 use super::value::Value;
 use super::{
@@ -44,6 +46,9 @@ const BACKOFF_SECONDS: RangeInclusive<f64> = 0.1..=86_400.0;
 
 /// Zero warns of each; beyond an hour the time-outs have long struck.
 const SLOW_HOLD_SECONDS: RangeInclusive<f64> = 0.0..=3_600.0;
+
+/// Below a second everybody has one; after a day the harm is done.
+const OLD_TRANSACTION_SECONDS: RangeInclusive<f64> = 1.0..=86_400.0;
 
 /// Zero is never; who looks less than once an hour has the schedule for that.
 const POLL_SECONDS: RangeInclusive<f64> = 0.0..=3_600.0;
@@ -88,6 +93,7 @@ impl<'a> Reader<'a> {
         Config {
             database: Database {
                 url: self.text("database.url", "be a URL", |text| Some(Secret::new(text.into()))),
+                pooler: self.text("database.pooler", "be none, session or transaction", pooler),
                 connect_timeout: self.seconds("database.connect_timeout_seconds", TIMEOUT_SECONDS),
             },
             pool: Pool {
@@ -101,6 +107,8 @@ impl<'a> Reader<'a> {
             session: self.session(),
             batch: Batch {
                 size: self.integer("batch.size", BATCH_SIZE),
+                min_size: self.integer("batch.min_size", BATCH_SIZE),
+                max_size: self.integer("batch.max_size", BATCH_SIZE),
                 lease: self.seconds("batch.lease_seconds", LEASE_SECONDS),
                 max_attempts: self.integer("batch.max_attempts", ATTEMPTS),
                 backoff_first: self.seconds("batch.backoff_first_seconds", BACKOFF_SECONDS),
@@ -129,6 +137,8 @@ impl<'a> Reader<'a> {
                 format: self.text("log.format", "be auto, text, json or journald", log_format),
                 level: self.filled("log.level"),
                 slow_hold: self.seconds("log.slow_hold_seconds", SLOW_HOLD_SECONDS),
+                old_transaction: self
+                    .seconds("log.old_transaction_seconds", OLD_TRANSACTION_SECONDS),
             },
         }
     }
@@ -139,6 +149,8 @@ impl<'a> Reader<'a> {
             lock_timeout: self.seconds("session.lock_timeout_seconds", TIMEOUT_SECONDS),
             idle_in_transaction_timeout: self
                 .seconds("session.idle_in_transaction_timeout_seconds", TIMEOUT_SECONDS),
+            transaction_timeout: self
+                .seconds("session.transaction_timeout_seconds", TIMEOUT_SECONDS),
             jit: self.boolean("session.jit"),
             synchronous_commit: self.boolean("session.synchronous_commit"),
             application_name: self.text(
@@ -173,6 +185,25 @@ impl<'a> Reader<'a> {
             "batch.backoff_first_seconds",
             "must not be more than",
             "batch.backoff_max_seconds",
+        );
+        self.relation(
+            batch.size >= batch.min_size,
+            "batch.size",
+            "must not be less than",
+            "batch.min_size",
+        );
+        self.relation(
+            batch.size <= batch.max_size,
+            "batch.size",
+            "must not be more than",
+            "batch.max_size",
+        );
+        // Otherwise the server would end the session where it should only end the statement.
+        self.relation(
+            session.transaction_timeout >= session.statement_timeout,
+            "session.transaction_timeout_seconds",
+            "must not be less than",
+            "session.statement_timeout_seconds",
         );
         // Otherwise another worker takes rows over whose statement still runs here.
         self.relation(
@@ -289,6 +320,15 @@ impl<'a> Reader<'a> {
         self.problems
             .push(format!("the built-in default.toml lacks {key} or has it as another type"));
         instead
+    }
+}
+
+fn pooler(text: &str) -> Option<Pooler> {
+    match text {
+        "none" => Some(Pooler::None),
+        "session" => Some(Pooler::Session),
+        "transaction" => Some(Pooler::Transaction),
+        _ => None,
     }
 }
 

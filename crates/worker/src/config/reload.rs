@@ -3,8 +3,11 @@
 use super::Loaded;
 
 /// The keys that can change without a restart. `config/default.toml` marks them.
-pub(super) const RELOADABLE: [&str; 12] = [
+pub(super) const RELOADABLE: [&str; 15] = [
+    "database.url",
     "batch.size",
+    "batch.min_size",
+    "batch.max_size",
     "batch.max_attempts",
     "batch.backoff_first_seconds",
     "batch.backoff_max_seconds",
@@ -34,6 +37,8 @@ impl Reload {
     pub(crate) fn of(running: &Loaded, new: Loaded) -> Self {
         let mut loaded = running.clone();
         loaded.config.batch.size = new.config.batch.size;
+        loaded.config.batch.min_size = new.config.batch.min_size;
+        loaded.config.batch.max_size = new.config.batch.max_size;
         loaded.config.batch.max_attempts = new.config.batch.max_attempts;
         loaded.config.batch.backoff_first = new.config.batch.backoff_first;
         loaded.config.batch.backoff_max = new.config.batch.backoff_max;
@@ -43,6 +48,7 @@ impl Reload {
         loaded.config.log.level.clone_from(&new.config.log.level);
 
         let other_database = running.config.database.url != new.config.database.url;
+        loaded.config.database.url.clone_from(&new.config.database.url);
         loaded.config.schedule = new.config.schedule;
         let (mut changed, mut needs_restart) = (Vec::new(), Vec::new());
         // Both have every key, in the order of `config/default.toml`.

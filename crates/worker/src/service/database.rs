@@ -1,7 +1,6 @@
 //! The connection to the database, as a circuit breaker keeps it: closed while it works, open
 //! while a sick database is left alone, half-open while it is tried.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -11,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::{Service, lock};
 use crate::metrics::{self, Breaker};
-use crate::setup;
+use crate::setup::{self, spread};
 
 /// The waits before the database is tried again. After the last one it stays: a try costs the
 /// server one log-in, and ten seconds are soon enough for figures.
@@ -48,6 +47,8 @@ pub struct Database {
     troubles: AtomicU32,
     /// It can be connected to, but did not do what was asked.
     unproven: AtomicBool,
+    /// The configuration names another one.
+    moved: AtomicBool,
     told: Mutex<Option<Told>>,
 }
 
@@ -71,6 +72,16 @@ impl Database {
         }
     }
 
+    /// From now on the configuration names another one, or the way to it is another.
+    pub(super) fn move_on(&self) {
+        self.moved.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that is so, and not done yet.
+    pub(super) fn has_moved(&self) -> bool {
+        self.moved.load(Ordering::Relaxed)
+    }
+
     fn set(&self, state: State) {
         *lock(&self.state) = state;
         self.changed.notify_one();
@@ -82,8 +93,7 @@ impl Database {
         let troubles = self.troubles.load(Ordering::Relaxed) as usize;
         let Some(last) = troubles.checked_sub(1) else { return Duration::ZERO };
         let wait = WAITS[last.min(WAITS.len() - 1)];
-        let chance = f64::from(RandomState::new().build_hasher().finish() as u16) / 65_536.0;
-        wait.mul_f64(0.8 + 0.4 * chance)
+        spread(wait)
     }
 }
 
@@ -99,6 +109,7 @@ impl Service {
                 return None;
             }
             metrics::show_breaker(Breaker::HalfOpen);
+            self.database.moved.store(false, Ordering::Relaxed);
             let config = self.config();
             let tried = tokio::select! {
                 tried = try_to_connect(&config) => tried,
@@ -115,6 +126,11 @@ impl Service {
                 Err(error) => self.miss(format!("{error:#}")),
             }
         }
+    }
+
+    /// Another database is to be worked with.
+    pub(super) fn leave(&self) {
+        self.database.set(State::Unknown);
     }
 
     /// The database did what was asked: the next trouble is the first again.

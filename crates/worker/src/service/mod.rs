@@ -28,6 +28,7 @@ use crate::config::Loaded;
 use crate::drain::{self, Drained, Limits};
 use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
+use crate::pace::Pace;
 use crate::report::RunReport;
 use crate::setup::{self, Current, Job, Settings};
 use crate::stop::Stop;
@@ -51,6 +52,7 @@ pub struct Service {
     stop: Stop,
     heartbeat: Heartbeat,
     suspects: Suspects,
+    pace: Pace,
     supervisor: Supervisor,
     ticks: Arc<Ticks>,
     database: Database,
@@ -87,6 +89,7 @@ pub async fn run(config_file: Option<&Path>) -> anyhow::Result<Exit> {
 impl Service {
     fn new(config_file: Option<&Path>, loaded: Loaded) -> anyhow::Result<Self> {
         let settings = Current::new(Settings::of(&loaded.config)?);
+        let pace = Pace::new(loaded.config.batch.size);
         // A stop that was asked for and ends in time is a success, whatever the database does.
         let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::DONE)?;
         let supervisor = Supervisor::of_environment();
@@ -98,6 +101,7 @@ impl Service {
             stop,
             heartbeat: Heartbeat::heard_by(move || listener.alive()),
             suspects: Suspects::default(),
+            pace,
             supervisor,
             ticks: Arc::default(),
             database: Database::default(),
@@ -114,17 +118,19 @@ impl Service {
                 stop: self.stop.clone(),
                 heartbeat: self.heartbeat.clone(),
                 suspects: self.suspects.clone(),
+                pace: self.pace.clone(),
             };
             match self.drain_when_due(&job).await {
-                Ok(()) => break,
+                Ok(()) if self.stop.is_requested() => break,
+                Ok(()) => self.leave(),
                 Err(error) => self.lose(&error),
             }
         }
     }
 
-    /// Drains whenever something is due, until asked to stop.
+    /// Drains whenever something is due, until asked to stop, or to work with another database.
     async fn drain_when_due(&self, job: &Job) -> Result<(), StoreError> {
-        while !self.stop.is_requested() {
+        while !self.stop.is_requested() && !self.database.has_moved() {
             self.heartbeat.beat();
             let kinds = self.due(&job.store).await?;
             if !kinds.is_empty() {
@@ -142,9 +148,8 @@ impl Service {
         let polled = self.config().schedule.poll.is_some();
         // Asked also where nobody wants to know: a database that is away must not be found out by
         // the next tick only.
-        let patience = self.settings.get().patience.statement;
         let any_due = tokio::select! {
-            due = setup::in_time(patience, store.any_due()) => due.inspect_err(|_| self.tick_again(&ticked))?,
+            due = store.any_due() => due.inspect_err(|_| self.tick_again(&ticked))?,
             () = self.stop.requested() => return Ok(Vec::new()),
         };
         let all = polled && any_due;

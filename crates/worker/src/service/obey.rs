@@ -104,6 +104,12 @@ impl Service {
         self.settings.set(settings);
         *lock::<Loaded>(&self.running) = loaded;
         let _ = logging::set_level(&level);
+        if changed.iter().any(|key| key == "database.url") {
+            self.database.move_on();
+        }
+        if changed.iter().any(|key| key == "batch.size") {
+            self.pace.restart(lock(&self.running).config.batch.size);
+        }
         let changed = changed.join(" ");
         tracing::info!(event = "reloaded", changed, "in force from now on: {changed}");
         if !needs_restart.is_empty() {

@@ -4,18 +4,20 @@ use std::convert::Infallible;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use store::Backlog;
+use store::{Backlog, OldTransaction};
 
 use super::database::State;
 use super::{Service, lock};
 use crate::commands::run_once;
 use crate::metrics;
 use crate::report::{RunReport, milliseconds};
-use crate::setup;
 use crate::tables::{age, counted};
 
 /// Counting a long queue takes its time at the server: at most one part in so many of it.
 const REST_PER_LOOK: u32 = 100;
+
+/// An old transaction is told again so often.
+const TELL_AGAIN: Duration = Duration::from_secs(300);
 
 /// How often it is listened whether the work goes on.
 const LISTEN_EVERY: Duration = Duration::from_secs(1);
@@ -25,6 +27,13 @@ pub struct Watched {
     backlog: Mutex<Option<Vec<Backlog>>>,
     period: Mutex<Period>,
     total: Mutex<Period>,
+    old_transactions: Mutex<Vec<Told>>,
+}
+
+/// An old transaction that was told of.
+struct Told {
+    transaction: OldTransaction,
+    at: Instant,
 }
 
 /// What there is to do, over all kinds.
@@ -49,7 +58,8 @@ impl Period {
 impl Watched {
     pub(super) fn new() -> Self {
         let (period, total) = (Mutex::new(Period::new()), Mutex::new(Period::new()));
-        Self { backlog: Mutex::new(None), period, total }
+        let old_transactions = Mutex::default();
+        Self { backlog: Mutex::new(None), period, total, old_transactions }
     }
 
     /// Adds what a drain did.
@@ -66,6 +76,7 @@ impl Service {
         loop {
             let began = Instant::now();
             self.look().await;
+            self.look_for_old_transactions().await;
             let took = began.elapsed();
             self.tell_supervisor();
             self.show_gauges();
@@ -106,15 +117,41 @@ impl Service {
     /// Counts what there is to do. What hinders it is found out by the work.
     async fn look(&self) {
         let seen = match self.database.store() {
-            Some(store) => setup::in_time(self.patience(), store.backlog()).await.ok(),
+            Some(store) => store.backlog().await.ok(),
             None => None,
         };
         metrics::show_backlog(seen.as_deref());
         *lock(&self.watched.backlog) = seen;
     }
 
-    fn patience(&self) -> Duration {
-        self.settings.get().patience.statement
+    /// Says who keeps a transaction open for long, once and then now and again: while it is, the
+    /// server cannot clean up, and the queue, where each row is soon gone, grows slow.
+    async fn look_for_old_transactions(&self) {
+        let limit = self.config().log.old_transaction;
+        let old = match self.database.store() {
+            Some(store) => store.old_transactions(limit).await.ok(),
+            None => None,
+        };
+        metrics::show_oldest_transaction(old.as_deref());
+        let mut told = lock(&self.watched.old_transactions);
+        let old = old.unwrap_or_default();
+        told.retain(|told| {
+            told.at.elapsed() < TELL_AGAIN && old.iter().any(|now| now.is(&told.transaction))
+        });
+        for transaction in old {
+            if told.iter().any(|told| told.transaction.is(&transaction)) {
+                continue;
+            }
+            tracing::warn!(
+                event = "old_transaction",
+                holder = transaction.holder,
+                name = transaction.name,
+                process = transaction.process,
+                age_s = transaction.seconds,
+                "{transaction}: while it is open, the queue grows slow"
+            );
+            told.push(Told { transaction, at: Instant::now() });
+        }
     }
 
     fn tell_supervisor(&self) {
@@ -201,7 +238,7 @@ impl Service {
             counts.rows_claimed,
             queued.map_or_else(|| "unknown".to_owned(), |rows| rows.to_string()),
         );
-        let _ = tokio::time::timeout(self.patience(), self.record(&period)).await;
+        self.record(&period).await;
     }
 
     /// Remembers a period for `worker status`, as if it were one run.

@@ -17,6 +17,7 @@ use crate::drain::Limits;
 use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
 use crate::import::import;
+use crate::pace::Pace;
 use crate::setup::{self, Current, Job, Settings};
 use crate::stop::Stop;
 use crate::suspects::Suspects;
@@ -41,6 +42,8 @@ const BATCH_SIZE: u32 = 200;
 pub async fn execute(config: Option<&Path>) -> anyhow::Result<Exit> {
     let mut config = Config::load(config, std::env::vars_os())?.config;
     config.batch.size = BATCH_SIZE;
+    config.batch.min_size = BATCH_SIZE;
+    config.batch.max_size = BATCH_SIZE;
     // The log is part of the show.
     logging::start_as(&config.log, log::Lines::new())?;
 
@@ -78,7 +81,7 @@ async fn start_server() -> anyhow::Result<LocalPostgres> {
 
 async fn show(config: &Config, stop: &Stop) -> anyhow::Result<()> {
     let settings = Settings::of(config)?;
-    let store = setup::connect(config).await?;
+    let store = setup::connect_with(config, &|_| None).await?;
     let applied = store::migrate(&store, std::time::Duration::from_secs(60)).await?;
     output::print(&format!("2. The schema is there: {} migrations applied.", applied.len()));
 
@@ -104,6 +107,7 @@ async fn show(config: &Config, stop: &Stop) -> anyhow::Result<()> {
         stop: stop.clone(),
         heartbeat: Heartbeat::unheard(),
         suspects: Suspects::default(),
+        pace: Pace::new(BATCH_SIZE),
     };
     let run = run_once::run(&job, &limits, "demo", "dayfold-demo").await?;
     summary(&job.store, &run).await?;

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use store::Pooler;
+
 use super::super::layers::Layers;
 use super::super::value::Value;
 use super::super::{
@@ -16,6 +18,7 @@ fn without_file_and_variables_the_documented_defaults_are_in_force() {
     let expected = Config {
         database: Database {
             url: Secret::new(String::new()),
+            pooler: Pooler::None,
             connect_timeout: Duration::from_secs(10),
         },
         pool: Pool {
@@ -30,12 +33,15 @@ fn without_file_and_variables_the_documented_defaults_are_in_force() {
             statement_timeout: Duration::from_secs(30),
             lock_timeout: Duration::from_secs(10),
             idle_in_transaction_timeout: Duration::from_secs(30),
+            transaction_timeout: Duration::from_secs(45),
             jit: false,
             synchronous_commit: false,
             application_name: "dayfold-worker".to_owned(),
         },
         batch: Batch {
             size: 100,
+            min_size: 50,
+            max_size: 200,
             lease: Duration::from_secs(60),
             max_attempts: 5,
             backoff_first: Duration::from_secs(30),
@@ -60,6 +66,7 @@ fn without_file_and_variables_the_documented_defaults_are_in_force() {
             format: LogFormat::Auto,
             level: "info".to_owned(),
             slow_hold: Duration::from_secs(5),
+            old_transaction: Duration::from_secs(300),
         },
     };
     assert_eq!(loaded.config, expected);
@@ -106,6 +113,8 @@ fn every_key_of_default_toml_changes_the_configuration() {
         let other = match (setting.key.as_str(), &setting.value) {
             ("log.format", _) => "json".to_owned(),
             ("pool.profile", _) => "burst".to_owned(),
+            ("database.pooler", _) => "session".to_owned(),
+            ("batch.max_size", _) => "199".to_owned(),
             ("schedule.vitals" | "schedule.nutrition" | "schedule.labs", _) => String::new(),
             // Of no effect without a port.
             ("http.address", _) => continue,

@@ -28,10 +28,12 @@ fn what_needs_a_restart_is_named_each_time() {
 }
 
 #[test]
-fn another_database_needs_a_restart_though_its_url_is_never_shown() {
+fn another_database_is_taken_over_though_its_url_is_never_shown() {
     let running = loaded("", &[("DATABASE_URL", "postgresql://a@host/app")]);
     let new = loaded("", &[("DATABASE_URL", "postgresql://b@host/app")]);
-    assert_eq!(Reload::of(&running, new).needs_restart, ["database.url"]);
+    let reload = Reload::of(&running, new);
+    assert_eq!(reload.changed, ["database.url"]);
+    assert_eq!(reload.loaded.config.database.url.expose(), "postgresql://b@host/app");
 }
 
 #[test]
@@ -72,6 +74,8 @@ fn each_key_that_can_be_reloaded_takes_effect() {
             Some(("schedule", _)) => "",
             Some(("log", _)) => "debug",
             Some((_, "max_attempts")) => "7",
+            Some((_, "max_size")) => "190",
+            Some(("database", _)) => "postgresql://b@host/app",
             Some((_, "backoff_max_seconds")) => "500",
             _ => "60",
         };

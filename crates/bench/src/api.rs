@@ -1,0 +1,211 @@
+//! The API beside the worker: what its clients feel of a drain.
+
+mod clients;
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use comfy_table::Table;
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use serde_json::{Value, json};
+
+use self::clients::{Clients, Felt, Spread};
+use crate::server::{Server, connect};
+use crate::service::{FILL, round};
+use crate::worker::Service;
+
+/// `pool.max_size` of the worker's default settings.
+const WORKER_SESSIONS: usize = 4;
+
+/// To fill and ask, and to look at the worker.
+const OWN_SESSIONS: usize = 2;
+
+/// Kept by the server for superusers.
+const RESERVED: usize = 3;
+
+/// How long the clients warm up the server before anything is measured.
+const WARM_UP: Duration = Duration::from_secs(3);
+
+/// How often it is asked whether the backlog is gone. Each time reads the queue, so that more
+/// often would be felt by those who are measured.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+
+/// How often the worker's sessions are counted.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// A wait this short is none.
+const NOTHING_MS: f64 = 0.1;
+
+/// Neither role is a superuser: those may use the reserved connections.
+const ROLES: &str = "
+    CREATE ROLE aggregation LOGIN;
+    GRANT ALL ON ALL TABLES IN SCHEMA public TO aggregation;
+    GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO aggregation;
+    CREATE ROLE api LOGIN;
+    GRANT ALL ON vitals_raw TO api;
+    GRANT SELECT ON vitals_daily TO api;";
+
+/// How many clients ask how much, and what the worker has to do meanwhile.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Load {
+    /// How long the API is measured without a worker, and beside one that keeps up, in seconds
+    #[arg(long, default_value_t = 30)]
+    seconds: u64,
+    /// How many rows the backlog has; the API is measured from its first row to its last
+    #[arg(long, default_value_t = 300_000)]
+    backlog: u64,
+    /// How many clients the API has
+    #[arg(long, default_value_t = 50)]
+    clients: u32,
+    /// How many sessions the API's pool has
+    #[arg(long, default_value_t = 10)]
+    sessions: usize,
+    /// How many requests a second the clients make together
+    #[arg(long, default_value_t = 500)]
+    rate: u32,
+    /// Whether all clients ask in the same moment, again and again, instead of evenly
+    #[arg(long)]
+    together: bool,
+}
+
+/// Measures the API alone, beside a drain, and beside a worker that keeps up with it.
+pub async fn beside(load: Load) -> anyhow::Result<Value> {
+    let max_connections = load.sessions + WORKER_SESSIONS + OWN_SESSIONS + RESERVED;
+    let settings = [
+        ("max_connections", max_connections.to_string()),
+        ("superuser_reserved_connections", RESERVED.to_string()),
+    ];
+    let server =
+        Server::start_with(&settings.each_ref().map(|(key, value)| (*key, value.as_str()))).await?;
+    server.client.batch_execute(ROLES).await?;
+    server.client.execute(FILL, &[&(load.backlog as i64)]).await?;
+    // So that neither falls into one of the measurements by chance.
+    for chore in ["VACUUM ANALYZE vitals_raw", "CHECKPOINT"] {
+        server.client.batch_execute(chore).await?;
+    }
+    let last = "SELECT max(id) FROM aggregation_queue";
+    let last: i64 = server.client.query_one(last, &[]).await?.get(0);
+
+    let role = |name: &str| server.url.replace("postgres@", &format!("{name}@"));
+    let clients = Clients::connect(&role("api"), &load).await?;
+    let time = Duration::from_secs(load.seconds);
+    clients.ask_until(tokio::time::sleep(WARM_UP)).await?;
+    let (alone, ()) = clients.ask_until(tokio::time::sleep(time)).await?;
+
+    let service = Service::start(&role("aggregation"))?;
+    let began = Instant::now();
+    let drained = drained(&server, last);
+    let (drain, most_sessions) = clients.ask_until(drained).await?;
+    let drain_seconds = began.elapsed().as_secs_f64();
+    let most_sessions = most_sessions?;
+    // What the clients changed without a worker is due, too, and belongs to neither.
+    server.drained().await?;
+    let (keeps_up, ()) = clients.ask_until(tokio::time::sleep(time)).await?;
+    drop(service);
+
+    let per_second = load.backlog as f64 / drain_seconds;
+    tell(&[("no worker", &alone), ("a worker drains", &drain), ("a worker keeps up", &keeps_up)]);
+    #[allow(clippy::print_stderr)]
+    {
+        eprintln!(
+            "{} rows in {drain_seconds:.1} s, {per_second:.0} rows/s; at most {most_sessions} \
+             sessions of the worker; max_connections {max_connections}",
+            load.backlog
+        );
+    }
+    Ok(json!({
+        "clients": load.clients,
+        "sessions": load.sessions,
+        "requests_per_second": load.rate,
+        "together": load.together,
+        "max_connections": max_connections,
+        "no_worker": alone.json(),
+        "drain": drain.json(),
+        "keeps_up": keeps_up.json(),
+        "drain_against_no_worker": compare(&drain, &alone),
+        "keeps_up_against_no_worker": compare(&keeps_up, &alone),
+        "backlog": {
+            "rows": load.backlog,
+            "seconds": round(drain_seconds, 2),
+            "rows_per_second": round(per_second, 0),
+            "most_worker_sessions": most_sessions,
+        },
+    }))
+}
+
+/// Waits until the backlog is gone, and tells the most sessions that the worker had meanwhile.
+async fn drained(server: &Server, last: i64) -> anyhow::Result<i64> {
+    let looking = connect(&server.url).await?;
+    let left = "SELECT EXISTS (SELECT FROM aggregation_queue WHERE id <= $1)";
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'aggregation'";
+    let sessions = looking.prepare(sessions).await?;
+    let mut most = 0;
+    let counting = async {
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        loop {
+            ticks.tick().await;
+            most = i64::max(most, looking.query_one(&sessions, &[]).await?.get(0));
+        }
+        #[allow(unreachable_code)]
+        Ok::<(), tokio_postgres::Error>(())
+    };
+    let asking = async {
+        while server.client.query_one(left, &[&last]).await?.get(0) {
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+        Ok::<(), tokio_postgres::Error>(())
+    };
+    tokio::select! {
+        failed = counting => failed?,
+        gone = asking => gone?,
+    }
+    Ok(most)
+}
+
+/// None where there is nothing to be compared with: clients who ask evenly hardly ever wait for a
+/// session unless a worker is beside them.
+fn ratios(with: Spread, without: Spread) -> [Option<f64>; 3] {
+    let pairs = [(with.p50, without.p50), (with.p99, without.p99), (with.max, without.max)];
+    pairs.map(|(with, without)| (without > NOTHING_MS).then(|| round(with / without, 2)))
+}
+
+fn compare(with: &Felt, without: &Felt) -> Value {
+    let of = |with, without| {
+        let [p50, p99, max] = ratios(with, without);
+        json!({ "p50": p50, "p99": p99, "max": max })
+    };
+    json!({ "answer": of(with.answer, without.answer), "wait": of(with.wait, without.wait) })
+}
+
+fn tell(phases: &[(&str, &Felt)]) {
+    let mut table = Table::new();
+    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header([
+        "ms",
+        "requests",
+        "errors",
+        "p50",
+        "p99",
+        "most",
+        "waiting p50",
+        "p99",
+        "most",
+    ]);
+    for (name, felt) in phases {
+        let mut row = vec![(*name).to_owned(), felt.requests.to_string(), felt.errors.to_string()];
+        for Spread { p50, p99, max } in [felt.answer, felt.wait] {
+            row.extend([p50, p99, max].map(|ms| format!("{ms:.2}")));
+        }
+        table.add_row(row);
+    }
+    if let [(_, without), (_, with), ..] = phases {
+        let answer = ratios(with.answer, without.answer);
+        let ratios = answer.into_iter().chain(ratios(with.wait, without.wait));
+        let ratios = ratios.map(|ratio| ratio.map_or("-".to_owned(), |ratio| format!("x {ratio}")));
+        let name = ["drains / no worker", "", ""].map(str::to_owned);
+        table.add_row(name.into_iter().chain(ratios));
+    }
+    #[allow(clippy::print_stderr)]
+    {
+        eprintln!("{table}");
+    }
+}

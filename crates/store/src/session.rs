@@ -1,0 +1,198 @@
+//! What each session is told, and how: a pooler between worker and server decides which way works.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+/// The first version of PostgreSQL that can limit a whole transaction.
+const KNOWS_TRANSACTION_TIMEOUT: u32 = 17;
+
+/// What stands between the worker and PostgreSQL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pooler {
+    /// Nothing: settings go with the log-in.
+    #[default]
+    None,
+    /// A pooler that gives each client a server session of its own, such as PgBouncer with
+    /// `pool_mode = session`. It refuses settings in the log-in, so that they are made right after it.
+    Session,
+    /// A pooler that gives out server sessions for one transaction, such as PgBouncer with
+    /// `pool_mode = transaction`. Nothing outlasts a transaction, so that each begins with its
+    /// settings, and single statements are transactions, too.
+    Transaction,
+}
+
+/// What each session sets at the server.
+#[derive(Clone, Debug)]
+pub struct SessionSettings {
+    /// The server ends statements that run for longer.
+    pub statement_timeout: Duration,
+    /// The server ends statements that wait for a lock for longer.
+    pub lock_timeout: Duration,
+    /// The server ends sessions that stay in a transaction without a statement for longer.
+    pub idle_in_transaction_timeout: Duration,
+    /// The server ends sessions whose transaction takes longer, from version 17 on.
+    pub transaction_timeout: Duration,
+    /// Just-in-time compilation; it costs more than it saves on short statements.
+    pub jit: bool,
+    /// Whether a commit waits until it is on the server's disk. The worker's own need not: a
+    /// crash of the server undoes marks and figures together.
+    pub synchronous_commit: bool,
+    /// What `pg_stat_activity` shows.
+    pub application_name: String,
+    /// How the settings reach the server.
+    pub pooler: Pooler,
+}
+
+impl SessionSettings {
+    /// For the worker's own sessions.
+    ///
+    /// The planner must not trust its statistics: after a bulk import they still say that the
+    /// queue is empty, until autovacuum comes by. Hence a plan for each execution, at about a tenth
+    /// of the throughput: one that was kept from an empty queue made a claim of 3 ms take 10 s. And
+    /// hence no sorts where an index has the order: what looks like one row to sort may be a
+    /// million. The price that stands for "no sort" would set off the JIT compiler, 0.4 s a claim.
+    pub(crate) fn limited(&self) -> Session {
+        let on = |on| if on { "on" } else { "off" }.to_owned();
+        let milliseconds = |time: Duration| time.as_millis().to_string();
+        Session {
+            pooler: self.pooler,
+            settings: vec![
+                ("statement_timeout", milliseconds(self.statement_timeout)),
+                ("lock_timeout", milliseconds(self.lock_timeout)),
+                (
+                    "idle_in_transaction_session_timeout",
+                    milliseconds(self.idle_in_transaction_timeout),
+                ),
+                ("jit", on(self.jit)),
+                ("synchronous_commit", on(self.synchronous_commit)),
+                ("plan_cache_mode", "force_custom_plan".to_owned()),
+                ("enable_sort", "off".to_owned()),
+            ],
+            transaction_timeout: Some(self.transaction_timeout),
+        }
+    }
+
+    /// For sessions of their own: loading and migrating take their time, and are durable.
+    pub(crate) fn unlimited(&self) -> Session {
+        Session {
+            pooler: self.pooler,
+            settings: vec![("lock_timeout", self.lock_timeout.as_millis().to_string())],
+            transaction_timeout: None,
+        }
+    }
+}
+
+/// Settings, and how they reach the server.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Session {
+    pub(crate) pooler: Pooler,
+    settings: Vec<(&'static str, String)>,
+    transaction_timeout: Option<Duration>,
+}
+
+impl Session {
+    /// What goes into the start-up packet: there it costs no round trip and always holds.
+    pub(crate) fn options(&self) -> String {
+        if self.pooler != Pooler::None {
+            return String::new();
+        }
+        let mut options = String::new();
+        for (name, value) in &self.settings {
+            let _ = write!(options, " -c {name}={value}");
+        }
+        options
+    }
+
+    /// What is said right after the log-in, to a server of this version.
+    pub(crate) fn after_login(&self, version: u32) -> String {
+        match self.pooler {
+            Pooler::None => self.set("SET", &[], version),
+            Pooler::Session => self.set("SET", &self.settings, version),
+            Pooler::Transaction => String::new(),
+        }
+    }
+
+    /// What is said at the beginning of each transaction, to a server of this version.
+    pub(crate) fn in_transaction(&self, version: u32) -> String {
+        match self.pooler {
+            Pooler::None | Pooler::Session => String::new(),
+            Pooler::Transaction => self.set("SET LOCAL", &self.settings, version),
+        }
+    }
+
+    /// Names and values without quotes, all of them ours.
+    fn set(&self, how: &str, settings: &[(&str, String)], version: u32) -> String {
+        let mut sql = String::new();
+        for (name, value) in settings {
+            let _ = write!(sql, " {how} {name} = {value};");
+        }
+        // An older server refuses it; in the start-up packet that would be before its version is known.
+        if let Some(limit) =
+            self.transaction_timeout.filter(|_| version >= KNOWS_TRANSACTION_TIMEOUT)
+        {
+            let _ = write!(sql, " {how} transaction_timeout = {};", limit.as_millis());
+        }
+        sql
+    }
+
+    /// The limit that a test of the connection looks for, in milliseconds.
+    pub(crate) fn statement_timeout(&self) -> Option<&str> {
+        let is = |(name, _): &&(&'static str, String)| *name == "statement_timeout";
+        self.settings.iter().find(is).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The major version out of `server_version`, such as 17 of `17.5 (Debian 17.5-1)`; 0 if it says
+/// nothing of the kind.
+pub(crate) fn major_version(text: &str) -> u32 {
+    let digits = text.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+    digits.parse().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Pooler, Session, major_version};
+    use std::time::Duration;
+
+    fn session(pooler: Pooler) -> Session {
+        Session {
+            pooler,
+            settings: vec![("jit", "off".to_owned()), ("lock_timeout", "10".to_owned())],
+            transaction_timeout: Some(Duration::from_secs(45)),
+        }
+    }
+
+    #[test]
+    fn settings_go_with_the_log_in_or_behind_it_or_into_each_transaction() {
+        let none = session(Pooler::None);
+        assert_eq!(none.options(), " -c jit=off -c lock_timeout=10");
+        assert_eq!((none.after_login(15), none.in_transaction(15)), (String::new(), String::new()));
+
+        let each = session(Pooler::Session);
+        assert_eq!((each.options(), each.in_transaction(15)), (String::new(), String::new()));
+        assert_eq!(each.after_login(15), " SET jit = off; SET lock_timeout = 10;");
+
+        let shared = session(Pooler::Transaction);
+        assert_eq!((shared.options(), shared.after_login(17)), (String::new(), String::new()));
+        let local = " SET LOCAL jit = off; SET LOCAL lock_timeout = 10;";
+        assert_eq!(shared.in_transaction(15), local);
+    }
+
+    #[test]
+    fn a_whole_transaction_is_limited_where_the_server_knows_how() {
+        let limit = "transaction_timeout = 45000;";
+        assert_eq!(session(Pooler::None).after_login(17), format!(" SET {limit}"));
+        assert!(session(Pooler::Session).after_login(18).ends_with(limit));
+        assert!(session(Pooler::Transaction).in_transaction(17).ends_with(limit));
+        assert!(!session(Pooler::Transaction).in_transaction(16).contains(limit));
+    }
+
+    #[test]
+    fn the_version_is_its_first_number() {
+        for (text, version) in
+            [("15.18 (Debian 15.18-0+deb12u1)", 15), ("18beta1", 18), ("17.5", 17), ("", 0)]
+        {
+            assert_eq!(major_version(text), version, "{text}");
+        }
+    }
+}

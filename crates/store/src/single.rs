@@ -1,0 +1,126 @@
+//! One statement, committed at once.
+
+use diesel::QueryResult;
+use diesel_async::methods::{ExecuteDsl, LoadQuery};
+use diesel_async::{
+    AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
+    TransactionManager,
+};
+
+use crate::error::{ErrorClass, StoreError};
+use crate::pool::{Held, Store};
+use crate::session::Pooler;
+
+impl Store {
+    /// Runs a statement on a connection held for `purpose` and loads its rows.
+    ///
+    /// # Errors
+    /// If the database fails, or does not answer in time; the statement is then cancelled.
+    pub(crate) async fn load<'q, S, U>(
+        &self,
+        purpose: &'static str,
+        statement: S,
+    ) -> Result<Vec<U>, StoreError>
+    where
+        S: LoadQuery<'q, AsyncPgConnection, U> + Send + 'q,
+        U: Send,
+    {
+        let mut held = self.hold(purpose).await?;
+        self.begin_single(&mut held).await?;
+        let asked = self.in_time(RunQueryDsl::load(statement, &mut held)).await;
+        self.end_single(held, asked).await
+    }
+
+    /// Runs a statement on a connection held for `purpose` and says how many rows it concerned.
+    ///
+    /// # Errors
+    /// As [`Store::load`].
+    pub(crate) async fn execute<S>(
+        &self,
+        purpose: &'static str,
+        statement: S,
+    ) -> Result<usize, StoreError>
+    where
+        S: ExecuteDsl<AsyncPgConnection> + Send,
+    {
+        let mut held = self.hold(purpose).await?;
+        self.begin_single(&mut held).await?;
+        let asked = self.in_time(RunQueryDsl::execute(statement, &mut held)).await;
+        self.end_single(held, asked).await
+    }
+
+    async fn begin_single(&self, held: &mut Held<'_>) -> Result<(), StoreError> {
+        held.unfinished = true;
+        if self.pooler() == Pooler::Transaction { self.begin(held).await } else { Ok(()) }
+    }
+
+    async fn end_single<T>(
+        &self,
+        mut held: Held<'_>,
+        asked: Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let in_transaction = self.pooler() == Pooler::Transaction;
+        let answer = match asked {
+            // Whoever did not answer is left alone, but for the request to stop.
+            Err(error @ StoreError::NoAnswer(_)) => return Err(error),
+            Err(error) => {
+                if in_transaction {
+                    let rolled_back = self
+                        .in_time(AnsiTransactionManager::rollback_transaction(&mut *held))
+                        .await;
+                    rolled_back.unwrap_or_default();
+                }
+                Err(self.explained(&mut held, error).await)
+            }
+            Ok(answer) if in_transaction => {
+                let committed =
+                    self.in_time(AnsiTransactionManager::commit_transaction(&mut *held)).await;
+                committed.map(|()| answer)
+            }
+            Ok(answer) => Ok(answer),
+        };
+        held.unfinished = false;
+        answer
+    }
+
+    /// Begins a transaction, with the settings that hold for it alone if they must.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub(crate) async fn begin(&self, held: &mut Held<'_>) -> Result<(), StoreError> {
+        let begin = format!("BEGIN;{}", self.in_transaction());
+        let begun = AnsiTransactionManager::begin_transaction_sql(&mut **held, &begin);
+        if let Err(error) = self.in_time(begun).await {
+            // It may have begun before a setting was refused, and nobody else knows.
+            let rolled_back = self.in_time(held.batch_execute("ROLLBACK")).await;
+            rolled_back.unwrap_or_default();
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// The error of a statement, in whatever language the server told it: whether the connection was
+    /// lost with it shows by asking once more.
+    async fn explained(&self, held: &mut Held<'_>, error: StoreError) -> StoreError {
+        match error {
+            StoreError::Database { class: ErrorClass::Database, cause } => {
+                let lost = self.in_time(held.batch_execute("")).await.is_err();
+                let class = if lost { ErrorClass::ConnectionLost } else { ErrorClass::Database };
+                StoreError::Database { class, cause }
+            }
+            error => error,
+        }
+    }
+
+    /// Waits no longer for an answer than the server may take, and a little for its way.
+    async fn in_time<T>(
+        &self,
+        question: impl Future<Output = QueryResult<T>>,
+    ) -> Result<T, StoreError> {
+        let limit = self.command_timeout();
+        match tokio::time::timeout(limit, question).await {
+            Ok(answer) => answer.map_err(StoreError::from),
+            Err(_) => Err(StoreError::NoAnswer(limit.as_secs_f64())),
+        }
+    }
+}

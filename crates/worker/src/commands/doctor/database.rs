@@ -1,0 +1,362 @@
+//! What the database must be like once one is in.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use store::{
+    Examination, MissingRights, Place, Pooler, SchemaState, Store, StoreError, Way, schema_state,
+};
+
+use super::{Check, Checkup};
+use crate::config::Config;
+use crate::setup;
+use crate::tables::{age, counted};
+
+/// `date_bin`, on which the claim rests, came with it.
+const OLDEST_VERSION: i32 = 140_000;
+
+/// Times in the worker's log and in the database are compared by people; beyond this they wonder.
+const MOST_CLOCK_SECONDS: f64 = 2.0;
+
+/// Looks at everything, changes nothing.
+///
+/// # Errors
+/// If the database fails.
+pub async fn examine(
+    config: &Config,
+    way: &Way,
+    store: &Store,
+    checkup: &mut Checkup,
+) -> Result<(), StoreError> {
+    let found = store.examine().await?;
+    checkup.add(encryption(way, &found));
+    checkup.add(version(&found));
+    checkup.add(pooler(config));
+    checkup.add(timeouts(config, &found));
+    checkup.add(replication(&found));
+    checkup.add(messages(&found));
+    let current = schema(store, &found, checkup).await?;
+    if current {
+        checkup.add(rights(store, &found).await?);
+        checkup.add(triggers(store, &found).await?);
+    }
+    checkup.add(budget(store).await?);
+    checkup.add(sessions(store, &found).await?);
+    checkup.add(horizon(config, store, &found).await?);
+    checkup.add(clock(store).await?);
+    Ok(())
+}
+
+/// Over this host's own sockets and addresses nobody listens in.
+fn encryption(way: &Way, found: &Examination) -> Check {
+    let name = "TLS";
+    let own = |host: &str| {
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    };
+    let stays_here = way.places.iter().all(|place| match place {
+        Place::Socket(_) => true,
+        Place::Network(host, _) => own(host),
+    });
+    match &found.tls {
+        Some(protocol) if way.verifies || stays_here => {
+            Check::fine(name, format!("the session is encrypted ({protocol})"))
+        }
+        Some(protocol) => Check::doubtful(
+            name,
+            format!("encrypted ({protocol}), but nobody checks that it is the right server"),
+            "set sslmode=verify-full, with sslrootcert if the authority is not a public one",
+        ),
+        None if stays_here => {
+            Check::fine(name, "not encrypted, which it need not be within this host")
+        }
+        None => Check::doubtful(
+            name,
+            "the session is not encrypted: whoever is on its way can read health data",
+            "turn ssl on at the server, and set sslmode=verify-full",
+        ),
+    }
+}
+
+fn version(found: &Examination) -> Check {
+    let Examination { version, role, database, .. } = found;
+    let text = format!("PostgreSQL {version}, role {role:?}, database {database:?}");
+    if found.version_number >= OLDEST_VERSION {
+        Check::fine("server", text)
+    } else {
+        Check::wrong("server", text, "install PostgreSQL 14 or later")
+    }
+}
+
+fn pooler(config: &Config) -> Check {
+    Check::fine(
+        "pooler",
+        match config.database.pooler {
+            Pooler::None => "none: the session's settings arrive",
+            Pooler::Session => "by session: the session's settings arrive, and stay",
+            Pooler::Transaction => "by transaction: prepared statements are carried",
+        },
+    )
+}
+
+/// That they arrive was tried at the log-in for one of them; here are all.
+fn timeouts(config: &Config, found: &Examination) -> Check {
+    let session = &config.session;
+    let wanted = [
+        ("statement_timeout", session.statement_timeout),
+        ("lock_timeout", session.lock_timeout),
+        ("idle_in_transaction_session_timeout", session.idle_in_transaction_timeout),
+        ("transaction_timeout", session.transaction_timeout),
+    ];
+    let mut shown = Vec::new();
+    for (name, ms) in &found.timeouts {
+        let wanted = wanted.iter().find(|(wanted, _)| wanted == name);
+        let wanted = wanted.map_or(Duration::ZERO, |(_, limit)| *limit);
+        if *ms != wanted.as_millis() as i64 {
+            return Check::wrong(
+                "time-outs",
+                format!("{name} is {ms} ms instead of {} ms", wanted.as_millis()),
+                "look for what sets it: ALTER ROLE, ALTER DATABASE, or a pooler",
+            );
+        }
+        let short = name.replace("_session_timeout", "").replace("_timeout", "").replace('_', " ");
+        shown.push(format!("{short} {}", age(wanted.as_secs_f64())));
+    }
+    Check::fine("time-outs", shown.join(", "))
+}
+
+fn replication(found: &Examination) -> Check {
+    let name = "role";
+    if found.in_recovery {
+        return Check::wrong(
+            name,
+            "the server is a standby, which takes no changes",
+            "name the primary in DATABASE_URL, or all hosts and target_session_attrs=read-write",
+        );
+    }
+    if found.read_only {
+        return Check::wrong(
+            name,
+            "transactions are read-only",
+            "look for default_transaction_read_only: ALTER ROLE, ALTER DATABASE, or the server's \
+             configuration",
+        );
+    }
+    if found.replication_role != "origin" {
+        return Check::wrong(
+            name,
+            format!("session_replication_role is {}", found.replication_role),
+            "set it to origin for this role: no trigger that feeds the queue fires otherwise",
+        );
+    }
+    Check::fine(name, "primary, takes changes")
+}
+
+/// The driver keeps the text of an error and not its code.
+fn messages(found: &Examination) -> Check {
+    let language = found.messages.as_str();
+    let english = ["", "C", "POSIX"].contains(&language)
+        || language.starts_with("C.")
+        || language.starts_with("en");
+    if english {
+        return Check::fine("messages", "in English");
+    }
+    Check::doubtful(
+        "messages",
+        format!("in {language}: the worker tells time-outs and missing rights by English words"),
+        format!("as a superuser: ALTER ROLE {:?} SET lc_messages = 'C'", found.role),
+    )
+}
+
+/// Whether it is the one that this version works on.
+async fn schema(
+    store: &Store,
+    found: &Examination,
+    checkup: &mut Checkup,
+) -> Result<bool, StoreError> {
+    let Some(schema) = &found.schema else {
+        checkup.add(Check::wrong(
+            "schema",
+            "no schema of the search_path exists, or may be used by this role",
+            format!("GRANT USAGE ON SCHEMA … TO {:?}, or set the role's search_path", found.role),
+        ));
+        return Ok(false);
+    };
+    let state = schema_state(store).await?;
+    checkup.add(match &state {
+        SchemaState::Current => Check::fine("schema", format!("{schema:?} is up to date")),
+        SchemaState::TooOld { pending } => Check::wrong(
+            "schema",
+            format!(
+                "{schema:?} lacks {}",
+                counted(pending.len() as i64, "migration", "migrations")
+            ),
+            "run `worker migrate`",
+        ),
+        SchemaState::TooNew { .. } => Check::wrong(
+            "schema",
+            format!("{schema:?} is newer than this worker"),
+            "install the newer worker",
+        ),
+    });
+    Ok(state == SchemaState::Current)
+}
+
+async fn rights(store: &Store, found: &Examination) -> Result<Check, StoreError> {
+    let missing = store.missing_rights().await?;
+    if missing.is_empty() {
+        return Ok(Check::fine("rights", "all that the worker needs"));
+    }
+    let shown = missing.iter().map(|missing| format!("{} on {}", missing.rights, missing.object));
+    let grants = missing.iter().map(|missing| {
+        let MissingRights { rights, kind, object } = missing;
+        format!("GRANT {rights} ON {kind} {object} TO {:?};", found.role)
+    });
+    Ok(Check::wrong(
+        "rights",
+        format!("missing: {}", shown.collect::<Vec<_>>().join("; ")),
+        grants.collect::<Vec<_>>().join("\n  "),
+    ))
+}
+
+async fn triggers(store: &Store, found: &Examination) -> Result<Check, StoreError> {
+    let silent = store.silent_triggers().await?;
+    let schema = found.schema.as_deref().unwrap_or_default();
+    Ok(if silent.is_empty() {
+        Check::fine("triggers", "raw rows queue themselves")
+    } else {
+        Check::doubtful(
+            "triggers",
+            format!("raw rows do not queue themselves by {}", silent.join(", ")),
+            format!(
+                "ALTER TABLE {schema}.… ENABLE TRIGGER …, then `worker requeue` for what came \
+                 meanwhile; unless something else feeds the queue"
+            ),
+        )
+    })
+}
+
+async fn budget(store: &Store) -> Result<Check, StoreError> {
+    let budget = store.budget().await?;
+    let found = format!("{} connections are left for the worker: {budget}", budget.left());
+    Ok(if budget.is_impossible() {
+        let advice =
+            format!("lower pool.max_size to {} or less, or raise the limit", budget.ceiling());
+        Check::wrong("budget", found, advice)
+    } else if budget.is_tight() {
+        let advice = "lower pool.max_size, or the application's pool, or raise max_connections";
+        Check::doubtful("budget", found, advice)
+    } else {
+        Check::fine("budget", found)
+    })
+}
+
+async fn sessions(store: &Store, found: &Examination) -> Result<Check, StoreError> {
+    let sessions = store.sessions().await?;
+    let shown = sessions.iter().map(|of| format!("{} {} {}", of.count, of.application, of.state));
+    let mut shown = shown.collect::<Vec<_>>().join(", ");
+    if shown.is_empty() {
+        shown.push_str("none but this one");
+    }
+    Ok(if found.sees_others {
+        Check::fine("sessions", shown)
+    } else {
+        Check::doubtful(
+            "sessions",
+            format!("{shown}; what those of other roles do is hidden"),
+            format!(
+                "GRANT pg_read_all_stats TO {:?}, so that the worker can tell who keeps a \
+                 transaction open",
+                found.role
+            ),
+        )
+    })
+}
+
+async fn horizon(config: &Config, store: &Store, found: &Examination) -> Result<Check, StoreError> {
+    let limit = config.log.old_transaction;
+    let old = store.old_transactions(limit).await?;
+    if old.is_empty() {
+        let seen = if found.sees_others { "" } else { " that this role can see" };
+        let limit = age(limit.as_secs_f64());
+        return Ok(Check::fine(
+            "xmin horizon",
+            format!("no transaction{seen} is older than {limit}"),
+        ));
+    }
+    let shown: Vec<String> = old.iter().map(ToString::to_string).collect();
+    Ok(Check::doubtful(
+        "xmin horizon",
+        shown.join("; "),
+        "end it (pg_terminate_backend, ROLLBACK PREPARED, pg_drop_replication_slot): the queue \
+         grows slow while the server must keep what it could see",
+    ))
+}
+
+async fn clock(store: &Store) -> Result<Check, StoreError> {
+    let before = setup::own_clock();
+    let there = store.clock().await?;
+    let after = setup::own_clock();
+    let seconds = |micros: i64| micros as f64 / 1e6;
+    // Somewhere between asking and hearing it was as late here.
+    let ahead = seconds((before + after) / 2 - there.to_utc().timestamp_micros());
+    let text = format!(
+        "this host's clock is {:.1} s {} the database's",
+        ahead.abs(),
+        if ahead < 0.0 { "behind" } else { "ahead of" }
+    );
+    Ok(if ahead.abs() <= MOST_CLOCK_SECONDS {
+        Check::fine("clock", text)
+    } else {
+        let advice = "set it by NTP: figures and leases go by the database's clock alone, but the \
+                      times in this host's log are off";
+        Check::doubtful("clock", text, advice)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Outcome;
+    use super::{Examination, messages, version};
+
+    fn found() -> Examination {
+        Examination {
+            version: "15.3".to_owned(),
+            version_number: 150_003,
+            role: "app".to_owned(),
+            database: "app".to_owned(),
+            schema: Some("public".to_owned()),
+            in_recovery: false,
+            read_only: false,
+            replication_role: "origin".to_owned(),
+            messages: String::new(),
+            tls: None,
+            sees_others: true,
+            timeouts: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn messages_that_are_not_english_are_doubtful() {
+        let outcome = |messages: &str| {
+            super::messages(&Examination { messages: messages.to_owned(), ..found() }).outcome
+        };
+        for english in ["", "C", "POSIX", "C.UTF-8", "en_US.UTF-8", "en_GB"] {
+            assert_eq!(outcome(english), Outcome::Fine, "{english}");
+        }
+        for other in ["de_DE.UTF-8", "fr_FR", "Catalan"] {
+            assert_eq!(outcome(other), Outcome::Doubtful, "{other}");
+        }
+        let advice = messages(&Examination { messages: "de_DE".to_owned(), ..found() }).advice;
+        assert_eq!(
+            advice.as_deref(),
+            Some("as a superuser: ALTER ROLE \"app\" SET lc_messages = 'C'")
+        );
+    }
+
+    #[test]
+    fn a_server_without_what_the_claim_needs_is_too_old() {
+        assert_eq!(version(&found()).outcome, Outcome::Fine);
+        let old = Examination { version_number: 130_012, ..found() };
+        assert_eq!(version(&old).outcome, Outcome::Wrong);
+    }
+}

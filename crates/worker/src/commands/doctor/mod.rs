@@ -1,0 +1,156 @@
+//! `worker doctor`: can it work here, step by step from the configuration to the database's clock.
+
+mod database;
+mod way;
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::config::Config;
+use crate::exit::{self, Exit};
+use crate::{logging, output, setup};
+
+/// What became of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// As it should be.
+    Fine,
+    /// The worker works, but somebody should look at it.
+    Doubtful,
+    /// The worker cannot work.
+    Wrong,
+}
+
+impl Outcome {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Fine => "ok",
+            Self::Doubtful => "warning",
+            Self::Wrong => "error",
+        }
+    }
+}
+
+/// One step: what was looked at, what was found, and what to change.
+#[derive(Clone, Debug)]
+struct Check {
+    name: &'static str,
+    outcome: Outcome,
+    found: String,
+    advice: Option<String>,
+}
+
+impl Check {
+    fn fine(name: &'static str, found: impl Into<String>) -> Self {
+        Self { name, outcome: Outcome::Fine, found: found.into(), advice: None }
+    }
+
+    fn doubtful(name: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        let advice = Some(advice.into());
+        Self { name, outcome: Outcome::Doubtful, found: found.into(), advice }
+    }
+
+    fn wrong(name: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        let advice = Some(advice.into());
+        Self { name, outcome: Outcome::Wrong, found: found.into(), advice }
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "name": self.name,
+            "outcome": self.outcome.name(),
+            "found": self.found,
+            "advice": self.advice,
+        })
+    }
+}
+
+/// The steps so far; each is shown as soon as it is done, because the next one may take its time.
+struct Checkup {
+    as_json: bool,
+    checks: Vec<Check>,
+}
+
+impl Checkup {
+    fn add(&mut self, check: Check) {
+        if !self.as_json {
+            output::print(&format!(
+                "{:<8} {:<13} {}",
+                check.outcome.name(),
+                check.name,
+                check.found
+            ));
+        }
+        self.checks.push(check);
+    }
+
+    fn is(&self, outcome: Outcome) -> usize {
+        self.checks.iter().filter(|check| check.outcome == outcome).count()
+    }
+
+    /// What all of it means, and what to change.
+    fn verdict(&self) -> String {
+        let mut text = match (self.is(Outcome::Wrong), self.is(Outcome::Doubtful)) {
+            (0, 0) => "\nThe worker can work here.".to_owned(),
+            (0, _) => "\nThe worker can work here. Better change:".to_owned(),
+            _ => "\nThe worker cannot work here. Change:".to_owned(),
+        };
+        let advised = self.checks.iter().filter_map(|check| Some((check, check.advice.as_ref()?)));
+        for (check, advice) in advised {
+            text.push_str(&format!("\n- {}: {advice}", check.name));
+        }
+        text
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "ok": self.is(Outcome::Wrong) == 0,
+            "checks": self.checks.iter().map(Check::to_json).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// Examines everything that the worker needs, and changes nothing.
+///
+/// # Errors
+/// What is wrong with the configuration. Whatever else is wrong is what it is there to tell.
+pub async fn execute(file: Option<&Path>, as_json: bool) -> anyhow::Result<Exit> {
+    let loaded = Config::load(file, std::env::vars_os())?;
+    logging::start(&loaded.config.log)?;
+    let mut checkup = Checkup { as_json, checks: Vec::new() };
+    let mut config = loaded.config;
+    // One connection is enough to look around.
+    config.pool.min_idle = 0;
+    examine(&config, &mut checkup).await;
+    if as_json {
+        output::print_json(&checkup.to_json());
+    } else {
+        output::print(&checkup.verdict());
+    }
+    let can_work = checkup.is(Outcome::Wrong) == 0;
+    Ok(if can_work { exit::DONE } else { exit::COULD_NOT })
+}
+
+/// Each step needs those before it.
+async fn examine(config: &Config, checkup: &mut Checkup) {
+    let settings = setup::Settings::of(config).map_err(|error| format!("{error:#}"));
+    let usable = settings.and_then(|_| setup::way(config).map_err(|error| error.to_string()));
+    let way = match usable {
+        Ok(way) => way,
+        Err(problem) => {
+            let advice = "correct it; `worker check-config` shows where each value comes from";
+            checkup.add(Check::wrong("configuration", problem, advice));
+            return;
+        }
+    };
+    checkup.add(Check::fine("configuration", "it can be read, and names a database"));
+    if !way::is_open(&way.places, config, checkup).await {
+        return;
+    }
+    let Some(store) = way::log_in(config, checkup).await else { return };
+    if let Err(error) = database::examine(config, &way, &store, checkup).await {
+        let advice = "see the server's log; then run `worker doctor` again";
+        checkup.add(Check::wrong("database", error.to_string(), advice));
+    }
+}

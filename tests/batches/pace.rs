@@ -1,0 +1,72 @@
+//! How many rows a batch takes, as the database bears it.
+
+use serde_json::Value;
+
+use super::{UserLock, assert_all_done, insert_samples, number, run};
+use crate::support::{Database, Ran};
+
+fn sizes(ran: &Ran) -> Vec<u64> {
+    ran.events("batch_claimed").iter().map(|batch| number(batch, "rows")).collect()
+}
+
+fn change(event: &Value) -> (u64, u64, &str) {
+    (number(event, "from"), number(event, "to"), event["reason"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn batches_grow_while_the_database_is_quick_up_to_the_most_that_is_configured() {
+    let db = Database::new().await;
+    insert_samples(&db, 1, 500).await;
+
+    let ran = run(&db, &[("WORKER__BATCH__SIZE", "50"), ("WORKER__BATCH__MAX_SIZE", "110")]);
+
+    assert_eq!(sizes(&ran), [50, 75, 100, 110, 110, 55]);
+    let changes = ran.events("batch_size_changed");
+    let changes: Vec<_> = changes.iter().map(change).collect();
+    assert_eq!(changes, [(50, 75, "quick"), (75, 100, "quick"), (100, 110, "quick")]);
+    assert_all_done(&db).await;
+}
+
+#[tokio::test]
+async fn a_lock_that_somebody_holds_for_too_long_makes_batches_smaller() {
+    let db = Database::new().await;
+    insert_samples(&db, 2, 300).await;
+    let lock = UserLock::hold(&db.url, 1).await;
+
+    let settings = [
+        ("WORKER__BATCH__SIZE", "150"),
+        ("WORKER__SESSION__LOCK_TIMEOUT_SECONDS", "0.05"),
+        ("WORKER__BATCH__BACKOFF_FIRST_SECONDS", "3600"),
+    ];
+    let ran = run(&db, &settings);
+
+    let changes = ran.events("batch_size_changed");
+    assert_eq!(change(&changes[0]), (150, 75, "timed_out"), "{}", ran.stderr);
+    assert_eq!(sizes(&ran)[..2], [150, 75]);
+    lock.release().await;
+    db.execute("UPDATE aggregation_queue SET not_before = now()").await;
+    db.run_once();
+    assert_all_done(&db).await;
+}
+
+#[tokio::test]
+async fn where_batches_cannot_be_smaller_the_database_is_given_a_pause() {
+    let db = Database::new().await;
+    insert_samples(&db, 1, 60).await;
+    let lock = UserLock::hold(&db.url, 1).await;
+
+    let settings = [
+        ("WORKER__BATCH__SIZE", "50"),
+        ("WORKER__SESSION__LOCK_TIMEOUT_SECONDS", "0.05"),
+        ("WORKER__BATCH__BACKOFF_FIRST_SECONDS", "3600"),
+    ];
+    let ran = run(&db, &settings);
+
+    let pause = &ran.events("database_busy")[0];
+    assert_eq!(pause["reason"], "timed_out");
+    assert!((50..=5_000).contains(&number(pause, "pause_ms")), "{pause}");
+    lock.release().await;
+    db.execute("UPDATE aggregation_queue SET not_before = now()").await;
+    db.run_once();
+    assert_all_done(&db).await;
+}
