@@ -51,6 +51,15 @@ fn sessions(which: &str) -> String {
     format!("SELECT count(*) FROM pg_stat_activity WHERE {OF_THE_WORKER} AND {which}")
 }
 
+/// Has the server speak German to the sessions to come, if this host has the language. In English
+/// the test says nothing that another one does not.
+async fn speak_another_language(db: &Database) {
+    let german = format!("ALTER DATABASE {} SET lc_messages = 'de_DE.utf8'", db.name);
+    if let Err(error) = db.client.batch_execute(&german).await {
+        eprintln!("this host knows no German: {error}");
+    }
+}
+
 /// The process that all others of a server come from.
 async fn postmaster(db: &Database) -> i32 {
     db.value("SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)::integer").await

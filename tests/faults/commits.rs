@@ -2,7 +2,9 @@
 
 use super::gate::{Gate, USER};
 use super::proof::{assert_exact_at_no_attempt, insert_rows, remember, remembering};
-use super::{QUEUED, assert_interrupted_once, end_sessions, service, sessions};
+use super::{
+    QUEUED, assert_interrupted_once, end_sessions, service, sessions, speak_another_language,
+};
 use crate::support::running::{UserLock, eventually, number, waiting};
 use crate::support::{Database, database, server_of_its_own};
 
@@ -12,26 +14,36 @@ async fn days_of_the_user(db: &Database) -> i64 {
 
 #[tokio::test]
 async fn a_commit_that_was_undone_is_done_again() {
+    ends_during_commit(&remembering().await).await;
+}
+
+#[tokio::test]
+async fn so_it_is_where_the_server_speaks_another_language() {
     let db = remembering().await;
-    insert_rows(&db, 0).await;
-    let gate = Gate::in_commit(&db, "vitals_daily").await;
+    speak_another_language(&db).await;
+    ends_during_commit(&db).await;
+}
+
+async fn ends_during_commit(db: &Database) {
+    insert_rows(db, 0).await;
+    let gate = Gate::in_commit(db, "vitals_daily").await;
     let service = service(&db.url, &[]);
-    waiting(&db, 1).await;
+    waiting(db, 1).await;
     let commits = sessions("wait_event_type = 'Lock' AND query ILIKE 'commit%'");
     assert_eq!(db.value::<i64>(&commits).await, 1, "it waits in COMMIT");
 
-    end_sessions(&db, "wait_event_type = 'Lock'").await;
+    end_sessions(db, "wait_event_type = 'Lock'").await;
     // Again in COMMIT, by the same gate: until then nothing of the first one is to be seen.
     service.logs("drain_paused").await;
-    waiting(&db, 1).await;
-    assert_eq!(days_of_the_user(&db).await, 0);
+    waiting(db, 1).await;
+    assert_eq!(days_of_the_user(db).await, 0);
     gate.open().await;
-    eventually(&db, QUEUED, 0).await;
+    eventually(db, QUEUED, 0).await;
 
     let ran = service.stops();
     assert_interrupted_once(&ran, "connection_lost");
     assert_eq!(number(&ran.events("service_stopped")[0], "completed"), 21);
-    assert_exact_at_no_attempt(&db, &ran).await;
+    assert_exact_at_no_attempt(db, &ran).await;
 }
 
 #[tokio::test]

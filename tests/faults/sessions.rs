@@ -2,7 +2,10 @@
 
 use super::gate::Gate;
 use super::proof::{assert_exact_at_no_attempt, insert_rows, remembering};
-use super::{QUEUED, assert_interrupted_once, end_sessions, service, sessions};
+use super::{
+    QUEUED, assert_interrupted_once, end_sessions, service, sessions, speak_another_language,
+};
+use crate::support::Database;
 use crate::support::outside::Scratch;
 use crate::support::running::{Running, eventually, waiting};
 
@@ -65,18 +68,28 @@ async fn a_session_that_ends_between_two_statements_costs_no_attempt() {
 
 #[tokio::test]
 async fn a_session_that_ends_during_a_statement_costs_no_attempt() {
-    let db = remembering().await;
-    insert_rows(&db, 0).await;
-    let gate = Gate::in_statement(&db, "vitals_daily").await;
-    let service = service(&db.url, &[]);
-    waiting(&db, 1).await;
+    ends_during_a_statement(&remembering().await).await;
+}
 
-    end_sessions(&db, "wait_event_type = 'Lock'").await;
+#[tokio::test]
+async fn nor_does_it_where_the_server_speaks_another_language() {
+    let db = remembering().await;
+    speak_another_language(&db).await;
+    ends_during_a_statement(&db).await;
+}
+
+async fn ends_during_a_statement(db: &Database) {
+    insert_rows(db, 0).await;
+    let gate = Gate::in_statement(db, "vitals_daily").await;
+    let service = service(&db.url, &[]);
+    waiting(db, 1).await;
+
+    end_sessions(db, "wait_event_type = 'Lock'").await;
     service.logs("batch_interrupted").await;
     gate.open().await;
-    eventually(&db, QUEUED, 0).await;
+    eventually(db, QUEUED, 0).await;
 
     let ran = service.stops();
     assert_interrupted_once(&ran, "connection_lost");
-    assert_exact_at_no_attempt(&db, &ran).await;
+    assert_exact_at_no_attempt(db, &ran).await;
 }

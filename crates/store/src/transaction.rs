@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use aggregation::Kind;
 use diesel::sql_types::{BigInt, Text};
-use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, TransactionManager};
+use diesel_async::{
+    AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
+    TransactionManager,
+};
 
 use crate::error::{ErrorClass, StoreError};
 use crate::pool::{Held, Store};
@@ -73,8 +76,15 @@ impl GroupTransaction<'_> {
     pub async fn commit(mut self) -> Result<Duration, StoreError> {
         let committed = AnsiTransactionManager::commit_transaction(&mut *self.connection).await;
         self.connection.unfinished = false;
-        committed?;
-        Ok(self.connection.held())
+        let Err(error) = committed else { return Ok(self.connection.held()) };
+        let error = StoreError::from(error);
+        if error.class() != ErrorClass::Database {
+            return Err(error);
+        }
+        // An error of no class may be the end of the session, told in a language that is not known.
+        // Nothing is left to roll back, so it is asked for.
+        let gone = self.connection.batch_execute("").await.map_err(StoreError::from);
+        Err(gone.err().filter(|gone| gone.class() == ErrorClass::ConnectionLost).unwrap_or(error))
     }
 
     /// Undoes everything and hands back the error that made it necessary: what may go wrong
