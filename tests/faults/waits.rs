@@ -123,13 +123,14 @@ async fn an_old_transaction_elsewhere_changes_no_figure() {
     old.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
     let seen = async || old.query_one(QUEUED, &[]).await.unwrap().get::<_, i64>(0);
     assert_eq!(seen().await, 21);
-    let service = service(&db.url, &[]);
+    let service = service(&db.url, &[("WORKER__LOG__OLD_TRANSACTION_SECONDS", "1")]);
     for round in 1..=3 {
         insert_rows(&db, round).await;
         db.execute("UPDATE vitals_raw SET value = value + 0.5 WHERE user_id = 1").await;
         eventually(&db, QUEUED, 0).await;
     }
 
+    service.logs("old_transaction").await;
     assert_eq!(seen().await, 21, "no row that it sees can be cleaned away");
     let ran = service.stops();
     for unfounded in ["group_failed", "batch_interrupted", "database_unavailable"] {
