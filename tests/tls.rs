@@ -264,5 +264,5 @@ fn a_server_without_tls_is_refused_where_it_is_required() {
         }
     });
     let url = format!("postgresql://me@{address}/app?sslmode=require");
-    refuses(&url, &["server does not support TLS", "check sslmode"]);
+    refuses(&url, &["server does not support TLS", "turn ssl on", "change sslmode"]);
 }

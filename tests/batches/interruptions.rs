@@ -270,3 +270,38 @@ async fn a_schema_that_changes_under_the_worker_kills_no_row() {
     db.run_once();
     assert_all_done(&db).await;
 }
+
+#[tokio::test]
+async fn a_transaction_that_takes_too_long_as_a_whole_is_ended_where_the_server_knows_how() {
+    let db = Database::new().await;
+    insert_samples(&db, 1, 5).await;
+    db.execute(
+        "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN PERFORM pg_sleep(0.4); RETURN NEW; END $$;
+         CREATE TRIGGER dawdle BEFORE INSERT ON vitals_hourly
+             FOR EACH ROW EXECUTE FUNCTION dawdle();
+         CREATE TRIGGER dawdle BEFORE INSERT ON vitals_daily
+             FOR EACH ROW EXECUTE FUNCTION dawdle();",
+    )
+    .await;
+    let knows_how =
+        db.value::<bool>("SELECT current_setting('server_version_num')::int >= 170000").await;
+
+    // Each statement is quick enough for itself.
+    let settings = [
+        ("WORKER__SESSION__STATEMENT_TIMEOUT_SECONDS", "0.6"),
+        ("WORKER__SESSION__TRANSACTION_TIMEOUT_SECONDS", "0.6"),
+    ];
+    let ran = run(&db, &settings);
+
+    let interrupted = ran.events("batch_interrupted");
+    if knows_how {
+        assert_eq!(interrupted[0]["class"], "connection_lost", "{}", ran.stderr);
+        db.execute("DROP FUNCTION dawdle CASCADE; UPDATE aggregation_queue SET not_before = now()")
+            .await;
+        db.run_once();
+    } else {
+        assert!(interrupted.is_empty(), "{}", ran.stderr);
+    }
+    assert_all_done(&db).await;
+}
