@@ -35,3 +35,4 @@ mod secrets;
 mod service;
 mod tls;
 mod triggers;
+mod verify;

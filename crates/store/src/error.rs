@@ -100,6 +100,12 @@ pub enum StoreError {
     /// The server did not answer.
     #[error("the database has not answered for {0:.0} s, beyond all its time-outs")]
     NoAnswer(f64),
+    /// What is asked for needs a session of its own.
+    #[error(
+        "{0} needs a session of its own, which a pooler by transaction does not give: use the \
+         DATABASE_URL of PostgreSQL itself and WORKER__DATABASE__POOLER=none"
+    )]
+    NeedsSession(&'static str),
     /// It was abandoned because the process stops.
     #[error("abandoned, because the worker stops")]
     Stopped,
@@ -117,6 +123,7 @@ impl StoreError {
             Self::NoConnection { .. } => ErrorClass::PoolExhausted,
             Self::LeaseLost => ErrorClass::LeaseLost,
             Self::NoAnswer(_) => ErrorClass::NoAnswer,
+            Self::NeedsSession(_) => ErrorClass::Environment,
             Self::Stopped => ErrorClass::Stopped,
             Self::Internal(_) => ErrorClass::Internal,
         }
@@ -176,7 +183,7 @@ fn known(message: &str) -> Option<(ErrorClass, &'static str)> {
         ("canceling statement due to user request", ErrorClass::Timeout, ""),
         // By an administrator, a shutdown, or for idling in a transaction.
         ("terminating connection", ErrorClass::ConnectionLost, ""),
-        ("permission denied for", ErrorClass::Environment, "a right is missing"),
+        ("permission denied", ErrorClass::Environment, "a right is missing"),
         ("cannot execute", ErrorClass::Environment, "it can only be read; is it a standby?"),
         ("could not extend file", ErrorClass::Environment, "no file can grow; is the disk full?"),
         ("could not write", ErrorClass::Environment, "no file can be written; is the disk full?"),

@@ -45,13 +45,6 @@ pub enum MigrateError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The lock that keeps others from migrating at the same time belongs to a session.
-    #[error(
-        "migrating needs a session of its own, which a pooler by transaction does not give: run \
-         `worker migrate` with the DATABASE_URL of PostgreSQL itself and \
-         WORKER__DATABASE__POOLER=none"
-    )]
-    Pooled,
     /// There is nowhere to make the tables.
     #[error(
         "no schema of the search_path exists or may be used by this role: CREATE SCHEMA makes one"
@@ -102,7 +95,8 @@ statement! {
 /// If a migration fails, or another process migrates for longer than `patience`.
 pub async fn migrate(store: &Store, patience: Duration) -> Result<Vec<String>, MigrateError> {
     if store.pooler() == Pooler::Transaction {
-        return Err(MigrateError::Pooled);
+        // The lock that keeps others from migrating at the same time belongs to a session.
+        return Err(StoreError::NeedsSession("migrating").into());
     }
     let mut connection = store.dedicated().await?;
     let schema: Vec<(bool,)> =

@@ -289,6 +289,16 @@ impl Store {
         }
     }
 
+    /// The same for work that takes its time: nobody is warned of it.
+    pub(crate) async fn hold_for_long(
+        &self,
+        purpose: &'static str,
+    ) -> Result<Held<'_>, StoreError> {
+        let held = self.hold(purpose).await?;
+        lock(&self.shared.holds).now.remove(&held.number);
+        Ok(held)
+    }
+
     async fn get_or_fail(&self) -> Result<Pooled<'_>, bb8::RunError<PoolError>> {
         let since = Instant::now();
         loop {
@@ -446,8 +456,8 @@ impl Drop for Held<'_> {
         }
         let held = self.held();
         metrics::histogram!("dayfold_pool_hold_seconds", "purpose" => self.purpose).record(held);
-        lock(&self.shared.holds).now.remove(&self.number);
-        if held > self.shared.settings.slow_hold {
+        let watched = lock(&self.shared.holds).now.remove(&self.number).is_some();
+        if watched && held > self.shared.settings.slow_hold {
             warn_of_slow_hold(self.purpose, held, false);
         }
     }

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 
 use diesel::sql_types::{Array, BigInt, Nullable, Text};
+use diesel_async::RunQueryDsl;
 
 use crate::error::StoreError;
 use crate::pool::Store;
 use crate::statement::statement;
+use crate::transaction::GroupTransaction;
 
 /// A row of `user_profiles`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,15 +33,26 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn profiles(&self, user_ids: Vec<i64>) -> Result<HashMap<i64, Profile>, StoreError> {
-        let statement = ReadProfiles { user_ids };
-        let rows: Vec<(i64, String, Vec<Option<String>>)> =
-            self.load("profiles", statement).await?;
-        Ok(rows
-            .into_iter()
-            .map(|(user_id, time_zone, sources)| {
-                let source_priority = sources.into_iter().flatten().collect();
-                (user_id, Profile { time_zone, source_priority })
-            })
-            .collect())
+        let rows: Vec<Columns> = self.load("profiles", ReadProfiles { user_ids }).await?;
+        Ok(rows.into_iter().map(profile).collect())
     }
+}
+
+impl GroupTransaction<'_> {
+    /// The profile of the transaction's user, as the transaction sees it.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn profile(&mut self) -> Result<Option<Profile>, StoreError> {
+        let read = ReadProfiles { user_ids: vec![self.user_id()] };
+        let rows: Vec<Columns> = read.load(self.connection()).await?;
+        Ok(rows.into_iter().map(profile).map(|(_, profile)| profile).next())
+    }
+}
+
+type Columns = (i64, String, Vec<Option<String>>);
+
+fn profile((user_id, time_zone, sources): Columns) -> (i64, Profile) {
+    let source_priority = sources.into_iter().flatten().collect();
+    (user_id, Profile { time_zone, source_priority })
 }

@@ -67,6 +67,18 @@ impl Store {
     }
 }
 
+impl<'p> GroupTransaction<'p> {
+    /// A transaction that its caller begins and ends.
+    pub(crate) fn on(connection: Held<'p>, kind: Kind, user_id: i64) -> Self {
+        Self { connection, kind, user_id }
+    }
+
+    /// From now on it is another user's, of another kind.
+    pub(crate) fn turn_to(&mut self, kind: Kind, user_id: i64) {
+        (self.kind, self.user_id) = (kind, user_id);
+    }
+}
+
 impl GroupTransaction<'_> {
     /// Makes everything done in it visible at once. Returns for how long the connection was held.
     ///

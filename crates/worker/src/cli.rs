@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use aggregation::Kind;
 use chrono::{Datelike, NaiveDate};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 const AFTER_HELP: &str = "\
 Begin with `worker demo`: it needs no database of yours.
@@ -22,6 +23,7 @@ Exit codes:
   1    could not: database, configuration, files
   2    wrong usage
   3    done, but groups failed, rows died, or lines of a file were left out
+  4    verify found figures that differ
   130  interrupted before it was done";
 
 const AFTER_IMPORT_HELP: &str = "\
@@ -102,6 +104,16 @@ pub enum Command {
     /// a change of a user's profile. With --dead, rows that were given up get all their attempts
     /// back.
     Requeue(Requeue),
+    /// Compute the figures of a range of dates anew, straight from raw rows
+    ///
+    /// It does not go through the queue, and is safe beside running workers and an app that writes.
+    /// After a change of profiles or of the catalogue, it brings old days up to it.
+    Backfill(Backfill),
+    /// Compute all figures again and compare them with those that are stored, to the last bit
+    ///
+    /// Each user is looked at as of one moment. Dates with rows that wait in the queue are left out.
+    /// What differs is listed by table, user and date, without any health value.
+    Verify(Verify),
     /// Check the configuration; show each value and its origin
     ///
     /// No database is needed. Secrets are shown as (set) or (not set).
@@ -218,6 +230,49 @@ pub struct Requeue {
     pub json: bool,
 }
 
+/// Arguments of `backfill`.
+#[derive(Debug, Args)]
+pub struct Backfill {
+    /// The first local date, such as 2026-03-01
+    #[arg(long, value_name = "DATE", value_parser = parse_date)]
+    pub from: NaiveDate,
+    /// The last local date
+    #[arg(long, value_name = "DATE", value_parser = parse_date)]
+    pub to: NaiveDate,
+    /// Only this user
+    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
+    pub user: Option<i64>,
+    /// Only figures of this kind; may be given more than once [default: all kinds]
+    #[arg(long, value_name = "KIND", value_parser = parse_kind)]
+    pub kind: Vec<Kind>,
+    /// Print one JSON object as the last line of stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Compute anew what differs
+    #[arg(long)]
+    pub repair: bool,
+    /// Only this local date and later, such as 2026-03-01
+    #[arg(long, value_name = "DATE", value_parser = parse_date)]
+    pub from: Option<NaiveDate>,
+    /// Only this local date and earlier
+    #[arg(long, value_name = "DATE", value_parser = parse_date)]
+    pub to: Option<NaiveDate>,
+    /// Only this user
+    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
+    pub user: Option<i64>,
+    /// Only figures of this kind; may be given more than once [default: all kinds]
+    #[arg(long, value_name = "KIND", value_parser = parse_kind)]
+    pub kind: Vec<Kind>,
+    /// Print one JSON object as the last line of stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// The kinds asked for, each once and in order; all if none was.
 pub fn kinds_or_all(mut kinds: Vec<Kind>) -> Vec<Kind> {
     if kinds.is_empty() {
@@ -228,12 +283,21 @@ pub fn kinds_or_all(mut kinds: Vec<Kind>) -> Vec<Kind> {
     kinds
 }
 
+/// Ends the program with a sentence if a range of dates has its ends the wrong way round.
+pub fn require_order(from: NaiveDate, to: NaiveDate) {
+    if from > to {
+        let problem = format!("--from {from} is later than --to {to}; exchange them");
+        Cli::command().error(ErrorKind::ValueValidation, problem).exit();
+    }
+}
+
 fn parse_kind(text: &str) -> Result<Kind, String> {
     text.parse().map_err(|error: aggregation::kind::UnknownKind| error.to_string())
 }
 
-/// The years that a day of the figures can have.
-const YEARS: RangeInclusive<i32> = 1..=9999;
+/// The years that a day of the figures can have: in the west the first instant of the year 1 belongs
+/// to the day before.
+const YEARS: RangeInclusive<i32> = 0..=9999;
 
 fn parse_date(text: &str) -> Result<NaiveDate, String> {
     match text.parse::<NaiveDate>() {

@@ -12,6 +12,8 @@ pub const DONE: Exit = Exit(0);
 pub const COULD_NOT: Exit = Exit(1);
 /// It was done, but groups failed, rows died, or lines of a file were refused.
 pub const DONE_WITH_FAILURES: Exit = Exit(3);
+/// `verify` found figures that differ, and did not put them right.
+pub const DRIFT: Exit = Exit(4);
 /// A signal ended it before it was done, by the shells' convention 128 + SIGINT.
 pub const INTERRUPTED: Exit = Exit(130);
 

@@ -1,5 +1,6 @@
 //! The commands, a module each.
 
+mod backfill;
 mod check_config;
 mod command_line;
 mod demo;
@@ -9,6 +10,7 @@ mod migrate;
 mod requeue;
 pub mod run_once;
 mod status;
+mod verify;
 
 use crate::cli::{Cli, Command};
 use crate::exit::Exit;
@@ -28,6 +30,8 @@ pub async fn execute(cli: Cli) -> anyhow::Result<Exit> {
         Command::RunOnce(arguments) => run_once::execute(config, arguments).await,
         Command::Status(arguments) => status::execute(config, &arguments).await,
         Command::Requeue(arguments) => requeue::execute(config, arguments).await,
+        Command::Backfill(arguments) => backfill::execute(config, arguments).await,
+        Command::Verify(arguments) => verify::execute(config, arguments).await,
         Command::CheckConfig(arguments) => check_config::execute(config, arguments.json),
         Command::Doctor(arguments) => doctor::execute(config, arguments.json).await,
         Command::Completions { shell } => Ok(command_line::complete(shell)),

@@ -5,11 +5,9 @@ use std::path::Path;
 use aggregation::Kind;
 use aggregation::local_time::anywhere_on_earth;
 use anyhow::Context;
-use clap::CommandFactory;
-use clap::error::ErrorKind;
 use store::{RequeueSelection, Requeuer, Store};
 
-use crate::cli::{Cli, Requeue, kinds_or_all};
+use crate::cli::{Requeue, kinds_or_all, require_order};
 use crate::exit::{self, Exit};
 use crate::stop::Stop;
 use crate::tables::{counted, thousands};
@@ -22,10 +20,7 @@ use crate::{output, progress, setup};
 pub async fn execute(config: Option<&Path>, arguments: Requeue) -> anyhow::Result<Exit> {
     let between = match (arguments.from, arguments.to) {
         (Some(from), Some(to)) => {
-            if from > to {
-                let problem = format!("--from {from} is later than --to {to}; exchange them");
-                Cli::command().error(ErrorKind::ValueValidation, problem).exit();
-            }
+            require_order(from, to);
             // Whatever the zones of the rows: a row too many does no harm, one too few does.
             Some((anywhere_on_earth(from).0, anywhere_on_earth(to).1))
         }

@@ -1,11 +1,13 @@
 //! Labs: the figures of the group's local date, one row for each analyte and unit.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
+use aggregation::Reason;
 use aggregation::labs::{figures, judge};
+use chrono::NaiveDate;
 use store::{GroupTransaction, StoreError, Verdict};
 
-use super::{Work, guarded, raw_ids, undated, verdicts};
+use super::{User, Work, guarded, raw_ids, undated, verdicts};
 
 /// Computes and writes the group's figures, and judges its raw rows.
 pub(super) async fn aggregate(
@@ -37,4 +39,21 @@ pub(super) async fn aggregate(
             rows.iter().chain(&by_id).map(|row| (row.id, judge(row, base_zone).err())).collect();
         verdicts(work.entries, &judged)
     })
+}
+
+/// Computes and writes the figures of whole dates, from all their raw rows.
+pub(super) async fn rebuild(
+    transaction: &mut GroupTransaction<'_>,
+    user: &User,
+    dates: &BTreeSet<NaiveDate>,
+) -> Result<HashMap<i64, Option<Reason>>, StoreError> {
+    let base_zone = &user.base_zone;
+    let mut judged = HashMap::new();
+    for date in dates {
+        let rows = transaction.read_labs(*date).await?;
+        let days = guarded(|| figures(&rows, *date, base_zone))?;
+        transaction.write_labs(*date, &days).await?;
+        guarded(|| judged.extend(rows.iter().map(|row| (row.id, judge(row, base_zone).err()))))?;
+    }
+    Ok(judged)
 }

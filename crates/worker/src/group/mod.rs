@@ -2,6 +2,7 @@
 
 mod labs;
 mod nutrition;
+pub mod rebuild;
 mod vitals;
 
 use std::collections::{BTreeSet, HashMap};
@@ -11,7 +12,7 @@ use aggregation::local_time::Zone;
 use aggregation::zones::BaseZone;
 use aggregation::{Kind, Timestamp};
 use chrono::NaiveDate;
-use store::{Claim, Entry, ErrorClass, GroupTransaction, Store, StoreError, Verdict};
+use store::{Claim, Entry, ErrorClass, GroupTransaction, Profile, Store, StoreError, Verdict};
 
 use crate::report::GroupReport;
 use crate::setup::Settings;
@@ -27,6 +28,18 @@ pub struct User {
     pub base_zone: BaseZone,
     /// Sources, best first.
     pub source_order: Vec<String>,
+}
+
+impl User {
+    /// What a profile says; without one, the defaults hold.
+    pub fn of(profile: Option<Profile>, settings: &Settings) -> Self {
+        match profile {
+            Some(profile) => {
+                Self { base_zone: profile.time_zone.parse(), source_order: profile.source_priority }
+            }
+            None => Self { base_zone: Ok(settings.default_zone), source_order: Vec::new() },
+        }
+    }
 }
 
 /// The users of a batch.
@@ -47,13 +60,9 @@ impl Users {
         let profiles = store.profiles(ids.into_iter().collect()).await?;
         let known = profiles
             .into_iter()
-            .map(|(id, profile)| {
-                let base_zone = profile.time_zone.parse();
-                (id, User { base_zone, source_order: profile.source_priority })
-            })
+            .map(|(id, profile)| (id, User::of(Some(profile), settings)))
             .collect();
-        let default = User { base_zone: Ok(settings.default_zone), source_order: Vec::new() };
-        Ok(Self { known, default })
+        Ok(Self { known, default: User::of(None, settings) })
     }
 
     /// The user of this id.

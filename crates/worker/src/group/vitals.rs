@@ -1,13 +1,16 @@
 //! Vitals: the hours that the group's changes touch, and the days they belong to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use aggregation::vitals::scope::scope;
-use aggregation::vitals::{Change, Context, Outcome, RawVital, Snapshot, judge, recompute};
+use aggregation::Reason;
+use aggregation::vitals::scope::{MetricScope, scope};
+use aggregation::vitals::{Change, Context, Outcome, RawVital, Scope, Snapshot, judge, recompute};
 use aggregation::zones::Zones;
+use chrono::NaiveDate;
 use store::{GroupTransaction, StoreError, Verdict};
 
-use super::{Work, guarded, raw_ids, verdicts};
+use super::{User, Work, guarded, raw_ids, verdicts};
+use crate::setup::Settings;
 
 /// A scope is widened three times at most: by rows that are one sample with a changed one, by
 /// days that rows with zones of their own reach into, and by days stored under another profile
@@ -37,20 +40,59 @@ pub(super) async fn aggregate(
         })
         .collect();
 
-    let mut wanted = guarded(|| scope(&changes, catalogue, context.base_zone))?;
+    let wanted = guarded(|| scope(&changes, catalogue, context.base_zone))?;
+    let snapshots = write(transaction, &context, wanted).await?;
+    judged(transaction, work, &context, &snapshots).await
+}
+
+/// Computes and writes the figures of a scope; gives back what was read for them.
+async fn write(
+    transaction: &mut GroupTransaction<'_>,
+    context: &Context<'_>,
+    mut wanted: Scope,
+) -> Result<BTreeMap<String, Snapshot>, StoreError> {
     for _ in 0..MOST_ROUNDS {
-        let snapshots = transaction.read_vitals(&wanted, catalogue).await?;
-        let outcome = guarded(|| recompute(&context, &wanted, &snapshots))?
+        let snapshots = transaction.read_vitals(&wanted, context.catalogue).await?;
+        let outcome = guarded(|| recompute(context, &wanted, &snapshots))?
             .map_err(|_| StoreError::Internal("a stored percentile sketch is damaged"))?;
         match outcome {
             Outcome::Complete(recomputed) => {
-                transaction.write_vitals(&recomputed, catalogue).await?;
-                return judged(transaction, work, &context, &snapshots).await;
+                transaction.write_vitals(&recomputed, context.catalogue).await?;
+                return Ok(snapshots);
             }
             Outcome::Widen(wider) => wanted = wider,
         }
     }
     Err(StoreError::Internal("the scope of a group does not settle"))
+}
+
+/// Computes and writes the figures of whole dates, from all their raw rows.
+pub(super) async fn rebuild(
+    transaction: &mut GroupTransaction<'_>,
+    settings: &Settings,
+    user: &User,
+    dates: &BTreeSet<NaiveDate>,
+) -> Result<HashMap<i64, Option<Reason>>, StoreError> {
+    let context = Context {
+        catalogue: &settings.catalogue,
+        base_zone: &user.base_zone,
+        source_order: &user.source_order,
+    };
+    let whole =
+        MetricScope { whole_dates: dates.clone(), dates: dates.clone(), ..Default::default() };
+    let names = settings.catalogue.metrics().map(|(name, _)| name.to_owned());
+    let snapshots =
+        write(transaction, &context, names.map(|name| (name, whole.clone())).collect()).await?;
+    guarded(|| {
+        let mut zones = Zones::new(context.base_zone);
+        let of_metric = |(name, snapshot): (&String, &Snapshot)| {
+            let metric = context.catalogue.metric(name);
+            let judged =
+                snapshot.rows.iter().map(|row| (row.id, judge(row, metric, &mut zones).err()));
+            judged.collect::<Vec<_>>()
+        };
+        snapshots.iter().flat_map(of_metric).collect()
+    })
 }
 
 /// Judges the group's raw rows. Nearly all of them have been read for the figures; those that

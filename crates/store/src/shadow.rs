@@ -1,0 +1,319 @@
+//! Figures computed beside those that are stored, to compare them.
+//!
+//! The same statements that write figures write them into temporary tables of the same names, which
+//! only this session sees. So what is compared is what the worker would write, to the last bit, and
+//! nothing stored is touched.
+
+use aggregation::Kind;
+use chrono::NaiveDate;
+use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Text};
+use diesel::{QueryableByName, sql_query};
+use diesel_async::{
+    AnsiTransactionManager, RunQueryDsl, SimpleAsyncConnection, TransactionManager,
+};
+
+use crate::error::StoreError;
+use crate::pool::Store;
+use crate::rejected::Verdict;
+use crate::session::Pooler;
+use crate::statement::statement;
+use crate::transaction::GroupTransaction;
+
+/// The tables of figures, by kind.
+const TABLES: [(Kind, &str); 4] = [
+    (Kind::Vitals, "vitals_hourly"),
+    (Kind::Vitals, "vitals_daily"),
+    (Kind::Nutrition, "nutrition_daily"),
+    (Kind::Labs, "lab_daily"),
+];
+
+/// How a stored row of figures differs from the computed one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Difference {
+    /// There should be one, and is none.
+    Missing,
+    /// There is one, and should be none.
+    Surplus,
+    /// It was computed by another version, or with another profile or catalogue.
+    Outdated,
+    /// A figure is another one.
+    Different,
+}
+
+impl Difference {
+    /// The stable name used in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Surplus => "surplus",
+            Self::Outdated => "outdated",
+            Self::Different => "different",
+        }
+    }
+}
+
+/// Rows of figures of one date that differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drift {
+    /// The table.
+    pub table: &'static str,
+    /// The local date.
+    pub date: NaiveDate,
+    /// How they differ.
+    pub difference: Difference,
+    /// How many rows.
+    pub rows: i64,
+}
+
+/// A session with tables of its own. It is closed at the end, never handed on.
+pub struct Shadow<'p> {
+    transaction: GroupTransaction<'p>,
+    /// The search path without the session's own tables.
+    path: String,
+    comparisons: Vec<(Kind, &'static str, String)>,
+}
+
+impl std::fmt::Debug for Shadow<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shadow").field("tables", &self.comparisons.len()).finish_non_exhaustive()
+    }
+}
+
+statement! {
+    struct ReadPath {} -> (Text)
+    "SELECT current_setting('search_path')"
+}
+
+statement! {
+    struct SetPath<'a> { path: &'a str => Text, locally: bool => Bool } -> (Text)
+    "SELECT set_config('search_path', {path}, {locally})"
+}
+
+statement! {
+    /// The columns that must be equal, and the key. When a row was computed is no figure.
+    struct ReadColumns<'a> { table: &'a str => Text } -> (Text, Bool, Bool)
+    "SELECT quote_ident(a.attname),
+            EXISTS (SELECT FROM pg_index AS i
+                    WHERE i.indrelid = a.attrelid AND i.indisprimary AND a.attnum = ANY (i.indkey)),
+            a.attname IN ('computed_at', 'is_partial')
+     FROM pg_attribute AS a
+     WHERE a.attrelid = to_regclass({table}) AND a.attnum > 0 AND NOT a.attisdropped
+     ORDER BY a.attnum"
+}
+
+statement! {
+    struct CountWrongVerdicts<'a> {
+        user_id: i64 => BigInt,
+        kind: &'a str => Text,
+        raw_ids: Vec<i64> => Array<BigInt>,
+        reasons: Vec<Option<&'static str>> => Array<Nullable<Text>>,
+    } -> (BigInt)
+    "SELECT count(*)
+     FROM unnest({raw_ids}::bigint[], {reasons}::text[]) AS judged (raw_id, reason)
+     LEFT JOIN rejected_rows AS r
+            ON r.user_id = {user_id} AND r.kind = {kind} AND r.raw_id = judged.raw_id
+     WHERE r.reason IS DISTINCT FROM judged.reason"
+}
+
+#[derive(QueryableByName)]
+struct DriftRow {
+    #[diesel(sql_type = Date)]
+    local_date: NaiveDate,
+    #[diesel(sql_type = Text)]
+    difference: String,
+    #[diesel(sql_type = BigInt)]
+    rows: i64,
+}
+
+impl Store {
+    /// Opens a session whose tables of figures are its own, on a connection of the pool that does
+    /// not go back to it.
+    ///
+    /// # Errors
+    /// If the database fails, or stands behind a pooler that gives out no sessions.
+    pub async fn shadow(&self) -> Result<Shadow<'_>, StoreError> {
+        if self.pooler() == Pooler::Transaction {
+            return Err(StoreError::NeedsSession("comparing"));
+        }
+        let mut held = self.hold_for_long("verify").await?;
+        held.unfinished = true;
+        let paths: Vec<(String,)> = ReadPath {}.load(&mut *held).await?;
+        let Some((path,)) = paths.into_iter().next() else {
+            return Err(StoreError::Internal("the session has no search_path"));
+        };
+        let own_last = format!("{path}, pg_temp");
+        let _: Vec<(String,)> =
+            SetPath { path: &own_last, locally: false }.load(&mut *held).await?;
+        let mut comparisons = Vec::new();
+        for (kind, table) in TABLES {
+            let create = format!(
+                "CREATE TEMP TABLE {table} (LIKE {table} INCLUDING DEFAULTS INCLUDING INDEXES)"
+            );
+            held.batch_execute(&create).await?;
+            let columns: Vec<(String, bool, bool)> = ReadColumns { table }.load(&mut *held).await?;
+            comparisons.push((kind, table, comparison(table, &columns)));
+        }
+        let transaction = GroupTransaction::on(held, Kind::Vitals, 0);
+        Ok(Shadow { transaction, path, comparisons })
+    }
+}
+
+/// Compares the images of rows, byte by byte: −0 is not 0.
+fn comparison(table: &str, columns: &[(String, bool, bool)]) -> String {
+    let names = |of: &str, wanted: fn(&&(String, bool, bool)) -> bool| {
+        let columns = columns.iter().filter(wanted).map(|(name, ..)| format!("{of}{name}"));
+        columns.collect::<Vec<_>>().join(", ")
+    };
+    let key = names("", |(_, is_key, _)| *is_key);
+    let of = |side: &str| names(side, |(_, is_key, is_time)| !is_key && !is_time);
+    let has = |wanted: &str| columns.iter().any(|(name, ..)| name == wanted);
+    let outdated = ["context_fingerprint", "algorithm_version"]
+        .into_iter()
+        .filter(|column| has(column))
+        .map(|column| format!("s.{column} <> c.{column}"))
+        .collect::<Vec<_>>();
+    let outdated = if outdated.is_empty() { "false".to_owned() } else { outdated.join(" OR ") };
+    let partial =
+        if has("is_partial") { "s.is_partial <> (s.day_end > s.computed_at)" } else { "false" };
+    format!(
+        "SELECT local_date, difference, count(*) AS rows
+         FROM (SELECT local_date,
+                      CASE WHEN s.is_there IS NULL THEN 'missing'
+                           WHEN c.is_there IS NULL THEN 'surplus'
+                           WHEN {outdated} THEN 'outdated'
+                           WHEN (SELECT x FROM (SELECT {}) AS x) *<> (SELECT x FROM (SELECT {}) AS x)
+                                OR {partial} THEN 'different'
+                      END AS difference
+               FROM (SELECT *, true AS is_there FROM {table}
+                     WHERE user_id = $1 AND local_date = ANY ($2)) AS s
+               FULL JOIN (SELECT *, true AS is_there FROM pg_temp.{table}
+                          WHERE user_id = $1 AND local_date = ANY ($2)) AS c
+               USING ({key})) AS compared
+         WHERE difference IS NOT NULL
+         GROUP BY local_date, difference
+         ORDER BY local_date, difference",
+        of("s."),
+        of("c."),
+    )
+}
+
+impl GroupTransaction<'_> {
+    /// Takes away the user's figures of some dates.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn clear(&mut self, dates: &[NaiveDate]) -> Result<(), StoreError> {
+        let (kind, user_id) = (self.kind(), self.user_id());
+        for (_, table) in TABLES.into_iter().filter(|(of, _)| *of == kind) {
+            let sql = format!("DELETE FROM {table} WHERE user_id = $1 AND local_date = ANY ($2)");
+            sql_query(sql)
+                .bind::<BigInt, _>(user_id)
+                .bind::<Array<Date>, _>(dates)
+                .execute(self.connection())
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+impl<'p> Shadow<'p> {
+    /// Begins to look at one user's figures of one kind: from here on everything is seen as it is at
+    /// this moment, until the next call.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn look_at(&mut self, kind: Kind, user_id: i64) -> Result<(), StoreError> {
+        self.leave().await?;
+        self.transaction.turn_to(kind, user_id);
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ";
+        AnsiTransactionManager::begin_transaction_sql(self.transaction.connection(), begin).await?;
+        Ok(())
+    }
+
+    /// Ends looking. What was computed is forgotten.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn leave(&mut self) -> Result<(), StoreError> {
+        let connection = self.transaction.connection();
+        let depth = AnsiTransactionManager::transaction_manager_status_mut(connection)
+            .transaction_depth()?;
+        if depth.is_some() {
+            AnsiTransactionManager::rollback_transaction(connection).await?;
+        }
+        Ok(())
+    }
+
+    /// The transaction, in which the stored figures are seen.
+    pub fn stored(&mut self) -> &mut GroupTransaction<'p> {
+        &mut self.transaction
+    }
+
+    /// The transaction, in which the figures that are seen and written are the session's own, and
+    /// none to begin with.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn own(&mut self) -> Result<&mut GroupTransaction<'p>, StoreError> {
+        self.set_path(&format!("pg_temp, {}", self.path)).await?;
+        let kind = self.transaction.kind();
+        for (_, table, _) in self.comparisons.iter().filter(|(of, ..)| *of == kind) {
+            self.transaction.connection().batch_execute(&format!("DELETE FROM {table}")).await?;
+        }
+        Ok(&mut self.transaction)
+    }
+
+    /// Compares the figures of some dates with the computed ones.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn compare(&mut self, dates: &[NaiveDate]) -> Result<Vec<Drift>, StoreError> {
+        self.set_path(&format!("{}, pg_temp", self.path)).await?;
+        let (kind, user_id) = (self.transaction.kind(), self.transaction.user_id());
+        let mut drift = Vec::new();
+        for (_, table, sql) in self.comparisons.iter().filter(|(of, ..)| *of == kind) {
+            let rows: Vec<DriftRow> = sql_query(sql)
+                .bind::<BigInt, _>(user_id)
+                .bind::<Array<Date>, _>(dates)
+                .load(self.transaction.connection())
+                .await?;
+            drift.extend(rows.into_iter().map(|row| Drift {
+                table,
+                date: row.local_date,
+                difference: match row.difference.as_str() {
+                    "missing" => Difference::Missing,
+                    "surplus" => Difference::Surplus,
+                    "outdated" => Difference::Outdated,
+                    _ => Difference::Different,
+                },
+                rows: row.rows,
+            }));
+        }
+        Ok(drift)
+    }
+
+    /// How many of these verdicts `rejected_rows` does not have, or has otherwise.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn wrong_verdicts(&mut self, verdicts: &[Verdict]) -> Result<i64, StoreError> {
+        self.set_path(&format!("{}, pg_temp", self.path)).await?;
+        let count = CountWrongVerdicts {
+            user_id: self.transaction.user_id(),
+            kind: self.transaction.kind().name(),
+            raw_ids: verdicts.iter().map(|verdict| verdict.raw_id).collect(),
+            reasons: verdicts
+                .iter()
+                .map(|verdict| verdict.reason.map(aggregation::Reason::code))
+                .collect(),
+        };
+        let counts: Vec<(i64,)> = count.load(self.transaction.connection()).await?;
+        Ok(counts.iter().map(|(count,)| count).sum())
+    }
+
+    async fn set_path(&mut self, path: &str) -> Result<(), StoreError> {
+        let set = SetPath { path, locally: true };
+        let _: Vec<(String,)> = set.load(self.transaction.connection()).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,319 @@
+//! `worker verify`
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use aggregation::Kind;
+use anyhow::{Context, bail};
+use chrono::NaiveDate;
+use indicatif::ProgressBar;
+use serde_json::{Value, json};
+use store::{Drift, Shadow, Store, StoreError};
+
+use super::backfill::{earlier, later};
+use crate::cli::{Verify, kinds_or_all, require_order};
+use crate::exit::{self, Exit};
+use crate::group::User;
+use crate::group::rebuild;
+use crate::report::milliseconds;
+use crate::setup::Settings;
+use crate::stop::Stop;
+use crate::tables::{counted, table};
+use crate::{output, progress, setup};
+
+/// The dates that figures can have.
+/// In the west the first instant of the year 1 belongs to the day before.
+const FIRST: NaiveDate = NaiveDate::from_ymd_opt(0, 12, 31).expect("a date");
+const LAST: NaiveDate = NaiveDate::from_ymd_opt(9999, 12, 31).expect("a date");
+
+/// So many findings are listed; all are counted. More help nobody, and would take memory.
+const MOST_LISTED: usize = 1_000;
+
+/// One finding: rows of a user's date that differ.
+#[derive(Clone, Debug)]
+struct Finding {
+    kind: Kind,
+    user_id: i64,
+    /// None where `rejected_rows` differs, which has no dates.
+    date: Option<NaiveDate>,
+    table: &'static str,
+    difference: &'static str,
+    rows: i64,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+struct Found {
+    users: i64,
+    dates: i64,
+    /// Dates left out, because rows of them wait in the queue.
+    pending: i64,
+    raw_rows: i64,
+    /// Rows of figures that differ.
+    drift: i64,
+    /// Rows of `rejected_rows` that differ.
+    verdicts: i64,
+    /// Dates put right.
+    repaired: i64,
+    /// Dates that differ still.
+    left: i64,
+    listed: Vec<Finding>,
+}
+
+/// Compares all figures with what raw rows say.
+///
+/// # Errors
+/// Why it could not.
+pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result<Exit> {
+    let (from, to) = (arguments.from.unwrap_or(FIRST), arguments.to.unwrap_or(LAST));
+    require_order(from, to);
+    let loaded = setup::configuration(config)?;
+    if arguments.repair && loaded.config.pool.max_size < 2 {
+        bail!(
+            "verify --repair needs two connections, one to look and one to write: raise pool.max_size to 2"
+        );
+    }
+    let settings = Settings::of(&loaded.config)?;
+    let store = setup::connect(&loaded.config).await?;
+    setup::require_current_schema(&store).await?;
+    let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?;
+    let started = Instant::now();
+
+    let repair = arguments.repair.then_some(&store);
+    let mut found = Found::default();
+    let mut shadow = store.shadow().await?;
+    let bar = progress::rows("raw rows");
+    let kinds = kinds_or_all(arguments.kind);
+    let look = Look { kinds, from, to, settings: &settings, repair, stop: &stop, bar: &bar };
+    let outcome = look.at_users(&mut shadow, arguments.user, &mut found).await;
+    bar.finish_and_clear();
+    outcome
+        .with_context(|| format!("interrupted after {}", counted(found.dates, "date", "dates")))?;
+    drop(shadow);
+    if arguments.json {
+        output::print_json(&found.to_json(started.elapsed(), stop.is_requested()));
+    } else {
+        output::print(&found.to_text(started.elapsed(), stop.is_requested(), repair.is_some()));
+    }
+    Ok(if found.left > 0 {
+        exit::DRIFT
+    } else if stop.is_requested() {
+        exit::INTERRUPTED
+    } else {
+        exit::DONE
+    })
+}
+
+struct Look<'l> {
+    kinds: Vec<Kind>,
+    from: NaiveDate,
+    to: NaiveDate,
+    settings: &'l Settings,
+    /// Where to put right what differs, if asked to.
+    repair: Option<&'l Store>,
+    stop: &'l Stop,
+    bar: &'l ProgressBar,
+}
+
+impl Look<'_> {
+    async fn at_users(
+        &self,
+        shadow: &mut Shadow<'_>,
+        only: Option<i64>,
+        found: &mut Found,
+    ) -> Result<(), StoreError> {
+        let mut next = match only {
+            Some(user) => Some(user),
+            None => shadow.next_user(&self.kinds, i64::MIN).await?,
+        };
+        while let Some(user) = next.filter(|_| !self.stop.is_requested()) {
+            for kind in &self.kinds {
+                self.at_user(shadow, *kind, user, found).await?;
+            }
+            found.users += 1;
+            next = match user.checked_add(1).filter(|_| only.is_none()) {
+                Some(from) => shadow.next_user(&self.kinds, from).await?,
+                None => None,
+            };
+        }
+        shadow.leave().await
+    }
+
+    /// One user, as of one moment.
+    async fn at_user(
+        &self,
+        shadow: &mut Shadow<'_>,
+        kind: Kind,
+        user_id: i64,
+        found: &mut Found,
+    ) -> Result<(), StoreError> {
+        shadow.look_at(kind, user_id).await?;
+        let stored = shadow.stored();
+        let inventory = stored.inventory(earlier(self.from), later(self.to)).await?;
+        let user = User::of(stored.profile().await?, self.settings);
+        let pending = pending(kind, &stored.pending().await?);
+        let mut wrong = BTreeSet::new();
+        for portion in rebuild::portions(&inventory, self.from, self.to) {
+            if self.stop.is_requested() {
+                break;
+            }
+            let own = shadow.own().await?;
+            let verdicts = rebuild::dates(own, self.settings, &user, &portion.dates).await?;
+            let (left_out, dates): (Vec<NaiveDate>, Vec<NaiveDate>) =
+                portion.dates.iter().partition(|date| pending.contains(date));
+            for drift in shadow.compare(&dates).await? {
+                wrong.insert(drift.date);
+                found.add(kind, user_id, &drift);
+            }
+            if left_out.is_empty() {
+                let rows = shadow.wrong_verdicts(&verdicts).await?;
+                found.add_verdicts(kind, user_id, rows);
+                if rows > 0 {
+                    wrong.extend(&dates);
+                }
+            }
+            found.dates += dates.len() as i64;
+            found.pending += left_out.len() as i64;
+            found.raw_rows += portion.rows;
+            self.bar.inc(portion.rows as u64);
+        }
+        match self.repair {
+            Some(store) if !wrong.is_empty() => {
+                shadow.leave().await?;
+                found.repaired += wrong.len() as i64;
+                // Portions, as long ones would hold the user's lock.
+                let wrong: Vec<NaiveDate> = wrong.into_iter().collect();
+                for dates in wrong.chunks(rebuild::MOST_DATES) {
+                    let dates = dates.iter().copied().collect();
+                    rebuild::commit_from_nothing(store, self.settings, kind, user_id, &dates)
+                        .await?;
+                }
+            }
+            _ => found.left += wrong.len() as i64,
+        }
+        Ok(())
+    }
+}
+
+/// The dates that rows in the queue may concern: those around them, in whatever zone.
+fn pending(kind: Kind, spans: &[(NaiveDate, NaiveDate)]) -> Pending {
+    let around = |(first, last): &(NaiveDate, NaiveDate)| {
+        // A result changes what the next one is compared with, however much later it comes.
+        let last = if kind == Kind::Labs { LAST } else { later(later(*last)) };
+        (earlier(*first), last)
+    };
+    Pending(spans.iter().map(around).collect())
+}
+
+struct Pending(Vec<(NaiveDate, NaiveDate)>);
+
+impl Pending {
+    fn contains(&self, date: &NaiveDate) -> bool {
+        self.0.iter().any(|(first, last)| (first..=last).contains(&date))
+    }
+}
+
+impl Found {
+    fn add(&mut self, kind: Kind, user_id: i64, drift: &Drift) {
+        self.drift += drift.rows;
+        self.list(Finding {
+            kind,
+            user_id,
+            date: Some(drift.date),
+            table: drift.table,
+            difference: drift.difference.name(),
+            rows: drift.rows,
+        });
+    }
+
+    fn add_verdicts(&mut self, kind: Kind, user_id: i64, rows: i64) {
+        if rows > 0 {
+            self.verdicts += rows;
+            let (table, difference) = ("rejected_rows", "different");
+            self.list(Finding { kind, user_id, date: None, table, difference, rows });
+        }
+    }
+
+    fn list(&mut self, finding: Finding) {
+        if self.listed.len() < MOST_LISTED {
+            self.listed.push(finding);
+        }
+    }
+
+    fn to_json(&self, took: Duration, stopped: bool) -> Value {
+        let listed: Vec<Value> = self
+            .listed
+            .iter()
+            .map(|finding| {
+                json!({
+                    "kind": finding.kind.name(),
+                    "user_id": finding.user_id,
+                    "date": finding.date.map(|date| date.to_string()),
+                    "table": finding.table,
+                    "difference": finding.difference,
+                    "rows": finding.rows,
+                })
+            })
+            .collect();
+        json!({
+            "users": self.users,
+            "dates": self.dates,
+            "dates_pending": self.pending,
+            "raw_rows": self.raw_rows,
+            "rows_different": self.drift + self.verdicts,
+            "dates_repaired": self.repaired,
+            "dates_left": self.left,
+            "drift": listed,
+            "duration_ms": milliseconds(took),
+            "stopped": stopped,
+        })
+    }
+
+    fn to_text(&self, took: Duration, stopped: bool, repair: bool) -> String {
+        let mut text = format!(
+            "{} of {} compared with {} in {:.1} s: {}.",
+            counted(self.dates, "date", "dates"),
+            counted(self.users, "user", "users"),
+            counted(self.raw_rows, "raw row", "raw rows"),
+            took.as_secs_f64(),
+            match self.drift + self.verdicts {
+                0 => "every figure is right".to_owned(),
+                rows => format!("{} differ", counted(rows, "row", "rows")),
+            }
+        );
+        if self.pending > 0 {
+            text.push_str(&format!(
+                "\n{} left out: rows near them wait in the queue.",
+                counted(self.pending, "date", "dates")
+            ));
+        }
+        if !self.listed.is_empty() {
+            let cells = self.listed.iter().map(|finding| {
+                vec![
+                    finding.table.to_owned(),
+                    finding.user_id.to_string(),
+                    finding.date.map_or_else(|| "-".to_owned(), |date| date.to_string()),
+                    finding.difference.to_owned(),
+                    finding.rows.to_string(),
+                ]
+            });
+            let header = ["table", "user", "date", "difference", "rows"];
+            text.push_str(&format!("\n\n{}", table(&header, cells)));
+            if self.listed.len() == MOST_LISTED {
+                text.push_str("\n… and more, which are counted above.");
+            }
+            text.push('\n');
+        }
+        if self.repaired > 0 {
+            text.push_str(&format!("\n{} computed anew.", counted(self.repaired, "date", "dates")));
+        }
+        if self.left > 0 && !repair {
+            text.push_str("\n`worker verify --repair` computes them anew.");
+        }
+        if stopped {
+            text.push_str("\nIt was stopped before the end.");
+        }
+        text
+    }
+}

@@ -1,0 +1,168 @@
+//! Whole dates, computed anew from all their raw rows, without the queue.
+
+use std::collections::BTreeSet;
+
+use aggregation::Kind;
+use chrono::NaiveDate;
+use store::{GroupTransaction, Inventory, RawDate, Store, StoreError, Verdict};
+
+use super::{User, labs, nutrition, vitals};
+use crate::setup::Settings;
+
+/// The most raw rows that one transaction reads: it lasts well under a second, and what it needs of
+/// memory is bounded.
+const MOST_ROWS: i64 = 5_000;
+
+/// The most dates that one transaction computes.
+pub const MOST_DATES: usize = 31;
+
+/// Dates next to each other, and about how many raw rows they have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dates {
+    /// The dates.
+    pub dates: BTreeSet<NaiveDate>,
+    /// The raw rows that start on them in UTC.
+    pub rows: i64,
+}
+
+/// All dates between two that may have figures, in portions: those with raw rows, in whatever zone,
+/// and those with figures.
+pub fn portions(inventory: &Inventory, from: NaiveDate, to: NaiveDate) -> Vec<Dates> {
+    let mut candidates: BTreeSet<NaiveDate> = inventory.stored.iter().copied().collect();
+    for RawDate { date, last, .. } in &inventory.raw {
+        // A local date is the one in UTC or one of its neighbours.
+        let first = date.pred_opt().unwrap_or(*date);
+        let last = last.succ_opt().unwrap_or(*last);
+        candidates.extend(first.iter_days().take_while(|date| *date <= last));
+    }
+    let rows_on = |date: NaiveDate| {
+        let found = inventory.raw.binary_search_by_key(&date, |raw| raw.date);
+        found.map_or(0, |index| inventory.raw.get(index).map_or(0, |raw| raw.rows))
+    };
+    let mut portions: Vec<Dates> = Vec::new();
+    for date in candidates.into_iter().filter(|date| (from..=to).contains(date)) {
+        let rows = rows_on(date);
+        match portions.last_mut() {
+            Some(last) if last.dates.len() < MOST_DATES && last.rows + rows <= MOST_ROWS => {
+                last.dates.insert(date);
+                last.rows += rows;
+            }
+            _ => portions.push(Dates { dates: BTreeSet::from([date]), rows }),
+        }
+    }
+    portions
+}
+
+/// Computes and writes the figures of whole dates, and says what became of each raw row that was
+/// read for them.
+///
+/// # Errors
+/// If the database fails, or the computation does.
+pub async fn dates(
+    transaction: &mut GroupTransaction<'_>,
+    settings: &Settings,
+    user: &User,
+    dates: &BTreeSet<NaiveDate>,
+) -> Result<Vec<Verdict>, StoreError> {
+    let judged = match transaction.kind() {
+        Kind::Vitals => vitals::rebuild(transaction, settings, user, dates).await?,
+        Kind::Nutrition => nutrition::rebuild(transaction, user, dates).await?,
+        Kind::Labs => labs::rebuild(transaction, user, dates).await?,
+    };
+    Ok(judged.into_iter().map(|(raw_id, reason)| Verdict { raw_id, reason }).collect())
+}
+
+/// The same in a transaction of its own, with the profile as it is now and the list of rejected rows
+/// put right, too.
+///
+/// # Errors
+/// If the database fails, or the computation does; then nothing has changed.
+pub async fn commit(
+    store: &Store,
+    settings: &Settings,
+    kind: Kind,
+    user_id: i64,
+    of: &BTreeSet<NaiveDate>,
+) -> Result<(), StoreError> {
+    let transaction = store.begin_group(kind, user_id).await?;
+    finish(transaction, settings, of).await
+}
+
+/// The same, and the stored figures of the dates are taken away first: what is damaged there may look
+/// unchanged to a computation that writes what it finds changed.
+///
+/// # Errors
+/// As [`commit`].
+pub async fn commit_from_nothing(
+    store: &Store,
+    settings: &Settings,
+    kind: Kind,
+    user_id: i64,
+    of: &BTreeSet<NaiveDate>,
+) -> Result<(), StoreError> {
+    let mut transaction = store.begin_group(kind, user_id).await?;
+    let of_dates: Vec<NaiveDate> = of.iter().copied().collect();
+    match transaction.clear(&of_dates).await {
+        Ok(()) => finish(transaction, settings, of).await,
+        Err(error) => Err(transaction.rolled_back(error).await),
+    }
+}
+
+async fn finish(
+    mut transaction: GroupTransaction<'_>,
+    settings: &Settings,
+    of: &BTreeSet<NaiveDate>,
+) -> Result<(), StoreError> {
+    let done = async {
+        let user = User::of(transaction.profile().await?, settings);
+        let verdicts = dates(&mut transaction, settings, &user, of).await?;
+        transaction.record_verdicts(&verdicts).await
+    };
+    match done.await {
+        Ok(()) => transaction.commit().await.map(|_| ()),
+        Err(error) => Err(transaction.rolled_back(error).await),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn date(text: &str) -> NaiveDate {
+        text.parse().unwrap()
+    }
+
+    fn raw(from: &str, last: &str, rows: i64) -> RawDate {
+        RawDate { date: date(from), last: date(last), rows }
+    }
+
+    #[test]
+    fn dates_with_rows_their_neighbours_and_dates_with_figures_are_computed() {
+        let inventory = Inventory {
+            raw: vec![raw("2024-05-01", "2024-05-02", 3)],
+            stored: vec![date("2024-01-01"), date("2024-05-01")],
+        };
+        let found = portions(&inventory, date("2023-01-01"), date("2025-01-01"));
+        let dates: Vec<String> =
+            found.iter().flat_map(|of| &of.dates).map(ToString::to_string).collect();
+        let expected = ["2024-01-01", "2024-04-30", "2024-05-01", "2024-05-02", "2024-05-03"];
+        assert_eq!(dates, expected);
+        let within = portions(&inventory, date("2024-05-01"), date("2024-05-01"));
+        assert_eq!(within, [Dates { dates: BTreeSet::from([date("2024-05-01")]), rows: 3 }]);
+    }
+
+    #[test]
+    fn a_portion_has_few_rows_unless_one_date_has_more() {
+        let days = date("2024-05-01").iter_days().take(40);
+        let raw = days.enumerate().map(|(n, date)| RawDate {
+            date,
+            last: date,
+            rows: if n == 20 { 86_400 } else { 400 },
+        });
+        let inventory = Inventory { raw: raw.collect(), stored: Vec::new() };
+        let found = portions(&inventory, NaiveDate::MIN, NaiveDate::MAX);
+        assert!(found.iter().all(|of| of.rows <= MOST_ROWS || of.dates.len() == 1), "{found:?}");
+        assert_eq!(found.iter().map(|of| of.rows).sum::<i64>(), 39 * 400 + 86_400);
+        assert_eq!(found.iter().map(|of| of.dates.len()).sum::<usize>(), 42);
+    }
+}
