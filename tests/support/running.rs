@@ -166,7 +166,8 @@ pub struct UserLock {
 }
 
 impl UserLock {
-    const KEY: &str = "hashtext('dayfold vitals ' || current_schema()), hashint8($1)";
+    const KEY: &str =
+        "hashtext('dayfold vitals ' || 'aggregation_queue'::regclass::oid), hashint8($1)";
 
     pub async fn hold(url: &str, user_id: i64) -> Self {
         let client = crate::support::connect(url).await;

@@ -1,8 +1,7 @@
-//! Connecting: the URL, what each session sets, and a limit on the whole handshake.
+//! Connecting: one server after the other, what each session sets, and a limit on the whole
+//! handshake.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -10,14 +9,15 @@ use std::time::Duration;
 use diesel::QueryResult;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
-use tokio_postgres::config::{Host, SslMode};
+use tokio::time::{Instant, timeout_at};
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::address::{Address, Place, Server};
 use crate::error::ConnectError;
 use crate::session::{Pooler, Session, SessionSettings, major_version};
-use crate::surroundings::{PassFile, Surroundings, Variables};
+use crate::surroundings::Variables;
 
 /// The task behind a client, which somebody must drive.
 type Connection =
@@ -26,19 +26,6 @@ type Connection =
 const NOT_TOLD: &str = "a pooler such as PgBouncer stands between the worker and PostgreSQL, and \
      refuses the settings of the session: set database.pooler to \"session\" or \"transaction\", as \
      its pool_mode is";
-
-/// Where PostgreSQL listens if nobody says otherwise.
-const DEFAULT_PORT: u16 = 5432;
-
-/// A host that is gone without a word is found out within a minute, instead of two hours by the
-/// operating system's own settings. The worker waits for no answer longer than that in silence.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_RETRIES: u32 = 3;
-
-fn url_says_nothing_of_keepalives(url: &str) -> bool {
-    !url.contains("keepalives") && !url.contains("tcp_user_timeout")
-}
 
 /// Whether a URL can be used at all, as far as it shows without connecting; the variables hold where
 /// it says nothing.
@@ -54,20 +41,13 @@ pub fn check_url(
     target.with_session(session.limited()).map(|_| ())
 }
 
-/// Where a server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// At a name, or an address, and a port.
-    Network(String, u16),
-    /// At a socket of this host.
-    Socket(PathBuf),
-}
-
 /// The way to the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Way {
     /// The places at which a connection is tried, in order.
     pub places: Vec<Place>,
+    /// Whether a session without TLS is refused, but for sockets.
+    pub insists: bool,
     /// Whether TLS checks who the server is.
     pub verifies: bool,
 }
@@ -77,36 +57,17 @@ pub struct Way {
 /// # Errors
 /// As [`check_url`].
 pub fn way(url: &str, variables: Variables<'_>) -> Result<Way, ConnectError> {
-    let (_, surroundings) = Surroundings::of(url, variables)?;
-    let verifies = surroundings.tls().verifies();
-    let config = Target::new(url, Duration::ZERO, "", variables)?.config;
-    Ok(Way { places: places(&config), verifies })
-}
-
-fn places(config: &tokio_postgres::Config) -> Vec<Place> {
-    let ports = config.get_ports();
-    let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(DEFAULT_PORT);
-    if !config.get_hostaddrs().is_empty() {
-        let addresses = config.get_hostaddrs().iter().enumerate();
-        return addresses.map(|(i, ip)| Place::Network(ip.to_string(), port(i))).collect();
-    }
-    let hosts = config.get_hosts().iter().enumerate();
-    hosts
-        .map(|(index, host)| match host {
-            Host::Tcp(name) => Place::Network(name.clone(), port(index)),
-            Host::Unix(folder) => Place::Socket(folder.join(format!(".s.PGSQL.{}", port(index)))),
-        })
-        .collect()
+    let address = Address::new(url, Duration::ZERO, "", variables)?;
+    let (insists, verifies) = address.tls_asked;
+    let places = address.servers.into_iter().map(|server| server.place).collect();
+    Ok(Way { places, insists, verifies })
 }
 
 /// Where to connect to. Its parts hold the password, so it has no `Debug`.
 #[derive(Clone)]
 pub(crate) struct Target {
-    config: tokio_postgres::Config,
-    tls: MakeRustlsConnect,
+    address: Address,
     timeout: Duration,
-    /// Where the password is, if not in the URL.
-    passfile: Option<PassFile>,
     session: Session,
     /// The server's major version, as the last log-in showed it.
     version: Arc<AtomicU32>,
@@ -119,36 +80,8 @@ impl Target {
         application_name: &str,
         variables: Variables<'_>,
     ) -> Result<Self, ConnectError> {
-        if url.is_empty() && !Surroundings::name_a_server(variables) {
-            return Err(ConnectError::NotConfigured);
-        }
-        refuse_bare_at(url)?;
-        let (url, surroundings) = Surroundings::of(url, variables)?;
-        let mut config = tokio_postgres::Config::from_str(&url)
-            .map_err(|error| ConnectError::Url(what_is_wrong(&error)))?;
-        surroundings.fill(&url, &mut config)?;
-        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-            return Err(ConnectError::Url("it names no host".to_owned()));
-        }
-        let (mode, tls) = surroundings.tls().connector()?;
-        // As in libpq, a socket of this host needs no TLS, whatever the mode.
-        let socket = |host: &Host| matches!(host, Host::Unix(_));
-        let sockets_only =
-            config.get_hostaddrs().is_empty() && config.get_hosts().iter().all(socket);
-        config.ssl_mode(if sockets_only { SslMode::Disable } else { mode });
-        config.connect_timeout(timeout);
-        if url_says_nothing_of_keepalives(&url) {
-            config.keepalives_idle(KEEPALIVE_IDLE);
-            config.keepalives_interval(KEEPALIVE_INTERVAL);
-            config.keepalives_retries(KEEPALIVE_RETRIES);
-            config.tcp_user_timeout(KEEPALIVE_IDLE + KEEPALIVE_INTERVAL * KEEPALIVE_RETRIES);
-        }
-        if config.get_application_name().is_none() {
-            config.application_name(application_name);
-        }
-        let passfile = surroundings.passfile().filter(|_| config.get_password().is_none());
-        let (session, version) = (Session::default(), Arc::default());
-        Ok(Self { config, tls, timeout, passfile, session, version })
+        let address = Address::new(url, timeout, application_name, variables)?;
+        Ok(Self { address, timeout, session: Session::default(), version: Arc::default() })
     }
 
     /// The same target with settings for each session. In the start-up packet the last one wins, so
@@ -158,62 +91,110 @@ impl Target {
     /// If the URL has options that a pooler would refuse, or keep for itself.
     pub(crate) fn with_session(&self, session: Session) -> Result<Self, ConnectError> {
         let mut with = self.clone();
-        let own = self.config.get_options().unwrap_or_default();
-        if session.pooler == Pooler::None {
-            let options = format!("{own} {}", session.options());
-            with.config.options(options.trim_start());
-        } else if !own.is_empty() {
-            return Err(ConnectError::Url(
-                "it has options, which do not pass the pooler that database.pooler says is there; \
-                 set them for the role instead, such as ALTER ROLE … SET search_path = …"
-                    .to_owned(),
-            ));
+        for server in &mut with.address.servers {
+            let own = server.config.get_options().unwrap_or_default();
+            if session.pooler == Pooler::None {
+                let options = format!("{own} {}", session.options());
+                server.config.options(options.trim_start());
+            } else if !own.is_empty() {
+                return Err(ConnectError::Url(
+                    "it has options, or PGOPTIONS is set; these do not pass the pooler that \
+                     database.pooler says is there: set them for the role instead, such as \
+                     ALTER ROLE … SET search_path = …"
+                        .to_owned(),
+                ));
+            }
         }
         with.session = session;
         Ok(with)
     }
 
+    /// Connects, with the settings of the session.
     pub(crate) async fn connect(&self) -> Result<AsyncPgConnection, ConnectError> {
-        self.within_timeout(async {
-            let (client, connection) = self.connect_client().await?;
-            let mut connection =
-                AsyncPgConnection::try_from_client_and_connection(client, connection)
-                    .await
-                    .map_err(|error| error.to_string())?;
-            let settings = self.session.after_login(self.version());
-            if !settings.is_empty() {
-                connection.batch_execute(&settings).await.map_err(|error| error.to_string())?;
-            }
-            Ok(connection)
-        })
-        .await
+        let mut connection = self.connect_bare().await?;
+        self.settle(&mut connection).await?;
+        Ok(connection)
+    }
+
+    /// Connects, and says nothing yet: behind a pooler nobody knows whose session it is.
+    pub(crate) async fn connect_bare(&self) -> Result<AsyncPgConnection, ConnectError> {
+        let (client, connection, until) = self.connect_client().await?;
+        let connection = AsyncPgConnection::try_from_client_and_connection(client, connection);
+        self.by(until, connection.map(|done| done.map_err(|error| error.to_string()))).await
+    }
+
+    /// Makes the settings that are made after the log-in.
+    pub(crate) async fn settle(
+        &self,
+        connection: &mut AsyncPgConnection,
+    ) -> Result<(), ConnectError> {
+        let settings = self.session.after_login(self.version());
+        if settings.is_empty() {
+            return Ok(());
+        }
+        self.asks(connection.batch_execute(&settings)).await
     }
 
     /// Connects without diesel, which has no COPY.
     pub(crate) async fn connect_without_diesel(&self) -> Result<Client, ConnectError> {
-        self.within_timeout(async {
-            let (client, connection) = self.connect_client().await?;
-            // The client reports a broken connection with the statement that meets it.
-            tokio::spawn(connection.map(drop));
-            let settings = self.session.after_login(self.version());
-            client.batch_execute(&settings).await.map_err(|error| cause(&error))?;
-            Ok(client)
-        })
-        .await
+        let (client, connection, until) = self.connect_client().await?;
+        // The client reports a broken connection with the statement that meets it.
+        tokio::spawn(connection.map(drop));
+        let settings = self.session.after_login(self.version());
+        let settling = client.batch_execute(&settings);
+        self.by(until, settling.map(|done| done.map_err(|error| cause(&error)))).await?;
+        Ok(client)
     }
 
-    async fn connect_client(&self) -> Result<(Client, Connection), String> {
-        let mut config = Cow::Borrowed(&self.config);
-        if let Some(passfile) = &self.passfile
-            && let Some(password) = passfile.password(&config)?
-        {
-            config.to_mut().password(password);
+    /// The first server that lets us in, each within a time-out of its own; and until when the rest
+    /// of the handshake must be done.
+    async fn connect_client(&self) -> Result<(Client, Connection, Instant), ConnectError> {
+        let mut failures = Vec::new();
+        for server in self.address.in_turn() {
+            let until = Instant::now() + self.timeout;
+            match timeout_at(until, self.log_in(server)).await {
+                Ok(Ok((client, connection))) => {
+                    let version = connection.parameter("server_version").map_or(0, major_version);
+                    self.version.store(version, Ordering::Relaxed);
+                    return Ok((client, connection, until));
+                }
+                Ok(Err(cause)) if cause.contains("unsupported startup parameter") => {
+                    return Err(ConnectError::Pooler(NOT_TOLD));
+                }
+                Ok(Err(cause)) => failures.push((&server.place, cause)),
+                Err(_) => failures.push((&server.place, self.no_answer())),
+            }
         }
-        let (client, connection) =
-            config.connect(self.tls.clone()).await.map_err(|error| cause(&error))?;
-        let version = connection.parameter("server_version").map_or(0, major_version);
-        self.version.store(version, Ordering::Relaxed);
-        Ok((client, connection))
+        let causes = match failures.as_slice() {
+            [(_, cause)] => cause.clone(),
+            several => {
+                let causes = several.iter().map(|(place, cause)| format!("{place}: {cause}"));
+                causes.collect::<Vec<_>>().join("; ")
+            }
+        };
+        Err(self.failure(causes))
+    }
+
+    async fn log_in(&self, server: &Server) -> Result<(Client, Connection), String> {
+        let mut config = Cow::Borrowed(&server.config);
+        let mut trouble = None;
+        if let Some(passfile) = &self.address.passfile {
+            match passfile.password(&config) {
+                Ok(Some(password)) => {
+                    config.to_mut().password(password);
+                }
+                Ok(None) => {}
+                Err(problem) => trouble = Some(problem),
+            }
+        }
+        config.connect(self.address.tls.clone()).await.map_err(|error| {
+            let cause = cause(&error);
+            match trouble {
+                // A server that asks for none needs no file either.
+                Some(trouble) if cause.contains("password") => format!("{cause}, and {trouble}"),
+                _ => cause,
+            }
+        })
     }
 
     fn version(&self) -> u32 {
@@ -234,9 +215,9 @@ impl Target {
         self.session.statement_timeout()
     }
 
-    /// What a second connection, to cancel a statement, connects with.
-    pub(crate) fn tls(&self) -> MakeRustlsConnect {
-        self.tls.clone()
+    /// What a second connection, to cancel a statement, connects with, and for how long it is tried.
+    pub(crate) fn cancelling(&self) -> (MakeRustlsConnect, Duration) {
+        (self.address.tls.clone(), self.timeout)
     }
 
     /// Asks a fresh connection something.
@@ -247,41 +228,35 @@ impl Target {
         &self,
         question: impl Future<Output = QueryResult<T>>,
     ) -> Result<T, ConnectError> {
-        self.within_timeout(question.map(|answer| answer.map_err(|error| error.to_string()))).await
+        let until = Instant::now() + self.timeout;
+        self.by(until, question.map(|answer| answer.map_err(|error| error.to_string()))).await
     }
 
     /// The library's own limit covers TCP only; a server that accepts and never answers would
     /// hold the attempt, and the pool's place for it, for ever.
-    async fn within_timeout<T>(
+    async fn by<T>(
         &self,
-        connecting: impl Future<Output = Result<T, String>>,
+        until: Instant,
+        question: impl Future<Output = Result<T, String>>,
     ) -> Result<T, ConnectError> {
-        match tokio::time::timeout(self.timeout, connecting).await {
-            Ok(Ok(connected)) => Ok(connected),
-            Ok(Err(cause)) if cause.contains("unsupported startup parameter") => {
-                Err(ConnectError::Pooler(NOT_TOLD))
-            }
-            Ok(Err(cause)) => Err(self.failure(cause)),
-            Err(_) => Err(self.failure(format!(
-                "no answer within {:.1} s (database.connect_timeout_seconds)",
-                self.timeout.as_secs_f64()
-            ))),
+        match timeout_at(until, question).await {
+            Ok(answer) => answer.map_err(|cause| self.failure(cause)),
+            Err(_) => Err(self.failure(self.no_answer())),
         }
     }
 
+    fn no_answer(&self) -> String {
+        let limit = self.timeout.as_secs_f64();
+        format!("no answer within {limit:.1} s (database.connect_timeout_seconds)")
+    }
+
     fn failure(&self, cause: String) -> ConnectError {
-        let port = self.config.get_ports().first().copied().unwrap_or(DEFAULT_PORT);
-        let host = match self.config.get_hosts().first() {
-            Some(Host::Tcp(name)) => format!("{name}:{port}"),
-            Some(Host::Unix(directory)) => format!("socket {}", directory.display()),
-            None => match self.config.get_hostaddrs().first() {
-                Some(address) => format!("{address}:{port}"),
-                None => "an unnamed host".to_owned(),
-            },
-        };
-        let user = self.config.get_user().unwrap_or_default();
-        let database = self.config.get_dbname().unwrap_or(user);
-        ConnectError::Connect { host, database: format!("{database:?}"), cause }
+        let servers = &self.address.servers;
+        let places: Vec<String> = servers.iter().map(|server| server.place.to_string()).collect();
+        let config = servers.first().map(|server| &server.config);
+        let named = config.and_then(|config| config.get_dbname().or(config.get_user()));
+        let database = format!("{:?}", named.unwrap_or_default());
+        ConnectError::Connect { host: places.join(", "), database, cause }
     }
 }
 
@@ -293,43 +268,4 @@ fn cause(error: &tokio_postgres::Error) -> String {
             std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
         }
     }
-}
-
-/// What the parser says about a URL, in words that quote nothing but the names of options that
-/// exist: in a password that was not escaped, anything may look like an option.
-fn what_is_wrong(error: &tokio_postgres::Error) -> String {
-    const OPTIONS_OF_OTHERS: [&str; 9] = [
-        "charset",
-        "connection_limit",
-        "gssencmode",
-        "krbsrvname",
-        "pgbouncer",
-        "pool_timeout",
-        "requirepeer",
-        "schema",
-        "search_path",
-    ];
-    let said = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-    let option = said.split('`').nth(1).unwrap_or_default();
-    if said.starts_with("invalid value for option") {
-        said
-    } else if !said.starts_with("unknown option") {
-        "it is not of the form of a URL".to_owned()
-    } else if OPTIONS_OF_OTHERS.contains(&option) {
-        format!("it has the option {option}, which the worker does not know")
-    } else {
-        "it has an option that the worker does not know".to_owned()
-    }
-}
-
-/// The driver ends the password at the first @. What is left of a password with an @ of its own
-/// would then be taken for the host, or the database, and be shown as that.
-fn refuse_bare_at(url: &str) -> Result<(), ConnectError> {
-    let is_url = url.starts_with("postgres://") || url.starts_with("postgresql://");
-    if is_url && url.matches('@').count() > 1 {
-        return Err(ConnectError::Url(
-            "an @ in the user's name or password is written %40".to_owned(),
-        ));
-    }
-    Ok(())
 }

@@ -5,6 +5,7 @@
 //! which locks the user, reads, writes and finishes the claimed rows, guarded by the lease
 //! token.
 
+mod address;
 mod budget;
 mod chance;
 mod connect;
@@ -35,9 +36,10 @@ mod tls;
 mod transaction;
 mod vitals;
 
+pub use address::Place;
 pub use budget::Budget;
 pub use chance::chance;
-pub use connect::{Place, Way, check_url, way};
+pub use connect::{Way, check_url, way};
 pub use error::{ConnectError, ErrorClass, StoreError};
 pub use examine::{Examination, MissingRights};
 pub use figures::{FigureCounts, LabFigures, NutritionFigures, VitalFigures};

@@ -165,17 +165,9 @@ impl Store {
         let plain =
             Target::new(url, settings.connect_timeout, &session.application_name, variables)?;
         let target = plain.with_session(session.limited())?;
-        let mut first = target.connect().await?;
-        probe::require_settings(&mut first, &target).await?;
+        let ready = probe::proven(&target, settings.max_size).await?;
         // Not closed once the pool is there, nor added to it beside those that it opens itself:
         // either would be one more than `max_size` for a moment.
-        let mut ready = Vec::new();
-        if target.pooler() == Pooler::Session && settings.max_size > 1 {
-            let mut second = target.connect().await?;
-            probe::require_sessions(&mut first, &mut second, &target).await?;
-            ready.push(second);
-        }
-        ready.push(first);
         let ready = Mutex::new(ready);
 
         let shared = Arc::new(Shared {
@@ -424,8 +416,11 @@ impl Held<'_> {
             .set_in_error();
         // What cannot be cancelled ends by its statement time-out.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let (token, tls) = (self.connection.cancel_token(), self.shared.target.tls());
-            runtime.spawn(async move { token.cancel_query(tls).await.unwrap_or_default() });
+            let token = self.connection.cancel_token();
+            let (tls, patience) = self.shared.target.cancelling();
+            runtime.spawn(tokio::time::timeout(patience, async move {
+                token.cancel_query(tls).await.unwrap_or_default();
+            }));
         }
     }
 

@@ -1,5 +1,8 @@
 //! Whether what stands between the worker and PostgreSQL is what the configuration says: a pooler
 //! that nobody told of would drop time-outs, or hand one worker's session to another.
+//!
+//! Until that is known nothing is set: behind a pooler by transaction a setting would stay with a
+//! session that the application gets next.
 
 use diesel::sql_types::{BigInt, Integer, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -16,10 +19,17 @@ const SETTINGS_DROPPED: &str = "the settings of the session do not reach Postgre
 const BY_TRANSACTION: &str = "database.pooler is \"session\", but the pooler gives out server sessions by transaction \
      (pool_mode): set database.pooler to \"transaction\"";
 
+const TOO_FEW: &str = "database.pooler is \"session\", which takes two connections to be tried: set \
+     pool.max_size to at least 2";
+
 const NOT_CARRIED: &str = "database.pooler is \"transaction\", but prepared statements are not carried from one server \
      session to the next: with PgBouncer it takes version 1.21 and max_prepared_statements above \
      0, or else pool_mode = session and database.pooler = \"session\"; without a pooler set \
      database.pooler to \"none\"";
+
+/// How often two connections are asked for their server process. With others at the same pooler they
+/// may be given fitting ones by chance, but hardly so often.
+const ROUNDS: u32 = 8;
 
 statement! {
     struct ReadStatementTimeout {} -> (Text)
@@ -33,53 +43,92 @@ statement! {
 
 statement! {
     /// Under which names the server knows this very statement. The driver's are s and a number; a
-    /// pooler that carries statements over gives them names of its own.
+    /// pooler that carries statements over gives them names of its own, and has to by transaction
+    /// only.
     struct CountRenamed {} -> (BigInt)
     "SELECT count(*) FROM pg_prepared_statements
      WHERE statement LIKE '%dayfold asks for the name of this statement%' AND name !~ '^s[0-9]+$'"
 }
 
-/// Asks a first connection whether settings and statements arrive as they must.
+/// The first connections of a pool, tried and set.
 ///
 /// # Errors
-/// What is in the way, and what to set.
-pub(crate) async fn require_settings(
-    connection: &mut AsyncPgConnection,
+/// Why there is none, or what stands in the way and what to set.
+pub(crate) async fn proven(
     target: &Target,
-) -> Result<(), ConnectError> {
-    if target.pooler() == Pooler::Transaction {
-        // A server session that does not know the statement is an answer, too.
-        let asking = target.asks(CountRenamed {}.load(connection));
-        let renamed: Vec<(i64,)> = asking.await.unwrap_or_default();
-        return match renamed.as_slice() {
-            [(1..,)] => Ok(()),
-            _ => Err(ConnectError::Pooler(NOT_CARRIED)),
-        };
+    max_size: u32,
+) -> Result<Vec<AsyncPgConnection>, ConnectError> {
+    let mut connections = vec![target.connect_bare().await?];
+    match target.pooler() {
+        Pooler::None => require_settings(&mut connections, target).await?,
+        Pooler::Transaction => {
+            if !is_renamed(&mut connections, target).await {
+                return Err(ConnectError::Pooler(NOT_CARRIED));
+            }
+        }
+        Pooler::Session if max_size < 2 => return Err(ConnectError::Pooler(TOO_FEW)),
+        Pooler::Session => {
+            connections.push(target.connect_bare().await?);
+            require_sessions(&mut connections, target).await?;
+        }
     }
-    let limits: Vec<(String,)> = target.asks(ReadStatementTimeout {}.load(connection)).await?;
-    let wanted = target.statement_timeout();
-    if limits.iter().any(|(limit,)| wanted.is_none_or(|wanted| wanted == limit)) {
-        Ok(())
-    } else {
-        Err(ConnectError::Pooler(SETTINGS_DROPPED))
+    for connection in &mut connections {
+        target.settle(connection).await?;
     }
+    Ok(connections)
 }
 
-/// Asks two connections at once whether each has a server session of its own.
-///
-/// # Errors
-/// What to set if not.
-pub(crate) async fn require_sessions(
-    first: &mut AsyncPgConnection,
-    second: &mut AsyncPgConnection,
+async fn require_settings(
+    connections: &mut [AsyncPgConnection],
     target: &Target,
 ) -> Result<(), ConnectError> {
-    let mut processes = Vec::new();
-    for again in [false, true, false] {
-        let connection = if again { &mut *second } else { &mut *first };
-        let process: Vec<(i32,)> = target.asks(ReadProcess {}.load(connection)).await?;
-        processes.extend(process);
+    for connection in connections {
+        let limits: Vec<(String,)> = target.asks(ReadStatementTimeout {}.load(connection)).await?;
+        let wanted = target.statement_timeout();
+        if !limits.iter().any(|(limit,)| wanted.is_none_or(|wanted| wanted == limit)) {
+            return Err(ConnectError::Pooler(SETTINGS_DROPPED));
+        }
     }
-    let [one, two, one_again] = processes.as_slice() else { return Ok(()) };
-    if one != two && one == one_again { Ok(()) } else { Err(ConnectError::Pooler(BY_TRANSACTION)) }
+    Ok(())
+}
+
+/// A server session that does not know the statement is an answer, too.
+async fn is_renamed(connections: &mut [AsyncPgConnection], target: &Target) -> bool {
+    for connection in connections {
+        let asking = target.asks(CountRenamed {}.load(connection));
+        let renamed: Vec<(i64,)> = asking.await.unwrap_or_default();
+        if matches!(renamed.as_slice(), [(1.., ..)]) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Each connection has one server process, and each another one.
+async fn require_sessions(
+    connections: &mut [AsyncPgConnection],
+    target: &Target,
+) -> Result<(), ConnectError> {
+    let by_transaction = Err(ConnectError::Pooler(BY_TRANSACTION));
+    if is_renamed(connections, target).await {
+        return by_transaction;
+    }
+    let mut first_round: Vec<i32> = Vec::new();
+    for round in 0..ROUNDS {
+        for (index, connection) in connections.iter_mut().enumerate() {
+            let asked: Result<Vec<(i32,)>, _> = target.asks(ReadProcess {}.load(connection)).await;
+            // A session that does not know a statement that was prepared on it was another one.
+            let process = match asked {
+                Ok(rows) => rows.as_slice().first().map_or(0, |(process,)| *process),
+                Err(_) if round > 0 => return by_transaction,
+                Err(error) => return Err(error),
+            };
+            if round == 0 && !first_round.contains(&process) {
+                first_round.push(process);
+            } else if round == 0 || first_round.get(index) != Some(&process) {
+                return by_transaction;
+            }
+        }
+    }
+    Ok(())
 }

@@ -90,13 +90,20 @@ impl Store {
     pub(crate) async fn begin(&self, held: &mut Held<'_>) -> Result<(), StoreError> {
         let begin = format!("BEGIN;{}", self.in_transaction());
         let begun = AnsiTransactionManager::begin_transaction_sql(&mut **held, &begin);
-        if let Err(error) = self.in_time(begun).await {
-            // It may have begun before a setting was refused, and nobody else knows.
-            let rolled_back = self.in_time(held.batch_execute("ROLLBACK")).await;
-            rolled_back.unwrap_or_default();
-            return Err(error);
+        match self.in_time(begun).await {
+            Ok(()) => Ok(()),
+            Err(error @ StoreError::NoAnswer(_)) => Err(error),
+            Err(error) => {
+                // It may have begun before a setting was refused, and nobody else knows.
+                let rolled_back = self.in_time(held.batch_execute("ROLLBACK")).await;
+                Err(match (error, rolled_back) {
+                    (StoreError::Database { class: ErrorClass::Database, cause }, Err(_)) => {
+                        StoreError::Database { class: ErrorClass::ConnectionLost, cause }
+                    }
+                    (error, _) => error,
+                })
+            }
         }
-        Ok(())
     }
 
     /// The error of a statement, in whatever language the server told it: whether the connection was

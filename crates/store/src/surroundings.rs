@@ -48,6 +48,8 @@ const FILLED: [(&str, &str); 9] = [
 pub(crate) struct Surroundings {
     values: BTreeMap<&'static str, String>,
     home: Option<PathBuf>,
+    /// The operating system's user, whom the driver takes where nobody is named.
+    user: String,
 }
 
 impl Surroundings {
@@ -75,7 +77,8 @@ impl Surroundings {
             values.extend(service::read(&service, &service::files(variables, home.as_deref()))?);
         }
         values.extend(taken);
-        Ok((rest, Self { values, home }))
+        let user = variables("USER").or_else(|| variables("LOGNAME")).unwrap_or_default();
+        Ok((rest, Self { values, home, user }))
     }
 
     fn get(&self, key: &str) -> Option<&str> {
@@ -108,7 +111,6 @@ impl Surroundings {
                     .hostaddr(address.parse().map_err(|_| unusable("hostaddr", "an IP address"))?);
             }
         }
-        // A host of the URL brings its port, 5432 if it names none.
         if config.get_ports().is_empty() {
             for port in self.get("port").into_iter().flat_map(|ports| ports.split(',')) {
                 config.port(port.parse().map_err(|_| unusable("port", "a number"))?);
@@ -151,13 +153,32 @@ impl Surroundings {
         Ok(())
     }
 
+    /// The port where the URL names a host without one, which the driver takes for 5432.
+    ///
+    /// # Errors
+    /// If it is no number.
+    pub(crate) fn port_unless_named(&self, said: &str) -> Result<Option<u16>, ConnectError> {
+        let authority = said.split_once("://").map_or("", |(_, rest)| rest);
+        let authority = authority.split(['/', '?']).next().unwrap_or_default();
+        let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
+        let ports = |host: &str| {
+            let behind = host.rsplit_once(']').map_or(host, |(_, behind)| behind);
+            behind.contains(':')
+        };
+        if said.contains("port=") || hosts.is_empty() || hosts.split(',').any(ports) {
+            return Ok(None);
+        }
+        let Some(port) = self.get("port") else { return Ok(None) };
+        port.parse().map(Some).map_err(|_| unusable("port", "a number"))
+    }
+
     /// Where to look for the password if nothing else says it.
     pub(crate) fn passfile(&self) -> Option<PassFile> {
         if let Some(path) = self.get("passfile") {
-            return Some(PassFile { path: path.into(), asked_for: true });
+            return Some(PassFile { path: path.into(), asked_for: true, user: self.user.clone() });
         }
         let path = self.home.as_ref()?.join(".pgpass");
-        Some(PassFile { path, asked_for: false })
+        Some(PassFile { path, asked_for: false, user: self.user.clone() })
     }
 }
 
@@ -185,14 +206,30 @@ fn take_from(url: &str, taken: &mut BTreeMap<&'static str, String>) -> String {
     };
     let is_url = url.starts_with("postgres://") || url.starts_with("postgresql://");
     if !is_url {
-        let others: Vec<&str> = url.split_whitespace().filter(|word| !take(word, false)).collect();
-        // A password in quotes may have spaces that must stay: only touched where it must be.
-        let nothing_taken = others.len() == url.split_whitespace().count();
-        return if nothing_taken { url.to_owned() } else { others.join(" ") };
+        let others: Vec<&str> = words(url).into_iter().filter(|word| !take(word, false)).collect();
+        return others.join(" ");
     }
     let Some((address, options)) = url.split_once('?') else { return url.to_owned() };
     let others: Vec<&str> = options.split('&').filter(|option| !take(option, true)).collect();
     if others.is_empty() { address.to_owned() } else { format!("{address}?{}", others.join("&")) }
+}
+
+/// The words of `key=value` and `key='a value'`, in which a backslash stands before what is meant as
+/// it is.
+fn words(text: &str) -> Vec<&str> {
+    let (mut words, mut start) = (Vec::new(), None);
+    let (mut quoted, mut escaped) = (false, false);
+    for (index, character) in text.char_indices() {
+        if character.is_whitespace() && !quoted && !escaped {
+            words.extend(start.take().and_then(|start| text.get(start..index)));
+            continue;
+        }
+        start.get_or_insert(index);
+        quoted ^= character == '\'' && !escaped;
+        escaped = character == '\\' && !escaped;
+    }
+    words.extend(start.and_then(|start| text.get(start..)));
+    words
 }
 
 #[cfg(test)]
@@ -244,6 +281,27 @@ mod tests {
             let error = filled("", &variables).unwrap_err();
             assert!(error.to_string().contains(must), "{error}");
             assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_value_in_quotes_keeps_its_spaces() {
+        let said = r"host=db password='a  b\' c'  sslmode=disable user=me";
+        let (rest, _) = Surroundings::of(said, &|_| None).unwrap();
+        assert_eq!(rest, r"host=db password='a  b\' c' user=me");
+    }
+
+    #[test]
+    fn a_port_counts_where_the_url_names_a_host_without_one() {
+        let port = |url: &str| {
+            let variables = |name: &str| (name == "PGPORT").then(|| "6543".to_owned());
+            let (rest, surroundings) = Surroundings::of(url, &variables).unwrap();
+            surroundings.port_unless_named(&rest).unwrap()
+        };
+        assert_eq!(port("postgresql://me:pw@db/app"), Some(6543));
+        assert_eq!(port("postgresql://[::1]/app"), Some(6543));
+        for named in ["postgresql://db:1/app", "postgresql://[::1]:1/app", "host=db port=1"] {
+            assert_eq!(port(named), None, "{named}");
         }
     }
 

@@ -18,10 +18,12 @@ statement! {
         kind: &'a str => Text,
         user_id: i64 => BigInt,
     } -> ()
-    // The schema is part of the key, so that workers on several schemas of one database do not
-    // wait for each other. A collision of hashes costs a wait and nothing else.
+    // The queue is part of the key, so that workers on several schemas of one database do not wait
+    // for each other, and those on one do, whatever their search_paths begin with. A collision of
+    // hashes costs a wait and nothing else.
     "SELECT pg_advisory_xact_lock(
-         hashtext('dayfold ' || {kind} || ' ' || current_schema()), hashint8({user_id}))"
+         hashtext('dayfold ' || {kind} || ' ' || 'aggregation_queue'::regclass::oid),
+         hashint8({user_id}))"
 }
 
 /// The transaction of one group: the rows of one kind, one user and one date.

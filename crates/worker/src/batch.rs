@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use aggregation::Kind;
 use chrono::NaiveDate;
-use store::{Claim, ClaimFrom, Entry, Store, StoreError};
+use store::{Claim, ClaimFrom, Entry, ErrorClass, Store, StoreError};
 
 use crate::group::{self, Users};
 use crate::lease::Lease;
@@ -123,14 +123,27 @@ impl Walk<'_> {
     ) -> Result<(), StoreError> {
         while !self.job.stop.is_requested() {
             tokio::select! {
-                done = in_time(self.settings.group_patience, self.first(groups, lease, report)) =>
-                    if !done? { break },
+                done = in_time(self.settings.group_patience, self.first(groups, lease, report)) => {
+                    if done.as_ref().is_err_and(|error| error.class() == ErrorClass::NoAnswer) {
+                        self.suspect_first(groups).await;
+                    }
+                    if !done? { break }
+                }
                 () = self.job.stop.overdue() => return Err(StoreError::Stopped),
             }
             groups.pop_first();
             self.job.heartbeat.beat();
         }
         Ok(())
+    }
+
+    /// The first of the groups takes longer than all its time-outs: where that is so each time, the
+    /// others come first.
+    async fn suspect_first(&self, groups: &Groups) {
+        let Some(((user_id, date), entries)) = groups.first_key_value() else { return };
+        if self.job.suspects.interrupted(self.claim.kind, *user_id, *date) {
+            self.postpone(*user_id, *date, entries).await;
+        }
     }
 
     /// Does the first of the groups; `false` if there is none. Abandoned in the middle, it is

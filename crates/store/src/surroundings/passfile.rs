@@ -16,13 +16,15 @@ pub(crate) struct PassFile {
     pub(crate) path: PathBuf,
     /// Somebody named it, so that it must be there.
     pub(crate) asked_for: bool,
+    /// Who logs in where nobody is named.
+    pub(crate) user: String,
 }
 
 impl PassFile {
     /// The password for this connection, if the file has one.
     ///
     /// # Errors
-    /// If the file was asked for and cannot be used.
+    /// If the file was asked for and cannot be used; a server may still ask for no password.
     pub(crate) fn password(&self, config: &Config) -> Result<Option<String>, String> {
         let path = self.path.display();
         let text = match self.read() {
@@ -32,7 +34,7 @@ impl PassFile {
             Err(problem) => return Err(format!("the password file {path} {problem}")),
         };
         Ok(places(config).iter().find_map(|(host, port)| {
-            let user = config.get_user().unwrap_or_default();
+            let user = config.get_user().unwrap_or(&self.user);
             let database = config.get_dbname().unwrap_or(user);
             text.lines().find_map(|line| password_in(line, [host, port, database, user]))
         }))
@@ -58,8 +60,11 @@ fn places(config: &Config) -> Vec<(String, String)> {
         }
         Host::Unix(folder) => folder.display().to_string(),
     };
-    let hosts = config.get_hosts().iter().map(name).enumerate();
-    hosts.map(|(index, host)| (host, port(index).to_string())).collect()
+    let mut hosts: Vec<String> = config.get_hosts().iter().map(name).collect();
+    if hosts.is_empty() {
+        hosts = config.get_hostaddrs().iter().map(ToString::to_string).collect();
+    }
+    hosts.into_iter().enumerate().map(|(index, host)| (host, port(index).to_string())).collect()
 }
 
 /// The password of a line, if the line is for this.

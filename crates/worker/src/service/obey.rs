@@ -6,7 +6,7 @@ use super::schedule::Schedule;
 use super::{Service, lock};
 use crate::config::{Config, ConfigError, Loaded, Reload};
 use crate::logging;
-use crate::setup::Settings;
+use crate::setup::{self, Settings};
 
 /// The signals that do not stop the service. Unheard, each would end the process, so they are
 /// listened for before anything else.
@@ -95,6 +95,7 @@ impl Service {
         let reload = Reload::of(&lock(&self.running), new);
         logging::check(&reload.loaded.config.log)?;
         let settings = Settings::of(&reload.loaded.config)?;
+        setup::check_url(&reload.loaded.config)?;
         Ok((reload, settings))
     }
 
