@@ -8,7 +8,7 @@ use std::path::Path;
 use local_postgres::LocalPostgres;
 
 use crate::support::outside::{PASSWORD, Scratch, assert_says, refused};
-use crate::support::running::{Running, eventually};
+use crate::support::running::{Running, UserLock, eventually, waiting};
 use crate::support::samples::{assert_all_done, insert_minute, insert_samples};
 use crate::support::{Database, Ran, database, server, server_of_its_own, worker_at};
 
@@ -79,6 +79,31 @@ async fn variables_alone_name_the_server() {
     assert_says(&ran.stdout, &[&db.name]);
 }
 
+#[tokio::test]
+async fn a_host_that_accepts_and_is_silent_does_not_keep_the_next_one_from_being_tried() {
+    let db = Database::new().await;
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let folder = server().socket_directory().display();
+    // The socket has no TLS, which is asked of the network only.
+    let url = format!(
+        "host=127.0.0.1,{folder} port={port},5432 user=postgres dbname={} sslmode=require",
+        db.name
+    );
+    let mut command = worker_at(&url);
+    command.env("WORKER__DATABASE__CONNECT_TIMEOUT_SECONDS", "0.3");
+    let ran = Ran::of(command.args(["run-once", "--json"]).output().unwrap());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+
+    let nobody =
+        format!("host=127.0.0.1,/nowhere port={port},5432 user=postgres dbname={}", db.name);
+    let mut command = worker_at(&nobody);
+    command.env("WORKER__DATABASE__CONNECT_TIMEOUT_SECONDS", "0.3");
+    let why = refused(command.arg("run-once"));
+    let silent_one = format!("127.0.0.1:{port}: no answer within 0.3 s");
+    assert_says(&why, &[&silent_one, "socket /nowhere/.s.PGSQL.5432: No such file"]);
+}
+
 /// Lets the role `app` in by its password only.
 async fn asks_for_a_password(url: &str, password: &str) {
     let db = database(url).await;
@@ -116,7 +141,8 @@ async fn a_password_comes_from_its_file_and_a_new_one_counts_without_a_restart()
     fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
     assert_says(&refused(with(&file).arg("run-once")), &["may be read by others: chmod 0600"]);
     let missing = scratch.path().join("missing");
-    assert_says(&refused(with(&missing).arg("run-once")), &["missing cannot be read"]);
+    let why = refused(with(&missing).arg("run-once"));
+    assert_says(&why, &["password missing", "missing cannot be read"]);
     private(&file);
 
     let service = Running::service(with(&file), &[]);
@@ -170,8 +196,20 @@ async fn another_database_is_taken_over_by_a_reload() {
     eventually(&first, QUEUED, 0).await;
     insert_samples(&second, 2, 5).await;
 
+    scratch.file("worker.toml", "[database]\nurl = \"postgresql//oops\"\n");
+    service.signal("-HUP");
+    service.logs("reload_refused").await;
+    let problem = service.events("reload_refused")[0]["problem"].to_string();
+    assert_says(&problem, &["the database URL cannot be used"]);
+
+    // The first one is left in the middle of its work.
+    let lock = UserLock::hold(&first.url, 1).await;
+    insert_minute(&first, 1, 9).await;
+    waiting(&first, 1).await;
     scratch.file("worker.toml", format!("[database]\nurl = {:?}\n", second.url));
     service.signal("-HUP");
+    service.logs("reloaded").await;
+    lock.release().await;
 
     eventually(&second, QUEUED, 0).await;
     assert_eq!(service.events("reloaded")[0]["changed"], "database.url");
@@ -181,4 +219,14 @@ async fn another_database_is_taken_over_by_a_reload() {
     let ran = service.stops();
     assert!(ran.events("database_unavailable").is_empty(), "{}", ran.stderr);
     assert_all_done(&second).await;
+    // What was done in the first is remembered there.
+    let rows = |db: &Database| {
+        db.run(&["status", "--json"]).json()["runs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|run| run["rows_completed"].as_i64().unwrap())
+            .sum::<i64>()
+    };
+    assert_eq!((rows(&first), rows(&second)), (6, 10));
 }

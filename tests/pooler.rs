@@ -111,6 +111,41 @@ async fn a_pooler_that_nobody_told_of_is_found_out_before_anything_is_done() {
 }
 
 #[tokio::test]
+async fn trying_a_pooler_leaves_nothing_in_sessions_that_the_application_gets() {
+    let shared = Bouncer::start(server(), "transaction", "default_pool_size = 1");
+    let db = Database::new().await;
+    let app = crate::support::connect(&shared.url(&db.name)).await;
+    let settings = || async {
+        let sql = "SELECT name || '=' || setting FROM pg_settings ORDER BY name";
+        // Without a name, as a pooler that carries no statements knows none.
+        let rows = app.simple_query(sql).await.unwrap();
+        rows.into_iter()
+            .filter_map(|row| match row {
+                tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+                _ => None,
+            })
+            .filter(|setting| !setting.starts_with("application_name="))
+            .collect::<Vec<String>>()
+    };
+    let before = settings().await;
+    assert!(before.len() > 100);
+
+    for pooler in ["session", "none"] {
+        refused(behind(&shared, &db, pooler).arg("run-once"));
+        assert_eq!(settings().await, before, "{pooler}");
+    }
+}
+
+#[tokio::test]
+async fn one_connection_is_too_few_to_try_a_pooler_by_session() {
+    let bouncer = Bouncer::start(server(), "session", "");
+    let db = Database::new().await;
+    let mut command = behind(&bouncer, &db, "session");
+    let why = refused(command.arg("run-once").env("WORKER__POOL__MAX_SIZE", "1"));
+    assert_says(&why, &["takes two connections", "pool.max_size to at least 2"]);
+}
+
+#[tokio::test]
 async fn a_pooler_that_is_not_there_is_missed() {
     let db = Database::new().await;
     let why = refused(db.worker().arg("run-once").env("WORKER__DATABASE__POOLER", "transaction"));

@@ -8,7 +8,8 @@ use crate::statement::statement;
 
 /// The rights that the worker needs, by table. Loading files needs INSERT on the raw tables, and
 /// migrating needs to own them all, beside these.
-const RIGHTS: [(&str, &[&str]); 11] = [
+const RIGHTS: [(&str, &[&str]); 12] = [
+    ("__diesel_schema_migrations", &["SELECT"]),
     ("vitals_raw", &["SELECT"]),
     ("nutrition_raw", &["SELECT"]),
     ("lab_raw", &["SELECT"]),
@@ -29,7 +30,7 @@ pub struct Examination {
     pub version: String,
     /// `server_version_num`, such as 150018.
     pub version_number: i32,
-    /// The role that is logged in.
+    /// The role that is logged in, as SQL writes it.
     pub role: String,
     /// The database.
     pub database: String,
@@ -60,7 +61,7 @@ pub struct MissingRights {
     pub rights: String,
     /// `TABLE` or `SEQUENCE`.
     pub kind: String,
-    /// On what.
+    /// On what, as SQL writes it, with its schema.
     pub object: String,
 }
 
@@ -70,7 +71,7 @@ statement! {
     )
     "SELECT current_setting('server_version'),
             current_setting('server_version_num')::integer,
-            current_user::text,
+            quote_ident(current_user),
             current_database()::text,
             current_schema()::text,
             pg_is_in_recovery(),
@@ -95,16 +96,28 @@ statement! {
         tables: Vec<&'static str> => Array<Text>,
         rights: Vec<&'static str> => Array<Text>,
     } -> (Text, Text, Text)
-    "SELECT string_agg(needed.privilege, ', ' ORDER BY needed.place), 'TABLE', needed.name
+    "SELECT string_agg(needed.privilege, ', ' ORDER BY needed.place), 'TABLE',
+            format('%I.%I', (SELECT nspname FROM pg_namespace AS n WHERE n.oid = c.relnamespace), c.relname)
      FROM unnest({tables}::text[], {rights}::text[])
               WITH ORDINALITY AS needed (name, privilege, place)
-     WHERE to_regclass(needed.name) IS NOT NULL
-       AND NOT has_table_privilege(to_regclass(needed.name), needed.privilege)
-     GROUP BY needed.name
+     JOIN pg_class AS c ON c.oid = to_regclass(needed.name)
+     WHERE NOT has_table_privilege(c.oid, needed.privilege)
+     GROUP BY c.oid, c.relnamespace, c.relname
      UNION ALL
-     SELECT 'USAGE', 'SEQUENCE', 'aggregation_lease'
-     WHERE to_regclass('aggregation_lease') IS NOT NULL
-       AND NOT has_sequence_privilege('aggregation_lease', 'USAGE')"
+     SELECT 'USAGE', 'SEQUENCE', format('%I.%I', (SELECT nspname FROM pg_namespace AS n WHERE n.oid = c.relnamespace), c.relname)
+     FROM pg_class AS c
+     WHERE c.oid = to_regclass('aggregation_lease')
+       AND NOT has_sequence_privilege(c.oid, 'USAGE')
+     ORDER BY 3"
+}
+
+statement! {
+    struct ReadRowSecurity {
+        tables: Vec<&'static str> => Array<Text>,
+    } -> (Text)
+    "SELECT needed.name
+     FROM unnest({tables}::text[]) AS needed (name)
+     WHERE to_regclass(needed.name) IS NOT NULL AND row_security_active(to_regclass(needed.name))"
 }
 
 statement! {
@@ -179,6 +192,16 @@ impl Store {
         let rows: Vec<(String, String, String)> = self.load("doctor", read).await?;
         let missing = rows.into_iter();
         Ok(missing.map(|(rights, kind, object)| MissingRights { rights, kind, object }).collect())
+    }
+
+    /// The tables of which this role sees the rows of some policy only.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn row_security(&self) -> Result<Vec<String>, StoreError> {
+        let read = ReadRowSecurity { tables: RIGHTS.iter().map(|(table, _)| *table).collect() };
+        let rows: Vec<(String,)> = self.load("doctor", read).await?;
+        Ok(rows.into_iter().map(|(table,)| table).collect())
     }
 
     /// The triggers of the raw tables that do not fire, or are not there, in words: what they should

@@ -73,7 +73,8 @@ statement! {
 }
 
 statement! {
-    /// A slot's horizon has an age in transactions only; a million of them is no pause any more.
+    /// What happens in other databases keeps nothing in this one. A slot's horizon has an age in
+    /// transactions only; a million of them is no pause any more.
     struct ReadOldTransactions {
         seconds: f64 => Double,
     } -> (Text, Text, Integer, Nullable<Double>)
@@ -82,12 +83,13 @@ statement! {
      FROM pg_stat_activity
      WHERE backend_type IN ('client backend', 'walsender') AND pid <> pg_backend_pid()
        AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
+       AND (datname = current_database() OR backend_type = 'walsender')
        AND xact_start < clock_timestamp() - make_interval(secs => {seconds})
      UNION ALL
      SELECT 'prepared transaction', gid, 0,
             extract(epoch FROM clock_timestamp() - prepared)::float8
      FROM pg_prepared_xacts
-     WHERE prepared < clock_timestamp() - make_interval(secs => {seconds})
+     WHERE database = current_database() AND prepared < clock_timestamp() - make_interval(secs => {seconds})
      UNION ALL
      SELECT 'replication slot', slot_name::text, 0, NULL
      FROM pg_replication_slots

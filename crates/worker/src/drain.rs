@@ -1,6 +1,8 @@
 //! The drain: batch after batch while there is work, the kinds taking turns.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use aggregation::Kind;
@@ -32,6 +34,8 @@ pub struct Limits {
     pub max_batches: Option<u32>,
     /// No batch begins after this time.
     pub time_budget: Option<Duration>,
+    /// No batch begins once this is set.
+    pub enough: Arc<AtomicBool>,
 }
 
 /// How a drain ended.
@@ -67,7 +71,7 @@ pub async fn drain(
             report.stopped = true;
             return Ok(Drained::Stopped);
         }
-        if out_of_batches || out_of_time {
+        if out_of_batches || out_of_time || limits.enough.load(Ordering::Relaxed) {
             return Ok(Drained::LimitReached);
         }
         match batch::run(job, turn.kind, turn.claims_from(), report).await {

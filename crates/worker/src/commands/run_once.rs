@@ -1,6 +1,7 @@
 //! `worker run-once`
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aggregation::Timestamp;
@@ -42,6 +43,7 @@ pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Resul
         kinds: kinds_or_all(arguments.kind),
         max_batches: arguments.max_batches,
         time_budget: arguments.time_budget.map(Duration::from_secs_f64),
+        enough: Arc::default(),
     };
     let name = &loaded.config.session.application_name;
     let run = run(&job, &limits, "run-once", name).await?;

@@ -1,8 +1,8 @@
 //! The connection to the database, as a circuit breaker keeps it: closed while it works, open
 //! while a sick database is left alone, half-open while it is tried.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use store::{ErrorClass, Store, StoreError};
@@ -48,7 +48,7 @@ pub struct Database {
     /// It can be connected to, but did not do what was asked.
     unproven: AtomicBool,
     /// The configuration names another one.
-    moved: AtomicBool,
+    moved: Arc<AtomicBool>,
     told: Mutex<Option<Told>>,
 }
 
@@ -75,6 +75,11 @@ impl Database {
     /// From now on the configuration names another one, or the way to it is another.
     pub(super) fn move_on(&self) {
         self.moved.store(true, Ordering::Relaxed);
+    }
+
+    /// Set while that is so, and not done yet.
+    pub(super) fn moved(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.moved)
     }
 
     /// Whether that is so, and not done yet.
@@ -129,7 +134,9 @@ impl Service {
     }
 
     /// Another database is to be worked with.
-    pub(super) fn leave(&self) {
+    pub(super) async fn leave(&self) {
+        // What was done is remembered where it was done.
+        self.summarise().await;
         self.database.set(State::Unknown);
     }
 

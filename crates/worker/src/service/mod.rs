@@ -122,7 +122,7 @@ impl Service {
             };
             match self.drain_when_due(&job).await {
                 Ok(()) if self.stop.is_requested() => break,
-                Ok(()) => self.leave(),
+                Ok(()) => self.leave().await,
                 Err(error) => self.lose(&error),
             }
         }
@@ -162,7 +162,8 @@ impl Service {
 
     async fn drain(&self, job: &Job, kinds: Vec<Kind>) -> Result<(), StoreError> {
         let time_budget = Some(self.config().service.time_budget);
-        let limits = Limits { kinds, max_batches: None, time_budget };
+        let enough = self.database.moved();
+        let limits = Limits { kinds, max_batches: None, time_budget, enough };
         let mut report = RunReport::default();
         let outcome = drain::drain(job, &limits, &mut report).await;
         self.watched.add(&report);
@@ -184,7 +185,7 @@ impl Service {
             let config = self.config();
             let sleep = config.schedule.poll.unwrap_or(config.service.observe);
             let left = sleep.saturating_sub(began.elapsed());
-            if left.is_zero() || self.stop.is_requested() {
+            if left.is_zero() || self.stop.is_requested() || self.database.has_moved() {
                 return;
             }
             tokio::select! {

@@ -207,7 +207,7 @@ impl Service {
     }
 
     /// Says what was done since the last time, and what is left.
-    async fn summarise(&self) {
+    pub(super) async fn summarise(&self) {
         let period = std::mem::replace(&mut *lock(&self.watched.period), Period::new());
         let backlog = self.backlog();
         let queued = backlog.as_ref().map(|all| all.rows);

@@ -4,6 +4,7 @@ mod figures;
 mod log;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use aggregation::Kind;
 use anyhow::Context;
@@ -100,7 +101,12 @@ async fn show(config: &Config, stop: &Stop) -> anyhow::Result<()> {
     output::print(&format!(
         "4. The queue is drained in batches of {BATCH_SIZE}, a transaction for each user's date:\n"
     ));
-    let limits = Limits { kinds: Kind::ALL.to_vec(), max_batches: None, time_budget: None };
+    let limits = Limits {
+        kinds: Kind::ALL.to_vec(),
+        max_batches: None,
+        time_budget: None,
+        enough: Arc::default(),
+    };
     let job = Job {
         store,
         settings: Current::new(settings),

@@ -7,7 +7,7 @@ use store::{
     Examination, MissingRights, Place, Pooler, SchemaState, Store, StoreError, Way, schema_state,
 };
 
-use super::{Check, Checkup};
+use super::{Check, Checkup, Outcome};
 use crate::config::Config;
 use crate::setup;
 use crate::tables::{age, counted};
@@ -29,15 +29,17 @@ pub async fn examine(
     checkup: &mut Checkup,
 ) -> Result<(), StoreError> {
     let found = store.examine().await?;
-    checkup.add(encryption(way, &found));
+    checkup.add(encryption(config, way, &found));
     checkup.add(version(&found));
     checkup.add(pooler(config));
     checkup.add(timeouts(config, &found));
     checkup.add(replication(&found));
     checkup.add(messages(&found));
-    let current = schema(store, &found, checkup).await?;
-    if current {
-        checkup.add(rights(store, &found).await?);
+    let rights = rights(store, &found).await?;
+    let may_look = rights.outcome != Outcome::Wrong;
+    checkup.add(rights);
+    if may_look && schema(store, &found, checkup).await? {
+        checkup.add(row_security(store, &found).await?);
         checkup.add(triggers(store, &found).await?);
     }
     checkup.add(budget(store).await?);
@@ -48,7 +50,7 @@ pub async fn examine(
 }
 
 /// Over this host's own sockets and addresses nobody listens in.
-fn encryption(way: &Way, found: &Examination) -> Check {
+fn encryption(config: &Config, way: &Way, found: &Examination) -> Check {
     let name = "TLS";
     let own = |host: &str| {
         host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
@@ -57,6 +59,18 @@ fn encryption(way: &Way, found: &Examination) -> Check {
         Place::Socket(_) => true,
         Place::Network(host, _) => own(host),
     });
+    if config.database.pooler != Pooler::None {
+        // What the server tells is its link to the pooler.
+        return if way.insists || stays_here {
+            Check::fine(name, "the way to the pooler is encrypted, or within this host")
+        } else {
+            Check::doubtful(
+                name,
+                "whether the way to the pooler is encrypted is left to the pooler",
+                "set sslmode=verify-full",
+            )
+        };
+    }
     match &found.tls {
         Some(protocol) if way.verifies || stays_here => {
             Check::fine(name, format!("the session is encrypted ({protocol})"))
@@ -79,7 +93,7 @@ fn encryption(way: &Way, found: &Examination) -> Check {
 
 fn version(found: &Examination) -> Check {
     let Examination { version, role, database, .. } = found;
-    let text = format!("PostgreSQL {version}, role {role:?}, database {database:?}");
+    let text = format!("PostgreSQL {version}, role {role}, database {database:?}");
     if found.version_number >= OLDEST_VERSION {
         Check::fine("server", text)
     } else {
@@ -163,7 +177,7 @@ fn messages(found: &Examination) -> Check {
     Check::doubtful(
         "messages",
         format!("in {language}: the worker tells time-outs and missing rights by English words"),
-        format!("as a superuser: ALTER ROLE {:?} SET lc_messages = 'C'", found.role),
+        format!("as a superuser: ALTER ROLE {} SET lc_messages = 'C'", found.role),
     )
 }
 
@@ -177,7 +191,7 @@ async fn schema(
         checkup.add(Check::wrong(
             "schema",
             "no schema of the search_path exists, or may be used by this role",
-            format!("GRANT USAGE ON SCHEMA … TO {:?}, or set the role's search_path", found.role),
+            format!("GRANT USAGE ON SCHEMA … TO {}, or set the role's search_path", found.role),
         ));
         return Ok(false);
     };
@@ -209,13 +223,27 @@ async fn rights(store: &Store, found: &Examination) -> Result<Check, StoreError>
     let shown = missing.iter().map(|missing| format!("{} on {}", missing.rights, missing.object));
     let grants = missing.iter().map(|missing| {
         let MissingRights { rights, kind, object } = missing;
-        format!("GRANT {rights} ON {kind} {object} TO {:?};", found.role)
+        format!("GRANT {rights} ON {kind} {object} TO {};", found.role)
     });
     Ok(Check::wrong(
         "rights",
         format!("missing: {}", shown.collect::<Vec<_>>().join("; ")),
         grants.collect::<Vec<_>>().join("\n  "),
     ))
+}
+
+/// Of rows that it does not see the worker would believe that they are gone, and take their figures away.
+async fn row_security(store: &Store, found: &Examination) -> Result<Check, StoreError> {
+    let tables = store.row_security().await?;
+    Ok(if tables.is_empty() {
+        Check::fine("row security", "the worker sees every row")
+    } else {
+        Check::wrong(
+            "row security",
+            format!("policies decide which rows of {} the worker sees", tables.join(", ")),
+            format!("ALTER ROLE {} BYPASSRLS, or a policy that lets it see all rows", found.role),
+        )
+    })
 }
 
 async fn triggers(store: &Store, found: &Examination) -> Result<Check, StoreError> {
@@ -264,7 +292,7 @@ async fn sessions(store: &Store, found: &Examination) -> Result<Check, StoreErro
             "sessions",
             format!("{shown}; what those of other roles do is hidden"),
             format!(
-                "GRANT pg_read_all_stats TO {:?}, so that the worker can tell who keeps a \
+                "GRANT pg_read_all_stats TO {}, so that the worker can tell who keeps a \
                  transaction open",
                 found.role
             ),
@@ -347,10 +375,7 @@ mod tests {
             assert_eq!(outcome(other), Outcome::Doubtful, "{other}");
         }
         let advice = messages(&Examination { messages: "de_DE".to_owned(), ..found() }).advice;
-        assert_eq!(
-            advice.as_deref(),
-            Some("as a superuser: ALTER ROLE \"app\" SET lc_messages = 'C'")
-        );
+        assert_eq!(advice.as_deref(), Some("as a superuser: ALTER ROLE app SET lc_messages = 'C'"));
     }
 
     #[test]

@@ -122,7 +122,7 @@ pub async fn log_in(config: &Config, checkup: &mut Checkup) -> Option<Store> {
                 ConnectError::Pooler(_) => "pooler",
                 _ => "login",
             };
-            let advice = output::advice(&error).unwrap_or("change what the message says");
+            let advice = output::advice(&error).unwrap_or("do what it says");
             checkup.add(Check::wrong(name, error.to_string(), advice));
             None
         }
