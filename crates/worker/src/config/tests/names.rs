@@ -37,7 +37,8 @@ fn a_key_that_is_like_no_other_lists_those_of_its_section() {
     assert_file_problem(
         "[log]\ncolour = true\n",
         "unknown key log.colour in FILE line 2; \
-         the keys of [log] are format, level, slow_hold_seconds",
+         the keys of [log] are format, level, slow_hold_seconds, \
+         old_transaction_seconds",
     );
 }
 
@@ -107,7 +108,8 @@ fn a_variable_that_is_like_no_other_lists_those_of_its_section() {
         "WORKER__LOG__COLOUR",
         "true",
         "unknown variable WORKER__LOG__COLOUR; the variables of this section are \
-         WORKER__LOG__FORMAT, WORKER__LOG__LEVEL, WORKER__LOG__SLOW_HOLD_SECONDS",
+         WORKER__LOG__FORMAT, WORKER__LOG__LEVEL, WORKER__LOG__SLOW_HOLD_SECONDS, \
+         WORKER__LOG__OLD_TRANSACTION_SECONDS",
     );
 }
 
