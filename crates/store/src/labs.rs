@@ -1,7 +1,6 @@
 //! Raw laboratory results and their daily figures.
 
-use aggregation::ALGORITHM_VERSION;
-use aggregation::labs::{LabDay, RawLab};
+use aggregation::labs::{ALGORITHM_VERSION, LabDay, RawLab};
 use aggregation::local_time::anywhere_on_earth;
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use aggregation::labs::{figures, judge};
+use aggregation::labs::{RawLab, figures, judge};
 use store::{GroupTransaction, StoreError, Verdict};
 
 use super::{Work, guarded, raw_ids, undated, verdicts};
@@ -13,12 +13,13 @@ pub(super) async fn aggregate(
     work: Work<'_>,
 ) -> Result<Vec<Verdict>, StoreError> {
     let base_zone = &work.user.base_zone;
+    let analytes = work.settings.catalogue.analytes();
     let mut dates = vec![work.date];
     dates.extend(transaction.other_dates(work.date, &undated(work.entries)).await?);
     let mut rows = Vec::new();
     for date in dates {
         let of_date = transaction.read_labs(date).await?;
-        let days = guarded(|| figures(&of_date, date, base_zone))?;
+        let days = guarded(|| figures(&of_date, date, base_zone, analytes))?;
         transaction.write_labs(date, &days).await?;
         rows.extend(of_date);
     }
@@ -33,8 +34,8 @@ pub(super) async fn aggregate(
         transaction.read_labs_by_id(missing.into_iter().collect()).await?
     };
     guarded(|| {
-        let judged: HashMap<_, _> =
-            rows.iter().chain(&by_id).map(|row| (row.id, judge(row, base_zone).err())).collect();
+        let judge = |row: &RawLab| (row.id, judge(row, base_zone, analytes).err());
+        let judged: HashMap<_, _> = rows.iter().chain(&by_id).map(judge).collect();
         verdicts(work.entries, &judged)
     })
 }
