@@ -210,7 +210,7 @@ fn edit() -> impl Strategy<Value = Edit> {
 }
 
 fn row() -> impl Strategy<Value = Row> {
-    prop_oneof![3 => sample(), 6 => interval(), 2 => meal(), 2 => result()]
+    prop_oneof![3 => sample(), 6 => interval(), 2 => meal(), 3 => result()]
 }
 
 fn user() -> impl Strategy<Value = i64> {
@@ -380,11 +380,17 @@ fn meal() -> impl Strategy<Value = Row> {
 }
 
 fn result() -> impl Strategy<Value = Row> {
-    let values = &["5.4", "7.1", "0.1", "<5", "≥ 6", "positive", "1:160", "1,234.5", " ", "1e999"];
+    let values = &[
+        "5.4", "7.1", "0.1", "0.3", "92", "0", "<5", "≥ 6", "positive", "1:160", "1,234.5", " ",
+        "1e999", "1e308",
+    ];
     let statuses = &["final", "final", "final", "amended", "corrected", "preliminary", "lost"];
     let test = (text_of(&["Glucose", "Ferritin", ""]), maybe_text_of(&["2345-7"]), text_of(values));
+    // Half of the results have a unit, so that some share a row with what was converted.
+    let units = &["mg/dL", "mg/dL", "mmol/L", "mmol/l", " mg/dL"];
+    let unit = prop_oneof![Just("NULL".to_owned()), text_of(units)];
     let judgement = (
-        maybe_text_of(&["mg/dL", "mmol/L", " mg/dL"]),
+        unit,
         maybe_text_of(&["4.0-5.6", "<200", "M:13-17"]),
         maybe_text_of(&["H", "LL", "abnormal"]),
         maybe_text_of(&["serum", "urine"]),

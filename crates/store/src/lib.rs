@@ -12,6 +12,7 @@ mod error;
 mod examine;
 mod figures;
 mod import;
+mod lab_neighbours;
 mod labs;
 mod migrate;
 mod nutrition;

@@ -1,8 +1,9 @@
-//! Labs: the figures of the group's local date, one row for each analyte and unit.
+//! Labs: the figures of the group's local date, one row for each analyte and unit, and the deltas
+//! of the rows that come next.
 
 use std::collections::HashMap;
 
-use aggregation::labs::{RawLab, figures, judge};
+use aggregation::labs::{RawLab, compare, figures, judge};
 use store::{GroupTransaction, StoreError, Verdict};
 
 use super::{Work, guarded, raw_ids, undated, verdicts};
@@ -19,8 +20,11 @@ pub(super) async fn aggregate(
     let mut rows = Vec::new();
     for date in dates {
         let of_date = transaction.read_labs(date).await?;
-        let days = guarded(|| figures(&of_date, date, base_zone, analytes))?;
+        let mut days = guarded(|| figures(&of_date, date, base_zone, analytes))?;
+        let neighbours = transaction.clear_labs(date, &days).await?;
+        let following = guarded(|| compare(&mut days, &neighbours))?;
         transaction.write_labs(date, &days).await?;
+        transaction.write_deltas(&following).await?;
         rows.extend(of_date);
     }
 
