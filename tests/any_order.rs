@@ -5,6 +5,7 @@
 //! `PROPTEST_CASES=200 cargo test -p worker --test tests any_order::` tries 200 histories.
 
 mod history;
+mod rows;
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};

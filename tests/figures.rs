@@ -1,6 +1,8 @@
 //! Worked examples: what stands in the tables after the program ran over a few rows.
 
 mod clocks;
+mod lab_deltas;
+mod lab_units;
 mod labs;
 mod nutrition;
 mod profiles;

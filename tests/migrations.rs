@@ -31,7 +31,8 @@ fn migrations() -> Vec<(String, String, String)> {
 
 /// Everything in the current schema but diesel's own table, a line each, as the server's
 /// catalogue has it: columns, constraints, indexes, triggers, functions, views, sequences,
-/// rights and comments.
+/// rights and comments. Columns are counted without those that were dropped, whose numbers the
+/// server never gives again.
 async fn dump(client: &Client) -> Vec<String> {
     let sql = "
         WITH ours AS (
@@ -42,7 +43,8 @@ async fn dump(client: &Client) -> Vec<String> {
         SELECT format('%s %s, %s, %s, %s', relkind, relname, reloptions, relacl, obj_description(oid, 'pg_class'))
         FROM ours
         UNION ALL
-        SELECT format('%s.%s %s %s %s %s default %s, %s', o.relname, a.attnum, a.attname,
+        SELECT format('%s.%s %s %s %s %s default %s, %s', o.relname,
+                      row_number() OVER (PARTITION BY o.oid ORDER BY a.attnum), a.attname,
                       format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
                       pg_get_expr(d.adbin, d.adrelid), col_description(o.oid, a.attnum))
         FROM ours AS o

@@ -5,12 +5,14 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
+use super::rows::{amount, at, row, user, zone};
+
 /// Where the rows of a history begin, in UTC; they end two and a half days later. Each has a
 /// change of clocks in it: Berlin falls back, Berlin springs forward, São Paulo has no midnight.
 const BEGINNINGS: [&str; 3] = ["2024-10-25 21:00+00", "2024-03-29 21:00+00", "2018-11-02 21:00+00"];
 
 /// Stands in rows for the beginning of their history.
-const BEGINNING: &str = "{beginning}";
+pub(super) const BEGINNING: &str = "{beginning}";
 
 /// The profiles, which do not change. User 3 has none, user 4 one whose zone does not exist.
 pub const PROFILES: &str = "
@@ -175,10 +177,6 @@ impl Edit {
     }
 }
 
-fn at(quarter: i64) -> String {
-    format!("timestamptz '{BEGINNING}' + interval '{} minutes'", quarter * 15)
-}
-
 /// Any history.
 pub fn history() -> impl Strategy<Value = History> {
     let phase = (vec(edit(), 1..16), run()).prop_map(|(edits, run)| Phase { edits, run });
@@ -207,205 +205,4 @@ fn edit() -> impl Strategy<Value = Edit> {
         4 => vec(any::<Index>(), 1..12).prop_map(Edit::Delete),
         1 => (user(), 0i64..240).prop_map(|(user, quarter)| Edit::DeleteDay { user, quarter }),
     ]
-}
-
-fn row() -> impl Strategy<Value = Row> {
-    prop_oneof![3 => sample(), 6 => interval(), 2 => meal(), 2 => result()]
-}
-
-fn user() -> impl Strategy<Value = i64> {
-    prop_oneof![6 => Just(1), 3 => Just(2), 2 => Just(3), 1 => Just(4)]
-}
-
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
-/// One of the texts, or NULL.
-fn text_of(texts: &'static [&'static str]) -> impl Strategy<Value = String> {
-    select(texts).prop_map(quoted)
-}
-
-fn maybe_text_of(texts: &'static [&'static str]) -> impl Strategy<Value = String> {
-    let some = text_of(texts);
-    prop_oneof![4 => Just("NULL".to_owned()), 1 => some]
-}
-
-fn zone() -> impl Strategy<Value = String> {
-    const ZONES: [&str; 6] = [
-        "Asia/Kolkata",
-        "+05:45",
-        "America/New_York",
-        "Pacific/Kiritimati",
-        "Europe/Berlin",
-        "Nowhere/Land",
-    ];
-    prop_oneof![7 => Just("NULL".to_owned()), 2 => text_of(&ZONES)]
-}
-
-fn source() -> impl Strategy<Value = String> {
-    text_of(&["watch", "phone", "scale"])
-}
-
-/// A quarter of an hour, seldom a little after it, and very seldom beyond the calendar.
-fn instant() -> impl Strategy<Value = String> {
-    const STRANGE: [&str; 5] = [
-        "'infinity'",
-        "'-infinity'",
-        "'0001-01-01 00:00+00'",
-        "'9999-12-31 23:00+00'",
-        "'4714-11-24 00:00+00 BC'",
-    ];
-    prop_oneof![
-        40 => (0i64..240).prop_map(at),
-        8 => (0i64..240, 1i64..899_999_999).prop_map(|(quarter, microseconds)| {
-            format!("{} + interval '{microseconds} microseconds'", at(quarter))
-        }),
-        1 => select(STRANGE.to_vec()).prop_map(str::to_owned),
-    ]
-}
-
-/// Tenths, whose sums depend on their order, and seldom what is no number.
-fn amount(most_tenths: i64) -> impl Strategy<Value = String> {
-    prop_oneof![
-        30 => (1..most_tenths).prop_map(|tenths| (tenths as f64 * 0.1).to_string()),
-        1 => select(vec!["0", "'-0'", "-1", "'NaN'", "'Infinity'", "1e300"]).prop_map(str::to_owned),
-    ]
-}
-
-/// A row of a discrete metric, or of none.
-fn sample() -> impl Strategy<Value = Row> {
-    const METRICS: [(&str, &str); 6] = [
-        ("heart_rate", "bpm"),
-        ("heart_rate", "bpm"),
-        ("blood_glucose", "mg/dL"),
-        ("blood_glucose", "mmol/L"),
-        ("heart_rate", "furlong"),
-        ("mood", "1"),
-    ];
-    let minutes = prop_oneof![6 => Just(0i64), 1 => select(vec![1, 90, -1])];
-    let what = (select(METRICS.to_vec()), amount(1_200), maybe_text_of(&["<", ">", "~"]));
-    (user(), what, source(), instant(), minutes, zone(), prop::bool::weighted(0.03)).prop_map(
-        |(user, ((metric, unit), value, comparator), source, start, minutes, zone, total)| {
-            vital(
-                user,
-                [quoted(metric), value, comparator, quoted(unit), source],
-                &start,
-                minutes,
-                zone,
-                total,
-            )
-        },
-    )
-}
-
-/// A row of a cumulative metric.
-fn interval() -> impl Strategy<Value = Row> {
-    const METRICS: [(&str, &str); 4] = [
-        ("steps", "count"),
-        ("steps", "steps"),
-        ("active_energy", "kcal"),
-        ("active_energy", "kJ"),
-    ];
-    let minutes = prop_oneof![
-        12 => select(vec![0i64, 10, 15, 30, 60, 90, 240, 1_500]),
-        1 => select(vec![-15, 2_880, 2_881]),
-    ];
-    let comparator = prop_oneof![12 => Just("NULL".to_owned()), 1 => text_of(&["<", ">", "~"])];
-    let what = (select(METRICS.to_vec()), amount(9_000), comparator);
-    (user(), what, source(), instant(), minutes, zone(), prop::bool::weighted(0.1)).prop_map(
-        |(user, ((metric, unit), value, comparator), source, start, minutes, zone, total)| {
-            vital(
-                user,
-                [quoted(metric), value, comparator, quoted(unit), source],
-                &start,
-                minutes,
-                zone,
-                total,
-            )
-        },
-    )
-}
-
-fn vital(
-    user: i64,
-    [metric, value, comparator, unit, source]: [String; 5],
-    start: &str,
-    minutes: i64,
-    zone: String,
-    total: bool,
-) -> Row {
-    let end = match minutes {
-        0 => start.to_owned(),
-        // An infinite start has no end but itself.
-        _ if start.starts_with('\'') => start.to_owned(),
-        _ => format!("{start} + interval '{minutes} minutes'"),
-    };
-    let columns = vec![
-        ("metric", metric),
-        ("value", value),
-        ("comparator", comparator),
-        ("unit", unit),
-        ("source", source),
-        ("started_at", start.to_owned()),
-        ("ended_at", end),
-        ("time_zone", zone),
-        ("is_daily_total", total.to_string()),
-    ];
-    Row { table: "vitals_raw", user, columns }
-}
-
-fn meal() -> impl Strategy<Value = Row> {
-    const NUTRIENTS: [&str; 6] =
-        ["energy_kcal", "protein_g", "fat_g", "carbohydrate_g", "alcohol_g", "vitamin_c_mg"];
-    let meals = &["breakfast", "lunch", "dinner", "snack", "other", "Lunch ", "brunch"];
-    let amounts = vec(
-        prop_oneof![1 => Just("NULL".to_owned()), 3 => amount(5_000)],
-        NUTRIENTS.len()..=NUTRIENTS.len(),
-    );
-    let what = (text_of(&["bread", "soup"]), text_of(meals), amounts);
-    (user(), what, source(), instant(), zone()).prop_map(
-        |(user, (food, meal, amounts), source, eaten_at, zone)| {
-            let mut columns = vec![
-                ("food_name", food),
-                ("meal_type", meal),
-                ("source", source),
-                ("eaten_at", eaten_at),
-                ("time_zone", zone),
-            ];
-            columns.extend(NUTRIENTS.into_iter().zip(amounts));
-            Row { table: "nutrition_raw", user, columns }
-        },
-    )
-}
-
-fn result() -> impl Strategy<Value = Row> {
-    let values = &["5.4", "7.1", "0.1", "<5", "≥ 6", "positive", "1:160", "1,234.5", " ", "1e999"];
-    let statuses = &["final", "final", "final", "amended", "corrected", "preliminary", "lost"];
-    let test = (text_of(&["Glucose", "Ferritin", ""]), maybe_text_of(&["2345-7"]), text_of(values));
-    let judgement = (
-        maybe_text_of(&["mg/dL", "mmol/L", " mg/dL"]),
-        maybe_text_of(&["4.0-5.6", "<200", "M:13-17"]),
-        maybe_text_of(&["H", "LL", "abnormal"]),
-        maybe_text_of(&["serum", "urine"]),
-        text_of(statuses),
-    );
-    (user(), test, judgement, source(), instant(), zone()).prop_map(
-        |(user, (name, code, value), (unit, range, flag, specimen, status), source, at, zone)| {
-            let columns = vec![
-                ("test_name", name),
-                ("loinc_code", code),
-                ("value_text", value),
-                ("unit", unit),
-                ("reference_range", range),
-                ("flag", flag),
-                ("specimen", specimen),
-                ("status", status),
-                ("collected_at", at),
-                ("time_zone", zone),
-                ("source", source),
-            ];
-            Row { table: "lab_raw", user, columns }
-        },
-    )
 }

@@ -1,9 +1,14 @@
-//! The catalogue of metrics: style, canonical unit, accepted units and plausible limits.
+//! The catalogue: style, canonical unit, accepted units and plausible limits of metrics, and the
+//! units of laboratory analytes.
+
+mod analytes;
 
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 
+use self::analytes::AnalyteEntry;
+pub use self::analytes::{Analyte, AnalyteError, Analytes, UnitStep};
 use crate::fingerprint::Fingerprint;
 use crate::units::{Conversion, conversion, tidy};
 
@@ -62,10 +67,11 @@ impl Metric {
     }
 }
 
-/// All metrics by name.
+/// All metrics by name, and all analytes.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     metrics: BTreeMap<String, Metric>,
+    analytes: Analytes,
 }
 
 /// The catalogue cannot be used.
@@ -109,6 +115,9 @@ pub enum CatalogueError {
         /// The number found.
         factor: f64,
     },
+    /// An analyte's names, codes or units are wrong.
+    #[error("catalogue: {0}")]
+    Analyte(#[from] AnalyteError),
 }
 
 #[derive(Deserialize)]
@@ -116,6 +125,10 @@ pub enum CatalogueError {
 struct CatalogueFile {
     spellings: BTreeMap<String, String>,
     metrics: BTreeMap<String, MetricEntry>,
+    #[serde(default)]
+    lab_spellings: BTreeMap<String, String>,
+    #[serde(default)]
+    analytes: BTreeMap<String, AnalyteEntry>,
 }
 
 #[derive(Deserialize)]
@@ -142,7 +155,7 @@ impl Catalogue {
     /// Reads a catalogue from TOML.
     ///
     /// # Errors
-    /// Says which metric or line cannot be used, and why.
+    /// Says which metric, analyte or line cannot be used, and why.
     pub fn parse(text: &str) -> Result<Self, CatalogueError> {
         let file: CatalogueFile = toml::from_str(text).map_err(|error| syntax(text, &error))?;
         let metrics = file
@@ -150,7 +163,8 @@ impl Catalogue {
             .into_iter()
             .map(|(name, entry)| Ok((name.clone(), metric(&name, entry, &file.spellings)?)))
             .collect::<Result<_, CatalogueError>>()?;
-        Ok(Self { metrics })
+        let analytes = Analytes::of(file.analytes, [&file.spellings, &file.lab_spellings])?;
+        Ok(Self { metrics, analytes })
     }
 
     /// The metric called `name`, exactly as raw rows write it.
@@ -161,6 +175,11 @@ impl Catalogue {
     /// Every metric with its name, in the names' order.
     pub fn metrics(&self) -> impl Iterator<Item = (&str, &Metric)> {
         self.metrics.iter().map(|(name, metric)| (name.as_str(), metric))
+    }
+
+    /// The analytes whose units convert.
+    pub const fn analytes(&self) -> &Analytes {
+        &self.analytes
     }
 }
 
@@ -256,7 +275,7 @@ mod tests {
     fn every_listed_spelling_stands_for_a_ucum_unit() {
         let file: CatalogueFile =
             toml::from_str(include_str!("../../../config/catalogue.toml")).unwrap();
-        for (spelling, code) in file.spellings {
+        for (spelling, code) in file.spellings.into_iter().chain(file.lab_spellings) {
             assert!(octofhir_ucum::validate(&code).is_ok(), "{spelling} = {code}");
         }
     }

@@ -22,6 +22,6 @@ pub use kind::Kind;
 pub use rejection::Reason;
 pub use timestamp::Timestamp;
 
-/// The version of the definitions in this crate, stored with every day's figures. It is raised
-/// whenever a definition changes.
+/// The version of the definitions of vitals and nutrition, stored with every day's figures. It is
+/// raised whenever a definition changes. Labs have [their own](labs::ALGORITHM_VERSION).
 pub const ALGORITHM_VERSION: i32 = 1;

@@ -1,7 +1,6 @@
 //! Raw laboratory results and their daily figures.
 
-use aggregation::ALGORITHM_VERSION;
-use aggregation::labs::{LabDay, RawLab};
+use aggregation::labs::{ALGORITHM_VERSION, LabDay, RawLab};
 use aggregation::local_time::anywhere_on_earth;
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
@@ -54,20 +53,6 @@ statement! {
 }
 
 statement! {
-    struct DeleteOtherAnalytes {
-        user_id: i64 => BigInt,
-        date: NaiveDate => Date,
-        analytes: Vec<String> => Array<Text>,
-        units: Vec<String> => Array<Text>,
-    } -> ()
-    "DELETE FROM lab_daily AS d
-     WHERE d.user_id = {user_id} AND d.local_date = {date}
-       AND NOT EXISTS (
-           SELECT FROM unnest({analytes}::text[], {units}::text[]) AS kept (analyte, unit)
-           WHERE kept.analyte = d.analyte AND kept.unit = d.unit)"
-}
-
-statement! {
     struct UpsertAnalytes {
         user_id: i64 => BigInt,
         date: NaiveDate => Date,
@@ -87,6 +72,8 @@ statement! {
         reference_texts: Vec<Option<String>> => Array<Nullable<Text>>,
         last_flags: Vec<Option<&'static str>> => Array<Nullable<Text>>,
         worst_flags: Vec<Option<&'static str>> => Array<Nullable<Text>>,
+        deltas: Vec<Option<f64>> => Array<Nullable<Double>>,
+        delta_percents: Vec<Option<f64>> => Array<Nullable<Double>>,
         time_zones: Vec<String> => Array<Text>,
         day_starts: Vec<PgTimestamp> => Array<Timestamptz>,
         day_ends: Vec<PgTimestamp> => Array<Timestamptz>,
@@ -94,24 +81,26 @@ statement! {
     "INSERT INTO lab_daily (
          user_id, local_date, analyte, unit, result_count, last_value, last_comparator, last_text,
          last_at, min, max, mean, reference_low, reference_high, reference_text, last_flag,
-         worst_flag, time_zone, day_start, day_end, is_partial, algorithm_version)
+         worst_flag, delta, delta_percent, time_zone, day_start, day_end, is_partial,
+         algorithm_version)
      SELECT {user_id}, {date}, d.*, d.day_end > now(), {algorithm_version}
      FROM unnest({analytes}::text[], {units}::text[], {result_counts}::integer[],
                  {last_values}::float8[], {last_comparators}::text[], {last_texts}::text[],
                  {last_ats}::timestamptz[], {mins}::float8[], {maxs}::float8[], {means}::float8[],
                  {reference_lows}::float8[], {reference_highs}::float8[],
                  {reference_texts}::text[], {last_flags}::text[], {worst_flags}::text[],
-                 {time_zones}::text[], {day_starts}::timestamptz[], {day_ends}::timestamptz[])
+                 {deltas}::float8[], {delta_percents}::float8[], {time_zones}::text[], {day_starts}::timestamptz[], {day_ends}::timestamptz[])
           AS d (analyte, unit, result_count, last_value, last_comparator, last_text, last_at, min,
                 max, mean, reference_low, reference_high, reference_text, last_flag, worst_flag,
-                time_zone, day_start, day_end)
+                delta, delta_percent, time_zone, day_start, day_end)
      ON CONFLICT (user_id, local_date, analyte, unit) DO UPDATE SET
          result_count = excluded.result_count, last_value = excluded.last_value,
          last_comparator = excluded.last_comparator, last_text = excluded.last_text,
          last_at = excluded.last_at, min = excluded.min, max = excluded.max, mean = excluded.mean,
          reference_low = excluded.reference_low, reference_high = excluded.reference_high,
          reference_text = excluded.reference_text, last_flag = excluded.last_flag,
-         worst_flag = excluded.worst_flag, time_zone = excluded.time_zone,
+         worst_flag = excluded.worst_flag, delta = excluded.delta,
+         delta_percent = excluded.delta_percent, time_zone = excluded.time_zone,
          day_start = excluded.day_start, day_end = excluded.day_end,
          is_partial = excluded.is_partial, algorithm_version = excluded.algorithm_version,
          computed_at = excluded.computed_at"
@@ -138,17 +127,12 @@ impl GroupTransaction<'_> {
         Ok(labs(read.load(self.connection()).await?))
     }
 
-    /// Writes the figures of a date: one row for each analyte and unit, and no other.
+    /// Writes the figures of a date, one row for each analyte and unit. Others that it may have
+    /// are gone already ([`GroupTransaction::clear_labs`]).
     ///
     /// # Errors
     /// If the database fails.
     pub async fn write_labs(&mut self, date: NaiveDate, days: &[LabDay]) -> Result<(), StoreError> {
-        let user_id = self.user_id();
-        let analytes: Vec<String> = days.iter().map(|day| day.analyte.clone()).collect();
-        let units: Vec<String> = days.iter().map(|day| day.unit.clone()).collect();
-        let delete =
-            DeleteOtherAnalytes { user_id, date, analytes: analytes.clone(), units: units.clone() };
-        delete.execute(self.connection()).await?;
         if days.is_empty() {
             return Ok(());
         }
@@ -156,11 +140,11 @@ impl GroupTransaction<'_> {
             days.iter().map(of).collect()
         }
         let upsert = UpsertAnalytes {
-            user_id,
+            user_id: self.user_id(),
             date,
             algorithm_version: ALGORITHM_VERSION,
-            analytes,
-            units,
+            analytes: column(days, |day| day.analyte.clone()),
+            units: column(days, |day| day.unit.clone()),
             result_counts: column(days, |day| day.result_count),
             last_values: column(days, |day| day.last_value),
             last_comparators: column(days, |day| day.last_comparator.map(|c| c.symbol())),
@@ -174,6 +158,8 @@ impl GroupTransaction<'_> {
             reference_texts: column(days, |day| day.reference_text.clone()),
             last_flags: column(days, |day| day.last_flag.map(|flag| flag.code())),
             worst_flags: column(days, |day| day.worst_flag.map(|flag| flag.code())),
+            deltas: column(days, |day| day.delta.value),
+            delta_percents: column(days, |day| day.delta.percent),
             time_zones: column(days, |day| day.time_zone.clone()),
             day_starts: column(days, |day| to_postgres(day.day_start)),
             day_ends: column(days, |day| to_postgres(day.day_end)),

@@ -14,6 +14,7 @@ mod examine;
 mod figures;
 mod import;
 mod inventory;
+mod lab_neighbours;
 mod labs;
 mod migrate;
 mod nutrition;

@@ -249,15 +249,17 @@ impl<'p> Shadow<'p> {
         &mut self.transaction
     }
 
-    /// The transaction, in which the figures that are seen and written are the session's own, and
-    /// none to begin with.
+    /// The transaction, in which the figures that are seen and written are the session's own: none to
+    /// begin with, and those of earlier calls only where dates build upon each other, as the deltas
+    /// of labs do.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn own(&mut self) -> Result<&mut GroupTransaction<'p>, StoreError> {
         self.set_path(&format!("pg_temp, {}", self.path)).await?;
         let kind = self.transaction.kind();
-        for (_, table, _) in self.comparisons.iter().filter(|(of, ..)| *of == kind) {
+        let alone = kind != Kind::Labs;
+        for (_, table, _) in self.comparisons.iter().filter(|(of, ..)| alone && *of == kind) {
             self.transaction.connection().batch_execute(&format!("DELETE FROM {table}")).await?;
         }
         Ok(&mut self.transaction)

@@ -1,7 +1,8 @@
 //! What was measured, and in which unit: the key of a day's row.
 
-use super::RawLab;
+use super::{LabValue, RawLab};
 use crate::Reason;
+use crate::catalogue::{Analytes, UnitStep};
 
 /// The longest analyte key and unit. PostgreSQL refuses index entries over 2,704 bytes, so one
 /// endless name would fail its whole group again and again; no test is named at such length.
@@ -42,27 +43,62 @@ pub(super) fn key(row: &RawLab) -> Result<String, Reason> {
     if key.len() > LONGEST_ANALYTE_BYTES { Err(Reason::KeyTooLong) } else { Ok(key) }
 }
 
-/// The unit under which a result is kept: as written but for surrounding space, empty if there
-/// is none. Each unit of an analyte has a row of its own.
-///
-/// Here units are mapped: a conversion between conventional and SI units has to change the
-/// value and the reference range along with the unit.
+/// The unit of a result as written but for surrounding space; empty if there is none.
 ///
 /// # Errors
 /// [`Reason::KeyTooLong`].
-pub(super) fn canonical_unit(unit: Option<&str>) -> Result<&str, Reason> {
-    let unit = unit.unwrap_or_default().trim();
+pub(super) fn reported_unit(row: &RawLab) -> Result<&str, Reason> {
+    let unit = row.unit.as_deref().unwrap_or_default().trim();
     if unit.len() > LONGEST_UNIT_BYTES { Err(Reason::KeyTooLong) } else { Ok(unit) }
 }
 
+/// The unit of a result.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Unit<'a> {
+    /// See [`reported_unit`].
+    pub(super) reported: &'a str,
+    /// What a number in it would be kept in: the analyte's canonical unit where a factor is
+    /// known, else the reported one. Revisions of one result have it in common.
+    pub(super) canonical: &'a str,
+    /// The unit of the figures, a part of the key of the day's row.
+    pub(super) kept: &'a str,
+    /// The way of numbers from the reported unit to the one that is kept.
+    pub(super) step: UnitStep,
+}
+
+impl<'a> Unit<'a> {
+    /// The unit of a result that says `value`. Numbers and bounds are kept in the canonical unit
+    /// of their analyte. A text cannot be converted, and `4-6` found in mmol/L must not stand in
+    /// a row of mg/dL: it keeps the reported unit, but for another spelling of the canonical one.
+    pub(super) fn of(
+        row: &'a RawLab,
+        reported: &'a str,
+        value: &LabValue,
+        analytes: &'a Analytes,
+    ) -> Self {
+        let unconverted =
+            Self { reported, canonical: reported, kept: reported, step: UnitStep::IDENTITY };
+        let known = analytes
+            .find(row.loinc_code.as_deref(), &row.test_name)
+            .and_then(|analyte| Some((analyte.unit(), analyte.step_from(reported)?)));
+        match known {
+            None => unconverted,
+            Some((canonical, step)) if step != UnitStep::IDENTITY && value.text().is_some() => {
+                Self { canonical, ..unconverted }
+            }
+            Some((canonical, step)) => Self { reported, canonical, kept: canonical, step },
+        }
+    }
+}
+
 /// Lower case, single spaces, none around.
-pub(super) fn tidy(text: &str) -> String {
+pub(crate) fn tidy(text: &str) -> String {
     text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::lab;
+    use super::super::tests::{analytes, lab};
     use super::*;
 
     fn key_of(name: &str, code: Option<&str>, specimen: Option<&str>) -> Result<String, Reason> {
@@ -115,13 +151,38 @@ mod tests {
         assert!(key_of(&long, None, None).is_ok());
         assert_eq!(key_of(&format!("{long}x"), None, None), Err(Reason::KeyTooLong));
         assert_eq!(key_of("x", Some(&"9".repeat(1025)), None), Err(Reason::KeyTooLong));
-        assert_eq!(canonical_unit(Some(&"g".repeat(257))), Err(Reason::KeyTooLong));
+        assert_eq!(kept("4548-4", Some(&"g".repeat(257)), "5"), Err(Reason::KeyTooLong));
+    }
+
+    /// The unit in which a result is kept.
+    fn kept(code: &str, unit: Option<&str>, value: &str) -> Result<String, Reason> {
+        let row = RawLab {
+            loinc_code: Some(code.to_owned()),
+            unit: unit.map(str::to_owned),
+            ..lab("2024-03-05 08:00", value)
+        };
+        let value = LabValue::read(value).unwrap();
+        let reported = reported_unit(&row)?;
+        Ok(Unit::of(&row, reported, &value, analytes()).kept.to_owned())
     }
 
     #[test]
-    fn units_are_kept_as_written() {
-        assert_eq!(canonical_unit(Some(" mg/dL ")), Ok("mg/dL"));
-        assert_eq!(canonical_unit(Some("  ")), Ok(""));
-        assert_eq!(canonical_unit(None), Ok(""));
+    fn units_without_a_factor_are_kept_as_written() {
+        for code in ["2276-4", "2345-7"] {
+            assert_eq!(kept(code, Some(" ng/mL "), "5").unwrap(), "ng/mL");
+            assert_eq!(kept(code, Some("  "), "5").unwrap(), "");
+            assert_eq!(kept(code, None, "5").unwrap(), "");
+        }
+        assert_eq!(kept("2276-4", Some("mg/dl"), "5").unwrap(), "mg/dl");
+    }
+
+    #[test]
+    fn numbers_and_bounds_are_kept_in_the_canonical_unit_and_texts_as_reported() {
+        for unit in ["mg/dL", "mg/dl", " mmol/L"] {
+            assert_eq!(kept("2345-7", Some(unit), "5").unwrap(), "mg/dL");
+            assert_eq!(kept("2345-7", Some(unit), "<5").unwrap(), "mg/dL");
+        }
+        assert_eq!(kept("2345-7", Some("mmol/l"), "4-6").unwrap(), "mmol/l");
+        assert_eq!(kept("2345-7", Some("mg/dl"), "4-6").unwrap(), "mg/dL");
     }
 }

@@ -2,7 +2,7 @@
 
 use chrono::NaiveDate;
 
-use super::{Comparator, Finding, Flag};
+use super::{Comparator, Delta, Finding, Flag};
 use crate::Timestamp;
 use crate::local_time::Zone;
 
@@ -14,7 +14,8 @@ pub struct LabDay {
     /// The LOINC code, else `name:` and the name in lower case with single spaces, and after
     /// `|` the specimen.
     pub analyte: String,
-    /// The unit of every figure of this row; empty where the laboratory gave none.
+    /// The unit of every figure of this row: the analyte's canonical one where the catalogue
+    /// knows a factor, else the laboratory's; empty where it gave none.
     pub unit: String,
     /// Results that count: numbers, bounds and texts.
     pub result_count: i32,
@@ -33,16 +34,19 @@ pub struct LabDay {
     /// The arithmetic mean of the numbers without a comparator, never outside
     /// [`LabDay::min`]..=[`LabDay::max`].
     pub mean: Option<f64>,
-    /// The lower end of the last result's reference range.
+    /// The lower end of the last result's reference range, converted with the result.
     pub reference_low: Option<f64>,
-    /// The upper end of the last result's reference range.
+    /// The upper end of the last result's reference range, converted with the result.
     pub reference_high: Option<f64>,
-    /// The last result's reference range as the laboratory printed it.
+    /// The last result's reference range as the laboratory printed it, in the unit in which it
+    /// reported the result.
     pub reference_text: Option<String>,
     /// The flag of the last result.
     pub last_flag: Option<Flag>,
     /// The worst flag of the day (LL, HH before L, H before N); of equally bad ones the last.
     pub worst_flag: Option<Flag>,
+    /// To the day before; empty until [`compare`](super::compare) has seen it.
+    pub delta: Delta,
     /// The zone of [`LabDay::day_start`] and [`LabDay::day_end`].
     pub time_zone: String,
     /// The first instant of the date in that zone.
@@ -61,7 +65,7 @@ impl LabDay {
             (numbers.iter().copied().reduce(f64::min), numbers.iter().copied().reduce(f64::max));
         Some(Self {
             analyte: last.analyte.clone(),
-            unit: last.unit.to_owned(),
+            unit: last.unit.kept.to_owned(),
             result_count: i32::try_from(findings.len()).unwrap_or(i32::MAX),
             last_value: last.value.value(),
             last_comparator: last.value.comparator(),
@@ -76,6 +80,7 @@ impl LabDay {
             last_flag: last.flag,
             // Of equal maxima the last is taken.
             worst_flag: findings.iter().filter_map(|f| f.flag).max_by_key(|f| f.severity()),
+            delta: Delta::default(),
             time_zone: zone.to_string(),
             day_start: zone.day_start(date),
             day_end: zone.day_end(date),

@@ -1,12 +1,15 @@
 //! Labs: what a laboratory found on a local day, by analyte and unit.
 //!
-//! [`judge`] says whether a raw row is sound, [`figures`] makes the days of one date. A row is
-//! judged for its time, its zone and its status; a preliminary, cancelled or withdrawn row is
-//! then neither counted nor rejected, whatever else it holds. One that counts is judged for its
-//! analyte and its value. The first objection is the reason of its rejection.
+//! [`judge`] says whether a raw row is sound, [`figures`] makes the days of one date, [`compare`]
+//! sets their deltas to the dates before, and those of the dates after.
+//!
+//! A row is judged for its time, its zone and its status; a preliminary, cancelled or withdrawn
+//! row is then neither counted nor rejected, whatever else it holds. One that counts is judged for
+//! its analyte and its value. The first objection is the reason of its rejection.
 
 mod analyte;
 mod day;
+mod delta;
 mod flag;
 mod number;
 mod range;
@@ -16,19 +19,32 @@ mod value;
 mod properties;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unit_tests;
 
 use std::cmp::Ordering;
 
 use chrono::NaiveDate;
 
+use self::analyte::Unit;
+pub(crate) use self::analyte::tidy as tidy_name;
 pub use self::day::LabDay;
+pub use self::delta::{Delta, Neighbours, NextDay, NextDelta, compare};
 pub use self::flag::Flag;
 use self::range::ReferenceRange;
 pub use self::value::Comparator;
 use self::value::LabValue;
+use crate::catalogue::Analytes;
 use crate::place::{Place, Places};
 use crate::zones::BaseZone;
 use crate::{Reason, Timestamp};
+
+/// The version of the definitions of this module, stored with every day's figures and raised
+/// whenever one changes. 2: units convert by analyte, and rows have deltas.
+///
+/// It is not the [crate's](crate::ALGORITHM_VERSION), a change of which has every stored day of
+/// vitals computed anew.
+pub const ALGORITHM_VERSION: i32 = 2;
 
 /// A row of `lab_raw`, as the database holds it.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,9 +84,9 @@ pub struct RawLab {
 /// The first of [`Reason::TimeOutOfRange`], [`Reason::UnknownTimeZone`] (the row's own zone, or
 /// without one the base zone), [`Reason::UnknownStatus`] and, if the row counts,
 /// [`Reason::UnnamedTest`], [`Reason::KeyTooLong`], [`Reason::EmptyResult`] and
-/// [`Reason::NonFiniteValue`] that applies.
-pub fn judge(row: &RawLab, base_zone: &BaseZone) -> Result<NaiveDate, Reason> {
-    examine(row, &mut Places::of(base_zone)).map(|(place, _)| place.date)
+/// [`Reason::NonFiniteValue`] (as reported or in the canonical unit) that applies.
+pub fn judge(row: &RawLab, base_zone: &BaseZone, analytes: &Analytes) -> Result<NaiveDate, Reason> {
+    examine(row, &mut Places::of(base_zone), analytes).map(|(place, _)| place.date)
 }
 
 /// The figures of local date `date`, by analyte and unit and in their order, from all raw rows
@@ -79,11 +95,18 @@ pub fn judge(row: &RawLab, base_zone: &BaseZone) -> Result<NaiveDate, Reason> {
 /// The order of `rows` does not matter, nor do their ids but for [`RawLab::id`]'s purpose. A
 /// correction supersedes results of its own local date: figures of a date depend on its rows
 /// alone, so that a changed row never concerns a date that is not computed again.
-pub fn figures(rows: &[RawLab], date: NaiveDate, base_zone: &BaseZone) -> Vec<LabDay> {
+///
+/// Results of one analyte whose units convert share a row. Deltas are left to [`compare`].
+pub fn figures(
+    rows: &[RawLab],
+    date: NaiveDate,
+    base_zone: &BaseZone,
+    analytes: &Analytes,
+) -> Vec<LabDay> {
     let mut places = Places::of(base_zone);
     let counting = rows
         .iter()
-        .filter_map(|row| examine(row, &mut places).ok().and_then(|(_, finding)| finding))
+        .filter_map(|row| examine(row, &mut places, analytes).ok().and_then(|(_, finding)| finding))
         .filter(|finding| finding.place.date == date)
         .collect();
     let mut findings = without_superseded(counting);
@@ -129,10 +152,12 @@ struct Finding<'a> {
     place: Place,
     status: Status,
     analyte: String,
-    unit: &'a str,
+    unit: Unit<'a>,
     /// Lower case with single spaces; empty if there is none.
     specimen: String,
+    /// In the unit that is kept.
     value: LabValue,
+    /// In the unit that is kept.
     range: Option<ReferenceRange>,
     flag: Option<Flag>,
 }
@@ -141,6 +166,7 @@ struct Finding<'a> {
 fn examine<'a>(
     row: &'a RawLab,
     places: &mut Places<'a>,
+    analytes: &'a Analytes,
 ) -> Result<(Place, Option<Finding<'a>>), Reason> {
     let place = places.find(row.collected_at, row.time_zone.as_deref())?;
     let status = Status::read(&row.status)?;
@@ -148,11 +174,15 @@ fn examine<'a>(
         return Ok((place, None));
     }
     let analyte = analyte::key(row)?;
-    let unit = analyte::canonical_unit(row.unit.as_deref())?;
-    let value = LabValue::read(&row.value_text)?;
+    let reported_unit = analyte::reported_unit(row)?;
+    let reported = LabValue::read(&row.value_text)?;
+    let unit = Unit::of(row, reported_unit, &reported, analytes);
     let range = row.reference_range.as_deref().and_then(ReferenceRange::read);
+    // Result and range are compared as they were reported: rounding may draw a value onto an end.
     let own_flag = row.flag.as_deref().and_then(Flag::read);
-    let flag = own_flag.or_else(|| range.and_then(|range| range.flag(&value)));
+    let flag = own_flag.or_else(|| range.and_then(|range| range.flag(&reported)));
+    let value = reported.converted(unit.step)?;
+    let range = range.and_then(|range| range.converted(unit.step));
     let specimen = analyte::tidy(row.specimen.as_deref().unwrap_or_default());
     Ok((place, Some(Finding { row, place, status, analyte, unit, specimen, value, range, flag })))
 }
@@ -180,12 +210,18 @@ fn without_superseded(mut findings: Vec<Finding<'_>>) -> Vec<Finding<'_>> {
 impl Finding<'_> {
     /// The key of the daily row within its date.
     fn key(&self) -> (&str, &str) {
-        (&self.analyte, self.unit)
+        (&self.analyte, self.unit.kept)
     }
 
     /// What revisions of one result have in common.
     fn identity(&self) -> (&str, &str, Timestamp, &str, &str) {
-        (&self.analyte, self.unit, self.row.collected_at, &self.row.source, &self.specimen)
+        (
+            &self.analyte,
+            self.unit.canonical,
+            self.row.collected_at,
+            &self.row.source,
+            &self.specimen,
+        )
     }
 
     fn value_text(&self) -> &str {
@@ -207,6 +243,7 @@ impl Finding<'_> {
             .then_with(|| a.source.cmp(&b.source))
             .then_with(|| self.specimen.cmp(&other.specimen))
             .then_with(|| self.value_text().cmp(other.value_text()))
+            .then_with(|| self.unit.reported.cmp(other.unit.reported))
             .then_with(|| self.reference_text().cmp(&other.reference_text()))
             .then_with(|| self.flag.cmp(&other.flag))
             .then_with(|| a.time_zone.cmp(&b.time_zone))

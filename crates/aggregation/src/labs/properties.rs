@@ -1,7 +1,7 @@
 use chrono::{Days, NaiveDate};
 use proptest::prelude::*;
 
-use super::tests::{date, lab, zone};
+use super::tests::{date, figures, judge, lab, zone};
 use super::*;
 use crate::timestamp::HOUR_US;
 

@@ -3,6 +3,7 @@
 use super::flag::Flag;
 use super::number::{self, Written};
 use super::value::{Comparator, LabValue};
+use crate::catalogue::UnitStep;
 
 /// Characters between the two ends of a range: hyphens, dashes and the minus sign.
 const DASHES: [char; 6] = ['-', '\u{2010}', '\u{2011}', '\u{2013}', '\u{2014}', '\u{2212}'];
@@ -72,6 +73,18 @@ impl ReferenceRange {
         let inclusive = |end: Written| Some(End { value: end.value, is_inclusive: true });
         (low.value <= high.value && !low.contradicts(&high))
             .then(|| Self { low: inclusive(low), high: inclusive(high) })
+    }
+
+    /// The same in another unit; `None` if an end is beyond what a double holds there.
+    pub(super) fn converted(self, step: UnitStep) -> Option<Self> {
+        let convert = |end: Option<End>| match end {
+            None => Some(None),
+            Some(end) => {
+                let value = step.apply(end.value);
+                value.is_finite().then_some(Some(End { value, ..end }))
+            }
+        };
+        Some(Self { low: convert(self.low)?, high: convert(self.high)? })
     }
 
     /// What follows for a result: L below the range, H above it, N within; never LL or HH.

@@ -1,6 +1,24 @@
+use std::sync::LazyLock;
+
 use chrono::NaiveDate;
 
 use super::*;
+use crate::catalogue::Catalogue;
+
+static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::built_in().unwrap());
+
+/// The analytes of the catalogue that comes with the worker.
+pub(super) fn analytes() -> &'static Analytes {
+    CATALOGUE.analytes()
+}
+
+pub(super) fn figures(rows: &[RawLab], date: NaiveDate, base_zone: &BaseZone) -> Vec<LabDay> {
+    super::figures(rows, date, base_zone, analytes())
+}
+
+pub(super) fn judge(row: &RawLab, base_zone: &BaseZone) -> Result<NaiveDate, Reason> {
+    super::judge(row, base_zone, analytes())
+}
 
 pub(super) fn zone(text: &str) -> BaseZone {
     text.parse()
@@ -152,10 +170,10 @@ fn analytes_and_units_are_rows_of_their_own_in_order() {
         ..lab("2024-03-05 08:00", "5")
     };
     let rows = [
-        named("Glucose", Some("mmol/L"), "Urine"),
-        named("GLUCOSE ", Some(" mg/dL"), "serum"),
-        named("glucose", None, "serum"),
-        named("glucose", Some("mg/dL"), "Serum "),
+        named("Iron", Some("umol/L"), "Urine"),
+        named("IRON ", Some(" ug/dL"), "serum"),
+        named("iron", None, "serum"),
+        named("iron", Some("ug/dL"), "Serum "),
         lab("2024-03-05 08:00", "5"),
     ];
     let days = figures(&rows, date("2024-03-05"), &zone("UTC"));
@@ -165,9 +183,9 @@ fn analytes_and_units_are_rows_of_their_own_in_order() {
         keys,
         [
             ("4548-4", "%", 1),
-            ("name:glucose|serum", "", 1),
-            ("name:glucose|serum", "mg/dL", 2),
-            ("name:glucose|urine", "mmol/L", 1),
+            ("name:iron|serum", "", 1),
+            ("name:iron|serum", "ug/dL", 2),
+            ("name:iron|urine", "umol/L", 1),
         ]
     );
 }
@@ -260,13 +278,13 @@ fn a_correction_supersedes_results_of_its_own_date_only() {
 #[test]
 fn each_row_of_a_day_takes_the_zone_that_its_own_results_share() {
     let in_tokyo = RawLab {
-        unit: Some("mmol/mol".to_owned()),
+        unit: Some("mg/dL".to_owned()),
         time_zone: Some("Asia/Tokyo".to_owned()),
         ..lab("2024-03-05 08:00", "38")
     };
     let days = figures(&[lab("2024-03-05 08:00", "5"), in_tokyo], date("2024-03-05"), &zone("UTC"));
     let zones: Vec<_> = days.iter().map(|d| (d.unit.as_str(), d.time_zone.as_str())).collect();
-    assert_eq!(zones, [("%", "UTC"), ("mmol/mol", "Asia/Tokyo")]);
+    assert_eq!(zones, [("%", "UTC"), ("mg/dL", "Asia/Tokyo")]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::number;
 use crate::Reason;
+use crate::catalogue::UnitStep;
 
 /// The comparator of a result that is only a bound: `<5` is not 5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -78,6 +79,23 @@ impl LabValue {
             return Err(Reason::NonFiniteValue);
         }
         Ok(comparator.map_or(Self::Number(value), |comparator| Self::Bound(comparator, value)))
+    }
+
+    /// The same in another unit; a text stays as it is. No step turns numbers around, so a
+    /// comparator stays what it is.
+    ///
+    /// # Errors
+    /// [`Reason::NonFiniteValue`] if the number is beyond what a double holds in that unit.
+    pub(super) fn converted(self, step: UnitStep) -> Result<Self, Reason> {
+        let convert = |value: f64| {
+            let converted = step.apply(value);
+            if converted.is_finite() { Ok(converted) } else { Err(Reason::NonFiniteValue) }
+        };
+        Ok(match self {
+            Self::Number(value) => Self::Number(convert(value)?),
+            Self::Bound(comparator, value) => Self::Bound(comparator, convert(value)?),
+            Self::Text(text) => Self::Text(text),
+        })
     }
 
     /// The number, with a comparator or without.

@@ -1,13 +1,17 @@
-//! Labs: the figures of the group's local date, one row for each analyte and unit.
+//! Labs: the figures of the group's local date, one row for each analyte and unit, and the deltas
+//! of the rows that come next.
 
 use std::collections::{BTreeSet, HashMap};
 
 use aggregation::Reason;
-use aggregation::labs::{figures, judge};
+use aggregation::catalogue::Analytes;
+use aggregation::labs::{RawLab, compare, figures, judge};
+use aggregation::zones::BaseZone;
 use chrono::NaiveDate;
 use store::{GroupTransaction, StoreError, Verdict};
 
 use super::{User, Work, guarded, raw_ids, undated, verdicts};
+use crate::setup::Settings;
 
 /// Computes and writes the group's figures, and judges its raw rows.
 pub(super) async fn aggregate(
@@ -15,14 +19,12 @@ pub(super) async fn aggregate(
     work: Work<'_>,
 ) -> Result<Vec<Verdict>, StoreError> {
     let base_zone = &work.user.base_zone;
+    let analytes = work.settings.catalogue.analytes();
     let mut dates = vec![work.date];
     dates.extend(transaction.other_dates(work.date, &undated(work.entries)).await?);
     let mut rows = Vec::new();
     for date in dates {
-        let of_date = transaction.read_labs(date).await?;
-        let days = guarded(|| figures(&of_date, date, base_zone))?;
-        transaction.write_labs(date, &days).await?;
-        rows.extend(of_date);
+        rows.extend(write(transaction, date, base_zone, analytes).await?);
     }
 
     let mut missing = raw_ids(work.entries);
@@ -35,25 +37,41 @@ pub(super) async fn aggregate(
         transaction.read_labs_by_id(missing.into_iter().collect()).await?
     };
     guarded(|| {
-        let judged: HashMap<_, _> =
-            rows.iter().chain(&by_id).map(|row| (row.id, judge(row, base_zone).err())).collect();
+        let judge = |row: &RawLab| (row.id, judge(row, base_zone, analytes).err());
+        let judged: HashMap<_, _> = rows.iter().chain(&by_id).map(judge).collect();
         verdicts(work.entries, &judged)
     })
+}
+
+/// Computes and writes one date, and what later dates take from it; gives back its raw rows.
+async fn write(
+    transaction: &mut GroupTransaction<'_>,
+    date: NaiveDate,
+    base_zone: &BaseZone,
+    analytes: &Analytes,
+) -> Result<Vec<RawLab>, StoreError> {
+    let rows = transaction.read_labs(date).await?;
+    let mut days = guarded(|| figures(&rows, date, base_zone, analytes))?;
+    let neighbours = transaction.clear_labs(date, &days).await?;
+    let following = guarded(|| compare(&mut days, &neighbours))?;
+    transaction.write_labs(date, &days).await?;
+    transaction.write_deltas(&following).await?;
+    Ok(rows)
 }
 
 /// Computes and writes the figures of whole dates, from all their raw rows.
 pub(super) async fn rebuild(
     transaction: &mut GroupTransaction<'_>,
+    settings: &Settings,
     user: &User,
     dates: &BTreeSet<NaiveDate>,
 ) -> Result<HashMap<i64, Option<Reason>>, StoreError> {
-    let base_zone = &user.base_zone;
+    let (base_zone, analytes) = (&user.base_zone, settings.catalogue.analytes());
     let mut judged = HashMap::new();
     for date in dates {
-        let rows = transaction.read_labs(*date).await?;
-        let days = guarded(|| figures(&rows, *date, base_zone))?;
-        transaction.write_labs(*date, &days).await?;
-        guarded(|| judged.extend(rows.iter().map(|row| (row.id, judge(row, base_zone).err()))))?;
+        let rows = write(transaction, *date, base_zone, analytes).await?;
+        let judge = |row: &RawLab| (row.id, judge(row, base_zone, analytes).err());
+        guarded(|| judged.extend(rows.iter().map(judge)))?;
     }
     Ok(judged)
 }

@@ -67,7 +67,7 @@ pub async fn dates(
     let judged = match transaction.kind() {
         Kind::Vitals => vitals::rebuild(transaction, settings, user, dates).await?,
         Kind::Nutrition => nutrition::rebuild(transaction, user, dates).await?,
-        Kind::Labs => labs::rebuild(transaction, user, dates).await?,
+        Kind::Labs => labs::rebuild(transaction, settings, user, dates).await?,
     };
     Ok(judged.into_iter().map(|(raw_id, reason)| Verdict { raw_id, reason }).collect())
 }
@@ -88,8 +88,9 @@ pub async fn commit(
     finish(transaction, settings, of).await
 }
 
-/// The same, and the stored figures of the dates are taken away first: what is damaged there may look
-/// unchanged to a computation that writes what it finds changed.
+/// The same for figures that are damaged. Those of vitals are taken away first, because what is damaged
+/// there may look unchanged to a computation that writes only what it finds changed; the others are
+/// written whole.
 ///
 /// # Errors
 /// As [`commit`].
@@ -101,6 +102,9 @@ pub async fn commit_from_nothing(
     of: &BTreeSet<NaiveDate>,
 ) -> Result<(), StoreError> {
     let mut transaction = store.begin_group(kind, user_id).await?;
+    if kind != Kind::Vitals {
+        return finish(transaction, settings, of).await;
+    }
     let of_dates: Vec<NaiveDate> = of.iter().copied().collect();
     match transaction.clear(&of_dates).await {
         Ok(()) => finish(transaction, settings, of).await,
