@@ -5,6 +5,7 @@
 //! That is what lets the worker compute a figure again after a crash, a correction
 //! or a late row and obtain the same bits.
 
+pub mod blood_pressure;
 pub mod catalogue;
 pub mod fingerprint;
 pub mod kind;
