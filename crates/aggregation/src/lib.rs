@@ -8,6 +8,7 @@
 pub mod blood_pressure;
 pub mod catalogue;
 pub mod fingerprint;
+pub mod glucose;
 pub mod kind;
 pub mod labs;
 pub mod local_time;

@@ -61,6 +61,7 @@ pub fn figures(
 ) -> Option<BloodPressureDay> {
     let systolic_metric = context.catalogue.metric(SYSTOLIC)?;
     let diastolic_metric = context.catalogue.metric(DIASTOLIC)?;
+    systolic_metric.conversion_from(UNIT).and(diastolic_metric.conversion_from(UNIT))?;
     let mut zones = Zones::new(context.base_zone);
     let systolic = judge_all(systolic, systolic_metric, &mut zones);
     let diastolic = judge_all(diastolic, diastolic_metric, &mut zones);
