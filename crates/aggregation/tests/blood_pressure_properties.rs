@@ -193,8 +193,15 @@ fn close(one: f64, other: f64) -> bool {
     (one - other).abs() <= 1e-9 * other.abs()
 }
 
+/// PROPTEST_CASES raises the number of cases for a long run.
+fn config() -> ProptestConfig {
+    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    let long = std::env::var_os("PROPTEST_CASES").is_some();
+    ProptestConfig { cases: if long { default.cases } else { 512 }, ..default }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
+    #![proptest_config(config())]
 
     #[test]
     fn pairs_are_those_of_a_greedy_search(rows in rows_of(-8..8, 6)) {

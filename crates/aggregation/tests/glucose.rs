@@ -352,6 +352,14 @@ fn a_second_source_neither_cuts_an_episode_nor_counts_it_again() {
 }
 
 #[test]
+fn episodes_of_two_sources_are_one_if_the_second_begins_within_fifteen_minutes() {
+    let old = every(5.0, &[60.0, 60.0, 60.0]);
+    let new = |begin: f64| [0.0, 5.0, 10.0].map(|at| from("new", START, begin + at, 60.0));
+    let both = |begin| low(&[&old[..], &new(begin)].concat());
+    assert_eq!([5.0, 16.0, 29.0, 30.0].map(both), [Some(1), Some(1), Some(1), Some(2)]);
+}
+
+#[test]
 fn a_new_sensor_goes_on_where_the_old_one_ended() {
     let old = (0..144).map(|n| from("old", START, f64::from(n) * 5.0, 100.0));
     let new = (144..288).map(|n| from("new", START, f64::from(n) * 5.0, 100.0));

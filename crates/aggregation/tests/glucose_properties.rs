@@ -144,8 +144,15 @@ fn walked_episodes(readings: &BTreeMap<i64, f64>, is_beyond: fn(f64) -> bool) ->
     episodes
 }
 
+/// PROPTEST_CASES raises the number of cases for a long run.
+fn config() -> ProptestConfig {
+    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    let long = std::env::var_os("PROPTEST_CASES").is_some();
+    ProptestConfig { cases: if long { default.cases } else { 512 }, ..default }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
+    #![proptest_config(config())]
 
     #[test]
     fn figures_agree_with_a_plain_computation(rows in any_rows()) {

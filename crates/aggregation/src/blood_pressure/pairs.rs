@@ -13,13 +13,13 @@ pub const FARTHEST_APART_US: i64 = 5 * SECOND_US;
 /// How often those that are nearest to each other are paired, and leave the others to be nearest.
 ///
 /// Once does for a cuff, and six times pair all there is wherever at most six pairs follow one
-/// another without a pause of 5 s. It takes more only where distances shrink row by row. Without
-/// a limit the partner of a row could then depend on one hours away, and no span of rows read
-/// would be wide enough to be sure.
+/// another without a pause of 5 s. It takes more only where distances shrink from row to row, or
+/// many rows of one source share an instant. Without a limit the partner of a row could then
+/// depend on one hours away, and no span of rows read would be wide enough to be sure.
 const ROUNDS: usize = 6;
 
-/// Rows that start farther than this from a row, and its partner, have no part in finding it:
-/// in each round a row asks those within [`FARTHEST_APART_US`], and they ask theirs.
+/// A row's partner depends on no row that starts farther than this from it, which is a minute: in
+/// each round a row asks those within [`FARTHEST_APART_US`], and they ask theirs.
 pub const REACH_US: i64 = ROUNDS as i64 * 2 * FARTHEST_APART_US;
 
 /// Pairs systolic and diastolic samples, each list in fact order, and returns the places of each
