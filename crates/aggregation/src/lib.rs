@@ -5,8 +5,10 @@
 //! That is what lets the worker compute a figure again after a crash, a correction
 //! or a late row and obtain the same bits.
 
+pub mod blood_pressure;
 pub mod catalogue;
 pub mod fingerprint;
+pub mod glucose;
 pub mod kind;
 pub mod labs;
 pub mod local_time;

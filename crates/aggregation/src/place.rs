@@ -1,6 +1,6 @@
 //! Where on the calendar a row falls, and in which zone the day's row is dated.
 //!
-//! Meals and laboratory results follow this one rule.
+//! Meals, laboratory results, glucose and blood pressure follow this one rule.
 
 use chrono::NaiveDate;
 

@@ -20,6 +20,11 @@ impl Conversion {
     pub fn apply(self, value: f64) -> f64 {
         if self.offset == 0.0 { value * self.factor } else { value * self.factor + self.offset }
     }
+
+    /// The value that [`Conversion::apply`] turns into `converted`, up to rounding.
+    pub fn undo(self, converted: f64) -> f64 {
+        (converted - self.offset) / self.factor
+    }
 }
 
 /// The unit without surrounding space and with one spelling of the micro sign, or `None` if

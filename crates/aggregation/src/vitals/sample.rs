@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use chrono::NaiveDate;
+
 use crate::catalogue::Metric;
 use crate::local_time::Zone;
 use crate::timestamp::HOUR_US;
@@ -49,6 +51,35 @@ pub struct Sample<'row> {
 }
 
 impl Sample<'_> {
+    /// The value in `unit`, in which a published definition speaks; the catalogue of a user may
+    /// have another canonical unit. `None` if `metric`, the sample's own, does not convert.
+    ///
+    /// A row that was measured in `unit` keeps its value to the last bit, so that one on the
+    /// border of a range stays there.
+    pub fn value_in(&self, unit: &str, metric: &Metric) -> Option<f64> {
+        if metric.unit == unit {
+            return Some(self.value);
+        }
+        let wanted = metric.conversion_from(unit)?;
+        let own = metric.conversion_from(&self.row.unit)?;
+        Some(if own == wanted { self.row.value + 0.0 } else { wanted.undo(self.value) })
+    }
+
+    /// Where a value in any unit lies when it is compared with the limits of ranges: a reading
+    /// with a comparator lies just beyond its value, so that `<70` is below 70.
+    pub(crate) fn placed(&self, value: f64) -> f64 {
+        match self.row.comparator.as_deref() {
+            Some("<") => value.next_down(),
+            Some(_) => value.next_up(),
+            None => value,
+        }
+    }
+
+    /// The local date on which the sample starts, in the zone that dates it.
+    pub(crate) fn date(&self) -> NaiveDate {
+        self.zone.date_of(self.row.started_at)
+    }
+
     /// The order in which sums run: time, source, value. It is given by the facts alone, so
     /// that arrival leaves no trace in a figure's last bits.
     pub fn fact_order(&self, other: &Self) -> Ordering {

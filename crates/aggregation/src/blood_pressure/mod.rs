@@ -1,0 +1,162 @@
+//! Blood pressure: the measurements of a local day, each a systolic and a diastolic value.
+//!
+//! Apps write the two values of a measurement as two rows. [`figures`] finds which belong
+//! together and makes the day of one date.
+//!
+//! - **A pair** are a systolic and a diastolic row of one source that start at most 5 s apart.
+//!   The nearest are paired first, each row once; of two that are equally near a systolic row
+//!   takes the one that follows it, and a diastolic row the one before it. The search is
+//!   limited so that what decides a pair lies within a minute of it ([`REACH_US`]); a cuff's
+//!   rows never come near that limit.
+//! - **A pair is dated by its systolic row**, in that row's own zone. One row must decide, or a
+//!   measurement at midnight would count on two dates or on none; the earlier of the two would
+//!   make a device that writes the diastolic row first date otherwise than one that does not.
+//! - **The figures are those of pairs.** So the means of both values and of MAP speak of the same
+//!   measurements. Every single row is in `vitals_daily`, whether it has a partner or not.
+//! - **A row with a comparator pairs** as any other, since its partner was measured. Its pair is
+//!   counted and has a category, by a value just beyond the bound; it is in no mean, minimum or
+//!   maximum of either value.
+//! - **What must be read** for a date is every row of both metrics that starts in
+//!   [`span_to_read`]. More rows change nothing.
+
+mod category;
+mod day;
+mod pairs;
+
+use std::collections::BTreeSet;
+
+use chrono::NaiveDate;
+
+pub use self::category::Category;
+use self::day::Measurement;
+pub use self::day::{BloodPressureDay, Pressure};
+use self::pairs::pairs;
+pub use self::pairs::{FARTHEST_APART_US, REACH_US};
+use crate::Timestamp;
+use crate::catalogue::Metric;
+use crate::local_time::{Zone, anywhere_on_earth};
+use crate::place::{Place, Places};
+use crate::vitals::sample::{Judged, Sample, judge_all};
+use crate::vitals::scope::{Change, Span};
+use crate::vitals::{Context, RawVital};
+use crate::zones::{BaseZone, Zones};
+
+/// The metric of systolic rows.
+pub const SYSTOLIC: &str = "blood_pressure_systolic";
+/// The metric of diastolic rows.
+pub const DIASTOLIC: &str = "blood_pressure_diastolic";
+/// The UCUM unit of every figure.
+pub const UNIT: &str = "mm[Hg]";
+
+/// The figures of local date `date` from all raw rows of one user that start in
+/// [`span_to_read`]; rows of other dates only serve to find partners. `None` if the date has
+/// neither an accepted nor a rejected row of either metric, or if the catalogue lacks a metric
+/// or gives it a unit that does not convert to mm\[Hg\].
+///
+/// The order of the rows does not matter, nor do their ids but to tell the newest of several
+/// rows for one sample.
+pub fn figures(
+    systolic: &[RawVital],
+    diastolic: &[RawVital],
+    date: NaiveDate,
+    context: &Context<'_>,
+) -> Option<BloodPressureDay> {
+    let systolic_metric = context.catalogue.metric(SYSTOLIC)?;
+    let diastolic_metric = context.catalogue.metric(DIASTOLIC)?;
+    systolic_metric.conversion_from(UNIT).and(diastolic_metric.conversion_from(UNIT))?;
+    let mut zones = Zones::new(context.base_zone);
+    let systolic = judge_all(systolic, systolic_metric, &mut zones);
+    let diastolic = judge_all(diastolic, diastolic_metric, &mut zones);
+
+    let pairs = pairs(&systolic.samples, &diastolic.samples);
+    let mut measurements = Vec::new();
+    let mut zones_of_rows = Vec::new();
+    for (s, d) in &pairs {
+        let (s, d) = (&systolic.samples[*s], &diastolic.samples[*d]);
+        if s.date() == date {
+            measurements.push(measurement((s, systolic_metric), (d, diastolic_metric))?);
+            zones_of_rows.extend([s.zone, d.zone]);
+        }
+    }
+    let single_systolic = without_partner(&systolic, pairs.iter().map(|pair| pair.0));
+    let single_diastolic = without_partner(&diastolic, pairs.iter().map(|pair| pair.1));
+    let single: Vec<Zone> = single_systolic
+        .chain(single_diastolic)
+        .filter(|sample| sample.date() == date)
+        .map(|sample| sample.zone)
+        .collect();
+    let mut rejected: Vec<(Timestamp, Zone)> = [systolic.rejected, diastolic.rejected].concat();
+    rejected.retain(|(at, zone)| zone.date_of(*at) == date);
+    rejected.sort_by_cached_key(|(at, zone)| (*at, zone.to_string()));
+
+    // Rejected rows have no say in the zone unless nothing else names one.
+    zones_of_rows.extend(&single);
+    if zones_of_rows.is_empty() {
+        zones_of_rows.extend(rejected.iter().map(|(_, zone)| *zone));
+    }
+    if zones_of_rows.is_empty() {
+        return None;
+    }
+    let places = zones_of_rows.into_iter().map(|zone| Place { zone, date });
+    let zone = Places::of(context.base_zone).zone_of_day(places)?;
+    Some(BloodPressureDay::of(&measurements, single.len(), rejected.len(), zone, date))
+}
+
+/// The instants at which every row of either metric must be read for the figures of `date`: as
+/// long as it is that date anywhere on earth, since a row's own zone dates it, and
+/// [`REACH_US`] before and after, since what pairs with a row may be another date's.
+pub fn span_to_read(date: NaiveDate) -> Span {
+    let (from, to) = anywhere_on_earth(date);
+    (from.plus(-REACH_US), to.plus(REACH_US))
+}
+
+/// The instants at which every row of either metric must be read for [`touched_dates`].
+pub fn span_near(change: &Change) -> Span {
+    (change.starts_at.plus(-REACH_US), change.starts_at.plus(REACH_US + 1))
+}
+
+/// The local dates whose figures a changed row may change: its own, and those of all rows near
+/// it, which it may join, part or leave to each other. Near midnight, or where rows have zones
+/// of their own, they are several.
+///
+/// `rows` are the rows of both metrics that start in [`span_near`], as they stand now; others
+/// do not matter. A row that has changed since its figures were computed has a change of its own.
+pub fn touched_dates<'r>(
+    change: &Change,
+    rows: impl IntoIterator<Item = &'r RawVital>,
+    base: &BaseZone,
+) -> BTreeSet<NaiveDate> {
+    let (from, to) = span_near(change);
+    let near = rows.into_iter().filter(|row| from <= row.started_at && row.started_at < to);
+    let own = (change.starts_at, change.time_zone.as_deref());
+    let mut places = Places::of(base);
+    near.map(|row| (row.started_at, row.time_zone.as_deref()))
+        .chain([own])
+        .filter_map(|(at, zone)| places.find(at, zone).ok())
+        .map(|place| place.date)
+        .collect()
+}
+
+fn without_partner<'j, 'row>(
+    judged: &'j Judged<'row>,
+    paired: impl Iterator<Item = usize>,
+) -> impl Iterator<Item = &'j Sample<'row>> {
+    let paired: BTreeSet<usize> = paired.collect();
+    let samples = judged.samples.iter().enumerate();
+    samples.filter(move |(index, _)| !paired.contains(index)).map(|(_, sample)| sample)
+}
+
+fn measurement<'row>(
+    (systolic, systolic_metric): (&Sample<'row>, &Metric),
+    (diastolic, diastolic_metric): (&Sample<'row>, &Metric),
+) -> Option<Measurement<'row>> {
+    let s = systolic.value_in(UNIT, systolic_metric)?;
+    let d = diastolic.value_in(UNIT, diastolic_metric)?;
+    Some(Measurement {
+        source: &systolic.row.source,
+        systolic: s,
+        diastolic: d,
+        category: Category::of(systolic.placed(s), diastolic.placed(d)),
+        censored: systolic.censored || diastolic.censored,
+    })
+}

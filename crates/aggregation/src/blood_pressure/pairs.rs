@@ -1,0 +1,104 @@
+//! Which systolic and diastolic rows are one measurement.
+
+use std::collections::BTreeMap;
+
+use crate::Timestamp;
+use crate::timestamp::SECOND_US;
+use crate::vitals::sample::Sample;
+
+/// Rows that start farther apart are no pair: apps write both values of a measurement at once,
+/// and a cuff takes longer than this from one measurement to the next.
+pub const FARTHEST_APART_US: i64 = 5 * SECOND_US;
+
+/// How often those that are nearest to each other are paired, and leave the others to be nearest.
+///
+/// Once does for a cuff, and six times pair all there is wherever at most six pairs follow one
+/// another without a pause of 5 s. It takes more only where distances shrink from row to row, or
+/// many rows of one source share an instant. Without a limit the partner of a row could then
+/// depend on one hours away, and no span of rows read would be wide enough to be sure.
+const ROUNDS: usize = 6;
+
+/// A row's partner depends on no row that starts farther than this from it, which is a minute: in
+/// each round a row asks those within [`FARTHEST_APART_US`], and they ask theirs.
+pub const REACH_US: i64 = ROUNDS as i64 * 2 * FARTHEST_APART_US;
+
+/// Pairs systolic and diastolic samples, each list in fact order, and returns the places of each
+/// pair in the two lists, in the order of the systolic ones.
+///
+/// A pair is of one source, and its rows start at most 5 s apart (5 s are a pair, a microsecond
+/// more is none). The nearest are paired first, and each row once. Of partners that are equally
+/// near a systolic row takes the one that follows it, and a diastolic row the one before it, as
+/// devices write them; at one instant the first in fact order, which is the lower value.
+pub(super) fn pairs(systolic: &[Sample<'_>], diastolic: &[Sample<'_>]) -> Vec<(usize, usize)> {
+    let mut sources: BTreeMap<&str, [Vec<Row>; 2]> = BTreeMap::new();
+    for (metric, samples) in [systolic, diastolic].into_iter().enumerate() {
+        for (index, sample) in samples.iter().enumerate() {
+            let of_source = sources.entry(&sample.row.source).or_default();
+            of_source[metric].push(Row { at: sample.row.started_at, index });
+        }
+    }
+    let mut pairs = Vec::new();
+    for [mut systolic, mut diastolic] in sources.into_values() {
+        for _ in 0..ROUNDS {
+            let found = mutually_nearest(&systolic, &diastolic);
+            if found.is_empty() {
+                break;
+            }
+            // Both lists are in the order of their indices, and so are the pairs by systolic row.
+            systolic.retain(|row| found.binary_search_by_key(&row.index, |pair| pair.0).is_err());
+            let mut taken: Vec<usize> = found.iter().map(|pair| pair.1).collect();
+            taken.sort_unstable();
+            diastolic.retain(|row| taken.binary_search(&row.index).is_err());
+            pairs.extend(found);
+        }
+    }
+    pairs.sort_unstable();
+    pairs
+}
+
+/// A row of one source that has no partner yet.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    at: Timestamp,
+    /// Its place in fact order.
+    index: usize,
+}
+
+/// Which of two equally near rows to prefer.
+#[derive(Clone, Copy, PartialEq)]
+enum Prefer {
+    Earlier,
+    Later,
+}
+
+fn mutually_nearest(systolic: &[Row], diastolic: &[Row]) -> Vec<(usize, usize)> {
+    let pair = |s: &Row| {
+        let d = nearest(s.at, diastolic, Prefer::Later)?;
+        let back = nearest(d.at, systolic, Prefer::Earlier)?;
+        (back.index == s.index).then_some((s.index, d.index))
+    };
+    systolic.iter().filter_map(pair).collect()
+}
+
+/// The row nearest to `at`, if one is near enough; of several at its instant the first.
+fn nearest(at: Timestamp, rows: &[Row], prefer: Prefer) -> Option<Row> {
+    let first_since = |instant| rows.partition_point(|row| row.at < instant);
+    let next = first_since(at);
+    let later = rows.get(next).copied();
+    let earlier = next
+        .checked_sub(1)
+        .and_then(|last| rows.get(last))
+        .and_then(|row| rows.get(first_since(row.at)))
+        .copied();
+    let distance = |row: &Row| row.at.0.abs_diff(at.0);
+    let nearest = match (earlier, later) {
+        (Some(earlier), Some(later)) => match distance(&earlier).cmp(&distance(&later)) {
+            std::cmp::Ordering::Less => earlier,
+            std::cmp::Ordering::Greater => later,
+            std::cmp::Ordering::Equal if prefer == Prefer::Earlier => earlier,
+            std::cmp::Ordering::Equal => later,
+        },
+        (earlier, later) => earlier.or(later)?,
+    };
+    (distance(&nearest) <= FARTHEST_APART_US.unsigned_abs()).then_some(nearest)
+}

@@ -1,0 +1,175 @@
+//! The figures of one day of glucose.
+
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
+
+use super::coverage::{self, SUFFICIENT_COVERAGE_PERCENT};
+use super::episodes::{self, Side};
+use super::{Reading, formulas};
+use crate::Timestamp;
+use crate::local_time::Zone;
+
+/// The figures of one user's local day: a row of `glucose_daily`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GlucoseDay {
+    /// Readings without a comparator, on which [`GlucoseDay::moments`] rest.
+    pub sample_count: i32,
+    /// Readings with a comparator. Percentages are of these and the others together.
+    pub censored_count: i32,
+    /// Mean, spread and what follows from them; `None` without a reading that has no comparator.
+    pub moments: Option<Moments>,
+    /// The percent of readings in each range; `None` without a reading.
+    pub ranges: Option<Ranges>,
+    /// Episodes below 70 mg/dL of at least 15 minutes: such an episode begins when glucose is low
+    /// for 15 minutes on end, and is over when it is not for 15 minutes on end, or unknown for
+    /// more than 45 minutes. `None` where no source has readings of two instants, so that
+    /// nothing is known of durations.
+    pub low_episodes: Option<i32>,
+    /// Episodes above 180 mg/dL, likewise.
+    pub high_episodes: Option<i32>,
+    /// The percent of expected readings that are there, at most 100. Expected is the length of
+    /// the local day (23, 24 or 25 hours) by the median interval between successive readings of
+    /// a source. `None` where no source has readings of two instants, or the day has no length.
+    pub coverage_percent: Option<f64>,
+    /// Whether the coverage is at least [`SUFFICIENT_COVERAGE_PERCENT`]; false where it is
+    /// unknown. It is relative to the day's own interval, so four readings with a meter, six
+    /// hours apart, are sufficient, too.
+    pub is_sufficient: bool,
+    /// Rejected rows that fall on this date.
+    pub rejected_count: i32,
+    /// Readings without a comparator, by source.
+    pub sources: BTreeMap<String, i32>,
+    /// The zone of [`GlucoseDay::day_start`] and [`GlucoseDay::day_end`]: the one that all
+    /// readings share, else the base zone.
+    pub time_zone: String,
+    /// The first instant of the date in that zone.
+    pub day_start: Timestamp,
+    /// The first instant after the date in that zone.
+    pub day_end: Timestamp,
+}
+
+/// Mean, spread, and the figures that follow from them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Moments {
+    /// Arithmetic mean in mg/dL.
+    pub mean: f64,
+    /// Sample standard deviation (n − 1) in mg/dL; `None` of a single reading.
+    pub stddev: Option<f64>,
+    /// [Coefficient of variation](formulas::coefficient_of_variation) in percent.
+    pub cv_percent: Option<f64>,
+    /// [Glucose management indicator](formulas::glucose_management_indicator) in percent.
+    pub gmi_percent: f64,
+    /// [Estimated HbA1c](formulas::estimated_a1c) in percent.
+    pub ea1c_percent: f64,
+    /// [J-index](formulas::j_index).
+    pub j_index: Option<f64>,
+}
+
+/// The percent of readings in each range. A reading with a comparator lies just beyond its
+/// value. What is not below 70 nor above 180 is from 70 to 180, so the three make up 100.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ranges {
+    /// Below 54 mg/dL.
+    pub below_54_percent: f64,
+    /// Below 70 mg/dL.
+    pub below_70_percent: f64,
+    /// From 70 to 180 mg/dL, both ends in: time in range.
+    pub from_70_to_180_percent: f64,
+    /// From 70 to 140 mg/dL, both ends in: time in tight range.
+    pub from_70_to_140_percent: f64,
+    /// Above 180 mg/dL.
+    pub above_180_percent: f64,
+    /// Above 250 mg/dL.
+    pub above_250_percent: f64,
+    /// [Glycemia risk index](formulas::glycemia_risk_index).
+    pub glycemia_risk_index: f64,
+}
+
+impl GlucoseDay {
+    /// The figures of `readings`, which come in fact order.
+    pub(super) fn of(
+        readings: &[Reading<'_>],
+        rejected: usize,
+        zone: Zone,
+        date: NaiveDate,
+    ) -> Self {
+        let known: Vec<_> = readings.iter().filter(|reading| !reading.censored).collect();
+        let mut sources = BTreeMap::new();
+        for reading in &known {
+            *sources.entry(reading.source.to_owned()).or_default() += 1;
+        }
+        let values: Vec<f64> = known.iter().map(|reading| reading.value).collect();
+        let (day_start, day_end) = (zone.day_start(date), zone.day_end(date));
+        let coverage_percent = coverage::percent(readings, day_end.since(day_start));
+        Self {
+            sample_count: count(known.len()),
+            censored_count: count(readings.len() - known.len()),
+            moments: Moments::of(&values),
+            ranges: Ranges::of(readings),
+            low_episodes: episodes::count(readings, Side::Low).map(count),
+            high_episodes: episodes::count(readings, Side::High).map(count),
+            coverage_percent,
+            is_sufficient: coverage_percent
+                .is_some_and(|percent| percent >= SUFFICIENT_COVERAGE_PERCENT),
+            rejected_count: count(rejected),
+            sources,
+            time_zone: zone.to_string(),
+            day_start,
+            day_end,
+        }
+    }
+}
+
+impl Moments {
+    /// Of values in the order in which they are to be added up; `None` of none.
+    fn of(values: &[f64]) -> Option<Self> {
+        if values.is_empty() {
+            return None;
+        }
+        let number = f64::from(count(values.len()));
+        let mean = values.iter().sum::<f64>() / number;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        let stddev = (values.len() > 1).then(|| (squares / (number - 1.0)).sqrt());
+        Some(Self {
+            mean,
+            stddev,
+            cv_percent: stddev.and_then(|sd| formulas::coefficient_of_variation(mean, sd)),
+            gmi_percent: formulas::glucose_management_indicator(mean),
+            ea1c_percent: formulas::estimated_a1c(mean),
+            j_index: stddev.map(|sd| formulas::j_index(mean, sd)),
+        })
+    }
+}
+
+impl Ranges {
+    fn of(readings: &[Reading<'_>]) -> Option<Self> {
+        if readings.is_empty() {
+            return None;
+        }
+        let percent_where = |is_in: fn(f64) -> bool| {
+            let inside = readings.iter().filter(|reading| is_in(reading.placed)).count();
+            100.0 * f64::from(count(inside)) / f64::from(count(readings.len()))
+        };
+        let very_low = percent_where(|mg_per_dl| mg_per_dl < 54.0);
+        let very_high = percent_where(|mg_per_dl| mg_per_dl > 250.0);
+        Some(Self {
+            below_54_percent: very_low,
+            below_70_percent: percent_where(|mg_per_dl| mg_per_dl < 70.0),
+            from_70_to_180_percent: percent_where(|mg_per_dl| (70.0..=180.0).contains(&mg_per_dl)),
+            from_70_to_140_percent: percent_where(|mg_per_dl| (70.0..=140.0).contains(&mg_per_dl)),
+            above_180_percent: percent_where(|mg_per_dl| mg_per_dl > 180.0),
+            above_250_percent: very_high,
+            glycemia_risk_index: formulas::glycemia_risk_index(
+                very_low,
+                percent_where(|mg_per_dl| (54.0..70.0).contains(&mg_per_dl)),
+                very_high,
+                percent_where(|mg_per_dl| mg_per_dl > 180.0 && mg_per_dl <= 250.0),
+            ),
+        })
+    }
+}
+
+fn count(rows: usize) -> i32 {
+    i32::try_from(rows).unwrap_or(i32::MAX)
+}

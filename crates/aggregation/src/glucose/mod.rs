@@ -1,0 +1,129 @@
+//! Glucose: what a sensor, or a meter, showed on a local day, in mg/dL.
+//!
+//! [`figures`] makes the day of one date. The measures are those of the international consensus
+//! on continuous glucose monitoring (Danne et al., Diabetes Care 2017;40:1631; Battelino et al.,
+//! Diabetes Care 2019;42:1593, and Lancet Diabetes Endocrinol 2023;11:42); [`formulas`] has them
+//! as functions.
+//!
+//! - **The figures of a date rest on the rows of that date alone**, each dated by its own zone.
+//!   An episode over midnight counts on either date on which it lasts for 15 minutes, so a
+//!   changed row concerns its own date only.
+//! - **A row with a comparator** (a sensor's "Low" or "High") lies just beyond its value: it is
+//!   in the percentages, the episodes, the risk index and the coverage, but not in mean and
+//!   standard deviation, nor in what follows from them.
+//! - **Ranges are in mg/dL whatever the unit of a row.** So 10.0 mmol/L, which are 180.16 mg/dL,
+//!   are above 180.
+//! - **Several sources** are taken together in mean and percentages, as in `vitals_daily`. Where
+//!   time is measured, in coverage and episodes, none counts twice.
+//! - **What must be read** for a date is every row that starts in [`span_to_read`]. More rows
+//!   change nothing.
+
+mod coverage;
+mod day;
+mod episodes;
+pub mod formulas;
+
+use std::collections::BTreeSet;
+
+use chrono::NaiveDate;
+
+pub use self::coverage::SUFFICIENT_COVERAGE_PERCENT;
+pub use self::day::{GlucoseDay, Moments, Ranges};
+use crate::Timestamp;
+use crate::local_time::{Zone, anywhere_on_earth};
+use crate::place::{Place, Places};
+use crate::vitals::sample::{Sample, judge_all};
+use crate::vitals::scope::{Change, Span};
+use crate::vitals::{Context, RawVital};
+use crate::zones::{BaseZone, Zones};
+
+/// The metric of the raw rows.
+pub const METRIC: &str = "blood_glucose";
+/// The UCUM unit in which glucose is given.
+pub const UNIT: &str = "mg/dL";
+
+/// The figures of local date `date` from all raw rows of one user that start in
+/// [`span_to_read`]; rows of other dates are left out. `None` if the date has neither an
+/// accepted nor a rejected row, or if the catalogue lacks the metric or gives it a unit that
+/// does not convert to mg/dL.
+///
+/// The order of `rows` does not matter, nor do their ids but to tell the newest of several rows
+/// for one sample.
+pub fn figures(rows: &[RawVital], date: NaiveDate, context: &Context<'_>) -> Option<GlucoseDay> {
+    let metric = context.catalogue.metric(METRIC)?;
+    metric.conversion_from(UNIT)?;
+    let judged = judge_all(rows, metric, &mut Zones::new(context.base_zone));
+    let samples = judged.samples.iter().filter(|sample| sample.date() == date);
+    let (mut readings, mut zones) = (Vec::new(), Vec::new());
+    for sample in samples {
+        readings.push(Reading::of(sample, sample.value_in(UNIT, metric)?));
+        zones.push(sample.zone);
+    }
+    let mut rejected: Vec<(Timestamp, Zone)> = judged.rejected;
+    rejected.retain(|(at, zone)| zone.date_of(*at) == date);
+    rejected.sort_by_cached_key(|(at, zone)| (*at, zone.to_string()));
+
+    // Rejected rows have no say in the zone unless nothing else names one.
+    if zones.is_empty() {
+        zones.extend(rejected.iter().map(|(_, zone)| *zone));
+    }
+    if zones.is_empty() {
+        return None;
+    }
+    let places = zones.into_iter().map(|zone| Place { zone, date });
+    let zone = Places::of(context.base_zone).zone_of_day(places)?;
+    Some(GlucoseDay::of(&readings, rejected.len(), zone, date))
+}
+
+/// The instants at which every row must be read for the figures of `date`: as long as it is that
+/// date anywhere on earth, since a row's own zone dates it.
+pub fn span_to_read(date: NaiveDate) -> Span {
+    anywhere_on_earth(date)
+}
+
+/// The local dates whose figures a changed row may change: its own, and those of other rows of
+/// the very same time, which are one sample with it if they have its source and end. When the
+/// newest of them comes or goes, another goes or comes, which may have another zone.
+///
+/// `rows` are the rows that start at the changed one's instant, as they stand now; others do not
+/// matter. A row that has changed since its figures were computed has a change of its own.
+pub fn touched_dates<'r>(
+    change: &Change,
+    rows: impl IntoIterator<Item = &'r RawVital>,
+    base: &BaseZone,
+) -> BTreeSet<NaiveDate> {
+    let at = change.starts_at;
+    let twins = rows.into_iter().filter(|row| row.started_at == at);
+    let mut places = Places::of(base);
+    twins
+        .map(|row| row.time_zone.as_deref())
+        .chain([change.time_zone.as_deref()])
+        .filter_map(|zone| places.find(at, zone).ok())
+        .map(|place| place.date)
+        .collect()
+}
+
+/// An accepted row.
+#[derive(Clone, Copy, Debug)]
+struct Reading<'row> {
+    at: Timestamp,
+    source: &'row str,
+    /// mg/dL.
+    value: f64,
+    /// Whether the value is only a bound.
+    censored: bool,
+    /// Where it lies among the ranges: its value, or just beyond a bound.
+    placed: f64,
+}
+
+impl<'row> Reading<'row> {
+    fn of(sample: &Sample<'row>, value: f64) -> Self {
+        Self {
+            at: sample.row.started_at,
+            source: &sample.row.source,
+            value,
+            censored: sample.censored,
+            placed: sample.placed(value),
+        }
+    }
+}
