@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Deserialize;
 
 use crate::fingerprint::Fingerprint;
+use crate::sleep::Stage;
 use crate::units::{Conversion, conversion, tidy};
 
 /// How the rows of a metric become a daily figure.
@@ -15,6 +16,9 @@ pub enum Style {
     Cumulative,
     /// Samples (heart rate): count, mean, spread, extremes and percentiles.
     Discrete,
+    /// Intervals of one stage of sleep: only their start and end have a meaning, see
+    /// [`mod@crate::sleep`].
+    Sleep,
 }
 
 /// One metric of the catalogue.
@@ -109,6 +113,15 @@ pub enum CatalogueError {
         /// The number found.
         factor: f64,
     },
+    /// A metric of style sleep is none of the stages that the figures of sleep are made of.
+    #[error(
+        "catalogue: metrics.{metric} cannot have the style \"sleep\", which is only for {}",
+        Stage::ALL.map(Stage::metric).join(", ")
+    )]
+    NotSleep {
+        /// The metric's name.
+        metric: String,
+    },
 }
 
 #[derive(Deserialize)]
@@ -178,6 +191,9 @@ fn metric(
     spellings: &BTreeMap<String, String>,
 ) -> Result<Metric, CatalogueError> {
     let MetricEntry { style, unit, loinc, min, max, factors } = entry;
+    if style == Style::Sleep && Stage::from_metric(name).is_none() {
+        return Err(CatalogueError::NotSleep { metric: name.to_owned() });
+    }
     if octofhir_ucum::validate(&unit).is_err() {
         return Err(CatalogueError::Unit { metric: name.to_owned(), unit });
     }
@@ -247,6 +263,12 @@ mod tests {
             "waist_circumference",
             "body_fat_percentage",
             "vo2_max",
+            "sleep_in_bed",
+            "sleep_asleep",
+            "sleep_awake",
+            "sleep_core",
+            "sleep_deep",
+            "sleep_rem",
         ] {
             assert!(names.contains(&expected), "{expected} is missing");
         }
@@ -302,6 +324,11 @@ mod tests {
         assert!(
             error(&metric("style=\"discrete\"\nunit=\"/min\"\nmin=0\nmax=1\nfactors={\"1\"=-1.0}"))
                 .contains("must be a positive number")
+        );
+        assert!(
+            error(&metric("style=\"sleep\"\nunit=\"min\"\nmin=0\nmax=2880")).contains(
+                "metrics.pulse cannot have the style \"sleep\", which is only for sleep_in"
+            )
         );
     }
 }
