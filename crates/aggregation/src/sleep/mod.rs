@@ -1,7 +1,7 @@
 //! Sleep: how long, how deep and when a person slept who woke on a local day.
 //!
-//! A row of `vitals_raw` with one of six metrics is a [`Segment`](segment): the time from its start
-//! to its end was spent in one [`Stage`]. What the rows become:
+//! A row of `vitals_raw` with one of six metrics is a segment: the time from its start to its end
+//! was spent in one [`Stage`]. What the rows become:
 //!
 //! 1. **Segments.** Rows with the same metric, source, start and end are one sample, the newest.
 //!    A row without length is accepted and counts nothing; it links nothing either.
@@ -9,16 +9,19 @@
 //!    [`LONGEST_GAP_US`]. So devices that watched one night are compared with each other, and a
 //!    watch that was worn for an afternoon's nap only has no say in the night. A chain of segments
 //!    longer than [`LONGEST_PERIOD_US`] (a newborn's naps, a sensor that never lets go of the bed)
-//!    is cut at each noon of the base zone ([`mod@period`]), as the nights of actigraphy are (GGIR,
-//!    "noon–noon"). So no figure depends on rows that lie farther away than [`FARTHEST_US`].
-//! 3. **The best source.** In each period one source counts, and only its segments: one that
-//!    knows of sleep before one that only knows of the bed, then the profile's order, then the
-//!    others ([`mod@session`] says in which order).
+//!    is cut at each noon of the base zone, as the nights of actigraphy go from noon to noon (GGIR).
+//!    So no figure depends on rows that lie farther away than [`FARTHEST_US`].
+//! 3. **The best source.** In each period one source counts, and only its segments. One that has
+//!    segments of sleep comes before one that only knows of the bed: a phone that knows when its
+//!    owner lay down must not hide the watch that measured. Then the profile's order decides. Of
+//!    sources that it does not list, one that tells stages is best, then the longer time asleep,
+//!    the longer time covered, and the name: facts of the period, where the id of the newest row
+//!    would depend on who wrote last.
 //! 4. **Sessions.** The source's segments in the period, again joined over gaps of at most
-//!    [`LONGEST_GAP_US`], are its sessions.
+//!    [`LONGEST_GAP_US`], are its sessions: what another source fills does not join them.
 //! 5. **Days.** A session belongs to the local date of its end, in the zone of the row that ends
-//!    it. Of a day's sessions the one with the longest sleep is the main one, others with sleep are
-//!    naps ([`SleepDay`]).
+//!    it (of several, the one that began last). Of a day's sessions the one with the longest sleep
+//!    is the main one, others with sleep are naps ([`SleepDay`]).
 //!
 //! An instant has one state: a stage (core, deep, REM) if there is one, else awake, else asleep
 //! without a stage, else in bed. HealthKit wants the first three not to overlap ("they don't

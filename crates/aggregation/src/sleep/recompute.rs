@@ -133,10 +133,12 @@ impl Read<'_> {
         self.span.0 <= start && end <= self.span.1
     }
 
-    /// Whether a chain that matters goes on where nothing was read.
+    /// Whether a chain goes on where nothing was read, and has an end on one of `days`: where a
+    /// session really ends, on which date and whether it was the best source's, is not known then.
+    /// The days on which a changed row's own chain seems to end are among them.
     ///
-    /// With the far margin none does: what matters lies so far inside that the chain's beginning
-    /// and end do not.
+    /// With the far margin none matters: its ends lie so far inside that the beginning and the end
+    /// of the period do, too.
     fn is_too_narrow(
         &self,
         context: &Context<'_>,
@@ -144,16 +146,13 @@ impl Read<'_> {
         days: &BTreeSet<NaiveDate>,
     ) -> bool {
         let (from, to) = self.span;
-        let is_open = |chain: &Chain<'_, '_>| {
+        let goes_on = |chain: &Chain<'_, '_>| {
             // Rows that were not read end before the span or start at its end at the earliest.
             chain.start.since(from) < LONGEST_GAP_US || to.since(chain.end) <= LONGEST_GAP_US
         };
-        let matters = |chain: &Chain<'_, '_>| {
-            let nearby = (chain.start.plus(-LONGEST_GAP_US), chain.end.plus(LONGEST_GAP_US));
-            scope.touches(nearby)
-                || chain.segments.iter().any(|segment| ends_on(segment, days, context))
-        };
-        !scope.far && chains(&self.segments).iter().filter(|chain| is_open(chain)).any(matters)
+        let open = chains(&self.segments).into_iter().filter(goes_on);
+        let mut ends = open.flat_map(|chain| chain.segments);
+        !scope.far && ends.any(|segment| ends_on(segment, days, context))
     }
 }
 

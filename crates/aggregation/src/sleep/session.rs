@@ -1,11 +1,4 @@
 //! Sessions: the best source of a period, and what it says.
-//!
-//! Of the sources of a period one counts, the first by
-//! 1. whether it has segments of sleep: a phone that only knows when its owner lay down must not
-//!    hide the watch that measured, wherever the profile puts the two;
-//! 2. the profile's order; sources that it does not list come after;
-//! 3. whether it tells stages, the longer time asleep, the longer time covered, and the name. These
-//!    are facts of the period, where the id of the newest row would depend on who wrote last.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -13,7 +6,7 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 
 use super::Stage;
-use super::period::{Period, chains};
+use super::period::{Chain, Period, chains};
 use super::segment::Segment;
 use crate::Timestamp;
 use crate::local_time::Zone;
@@ -68,7 +61,7 @@ pub(super) fn sessions<'row>(period: &Period<'row>, order: &[String]) -> Vec<Ses
         }
     };
     let Some((source, segments)) = best else { return Vec::new() };
-    let of_chain = |chain: super::period::Chain<'_, 'row>| {
+    let of_chain = |chain: Chain<'_, 'row>| {
         let last = ending(chain.segments)?;
         let mut zones = vec![last.zone];
         for segment in chain.segments {
@@ -90,17 +83,15 @@ pub(super) fn sessions<'row>(period: &Period<'row>, order: &[String]) -> Vec<Ses
     chains(&segments).into_iter().filter_map(of_chain).collect()
 }
 
-/// The segment that ends last. Of several the one that began last, which knows most of the end;
-/// then by stage, and by the zone's name: two rows cut at the same noon may differ in that alone.
-pub(super) fn ending<'s, 'row>(segments: &'s [Segment<'row>]) -> Option<&'s Segment<'row>> {
-    segments.iter().max_by(|a, b| {
-        (a.end, a.start, a.stage)
-            .cmp(&(b.end, b.start, b.stage))
-            .then_with(|| a.zone.to_string().cmp(&b.zone.to_string()))
-    })
+/// The segment that ends last; of several the one that began last, which knows most of the end,
+/// then by stage. Rows cut at the same noons may be alike in all this: the last of them, in the
+/// order of their facts before the cut.
+fn ending<'s, 'row>(segments: &'s [Segment<'row>]) -> Option<&'s Segment<'row>> {
+    segments.iter().max_by_key(|segment| (segment.end, segment.start, segment.stage))
 }
 
-/// The least is the best; of equals the first by name, which is the order they come in.
+/// The least is the best, in the order that [`super`] gives; of equals the first by name, which is
+/// how they come.
 fn preference(source: &str, segments: &[Segment<'_>], order: &[String]) -> impl Ord + use<> {
     let has = |kind: fn(Stage) -> bool| segments.iter().any(|segment| kind(segment.stage));
     let rank = order.iter().position(|listed| listed == source).unwrap_or(usize::MAX);
@@ -157,8 +148,8 @@ fn without(spans: &[Span], others: &[Span]) -> Vec<Span> {
     let mut left = Vec::new();
     for (start, end) in spans {
         let mut from = *start;
-        // No other begins before the one that ended last, so each is passed once for each span.
-        for (other, until) in others.iter().filter(|(other, until)| other < end && until > start) {
+        let first = others.partition_point(|(_, until)| until <= start);
+        for (other, until) in others[first..].iter().take_while(|(other, _)| other < end) {
             if from < *other {
                 left.push((from, *other));
             }

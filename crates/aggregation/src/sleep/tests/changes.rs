@@ -131,3 +131,38 @@ fn when_the_newest_of_rows_for_one_sample_goes_the_other_comes_back_with_its_zon
     store.check();
     assert_eq!(store.dates(), ["2024-05-02"]);
 }
+
+#[test]
+fn a_day_stored_under_another_profile_gives_its_sessions_to_the_dates_that_they_have_now() {
+    let mut store = Store::new(World::new("UTC", &[]));
+    store.insert(Asleep, row("watch", "2024-05-01 22:00", "2024-05-02 05:00"));
+    store.insert(Asleep, row("watch", "2024-05-02 19:00", "2024-05-02 19:30"));
+    store.process_all(9);
+    assert_eq!(store.dates(), ["2024-05-02"]);
+    store.world = World::new("Asia/Tokyo", &[]);
+    store.process_all(9);
+    assert_eq!(store.dates(), ["2024-05-02"], "a profile changes no day by itself");
+    // The nap of the evening is not touched, but the day that it stood in is.
+    store.insert(Core, row("watch", "2024-05-02 05:00", "2024-05-02 05:10"));
+    store.process_all(9);
+    store.check();
+    assert_eq!(store.dates(), ["2024-05-02", "2024-05-03"]);
+}
+
+#[test]
+fn a_period_that_goes_on_beyond_what_was_read_is_read_to_its_end() {
+    // 23:30 on the 2nd in Los Angeles is 06:30 of the 3rd; the date ends there at 07:00, and
+    // anywhere on earth at 16:00.
+    let mut store = Store::new(World::new("America/Los_Angeles", &["watch"]));
+    let watch = store.insert(Asleep, row("watch", "2024-05-03 19:30", "2024-05-03 22:30"));
+    store.insert(InBed, row("bed", "2024-05-03 05:00", "2024-05-03 17:50"));
+    store.process_all(1);
+    store.insert(Asleep, row("phone", "2024-05-03 04:00", "2024-05-03 06:30"));
+    store.process_all(1);
+    store.check();
+    assert_eq!(store.dates(), ["2024-05-03"], "the watch knows best of the whole period");
+    store.delete(watch);
+    store.process_all(1);
+    store.check();
+    assert_eq!(store.dates(), ["2024-05-02"]);
+}
