@@ -10,6 +10,7 @@ use serde::Deserialize;
 use self::analytes::AnalyteEntry;
 pub use self::analytes::{Analyte, AnalyteError, Analytes, UnitStep};
 use crate::fingerprint::Fingerprint;
+use crate::sleep::Stage;
 use crate::units::{Conversion, conversion, tidy};
 
 /// How the rows of a metric become a daily figure.
@@ -20,6 +21,9 @@ pub enum Style {
     Cumulative,
     /// Samples (heart rate): count, mean, spread, extremes and percentiles.
     Discrete,
+    /// Intervals of one stage of sleep: only their start and end have a meaning, see
+    /// [`mod@crate::sleep`].
+    Sleep,
 }
 
 /// One metric of the catalogue.
@@ -118,6 +122,15 @@ pub enum CatalogueError {
     /// An analyte's names, codes or units are wrong.
     #[error("catalogue: {0}")]
     Analyte(#[from] AnalyteError),
+    /// A metric of style sleep is none of the stages that the figures of sleep are made of.
+    #[error(
+        "catalogue: metrics.{metric} cannot have the style \"sleep\", which is only for {}",
+        Stage::ALL.map(Stage::metric).join(", ")
+    )]
+    NotSleep {
+        /// The metric's name.
+        metric: String,
+    },
 }
 
 #[derive(Deserialize)]
@@ -197,6 +210,9 @@ fn metric(
     spellings: &BTreeMap<String, String>,
 ) -> Result<Metric, CatalogueError> {
     let MetricEntry { style, unit, loinc, min, max, factors } = entry;
+    if style == Style::Sleep && Stage::from_metric(name).is_none() {
+        return Err(CatalogueError::NotSleep { metric: name.to_owned() });
+    }
     if octofhir_ucum::validate(&unit).is_err() {
         return Err(CatalogueError::Unit { metric: name.to_owned(), unit });
     }
@@ -266,6 +282,12 @@ mod tests {
             "waist_circumference",
             "body_fat_percentage",
             "vo2_max",
+            "sleep_in_bed",
+            "sleep_asleep",
+            "sleep_awake",
+            "sleep_core",
+            "sleep_deep",
+            "sleep_rem",
         ] {
             assert!(names.contains(&expected), "{expected} is missing");
         }
@@ -321,6 +343,11 @@ mod tests {
         assert!(
             error(&metric("style=\"discrete\"\nunit=\"/min\"\nmin=0\nmax=1\nfactors={\"1\"=-1.0}"))
                 .contains("must be a positive number")
+        );
+        assert!(
+            error(&metric("style=\"sleep\"\nunit=\"min\"\nmin=0\nmax=2880")).contains(
+                "metrics.pulse cannot have the style \"sleep\", which is only for sleep_in"
+            )
         );
     }
 }

@@ -15,6 +15,7 @@ pub mod local_time;
 pub mod nutrition;
 mod place;
 pub mod rejection;
+pub mod sleep;
 pub mod timestamp;
 pub mod units;
 pub mod vitals;

@@ -122,7 +122,7 @@ fn primary_source(
         .min_by_key(|(source, samples)| match style {
             Style::Cumulative => (rank(source), -**samples, source.as_str()),
             // Both keys are compared as one tuple type: most samples first, then the order.
-            Style::Discrete => (
+            Style::Discrete | Style::Sleep => (
                 usize::try_from(i32::MAX - **samples).unwrap_or(0),
                 i32::try_from(rank(source)).unwrap_or(i32::MAX),
                 source.as_str(),

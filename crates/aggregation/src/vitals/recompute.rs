@@ -94,6 +94,9 @@ pub fn recompute(
     let mut wider = scope.clone();
     for (name, of_metric) in scope {
         let Some(metric) = context.catalogue.metric(name) else { continue };
+        if metric.style == Style::Sleep {
+            continue;
+        }
         let snapshot = snapshots.get(name).unwrap_or(&empty);
         let fingerprint = context.fingerprint(metric);
         let mut zones = Zones::new(context.base_zone);
@@ -133,6 +136,7 @@ fn hours(
     let (mut hours, members): (BTreeMap<HourKey, HourFigures>, _) = match metric.style {
         Style::Discrete => discrete_hours(&judged.samples),
         Style::Cumulative => cumulative::hours(&judged.samples, context.source_order),
+        Style::Sleep => HoursAndMembers::default(),
     };
     for (key, members) in &members {
         if let Some(figures) = hours.get_mut(key) {

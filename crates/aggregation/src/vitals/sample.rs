@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use chrono::NaiveDate;
 
-use crate::catalogue::Metric;
+use crate::catalogue::{Metric, Style};
 use crate::local_time::Zone;
 use crate::timestamp::HOUR_US;
 use crate::zones::Zones;
@@ -42,7 +42,7 @@ pub struct RawVital {
 pub struct Sample<'row> {
     /// The raw row.
     pub row: &'row RawVital,
-    /// The value in the metric's canonical unit.
+    /// The value in the metric's canonical unit; 0 for a stage of sleep, which has none.
     pub value: f64,
     /// Whether the sensor was out of its range, so that the value is only a bound.
     pub censored: bool,
@@ -93,7 +93,8 @@ impl Sample<'_> {
 /// Judges one raw row against the catalogue's entry of its metric.
 ///
 /// The first of these reasons that holds is given: time, zone, metric, interval, unit,
-/// comparator, value.
+/// comparator, value. Of a row of sleep only time, zone, metric and interval are judged: a stage
+/// of sleep has no value, and exports of HealthKit give it neither a value nor a unit.
 ///
 /// # Errors
 /// The reason for which the row takes no part in the figures.
@@ -112,6 +113,9 @@ pub fn judge<'row>(
     }
     if row.ended_at.since(row.started_at) > LONGEST_INTERVAL_US {
         return Err(Reason::IntervalTooLong);
+    }
+    if metric.style == Style::Sleep {
+        return Ok(Sample { row, value: 0.0, censored: false, zone });
     }
     let conversion = metric.conversion_from(&row.unit).ok_or(Reason::UnknownUnit)?;
     let censored = match row.comparator.as_deref() {

@@ -136,12 +136,16 @@ pub const FARTHEST_DAILY_TOTAL_US: i64 = DAY_US + 2 * WIDEST_OFFSET_US;
 /// What must be computed again, by metric.
 pub type Scope = BTreeMap<String, MetricScope>;
 
-/// The scope of some changes. Metrics that the catalogue does not know have none.
+/// The scope of some changes. Metrics that the catalogue does not know have none; nor do those of
+/// sleep, which has no hours: see [`crate::sleep::scope()`].
 pub fn scope(changes: &[Change], catalogue: &Catalogue, base: &BaseZone) -> Scope {
     let mut zones = Zones::new(base);
     let mut scope = Scope::new();
     for change in changes {
         let Some(metric) = catalogue.metric(&change.metric) else { continue };
+        if metric.style == Style::Sleep {
+            continue;
+        }
         let of_metric = match scope.get_mut(&change.metric) {
             Some(known) => known,
             None => scope.entry(change.metric.clone()).or_default(),
@@ -160,7 +164,7 @@ pub fn scope(changes: &[Change], catalogue: &Catalogue, base: &BaseZone) -> Scop
 }
 
 /// The union of spans, in order and disjoint.
-fn union(mut spans: Vec<Span>) -> Vec<Span> {
+pub(crate) fn union(mut spans: Vec<Span>) -> Vec<Span> {
     spans.sort_unstable();
     let mut disjoint: Vec<Span> = Vec::with_capacity(spans.len());
     for (from, to) in spans {

@@ -1,0 +1,182 @@
+//! The figures of one day of sleep.
+
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
+
+use super::period::chains;
+use super::scope::SleepScope;
+use super::segment::Segment;
+use super::session::{Lengths, Session, sessions};
+use crate::Timestamp;
+use crate::local_time::Zone;
+use crate::place::{Place, Places};
+use crate::timestamp::MINUTE_US;
+use crate::vitals::Context;
+use crate::vitals::scope::Span;
+
+/// The sleep of a person who woke on a local date: a row of `sleep_daily`.
+///
+/// Unless they say otherwise, figures are of all the day's sessions, naps too. All minutes are
+/// exact sums of microseconds, divided once. `None` is what the day's sources cannot know, which is
+/// not 0.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SleepDay {
+    /// Time asleep in minutes: the union of core, deep and REM sleep and of sleep without a stage,
+    /// the latter less the time that the same source calls awake. `None` if the day's sources only
+    /// know of the bed.
+    pub asleep_minutes: Option<f64>,
+    /// Core (light) sleep in minutes; `None`, as `deep_minutes` and `rem_minutes`, if no source
+    /// tells stages.
+    pub core_minutes: Option<f64>,
+    /// Deep sleep in minutes.
+    pub deep_minutes: Option<f64>,
+    /// REM sleep in minutes.
+    pub rem_minutes: Option<f64>,
+    /// Time asleep for which no stage is given, in minutes.
+    pub unspecified_minutes: Option<f64>,
+    /// Time awake within sessions, in minutes; where a stage of sleep is given for the same time,
+    /// it counts as sleep. `None` if no source tells stages or when its owner was awake.
+    pub awake_minutes: Option<f64>,
+    /// Time in bed in minutes: the union of in bed and asleep; of a session without rows of the
+    /// bed, the time from its first segment to its last. `None` without a session.
+    pub in_bed_minutes: Option<f64>,
+    /// `asleep_minutes / in_bed_minutes`, from 0 to 1; `None` if either is not known. (Sleep
+    /// efficiency is total sleep time over time in bed, AASM scoring manual.)
+    pub efficiency: Option<f64>,
+    /// The first instant of the main session: the one with the longest time asleep, then in bed,
+    /// then the earliest.
+    pub main_start: Option<Timestamp>,
+    /// The last instant of the main session.
+    pub main_end: Option<Timestamp>,
+    /// Other sessions with any sleep in them.
+    pub nap_count: i32,
+    /// Time asleep in those, in minutes. `asleep_minutes` contains it.
+    pub nap_minutes: Option<f64>,
+    /// Segments that count: rows of the sources that were the best of their period.
+    pub segment_count: i32,
+    /// Those segments by source.
+    pub sources: BTreeMap<String, i32>,
+    /// The source of the main session.
+    pub primary_source: Option<String>,
+    /// Rejected rows that start on this date in their own zone.
+    pub rejected_count: i32,
+    /// The zone of the day's bounds: the one that all its rows share, else the base zone.
+    pub time_zone: String,
+    /// The first instant of the date in that zone.
+    pub day_start: Timestamp,
+    /// The first instant after the date in that zone.
+    pub day_end: Timestamp,
+    /// A row that comes, changes or goes and lies wholly outside of these instants, both in, does
+    /// not change this day. It is stored with the day, see [`StoredDay`](super::StoredDay).
+    pub reach: Span,
+}
+
+/// What the figures of one date are made of.
+#[derive(Debug, Default)]
+pub(super) struct Parts<'row> {
+    /// In time order.
+    pub(super) sessions: Vec<Session<'row>>,
+    rejected: Vec<(Timestamp, Zone)>,
+}
+
+/// The parts of each date, from segments in the order of their starts.
+pub(super) fn parts<'row>(
+    context: &Context<'_>,
+    segments: impl Iterator<Item = Segment<'row>>,
+    rejected: impl IntoIterator<Item = (Timestamp, Zone)>,
+) -> BTreeMap<NaiveDate, Parts<'row>> {
+    let mut parts: BTreeMap<NaiveDate, Parts<'row>> = BTreeMap::new();
+    let segments: Vec<_> = segments.collect();
+    let periods = chains(&segments).into_iter().flat_map(|chain| chain.periods(context.base_zone));
+    for session in periods.flat_map(|period| sessions(&period, context.source_order)) {
+        parts.entry(session.date).or_default().sessions.push(session);
+    }
+    for (start, zone) in rejected {
+        parts.entry(zone.date_of(start)).or_default().rejected.push((start, zone));
+    }
+    parts
+}
+
+impl Parts<'_> {
+    /// Whether a changed row may have a part in these.
+    pub(super) fn are_touched(&self, scope: &SleepScope) -> bool {
+        self.sessions.iter().any(|session| scope.touches(session.reach))
+            || self.rejected.iter().any(|(at, _)| scope.touches((*at, *at)))
+    }
+
+    /// The figures of these parts; `None` if there are neither sessions nor rejected rows.
+    pub(super) fn figures(mut self, date: NaiveDate, context: &Context<'_>) -> Option<SleepDay> {
+        self.rejected.sort_by_cached_key(|(start, zone)| (*start, zone.to_string()));
+        let main = self.sessions.iter().max_by(|a, b| longer(a, b));
+        let is_nap = |session: &&Session<'_>| {
+            main.is_some_and(|main| main.start != session.start)
+                && session.lengths.asleep.is_some_and(|asleep| asleep > 0)
+        };
+        let naps = || self.sessions.iter().filter(is_nap);
+
+        let places = Places::of(context.base_zone);
+        let place = |zone: Zone| Place { zone, date };
+        // Rejected rows have no say in the zone unless nothing else names one.
+        let counted = main.into_iter().chain(&self.sessions);
+        let zone = places
+            .zone_of_day(counted.flat_map(|session| &session.zones).map(|zone| place(*zone)))
+            .or_else(|| places.zone_of_day(self.rejected.iter().map(|(_, zone)| place(*zone))))?;
+
+        let mut sources: BTreeMap<String, i32> = BTreeMap::new();
+        for session in &self.sessions {
+            let so_far = sources.entry(session.source.to_owned()).or_default();
+            *so_far = so_far.saturating_add(count(session.segments));
+        }
+        let reaches = self.sessions.iter().map(|session| session.reach);
+        let reaches = || reaches.clone().chain(self.rejected.iter().map(|(at, _)| (*at, *at)));
+        let reach = (reaches().map(|span| span.0).min()?, reaches().map(|span| span.1).max()?);
+
+        let sum = |length: fn(&Lengths) -> Option<i64>| {
+            let known = self.sessions.iter().filter_map(|session| length(&session.lengths));
+            known.reduce(|sum, length| sum + length)
+        };
+        let (asleep, in_bed) = (sum(|l| l.asleep), sum(|l| Some(l.in_bed)));
+        let in_naps = naps().filter_map(|session| session.lengths.asleep).sum();
+        Some(SleepDay {
+            asleep_minutes: asleep.map(minutes),
+            core_minutes: sum(|l| l.core).map(minutes),
+            deep_minutes: sum(|l| l.deep).map(minutes),
+            rem_minutes: sum(|l| l.rem).map(minutes),
+            unspecified_minutes: sum(|l| l.unspecified).map(minutes),
+            awake_minutes: sum(|l| l.awake).map(minutes),
+            in_bed_minutes: in_bed.map(minutes),
+            efficiency: asleep
+                .zip(in_bed.filter(|in_bed| *in_bed > 0))
+                .map(|(asleep, in_bed)| asleep as f64 / in_bed as f64),
+            main_start: main.map(|main| main.start),
+            main_end: main.map(|main| main.end),
+            nap_count: count(naps().count()),
+            nap_minutes: asleep.map(|_| minutes(in_naps)),
+            segment_count: count(self.sessions.iter().map(|session| session.segments).sum()),
+            sources,
+            primary_source: main.map(|main| main.source.to_owned()),
+            rejected_count: count(self.rejected.len()),
+            time_zone: zone.to_string(),
+            day_start: zone.day_start(date),
+            day_end: zone.day_end(date),
+            reach,
+        })
+    }
+}
+
+/// By time asleep (unknown is least), time in bed, and how early. Sessions of a date are never
+/// open at the same time, so no two begin together.
+fn longer(a: &Session<'_>, b: &Session<'_>) -> std::cmp::Ordering {
+    (a.lengths.asleep, a.lengths.in_bed)
+        .cmp(&(b.lengths.asleep, b.lengths.in_bed))
+        .then_with(|| b.start.cmp(&a.start))
+}
+
+fn minutes(microseconds: i64) -> f64 {
+    microseconds as f64 / MINUTE_US as f64
+}
+
+fn count(rows: usize) -> i32 {
+    i32::try_from(rows).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,129 @@
+//! Sleep: how long, how deep and when a person slept who woke on a local day.
+//!
+//! A row of `vitals_raw` with one of six metrics is a segment: the time from its start to its end
+//! was spent in one [`Stage`]. What the rows become:
+//!
+//! 1. **Segments.** Rows with the same metric, source, start and end are one sample, the newest.
+//!    A row without length is accepted and counts nothing; it links nothing either.
+//! 2. **Periods.** The segments of all sources are joined over gaps of at most
+//!    [`LONGEST_GAP_US`]. So devices that watched one night are compared with each other, and a
+//!    watch that was worn for an afternoon's nap only has no say in the night. A chain of segments
+//!    longer than [`LONGEST_PERIOD_US`] (a newborn's naps, a sensor that never lets go of the bed)
+//!    is cut at each noon of the base zone, as the nights of actigraphy go from noon to noon (GGIR).
+//!    So no figure depends on rows that lie farther away than [`FARTHEST_US`].
+//! 3. **The best source.** In each period one source counts, and only its segments. One that has
+//!    segments of sleep comes before one that only knows of the bed: a phone that knows when its
+//!    owner lay down must not hide the watch that measured. Then the profile's order decides. Of
+//!    sources that it does not list, one that tells stages is best, then the longer time asleep,
+//!    the longer time covered, and the name: facts of the period, where the id of the newest row
+//!    would depend on who wrote last.
+//! 4. **Sessions.** The source's segments in the period, again joined over gaps of at most
+//!    [`LONGEST_GAP_US`], are its sessions: what another source fills does not join them.
+//! 5. **Days.** A session belongs to the local date of its end, in the zone of the row that ends
+//!    it (of several, the one that began last). Of a day's sessions the one with the longest sleep
+//!    is the main one, others with sleep are naps ([`SleepDay`]).
+//!
+//! An instant has one state: a stage (core, deep, REM) if there is one, else awake, else asleep
+//! without a stage, else in bed. HealthKit wants the first three not to overlap ("they don't
+//! overlap each other", `HKCategoryValueSleepAnalysis`); Health Connect takes awake stages off a
+//! session that was given as a whole (AOSP, `SessionDurationAggregationData`).
+//!
+//! All lengths are whole microseconds of unions of intervals until a day's figure is made, so the
+//! order of rows leaves no trace. A late row, a correction and a deletion are one code path:
+//! [`fn@scope`] says what must be read, [`fn@recompute`] computes whole days or asks for more.
+
+mod day;
+mod period;
+mod recompute;
+mod scope;
+mod segment;
+mod session;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
+
+pub use self::day::SleepDay;
+pub use self::recompute::{Outcome, Recomputed, Snapshot, StoredDay, fingerprint, recompute};
+pub use self::scope::{FARTHEST_US, SleepScope, scope};
+use crate::catalogue::{Catalogue, Style};
+use crate::timestamp::{DAY_US, MINUTE_US};
+use crate::vitals::{Context, RawVital};
+
+/// The longest gap over which segments are joined; a gap of exactly this length joins.
+pub const LONGEST_GAP_US: i64 = 120 * MINUTE_US;
+
+/// The longest period that is left whole; a longer one is cut at noon.
+///
+/// Without a bound, one row could move the end of a session months away, and with it its date.
+/// Hardly anybody is in bed for a day and a night without a break of two hours; who is, is ill, and
+/// finds each night on its own date.
+pub const LONGEST_PERIOD_US: i64 = DAY_US;
+
+/// What a row of sleep says of its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stage {
+    /// `sleep_in_bed`: in bed, asleep or not.
+    InBed,
+    /// `sleep_asleep`: asleep, in which stage is not known.
+    Asleep,
+    /// `sleep_awake`: awake between two times of sleep, or in bed.
+    Awake,
+    /// `sleep_core`: N1 and N2; Health Connect calls it light.
+    Core,
+    /// `sleep_deep`: N3.
+    Deep,
+    /// `sleep_rem`: REM sleep.
+    Rem,
+}
+
+impl Stage {
+    /// Every stage.
+    pub const ALL: [Self; 6] =
+        [Self::InBed, Self::Asleep, Self::Awake, Self::Core, Self::Deep, Self::Rem];
+
+    /// The metric in raw rows and in the catalogue.
+    pub const fn metric(self) -> &'static str {
+        match self {
+            Self::InBed => "sleep_in_bed",
+            Self::Asleep => "sleep_asleep",
+            Self::Awake => "sleep_awake",
+            Self::Core => "sleep_core",
+            Self::Deep => "sleep_deep",
+            Self::Rem => "sleep_rem",
+        }
+    }
+
+    /// The stage that a metric stands for, whatever a catalogue says of it.
+    pub fn from_metric(metric: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| stage.metric() == metric)
+    }
+
+    /// The stage that a metric stands for; `None` if the catalogue does not have it as one of
+    /// sleep.
+    pub fn of(metric: &str, catalogue: &Catalogue) -> Option<Self> {
+        let is_sleep = catalogue.metric(metric)?.style == Style::Sleep;
+        Self::from_metric(metric).filter(|_| is_sleep)
+    }
+
+    const fn is_sleep(self) -> bool {
+        matches!(self, Self::Asleep) || self.is_staged()
+    }
+
+    const fn is_staged(self) -> bool {
+        matches!(self, Self::Core | Self::Deep | Self::Rem)
+    }
+}
+
+/// Raw rows by stage, in any order.
+pub type Rows = BTreeMap<Stage, Vec<RawVital>>;
+
+/// The figures of every day, from scratch; `rows` are all that one user has.
+pub fn figures(context: &Context<'_>, rows: &Rows) -> BTreeMap<NaiveDate, SleepDay> {
+    let judged = segment::judge_all(context, rows);
+    let parts = day::parts(context, judged.segments.iter().copied(), judged.rejected);
+    let figures = parts.into_iter().map(|(date, parts)| (date, parts.figures(date, context)));
+    figures.filter_map(|(date, figures)| Some((date, figures?))).collect()
+}

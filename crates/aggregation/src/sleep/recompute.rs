@@ -1,0 +1,169 @@
+//! From raw rows to the days of sleep to be written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::NaiveDate;
+
+use super::day::{Parts, SleepDay, parts};
+use super::period::{Chain, chains, cutting_zone, noon_after};
+use super::scope::SleepScope;
+use super::segment::{Segment, judge_all};
+use super::{LONGEST_GAP_US, Rows, Stage};
+use crate::fingerprint::Fingerprint;
+use crate::local_time::anywhere_on_earth;
+use crate::vitals::Context;
+use crate::vitals::scope::Span;
+
+/// What was read: every row in [`SleepScope::spans_to_read`], and what is stored of
+/// [`SleepScope::stored_dates`]. More of either does no harm.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Raw rows, in any order.
+    pub rows: Rows,
+    /// The stored days.
+    pub days: BTreeMap<NaiveDate, StoredDay>,
+}
+
+/// What of a stored day decides whether it is computed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredDay {
+    /// [`SleepDay::reach`] as it was written.
+    pub reach: Span,
+    /// [`Recomputed::fingerprint`] as it was written.
+    pub fingerprint: i64,
+}
+
+/// The days to be written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recomputed {
+    /// All days that the changes may have changed; `None` if no row stands behind the day (any
+    /// more), so that what is stored of it must go.
+    pub days: BTreeMap<NaiveDate, Option<SleepDay>>,
+    /// The fingerprint to be stored with the days.
+    pub fingerprint: i64,
+}
+
+/// The result of a computation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The days to be written.
+    Complete(Recomputed),
+    /// More must be read: other days are concerned, a session goes on beyond what was read, or a
+    /// day was stored under another context. Five rounds are the most.
+    Widen(SleepScope),
+}
+
+/// A digest of everything but the raw rows that decides the figures of sleep.
+pub fn fingerprint(context: &Context<'_>) -> i64 {
+    let mut digest = Fingerprint::new();
+    for stage in Stage::ALL {
+        let metric = context.catalogue.metric(stage.metric());
+        let metric = metric.map_or(0, |metric| context.fingerprint(metric));
+        digest.text(stage.metric()).integer(metric.cast_unsigned());
+    }
+    digest.finish().cast_signed()
+}
+
+/// Computes the days that a scope concerns, each of them whole and from raw rows alone.
+///
+/// Those are the stored days whose [reach](SleepDay::reach) a changed row meets, so that a session
+/// that moved to another date leaves the one it had; the days on which sessions end now that a
+/// changed row may have a part in; and the days of changed rows that are rejected.
+///
+/// If a profile changes, stored days stay as they are until a changed row concerns them. Then
+/// their sessions are dated anew, and the days that they come to are computed, too. Days beside
+/// those keep their former context, as those of other vitals do.
+pub fn recompute(context: &Context<'_>, scope: &SleepScope, snapshot: &Snapshot) -> Outcome {
+    let fingerprint = fingerprint(context);
+    let judged = judge_all(context, &snapshot.rows);
+    let spans: Vec<Read<'_>> = scope
+        .spans_to_read()
+        .into_iter()
+        .map(|span| {
+            let (from, to) = span;
+            let within = |s: &&Segment<'_>| s.start < to && s.end >= from;
+            let segments: Vec<_> = judged.segments.iter().filter(within).copied().collect();
+            let rejected = judged.rejected.iter().filter(|(at, _)| (from..to).contains(at));
+            let parts = parts(context, segments.iter().copied(), rejected.copied());
+            Read { span, segments, parts }
+        })
+        .collect();
+
+    let mut wider = scope.clone();
+    let concerned = snapshot.days.iter().filter(|(date, day)| scope.concerns(**date, day.reach));
+    let outdated = concerned.clone().filter(|(_, day)| day.fingerprint != fingerprint);
+    wider.outdated.extend(outdated.map(|(_, day)| day.reach));
+
+    let mut days: BTreeSet<NaiveDate> = scope.wanted.clone();
+    days.extend(concerned.map(|(date, _)| *date));
+    for read in &spans {
+        let touched = read.parts.iter().filter(|(_, parts)| parts.are_touched(scope));
+        days.extend(touched.map(|(date, _)| *date));
+    }
+    wider.far |= spans.iter().any(|read| read.is_too_narrow(context, scope, &days));
+    wider.dates.extend(&days);
+    if wider != *scope {
+        return Outcome::Widen(wider);
+    }
+
+    let mut recomputed = Recomputed { days: BTreeMap::new(), fingerprint };
+    for mut read in spans {
+        for date in &days {
+            if read.contains_date(*date) {
+                let parts = read.parts.remove(date);
+                let figures = parts.and_then(|parts| parts.figures(*date, context));
+                recomputed.days.insert(*date, figures);
+            }
+        }
+    }
+    Outcome::Complete(recomputed)
+}
+
+/// The rows of one span, as far as they were read.
+struct Read<'row> {
+    span: Span,
+    segments: Vec<Segment<'row>>,
+    parts: BTreeMap<NaiveDate, Parts<'row>>,
+}
+
+impl Read<'_> {
+    /// Whether all instants of a date lie in this span.
+    fn contains_date(&self, date: NaiveDate) -> bool {
+        let (start, end) = anywhere_on_earth(date);
+        self.span.0 <= start && end <= self.span.1
+    }
+
+    /// Whether a chain goes on where nothing was read, and has an end on one of `days`: where a
+    /// session really ends, on which date and whether it was the best source's, is not known then.
+    /// The days on which a changed row's own chain seems to end are among them.
+    ///
+    /// With the far margin none matters: its ends lie so far inside that the beginning and the end
+    /// of the period do, too.
+    fn is_too_narrow(
+        &self,
+        context: &Context<'_>,
+        scope: &SleepScope,
+        days: &BTreeSet<NaiveDate>,
+    ) -> bool {
+        let (from, to) = self.span;
+        let goes_on = |chain: &Chain<'_, '_>| {
+            // Rows that were not read end before the span or start at its end at the earliest.
+            chain.start.since(from) < LONGEST_GAP_US || to.since(chain.end) <= LONGEST_GAP_US
+        };
+        let open = chains(&self.segments).into_iter().filter(goes_on);
+        let mut ends = open.flat_map(|chain| chain.segments);
+        !scope.far && ends.any(|segment| ends_on(segment, days, context))
+    }
+}
+
+/// Whether a session that the segment ends, itself or cut at a noon, can have one of these dates.
+fn ends_on(segment: &Segment<'_>, days: &BTreeSet<NaiveDate>, context: &Context<'_>) -> bool {
+    let mut end = segment.start;
+    while end < segment.end {
+        end = noon_after(cutting_zone(context.base_zone), end).min(segment.end);
+        if days.contains(&segment.zone.date_of(end)) {
+            return true;
+        }
+    }
+    false
+}

@@ -1,0 +1,133 @@
+//! Which days of sleep a changed raw row may change, and what must be read to compute them.
+
+use std::collections::BTreeSet;
+
+use chrono::{Days, NaiveDate};
+
+use super::{LONGEST_GAP_US, Stage};
+use crate::Timestamp;
+use crate::catalogue::Catalogue;
+use crate::local_time::{Zone, anywhere_on_earth};
+use crate::timestamp::DAY_US;
+use crate::vitals::Change;
+use crate::vitals::sample::LONGEST_INTERVAL_US;
+use crate::vitals::scope::{Span, union};
+use crate::zones::{BaseZone, Zones};
+
+/// No row farther than this from a session's end has a part in the session.
+///
+/// A chain that reaches from the end over more than [`LONGEST_PERIOD_US`](super::LONGEST_PERIOD_US)
+/// is too long, whatever lies beyond; the session then lies between two noons, 48 hours apart at
+/// most (where the date line moved); and a row within 26 hours of those may be the one that made
+/// the chain too long. That is 4 days and 4 hours; the rest is room.
+pub const FARTHEST_US: i64 = 5 * DAY_US;
+
+/// How far from a changed row's UTC date a stored day can lie that it concerns: a date lasts 16
+/// hours longer than in UTC, a period 48, its [reach](super::SleepDay::reach) 26; a day is
+/// room.
+const FARTHEST_STORED_DAY: Days = Days::new(5);
+
+/// What must be read, and computed again.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SleepScope {
+    /// Start and end of each changed row.
+    pub(super) changed: BTreeSet<Span>,
+    /// The reach of days stored under another context, whose sessions may have other dates now.
+    pub(super) outdated: BTreeSet<Span>,
+    /// Days that are computed again whatever changed.
+    pub(super) wanted: BTreeSet<NaiveDate>,
+    /// Days whose rows are read. Their sessions may have to be among the days computed; that
+    /// shows when they have been read.
+    pub(super) dates: BTreeSet<NaiveDate>,
+    /// Whether as much is read around all this as can ever be needed. Nearly always the rows of
+    /// the date are enough; so one look at less is worth it.
+    pub(super) far: bool,
+}
+
+impl SleepScope {
+    /// The scope of computing `dates` again, whatever changed: a backfill.
+    pub fn of_dates(dates: BTreeSet<NaiveDate>) -> Self {
+        Self { wanted: dates.clone(), dates, ..Self::default() }
+    }
+
+    /// Whether nothing is to be computed: no change was one of sleep.
+    pub fn is_empty(&self) -> bool {
+        self.changed.is_empty() && self.wanted.is_empty()
+    }
+
+    /// The spans of instants of which every row must be read, in order and disjoint: those of the
+    /// six metrics, rejected ones too, that start before the second instant and either start or end
+    /// at or after the first. An accepted row lasts 48 hours at most, so that no row need be
+    /// looked for that starts earlier than 48 hours before the span.
+    pub fn spans_to_read(&self) -> Vec<Span> {
+        let margin = if self.far { FARTHEST_US } else { LONGEST_GAP_US };
+        let dates = self.dates.iter().map(|date| anywhere_on_earth(*date));
+        let spans = self.touched().chain(dates);
+        // Rows without a gap are one span; the margin is more than the gap by the instant that a
+        // span does not contain.
+        union(spans.map(|(from, to)| (from.plus(-margin), to.plus(margin + 1))).collect())
+    }
+
+    /// The dates of which it must be said what is stored, if anything is.
+    pub fn stored_dates(&self) -> BTreeSet<NaiveDate> {
+        let mut dates = self.wanted.clone();
+        for (start, end) in &self.changed {
+            let (first, last) = (start.to_utc().date_naive(), end.to_utc().date_naive());
+            let first = first.checked_sub_days(FARTHEST_STORED_DAY).unwrap_or(NaiveDate::MIN);
+            let last = last.checked_add_days(FARTHEST_STORED_DAY).unwrap_or(NaiveDate::MAX);
+            dates.extend(first.iter_days().take_while(|date| *date <= last));
+        }
+        dates
+    }
+
+    /// Whether a stored day is computed again: it is asked for, or a changed row lies within its
+    /// reach.
+    pub(super) fn concerns(&self, date: NaiveDate, reach: Span) -> bool {
+        self.wanted.contains(&date) || self.changed.iter().any(|span| meet(*span, reach))
+    }
+
+    /// Whether something changed within `span`, or may be dated differently there.
+    pub(super) fn touches(&self, span: Span) -> bool {
+        self.touched().any(|touched| meet(touched, span))
+    }
+
+    fn touched(&self) -> impl Iterator<Item = Span> {
+        self.changed.iter().chain(&self.outdated).copied()
+    }
+}
+
+/// Whether two spans have an instant in common; both their ends belong to them.
+fn meet((start, end): Span, (from, to): Span) -> bool {
+    start <= to && from <= end
+}
+
+/// The scope of those changes that are of sleep.
+pub fn scope(changes: &[Change], catalogue: &Catalogue, base: &BaseZone) -> SleepScope {
+    let mut zones = Zones::new(base);
+    let mut rows: Vec<_> = changes
+        .iter()
+        .filter(|change| Stage::of(&change.metric, catalogue).is_some())
+        .map(|change| {
+            let start = change.starts_at.clamp(Timestamp::MIN, Timestamp::MAX);
+            let end = change.ends_at.clamp(start, start.plus(LONGEST_INTERVAL_US));
+            (start, end.min(Timestamp::MAX), zones.of(change.time_zone.as_deref()).ok())
+        })
+        .collect();
+    rows.sort_unstable_by_key(|(start, end, _)| (*start, *end));
+
+    let changed = rows.iter().map(|(start, end, _)| (*start, *end)).collect();
+    // The date on which changed rows that may be one session end is likely to be computed.
+    let mut dates = BTreeSet::new();
+    let mut last: Option<(Timestamp, Option<Zone>)> = None;
+    for (start, end, zone) in rows {
+        if let Some((at, Some(zone))) = last.filter(|(at, _)| start.since(*at) > LONGEST_GAP_US) {
+            dates.insert(zone.date_of(at));
+        }
+        let goes_on = last.filter(|(at, _)| start.since(*at) <= LONGEST_GAP_US && *at >= end);
+        last = goes_on.or(Some((end, zone)));
+    }
+    if let Some((at, Some(zone))) = last {
+        dates.insert(zone.date_of(at));
+    }
+    SleepScope { changed, dates, ..SleepScope::default() }
+}

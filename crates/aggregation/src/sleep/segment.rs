@@ -1,0 +1,50 @@
+//! From raw rows to segments: what a source says of some time.
+
+use super::{Rows, Stage};
+use crate::Timestamp;
+use crate::local_time::Zone;
+use crate::vitals::Context;
+use crate::vitals::sample::judge_all as judge_metric;
+
+/// Some time that a source spent in one stage; never without length.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Segment<'row> {
+    pub(super) start: Timestamp,
+    pub(super) end: Timestamp,
+    pub(super) stage: Stage,
+    pub(super) source: &'row str,
+    pub(super) zone: Zone,
+}
+
+/// The rows of one user after judging.
+#[derive(Debug)]
+pub(super) struct Judged<'row> {
+    /// In the order of start, end, stage, source, which tells any two apart.
+    pub(super) segments: Vec<Segment<'row>>,
+    /// Start and zone of each rejected row that can be dated.
+    pub(super) rejected: Vec<(Timestamp, Zone)>,
+}
+
+/// Judges rows as those of other vitals are, and drops what was sent again and what has no length.
+pub(super) fn judge_all<'row>(context: &Context<'_>, rows: &'row Rows) -> Judged<'row> {
+    let mut zones = crate::zones::Zones::new(context.base_zone);
+    let mut judged = Judged { segments: Vec::new(), rejected: Vec::new() };
+    for (stage, rows) in rows {
+        let Some(metric) = context.catalogue.metric(stage.metric()) else { continue };
+        if Stage::of(stage.metric(), context.catalogue).is_none() {
+            continue;
+        }
+        let of_stage = judge_metric(rows, metric, &mut zones);
+        let segments = of_stage.samples.into_iter().map(|sample| Segment {
+            start: sample.row.started_at,
+            end: sample.row.ended_at,
+            stage: *stage,
+            source: &sample.row.source,
+            zone: sample.zone,
+        });
+        judged.segments.extend(segments.filter(|segment| segment.start < segment.end));
+        judged.rejected.extend(of_stage.rejected);
+    }
+    judged.segments.sort_by_key(|s| (s.start, s.end, s.stage, s.source));
+    judged
+}

@@ -1,0 +1,168 @@
+//! Late, corrected and deleted rows.
+
+use super::store::Store;
+use super::*;
+use crate::sleep::Stage::*;
+use crate::timestamp::HOUR_US;
+
+fn berlin() -> Store {
+    Store::new(World::new("Europe/Berlin", &["watch", "phone"]))
+}
+
+/// A night of the watch from 23:00 to 06:00 in Berlin, in rows of an hour.
+fn a_night(store: &mut Store, date: u32) {
+    let fell_asleep = at(&format!("2024-05-{:02} 21:00", date - 1));
+    for (hour, stage) in [Core, Deep, Core, Rem, Awake, Core, Rem].into_iter().enumerate() {
+        let start = fell_asleep.plus(hour as i64 * HOUR_US);
+        let row = row("watch", "2024-05-01 00:00", "2024-05-01 00:00");
+        let row = RawVital { started_at: start, ended_at: start.plus(HOUR_US), ..row };
+        store.insert(stage, row);
+    }
+}
+
+#[test]
+fn a_session_whose_end_moves_over_midnight_leaves_the_date_that_it_had() {
+    let mut store = berlin();
+    let id = store.insert(Asleep, row("watch", "2024-05-01 19:00", "2024-05-01 21:30"));
+    store.process_all(1);
+    assert_eq!(store.dates(), ["2024-05-01"]);
+    store.update(id, Asleep, row("watch", "2024-05-01 19:00", "2024-05-01 22:00"));
+    store.process_all(1);
+    store.check();
+    assert_eq!(store.dates(), ["2024-05-02"]);
+    // The bed of the phone joins nothing of the watch, but sleep does.
+    let late = store.insert(Core, row("watch", "2024-05-02 00:00", "2024-05-02 22:01"));
+    store.process_all(1);
+    store.check();
+    store.delete(late);
+    store.process_all(1);
+    store.check();
+    store.delete(id);
+    store.process_all(1);
+    store.check();
+    assert!(store.dates().is_empty());
+}
+
+#[test]
+fn rows_of_a_night_in_any_batches_touch_its_day_alone() {
+    let mut store = berlin();
+    for date in 2..8 {
+        a_night(&mut store, date);
+    }
+    store.process_all(100);
+    store.check();
+    assert_eq!(store.dates().len(), 6);
+    store.longest_read = 0;
+    let before = store.dates();
+    a_night(&mut store, 8);
+    store.process_all(3);
+    store.check();
+    assert_eq!(store.dates().len(), before.len() + 1);
+    // A date anywhere on earth, and a date before it whose rows were changed.
+    assert!(store.longest_read <= 90 * HOUR_US, "{} h", store.longest_read / HOUR_US);
+}
+
+#[test]
+fn a_whole_night_in_one_batch_is_read_once() {
+    let mut store = berlin();
+    for date in 2..8 {
+        a_night(&mut store, date);
+        store.process_all(100);
+        assert_eq!(store.rounds, 1);
+    }
+    store.check();
+}
+
+#[test]
+fn a_month_in_bed_is_never_read_whole() {
+    let mut store = berlin();
+    let midnight = at("2024-05-01 00:00");
+    let bed = |day: i64| {
+        let start = midnight.plus(day * DAY_US);
+        let row = row("phone", "2024-05-01 00:00", "2024-05-01 00:00");
+        RawVital { started_at: start, ended_at: start.plus(DAY_US), ..row }
+    };
+    let ids: Vec<_> = (0..60).map(|day| store.insert(InBed, bed(day))).collect();
+    store.process_all(7);
+    store.check();
+    assert_eq!(store.dates().len(), 61);
+    store.longest_read = 0;
+    store.delete(ids[30]);
+    store.process_all(1);
+    store.check();
+    store.insert(InBed, bed(30));
+    store.process_all(1);
+    store.check();
+    // Five days to both sides of the row and of the dates that it may have a part in.
+    assert!(store.longest_read <= 16 * DAY_US, "{} days", store.longest_read / DAY_US);
+}
+
+#[test]
+fn a_rejected_row_counts_until_it_is_corrected() {
+    let mut store = berlin();
+    a_night(&mut store, 2);
+    let wrong = store.insert(Core, row("watch", "2024-05-03 20:00", "2024-05-03 19:00"));
+    store.process_all(1);
+    store.check();
+    assert_eq!(store.dates(), ["2024-05-02", "2024-05-03"]);
+    store.update(wrong, Core, row("watch", "2024-05-03 20:00", "2024-05-03 20:00"));
+    store.process_all(1);
+    store.check();
+    assert_eq!(store.dates(), ["2024-05-02"]);
+}
+
+#[test]
+fn when_the_newest_of_rows_for_one_sample_goes_the_other_comes_back_with_its_zone() {
+    let mut store = berlin();
+    let night = row("watch", "2024-05-01 22:00", "2024-05-02 06:00");
+    store.insert(Asleep, night.clone());
+    let tonga = RawVital { time_zone: Some("Pacific/Tongatapu".to_owned()), ..night };
+    let again = store.insert(Asleep, tonga.clone());
+    let later = RawVital { ended_at: at("2024-05-02 12:00"), ..tonga };
+    store.process_all(1);
+    store.check();
+    assert_eq!(store.dates(), ["2024-05-02"]);
+    store.update(again, Asleep, later);
+    store.process_all(1);
+    store.check();
+    assert_eq!(store.dates(), ["2024-05-03"], "13 hours ahead of UTC");
+    store.delete(again);
+    store.process_all(1);
+    store.check();
+    assert_eq!(store.dates(), ["2024-05-02"]);
+}
+
+#[test]
+fn a_day_stored_under_another_profile_gives_its_sessions_to_the_dates_that_they_have_now() {
+    let mut store = Store::new(World::new("UTC", &[]));
+    store.insert(Asleep, row("watch", "2024-05-01 22:00", "2024-05-02 05:00"));
+    store.insert(Asleep, row("watch", "2024-05-02 19:00", "2024-05-02 19:30"));
+    store.process_all(9);
+    assert_eq!(store.dates(), ["2024-05-02"]);
+    store.world = World::new("Asia/Tokyo", &[]);
+    store.process_all(9);
+    assert_eq!(store.dates(), ["2024-05-02"], "a profile changes no day by itself");
+    // The nap of the evening is not touched, but the day that it stood in is.
+    store.insert(Core, row("watch", "2024-05-02 05:00", "2024-05-02 05:10"));
+    store.process_all(9);
+    store.check();
+    assert_eq!(store.dates(), ["2024-05-02", "2024-05-03"]);
+}
+
+#[test]
+fn a_period_that_goes_on_beyond_what_was_read_is_read_to_its_end() {
+    // 23:30 on the 2nd in Los Angeles is 06:30 of the 3rd; the date ends there at 07:00, and
+    // anywhere on earth at 16:00.
+    let mut store = Store::new(World::new("America/Los_Angeles", &["watch"]));
+    let watch = store.insert(Asleep, row("watch", "2024-05-03 19:30", "2024-05-03 22:30"));
+    store.insert(InBed, row("bed", "2024-05-03 05:00", "2024-05-03 17:50"));
+    store.process_all(1);
+    store.insert(Asleep, row("phone", "2024-05-03 04:00", "2024-05-03 06:30"));
+    store.process_all(1);
+    store.check();
+    assert_eq!(store.dates(), ["2024-05-03"], "the watch knows best of the whole period");
+    store.delete(watch);
+    store.process_all(1);
+    store.check();
+    assert_eq!(store.dates(), ["2024-05-02"]);
+}
