@@ -5,6 +5,7 @@ mod lab_deltas;
 mod lab_units;
 mod labs;
 mod nutrition;
+mod periods;
 mod profiles;
 mod rejected;
 mod removal;

@@ -16,6 +16,7 @@ mod any_order;
 mod batches;
 mod beside_the_api;
 mod budget;
+mod catalogue;
 mod cli;
 mod configuration;
 mod demo;

@@ -2,8 +2,9 @@
 //! units of laboratory analytes.
 
 mod analytes;
+mod overlay;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Deserialize;
 
@@ -12,6 +13,9 @@ pub use self::analytes::{Analyte, AnalyteError, Analytes, UnitStep};
 use crate::fingerprint::Fingerprint;
 use crate::sleep::Stage;
 use crate::units::{Conversion, conversion, tidy};
+
+/// The catalogue that comes with the worker.
+const BUILT_IN: &str = include_str!("../../../config/catalogue.toml");
 
 /// How the rows of a metric become a daily figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
@@ -76,6 +80,8 @@ impl Metric {
 pub struct Catalogue {
     metrics: BTreeMap<String, Metric>,
     analytes: Analytes,
+    /// The entries that a user's file has.
+    own: BTreeSet<String>,
 }
 
 /// The catalogue cannot be used.
@@ -98,6 +104,16 @@ pub enum CatalogueError {
         metric: String,
         /// The text found.
         unit: String,
+    },
+    /// What a spelling stands for is not a UCUM code.
+    #[error(
+        "catalogue: spellings.\"{spelling}\" = \"{code}\" is not a UCUM unit (https://ucum.org/ucum)"
+    )]
+    Spelling {
+        /// The spelling.
+        spelling: String,
+        /// The text found.
+        code: String,
     },
     /// The limits are not finite numbers in ascending order.
     #[error("catalogue: metrics.{metric}: min {min} must be below max {max}, both finite")]
@@ -162,7 +178,7 @@ impl Catalogue {
     /// # Errors
     /// As [`Catalogue::parse`]; a test proves that the file is sound.
     pub fn built_in() -> Result<Self, CatalogueError> {
-        Self::parse(include_str!("../../../config/catalogue.toml"))
+        Self::parse(BUILT_IN)
     }
 
     /// Reads a catalogue from TOML.
@@ -171,13 +187,19 @@ impl Catalogue {
     /// Says which metric, analyte or line cannot be used, and why.
     pub fn parse(text: &str) -> Result<Self, CatalogueError> {
         let file: CatalogueFile = toml::from_str(text).map_err(|error| syntax(text, &error))?;
+        for (spelling, code) in file.spellings.iter().chain(&file.lab_spellings) {
+            if octofhir_ucum::validate(code).is_err() {
+                let (spelling, code) = (spelling.clone(), code.clone());
+                return Err(CatalogueError::Spelling { spelling, code });
+            }
+        }
         let metrics = file
             .metrics
             .into_iter()
             .map(|(name, entry)| Ok((name.clone(), metric(&name, entry, &file.spellings)?)))
             .collect::<Result<_, CatalogueError>>()?;
         let analytes = Analytes::of(file.analytes, [&file.spellings, &file.lab_spellings])?;
-        Ok(Self { metrics, analytes })
+        Ok(Self { metrics, analytes, own: BTreeSet::new() })
     }
 
     /// The metric called `name`, exactly as raw rows write it.
@@ -188,6 +210,11 @@ impl Catalogue {
     /// Every metric with its name, in the names' order.
     pub fn metrics(&self) -> impl Iterator<Item = (&str, &Metric)> {
         self.metrics.iter().map(|(name, metric)| (name.as_str(), metric))
+    }
+
+    /// Whether a user's file has a metric or an analyte of this name.
+    pub fn is_own(&self, name: &str) -> bool {
+        self.own.contains(name)
     }
 
     /// The analytes whose units convert.

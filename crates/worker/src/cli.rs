@@ -114,6 +114,11 @@ pub enum Command {
     /// Each user is looked at as of one moment. Dates with rows that wait in the queue are left out.
     /// What differs is listed by table, user and date, without any health value.
     Verify(Verify),
+    /// Show the catalogue in force: metrics and analytes, their units and limits
+    ///
+    /// aggregation.catalogue names a file that extends or overrides the built-in one. No database
+    /// is needed.
+    Catalogue(Json),
     /// Check the configuration; show each value and its origin
     ///
     /// No database is needed. Secrets are shown as (set) or (not set).

@@ -98,9 +98,21 @@ impl Settings {
                 .default_time_zone
                 .parse()
                 .context("aggregation.default_time_zone cannot be used")?,
-            catalogue: Catalogue::built_in()?,
+            catalogue: catalogue(config)?,
         })
     }
+}
+
+/// The catalogue that the configuration names.
+///
+/// # Errors
+/// In which file and line what cannot be used.
+pub fn catalogue(config: &Config) -> anyhow::Result<Catalogue> {
+    let Some(path) = &config.aggregation.catalogue else { return Ok(Catalogue::built_in()?) };
+    let shown = path.display();
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("aggregation.catalogue: {shown} cannot be read"))?;
+    Catalogue::extended_by(&text).with_context(|| format!("{shown} cannot be used"))
 }
 
 /// Settings that may be replaced while they are in use; each batch takes those in force.

@@ -46,6 +46,7 @@ impl UnitStep {
 #[derive(Clone, Debug)]
 pub struct Analyte {
     unit: String,
+    units: Vec<String>,
     /// By every spelling that stands for the canonical unit or one that converts to it.
     steps: HashMap<String, UnitStep>,
 }
@@ -54,6 +55,11 @@ impl Analyte {
     /// The canonical UCUM unit of every figure of this analyte.
     pub fn unit(&self) -> &str {
         &self.unit
+    }
+
+    /// The UCUM units that convert to it, in order.
+    pub fn units(&self) -> impl Iterator<Item = &str> {
+        self.units.iter().map(String::as_str)
     }
 
     /// How a number in `unit`, as a laboratory spells it, comes into the canonical unit; `None`
@@ -66,6 +72,7 @@ impl Analyte {
 /// All entries, by LOINC code and by name.
 #[derive(Clone, Debug, Default)]
 pub struct Analytes {
+    names: Vec<String>,
     entries: Vec<Analyte>,
     by_code: HashMap<String, usize>,
     by_name: HashMap<String, usize>,
@@ -83,6 +90,11 @@ impl Analytes {
             self.by_code.get(code)
         };
         self.entries.get(*index?)
+    }
+
+    /// Each entry with its name, in the names' order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Analyte)> {
+        self.names.iter().map(String::as_str).zip(&self.entries)
     }
 
     /// Reads the entries; a laboratory's spelling of a unit goes before a general one.
@@ -118,6 +130,7 @@ impl Analytes {
             }
             analytes.entries.push(analyte(entry, spellings).map_err(fail)?);
         }
+        analytes.names = names;
         Ok(analytes)
     }
 }
@@ -137,7 +150,7 @@ pub(super) struct AnalyteEntry {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct UnitEntry {
+pub(super) struct UnitEntry {
     multiply_by: Option<f64>,
     divide_by: Option<f64>,
     #[serde(default)]
@@ -188,6 +201,7 @@ fn analyte(
     if let Some(code) = by_code.keys().find(|code| octofhir_ucum::validate(code).is_err()) {
         return Err(Problem::Unit(code.clone()));
     }
+    let units = by_code.keys().filter(|code| **code != unit).cloned().collect();
     let spelled = spellings
         .into_iter()
         .flatten()
@@ -195,7 +209,7 @@ fn analyte(
     let mut steps: HashMap<String, UnitStep> = spelled.collect();
     // A UCUM code stands for itself, whatever it is a spelling of.
     steps.extend(by_code);
-    Ok(Analyte { unit, steps })
+    Ok(Analyte { unit, units, steps })
 }
 
 fn step(code: &str, entry: &UnitEntry) -> Result<UnitStep, Problem> {

@@ -1,6 +1,7 @@
 //! The commands, a module each.
 
 mod backfill;
+mod catalogue;
 mod check_config;
 mod command_line;
 mod demo;
@@ -32,6 +33,7 @@ pub async fn execute(cli: Cli) -> anyhow::Result<Exit> {
         Command::Requeue(arguments) => requeue::execute(config, arguments).await,
         Command::Backfill(arguments) => backfill::execute(config, arguments).await,
         Command::Verify(arguments) => verify::execute(config, arguments).await,
+        Command::Catalogue(arguments) => catalogue::execute(config, arguments.json),
         Command::CheckConfig(arguments) => check_config::execute(config, arguments.json),
         Command::Doctor(arguments) => doctor::execute(config, arguments.json).await,
         Command::Completions { shell } => Ok(command_line::complete(shell)),

@@ -24,7 +24,7 @@ mod value;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use store::Pooler;
@@ -130,6 +130,8 @@ pub(crate) struct Batch {
 pub(crate) struct Aggregation {
     /// Not blank, but not yet known to be a zone: who uses it checks the name.
     pub(crate) default_time_zone: String,
+    /// A file that extends the catalogue; none if empty. Not yet known to be usable.
+    pub(crate) catalogue: Option<PathBuf>,
 }
 
 /// `[schedule]`; each pattern has six fields and matches some time, or is empty for never.

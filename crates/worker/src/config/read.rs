@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use store::Pooler;
@@ -116,6 +117,9 @@ impl<'a> Reader<'a> {
             },
             aggregation: Aggregation {
                 default_time_zone: self.filled("aggregation.default_time_zone"),
+                catalogue: self.text("aggregation.catalogue", "be a path", |text| {
+                    Some(Some(PathBuf::from(text)).filter(|_| !text.is_empty()))
+                }),
             },
             schedule: Schedule {
                 vitals: self.text("schedule.vitals", schedule::EXPECTED, schedule::pattern),

@@ -3,7 +3,8 @@
 use super::Loaded;
 
 /// The keys that can change without a restart. `config/default.toml` marks them.
-pub(super) const RELOADABLE: [&str; 15] = [
+pub(super) const RELOADABLE: [&str; 16] = [
+    "aggregation.catalogue",
     "database.url",
     "batch.size",
     "batch.min_size",
@@ -36,6 +37,7 @@ impl Reload {
     /// Takes over from `new` what can change in a service that runs with `running`.
     pub(crate) fn of(running: &Loaded, new: Loaded) -> Self {
         let mut loaded = running.clone();
+        loaded.config.aggregation.catalogue.clone_from(&new.config.aggregation.catalogue);
         loaded.config.batch.size = new.config.batch.size;
         loaded.config.batch.min_size = new.config.batch.min_size;
         loaded.config.batch.max_size = new.config.batch.max_size;

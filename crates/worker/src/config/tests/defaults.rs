@@ -47,7 +47,7 @@ fn without_file_and_variables_the_documented_defaults_are_in_force() {
             backoff_first: Duration::from_secs(30),
             backoff_max: Duration::from_secs(3600),
         },
-        aggregation: Aggregation { default_time_zone: "UTC".to_owned() },
+        aggregation: Aggregation { default_time_zone: "UTC".to_owned(), catalogue: None },
         schedule: Schedule {
             vitals: "0 * * * * *".to_owned(),
             nutrition: "0 * * * * *".to_owned(),

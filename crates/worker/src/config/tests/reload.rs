@@ -75,6 +75,7 @@ fn each_key_that_can_be_reloaded_takes_effect() {
             Some(("log", _)) => "debug",
             Some((_, "max_attempts")) => "7",
             Some((_, "max_size")) => "190",
+            Some(("aggregation", _)) => "/catalogue.toml",
             Some(("database", _)) => "postgresql://b@host/app",
             Some((_, "backoff_max_seconds")) => "500",
             _ => "60",

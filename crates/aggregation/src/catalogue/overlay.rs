@@ -1,0 +1,201 @@
+//! A user's catalogue over the built-in one: new metrics and analytes, and other values for those
+//! that are there.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::{BUILT_IN, Catalogue, CatalogueError, syntax};
+
+/// What a user's file may say; each part may be missing. It is only read to find what does not
+/// belong there, with its line.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+struct Shape {
+    #[serde(default)]
+    spellings: BTreeMap<String, String>,
+    #[serde(default)]
+    metrics: BTreeMap<String, MetricShape>,
+    #[serde(default)]
+    lab_spellings: BTreeMap<String, String>,
+    #[serde(default)]
+    analytes: BTreeMap<String, AnalyteShape>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+struct MetricShape {
+    style: Option<super::Style>,
+    unit: Option<String>,
+    loinc: Option<String>,
+    min: Option<f64>,
+    max: Option<f64>,
+    factors: Option<BTreeMap<String, f64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+struct AnalyteShape {
+    loinc: Option<Vec<String>>,
+    names: Option<Vec<String>>,
+    unit: Option<String>,
+    units: Option<BTreeMap<String, super::analytes::UnitEntry>>,
+}
+
+/// What an entry must say that the built-in catalogue does not have.
+const NEEDED: [(&str, &[&str]); 2] =
+    [("metrics", &["style", "unit", "min", "max"]), ("analytes", &["unit"])];
+
+impl Catalogue {
+    /// The built-in catalogue, extended and overridden by a user's TOML: a key of it wins over the
+    /// same key there, and what it does not say stays.
+    ///
+    /// # Errors
+    /// Says in which line what cannot be used, and why.
+    pub fn extended_by(text: &str) -> Result<Self, CatalogueError> {
+        let _: Shape = toml::from_str(text).map_err(|error| syntax(text, &error))?;
+        let own: Table = toml::from_str(text).map_err(|error| syntax(text, &error))?;
+        let mut merged: Table =
+            toml::from_str(BUILT_IN).map_err(|error| syntax(BUILT_IN, &error))?;
+        for (section, needed) in NEEDED {
+            for (name, entry) in entries(&own, section) {
+                let known = entries(&merged, section).any(|(built_in, _)| built_in == name);
+                let missing = needed.iter().find(|key| !known && entry.get(**key).is_none());
+                if let Some(key) = missing {
+                    let problem = format!("{section}.{name} is new and needs {key}");
+                    return Err(at(text, section, name, problem));
+                }
+            }
+        }
+        let names = NEEDED.map(|(section, _)| {
+            entries(&own, section).map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
+        });
+        merge(&mut merged, own);
+        let merged = toml::to_string(&merged)
+            .map_err(|error| CatalogueError::Syntax { line: 1, message: error.to_string() })?;
+        let mut catalogue = Self::parse(&merged).map_err(|error| located(text, &names, &error))?;
+        catalogue.own = names.into_iter().flatten().collect();
+        Ok(catalogue)
+    }
+}
+
+fn entries<'t>(table: &'t Table, section: &str) -> impl Iterator<Item = (&'t str, &'t Value)> {
+    let entries = table.get(section).and_then(Value::as_table);
+    entries.into_iter().flatten().map(|(name, entry)| (name.as_str(), entry))
+}
+
+fn merge(into: &mut Table, from: Table) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Table(into)), Value::Table(from)) => merge(into, from),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}
+
+/// An error of the merged catalogue, at the place in the user's file where its entry begins: the
+/// built-in one alone has none.
+fn located(text: &str, names: &[Vec<String>; 2], error: &CatalogueError) -> CatalogueError {
+    let said = error.to_string();
+    let problem = said.strip_prefix("catalogue: ").unwrap_or(&said).to_owned();
+    for ((section, _), names) in NEEDED.iter().zip(names) {
+        let mine = |name: &&String| {
+            let entry = format!("{section}.{name}");
+            let behind = problem.strip_prefix(&entry);
+            behind.is_some_and(|behind| {
+                !behind.starts_with(|c: char| c.is_alphanumeric() || c == '_')
+            })
+        };
+        if let Some(name) = names.iter().find(mine) {
+            return at(text, section, name, problem);
+        }
+    }
+    // A spelling, or an analyte whose name or code the file lists a second time.
+    CatalogueError::Syntax { line: line_with(text, &problem), message: problem }
+}
+
+fn at(text: &str, section: &str, name: &str, problem: String) -> CatalogueError {
+    let headers = [format!("[{section}.{name}"), format!("[{section}.\"{name}\""), name.to_owned()];
+    let line = headers.iter().find_map(|header| {
+        text.lines().position(|line| line.trim_start().starts_with(header.as_str()))
+    });
+    CatalogueError::Syntax { line: line.map_or(1, |index| index + 1), message: problem }
+}
+
+/// The first line that has a quoted text of the problem.
+fn line_with(text: &str, problem: &str) -> usize {
+    let quoted = problem.split('"').nth(1).filter(|quoted| !quoted.is_empty());
+    let line = quoted.and_then(|quoted| text.lines().position(|line| line.contains(quoted)));
+    line.map_or(1, |index| index + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Catalogue, Style};
+
+    #[test]
+    fn a_users_file_adds_metrics_and_changes_what_it_names() {
+        let catalogue = Catalogue::extended_by(
+            "[spellings]\n\"Schläge/min\" = \"/min\"\n\
+             [metrics.heart_rate]\nmax = 250\n\
+             [metrics.wheelchair_pushes]\nstyle = \"cumulative\"\nunit = \"{count}\"\nmin = 0\nmax = 1e5\n\
+             [analytes.ferritin]\nnames = [\"ferritin\"]\nunit = \"ng/mL\"\nunits = { \"ug/L\" = { multiply_by = 1 } }\n",
+        )
+        .unwrap();
+        let heart_rate = catalogue.metric("heart_rate").unwrap();
+        assert_eq!((heart_rate.max, heart_rate.style), (250.0, Style::Discrete));
+        assert!(heart_rate.conversion_from("Schläge/min").is_some());
+        assert!(heart_rate.conversion_from("bpm").is_some());
+        assert_eq!(catalogue.metric("wheelchair_pushes").unwrap().style, Style::Cumulative);
+        assert!(catalogue.analytes().find(None, "Ferritin").is_some());
+        assert!(catalogue.analytes().find(None, "glucose").is_some());
+        let own: Vec<&str> = ["heart_rate", "wheelchair_pushes", "ferritin", "steps"]
+            .into_iter()
+            .filter(|name| catalogue.is_own(name))
+            .collect();
+        assert_eq!(own, ["heart_rate", "wheelchair_pushes", "ferritin"]);
+    }
+
+    #[test]
+    fn an_empty_file_changes_nothing() {
+        let (built_in, same) =
+            (Catalogue::built_in().unwrap(), Catalogue::extended_by("").unwrap());
+        for (name, metric) in built_in.metrics() {
+            assert_eq!(same.metric(name).unwrap().fingerprint(), metric.fingerprint(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_with_its_line() {
+        for (text, line, what) in [
+            ("[metrics.steps]\nmean = true\n", 2, "unknown field `mean`"),
+            ("\n[metrics.pulse]\nstyle = \"discrete\"\n", 2, "metrics.pulse is new and needs unit"),
+            (
+                "[metrics.heart_rate]\nmin = 300\nmax = 20\n",
+                1,
+                "metrics.heart_rate: min 300 must be below max 20",
+            ),
+            ("[metrics.heart_rate]\nunit = \"beats\"\n", 1, "\"beats\" is not a UCUM unit"),
+            ("[metrics.heart_rate]\nfactors = { \"1\" = -1 }\n", 1, "must be a positive number"),
+            ("[spellings]\n\"x\" = \"no unit\"\n", 2, "= \"no unit\" is not a UCUM unit"),
+            ("[analytes.mine]\nunit = \"mg/dL\"\n", 1, "needs a LOINC code"),
+            ("[analytes.mine]\nunit = \"mg/dL\"\nnames = [\"glucose\"]\n", 1, "listed already"),
+            (
+                "[metrics.nap]\nstyle = \"sleep\"\nunit = \"min\"\nmin = 0\nmax = 1\n",
+                1,
+                "cannot have the style",
+            ),
+            ("[metrics\n", 1, ""),
+        ] {
+            let error = Catalogue::extended_by(text).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("catalogue, line {line}: ")), "{error}");
+            assert!(error.contains(what), "{error}");
+        }
+    }
+}

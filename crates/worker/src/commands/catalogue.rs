@@ -1,0 +1,87 @@
+//! `worker catalogue`
+
+use std::path::Path;
+
+use aggregation::catalogue::{Catalogue, Style};
+use serde_json::{Value, json};
+
+use crate::exit::{self, Exit};
+use crate::tables::table;
+use crate::{output, setup};
+
+/// Prints the catalogue in force.
+///
+/// # Errors
+/// What is wrong with the configuration, or with the file that extends the catalogue.
+pub fn execute(config: Option<&Path>, as_json: bool) -> anyhow::Result<Exit> {
+    let loaded = setup::configuration(config)?;
+    let catalogue = setup::catalogue(&loaded.config)?;
+    if as_json {
+        output::print_json(&to_json(&catalogue));
+    } else {
+        output::print(&to_text(&catalogue));
+    }
+    Ok(exit::DONE)
+}
+
+const fn style(style: Style) -> &'static str {
+    match style {
+        Style::Cumulative => "cumulative",
+        Style::Discrete => "discrete",
+        Style::Sleep => "sleep",
+    }
+}
+
+fn origin(catalogue: &Catalogue, name: &str) -> &'static str {
+    if catalogue.is_own(name) { "your file" } else { "built in" }
+}
+
+fn to_json(catalogue: &Catalogue) -> Value {
+    let metrics: Vec<Value> = catalogue
+        .metrics()
+        .map(|(name, metric)| {
+            json!({
+                "name": name,
+                "style": style(metric.style),
+                "unit": metric.unit,
+                "min": metric.min,
+                "max": metric.max,
+                "loinc": metric.loinc,
+                "own": catalogue.is_own(name),
+            })
+        })
+        .collect();
+    let analytes: Vec<Value> = catalogue
+        .analytes()
+        .iter()
+        .map(|(name, analyte)| {
+            let units: Vec<&str> = analyte.units().collect();
+            let own = catalogue.is_own(name);
+            json!({ "name": name, "unit": analyte.unit(), "units": units, "own": own })
+        })
+        .collect();
+    json!({ "metrics": metrics, "analytes": analytes })
+}
+
+fn to_text(catalogue: &Catalogue) -> String {
+    let metrics = catalogue.metrics().map(|(name, metric)| {
+        vec![
+            name.to_owned(),
+            style(metric.style).to_owned(),
+            metric.unit.clone(),
+            metric.min.to_string(),
+            metric.max.to_string(),
+            metric.loinc.clone().unwrap_or_else(|| "-".to_owned()),
+            origin(catalogue, name).to_owned(),
+        ]
+    });
+    let metrics = table(&["metric", "style", "unit", "least", "most", "LOINC", "from"], metrics);
+    let analytes = catalogue.analytes().iter().map(|(name, analyte)| {
+        let units: Vec<&str> = analyte.units().collect();
+        let units = if units.is_empty() { "-".to_owned() } else { units.join(", ") };
+        let origin = origin(catalogue, name).to_owned();
+        vec![name.to_owned(), analyte.unit().to_owned(), units, origin]
+    });
+    let analytes = table(&["analyte", "unit", "converted from", "from"], analytes);
+    format!("{metrics}\n\n{analytes}")
+}
