@@ -77,8 +77,14 @@ fn only(ran: &Ran, name: &str) -> Value {
 /// given back, and the work went on after a pause. Nobody was blamed for it.
 #[track_caller]
 fn assert_interrupted_once(ran: &Ran, class: &str) {
-    let happened = only(ran, "batch_interrupted");
-    assert_eq!((&happened["class"], &happened["released"]), (&class.into(), &true.into()));
+    assert_eq!(only(ran, "batch_interrupted")["released"], true, "{}", ran.stderr);
+    assert_interrupted(ran, class);
+}
+
+/// The same, whether or not the rows could be given back at once: a server that is just coming back
+/// may still refuse, and then their lease brings them back.
+fn assert_interrupted(ran: &Ran, class: &str) {
+    assert_eq!(only(ran, "batch_interrupted")["class"], class, "{}", ran.stderr);
     assert_eq!(only(ran, "drain_paused")["class"], class);
     for unfounded in ["group_failed", "group_postponed", "database_unavailable"] {
         assert!(ran.events(unfounded).is_empty(), "{unfounded} in {}", ran.stderr);

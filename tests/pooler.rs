@@ -50,7 +50,7 @@ async fn everything_works(bouncer: &Bouncer, db: &Database, pooler: &str) {
         workers.iter().any(|worker| !worker.events("group_failed").is_empty())
     });
     let failed = workers.iter().flat_map(|worker| worker.events("group_failed")).next().unwrap();
-    assert_eq!(failed["class"], "timeout");
+    assert_eq!(failed["class"], "locked");
     lock.release().await;
     eventually(db, QUEUED, 0).await;
     for worker in workers {

@@ -162,7 +162,7 @@ async fn a_lost_connection_burns_no_attempt_and_the_run_goes_on_by_itself() {
 }
 
 #[tokio::test]
-async fn a_user_locked_for_too_long_costs_one_attempt_of_that_user_only() {
+async fn a_user_locked_for_too_long_waits_alone_and_costs_no_attempt() {
     let db = Database::new().await;
     insert_samples(&db, 3, 5).await;
     let lock = UserLock::hold(&db.url, 2).await;
@@ -171,7 +171,11 @@ async fn a_user_locked_for_too_long_costs_one_attempt_of_that_user_only() {
 
     assert_eq!(ran.code, 3, "{}", ran.stderr);
     assert_eq!(ran.json()["rows_completed"], 10);
-    assert_eq!(ran.events("group_failed")[0]["class"], "timeout");
+    assert_eq!(ran.events("group_failed")[0]["class"], "locked");
+    let waits = "SELECT count(*) FROM aggregation_queue
+                 WHERE user_id = 2 AND state = 'pending' AND attempts = 0
+                   AND not_before > now() + interval '20 s'";
+    assert_eq!(db.value::<i64>(waits).await, 5);
     lock.release().await;
     db.execute("UPDATE aggregation_queue SET not_before = now()").await;
     db.run_once();

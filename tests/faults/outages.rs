@@ -7,7 +7,7 @@ use local_postgres::Shutdown;
 
 use super::gate::Gate;
 use super::proof::{assert_exact_at_no_attempt, insert_rows, remember};
-use super::{QUEUED, SHORT_LEASE, assert_interrupted_once, only, service};
+use super::{QUEUED, SHORT_LEASE, assert_interrupted, only, service};
 use crate::support::outside::assert_says;
 use crate::support::running::{eventually, waiting};
 use crate::support::{database, server_of_its_own};
@@ -31,7 +31,7 @@ async fn restarts_in_the_middle_of_a_group(how: Shutdown) {
     eventually(&db, QUEUED, 0).await;
 
     let ran = service.stops();
-    assert_interrupted_once(&ran, "connection_lost");
+    assert_interrupted(&ran, "connection_lost");
     assert_exact_at_no_attempt(&db, &ran).await;
 }
 

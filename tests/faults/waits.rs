@@ -79,9 +79,8 @@ async fn a_lock_that_is_held_for_too_long_delays_its_user_only() {
     eventually(&db, QUEUED, 0).await;
 
     let ran = service.stops();
-    assert_only_the_user_failed(&ran, "timeout");
-    assert_eq!(users_with_attempts(&db).await, [USER]);
-    assert_exact(&db, &ran).await;
+    assert_only_the_user_failed(&ran, "locked");
+    assert_exact_at_no_attempt(&db, &ran).await;
 }
 
 #[tokio::test]

@@ -50,6 +50,7 @@ async fn one_that_was_suspended_beyond_its_lease_changes_nothing_when_it_wakes()
     suspended.signal("-STOP");
     db.execute("UPDATE aggregation_queue SET lease_expires_at = now() - interval '1 s'").await;
     lock.release().await;
+    waiting(&db, 0).await;
 
     // The suspended one's transaction has the lock of the last user by now; the other one has
     // its row.

@@ -13,7 +13,9 @@ pub enum ErrorClass {
     PoolExhausted,
     /// Deadlock or serialization failure: the same again may well succeed.
     Conflict,
-    /// A lock or a statement took longer than it may.
+    /// A lock was not granted in time: somebody holds it for long, and no row is to blame.
+    Locked,
+    /// A statement took longer than it may, or was cancelled.
     Timeout,
     /// The database is not as it must be: rights are missing, the schema is another one, the disk is
     /// full, or it is a standby that can only be read. No row is to blame.
@@ -39,6 +41,7 @@ impl ErrorClass {
             Self::ConnectionLost => "connection_lost",
             Self::PoolExhausted => "pool_exhausted",
             Self::Conflict => "conflict",
+            Self::Locked => "locked",
             Self::Timeout => "timeout",
             Self::Environment => "environment",
             Self::LeaseLost => "lease_lost",
@@ -178,7 +181,7 @@ impl ErrorClass {
 fn known(message: &str) -> Option<(ErrorClass, &'static str)> {
     const PHRASES: [(&str, ErrorClass, &str); 10] = [
         ("deadlock detected", ErrorClass::Conflict, ""),
-        ("canceling statement due to lock timeout", ErrorClass::Timeout, ""),
+        ("canceling statement due to lock timeout", ErrorClass::Locked, ""),
         ("canceling statement due to statement timeout", ErrorClass::Timeout, ""),
         ("canceling statement due to user request", ErrorClass::Timeout, ""),
         // By an administrator, a shutdown, or for idling in a transaction.

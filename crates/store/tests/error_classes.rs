@@ -113,12 +113,12 @@ async fn a_serialization_failure_is_a_conflict() {
 }
 
 #[tokio::test]
-async fn a_lock_or_a_statement_that_takes_too_long_or_is_cancelled_is_a_timeout() {
+async fn a_lock_is_told_from_a_statement_that_takes_too_long_or_is_cancelled() {
     let ((mut holder, _), (mut waiter, name)) = (session().await, session().await);
     holder.batch_execute("SELECT pg_advisory_lock(3)").await.unwrap();
     waiter.batch_execute("SET lock_timeout = '10ms'").await.unwrap();
     let error = error_of(&mut waiter, "SELECT pg_advisory_lock(3)").await;
-    assert_class(&error, ErrorClass::Timeout);
+    assert_class(&error, ErrorClass::Locked);
 
     waiter.batch_execute("SET statement_timeout = '10ms'").await.unwrap();
     let error = error_of(&mut waiter, "SELECT pg_sleep(60)").await;

@@ -169,8 +169,14 @@ impl Walk<'_> {
             Err(error) if error.class().is_interruption() => return Err(error),
             Err(error) => {
                 let class = error.class();
-                let policy = settings.failure_policy;
-                let dead = store.fail(claim.kind, claim.token, entries, class, policy).await?;
+                let (kind, token, policy) = (claim.kind, claim.token, settings.failure_policy);
+                let dead = if class == ErrorClass::Locked {
+                    // Whoever holds a lock for an hour must not have rows given up.
+                    let pause = Some(policy.backoff_first);
+                    store.release(kind, token, entries, pause).await.map(|()| 0)?
+                } else {
+                    store.fail(kind, token, entries, class, policy).await?
+                };
                 report.failed(entries.len() as u32, dead, class);
                 group::log_failure(claim.kind, *user_id, *date, entries.len(), dead, &error);
             }

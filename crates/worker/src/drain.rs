@@ -89,7 +89,7 @@ pub async fn drain(
                 let worth_it = match error.class() {
                     ErrorClass::NoAnswer => false,
                     // Of the claim, which met somebody's lock, or a table that takes long to read.
-                    ErrorClass::Timeout => {
+                    ErrorClass::Locked | ErrorClass::Timeout => {
                         let went = Went { timeouts: 1, ..Went::default() };
                         job.pace.after(&went, job.settings.get().batch_bounds);
                         true

@@ -80,7 +80,7 @@ impl BatchReport {
 
     /// Adds a group that failed for this, `dead` of whose rows are dead now.
     pub fn failed(&mut self, rows: u32, dead: u32, class: ErrorClass) {
-        self.timeouts += u32::from(class == ErrorClass::Timeout);
+        self.timeouts += u32::from(matches!(class, ErrorClass::Locked | ErrorClass::Timeout));
         self.failed += rows;
         self.dead += dead;
         self.groups_failed += 1;

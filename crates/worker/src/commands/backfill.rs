@@ -138,8 +138,8 @@ impl Work<'_> {
                 Ok(()) => return Ok(()),
                 Err(error) => {
                     let class = error.class();
-                    let may_help = matches!(class, ErrorClass::Conflict | ErrorClass::Timeout)
-                        || class.is_interruption();
+                    let passing = [ErrorClass::Conflict, ErrorClass::Locked, ErrorClass::Timeout];
+                    let may_help = passing.contains(&class) || class.is_interruption();
                     match pauses.next().filter(|_| may_help && !self.stop.is_requested()) {
                         Some(pause) => tokio::time::sleep(spread(pause)).await,
                         None => return Err(error),
