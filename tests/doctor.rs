@@ -58,7 +58,7 @@ async fn a_schema_that_is_not_there_is_an_error_with_its_cure() {
     let db = Database::empty().await;
     let (code, report) = doctor(&mut db.worker());
     assert_eq!((code, &report["ok"]), (1, &Value::Bool(false)));
-    assert_check(&report, "schema", "error", &["lacks 5 migrations", "run `worker migrate`"]);
+    assert_check(&report, "schema", "error", &["lacks 7 migrations", "run `worker migrate`"]);
     let text = db.run(&["doctor"]);
     assert_eq!(text.code, 1);
     assert_says(&text.stdout, &["cannot work here", "\n- schema: run `worker migrate`"]);

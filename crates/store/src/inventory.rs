@@ -90,7 +90,8 @@ of_kind!(
     "vitals_raw",
     "started_at",
     "ended_at",
-    "vitals_daily"
+    "(SELECT user_id, local_date FROM vitals_daily
+      UNION ALL SELECT user_id, local_date FROM sleep_daily) AS figures"
 );
 of_kind!(
     NextNutrition,
