@@ -63,7 +63,11 @@ async fn the_order_of_ids_leaves_no_trace_in_the_last_bits() {
                         ({user}, 'heart_rate', 70 + {tenths}, 'bpm', '{source}', '{at}', '{at}'),
                         ({user}, 'active_energy', {tenths}, 'kcal', '{source}', '{at}', '{at}'),
                         ({user}, 'active_energy', {tenths}, 'kcal', 'a', '2024-05-01 12:{index}1+02',
-                         '2024-05-01 12:{index}8+02');
+                         '2024-05-01 12:{index}8+02'),
+                        ({user}, 'sleep_core', {tenths}, 'min', '{source}', '2024-05-01 0{index}:00+02',
+                         '2024-05-01 0{index}:50:00.1+02'),
+                        ({user}, 'sleep_asleep', {tenths}, 'min', 'same', '2024-05-01 01:00+02',
+                         '2024-05-01 0{index}:00+02');
                  INSERT INTO nutrition_raw (user_id, food_name, meal_type, eaten_at, source, energy_kcal, fat_g)
                  VALUES ({user}, 'same', 'lunch', '{at}', 'same', {tenths}, 1 / (1 + {tenths}));
                  INSERT INTO lab_raw (user_id, test_name, value_text, status, collected_at, source)

@@ -10,6 +10,7 @@ mod profiles;
 mod rejected;
 mod removal;
 mod silence;
+mod sleep;
 mod vitals;
 
 use tokio_postgres::types::FromSql;

@@ -25,7 +25,9 @@ async fn insert_all_kinds(db: &Database, users: usize) {
                       ('blood_glucose', 400, '>', 'mg/dL', 'sensor', '0', 2),
                       ('blood_glucose', 5.5, NULL, 'mmol/L', 'sensor', '0', 3),
                       ('heart_rate', 'NaN', NULL, 'bpm', 'watch', '0', 4),
-                      ('steps', 100.7, NULL, 'steps', 'watch', '50 minutes', 5))
+                      ('steps', 100.7, NULL, 'steps', 'watch', '50 minutes', 5),
+                      ('sleep_core', 1, NULL, 'min', 'watch', '100 minutes', -535),
+                      ('sleep_in_bed', 1, NULL, 'min', 'watch', '2 hours', -540))
                   AS v (metric, value, comparator, unit, source, length, minute),
               LATERAL (SELECT timestamptz '2024-05-01 10:00Z' + minute * interval '1 minute' AS at) AS t;
          INSERT INTO nutrition_raw (user_id, food_name, meal_type, eaten_at, source, energy_kcal,
@@ -60,7 +62,7 @@ async fn figures_that_are_right_are_called_right() {
     let (code, report) = verify(&db, &[]);
 
     assert_eq!((code, &report["rows_different"], &report["users"]), (0, &0.into(), &3.into()));
-    assert_eq!(report["raw_rows"], 3 * (7 + 5 + 4));
+    assert_eq!(report["raw_rows"], 3 * (9 + 5 + 4));
     let text = db.run(&["verify"]);
     assert_says(&text.stdout, &["3 users", "every figure is right"]);
     assert_eq!(text.code, 0);
@@ -209,6 +211,59 @@ async fn verifying_looks_at_each_user_as_of_one_moment_while_workers_write() {
     worker.succeeds();
     assert_eq!(verify(&db, &[]).1["dates_pending"], 0);
     assert_all_done(&db).await;
+}
+
+/// A night for each date of a quarter, over midnight, and one that never ends: more than a portion
+/// has dates, and sessions over each of its borders.
+#[tokio::test]
+async fn nights_over_the_borders_of_portions_are_called_right() {
+    let db = Database::new().await;
+    db.execute(
+        "INSERT INTO user_profiles VALUES (1, 'Europe/Berlin'), (2, 'Europe/Berlin');
+         INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         SELECT u, metric, 1, 'min', 'watch', at, at + CASE u WHEN 1 THEN length ELSE '1 day' END
+         FROM generate_series(1, 2) AS u,
+              generate_series(timestamptz '2024-01-31 22:30+01', '2024-04-30 22:30+02', '1 day') AS at,
+              (VALUES ('sleep_core', interval '7 hours'), ('sleep_in_bed', '9 hours'))
+                  AS v (metric, length)",
+    )
+    .await;
+    db.run_once();
+    assert!(db.value::<i64>("SELECT count(*) FROM sleep_daily WHERE user_id = 1").await > 80);
+    let before = db.figures_as_text().await;
+
+    let (code, report) = verify(&db, &[]);
+
+    assert_eq!((code, &report["rows_different"]), (0, &0.into()), "{report}");
+    db.execute("DELETE FROM sleep_daily").await;
+    assert!(verify(&db, &[]).1["rows_different"].as_i64().unwrap() > 160);
+    assert_eq!(db.run(&["backfill", "--from", "2024-01-01", "--to", "2024-06-01"]).code, 0);
+    assert_eq!(difference(&before, &db.figures_as_text().await), None);
+}
+
+/// Figures of sleep are looked for by their own dates, whatever else there is of the user.
+#[tokio::test]
+async fn days_of_sleep_without_any_row_are_surplus() {
+    let db = Database::new().await;
+    insert_all_kinds(&db, 2).await;
+    db.execute(
+        "DELETE FROM vitals_raw WHERE user_id = 2;
+         DELETE FROM vitals_daily WHERE user_id = 2;
+         DELETE FROM vitals_hourly WHERE user_id = 2;
+         TRUNCATE aggregation_queue;
+         UPDATE sleep_daily SET local_date = '2024-07-01' WHERE user_id = 1",
+    )
+    .await;
+    let (code, report) = verify(&db, &["--kind", "vitals"]);
+    let drift = report["drift"].as_array().unwrap().iter();
+    let of_sleep: Vec<String> = drift
+        .filter(|f| f["table"] == "sleep_daily")
+        .map(|f| format!("{} {} {}", f["user_id"], f["date"], f["difference"]).replace('"', ""))
+        .collect();
+    let expected = ["1 2024-05-01 missing", "1 2024-07-01 surplus", "2 2024-05-01 surplus"];
+    assert_eq!((code, of_sleep.as_slice()), (4, &expected.map(str::to_owned)[..]));
+    assert_eq!(verify(&db, &["--repair"]).0, 0);
+    assert_eq!(db.value::<i64>("SELECT count(*) FROM sleep_daily").await, 1);
 }
 
 #[tokio::test]

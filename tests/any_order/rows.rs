@@ -7,7 +7,14 @@ use proptest::sample::select;
 use super::history::{BEGINNING, Row};
 
 pub fn row() -> impl Strategy<Value = Row> {
-    prop_oneof![3 => sample(), 6 => interval(), 2 => meal(), 2 => result(), 2 => course()]
+    prop_oneof![
+        3 => sample(),
+        6 => interval(),
+        5 => segment(),
+        2 => meal(),
+        2 => result(),
+        2 => course(),
+    ]
 }
 
 pub fn user() -> impl Strategy<Value = i64> {
@@ -120,6 +127,24 @@ fn interval() -> impl Strategy<Value = Row> {
                 zone,
                 total,
             )
+        },
+    )
+}
+
+/// A row of sleep. Most are some hours long, so that nights join, part, move to other dates, and
+/// grow longer than a day.
+fn segment() -> impl Strategy<Value = Row> {
+    const METRICS: [&str; 6] =
+        ["sleep_in_bed", "sleep_asleep", "sleep_awake", "sleep_core", "sleep_deep", "sleep_rem"];
+    let minutes = prop_oneof![
+        12 => select(vec![15i64, 45, 90, 120, 240, 480]),
+        2 => select(vec![1_380, 1_440, 2_880]),
+        1 => select(vec![0, -15, 2_881]),
+    ];
+    (user(), select(METRICS.to_vec()), source(), instant(), minutes, zone()).prop_map(
+        |(user, metric, source, start, minutes, zone)| {
+            let what = [quoted(metric), "1".to_owned(), "NULL".to_owned(), quoted("min"), source];
+            vital(user, what, &start, minutes, zone, false)
         },
     )
 }

@@ -5,7 +5,7 @@ use crate::support::Database;
 use crate::support::tables::{RAW, difference};
 
 /// Three days of a user in Berlin: a heart rate every twenty minutes, steps of two sources that
-/// overlap and reach over midnights, a daily total, meals, results.
+/// overlap and reach over midnights, a daily total, a nap each morning, meals, results.
 async fn three_days_in_berlin() -> Database {
     let db = user_in("Europe/Berlin", "watch,phone").await;
     db.execute(
@@ -20,6 +20,9 @@ async fn three_days_in_berlin() -> Database {
                               CASE n % 2 WHEN 0 THEN 'watch' ELSE 'phone' END AS source) AS t;
          INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at, is_daily_total)
          VALUES (1, 'steps', 9000, 'count', 'scale', '2024-05-01 23:30+02', '2024-05-01 23:30+02', true);
+         INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         SELECT 1, 'sleep_asleep', 1, 'min', 'watch', at, at + interval '20 minutes'
+         FROM generate_series(timestamptz '2024-04-30 09:05+02', '2024-05-02 09:05+02', interval '1 day') AS at;
          INSERT INTO nutrition_raw (user_id, food_name, meal_type, eaten_at, source, energy_kcal)
          SELECT 1, 'rice', 'other', at, 'app', 100
          FROM generate_series(timestamptz '2024-04-30 01:00+02', '2024-05-02 23:00+02', interval '2 hours') AS at;
@@ -88,7 +91,9 @@ async fn in_a_new_zone_a_touched_day_is_as_from_scratch_and_the_others_stay() {
         )
         .await;
         db.execute(&format!(
-            "INSERT INTO nutrition_raw (user_id, food_name, meal_type, eaten_at, source, energy_kcal)
+            "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+             VALUES (1, 'sleep_asleep', 1, 'min', 'watch', '{touch}', '2024-05-01 09:40+02');
+             INSERT INTO nutrition_raw (user_id, food_name, meal_type, eaten_at, source, energy_kcal)
              VALUES (1, 'rice', 'other', '{touch}', 'app', 1);
              INSERT INTO lab_raw (user_id, test_name, value_text, status, collected_at, source)
              VALUES (1, 'iron', '6', 'final', '{touch}', 'lab')"

@@ -22,7 +22,8 @@ async fn secretive() -> Database {
     .await;
     db.execute(
         "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
-         VALUES (1, 'heart_rate', 31.4159, 'unobtainium', 'watch', now(), now());
+         VALUES (1, 'heart_rate', 31.4159, 'unobtainium', 'watch', now(), now()),
+                (1, 'sleep_asleep', 1, 'min', 'watch', '2024-05-01 00:00Z', '2024-05-01 02:13:22.2828Z');
          INSERT INTO nutrition_raw (user_id, food_name, meal_type, eaten_at, source, energy_kcal)
          VALUES (1, 'ambrosia', 'dinner', '2024-05-01 12:00+02', 'app', 3141.59),
                 (1, 'ambrosia', 'eldritch', '2024-05-01 12:00+02', 'app', 1);
@@ -85,7 +86,9 @@ async fn a_group_that_the_database_refuses_is_failed_in_silence() {
          CREATE TRIGGER refuse BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION refuse()",
     ];
     for refusal in REFUSALS {
-        for table in ["vitals_daily", "vitals_hourly", "nutrition_daily", "lab_daily"] {
+        for table in
+            ["vitals_daily", "vitals_hourly", "sleep_daily", "nutrition_daily", "lab_daily"]
+        {
             let db = secretive().await;
             db.execute(&refusal.replace("{table}", table)).await;
             let ran = run(&db, "debug", "json", &["run-once", "--json"]);

@@ -37,7 +37,7 @@ macro_rules! of_kind {
         statement! {
             struct $next { from: i64 => BigInt } -> (Nullable<BigInt>)
             concat!(
-                "WITH asked AS (SELECT {from}::bigint AS first)
+                "WITH asked AS NOT MATERIALIZED (SELECT {from}::bigint AS first)
                  SELECT least(
                      (SELECT user_id FROM ", $raw, ", asked
                       WHERE user_id >= asked.first ORDER BY user_id LIMIT 1),
@@ -90,7 +90,8 @@ of_kind!(
     "vitals_raw",
     "started_at",
     "ended_at",
-    "vitals_daily"
+    "(SELECT user_id, local_date FROM vitals_daily
+      UNION ALL SELECT user_id, local_date FROM sleep_daily) AS figures"
 );
 of_kind!(
     NextNutrition,

@@ -29,6 +29,7 @@ mod session;
 mod sessions;
 mod shadow;
 mod single;
+mod sleep;
 mod statement;
 mod status;
 mod surroundings;

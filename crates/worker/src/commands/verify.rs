@@ -199,7 +199,8 @@ impl Look<'_> {
     }
 }
 
-/// The dates that rows in the queue may concern: those around them, in whatever zone.
+/// The dates that rows in the queue may concern: those around them, in whatever zone. A row of sleep
+/// concerns sessions that end within 26 hours of it.
 fn pending(kind: Kind, spans: &[(NaiveDate, NaiveDate)]) -> Pending {
     let around = |(first, last): &(NaiveDate, NaiveDate)| {
         // A result changes what the next one is compared with, however much later it comes.

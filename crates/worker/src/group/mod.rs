@@ -3,6 +3,7 @@
 mod labs;
 mod nutrition;
 pub mod rebuild;
+mod sleep;
 mod vitals;
 
 use std::collections::{BTreeSet, HashMap};

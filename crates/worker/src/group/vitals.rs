@@ -9,7 +9,7 @@ use aggregation::zones::Zones;
 use chrono::NaiveDate;
 use store::{GroupTransaction, StoreError, Verdict};
 
-use super::{User, Work, guarded, raw_ids, verdicts};
+use super::{User, Work, guarded, raw_ids, sleep, verdicts};
 use crate::setup::Settings;
 
 /// A scope is widened three times at most: by rows that are one sample with a changed one, by
@@ -41,7 +41,10 @@ pub(super) async fn aggregate(
         .collect();
 
     let wanted = guarded(|| scope(&changes, catalogue, context.base_zone))?;
-    let snapshots = write(transaction, &context, wanted).await?;
+    let mut snapshots = write(transaction, &context, wanted).await?;
+    for (stage, rows) in sleep::aggregate(transaction, &context, &changes).await? {
+        snapshots.insert(stage.metric().to_owned(), Snapshot { rows, ..Snapshot::default() });
+    }
     judged(transaction, work, &context, &snapshots).await
 }
 
@@ -83,6 +86,7 @@ pub(super) async fn rebuild(
     let names = settings.catalogue.metrics().map(|(name, _)| name.to_owned());
     let snapshots =
         write(transaction, &context, names.map(|name| (name, whole.clone())).collect()).await?;
+    sleep::rebuild(transaction, &context, dates).await?;
     guarded(|| {
         let mut zones = Zones::new(context.base_zone);
         let of_metric = |(name, snapshot): (&String, &Snapshot)| {

@@ -1,0 +1,1 @@
+DROP TABLE sleep_daily;

@@ -1,0 +1,329 @@
+//! Sleep by the day of waking.
+
+use super::{lines, rejected, user_in};
+use crate::support::Database;
+use crate::support::tables::{RAW, difference};
+
+/// A segment: metric, source, start and end.
+type Segment<'a> = (&'a str, &'a str, &'a str, &'a str);
+
+async fn sleep(db: &Database, segments: &[Segment<'_>]) {
+    for (stage, source, start, end) in segments {
+        db.execute(&format!(
+            "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+             VALUES (1, 'sleep_{stage}', 1, 'min', '{source}', '{start}', '{end}')"
+        ))
+        .await;
+    }
+}
+
+/// The days of user 1 as `date asleep in-bed naps source`, in order.
+async fn days(db: &Database) -> Vec<String> {
+    lines(
+        db,
+        "SELECT concat_ws(' ', local_date, coalesce(asleep_minutes::text, 'NULL'), in_bed_minutes,
+                          nap_count, primary_source)
+         FROM sleep_daily WHERE user_id = 1 ORDER BY local_date",
+    )
+    .await
+}
+
+/// Nothing else than what a computation from scratch makes of the same rows and profile, and
+/// `verify` agrees.
+async fn assert_as_from_scratch(db: &Database) {
+    let scratch = Database::new().await;
+    for table in RAW.into_iter().chain(["user_profiles"]) {
+        scratch.insert_raw_rows(table, &db.raw_rows(table).await).await;
+    }
+    scratch.run_once();
+    let (lived, anew) = (db.figures_as_text().await, scratch.figures_as_text().await);
+    assert_eq!(difference(&lived, &anew), None);
+    assert_eq!(db.run(&["verify"]).code, 0);
+}
+
+#[tokio::test]
+async fn a_night_over_midnight_belongs_to_the_day_of_waking() {
+    let db = user_in("Europe/Berlin", "watch").await;
+    sleep(
+        &db,
+        &[
+            ("in_bed", "watch", "2024-03-04 22:30+01", "2024-03-05 07:00+01"),
+            ("core", "watch", "2024-03-04 23:00+01", "2024-03-05 01:00+01"),
+            ("deep", "watch", "2024-03-05 01:00+01", "2024-03-05 02:30+01"),
+            ("awake", "watch", "2024-03-05 02:30+01", "2024-03-05 02:45+01"),
+            ("rem", "watch", "2024-03-05 02:45+01", "2024-03-05 04:00+01"),
+            ("core", "watch", "2024-03-05 04:00+01", "2024-03-05 06:30+01"),
+        ],
+    )
+    .await;
+    let report = db.run_once();
+    assert_eq!((&report["rows_completed"], &report["rows_rejected"]), (&6.into(), &0.into()));
+    let every_column = lines(
+        &db,
+        "SELECT concat_ws(' ', local_date, asleep_minutes, core_minutes, deep_minutes, rem_minutes,
+                          unspecified_minutes, awake_minutes, in_bed_minutes, efficiency = 435.0 / 510)
+         FROM sleep_daily
+         UNION ALL
+         SELECT concat_ws(' ', nap_count, nap_minutes, segment_count, sources, primary_source,
+                          rejected_count, time_zone, is_partial, algorithm_version)
+         FROM sleep_daily
+         UNION ALL
+         SELECT concat_ws(' ', to_char(at AT TIME ZONE 'Europe/Berlin', 'DD\"T\"HH24:MI'))
+         FROM sleep_daily, unnest(ARRAY[main_start, main_end, day_start, day_end, reach_start, reach_end])
+              AS at",
+    )
+    .await;
+    assert_eq!(
+        every_column,
+        [
+            "2024-03-05 435 270 90 75 0 15 510 t",
+            r#"0 0 6 {"watch": 6} watch 0 Europe/Berlin f 1"#,
+            "04T22:30",
+            "05T07:00",
+            "05T00:00",
+            "06T00:00",
+            // Two hours around: nearer rows would join.
+            "04T20:30",
+            "05T09:00",
+        ]
+    );
+    assert_eq!(lines(&db, "SELECT metric FROM vitals_daily").await, Vec::<String>::new());
+    assert_as_from_scratch(&db).await;
+}
+
+#[tokio::test]
+async fn a_night_over_a_change_of_clocks_lasts_as_long_as_it_lasted() {
+    for (start, end, expected) in [
+        ("2024-03-30 23:00+01", "2024-03-31 07:00+02", "2024-03-31 420 23"),
+        ("2024-10-26 23:00+02", "2024-10-27 07:00+01", "2024-10-27 540 25"),
+    ] {
+        let db = user_in("Europe/Berlin", "").await;
+        sleep(&db, &[("asleep", "watch", start, end)]).await;
+        db.run_once();
+        let day = "SELECT concat_ws(' ', local_date, asleep_minutes,
+                                    extract(epoch FROM day_end - day_start)::integer / 3600)
+                   FROM sleep_daily";
+        assert_eq!(lines(&db, day).await, [expected]);
+        assert_as_from_scratch(&db).await;
+    }
+}
+
+#[tokio::test]
+async fn the_longest_sleep_of_a_day_is_the_main_one_and_the_others_are_naps() {
+    let db = user_in("UTC", "").await;
+    sleep(
+        &db,
+        &[
+            ("asleep", "watch", "2024-03-05 00:30Z", "2024-03-05 01:30Z"),
+            ("asleep", "watch", "2024-03-05 05:00Z", "2024-03-05 11:00Z"),
+            ("asleep", "watch", "2024-03-05 15:00Z", "2024-03-05 15:30Z"),
+        ],
+    )
+    .await;
+    db.run_once();
+    let day = "SELECT concat_ws(' ', asleep_minutes, nap_count, nap_minutes,
+                                to_char(main_start AT TIME ZONE 'UTC', 'HH24:MI'),
+                                to_char(main_end AT TIME ZONE 'UTC', 'HH24:MI'))
+               FROM sleep_daily";
+    assert_eq!(lines(&db, day).await, ["450 2 90 05:00 11:00"]);
+}
+
+#[tokio::test]
+async fn of_overlapping_devices_the_best_counts_and_nothing_twice() {
+    let night = [
+        ("core", "watch", "2024-03-04 23:00Z", "2024-03-05 05:00Z"),
+        ("deep", "ring", "2024-03-04 22:30Z", "2024-03-05 06:00Z"),
+        // A phone that knows when its owner lay down must not hide those that measured.
+        ("in_bed", "phone", "2024-03-04 22:00Z", "2024-03-05 07:00Z"),
+    ];
+    for (order, expected) in [
+        ("phone,watch,ring", "2024-03-05 360 360 0 watch"),
+        ("ring,watch", "2024-03-05 450 450 0 ring"),
+    ] {
+        let db = user_in("UTC", order).await;
+        sleep(&db, &night).await;
+        db.run_once();
+        assert_eq!(days(&db).await, [expected]);
+
+        // A new order holds from the next touch.
+        db.execute("UPDATE user_profiles SET source_priority = '{ring}'").await;
+        db.run_once();
+        assert_eq!(days(&db).await, [expected]);
+        sleep(&db, &[("rem", "ring", "2024-03-05 06:00Z", "2024-03-05 06:30Z")]).await;
+        db.run_once();
+        assert_eq!(days(&db).await, ["2024-03-05 480 480 0 ring"]);
+        assert_as_from_scratch(&db).await;
+    }
+}
+
+#[tokio::test]
+async fn a_night_of_the_bed_alone_says_nothing_of_sleep() {
+    let db = user_in("UTC", "").await;
+    sleep(&db, &[("in_bed", "phone", "2024-03-04 22:00Z", "2024-03-05 07:00Z")]).await;
+    db.run_once();
+    assert_eq!(days(&db).await, ["2024-03-05 NULL 540 0 phone"]);
+    let unknown = "SELECT num_nulls(asleep_minutes, core_minutes, deep_minutes, rem_minutes,
+                                    unspecified_minutes, awake_minutes, efficiency, nap_minutes)::bigint
+                   FROM sleep_daily";
+    assert_eq!(db.value::<i64>(unknown).await, 8);
+
+    // Whoever only tells awake from asleep knows no stages.
+    sleep(&db, &[("asleep", "phone", "2024-03-04 23:00Z", "2024-03-05 05:00Z")]).await;
+    db.run_once();
+    assert_eq!(days(&db).await, ["2024-03-05 360 540 0 phone"]);
+    let unknown = "SELECT num_nulls(core_minutes, deep_minutes, rem_minutes, awake_minutes)::bigint
+                   FROM sleep_daily";
+    assert_eq!(db.value::<i64>(unknown).await, 4);
+}
+
+#[tokio::test]
+async fn a_night_that_is_corrected_or_deleted_later_leaves_no_trace() {
+    let db = user_in("UTC", "").await;
+    sleep(
+        &db,
+        &[
+            ("core", "watch", "2024-03-04 23:00Z", "2024-03-05 03:00Z"),
+            ("deep", "watch", "2024-03-05 03:00Z", "2024-03-05 06:00Z"),
+        ],
+    )
+    .await;
+    db.run_once();
+    assert_eq!(days(&db).await, ["2024-03-05 420 420 0 watch"]);
+
+    db.execute("UPDATE vitals_raw SET ended_at = '2024-03-05 05:00Z' WHERE metric = 'sleep_deep'")
+        .await;
+    db.run_once();
+    assert_eq!(days(&db).await, ["2024-03-05 360 360 0 watch"]);
+    assert_as_from_scratch(&db).await;
+
+    db.execute("DELETE FROM vitals_raw WHERE metric = 'sleep_core'").await;
+    db.run_once();
+    assert_eq!(days(&db).await, ["2024-03-05 120 120 0 watch"]);
+
+    db.execute("DELETE FROM vitals_raw").await;
+    db.run_once();
+    assert_eq!(db.figures_as_text().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_session_that_comes_to_another_date_leaves_the_one_it_had() {
+    let db = user_in("UTC", "").await;
+    sleep(&db, &[("core", "watch", "2024-03-04 20:00Z", "2024-03-04 23:00Z")]).await;
+    db.run_once();
+    assert_eq!(days(&db).await, ["2024-03-04 180 180 0 watch"]);
+
+    // The rest of the night comes later: none of its rows touches the 4th.
+    sleep(&db, &[("rem", "watch", "2024-03-05 01:00Z", "2024-03-05 04:00Z")]).await;
+    db.run_once();
+    assert_eq!(days(&db).await, ["2024-03-05 360 480 0 watch"]);
+    assert_as_from_scratch(&db).await;
+
+    // A gap of more than two hours parts them again.
+    db.execute(
+        "UPDATE vitals_raw SET started_at = started_at + interval '1 second'
+         WHERE metric = 'sleep_rem'",
+    )
+    .await;
+    db.run_once();
+    let parted = days(&db).await;
+    assert_eq!(parted[0], "2024-03-04 180 180 0 watch");
+    assert_eq!(parted.len(), 2);
+    assert_as_from_scratch(&db).await;
+
+    // And a bridge of a few minutes of another metric joins them.
+    sleep(&db, &[("awake", "watch", "2024-03-05 00:00Z", "2024-03-05 00:05Z")]).await;
+    db.run_once();
+    assert_eq!(days(&db).await.len(), 1);
+    assert_as_from_scratch(&db).await;
+}
+
+#[tokio::test]
+async fn a_traveller_wakes_on_the_date_of_the_zone_in_which_the_night_ends() {
+    let db = user_in("Europe/Berlin", "").await;
+    // Fell asleep in Berlin, woke over Japan, where it was the next date long since.
+    sleep(
+        &db,
+        &[
+            ("core", "watch", "2024-03-05 12:00Z", "2024-03-05 15:00Z"),
+            ("rem", "watch", "2024-03-05 15:00Z", "2024-03-05 17:00Z"),
+            ("core", "watch", "2024-03-06 14:00Z", "2024-03-06 20:00Z"),
+        ],
+    )
+    .await;
+    db.execute(
+        "UPDATE vitals_raw SET time_zone = 'Asia/Tokyo' WHERE started_at >= '2024-03-05 15:00Z'",
+    )
+    .await;
+    db.run_once();
+    let zones = "SELECT concat_ws(' ', local_date, asleep_minutes, time_zone) FROM sleep_daily
+                 ORDER BY local_date";
+    assert_eq!(
+        lines(&db, zones).await,
+        // A day of several zones has the profile's.
+        ["2024-03-06 300 Europe/Berlin", "2024-03-07 360 Asia/Tokyo"]
+    );
+    assert_as_from_scratch(&db).await;
+}
+
+#[tokio::test]
+async fn a_profile_that_moves_takes_touched_nights_with_it() {
+    let db = user_in("Europe/Berlin", "").await;
+    sleep(&db, &[("core", "watch", "2024-03-05 12:00Z", "2024-03-05 16:00Z")]).await;
+    db.run_once();
+    assert_eq!(days(&db).await, ["2024-03-05 240 240 0 watch"]);
+
+    db.execute("UPDATE user_profiles SET time_zone = 'Asia/Tokyo'").await;
+    db.run_once();
+    assert_eq!(days(&db).await, ["2024-03-05 240 240 0 watch"]);
+
+    sleep(&db, &[("rem", "watch", "2024-03-05 16:00Z", "2024-03-05 17:00Z")]).await;
+    db.run_once();
+    assert_eq!(days(&db).await, ["2024-03-06 300 300 0 watch"]);
+    assert_as_from_scratch(&db).await;
+
+    db.execute("UPDATE user_profiles SET time_zone = 'America/New_York'").await;
+    db.execute("DELETE FROM vitals_raw").await;
+    db.run_once();
+    assert_eq!(db.figures_as_text().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn rows_of_sleep_that_cannot_be_used_are_counted_on_their_day() {
+    let db = user_in("UTC", "").await;
+    sleep(
+        &db,
+        &[
+            ("core", "watch", "2024-03-05 00:00Z", "2024-03-05 06:00Z"),
+            ("core", "watch", "2024-03-05 12:00Z", "2024-03-05 11:00Z"),
+            ("deep", "watch", "2024-03-07 00:00Z", "2024-03-09 00:00:01Z"),
+            ("deep", "watch", "infinity", "infinity"),
+        ],
+    )
+    .await;
+    let report = db.run_once();
+    assert_eq!((&report["rows_completed"], &report["rows_rejected"]), (&1.into(), &3.into()));
+    assert_eq!(
+        rejected(&db).await,
+        ["vitals 2 end_before_start", "vitals 3 interval_too_long", "vitals 4 time_out_of_range"]
+    );
+    let counts = "SELECT concat_ws(' ', local_date, segment_count, rejected_count) FROM sleep_daily
+                  ORDER BY local_date";
+    assert_eq!(lines(&db, counts).await, ["2024-03-05 1 1", "2024-03-07 0 1"]);
+    assert_as_from_scratch(&db).await;
+
+    db.execute("UPDATE vitals_raw SET ended_at = '2024-03-07 01:00Z' WHERE id = 3").await;
+    db.run_once();
+    assert_eq!(lines(&db, counts).await, ["2024-03-05 1 1", "2024-03-07 1 0"]);
+}
+
+#[tokio::test]
+async fn vitals_without_sleep_read_nothing_of_sleep() {
+    let db = user_in("UTC", "").await;
+    // Whatever reads or writes the table now fails.
+    db.execute("ALTER TABLE sleep_daily RENAME TO asleep").await;
+    crate::support::samples::insert_samples(&db, 1, 5).await;
+    assert_eq!(db.run_once()["rows_completed"], 5);
+    sleep(&db, &[("core", "watch", "2024-03-05 00:00Z", "2024-03-05 06:00Z")]).await;
+    let released = &db.run(&["run-once", "--json"]).json()["rows_released"];
+    assert_ne!(released, 0, "the test finds a reader");
+}
