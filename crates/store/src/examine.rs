@@ -8,7 +8,7 @@ use crate::statement::statement;
 
 /// The rights that the worker needs, by table. Loading files needs INSERT on the raw tables, and
 /// migrating needs to own them all, beside these.
-const RIGHTS: [(&str, &[&str]); 12] = [
+const RIGHTS: [(&str, &[&str]); 14] = [
     ("__diesel_schema_migrations", &["SELECT"]),
     ("vitals_raw", &["SELECT"]),
     ("nutrition_raw", &["SELECT"]),
@@ -19,6 +19,8 @@ const RIGHTS: [(&str, &[&str]); 12] = [
     ("aggregation_runs", &["SELECT", "INSERT", "DELETE"]),
     ("vitals_hourly", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("vitals_daily", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("blood_pressure_daily", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("glucose_daily", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("nutrition_daily", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("lab_daily", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
 ];

@@ -90,7 +90,9 @@ of_kind!(
     "vitals_raw",
     "started_at",
     "ended_at",
-    "vitals_daily"
+    "(SELECT user_id, local_date FROM vitals_daily
+      UNION ALL SELECT user_id, local_date FROM blood_pressure_daily
+      UNION ALL SELECT user_id, local_date FROM glucose_daily) AS figures"
 );
 of_kind!(
     NextNutrition,

@@ -20,9 +20,11 @@ use crate::statement::statement;
 use crate::transaction::GroupTransaction;
 
 /// The tables of figures, by kind.
-const TABLES: [(Kind, &str); 4] = [
+const TABLES: [(Kind, &str); 6] = [
     (Kind::Vitals, "vitals_hourly"),
     (Kind::Vitals, "vitals_daily"),
+    (Kind::Vitals, "blood_pressure_daily"),
+    (Kind::Vitals, "glucose_daily"),
     (Kind::Nutrition, "nutrition_daily"),
     (Kind::Labs, "lab_daily"),
 ];

@@ -9,7 +9,7 @@ use aggregation::zones::Zones;
 use chrono::NaiveDate;
 use store::{GroupTransaction, StoreError, Verdict};
 
-use super::{User, Work, guarded, raw_ids, verdicts};
+use super::{User, Work, blood_pressure, glucose, guarded, raw_ids, verdicts};
 use crate::setup::Settings;
 
 /// A scope is widened three times at most: by rows that are one sample with a changed one, by
@@ -42,6 +42,8 @@ pub(super) async fn aggregate(
 
     let wanted = guarded(|| scope(&changes, catalogue, context.base_zone))?;
     let snapshots = write(transaction, &context, wanted).await?;
+    blood_pressure::aggregate(transaction, &context, &changes).await?;
+    glucose::aggregate(transaction, &context, &changes).await?;
     judged(transaction, work, &context, &snapshots).await
 }
 
@@ -83,6 +85,8 @@ pub(super) async fn rebuild(
     let names = settings.catalogue.metrics().map(|(name, _)| name.to_owned());
     let snapshots =
         write(transaction, &context, names.map(|name| (name, whole.clone())).collect()).await?;
+    blood_pressure::rebuild(transaction, &context, dates).await?;
+    glucose::rebuild(transaction, &context, dates).await?;
     guarded(|| {
         let mut zones = Zones::new(context.base_zone);
         let of_metric = |(name, snapshot): (&String, &Snapshot)| {
