@@ -188,3 +188,24 @@ async fn where_no_row_is_of_blood_pressure_or_glucose_nothing_is_read_for_them()
     insert(&db, &[("heart_rate", "60", "watch", at, at)]).await;
     assert_eq!(db.run_once()["rows_completed"], 1);
 }
+
+#[tokio::test]
+async fn a_partner_dated_by_a_zone_of_its_own_is_found_when_the_other_goes() {
+    let db = user_in("Europe/Berlin", "").await;
+    measure(
+        &db,
+        &[
+            ('S', "120", "cuff", "2024-05-01 20:00:00+02"),
+            ('D', "80", "cuff", "2024-05-01 20:00:01+02"),
+            // Another zone on that date, so that its bounds are Berlin's.
+            ('S', "110", "cuff", "2024-05-02 12:00:00+02"),
+        ],
+    )
+    .await;
+    db.execute("UPDATE vitals_raw SET time_zone = 'Asia/Tokyo' WHERE value = 120").await;
+    db.run_once();
+    assert_eq!(days(&db).await, ["2024-05-02 1 1 0 120/80 stage_1"]);
+    db.execute("DELETE FROM vitals_raw WHERE value = 80").await;
+    db.run_once();
+    assert_eq!(days(&db).await, ["2024-05-02 0 2 0 - -"]);
+}
