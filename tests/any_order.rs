@@ -61,6 +61,9 @@ async fn the_order_of_ids_leaves_no_trace_in_the_last_bits() {
                 "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
                  VALUES ({user}, 'heart_rate', 60 + {tenths}, 'bpm', 'same', '{at}', '2024-05-01 12:0{index}+02'),
                         ({user}, 'heart_rate', 70 + {tenths}, 'bpm', '{source}', '{at}', '{at}'),
+                        ({user}, 'blood_glucose', 70 + {tenths}, 'mg/dL', '{source}', '{at}', '{at}'),
+                        ({user}, 'blood_pressure_systolic', 120 + {tenths}, 'mmHg', '{source}', '{at}', '{at}'),
+                        ({user}, 'blood_pressure_diastolic', 70 + {tenths}, 'mmHg', '{source}', '{at}', '{at}'),
                         ({user}, 'active_energy', {tenths}, 'kcal', '{source}', '{at}', '{at}'),
                         ({user}, 'active_energy', {tenths}, 'kcal', 'a', '2024-05-01 12:{index}1+02',
                          '2024-05-01 12:{index}8+02'),

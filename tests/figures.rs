@@ -1,6 +1,8 @@
 //! Worked examples: what stands in the tables after the program ran over a few rows.
 
+mod blood_pressure;
 mod clocks;
+mod glucose;
 mod lab_deltas;
 mod lab_units;
 mod labs;
@@ -34,7 +36,7 @@ async fn insert(db: &Database, vitals: &[Vital<'_>]) {
             "steps" => "count",
             "heart_rate" => "bpm",
             "blood_glucose" => "mg/dL",
-            "blood_pressure_systolic" => "mmHg",
+            "blood_pressure_systolic" | "blood_pressure_diastolic" => "mmHg",
             other => panic!("no usual unit of {other}"),
         };
         db.execute(&format!(

@@ -24,6 +24,9 @@ async fn insert_all_kinds(db: &Database, users: usize) {
                       ('heart_rate', 90.7, NULL, 'bpm', 'watch', '0', 65),
                       ('blood_glucose', 400, '>', 'mg/dL', 'sensor', '0', 2),
                       ('blood_glucose', 5.5, NULL, 'mmol/L', 'sensor', '0', 3),
+                      ('blood_glucose', 101, NULL, 'mg/dL', 'sensor', '0', 8),
+                      ('blood_pressure_systolic', 121.3, NULL, 'mmHg', 'cuff', '0', 6),
+                      ('blood_pressure_diastolic', 81.1, NULL, 'mmHg', 'cuff', '0', 6),
                       ('heart_rate', 'NaN', NULL, 'bpm', 'watch', '0', 4),
                       ('steps', 100.7, NULL, 'steps', 'watch', '50 minutes', 5),
                       ('sleep_core', 1, NULL, 'min', 'watch', '100 minutes', -535),
@@ -62,7 +65,7 @@ async fn figures_that_are_right_are_called_right() {
     let (code, report) = verify(&db, &[]);
 
     assert_eq!((code, &report["rows_different"], &report["users"]), (0, &0.into(), &3.into()));
-    assert_eq!(report["raw_rows"], 3 * (9 + 5 + 4));
+    assert_eq!(report["raw_rows"], 3 * (12 + 5 + 4));
     let text = db.run(&["verify"]);
     assert_says(&text.stdout, &["3 users", "every figure is right"]);
     assert_eq!(text.code, 0);

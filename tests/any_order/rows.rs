@@ -9,6 +9,8 @@ use super::history::{BEGINNING, Row};
 pub fn row() -> impl Strategy<Value = Row> {
     prop_oneof![
         3 => sample(),
+        3 => pressure(),
+        2 => glucose(),
         6 => interval(),
         5 => segment(),
         2 => meal(),
@@ -101,6 +103,40 @@ fn sample() -> impl Strategy<Value = Row> {
             )
         },
     )
+}
+
+/// A systolic or diastolic row, seconds from others, often at a midnight.
+fn pressure() -> impl Strategy<Value = Row> {
+    let metric = text_of(&["blood_pressure_systolic", "blood_pressure_diastolic"]);
+    let start = (prop_oneof![1 => midnight(), 1 => 0i64..240], -3i64..9)
+        .prop_map(|(quarter, seconds)| format!("{} + interval '{seconds} seconds'", at(quarter)));
+    let comparator = prop_oneof![9 => Just("NULL".to_owned()), 1 => text_of(&["<", ">", "~"])];
+    let what = (metric, amount(2_600), comparator, text_of(&["mmHg", "mmHg", "mmHg", "kPa"]));
+    (user(), what, source(), start, zone()).prop_map(
+        |(user, (metric, value, comparator, unit), source, start, zone)| {
+            vital(user, [metric, value, comparator, unit, source], &start, 0, zone, false)
+        },
+    )
+}
+
+/// A reading of a sensor that is often low or high, at steps of 5 minutes around a midnight.
+fn glucose() -> impl Strategy<Value = Row> {
+    let start = (midnight(), -12i64..12)
+        .prop_map(|(quarter, steps)| format!("{} + interval '{} minutes'", at(quarter), steps * 5));
+    let value =
+        select(vec!["40", "53.9", "54", "69.9", "70", "110.1", "140", "180", "181.3", "300"]);
+    let what = (value.prop_map(str::to_owned), maybe_text_of(&["<", ">"]));
+    (user(), what, text_of(&["cgm", "cgm", "watch"]), start, zone()).prop_map(
+        |(user, (value, comparator), source, start, zone)| {
+            let what = [quoted("blood_glucose"), value, comparator, quoted("mg/dL"), source];
+            vital(user, what, &start, 0, zone, false)
+        },
+    )
+}
+
+/// The quarters at which a day begins for somebody.
+fn midnight() -> impl Strategy<Value = i64> {
+    select(vec![4i64, 8, 24, 26, 100, 104, 120, 196])
 }
 
 /// A row of a cumulative metric.

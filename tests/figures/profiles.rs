@@ -14,6 +14,12 @@ async fn three_days_in_berlin() -> Database {
          FROM generate_series(0, 215) AS n,
               LATERAL (SELECT timestamptz '2024-04-30 00:00+02' + n * interval '20 minutes' AS at) AS t;
          INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         SELECT 1, metric, value + n % 37 * 0.1, unit, 'cuff', at, at
+         FROM generate_series(0, 71) AS n,
+              (VALUES ('blood_glucose', 100, 'mg/dL'), ('blood_pressure_systolic', 120, 'mmHg'),
+                      ('blood_pressure_diastolic', 80, 'mmHg')) AS v (metric, value, unit),
+              LATERAL (SELECT timestamptz '2024-04-30 00:00+02' + n * interval '1 hour' AS at) AS t;
+         INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
          SELECT 1, 'steps', 100.1 + n, 'count', source, at, at + interval '50 minutes'
          FROM generate_series(0, 95) AS n,
               LATERAL (SELECT timestamptz '2024-04-30 00:10+02' + n * interval '45 minutes' AS at,
@@ -86,6 +92,9 @@ async fn in_a_new_zone_a_touched_day_is_as_from_scratch_and_the_others_stay() {
             &db,
             &[
                 ("heart_rate", "90", "watch", touch, touch),
+                ("blood_glucose", "90", "watch", touch, touch),
+                ("blood_pressure_systolic", "90", "watch", touch, touch),
+                ("blood_pressure_diastolic", "60", "watch", touch, touch),
                 ("steps", "7", "watch", touch, "2024-05-01 09:40+02"),
             ],
         )
@@ -168,6 +177,8 @@ async fn rows_deleted_after_a_move_leave_the_days_that_counted_them() {
     let late = "2024-04-30 22:30Z";
     insert(&db, &[("heart_rate", "60", "watch", late, late)]).await;
     insert(&db, &[("steps", "60", "watch", late, late)]).await;
+    insert(&db, &[("blood_glucose", "60", "watch", late, late)]).await;
+    insert(&db, &[("blood_pressure_systolic", "60", "watch", late, late)]).await;
     db.execute(&format!(
         "INSERT INTO nutrition_raw (user_id, food_name, meal_type, eaten_at, source, energy_kcal)
          VALUES (1, 'rice', 'other', '{late}', 'app', 1);

@@ -17,6 +17,9 @@ async fn secretive() -> Database {
             ("heart_rate", "133.713", "watch", noon, noon),
             ("steps", "271828", "watch", noon, noon),
             ("steps", "27182.8", "watch", noon, "2024-05-02 03:00+02"),
+            ("blood_glucose", "133.713", "cgm", noon, noon),
+            ("blood_pressure_systolic", "133.713", "cuff", noon, noon),
+            ("blood_pressure_diastolic", "31.4159", "cuff", noon, noon),
         ],
     )
     .await;
@@ -86,9 +89,15 @@ async fn a_group_that_the_database_refuses_is_failed_in_silence() {
          CREATE TRIGGER refuse BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION refuse()",
     ];
     for refusal in REFUSALS {
-        for table in
-            ["vitals_daily", "vitals_hourly", "sleep_daily", "nutrition_daily", "lab_daily"]
-        {
+        for table in [
+            "vitals_daily",
+            "vitals_hourly",
+            "sleep_daily",
+            "blood_pressure_daily",
+            "glucose_daily",
+            "nutrition_daily",
+            "lab_daily",
+        ] {
             let db = secretive().await;
             db.execute(&refusal.replace("{table}", table)).await;
             let ran = run(&db, "debug", "json", &["run-once", "--json"]);

@@ -8,7 +8,7 @@ use crate::statement::statement;
 
 /// The rights that the worker needs, by table. Loading files needs INSERT on the raw tables, and
 /// migrating needs to own them all, beside these.
-const RIGHTS: [(&str, &[&str]); 13] = [
+const RIGHTS: [(&str, &[&str]); 15] = [
     ("__diesel_schema_migrations", &["SELECT"]),
     ("vitals_raw", &["SELECT"]),
     ("nutrition_raw", &["SELECT"]),
@@ -20,6 +20,8 @@ const RIGHTS: [(&str, &[&str]); 13] = [
     ("vitals_hourly", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("vitals_daily", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("sleep_daily", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("blood_pressure_daily", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("glucose_daily", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("nutrition_daily", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("lab_daily", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
 ];

@@ -91,7 +91,9 @@ of_kind!(
     "started_at",
     "ended_at",
     "(SELECT user_id, local_date FROM vitals_daily
-      UNION ALL SELECT user_id, local_date FROM sleep_daily) AS figures"
+      UNION ALL SELECT user_id, local_date FROM sleep_daily
+      UNION ALL SELECT user_id, local_date FROM blood_pressure_daily
+      UNION ALL SELECT user_id, local_date FROM glucose_daily) AS figures"
 );
 of_kind!(
     NextNutrition,

@@ -6,12 +6,15 @@
 //! token.
 
 mod address;
+mod blood_pressure;
 mod budget;
 mod chance;
 mod connect;
+mod day_rows;
 mod error;
 mod examine;
 mod figures;
+mod glucose;
 mod import;
 mod inventory;
 mod lab_neighbours;

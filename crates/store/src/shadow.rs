@@ -20,10 +20,12 @@ use crate::statement::statement;
 use crate::transaction::GroupTransaction;
 
 /// The tables of figures, by kind.
-const TABLES: [(Kind, &str); 5] = [
+const TABLES: [(Kind, &str); 7] = [
     (Kind::Vitals, "vitals_hourly"),
     (Kind::Vitals, "vitals_daily"),
     (Kind::Vitals, "sleep_daily"),
+    (Kind::Vitals, "blood_pressure_daily"),
+    (Kind::Vitals, "glucose_daily"),
     (Kind::Nutrition, "nutrition_daily"),
     (Kind::Labs, "lab_daily"),
 ];

@@ -34,6 +34,7 @@ use self::pairs::pairs;
 pub use self::pairs::{FARTHEST_APART_US, REACH_US};
 use crate::Timestamp;
 use crate::catalogue::Metric;
+use crate::fingerprint::Fingerprint;
 use crate::local_time::{Zone, anywhere_on_earth};
 use crate::place::{Place, Places};
 use crate::vitals::sample::{Judged, Sample, judge_all};
@@ -45,6 +46,8 @@ use crate::zones::{BaseZone, Zones};
 pub const SYSTOLIC: &str = "blood_pressure_systolic";
 /// The metric of diastolic rows.
 pub const DIASTOLIC: &str = "blood_pressure_diastolic";
+/// Both.
+pub const METRICS: [&str; 2] = [SYSTOLIC, DIASTOLIC];
 /// The UCUM unit of every figure.
 pub const UNIT: &str = "mm[Hg]";
 
@@ -100,6 +103,17 @@ pub fn figures(
     let places = zones_of_rows.into_iter().map(|zone| Place { zone, date });
     let zone = Places::of(context.base_zone).zone_of_day(places)?;
     Some(BloodPressureDay::of(&measurements, single.len(), rejected.len(), zone, date))
+}
+
+/// A digest of everything but the raw rows that decides the figures: those of both metrics, systolic
+/// first.
+pub fn fingerprint(context: &Context<'_>) -> i64 {
+    let mut digest = Fingerprint::new();
+    for metric in METRICS.map(|name| context.catalogue.metric(name)) {
+        let of_metric = metric.map_or(0, |metric| context.fingerprint(metric));
+        digest.integer(of_metric.cast_unsigned());
+    }
+    digest.finish().cast_signed()
 }
 
 /// The instants at which every row of either metric must be read for the figures of `date`: as

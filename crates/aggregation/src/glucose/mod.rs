@@ -81,6 +81,16 @@ pub fn span_to_read(date: NaiveDate) -> Span {
     anywhere_on_earth(date)
 }
 
+/// The instants at which every row must be read for [`touched_dates`].
+pub fn span_near(change: &Change) -> Span {
+    (change.starts_at, change.starts_at.plus(1))
+}
+
+/// A digest of everything but the raw rows that decides the figures.
+pub fn fingerprint(context: &Context<'_>) -> i64 {
+    context.catalogue.metric(METRIC).map_or(0, |metric| context.fingerprint(metric))
+}
+
 /// The local dates whose figures a changed row may change: its own, and those of other rows of
 /// the very same time, which are one sample with it if they have its source and end. When the
 /// newest of them comes or goes, another goes or comes, which may have another zone.

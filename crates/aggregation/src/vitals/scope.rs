@@ -164,7 +164,7 @@ pub fn scope(changes: &[Change], catalogue: &Catalogue, base: &BaseZone) -> Scop
 }
 
 /// The union of spans, in order and disjoint.
-pub(crate) fn union(mut spans: Vec<Span>) -> Vec<Span> {
+pub fn union(mut spans: Vec<Span>) -> Vec<Span> {
     spans.sort_unstable();
     let mut disjoint: Vec<Span> = Vec::with_capacity(spans.len());
     for (from, to) in spans {

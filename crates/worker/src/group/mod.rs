@@ -1,10 +1,13 @@
 //! One group: the claimed rows of one kind, one user and one local date, in one transaction.
 
+mod blood_pressure;
+mod glucose;
 mod labs;
 mod nutrition;
 pub mod rebuild;
 mod sleep;
 mod vitals;
+mod whole_days;
 
 use std::collections::{BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;

@@ -9,7 +9,7 @@ use aggregation::zones::Zones;
 use chrono::NaiveDate;
 use store::{GroupTransaction, StoreError, Verdict};
 
-use super::{User, Work, guarded, raw_ids, sleep, verdicts};
+use super::{User, Work, blood_pressure, glucose, guarded, raw_ids, sleep, verdicts};
 use crate::setup::Settings;
 
 /// A scope is widened three times at most: by rows that are one sample with a changed one, by
@@ -45,6 +45,8 @@ pub(super) async fn aggregate(
     for (stage, rows) in sleep::aggregate(transaction, &context, &changes).await? {
         snapshots.insert(stage.metric().to_owned(), Snapshot { rows, ..Snapshot::default() });
     }
+    blood_pressure::aggregate(transaction, &context, &changes).await?;
+    glucose::aggregate(transaction, &context, &changes).await?;
     judged(transaction, work, &context, &snapshots).await
 }
 
@@ -87,6 +89,8 @@ pub(super) async fn rebuild(
     let snapshots =
         write(transaction, &context, names.map(|name| (name, whole.clone())).collect()).await?;
     sleep::rebuild(transaction, &context, dates).await?;
+    blood_pressure::rebuild(transaction, &context, dates).await?;
+    glucose::rebuild(transaction, &context, dates).await?;
     guarded(|| {
         let mut zones = Zones::new(context.base_zone);
         let of_metric = |(name, snapshot): (&String, &Snapshot)| {

@@ -1,0 +1,170 @@
+//! Days of figures that are computed whole from raw vitals: what blood pressure and glucose have in
+//! common.
+
+use std::collections::BTreeMap;
+
+use aggregation::vitals::RawVital;
+use aggregation::vitals::scope::Span;
+use chrono::NaiveDate;
+use diesel::data_types::PgTimestamp;
+use diesel::sql_types::{Array, BigInt, Bool, Date, Double, Integer, Nullable, Text, Timestamptz};
+use diesel_async::RunQueryDsl;
+
+use crate::error::StoreError;
+use crate::statement::statement;
+use crate::time::{from_postgres, to_postgres};
+use crate::transaction::GroupTransaction;
+
+statement! {
+    /// A row belongs to the spans in which it starts; those of one metric are disjoint.
+    struct ReadStarting {
+        user_id: i64 => BigInt,
+        ordinals: Vec<i32> => Array<Integer>,
+        metrics: Vec<String> => Array<Text>,
+        spans_from: Vec<PgTimestamp> => Array<Timestamptz>,
+        spans_to: Vec<PgTimestamp> => Array<Timestamptz>,
+    } -> (Integer, BigInt, Double, Nullable<Text>, Text, Text, Timestamptz, Timestamptz, Nullable<Text>, Bool)
+    "SELECT span.ordinal, v.id, v.value, v.comparator, v.unit, v.source, v.started_at,
+            v.ended_at, v.time_zone, v.is_daily_total
+     FROM unnest({ordinals}::integer[], {metrics}::text[], {spans_from}::timestamptz[],
+                 {spans_to}::timestamptz[]) AS span (ordinal, metric, span_from, span_to)
+     JOIN vitals_raw AS v
+       ON v.user_id = {user_id} AND v.metric = span.metric
+      AND v.started_at >= span.span_from AND v.started_at < span.span_to"
+}
+
+statement! {
+    /// Two days around: an instant's local dates in two zones differ by two at most. Only one
+    /// table is read, because the condition on the other one is constant.
+    struct ReadDatesNear<'a> {
+        user_id: i64 => BigInt,
+        table: &'a str => Text,
+        spans_from: Vec<PgTimestamp> => Array<Timestamptz>,
+        spans_to: Vec<PgTimestamp> => Array<Timestamptz>,
+    } -> (Date)
+    "SELECT DISTINCT d.local_date
+     FROM (SELECT {user_id}::bigint AS user_id, {table}::text AS name, s.*
+           FROM unnest({spans_from}::timestamptz[], {spans_to}::timestamptz[])
+                AS s (span_from, span_to)) AS span
+     JOIN (SELECT 'blood_pressure_daily' AS name, user_id, local_date, day_start, day_end
+           FROM blood_pressure_daily
+           UNION ALL
+           SELECT 'glucose_daily', user_id, local_date, day_start, day_end
+           FROM glucose_daily) AS d
+       ON d.name = span.name AND d.user_id = span.user_id
+      AND d.local_date BETWEEN (span.span_from AT TIME ZONE 'UTC')::date - 2
+                           AND (span.span_to AT TIME ZONE 'UTC')::date + 2
+     WHERE d.day_start < span.span_to AND d.day_end > span.span_from"
+}
+
+type Columns =
+    (i32, i64, f64, Option<String>, String, String, PgTimestamp, PgTimestamp, Option<String>, bool);
+
+impl GroupTransaction<'_> {
+    /// Reads every raw row of each of the metrics that starts in one of the spans, which are
+    /// disjoint; each metric's rows in the order of their start.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn read_vitals_that_start(
+        &mut self,
+        metrics: &[&str],
+        spans: &[Span],
+    ) -> Result<Vec<Vec<RawVital>>, StoreError> {
+        let mut of_metrics = vec![Vec::new(); metrics.len()];
+        if spans.is_empty() {
+            return Ok(of_metrics);
+        }
+        let mut read = ReadStarting {
+            user_id: self.user_id(),
+            ordinals: Vec::new(),
+            metrics: Vec::new(),
+            spans_from: Vec::new(),
+            spans_to: Vec::new(),
+        };
+        for (ordinal, metric) in (0..).zip(metrics) {
+            for (from, to) in spans {
+                read.ordinals.push(ordinal);
+                read.metrics.push((*metric).to_owned());
+                read.spans_from.push(to_postgres(*from));
+                read.spans_to.push(to_postgres(*to));
+            }
+        }
+        let rows: Vec<Columns> = read.load(self.connection()).await?;
+        for (ordinal, id, value, comparator, unit, source, from, to, time_zone, is_total) in rows {
+            let of_metric = usize::try_from(ordinal).ok().and_then(|at| of_metrics.get_mut(at));
+            of_metric
+                .ok_or(StoreError::Internal("a raw row of a metric that was not asked for"))?
+                .push(RawVital {
+                    id,
+                    value,
+                    comparator,
+                    unit,
+                    source,
+                    started_at: from_postgres(from),
+                    ended_at: from_postgres(to),
+                    time_zone,
+                    is_daily_total: is_total,
+                });
+        }
+        for rows in &mut of_metrics {
+            rows.sort_unstable_by_key(|row| (row.started_at, row.id));
+        }
+        Ok(of_metrics)
+    }
+
+    /// The stored dates of a table whose bounds reach into one of the spans.
+    pub(crate) async fn dates_near(
+        &mut self,
+        table: &str,
+        spans: &[Span],
+    ) -> Result<Vec<NaiveDate>, StoreError> {
+        let read = ReadDatesNear {
+            user_id: self.user_id(),
+            table,
+            spans_from: spans.iter().map(|(from, _)| to_postgres(*from)).collect(),
+            spans_to: spans.iter().map(|(_, to)| to_postgres(*to)).collect(),
+        };
+        let rows: Vec<(NaiveDate,)> = read.load(self.connection()).await?;
+        Ok(rows.into_iter().map(|(date,)| date).collect())
+    }
+}
+
+/// The statement that writes a day: these figures, and what every day has beside them. Each column
+/// is a parameter of the same name, but `is_partial`, which the server's clock decides.
+pub(crate) fn upsert(table: &str, figures: &[&str]) -> String {
+    const KEY: [&str; 2] = ["user_id", "local_date"];
+    const OF_EVERY_DAY: [&str; 8] = [
+        "rejected_count",
+        "sources",
+        "time_zone",
+        "day_start",
+        "day_end",
+        "is_partial",
+        "context_fingerprint",
+        "algorithm_version",
+    ];
+    let columns: Vec<&str> = [&KEY, figures, &OF_EVERY_DAY].concat();
+    let values = columns.iter().map(|column| match *column {
+        "is_partial" => "{day_end} > now()".to_owned(),
+        "sources" => "{sources}::jsonb".to_owned(),
+        column => format!("{{{column}}}"),
+    });
+    let updates = figures
+        .iter()
+        .chain(&OF_EVERY_DAY)
+        .chain(&["computed_at"])
+        .map(|column| format!("{column} = excluded.{column}"));
+    format!(
+        "INSERT INTO {table} ({}) VALUES ({}) ON CONFLICT (user_id, local_date) DO UPDATE SET {}",
+        columns.join(", "),
+        values.collect::<Vec<_>>().join(", "),
+        updates.collect::<Vec<_>>().join(", ")
+    )
+}
+
+/// Counts by source as the text of a JSON object.
+pub(crate) fn sources(counts: &BTreeMap<String, i32>) -> Result<String, StoreError> {
+    serde_json::to_string(counts)
+        .map_err(|_| StoreError::Internal("the sources of a day cannot be written"))
+}

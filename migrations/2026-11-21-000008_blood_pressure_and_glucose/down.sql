@@ -1,0 +1,2 @@
+DROP TABLE glucose_daily;
+DROP TABLE blood_pressure_daily;

@@ -1,0 +1,151 @@
+//! Days of glucose: level, spread, ranges, episodes, coverage.
+
+use super::{insert, lines, user_in};
+use crate::support::Database;
+
+/// A sensor's readings of user 1, one every five minutes from a Berlin time on.
+async fn sense(db: &Database, from: &str, mg_per_dl: &[f64]) {
+    let values: Vec<String> = mg_per_dl.iter().map(ToString::to_string).collect();
+    db.execute(&format!(
+        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         SELECT 1, 'blood_glucose', value, 'mg/dL', 'cgm', at, at
+         FROM unnest('{{{}}}'::float8[]) WITH ORDINALITY AS reading (value, place),
+              LATERAL (SELECT '{from}'::timestamp AT TIME ZONE 'Europe/Berlin'
+                              + (place - 1) * interval '5 minutes' AS at) AS t",
+        values.join(",")
+    ))
+    .await;
+}
+
+async fn column(db: &Database, column: &str) -> Vec<String> {
+    let sql = format!(
+        "SELECT concat_ws(' ', local_date, {column}) FROM glucose_daily ORDER BY local_date"
+    );
+    lines(db, &sql).await
+}
+
+#[tokio::test]
+async fn level_spread_and_ranges_follow_the_published_formulas() {
+    let db = user_in("Europe/Berlin", "").await;
+    sense(&db, "2024-05-01 08:00", &[50.0, 60.0, 100.0, 160.0, 180.0, 200.0, 260.0, 150.0]).await;
+    db.run_once();
+    let level = "round(mean::numeric, 6), round(stddev::numeric, 6), round(cv_percent::numeric, 4),
+                 round(gmi_percent::numeric, 6), round(ea1c_percent::numeric, 6),
+                 round(j_index::numeric, 6)";
+    // mean 145, squares 36000: SD = sqrt(36000 / 7)
+    assert_eq!(
+        column(&db, level).await,
+        ["2024-05-01 145.000000 71.713717 49.4577 6.778400 6.679443 46.964835"]
+    );
+    let ranges = "below_54_percent, below_70_percent, from_70_to_180_percent,
+                  from_70_to_140_percent, above_180_percent, above_250_percent, glycemia_risk_index";
+    // 3 · 12.5 + 2.4 · 12.5 + 1.6 · 12.5 + 0.8 · 12.5
+    assert_eq!(column(&db, ranges).await, ["2024-05-01 12.5 25 50 12.5 25 12.5 97.5"]);
+    let rest = "sample_count, censored_count, rejected_count, is_sufficient, sources, time_zone,
+                is_partial, round(coverage_percent::numeric, 4), day_end - day_start";
+    assert_eq!(
+        column(&db, rest).await,
+        [r#"2024-05-01 8 0 0 f {"cgm": 8} Europe/Berlin f 2.7778 1 day"#]
+    );
+}
+
+#[tokio::test]
+async fn readings_in_both_units_are_one_days_readings() {
+    let db = user_in("Europe/Berlin", "").await;
+    let at = |hour| format!("2024-05-01 {hour}:00+02");
+    insert(&db, &[("blood_glucose", "180.1559", "meter", &at("08"), &at("08"))]).await;
+    insert(&db, &[("blood_glucose", "10", "meter", &at("12"), &at("12"))]).await;
+    db.execute("UPDATE vitals_raw SET unit = 'mmol/L' WHERE value = 10").await;
+    db.run_once();
+    let figures = "sample_count, round(mean::numeric, 4), stddev < 1e-9, above_180_percent";
+    assert_eq!(column(&db, figures).await, ["2024-05-01 2 180.1559 t 100"]);
+}
+
+#[tokio::test]
+async fn low_and_high_of_a_sensor_are_placed_but_not_averaged() {
+    let db = user_in("Europe/Berlin", "").await;
+    // <54 is below 54, >250 above 250.
+    sense(&db, "2024-05-01 08:00", &[54.0, 54.0, 54.0, 100.0, 100.0, 100.0, 250.0, 250.0]).await;
+    db.execute(
+        "UPDATE vitals_raw SET comparator = CASE value WHEN 54 THEN '<' ELSE '>' END
+         WHERE value <> 100",
+    )
+    .await;
+    db.run_once();
+    let figures = "sample_count, censored_count, mean, stddev, below_54_percent, above_250_percent,
+                   low_episodes, high_episodes, sources";
+    assert_eq!(column(&db, figures).await, [r#"2024-05-01 3 5 100 0 37.5 25 1 0 {"cgm": 3}"#]);
+
+    // Bounds alone have ranges, but no level.
+    db.execute("DELETE FROM vitals_raw WHERE value = 100").await;
+    db.run_once();
+    let figures = "sample_count, censored_count,
+                   num_nulls(mean, stddev, cv_percent, gmi_percent, ea1c_percent, j_index),
+                   below_54_percent";
+    assert_eq!(column(&db, figures).await, ["2024-05-01 0 5 6 60"]);
+}
+
+#[tokio::test]
+async fn late_readings_complete_a_day_and_an_episode() {
+    let db = user_in("Europe/Berlin", "").await;
+    sense(&db, "2024-05-01 08:00", &[200.0, 200.0, 100.0, 100.0, 100.0]).await;
+    db.run_once();
+    assert_eq!(column(&db, "high_episodes, sample_count").await, ["2024-05-01 0 5"]);
+    sense(&db, "2024-05-01 07:50", &[200.0, 200.0]).await;
+    sense(&db, "2024-05-01 23:55", &[100.0, 100.0]).await;
+    db.run_once();
+    assert_eq!(
+        column(&db, "high_episodes, sample_count").await,
+        ["2024-05-01 1 8", "2024-05-02 1"]
+    );
+    // Corrected away again.
+    db.execute("UPDATE vitals_raw SET value = 100 WHERE value = 200").await;
+    db.run_once();
+    assert_eq!(
+        column(&db, "high_episodes, sample_count, mean").await,
+        ["2024-05-01 0 8 100", "2024-05-02 1 100"]
+    );
+}
+
+#[tokio::test]
+async fn enough_readings_are_seventy_percent_of_those_expected() {
+    let db = user_in("Europe/Berlin", "").await;
+    let all: Vec<f64> = (0..288).map(|n| 100.0 + f64::from(n % 7)).collect();
+    sense(&db, "2024-05-01 00:00", &all).await;
+    sense(&db, "2024-05-02 00:00", &all[..201]).await;
+    db.run_once();
+    assert_eq!(
+        column(&db, "round(coverage_percent::numeric, 2), is_sufficient").await,
+        ["2024-05-01 100.00 t", "2024-05-02 69.79 f"]
+    );
+}
+
+#[tokio::test]
+async fn a_day_goes_with_its_last_row_and_a_rejected_row_still_is_one() {
+    let db = user_in("Europe/Berlin", "").await;
+    sense(&db, "2024-05-01 08:00", &[100.0, 3.0]).await;
+    db.run_once();
+    let counts = "sample_count, rejected_count, is_sufficient, below_70_percent";
+    assert_eq!(column(&db, counts).await, ["2024-05-01 1 1 f 0"]);
+    db.execute("DELETE FROM vitals_raw WHERE value = 100").await;
+    db.run_once();
+    assert_eq!(column(&db, counts).await, ["2024-05-01 0 1 f"]);
+    db.execute("DELETE FROM vitals_raw").await;
+    db.run_once();
+    assert!(column(&db, counts).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_reading_sent_again_with_another_zone_changes_its_date() {
+    let db = user_in("Europe/Berlin", "").await;
+    let late = "2024-05-01 23:00+02";
+    insert(&db, &[("blood_glucose", "100", "meter", late, late)]).await;
+    db.run_once();
+    insert(&db, &[("blood_glucose", "110", "meter", late, late)]).await;
+    db.execute("UPDATE vitals_raw SET time_zone = 'Asia/Tokyo' WHERE value = 110").await;
+    db.run_once();
+    assert_eq!(column(&db, "mean, time_zone").await, ["2024-05-02 110 Asia/Tokyo"]);
+    db.execute("DELETE FROM vitals_raw WHERE value = 110").await;
+    db.run_once();
+    assert_eq!(column(&db, "mean, time_zone").await, ["2024-05-01 100 Europe/Berlin"]);
+}
