@@ -143,20 +143,30 @@ async fn an_api_of_50_clients_is_answered_during_a_full_drain_and_keeps_its_conn
     eventually(&db, "SELECT count(*) FROM aggregation_queue", 0).await;
 
     assert_eq!(most_sessions().await, WORKER_SESSIONS);
+    // Before the end: a look that a stop cuts off has its connection closed, and replaced.
+    assert_never_more_were_opened(&server);
     assert_its_log_is_calm(&service.stops());
     assert_nobody_was_refused(&server);
     assert_figures_as_from_scratch(&db).await;
 }
 
-/// The server's own word: it refused nobody, and the worker never opened more than it may have,
-/// not even for a moment between two looks.
-fn assert_nobody_was_refused(server: &LocalPostgres) {
+fn lines(server: &LocalPostgres, what: &str) -> Vec<String> {
     let log = fs::read_to_string(server.log_path()).unwrap();
-    let lines = |what: &str| -> Vec<&str> { log.lines().filter(|l| l.contains(what)).collect() };
+    log.lines().filter(|line| line.contains(what)).map(str::to_owned).collect()
+}
+
+/// The server's own word: it refused nobody.
+fn assert_nobody_was_refused(server: &LocalPostgres) {
     for refusal in ["too many clients", "too many connections", "connection slots"] {
-        assert!(lines(refusal).is_empty(), "{:#?}", lines(refusal));
+        let refused = lines(server, refusal);
+        assert!(refused.is_empty(), "{refused:#?}");
     }
-    let opened = lines("authorized: user=aggregation");
+}
+
+/// The server's own word: the worker never opened more than it may have, not even for a moment
+/// between two looks.
+fn assert_never_more_were_opened(server: &LocalPostgres) {
+    let opened = lines(server, "authorized: user=aggregation");
     assert_eq!(opened.len() as i64, WORKER_SESSIONS, "{opened:#?}");
 }
 
