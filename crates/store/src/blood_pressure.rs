@@ -11,7 +11,7 @@ use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 
-use crate::day_rows::{sources, upsert};
+use crate::day_rows::{sources, split, upsert};
 use crate::error::StoreError;
 use crate::statement::statement;
 use crate::time::to_postgres;
@@ -93,12 +93,11 @@ impl GroupTransaction<'_> {
         context_fingerprint: i64,
     ) -> Result<(), StoreError> {
         let user_id = self.user_id();
-        let gone: Vec<NaiveDate> =
-            days.iter().filter(|(_, day)| day.is_none()).map(|(date, _)| *date).collect();
+        let (gone, kept) = split(days);
         if !gone.is_empty() {
             DeleteDays { user_id, dates: gone }.execute(self.connection()).await?;
         }
-        for (date, day) in days.iter().filter_map(|(date, day)| Some((*date, day.as_ref()?))) {
+        for (date, day) in kept {
             let upsert = UpsertDay {
                 user_id,
                 local_date: date,

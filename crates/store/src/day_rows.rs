@@ -1,5 +1,5 @@
-//! Days of figures that are computed whole from raw vitals: what blood pressure and glucose have in
-//! common.
+//! Days of figures: what blood pressure, glucose and sleep have in common, which are computed whole from
+//! raw vitals.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,13 @@ use aggregation::vitals::RawVital;
 use aggregation::vitals::scope::Span;
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
-use diesel::sql_types::{Array, BigInt, Bool, Date, Double, Integer, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Date, Integer, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 
 use crate::error::StoreError;
+use crate::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital};
 use crate::statement::statement;
-use crate::time::{from_postgres, to_postgres};
+use crate::time::to_postgres;
 use crate::transaction::GroupTransaction;
 
 statement! {
@@ -23,7 +24,7 @@ statement! {
         metrics: Vec<String> => Array<Text>,
         spans_from: Vec<PgTimestamp> => Array<Timestamptz>,
         spans_to: Vec<PgTimestamp> => Array<Timestamptz>,
-    } -> (Integer, BigInt, Double, Nullable<Text>, Text, Text, Timestamptz, Timestamptz, Nullable<Text>, Bool)
+    } -> (Integer, RawVitalSql)
     "SELECT span.ordinal, v.id, v.value, v.comparator, v.unit, v.source, v.started_at,
             v.ended_at, v.time_zone, v.is_daily_total
      FROM unnest({ordinals}::integer[], {metrics}::text[], {spans_from}::timestamptz[],
@@ -57,9 +58,6 @@ statement! {
      WHERE d.day_start < span.span_to AND d.day_end > span.span_from"
 }
 
-type Columns =
-    (i32, i64, f64, Option<String>, String, String, PgTimestamp, PgTimestamp, Option<String>, bool);
-
 impl GroupTransaction<'_> {
     /// Reads every raw row of each of the metrics that starts in one of the spans, which are
     /// disjoint; each metric's rows in the order of their start.
@@ -90,22 +88,12 @@ impl GroupTransaction<'_> {
                 read.spans_to.push(to_postgres(*to));
             }
         }
-        let rows: Vec<Columns> = read.load(self.connection()).await?;
-        for (ordinal, id, value, comparator, unit, source, from, to, time_zone, is_total) in rows {
+        let rows: Vec<(i32, RawVitalColumns)> = read.load(self.connection()).await?;
+        for (ordinal, row) in rows {
             let of_metric = usize::try_from(ordinal).ok().and_then(|at| of_metrics.get_mut(at));
             of_metric
                 .ok_or(StoreError::Internal("a raw row of a metric that was not asked for"))?
-                .push(RawVital {
-                    id,
-                    value,
-                    comparator,
-                    unit,
-                    source,
-                    started_at: from_postgres(from),
-                    ended_at: from_postgres(to),
-                    time_zone,
-                    is_daily_total: is_total,
-                });
+                .push(raw_vital(row));
         }
         for rows in &mut of_metrics {
             rows.sort_unstable_by_key(|row| (row.started_at, row.id));
@@ -161,6 +149,16 @@ pub(crate) fn upsert(table: &str, figures: &[&str]) -> String {
         values.collect::<Vec<_>>().join(", "),
         updates.collect::<Vec<_>>().join(", ")
     )
+}
+
+/// Dates whose figures go, and those whose figures are written.
+pub(crate) type Split<'d, D> = (Vec<NaiveDate>, Vec<(NaiveDate, &'d D)>);
+
+/// Tells the days behind which no row stands from the others.
+pub(crate) fn split<D>(days: &BTreeMap<NaiveDate, Option<D>>) -> Split<'_, D> {
+    let gone = days.iter().filter(|(_, day)| day.is_none()).map(|(date, _)| *date);
+    let kept = days.iter().filter_map(|(date, day)| Some((*date, day.as_ref()?)));
+    (gone.collect(), kept.collect())
 }
 
 /// Counts by source as the text of a JSON object.

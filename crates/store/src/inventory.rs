@@ -2,7 +2,7 @@
 
 use aggregation::Kind;
 use chrono::NaiveDate;
-use diesel::sql_types::{BigInt, Date, Nullable, Text};
+use diesel::sql_types::{Array, BigInt, Date, Nullable, Text};
 use diesel_async::RunQueryDsl;
 
 use crate::error::StoreError;
@@ -31,80 +31,119 @@ pub struct Inventory {
     pub stored: Vec<NaiveDate>,
 }
 
-/// Declares the statements of one kind: its raw table with start and end of a row, and its figures.
-macro_rules! of_kind {
-    ($next:ident, $raw_dates:ident, $stored:ident, $raw:literal, $start:literal, $end:literal, $figures:literal) => {
-        statement! {
-            struct $next { from: i64 => BigInt } -> (Nullable<BigInt>)
-            concat!(
-                "WITH asked AS NOT MATERIALIZED (SELECT {from}::bigint AS first)
-                 SELECT least(
-                     (SELECT user_id FROM ", $raw, ", asked
-                      WHERE user_id >= asked.first ORDER BY user_id LIMIT 1),
-                     (SELECT user_id FROM ", $figures, ", asked
-                      WHERE user_id >= asked.first ORDER BY user_id LIMIT 1))"
-            )
-        }
+statement! {
+    /// The least user from this number on who has raw rows or figures of one of the kinds. Each table
+    /// is asked for one entry of its index.
+    struct NextUser { from: i64 => BigInt, kinds: Vec<&'static str> => Array<Text> } -> (Nullable<BigInt>)
+    "SELECT least(
+         CASE WHEN 'vitals' = ANY (asked.kinds) THEN least(
+             (SELECT user_id FROM vitals_raw
+              WHERE user_id >= asked.first ORDER BY user_id LIMIT 1),
+             (SELECT user_id FROM vitals_daily
+              WHERE user_id >= asked.first ORDER BY user_id LIMIT 1),
+             (SELECT user_id FROM sleep_daily
+              WHERE user_id >= asked.first ORDER BY user_id LIMIT 1),
+             (SELECT user_id FROM blood_pressure_daily
+              WHERE user_id >= asked.first ORDER BY user_id LIMIT 1),
+             (SELECT user_id FROM glucose_daily
+              WHERE user_id >= asked.first ORDER BY user_id LIMIT 1)) END,
+         CASE WHEN 'nutrition' = ANY (asked.kinds) THEN least(
+             (SELECT user_id FROM nutrition_raw
+              WHERE user_id >= asked.first ORDER BY user_id LIMIT 1),
+             (SELECT user_id FROM nutrition_daily
+              WHERE user_id >= asked.first ORDER BY user_id LIMIT 1)) END,
+         CASE WHEN 'labs' = ANY (asked.kinds) THEN least(
+             (SELECT user_id FROM lab_raw
+              WHERE user_id >= asked.first ORDER BY user_id LIMIT 1),
+             (SELECT user_id FROM lab_daily
+              WHERE user_id >= asked.first ORDER BY user_id LIMIT 1)) END)
+     FROM (SELECT {from}::bigint AS first, {kinds}::text[] AS kinds) AS asked"
+}
 
+impl NextUser {
+    fn of(kinds: &[Kind], from: i64) -> Self {
+        Self { from, kinds: kinds.iter().map(|kind| kind.name()).collect() }
+    }
+
+    fn found(rows: &[(Option<i64>,)]) -> Option<i64> {
+        rows.iter().find_map(|(user,)| *user)
+    }
+}
+
+/// Declares the statement of one kind: its raw table with start and end of a row, and its figures.
+/// A row of it is a date with raw rows, or one with figures, which has no last date.
+macro_rules! of_kind {
+    ($name:ident, $raw:literal, $start:literal, $end:literal, $figures:literal) => {
         statement! {
             /// The bounds are what the calendar of the figures can date.
-            struct $raw_dates {
+            struct $name {
                 user_id: i64 => BigInt,
                 from: NaiveDate => Date,
                 to: NaiveDate => Date,
-            } -> (Date, Date, BigInt)
+            } -> (Date, Nullable<Date>, BigInt)
             concat!(
-                "SELECT (", $start, " AT TIME ZONE 'UTC')::date AS date,
-                        max((", $end, " AT TIME ZONE 'UTC')::date),
+                "WITH asked AS NOT MATERIALIZED (
+                     SELECT {user_id}::bigint AS user_id, {from}::date AS first, {to}::date AS last
+                 )
+                 SELECT (", $start, " AT TIME ZONE 'UTC')::date AS date,
+                        max((", $end, " AT TIME ZONE 'UTC')::date) AS last,
                         count(*)
-                 FROM ", $raw, "
-                 WHERE user_id = {user_id}
-                   AND ", $start, " >= {from}::date::timestamp AT TIME ZONE 'UTC'
-                   AND ", $start, " < ({to}::date + 1)::timestamp AT TIME ZONE 'UTC'
+                 FROM asked JOIN ", $raw, " AS r USING (user_id)
+                 WHERE ", $start, " >= asked.first::timestamp AT TIME ZONE 'UTC'
+                   AND ", $start, " < (asked.last + 1)::timestamp AT TIME ZONE 'UTC'
                    AND ", $end, " >= timestamptz '0001-01-01 00:00Z'
                    AND ", $end, " < timestamptz '9999-12-31 00:00Z'
-                 GROUP BY date
-                 ORDER BY date"
-            )
-        }
-
-        statement! {
-            struct $stored {
-                user_id: i64 => BigInt,
-                from: NaiveDate => Date,
-                to: NaiveDate => Date,
-            } -> (Date)
-            concat!(
-                "SELECT DISTINCT local_date FROM ", $figures, "
-                 WHERE user_id = {user_id} AND local_date BETWEEN {from} AND {to}
-                 ORDER BY local_date"
+                 GROUP BY 1
+                 UNION ALL
+                 SELECT DISTINCT f.local_date, NULL::date, 0
+                 FROM asked JOIN (", $figures, ") AS f USING (user_id)
+                 WHERE f.local_date BETWEEN asked.first AND asked.last
+                 ORDER BY 1"
             )
         }
     };
 }
 
 of_kind!(
-    NextVitals,
-    VitalsRaw,
-    VitalsStored,
+    OfVitals,
     "vitals_raw",
-    "started_at",
-    "ended_at",
-    "(SELECT user_id, local_date FROM vitals_daily
-      UNION ALL SELECT user_id, local_date FROM sleep_daily
-      UNION ALL SELECT user_id, local_date FROM blood_pressure_daily
-      UNION ALL SELECT user_id, local_date FROM glucose_daily) AS figures"
+    "r.started_at",
+    "r.ended_at",
+    "SELECT user_id, local_date FROM vitals_daily
+     UNION ALL SELECT user_id, local_date FROM sleep_daily
+     UNION ALL SELECT user_id, local_date FROM blood_pressure_daily
+     UNION ALL SELECT user_id, local_date FROM glucose_daily"
 );
 of_kind!(
-    NextNutrition,
-    NutritionRaw,
-    NutritionStored,
+    OfNutrition,
     "nutrition_raw",
-    "eaten_at",
-    "eaten_at",
-    "nutrition_daily"
+    "r.eaten_at",
+    "r.eaten_at",
+    "SELECT user_id, local_date FROM nutrition_daily"
 );
-of_kind!(NextLabs, LabsRaw, LabsStored, "lab_raw", "collected_at", "collected_at", "lab_daily");
+of_kind!(
+    OfLabs,
+    "lab_raw",
+    "r.collected_at",
+    "r.collected_at",
+    "SELECT user_id, local_date FROM lab_daily"
+);
+
+/// A date, the last one on which a raw row of it ends, and how many there are.
+type DateColumns = (NaiveDate, Option<NaiveDate>, i64);
+
+impl Inventory {
+    fn of(rows: Vec<DateColumns>) -> Self {
+        let mut inventory = Self::default();
+        for (date, last, rows) in rows {
+            match last {
+                Some(last) => inventory.raw.push(RawDate { date, last, rows }),
+                None => inventory.stored.push(date),
+            }
+        }
+        inventory
+    }
+}
 
 impl Store {
     /// The first user from this number on that has raw rows or figures of one of the kinds.
@@ -112,16 +151,25 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn next_user(&self, kinds: &[Kind], from: i64) -> Result<Option<i64>, StoreError> {
-        let mut first = None;
-        for kind in kinds {
-            let next: Vec<(Option<i64>,)> = match kind {
-                Kind::Vitals => self.load("inventory", NextVitals { from }).await?,
-                Kind::Nutrition => self.load("inventory", NextNutrition { from }).await?,
-                Kind::Labs => self.load("inventory", NextLabs { from }).await?,
-            };
-            first = next.into_iter().filter_map(|(user,)| user).chain(first).min();
-        }
-        Ok(first)
+        Ok(NextUser::found(&self.load("inventory", NextUser::of(kinds, from)).await?))
+    }
+
+    /// What a user has of a kind between two dates, both included.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn inventory(
+        &self,
+        kind: Kind,
+        user_id: i64,
+        from: NaiveDate,
+        to: NaiveDate,
+    ) -> Result<Inventory, StoreError> {
+        Ok(Inventory::of(match kind {
+            Kind::Vitals => self.load("inventory", OfVitals { user_id, from, to }).await?,
+            Kind::Nutrition => self.load("inventory", OfNutrition { user_id, from, to }).await?,
+            Kind::Labs => self.load("inventory", OfLabs { user_id, from, to }).await?,
+        }))
     }
 }
 
@@ -136,17 +184,8 @@ impl Shadow<'_> {
         from: i64,
     ) -> Result<Option<i64>, StoreError> {
         self.leave().await?;
-        let mut first = None;
-        for kind in kinds {
-            let connection = self.stored().connection();
-            let next: Vec<(Option<i64>,)> = match kind {
-                Kind::Vitals => NextVitals { from }.load(connection).await?,
-                Kind::Nutrition => NextNutrition { from }.load(connection).await?,
-                Kind::Labs => NextLabs { from }.load(connection).await?,
-            };
-            first = next.into_iter().filter_map(|(user,)| user).chain(first).min();
-        }
-        Ok(first)
+        let next = NextUser::of(kinds, from);
+        Ok(NextUser::found(&next.load(self.stored().connection()).await?))
     }
 }
 
@@ -156,9 +195,6 @@ statement! {
      FROM aggregation_queue
      WHERE user_id = {user_id} AND kind = {kind}"
 }
-
-/// First and last date in UTC, and how many rows.
-type RawColumns = (NaiveDate, NaiveDate, i64);
 
 impl GroupTransaction<'_> {
     /// The dates in UTC, first and last, of the user's changes of this kind that are not in the
@@ -171,7 +207,7 @@ impl GroupTransaction<'_> {
         Ok(read.load(self.connection()).await?)
     }
 
-    /// What the user has of the transaction's kind between two dates, both included.
+    /// As [`Store::inventory`], of the transaction's user and kind, seen by the transaction.
     ///
     /// # Errors
     /// If the database fails.
@@ -182,22 +218,10 @@ impl GroupTransaction<'_> {
     ) -> Result<Inventory, StoreError> {
         let (kind, user_id) = (self.kind(), self.user_id());
         let connection = self.connection();
-        macro_rules! read {
-            ($raw:ident, $stored:ident) => {
-                (
-                    $raw { user_id, from, to }.load(connection).await?,
-                    $stored { user_id, from, to }.load(connection).await?,
-                )
-            };
-        }
-        let (raw, stored): (Vec<RawColumns>, Vec<(NaiveDate,)>) = match kind {
-            Kind::Vitals => read!(VitalsRaw, VitalsStored),
-            Kind::Nutrition => read!(NutritionRaw, NutritionStored),
-            Kind::Labs => read!(LabsRaw, LabsStored),
-        };
-        Ok(Inventory {
-            raw: raw.into_iter().map(|(date, last, rows)| RawDate { date, last, rows }).collect(),
-            stored: stored.into_iter().map(|(date,)| date).collect(),
-        })
+        Ok(Inventory::of(match kind {
+            Kind::Vitals => OfVitals { user_id, from, to }.load(connection).await?,
+            Kind::Nutrition => OfNutrition { user_id, from, to }.load(connection).await?,
+            Kind::Labs => OfLabs { user_id, from, to }.load(connection).await?,
+        }))
     }
 }

@@ -26,6 +26,7 @@ mod pool;
 mod probe;
 mod profiles;
 mod queue;
+mod raw_vital;
 mod rejected;
 mod requeue;
 mod session;

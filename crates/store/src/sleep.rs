@@ -1,17 +1,16 @@
 //! Raw rows of sleep and the days that they come to.
 
-use std::collections::BTreeMap;
-
 use aggregation::ALGORITHM_VERSION;
 use aggregation::sleep::{Recomputed, SleepDay, SleepScope, Snapshot, Stage, StoredDay};
-use aggregation::vitals::RawVital;
 use aggregation::vitals::sample::LONGEST_INTERVAL_US;
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
-use diesel::sql_types::{Array, BigInt, Bool, Date, Double, Integer, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 
+use crate::day_rows::{sources, split};
 use crate::error::StoreError;
+use crate::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital};
 use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
 use crate::transaction::GroupTransaction;
@@ -25,7 +24,7 @@ statement! {
         spans_from: Vec<PgTimestamp> => Array<Timestamptz>,
         spans_to: Vec<PgTimestamp> => Array<Timestamptz>,
         starts_from: Vec<PgTimestamp> => Array<Timestamptz>,
-    } -> (Text, BigInt, Double, Nullable<Text>, Text, Text, Timestamptz, Timestamptz, Nullable<Text>, Bool)
+    } -> (Text, RawVitalSql)
     "SELECT stage.metric, v.id, v.value, v.comparator, v.unit, v.source, v.started_at, v.ended_at,
             v.time_zone, v.is_daily_total
      FROM (SELECT {user_id}::bigint AS user_id, s.*
@@ -128,19 +127,6 @@ statement! {
     "DELETE FROM sleep_daily WHERE user_id = {user_id} AND local_date = ANY ({dates})"
 }
 
-type SegmentColumns = (
-    String,
-    i64,
-    f64,
-    Option<String>,
-    String,
-    String,
-    PgTimestamp,
-    PgTimestamp,
-    Option<String>,
-    bool,
-);
-
 impl GroupTransaction<'_> {
     /// Reads what [`aggregation::sleep::recompute()`] needs for a scope.
     ///
@@ -160,23 +146,11 @@ impl GroupTransaction<'_> {
                 .map(|(from, _)| to_postgres(from.plus(-LONGEST_INTERVAL_US)))
                 .collect(),
         };
-        let rows: Vec<SegmentColumns> = read.load(self.connection()).await?;
-        for (metric, id, value, comparator, unit, source, from, to, time_zone, is_daily_total) in
-            rows
-        {
+        let rows: Vec<(String, RawVitalColumns)> = read.load(self.connection()).await?;
+        for (metric, row) in rows {
             let stage = Stage::from_metric(&metric)
                 .ok_or(StoreError::Internal("a raw row of a metric that was not asked for"))?;
-            snapshot.rows.entry(stage).or_default().push(RawVital {
-                id,
-                value,
-                comparator,
-                unit,
-                source,
-                started_at: from_postgres(from),
-                ended_at: from_postgres(to),
-                time_zone,
-                is_daily_total,
-            });
+            snapshot.rows.entry(stage).or_default().push(raw_vital(row));
         }
         // A row may reach into several spans.
         for rows in snapshot.rows.values_mut() {
@@ -203,16 +177,13 @@ impl GroupTransaction<'_> {
     /// If the database fails.
     pub async fn write_sleep(&mut self, recomputed: &Recomputed) -> Result<(), StoreError> {
         let user_id = self.user_id();
-        let days = recomputed.days.iter().filter_map(|(date, day)| Some((*date, day.as_ref()?)));
-        let days: Vec<(NaiveDate, &SleepDay)> = days.collect();
+        let (gone, days) = split(&recomputed.days);
         if !days.is_empty() {
             let upsert = upsert(user_id, recomputed.fingerprint, &days)?;
             upsert.execute(self.connection()).await?;
         }
-        let gone = recomputed.days.iter().filter(|(_, day)| day.is_none());
-        let dates: Vec<NaiveDate> = gone.map(|(date, _)| *date).collect();
-        if !dates.is_empty() {
-            DeleteSleepDays { user_id, dates }.execute(self.connection()).await?;
+        if !gone.is_empty() {
+            DeleteSleepDays { user_id, dates: gone }.execute(self.connection()).await?;
         }
         Ok(())
     }
@@ -244,7 +215,7 @@ fn upsert(
         nap_counts: column(days, |day| day.nap_count),
         naps: column(days, |day| day.nap_minutes),
         segment_counts: column(days, |day| day.segment_count),
-        sources: days.iter().map(|(_, day)| json(&day.sources)).collect::<Result<_, _>>()?,
+        sources: days.iter().map(|(_, day)| sources(&day.sources)).collect::<Result<_, _>>()?,
         primary_sources: column(days, |day| day.primary_source.clone()),
         rejected_counts: column(days, |day| day.rejected_count),
         time_zones: column(days, |day| day.time_zone.clone()),
@@ -253,9 +224,4 @@ fn upsert(
         reach_starts: column(days, |day| to_postgres(day.reach.0)),
         reach_ends: column(days, |day| to_postgres(day.reach.1)),
     })
-}
-
-fn json(sources: &BTreeMap<String, i32>) -> Result<String, StoreError> {
-    serde_json::to_string(sources)
-        .map_err(|_| StoreError::Internal("the sources cannot be written as JSON"))
 }

@@ -163,6 +163,24 @@ pub struct Import {
     pub json: bool,
 }
 
+/// Users and kinds.
+#[derive(Debug, Args)]
+pub struct Of {
+    /// Only this user
+    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
+    pub user: Option<i64>,
+    /// Only this kind; may be given more than once [default: all kinds]
+    #[arg(long, value_name = "KIND", value_parser = parse_kind)]
+    pub kind: Vec<Kind>,
+}
+
+impl Of {
+    /// The kinds asked for, each once and in order; all if none was.
+    pub fn kinds(&self) -> Vec<Kind> {
+        kinds_or_all(self.kind.clone())
+    }
+}
+
 /// What can be imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ImportKind {
@@ -218,21 +236,18 @@ pub struct Requeue {
     /// Rows that were given up after their last attempt, instead of raw rows
     #[arg(long)]
     pub dead: bool,
-    /// Only rows of this user
-    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
-    pub user: Option<i64>,
     /// Only rows of this local date and later, such as 2026-03-29
     #[arg(long, value_name = "DATE", requires = "to", value_parser = parse_date)]
     pub from: Option<NaiveDate>,
     /// Only rows of this local date and earlier
     #[arg(long, value_name = "DATE", requires = "from", value_parser = parse_date)]
     pub to: Option<NaiveDate>,
-    /// Only rows of this kind; may be given more than once [default: all kinds]
-    #[arg(long, value_name = "KIND", value_parser = parse_kind)]
-    pub kind: Vec<Kind>,
-    /// Print one JSON object as the last line of stdout
-    #[arg(long)]
-    pub json: bool,
+    /// Whose rows
+    #[command(flatten)]
+    pub of: Of,
+    /// How to print
+    #[command(flatten)]
+    pub output: Json,
 }
 
 /// Arguments of `backfill`.
@@ -244,15 +259,12 @@ pub struct Backfill {
     /// The last local date
     #[arg(long, value_name = "DATE", value_parser = parse_date)]
     pub to: NaiveDate,
-    /// Only this user
-    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
-    pub user: Option<i64>,
-    /// Only figures of this kind; may be given more than once [default: all kinds]
-    #[arg(long, value_name = "KIND", value_parser = parse_kind)]
-    pub kind: Vec<Kind>,
-    /// Print one JSON object as the last line of stdout
-    #[arg(long)]
-    pub json: bool,
+    /// Whose figures
+    #[command(flatten)]
+    pub of: Of,
+    /// How to print
+    #[command(flatten)]
+    pub output: Json,
 }
 
 /// Arguments of `verify`.
@@ -267,15 +279,12 @@ pub struct Verify {
     /// Only this local date and earlier
     #[arg(long, value_name = "DATE", value_parser = parse_date)]
     pub to: Option<NaiveDate>,
-    /// Only this user
-    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
-    pub user: Option<i64>,
-    /// Only figures of this kind; may be given more than once [default: all kinds]
-    #[arg(long, value_name = "KIND", value_parser = parse_kind)]
-    pub kind: Vec<Kind>,
-    /// Print one JSON object as the last line of stdout
-    #[arg(long)]
-    pub json: bool,
+    /// Whose figures
+    #[command(flatten)]
+    pub of: Of,
+    /// How to print
+    #[command(flatten)]
+    pub output: Json,
 }
 
 /// The kinds asked for, each once and in order; all if none was.

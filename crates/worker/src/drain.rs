@@ -11,12 +11,7 @@ use store::{ClaimFrom, ErrorClass, StoreError};
 use crate::batch::{self, Walked};
 use crate::pace::Went;
 use crate::report::RunReport;
-use crate::setup::{Job, spread};
-
-/// The waits before an interrupted drain goes on, give or take a fifth, as the connections of a server that restarts
-/// or of a serverless one come back within seconds. After the last one the error stands.
-const PAUSES: [Duration; 3] =
-    [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+use crate::setup::{Job, PAUSES, spread};
 
 /// While one kind keeps the drain busy, those that had nothing due are asked again so often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

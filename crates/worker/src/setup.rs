@@ -54,6 +54,11 @@ fn group_patience(config: &Config) -> Duration {
     pool.wait_timeout + session.statement_timeout * 2 + session.lock_timeout + GRACE
 }
 
+/// The waits before work goes on that was interrupted, give or take a fifth, as the connections of a server that
+/// restarts or of a serverless one come back within seconds. After the last one the error stands.
+pub const PAUSES: [Duration; 3] =
+    [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+
 /// A wait of about this time, give or take a fifth, so that several workers do not come all at once.
 pub fn spread(wait: Duration) -> Duration {
     wait.mul_f64(0.8 + 0.4 * store::chance())

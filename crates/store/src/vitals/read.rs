@@ -10,11 +10,12 @@ use aggregation::vitals::{HourFigures, HourKey, RawVital, Scope, Snapshot};
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{
-    Array, BigInt, Binary, Bool, Date, Double, Integer, Nullable, Text, Timestamptz,
+    Array, BigInt, Binary, Date, Double, Integer, Nullable, Text, Timestamptz,
 };
 use diesel_async::RunQueryDsl;
 
 use crate::error::StoreError;
+use crate::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital};
 use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
 use crate::transaction::GroupTransaction;
@@ -35,7 +36,7 @@ statement! {
         starts_from: Vec<PgTimestamp> => Array<Timestamptz>,
         totals_from: Vec<Option<PgTimestamp>> => Array<Nullable<Timestamptz>>,
         totals_to: Vec<Option<PgTimestamp>> => Array<Nullable<Timestamptz>>,
-    } -> (Integer, BigInt, Double, Nullable<Text>, Text, Text, Timestamptz, Timestamptz, Nullable<Text>, Bool)
+    } -> (Integer, RawVitalSql)
     "SELECT span.ordinal, v.id, v.value, v.comparator, v.unit, v.source, v.started_at,
             v.ended_at, v.time_zone, v.is_daily_total
      FROM (SELECT {user_id}::bigint AS user_id, s.*
@@ -66,8 +67,8 @@ statement! {
     struct ReadVitalsById {
         user_id: i64 => BigInt,
         ids: Vec<i64> => Array<BigInt>,
-    } -> (BigInt, Text, Double, Nullable<Text>, Text, Text, Timestamptz, Timestamptz, Nullable<Text>, Bool)
-    "SELECT id, metric, value, comparator, unit, source, started_at, ended_at, time_zone,
+    } -> (Text, RawVitalSql)
+    "SELECT metric, id, value, comparator, unit, source, started_at, ended_at, time_zone,
             is_daily_total
      FROM vitals_raw
      WHERE user_id = {user_id} AND id = ANY ({ids})"
@@ -110,9 +111,6 @@ statement! {
        ON d.user_id = {user_id} AND d.metric = day.metric
       AND d.local_date BETWEEN day.local_date - 2 AND day.local_date + 2"
 }
-
-type VitalColumns =
-    (i32, i64, f64, Option<String>, String, String, PgTimestamp, PgTimestamp, Option<String>, bool);
 
 type HourColumns = (
     String,
@@ -177,25 +175,13 @@ impl GroupTransaction<'_> {
         if statement.ordinals.is_empty() {
             return Ok(());
         }
-        let rows: Vec<VitalColumns> = statement.load(self.connection()).await?;
-        for (ordinal, id, value, comparator, unit, source, from, to, time_zone, is_daily_total) in
-            rows
-        {
+        let rows: Vec<(i32, RawVitalColumns)> = statement.load(self.connection()).await?;
+        for (ordinal, row) in rows {
             let snapshot = names
                 .get(ordinal as usize)
                 .and_then(|name| snapshots.get_mut(*name))
                 .ok_or(StoreError::Internal("a raw row of a metric that was not asked for"))?;
-            snapshot.rows.push(RawVital {
-                id,
-                value,
-                comparator,
-                unit,
-                source,
-                started_at: from_postgres(from),
-                ended_at: from_postgres(to),
-                time_zone,
-                is_daily_total,
-            });
+            snapshot.rows.push(raw_vital(row));
         }
         // An interval may reach into several spans.
         for snapshot in snapshots.values_mut() {
@@ -250,37 +236,9 @@ impl GroupTransaction<'_> {
         &mut self,
         ids: Vec<i64>,
     ) -> Result<Vec<(String, RawVital)>, StoreError> {
-        type Columns = (
-            i64,
-            String,
-            f64,
-            Option<String>,
-            String,
-            String,
-            PgTimestamp,
-            PgTimestamp,
-            Option<String>,
-            bool,
-        );
         let read = ReadVitalsById { user_id: self.user_id(), ids };
-        let rows: Vec<Columns> = read.load(self.connection()).await?;
-        Ok(rows
-            .into_iter()
-            .map(|(id, metric, value, comparator, unit, source, from, to, time_zone, total)| {
-                let row = RawVital {
-                    id,
-                    value,
-                    comparator,
-                    unit,
-                    source,
-                    started_at: from_postgres(from),
-                    ended_at: from_postgres(to),
-                    time_zone,
-                    is_daily_total: total,
-                };
-                (metric, row)
-            })
-            .collect())
+        let rows: Vec<(String, RawVitalColumns)> = read.load(self.connection()).await?;
+        Ok(rows.into_iter().map(|(metric, row)| (metric, raw_vital(row))).collect())
     }
 }
 

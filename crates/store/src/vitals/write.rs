@@ -13,6 +13,7 @@ use diesel::sql_types::{
 };
 use diesel_async::RunQueryDsl;
 
+use crate::day_rows::sources;
 use crate::error::StoreError;
 use crate::statement::statement;
 use crate::time::to_postgres;
@@ -77,10 +78,7 @@ impl Columns {
         }
         self.censored_counts.push(row.censored_count);
         self.rejected_counts.push(row.rejected_count);
-        self.sources.push(
-            serde_json::to_string(row.sources)
-                .map_err(|_| StoreError::Internal("the sources cannot be written as JSON"))?,
-        );
+        self.sources.push(sources(row.sources)?);
         self.time_zones.push(row.time_zone.to_owned());
         Ok(())
     }

@@ -5,30 +5,19 @@ use std::time::{Duration, Instant};
 
 use aggregation::Kind;
 use anyhow::Context;
-use chrono::{Days, NaiveDate};
 use indicatif::ProgressBar;
 use serde_json::json;
 use store::{ErrorClass, Store, StoreError};
 
-use crate::cli::{Backfill, kinds_or_all, require_order};
+use super::users::Users;
+use crate::cli::{Backfill, require_order};
 use crate::exit::{self, Exit};
-use crate::group::rebuild::{self, Dates};
+use crate::group::rebuild::{self, Dates, earlier, later};
 use crate::report::milliseconds;
-use crate::setup::{Settings, spread};
+use crate::setup::{PAUSES, Settings, spread};
 use crate::stop::Stop;
 use crate::tables::counted;
 use crate::{output, progress, setup};
-
-/// The waits before a portion is tried again that met a lock, a conflict or a lost connection. After
-/// the last one the error stands.
-const PAUSES: [Duration; 3] =
-    [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
-
-/// An interval that belongs to a date may begin two days before it, and a date in another zone one.
-pub const BEFORE: Days = Days::new(3);
-
-/// A local date may be the one before that in UTC.
-pub const AFTER: Days = Days::new(1);
 
 /// What was done.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,7 +41,7 @@ pub async fn execute(config: Option<&Path>, arguments: Backfill) -> anyhow::Resu
     let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?;
     let started = Instant::now();
 
-    let kinds = kinds_or_all(arguments.kind.clone());
+    let kinds = arguments.of.kinds();
     let backfill = Work { store: &store, settings: &settings, stop: &stop, kinds };
     let mut done = Done::default();
     let outcome = backfill.all(&arguments, &mut done).await;
@@ -62,7 +51,7 @@ pub async fn execute(config: Option<&Path>, arguments: Backfill) -> anyhow::Resu
             counted(done.dates, "date", "dates")
         )
     })?;
-    report(&done, started.elapsed(), stop.is_requested(), arguments.json);
+    report(&done, started.elapsed(), stop.is_requested(), arguments.output.json);
     Ok(if stop.is_requested() {
         exit::INTERRUPTED
     } else if done.failed > 0 {
@@ -82,19 +71,14 @@ struct Work<'w> {
 impl Work<'_> {
     async fn all(&self, arguments: &Backfill, done: &mut Done) -> Result<(), StoreError> {
         let bar = progress::rows("raw rows");
-        let mut next = match arguments.user {
-            Some(user) => Some(user),
-            None => self.store.next_user(&self.kinds, i64::MIN).await?,
-        };
-        while let Some(user) = next.filter(|_| !self.stop.is_requested()) {
+        let mut users = Users::of(arguments.of.user);
+        while !self.stop.is_requested() {
+            let find = async |from| self.store.next_user(&self.kinds, from).await;
+            let Some(user) = users.next(find).await? else { break };
             for kind in &self.kinds {
                 self.of_user(*kind, user, arguments, done, &bar).await?;
             }
             done.users += 1;
-            next = match user.checked_add(1).filter(|_| arguments.user.is_none()) {
-                Some(from) => self.store.next_user(&self.kinds, from).await?,
-                None => None,
-            };
         }
         bar.finish_and_clear();
         Ok(())
@@ -109,9 +93,7 @@ impl Work<'_> {
         bar: &ProgressBar,
     ) -> Result<(), StoreError> {
         let (from, to) = (arguments.from, arguments.to);
-        let mut transaction = self.store.begin_group(kind, user_id).await?;
-        let inventory = transaction.inventory(earlier(from), later(to)).await?;
-        transaction.commit().await?;
+        let inventory = self.store.inventory(kind, user_id, earlier(from), later(to)).await?;
         for portion in rebuild::portions(&inventory, from, to) {
             if self.stop.is_requested() {
                 break;
@@ -148,16 +130,6 @@ impl Work<'_> {
             }
         }
     }
-}
-
-/// The date from which raw rows may belong to this one.
-pub fn earlier(date: NaiveDate) -> NaiveDate {
-    date.checked_sub_days(BEFORE).unwrap_or(date)
-}
-
-/// The date up to which raw rows may belong to this one.
-pub fn later(date: NaiveDate) -> NaiveDate {
-    date.checked_add_days(AFTER).unwrap_or(date)
 }
 
 fn tell(kind: Kind, user_id: i64, portion: &Dates, error: &StoreError) {

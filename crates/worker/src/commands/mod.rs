@@ -11,6 +11,7 @@ mod migrate;
 mod requeue;
 pub mod run_once;
 mod status;
+mod users;
 mod verify;
 
 use crate::cli::{Cli, Command};

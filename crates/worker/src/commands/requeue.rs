@@ -7,7 +7,7 @@ use aggregation::local_time::anywhere_on_earth;
 use anyhow::Context;
 use store::{RequeueSelection, Requeuer, Store};
 
-use crate::cli::{Requeue, kinds_or_all, require_order};
+use crate::cli::{Requeue, require_order};
 use crate::exit::{self, Exit};
 use crate::stop::Stop;
 use crate::tables::{counted, thousands};
@@ -26,14 +26,14 @@ pub async fn execute(config: Option<&Path>, arguments: Requeue) -> anyhow::Resul
         }
         _ => None,
     };
-    let selection = RequeueSelection { user_id: arguments.user, between };
+    let selection = RequeueSelection { user_id: arguments.of.user, between };
     let loaded = setup::configuration(config)?;
     let store = setup::connect(&loaded.config).await?;
     setup::require_current_schema(&store).await?;
     let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?;
 
     let mut requeued = Vec::new();
-    for kind in kinds_or_all(arguments.kind) {
+    for kind in arguments.of.kinds() {
         let rows = if arguments.dead {
             dead(&store, kind, &selection, &stop).await
         } else {
@@ -48,7 +48,7 @@ pub async fn execute(config: Option<&Path>, arguments: Requeue) -> anyhow::Resul
         })?;
         requeued.push((kind, rows));
     }
-    report(&requeued, arguments.dead, stop.is_requested(), arguments.json);
+    report(&requeued, arguments.dead, stop.is_requested(), arguments.output.json);
     Ok(if stop.is_requested() { exit::INTERRUPTED } else { exit::DONE })
 }
 

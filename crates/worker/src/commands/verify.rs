@@ -11,11 +11,11 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use store::{Drift, Shadow, Store, StoreError};
 
-use super::backfill::{earlier, later};
-use crate::cli::{Verify, kinds_or_all, require_order};
+use super::users::Users;
+use crate::cli::{Verify, require_order};
 use crate::exit::{self, Exit};
 use crate::group::User;
-use crate::group::rebuild;
+use crate::group::rebuild::{self, earlier, later};
 use crate::report::milliseconds;
 use crate::setup::Settings;
 use crate::stop::Stop;
@@ -84,14 +84,14 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
     let mut found = Found::default();
     let mut shadow = store.shadow().await?;
     let bar = progress::rows("raw rows");
-    let kinds = kinds_or_all(arguments.kind);
+    let kinds = arguments.of.kinds();
     let look = Look { kinds, from, to, settings: &settings, repair, stop: &stop, bar: &bar };
-    let outcome = look.at_users(&mut shadow, arguments.user, &mut found).await;
+    let outcome = look.at_users(&mut shadow, arguments.of.user, &mut found).await;
     bar.finish_and_clear();
     outcome
         .with_context(|| format!("interrupted after {}", counted(found.dates, "date", "dates")))?;
     drop(shadow);
-    if arguments.json {
+    if arguments.output.json {
         output::print_json(&found.to_json(started.elapsed(), stop.is_requested()));
     } else {
         output::print(&found.to_text(started.elapsed(), stop.is_requested(), repair.is_some()));
@@ -123,19 +123,14 @@ impl Look<'_> {
         only: Option<i64>,
         found: &mut Found,
     ) -> Result<(), StoreError> {
-        let mut next = match only {
-            Some(user) => Some(user),
-            None => shadow.next_user(&self.kinds, i64::MIN).await?,
-        };
-        while let Some(user) = next.filter(|_| !self.stop.is_requested()) {
+        let mut users = Users::of(only);
+        while !self.stop.is_requested() {
+            let find = async |from| shadow.next_user(&self.kinds, from).await;
+            let Some(user) = users.next(find).await? else { break };
             for kind in &self.kinds {
                 self.at_user(shadow, *kind, user, found).await?;
             }
             found.users += 1;
-            next = match user.checked_add(1).filter(|_| only.is_none()) {
-                Some(from) => shadow.next_user(&self.kinds, from).await?,
-                None => None,
-            };
         }
         shadow.leave().await
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use aggregation::Kind;
-use chrono::NaiveDate;
+use chrono::{Days, NaiveDate};
 use store::{GroupTransaction, Inventory, RawDate, Store, StoreError, Verdict};
 
 use super::{User, labs, nutrition, vitals};
@@ -15,6 +15,22 @@ const MOST_ROWS: i64 = 5_000;
 
 /// The most dates that one transaction computes.
 pub const MOST_DATES: usize = 31;
+
+/// An interval that belongs to a date may begin two days before it, and a date in another zone one.
+const BEFORE: Days = Days::new(3);
+
+/// A local date may be the one before that in UTC.
+const AFTER: Days = Days::new(1);
+
+/// The date from which raw rows may belong to this one.
+pub fn earlier(date: NaiveDate) -> NaiveDate {
+    date.checked_sub_days(BEFORE).unwrap_or(date)
+}
+
+/// The date up to which raw rows may belong to this one.
+pub fn later(date: NaiveDate) -> NaiveDate {
+    date.checked_add_days(AFTER).unwrap_or(date)
+}
 
 /// Dates next to each other, and about how many raw rows they have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
