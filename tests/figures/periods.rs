@@ -4,6 +4,12 @@ use crate::support::Database;
 
 const CLOSE: f64 = 1e-9;
 
+/// The only row of a query.
+async fn row(db: &Database, sql: &str) -> tokio_postgres::Row {
+    let [row] = db.query(sql, &[]).await.try_into().expect("one row");
+    row
+}
+
 #[tokio::test]
 async fn a_week_and_a_month_are_what_all_their_samples_say_and_tell_how_many_days_had_data() {
     let db = Database::new().await;
@@ -88,4 +94,118 @@ async fn food_and_results_of_a_week_are_added_up_and_what_nobody_knows_stays_unk
     assert_eq!(labs.get::<_, i64>(0), 2);
     assert_eq!((labs.get(1), labs.get(2), labs.get(3)), (Some(30.0), Some(50.0), Some(50.0)));
     assert_eq!(labs.get::<_, i64>(4), 2);
+}
+
+#[tokio::test]
+async fn glucose_of_a_week_and_a_month_is_what_all_its_readings_say() {
+    let db = Database::new().await;
+    // Days of 1, 3, 5, … readings, some of which are a sensor's Low.
+    db.execute(
+        "INSERT INTO vitals_raw (user_id, metric, value, comparator, unit, source, started_at, ended_at)
+         SELECT 1, 'blood_glucose', CASE WHEN is_low THEN 40 ELSE 45 + (d * 31 + s * 17) % 240 END,
+                CASE WHEN is_low THEN '<' END, 'mg/dL', 'cgm', at, at
+         FROM generate_series(0, 20) AS d, LATERAL generate_series(0, 2 * d) AS s,
+              LATERAL (SELECT (d + s) % 11 = 5 AS is_low,
+                              timestamptz '2024-04-24 08:00Z' + d * interval '1 day' + s * interval '5 minutes' AS at) AS t",
+    )
+    .await;
+    db.run_once();
+    for (view, column, unit) in
+        [("glucose_weekly", "week_start", "week"), ("glucose_monthly", "month_start", "month")]
+    {
+        let row = row(
+            &db,
+            &format!(
+                "WITH raw AS (
+                     SELECT date_trunc('{unit}', started_at AT TIME ZONE 'UTC')::date AS start,
+                            value AS v, comparator IS NULL AS exact,
+                            value - CASE WHEN comparator = '<' THEN 0.001 ELSE 0 END AS placed
+                     FROM vitals_raw
+                 ), expected AS (
+                     SELECT start, count(*) FILTER (WHERE exact) AS n, count(*) AS readings,
+                            avg(v) FILTER (WHERE exact) AS mean, stddev_samp(v) FILTER (WHERE exact) AS sd,
+                            100.0 * count(*) FILTER (WHERE placed < 54) / count(*) AS very_low,
+                            100.0 * count(*) FILTER (WHERE placed >= 54 AND placed < 70) / count(*) AS low,
+                            100.0 * count(*) FILTER (WHERE placed BETWEEN 70 AND 180) / count(*) AS in_range,
+                            100.0 * count(*) FILTER (WHERE placed > 180 AND placed <= 250) / count(*) AS high,
+                            100.0 * count(*) FILTER (WHERE placed > 250) / count(*) AS very_high
+                     FROM raw GROUP BY start
+                 )
+                 SELECT count(*), count(*) FILTER (WHERE (
+                        v.sample_count = e.n AND v.sample_count + v.censored_count = e.readings
+                        AND abs(v.mean - e.mean) < {CLOSE} AND abs(v.stddev - e.sd) < {CLOSE}
+                        AND abs(v.cv_percent - 100 * e.sd / e.mean) < {CLOSE}
+                        AND abs(v.gmi_percent - (3.31 + 0.02392 * e.mean)) < {CLOSE}
+                        AND abs(v.j_index - 0.001 * (e.mean + e.sd) ^ 2) < {CLOSE}
+                        AND abs(v.below_54_percent - e.very_low) < {CLOSE}
+                        AND abs(v.below_70_percent - e.very_low - e.low) < {CLOSE}
+                        AND abs(v.from_70_to_180_percent - e.in_range) < {CLOSE}
+                        AND abs(v.above_180_percent - e.high - e.very_high) < {CLOSE}
+                        AND abs(v.above_250_percent - e.very_high) < {CLOSE}
+                        AND abs(v.glycemia_risk_index
+                                - least(100, 3 * e.very_low + 2.4 * e.low + 1.6 * e.very_high + 0.8 * e.high)) < {CLOSE}
+                        AND NOT v.is_sufficient) IS NOT TRUE)
+                 FROM expected AS e FULL JOIN {view} AS v ON v.{column} = e.start"
+            ),
+        )
+        .await;
+        let (periods, wrong): (i64, i64) = (row.get(0), row.get(1));
+        assert_eq!((periods, wrong), (if unit == "week" { 4 } else { 2 }, 0), "{view}");
+    }
+}
+
+#[tokio::test]
+async fn blood_pressure_of_a_month_is_what_all_its_pairs_say() {
+    let db = Database::new().await;
+    db.execute(
+        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         SELECT 1, metric, value, 'mm[Hg]', 'cuff', at, at
+         FROM (VALUES (0, 110, 70), (0, 118, 74), (0, 125, 76), (3, 132, 85), (9, 185, 100)) AS p (d, s, dia),
+              LATERAL (SELECT timestamptz '2024-05-01 08:00Z' + d * interval '1 day' + s * interval '1 minute' AS at) AS t,
+              LATERAL (VALUES ('blood_pressure_systolic', s), ('blood_pressure_diastolic', dia)) AS m (metric, value)",
+    )
+    .await;
+    db.run_once();
+    let month = row(&db, "SELECT * FROM blood_pressure_monthly").await;
+    assert_eq!(month.get::<_, i64>("pair_count"), 5);
+    assert_eq!(month.get::<_, i64>("days_with_data"), 3);
+    let systolic: f64 = month.get("systolic_mean");
+    assert!((systolic - (110.0 + 118.0 + 125.0 + 132.0 + 185.0) / 5.0).abs() < CLOSE);
+    let thirds = [250.0, 266.0, 277.0, 302.0, 385.0];
+    let arterial: f64 = month.get("mean_arterial_pressure");
+    assert!((arterial - thirds.iter().sum::<f64>() / 15.0).abs() < CLOSE);
+    let ends: [f64; 2] = ["diastolic_min", "systolic_max"].map(|column| month.get(column));
+    assert_eq!(ends, [70.0, 185.0]);
+    assert_eq!(month.get::<_, &str>("worst_category"), "severe");
+    let worst: String = db
+        .value(
+            "SELECT string_agg(worst_category, ' ' ORDER BY week_start) FROM blood_pressure_weekly",
+        )
+        .await;
+    assert_eq!(worst, "stage_1 severe");
+}
+
+#[tokio::test]
+async fn nights_of_a_week_are_added_up_and_its_efficiency_is_no_mean_of_theirs() {
+    let db = Database::new().await;
+    db.execute(
+        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         VALUES (1, 'sleep_in_bed', 1, 'min', 'watch', '2024-05-06 22:00Z', '2024-05-07 06:00Z'),
+                (1, 'sleep_deep', 1, 'min', 'watch', '2024-05-07 00:00Z', '2024-05-07 04:00Z'),
+                (1, 'sleep_in_bed', 1, 'min', 'watch', '2024-05-08 22:00Z', '2024-05-09 00:30Z'),
+                (1, 'sleep_rem', 1, 'min', 'watch', '2024-05-08 22:00Z', '2024-05-09 00:00Z'),
+                (1, 'sleep_in_bed', 1, 'min', 'watch', '2024-05-10 22:00Z', '2024-05-11 06:00Z')",
+    )
+    .await;
+    db.run_once();
+    let week = row(&db, "SELECT * FROM sleep_weekly").await;
+    // The third night is known only by its bed.
+    assert_eq!(week.get::<_, i64>("days_with_data"), 3);
+    let minutes: [f64; 4] =
+        ["asleep_minutes", "mean_asleep_minutes", "in_bed_minutes", "deep_minutes"]
+            .map(|column| week.get(column));
+    assert_eq!(minutes, [360.0, 180.0, 480.0 + 150.0 + 480.0, 240.0]);
+    let month = row(&db, "SELECT * FROM sleep_monthly").await;
+    let efficiency: f64 = month.get("efficiency");
+    assert!((efficiency - 360.0 / 630.0).abs() < CLOSE, "not (4 / 8 + 2 / 2.5) / 2");
 }
