@@ -49,6 +49,11 @@ bench-api *arguments:
     cargo build --release -p worker -p bench
     target/release/bench api {{arguments}}
 
+# how fast verify and backfill are, and whether verify finds every damage
+bench-verify *arguments:
+    cargo build --release -p worker -p bench
+    target/release/bench verify {{arguments}}
+
 # the Debian package, in target/debian
 deb:
     packaging/build-deb

@@ -1,12 +1,13 @@
 //! Measures the worker as a process, with its default settings, on a private PostgreSQL.
 //!
-//! The figures that documents state come from here: `just bench-service` and `just bench-api`. Each
-//! workload prints a line or a table to stderr when it is done, and all of them one JSON object to
+//! The figures that documents state come from here: `just bench-service`, `just bench-api` and
+//! `just bench-verify`. Each workload prints a line or a table to stderr when it is done, and all of them one JSON object to
 //! stdout.
 
 mod api;
 mod server;
 mod service;
+mod verify;
 mod worker;
 
 use std::time::Duration;
@@ -35,6 +36,8 @@ struct Cli {
 enum Command {
     /// What the clients of an API feel of a worker that drains a backlog beside it
     Api(api::Load),
+    /// How fast `worker verify` and `worker backfill` are, and whether every damage is found
+    Verify(verify::Load),
 }
 
 #[tokio::main]
@@ -43,6 +46,7 @@ async fn main() -> anyhow::Result<()> {
     let mut result = match cli.command {
         None => service(&cli).await?,
         Some(Command::Api(load)) => api::beside(load).await?,
+        Some(Command::Verify(load)) => verify::verify(load).await?,
     };
     result["machine"] = machine();
     #[allow(clippy::print_stdout)]

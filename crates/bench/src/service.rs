@@ -40,7 +40,8 @@ pub const FILL: &str = "
          LATERAL (SELECT timestamptz '2024-05-01 00:00Z'
                          + (n / 500) * (interval '2 days' / ($1::bigint / 500)) AS at) AS t";
 
-fn tell(line: &str) {
+/// To the person who waits.
+pub fn tell(line: &str) {
     #[allow(clippy::print_stderr)]
     {
         eprintln!("{line}");

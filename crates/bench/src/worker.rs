@@ -2,12 +2,16 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use serde_json::Value;
 
 /// Clock ticks a second in /proc/PID/stat; 100 on every Linux of today (sysconf(_SC_CLK_TCK)).
 const TICKS_PER_SECOND: f64 = 100.0;
+
+/// How often the peak of memory is looked at; the kernel keeps it, so little is missed at the end.
+const LOOK_AT_MEMORY: Duration = Duration::from_millis(20);
 
 /// A running service. Dropped, it is killed.
 pub struct Service(Child);
@@ -29,6 +33,43 @@ pub fn migrate(url: &str) -> anyhow::Result<()> {
     let output = command(url, &["migrate"])?.output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(())
+}
+
+/// A command that ended.
+pub struct Ran {
+    /// Its exit code.
+    pub code: i32,
+    /// What it said with `--json`.
+    pub json: Value,
+    /// How long it took.
+    pub seconds: f64,
+    /// The most memory that it had, in megabytes.
+    pub peak_mb: f64,
+}
+
+/// Runs a command that says something with `--json`.
+pub fn run(url: &str, arguments: &[&str]) -> anyhow::Result<Ran> {
+    let mut command = command(url, arguments)?;
+    let began = Instant::now();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut peak_mb = 0.0;
+    while child.try_wait()?.is_none() {
+        peak_mb = in_mb(child.id(), "VmHWM:").unwrap_or(peak_mb);
+        std::thread::sleep(LOOK_AT_MEMORY);
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let output = child.wait_with_output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let json = text.lines().last().map(serde_json::from_str).transpose()?.unwrap_or_default();
+    Ok(Ran { code: output.status.code().unwrap_or(-1), json, seconds, peak_mb })
+}
+
+/// A line of /proc/PID/status in megabytes.
+fn in_mb(process: u32, name: &str) -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let kb = line.and_then(|line| line.split_whitespace().next()).context("memory")?;
+    Ok(kb.parse::<f64>()? / 1024.0)
 }
 
 impl Service {
@@ -53,10 +94,7 @@ impl Service {
 
     /// Its memory in megabytes.
     pub fn resident_mb(&self) -> anyhow::Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kb = line.and_then(|line| line.split_whitespace().next()).context("VmRSS")?;
-        Ok(kb.parse::<f64>()? / 1024.0)
+        in_mb(self.0.id(), "VmRSS:")
     }
 }
 

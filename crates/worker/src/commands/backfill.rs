@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 use store::{ErrorClass, Store, StoreError};
 
-use super::users::Users;
+use super::users::{Users, progress_bar};
 use crate::cli::{Backfill, require_order};
 use crate::exit::{self, Exit};
 use crate::group::rebuild::{self, Dates, earlier, later};
@@ -70,7 +70,8 @@ struct Work<'w> {
 
 impl Work<'_> {
     async fn all(&self, arguments: &Backfill, done: &mut Done) -> Result<(), StoreError> {
-        let bar = progress::rows("raw rows");
+        let dates = (arguments.from, arguments.to);
+        let bar = progress_bar(self.store, &self.kinds, arguments.of.user, dates).await?;
         let mut users = Users::of(arguments.of.user);
         while !self.stop.is_requested() {
             let find = async |from| self.store.next_user(&self.kinds, from).await;
@@ -107,7 +108,7 @@ impl Work<'_> {
                 }
             }
             done.rows += portion.rows;
-            bar.inc(portion.rows as u64);
+            progress::advance(bar, portion.rows as u64);
         }
         Ok(())
     }

@@ -2,7 +2,29 @@
 
 use std::ops::AsyncFnOnce;
 
-use store::StoreError;
+use aggregation::Kind;
+use chrono::NaiveDate;
+use indicatif::ProgressBar;
+use store::{Store, StoreError};
+
+use crate::progress;
+
+/// A bar over the raw rows that a walk looks at.
+///
+/// # Errors
+/// If the database fails.
+pub async fn progress_bar(
+    store: &Store,
+    kinds: &[Kind],
+    only: Option<i64>,
+    (from, to): (NaiveDate, NaiveDate),
+) -> Result<ProgressBar, StoreError> {
+    let mut rows = 0;
+    for kind in kinds {
+        rows += store.estimate_raw_rows(*kind, only, from, to).await?;
+    }
+    Ok(progress::about("raw rows", rows))
+}
 
 /// Where the walk goes on.
 #[derive(Clone, Copy, Debug)]

@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use store::{Drift, Shadow, Store, StoreError};
 
-use super::users::Users;
+use super::users::{Users, progress_bar};
 use crate::cli::{Verify, require_order};
 use crate::exit::{self, Exit};
 use crate::group::User;
@@ -82,9 +82,9 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
 
     let repair = arguments.repair.then_some(&store);
     let mut found = Found::default();
-    let mut shadow = store.shadow().await?;
-    let bar = progress::rows("raw rows");
     let kinds = arguments.of.kinds();
+    let bar = progress_bar(&store, &kinds, arguments.of.user, (from, to)).await?;
+    let mut shadow = store.shadow().await?;
     let look = Look { kinds, from, to, settings: &settings, repair, stop: &stop, bar: &bar };
     let outcome = look.at_users(&mut shadow, arguments.of.user, &mut found).await;
     bar.finish_and_clear();
@@ -174,7 +174,7 @@ impl Look<'_> {
             found.dates += dates.len() as i64;
             found.pending += left_out.len() as i64;
             found.raw_rows += portion.rows;
-            self.bar.inc(portion.rows as u64);
+            progress::advance(self.bar, portion.rows as u64);
         }
         match self.repair {
             Some(store) if !wrong.is_empty() => {
