@@ -15,6 +15,11 @@ test:
 faults:
     cargo test -p worker --test tests faults::
 
+# break everything at any moment, for `rounds` times `seconds`; a seed gives the same schedule again
+chaos rounds="60" seconds="60" seed=`date +%s`:
+    CHAOS_ROUNDS={{rounds}} CHAOS_SECONDS={{seconds}} CHAOS_SEED={{seed}} \
+        cargo test --release -p worker --test tests chaos:: -- --nocapture
+
 # what every change must pass
 ci:
     .ci/run

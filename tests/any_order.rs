@@ -4,7 +4,7 @@
 //!
 //! `PROPTEST_CASES=200 cargo test -p worker --test tests any_order::` tries 200 histories.
 
-mod history;
+pub mod history;
 mod rows;
 
 use std::collections::hash_map::DefaultHasher;

@@ -11,7 +11,7 @@ mod commits;
 mod disk;
 mod gate;
 mod outages;
-mod proof;
+pub mod proof;
 mod refusals;
 mod sessions;
 mod silence;

@@ -17,6 +17,7 @@ mod batches;
 mod beside_the_api;
 mod budget;
 mod catalogue;
+mod chaos;
 mod cli;
 mod configuration;
 mod demo;

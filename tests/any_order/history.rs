@@ -9,7 +9,8 @@ use super::rows::{amount, at, row, user, zone};
 
 /// Where the rows of a history begin, in UTC; they end two and a half days later. Each has a
 /// change of clocks in it: Berlin falls back, Berlin springs forward, São Paulo has no midnight.
-const BEGINNINGS: [&str; 3] = ["2024-10-25 21:00+00", "2024-03-29 21:00+00", "2018-11-02 21:00+00"];
+pub const BEGINNINGS: [&str; 3] =
+    ["2024-10-25 21:00+00", "2024-03-29 21:00+00", "2018-11-02 21:00+00"];
 
 /// Stands in rows for the beginning of their history.
 pub(super) const BEGINNING: &str = "{beginning}";
@@ -195,7 +196,8 @@ fn run() -> impl Strategy<Value = Run> {
     )
 }
 
-fn edit() -> impl Strategy<Value = Edit> {
+/// Any statement of the app.
+pub fn edit() -> impl Strategy<Value = Edit> {
     prop_oneof![
         8 => vec(row(), 1..28).prop_map(Edit::Insert),
         6 => (any::<Index>(), row()).prop_map(|(which, row)| Edit::Correct(which, row)),
