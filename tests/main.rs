@@ -20,6 +20,7 @@ mod catalogue;
 mod chaos;
 mod cli;
 mod configuration;
+mod crashes;
 mod demo;
 mod demo_figures;
 mod doctor;

@@ -7,6 +7,7 @@ use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 
+use crate::crash::CrashPoint;
 use crate::error::StoreError;
 use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
@@ -115,7 +116,9 @@ impl GroupTransaction<'_> {
         let (from, to) = anywhere_on_earth(date);
         let read =
             ReadLabs { user_id: self.user_id(), from: to_postgres(from), to: to_postgres(to) };
-        Ok(labs(read.load(self.connection()).await?))
+        let rows = read.load(self.connection()).await?;
+        CrashPoint::AfterRead.pass();
+        Ok(labs(rows))
     }
 
     /// Reads single raw rows; those that are deleted are missing.
@@ -164,7 +167,9 @@ impl GroupTransaction<'_> {
             day_starts: column(days, |day| to_postgres(day.day_start)),
             day_ends: column(days, |day| to_postgres(day.day_end)),
         };
+        CrashPoint::BeforeWrite.pass();
         upsert.execute(self.connection()).await?;
+        CrashPoint::AfterWrite.pass();
         Ok(())
     }
 }

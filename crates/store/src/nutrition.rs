@@ -10,6 +10,7 @@ use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 
+use crate::crash::CrashPoint;
 use crate::error::StoreError;
 use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
@@ -143,7 +144,9 @@ impl GroupTransaction<'_> {
         let (from, to) = anywhere_on_earth(date);
         let read =
             ReadMeals { user_id: self.user_id(), from: to_postgres(from), to: to_postgres(to) };
-        meals(read.load(self.connection()).await?)
+        let rows = read.load(self.connection()).await?;
+        CrashPoint::AfterRead.pass();
+        meals(rows)
     }
 
     /// Reads single raw rows; those that are deleted are missing.
@@ -165,6 +168,7 @@ impl GroupTransaction<'_> {
         day: Option<&NutritionDay>,
     ) -> Result<(), StoreError> {
         let user_id = self.user_id();
+        CrashPoint::BeforeWrite.pass();
         let Some(day) = day else {
             DeleteDay { user_id, date }.execute(self.connection()).await?;
             return Ok(());
@@ -184,6 +188,7 @@ impl GroupTransaction<'_> {
             numbers: numbers(day),
         };
         upsert.execute(self.connection()).await?;
+        CrashPoint::AfterWrite.pass();
         Ok(())
     }
 }

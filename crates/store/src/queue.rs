@@ -11,6 +11,7 @@ use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 
+use crate::crash::CrashPoint;
 use crate::error::{ErrorClass, StoreError};
 use crate::pool::Store;
 use crate::statement::statement;
@@ -328,6 +329,7 @@ impl Store {
             }
         };
         let [(token, ..), ..] = rows.as_slice() else { return Ok(None) };
+        CrashPoint::AfterClaim.pass();
         let token = *token;
         let entries = rows
             .into_iter()
@@ -372,7 +374,9 @@ impl Store {
             backoff_max: policy.backoff_max.as_secs_f64(),
             error: class.name(),
         };
+        CrashPoint::BeforeFail.pass();
         let dead: Vec<(bool,)> = self.load("fail", statement).await?;
+        CrashPoint::AfterFail.pass();
         Ok(dead.iter().filter(|(dead,)| *dead).count() as u32)
     }
 
@@ -393,7 +397,9 @@ impl Store {
         let pause_seconds = pause.map(|pause| pause.as_secs_f64());
         let kind = kind.name();
         let statement = ReleaseEntries { kind, token, pause_seconds, user_ids, starts_at, ids };
+        CrashPoint::BeforeRelease.pass();
         self.execute("release", statement).await?;
+        CrashPoint::AfterRelease.pass();
         Ok(())
     }
 

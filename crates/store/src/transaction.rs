@@ -9,6 +9,7 @@ use diesel_async::{
     TransactionManager,
 };
 
+use crate::crash::CrashPoint;
 use crate::error::{ErrorClass, StoreError};
 use crate::pool::{Held, Store};
 use crate::statement::statement;
@@ -63,7 +64,10 @@ impl Store {
         let mut transaction = GroupTransaction { connection, kind, user_id };
         let lock = LockUser { kind: kind.name(), user_id };
         match lock.execute(transaction.connection()).await {
-            Ok(_) => Ok(transaction),
+            Ok(_) => {
+                CrashPoint::AfterLock.pass();
+                Ok(transaction)
+            }
             Err(error) => Err(transaction.rolled_back(error.into()).await),
         }
     }
@@ -88,8 +92,16 @@ impl GroupTransaction<'_> {
     /// If the server did not confirm. Then it is unknown whether it happened; the group is done
     /// again and finds its rows either gone or still claimed, so both are harmless.
     pub async fn commit(mut self) -> Result<Duration, StoreError> {
-        let committed = AnsiTransactionManager::commit_transaction(&mut *self.connection).await;
+        CrashPoint::BeforeCommit.pass();
+        let committing = AnsiTransactionManager::commit_transaction(&mut *self.connection);
+        if CrashPoint::DuringCommit.is_asked_for() {
+            // Long enough to send it, and often not long enough to hear of it.
+            let _ = tokio::time::timeout(Duration::from_micros(200), committing).await;
+            std::process::abort();
+        }
+        let committed = committing.await;
         self.connection.unfinished = false;
+        CrashPoint::AfterCommit.pass();
         let Err(error) = committed else { return Ok(self.connection.held()) };
         let error = StoreError::from(error);
         if error.class() != ErrorClass::Database {

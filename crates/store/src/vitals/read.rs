@@ -14,6 +14,7 @@ use diesel::sql_types::{
 };
 use diesel_async::RunQueryDsl;
 
+use crate::crash::CrashPoint;
 use crate::error::StoreError;
 use crate::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital};
 use crate::statement::statement;
@@ -137,6 +138,7 @@ impl GroupTransaction<'_> {
             scope.keys().map(|metric| (metric.clone(), Snapshot::default())).collect();
         self.read_rows(scope, catalogue, &mut snapshots).await?;
         self.read_figures(scope, &mut snapshots).await?;
+        CrashPoint::AfterRead.pass();
         Ok(snapshots)
     }
 

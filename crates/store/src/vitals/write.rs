@@ -13,6 +13,7 @@ use diesel::sql_types::{
 };
 use diesel_async::RunQueryDsl;
 
+use crate::crash::CrashPoint;
 use crate::day_rows::sources;
 use crate::error::StoreError;
 use crate::statement::statement;
@@ -274,9 +275,12 @@ impl GroupTransaction<'_> {
     ) -> Result<(), StoreError> {
         let unit =
             |metric: &str| catalogue.metric(metric).map_or("", |metric| metric.unit.as_str());
+        CrashPoint::BeforeWrite.pass();
         self.write_hours(recomputed, unit).await?;
         self.write_days(recomputed, unit).await?;
-        self.delete_vanished(recomputed).await
+        self.delete_vanished(recomputed).await?;
+        CrashPoint::AfterWrite.pass();
+        Ok(())
     }
 
     async fn write_hours<'u>(

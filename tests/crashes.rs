@@ -1,0 +1,149 @@
+//! The process is gone in the middle of a batch, at each of its steps, and at each two of them one after
+//! the other. Every change is aggregated exactly once all the same.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use store::CrashPoint;
+
+use crate::faults::proof::{insert_rows, remember, users_with_attempts};
+use crate::support::Database;
+use crate::support::running::UserLock;
+use crate::support::tables::difference;
+
+/// The user whose vitals somebody holds locked while workers crash, so that they are given back.
+const LOCKED: i64 = 2;
+
+/// The user whose meals cannot be written while workers crash.
+const FAILING: i64 = 3;
+
+/// As many as the machine has processors, and one that waits for the server.
+const AT_A_TIME: usize = 3;
+
+/// SIGABRT.
+const ABORTED: i32 = 6;
+
+#[test]
+fn a_crash_at_any_step_loses_nothing_and_does_nothing_twice() {
+    let mut crashes: Vec<Vec<(CrashPoint, u32)>> = Vec::new();
+    for point in CrashPoint::ALL {
+        // The first batch is of vitals; of the later groups some are of the other kinds.
+        crashes.push(vec![(point, 1)]);
+        if !rare(point) {
+            crashes.extend([vec![(point, 2)], vec![(point, 3)]]);
+        }
+    }
+    survived(crashes);
+}
+
+#[test]
+fn nor_do_two_crashes_one_after_the_other() {
+    let pairs = CrashPoint::ALL.iter().flat_map(|first| {
+        CrashPoint::ALL.iter().map(move |second| vec![(*first, 1), (*second, 1)])
+    });
+    survived(pairs.collect());
+}
+
+/// Of one group of all.
+fn rare(point: CrashPoint) -> bool {
+    use CrashPoint::{AfterFail, AfterRelease, BeforeFail, BeforeRelease};
+    [BeforeRelease, AfterRelease, BeforeFail, AfterFail].contains(&point)
+}
+
+/// Goes through all of them, several at a time, each on a database of its own.
+fn survived(crashes: Vec<Vec<(CrashPoint, u32)>>) {
+    let expected = blocking(async {
+        let db = Database::new().await;
+        insert_rows(&db, 0).await;
+        db.run_once();
+        db.figures_as_text().await
+    });
+    assert!(!expected.is_empty());
+    let all = crashes.len();
+    let (left, survived) = (Mutex::new(crashes), Mutex::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..AT_A_TIME {
+            scope.spawn(|| {
+                blocking(async {
+                    let mut db = prepared().await;
+                    loop {
+                        let Some(crashes) = left.lock().unwrap().pop() else { return };
+                        survive(&mut db, &crashes, &expected).await;
+                        *survived.lock().unwrap() += 1;
+                    }
+                });
+            });
+        }
+    });
+    assert_eq!(*survived.lock().unwrap(), all);
+}
+
+fn blocking<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+async fn prepared() -> Database {
+    let db = Database::new().await;
+    remember(&db).await;
+    db.execute(&format!(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN RAISE 'refused'; END $$;
+         CREATE TRIGGER refuse BEFORE INSERT ON nutrition_daily
+             FOR EACH ROW WHEN (NEW.user_id = {FAILING}) EXECUTE FUNCTION refuse()"
+    ))
+    .await;
+    db
+}
+
+/// One worker after the other crashes, and then one finds everything as it should be.
+async fn survive(db: &mut Database, crashes: &[(CrashPoint, u32)], expected: &[String]) {
+    db.wipe().await;
+    db.execute("DELETE FROM memory; ALTER TABLE nutrition_daily ENABLE TRIGGER refuse").await;
+    insert_rows(db, 0).await;
+    let lock = UserLock::hold(&db.url, LOCKED).await;
+    for crash in crashes {
+        crash_at(db, *crash);
+        // Nobody waits for leases and back-offs here.
+        db.execute(
+            "UPDATE aggregation_queue SET lease_expires_at = now() - interval '1 s'
+             WHERE state = 'processing';
+             UPDATE aggregation_queue SET not_before = now() WHERE state = 'pending'",
+        )
+        .await;
+    }
+    lock.release().await;
+    db.execute("ALTER TABLE nutrition_daily DISABLE TRIGGER refuse").await;
+    db.run_once();
+
+    let queued: i64 = db.value("SELECT count(*) FROM aggregation_queue").await;
+    assert_eq!(queued, 0, "{crashes:?}");
+    let not_once: i64 = db
+        .value(
+            "SELECT count(*) FROM (SELECT count(*) FILTER (WHERE queued) AS queued,
+                                          count(*) FILTER (WHERE NOT queued) AS done
+                                   FROM memory GROUP BY change) AS changes
+             WHERE (queued, done) <> (1, 1)",
+        )
+        .await;
+    assert_eq!(not_once, 0, "{crashes:?}");
+    if let Some(wrong) = difference(&db.figures_as_text().await, expected) {
+        panic!("{crashes:?}: lived (-) and from scratch (+): {wrong}");
+    }
+    let attempted = users_with_attempts(db).await;
+    assert!(attempted.iter().all(|user| *user == FAILING), "{crashes:?}: {attempted:?}");
+}
+
+/// Runs a worker, which must crash there.
+fn crash_at(db: &Database, (point, time): (CrashPoint, u32)) {
+    let mut command: Command = db.worker();
+    command
+        .args(["run-once", "--json"])
+        .env(CrashPoint::VARIABLE, format!("{point:?} {time}"))
+        .env("WORKER__SESSION__LOCK_TIMEOUT_SECONDS", "0.05")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let output = command.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.signal(), Some(ABORTED), "{point:?}, time {time}: {told}");
+}
