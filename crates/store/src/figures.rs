@@ -77,6 +77,21 @@ pub struct LabFigures {
     pub last_flag: Option<String>,
 }
 
+/// A row of `blood_pressure_daily`: what a person looks at first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BloodPressureFigures {
+    /// The local date.
+    pub date: NaiveDate,
+    /// Measurements: a systolic and a diastolic reading each.
+    pub pair_count: i32,
+    /// Mean of the systolic readings in mmHg.
+    pub systolic_mean: Option<f64>,
+    /// Mean of the diastolic readings in mmHg.
+    pub diastolic_mean: Option<f64>,
+    /// The worst category of the day.
+    pub worst_category: Option<String>,
+}
+
 /// How many rows the daily and hourly tables hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FigureCounts {
@@ -84,6 +99,8 @@ pub struct FigureCounts {
     pub vitals_hours: i64,
     /// Rows of `vitals_daily`.
     pub vitals_days: i64,
+    /// Rows of `blood_pressure_daily`.
+    pub blood_pressure_days: i64,
     /// Rows of `nutrition_daily`.
     pub nutrition_days: i64,
     /// Rows of `lab_daily`.
@@ -128,6 +145,18 @@ statement! {
 }
 
 statement! {
+    struct ReadBloodPressureDays {
+        user_id: i64 => BigInt,
+        from: NaiveDate => Date,
+        to: NaiveDate => Date,
+    } -> (Date, Integer, Nullable<Double>, Nullable<Double>, Nullable<Text>)
+    "SELECT local_date, pair_count, systolic_mean, diastolic_mean, worst_category
+     FROM blood_pressure_daily
+     WHERE user_id = {user_id} AND local_date BETWEEN {from} AND {to}
+     ORDER BY local_date"
+}
+
+statement! {
     struct ReadNutritionDays {
         user_id: i64 => BigInt,
         from: NaiveDate => Date,
@@ -156,8 +185,9 @@ statement! {
 }
 
 statement! {
-    struct CountFigures {} -> (BigInt, BigInt, BigInt, BigInt)
+    struct CountFigures {} -> (BigInt, BigInt, BigInt, BigInt, BigInt)
     "SELECT (SELECT count(*) FROM vitals_hourly), (SELECT count(*) FROM vitals_daily),
+            (SELECT count(*) FROM blood_pressure_daily),
             (SELECT count(*) FROM nutrition_daily), (SELECT count(*) FROM lab_daily)"
 }
 
@@ -188,6 +218,25 @@ impl Store {
     ) -> Result<Vec<VitalFigures>, StoreError> {
         let read = ReadVitalHours { user_id, date, metric };
         Ok(vital_figures(self.load("figures", read).await?))
+    }
+
+    /// A user's blood pressure of some dates, both ends included, in order.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn blood_pressure_days(
+        &self,
+        user_id: i64,
+        from: NaiveDate,
+        to: NaiveDate,
+    ) -> Result<Vec<BloodPressureFigures>, StoreError> {
+        type Columns = (NaiveDate, i32, Option<f64>, Option<f64>, Option<String>);
+        let read = ReadBloodPressureDays { user_id, from, to };
+        let rows: Vec<Columns> = self.load("figures", read).await?;
+        let figures = |(date, pair_count, systolic_mean, diastolic_mean, worst_category)| {
+            BloodPressureFigures { date, pair_count, systolic_mean, diastolic_mean, worst_category }
+        };
+        Ok(rows.into_iter().map(figures).collect())
     }
 
     /// A user's nutrition of some dates, both ends included, in order.
@@ -258,15 +307,16 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn count_figures(&self) -> Result<FigureCounts, StoreError> {
-        let counts: Vec<(i64, i64, i64, i64)> = self.load("figures", CountFigures {}).await?;
-        let [(vitals_hours, vitals_days, nutrition_days, lab_days)] = counts.as_slice() else {
-            return Err(StoreError::Internal("the figures cannot be counted"));
-        };
+        let counts: Vec<(i64, i64, i64, i64, i64)> = self.load("figures", CountFigures {}).await?;
+        let counts = counts.into_iter().next();
+        let (vitals_hours, vitals_days, blood_pressure_days, nutrition_days, lab_days) =
+            counts.ok_or(StoreError::Internal("the figures cannot be counted"))?;
         Ok(FigureCounts {
-            vitals_hours: *vitals_hours,
-            vitals_days: *vitals_days,
-            nutrition_days: *nutrition_days,
-            lab_days: *lab_days,
+            vitals_hours,
+            vitals_days,
+            blood_pressure_days,
+            nutrition_days,
+            lab_days,
         })
     }
 }

@@ -50,7 +50,7 @@ pub use connect::{Way, check_url, way};
 pub use crash::CrashPoint;
 pub use error::{ConnectError, ErrorClass, StoreError};
 pub use examine::{Examination, MissingRights};
-pub use figures::{FigureCounts, LabFigures, NutritionFigures, VitalFigures};
+pub use figures::{BloodPressureFigures, FigureCounts, LabFigures, NutritionFigures, VitalFigures};
 pub use import::{ImportError, ImportRow, Importer, ProfileRow, raw_columns};
 pub use inventory::{Inventory, RawDate};
 pub use migrate::{MigrateError, SchemaState, migrate, schema_state};

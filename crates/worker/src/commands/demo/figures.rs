@@ -78,6 +78,7 @@ async fn activity(store: &Store) -> anyhow::Result<()> {
 async fn examination(store: &Store) -> anyhow::Result<()> {
     let (from, to) = (date(2018, 1, 1), date(2018, 12, 31));
     let vitals = store.vital_days(EXAMINED, from, to).await?;
+    let pressures = store.blood_pressure_days(EXAMINED, from, to).await?;
     let labs = store.lab_days(EXAMINED, from, to).await?;
     let mut rows: Vec<Vec<String>> = vitals
         .iter()
@@ -92,6 +93,17 @@ async fn examination(store: &Store) -> anyhow::Result<()> {
             ]
         })
         .collect();
+    rows.extend(pressures.into_iter().map(|day| {
+        let mean = |value: Option<f64>| number(value, 0);
+        vec![
+            day.date.to_string(),
+            "blood pressure".to_owned(),
+            day.pair_count.to_string(),
+            format!("{}/{}", mean(day.systolic_mean), mean(day.diastolic_mean)),
+            "mm[Hg]".to_owned(),
+            day.worst_category.unwrap_or_default().replace('_', " "),
+        ]
+    }));
     rows.extend(labs.into_iter().map(|lab| {
         let range = lab.reference_text.map_or_else(String::new, |range| format!("range {range}"));
         let flag = lab.last_flag.map_or_else(String::new, |flag| format!("  {flag}"));
@@ -104,7 +116,9 @@ async fn examination(store: &Store) -> anyhow::Result<()> {
             format!("{range}{flag}"),
         ]
     }));
-    output::print(&format!("\nUser {EXAMINED}'s examination (vitals_daily and lab_daily):"));
+    output::print(&format!(
+        "\nUser {EXAMINED}'s examination\n(vitals_daily, blood_pressure_daily and lab_daily):"
+    ));
     output::print(&tables::table(&["day", "what", "n", "mean", "unit", ""], rows));
     Ok(())
 }

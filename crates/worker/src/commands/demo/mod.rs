@@ -130,8 +130,8 @@ async fn summary(store: &Store, run: &run_once::Run) -> anyhow::Result<()> {
     output::print(&format!(
         "\n5. {} in {seconds:.1} s ({} rows/s): {} committed, {} failed;\n   \
          {} rejected. No group held a connection for longer than {:.0} ms.\n   \
-         They made {} hours and {} days of vitals, {} days of nutrition\n   \
-         and {} of labs.",
+         They made {} hours and {} days of vitals, {} days of blood\n   \
+         pressure, {} of nutrition and {} of labs.",
         counted(counts.rows_claimed, "row", "rows"),
         thousands(rate),
         counted(counts.groups_committed, "group", "groups"),
@@ -140,6 +140,7 @@ async fn summary(store: &Store, run: &run_once::Run) -> anyhow::Result<()> {
         run.report.held_longest.as_secs_f64() * 1e3,
         thousands(figures.vitals_hours),
         thousands(figures.vitals_days),
+        thousands(figures.blood_pressure_days),
         thousands(figures.nutrition_days),
         thousands(figures.lab_days),
     ));
@@ -155,4 +156,5 @@ From here, with a database of your own:
    worker run-once                       computes everything that is due
    worker status                         shows what is due and what was done
 
-The figures stand in vitals_daily, vitals_hourly, nutrition_daily and lab_daily.";
+The figures stand in vitals_daily, vitals_hourly, blood_pressure_daily,
+glucose_daily, sleep_daily, nutrition_daily and lab_daily.";
