@@ -1,0 +1,198 @@
+//! Values that lie anywhere on their axis: a mark for each day, its range around it.
+
+use maud::{Markup, html};
+
+use super::{Chart, Foot, place};
+
+/// The widest range and box.
+const WIDEST: f64 = 16.0;
+
+/// A day's values.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Level {
+    /// Least and greatest.
+    pub range: Option<(f64, f64)>,
+    /// Between which the middle half of the readings lies.
+    pub half: Option<(f64, f64)>,
+    /// Where the mark is.
+    pub value: Option<f64>,
+    /// Whether the value is only a bound.
+    pub is_bound: bool,
+    /// A letter beside the mark.
+    pub flag: Option<String>,
+    /// What a pointer on it is told.
+    pub words: String,
+}
+
+/// One day after the other.
+#[derive(Clone, Debug)]
+pub struct Series {
+    /// The mark.
+    pub shape: Shape,
+    /// For each slot.
+    pub levels: Vec<Option<Level>>,
+    /// Whether marks with a gap between them are connected, by dashes.
+    pub over_gaps: bool,
+}
+
+/// The form of a mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// A disc.
+    Disc,
+    /// A triangle that points down: from above, as the systolic pressure.
+    Down,
+    /// A triangle that points up.
+    Up,
+}
+
+/// A value to compare with, or an area of them, over some slots.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Line {
+    /// The first slot, and the one behind the last.
+    pub slots: (usize, usize),
+    /// The lower end; None where it is open.
+    pub low: Option<f64>,
+    /// The upper end; the same as the lower one for a line.
+    pub high: Option<f64>,
+}
+
+impl Level {
+    /// Every value that must lie on the axis.
+    pub fn values(&self) -> impl Iterator<Item = f64> + use<> {
+        let pair = |pair: Option<(f64, f64)>| pair.into_iter().flat_map(|(a, b)| [a, b]);
+        pair(self.range).chain(pair(self.half)).chain(self.value)
+    }
+}
+
+/// A chart of levels; a day without one is a gap, also in the line.
+pub fn levels(chart: &Chart<'_>, lines: &[Line], series: &[Series]) -> Markup {
+    let slot = chart.frame.slot(chart.slots.count());
+    let marks = html! {
+        @for line in lines { (reference(chart, *line)) }
+        @for of in series {
+            @for (index, level) in of.levels.iter().enumerate() {
+                @if let Some(level) = level { (spread(chart, level, index, slot)) }
+            }
+        }
+        @for of in series {
+            (connections(chart, of))
+            @for (index, level) in of.levels.iter().enumerate() {
+                @if let Some(level) = level { (mark(chart, of.shape, level, index, slot)) }
+            }
+        }
+    };
+    chart.draw(&marks)
+}
+
+fn reference(chart: &Chart<'_>, line: Line) -> Markup {
+    let count = chart.slots.count();
+    let x = |slot: usize| chart.frame.x(slot as f64, count);
+    let (left, right) = (x(line.slots.0), x(line.slots.1));
+    let y = |value| chart.frame.y(&chart.scale, value);
+    let (top, bottom) = (
+        line.high.map_or(chart.frame.top, y),
+        line.low.map_or_else(|| chart.frame.floor(), y),
+    );
+    html! {
+        @if bottom - top > 0.5 {
+            rect.reference x=(place(left)) y=(place(top)) width=(place(right - left)) height=(place(bottom - top)) {}
+        }
+        @for end in [line.low, line.high].into_iter().flatten() {
+            line.reference x1=(place(left)) x2=(place(right)) y1=(place(y(end))) y2=(place(y(end))) {}
+        }
+    }
+}
+
+fn spread(chart: &Chart<'_>, level: &Level, index: usize, slot: f64) -> Markup {
+    let x = chart.middle(index);
+    let y = |value| chart.frame.y(&chart.scale, value);
+    let bar = |class: &'static str, (low, high): (f64, f64), width: f64| {
+        let (top, bottom) = (y(high), y(low));
+        html! {
+            rect class=(class) x=(place(x - width / 2.0)) y=(place(top)) width=(format!("{width:.2}"))
+                height=(format!("{:.2}", (bottom - top).max(0.8))) {}
+        }
+    };
+    html! {
+        g {
+            title { (level.words) }
+            @if let Some(range) = level.range { (bar("range", range, (slot * 0.7).min(WIDEST))) }
+            @if let Some(half) = level.half { (bar("half", half, (slot * 0.7).min(WIDEST))) }
+        }
+    }
+}
+
+/// The line through the marks of days that follow each other.
+fn connections(chart: &Chart<'_>, series: &Series) -> Markup {
+    let points: Vec<(usize, f64)> = series
+        .levels
+        .iter()
+        .enumerate()
+        .filter_map(|(index, level)| Some((index, level.as_ref()?.value?)))
+        .collect();
+    let point = |(index, value): &(usize, f64)| {
+        let (x, y) = (chart.middle(*index), chart.frame.y(&chart.scale, *value));
+        format!("{} {}", place(x), place(y))
+    };
+    let runs: Vec<&[(usize, f64)]> = points.chunk_by(|a, b| b.0 == a.0 + 1).collect();
+    html! {
+        @for run in runs.iter().filter(|run| run.len() > 1) {
+            path.line d=(format!("M{}", run.iter().map(point).collect::<Vec<_>>().join("L"))) {}
+        }
+        @if series.over_gaps {
+            @for pair in runs.windows(2) {
+                @if let [before, after] = pair
+                    && let (Some(last), Some(first)) = (before.last(), after.first()) {
+                    path.line.dashed d=(format!("M{}L{}", point(last), point(first))) {}
+                }
+            }
+        }
+    }
+}
+
+fn mark(chart: &Chart<'_>, shape: Shape, level: &Level, index: usize, slot: f64) -> Markup {
+    let Some(value) = level.value else { return html! {} };
+    let (x, y) = (chart.middle(index), chart.frame.y(&chart.scale, value));
+    // Discs of a year would cover its line.
+    let size = (slot * 0.4).clamp(1.2, 3.6);
+    html! {
+        g {
+            title { (level.words) }
+            (shape.at(x, y, size, level.is_bound))
+            @if let Some(flag) = &level.flag {
+                text.flag x=(place(x)) y=(place(y - size - 4.0)) { (flag) }
+            }
+        }
+    }
+}
+
+impl Shape {
+    /// The mark at a place; hollow for a value that is only a bound.
+    pub fn at(self, x: f64, y: f64, size: f64, hollow: bool) -> Markup {
+        let triangle = |up: f64| {
+            let (wide, tall) = (size * 1.15, size * up);
+            format!(
+                "M{} {}L{} {}L{} {}Z",
+                place(x - wide),
+                place(y + tall * 0.8),
+                place(x + wide),
+                place(y + tall * 0.8),
+                place(x),
+                place(y - tall),
+            )
+        };
+        html! {
+            @match self {
+                Self::Disc => circle.mark.hollow[hollow] cx=(place(x)) cy=(place(y)) r=(place(size)) {},
+                Self::Down => path.mark.hollow[hollow] d=(triangle(-1.0)) {},
+                Self::Up => path.mark.hollow[hollow] d=(triangle(1.0)) {},
+            }
+        }
+    }
+}
+
+/// Whether any of the days has something to be known about.
+pub fn any(feet: &[Foot], of: fn(&Foot) -> bool) -> bool {
+    feet.iter().any(of)
+}
