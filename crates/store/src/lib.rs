@@ -65,6 +65,6 @@ pub use status::{Backlog, KindStatus, Run, RunCounts, Status};
 pub use surroundings::Variables;
 pub use transaction::GroupTransaction;
 pub use user_days::{
-    BloodPressureDay, DayRow, GlucoseDay, LabName, LabResults, MealEnergy, NutritionSums, RejectedRows,
-    SleepNight, UserDays, VitalDay, VitalHour, Waiting,
+    BloodPressureDay, DayRow, GlucoseDay, LabName, LabResults, MealEnergy, NutritionSums,
+    RejectedRows, SleepNight, UserDays, VitalDay, VitalHour, Waiting,
 };

@@ -329,7 +329,8 @@ pub fn require_order(from: NaiveDate, to: NaiveDate) {
 pub fn require_range(from: NaiveDate, to: NaiveDate, most: i64) {
     let days = (to - from).num_days() + 1;
     if days > most {
-        let problem = format!("--from {from} to --to {to} is {days} days; a page has at most {most}");
+        let problem =
+            format!("--from {from} to --to {to} is {days} days; a page has at most {most}");
         Cli::command().error(ErrorKind::ValueValidation, problem).exit();
     }
 }

@@ -112,8 +112,7 @@ pub(super) async fn moment(
     snapshot: &mut Snapshot<'_>,
     user_id: i64,
 ) -> Result<Moment, StoreError> {
-    type Columns =
-        (PgTimestamp, Option<String>, bool, Option<NaiveDate>, Option<NaiveDate>);
+    type Columns = (PgTimestamp, Option<String>, bool, Option<NaiveDate>, Option<NaiveDate>);
     let rows: Vec<Columns> = snapshot.load(ReadMoment { user_id }).await?;
     let Some((now, profile_zone, is_known, first, last)) = rows.into_iter().next() else {
         return Err(StoreError::Internal("the database's clock shows no time"));

@@ -59,6 +59,8 @@ pub struct VitalHour {
     pub total: Option<f64>,
     /// Discrete metrics: mean.
     pub mean: Option<f64>,
+    /// Sample standard deviation.
+    pub stddev: Option<f64>,
     /// Least sample.
     pub min: Option<f64>,
     /// 25th percentile.
@@ -101,9 +103,10 @@ statement! {
     } -> (
         (Text, Text, Timestamptz, Text, Integer),
         (Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>,
-         Nullable<Double>, Nullable<Double>)
+         Nullable<Double>, Nullable<Double>, Nullable<Double>)
     )
-    "SELECT metric, unit, hour_start, time_zone, sample_count, total, mean, min, p25, p50, p75, max
+    "SELECT metric, unit, hour_start, time_zone, sample_count,
+            total, mean, stddev, min, p25, p50, p75, max
      FROM vitals_hourly
      WHERE user_id = {user_id} AND local_date = {date}
      ORDER BY metric, hour_start"
@@ -160,14 +163,11 @@ pub(super) async fn hours(
     user_id: i64,
     date: NaiveDate,
 ) -> Result<Vec<VitalHour>, StoreError> {
-    type Columns = (
-        (String, String, PgTimestamp, String, i32),
-        (Number, Number, Number, Number, Number, Number, Number),
-    );
+    type Columns = ((String, String, PgTimestamp, String, i32), Numbers);
     let rows: Vec<Columns> = snapshot.load(ReadHours { user_id, date }).await?;
     let hour = |(what, numbers): Columns| {
         let (metric, unit, start, time_zone, sample_count) = what;
-        let (total, mean, min, p25, p50, p75, max) = numbers;
+        let (total, mean, stddev, min, p25, p50, p75, max) = numbers;
         let start = from_postgres(start);
         VitalHour {
             metric,
@@ -177,6 +177,7 @@ pub(super) async fn hours(
             sample_count,
             total,
             mean,
+            stddev,
             min,
             p25,
             p50,

@@ -15,9 +15,9 @@ use store::UserDays;
 
 use crate::cli::{self, require_order, require_range, require_stdout_for_one};
 use crate::exit::{self, Exit};
+use crate::output;
 use crate::setup::{self, Settings};
 use crate::tables::counted;
-use crate::output;
 
 /// The file that stands for stdout.
 const STDOUT: &str = "-";

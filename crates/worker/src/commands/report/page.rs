@@ -1,6 +1,9 @@
 //! The page as a whole.
 
+use std::collections::BTreeSet;
+
 use aggregation::catalogue::Catalogue;
+use chrono::NaiveDate;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use store::UserDays;
 
@@ -13,7 +16,8 @@ use crate::tables::counted;
 const STYLE: &str = include_str!("style.css");
 
 /// Nothing is loaded and nothing runs, whatever a text in the database may be.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 /// A user's days as a page of HTML that stands for itself.
 pub fn page(days: &UserDays, catalogue: &Catalogue) -> String {
@@ -48,7 +52,9 @@ pub fn page(days: &UserDays, catalogue: &Catalogue) -> String {
 fn header(sheet: &Sheet<'_>) -> Markup {
     let days = sheet.days;
     let count = sheet.slots.count() as i64;
-    let partial = all_days(days).any(|day| day.is_partial);
+    let partial: BTreeSet<NaiveDate> =
+        all_days(days).filter(|day| day.is_partial).map(|day| day.date).collect();
+    let partial: Vec<String> = partial.into_iter().map(text::short_date).collect();
     let zone = match (&days.profile_zone, &sheet.zone) {
         (Some(profile), Some(zone)) if profile == zone => format!("{zone} (the profile's)"),
         (_, Some(zone)) => format!("{zone} (of most days)"),
@@ -63,8 +69,8 @@ fn header(sheet: &Sheet<'_>) -> Markup {
                 div { dt { "Days" } dd { (counted(count, "day", "days")) } }
                 div { dt { "Time zone" } dd { (zone) } }
                 div { dt { "As of" } dd { (text::instant(days.as_of)) } }
-                @if partial {
-                    div { dt { "Note" } dd { "one of the days had not ended" } }
+                @if !partial.is_empty() {
+                    div { dt { "Not ended when computed" } dd { (partial.join(", ")) } }
                 }
             }
         }

@@ -92,12 +92,18 @@ impl<'s> Sheet<'s> {
         by_day
     }
 
-    /// `29 of 31 days`.
-    pub fn days_with_data(&self, days: usize) -> String {
-        match self.slots.count() {
-            1 => "1 day".to_owned(),
-            all => format!("{} of {} days", thousands(days as i64), thousands(all as i64)),
-        }
+    /// What a chart comes to: on how many days there is anything, unless one alone was asked for, and
+    /// what it is.
+    pub fn says(&self, days: usize, what: impl IntoIterator<Item = String>) -> String {
+        let all = self.slots.count() as i64;
+        let of_all = format!("{} of {} days", thousands(days as i64), thousands(all));
+        let of_all = (!self.is_one_day()).then_some(of_all);
+        of_all.into_iter().chain(what).collect::<Vec<_>>().join("; ")
+    }
+
+    /// `on average`, unless one day alone was asked for.
+    pub fn on_average(&self) -> &'static str {
+        if self.is_one_day() { "" } else { " a day on average" }
     }
 
     /// `1 March 2024 to 31 March 2024`.
@@ -113,7 +119,8 @@ impl<'s> Sheet<'s> {
     pub fn notes(&self, day: &DayRow, more: impl IntoIterator<Item = Option<String>>) -> String {
         let partial = day.is_partial.then(|| "day had not ended".to_owned());
         let rejected = day.rejected.filter(|rows| *rows > 0);
-        let rejected = rejected.map(|rows| format!("{} rejected", counted(rows.into(), "row", "rows")));
+        let rejected =
+            rejected.map(|rows| format!("{} rejected", counted(rows.into(), "row", "rows")));
         let elsewhere = self.zone.as_ref().is_some_and(|zone| *zone != day.time_zone);
         let zone = elsewhere.then(|| format!("zone {}", day.time_zone));
         let notes = [partial, rejected, zone].into_iter().chain(more).flatten();
@@ -193,7 +200,14 @@ pub fn all_days(days: &UserDays) -> impl Iterator<Item = &DayRow> {
 }
 
 /// A chart with its heading, what it says in a line, and its legend.
-pub fn figure(frame: Frame, heading: &str, unit: &str, says: &str, drawing: &Markup, legend: &Markup) -> Markup {
+pub fn figure(
+    frame: Frame,
+    heading: &str,
+    unit: &str,
+    says: &str,
+    drawing: &Markup,
+    legend: &Markup,
+) -> Markup {
     html! {
         figure.(if frame.is_wide() { "across" } else { "beside" }) {
             figcaption {

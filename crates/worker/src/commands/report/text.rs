@@ -43,11 +43,21 @@ pub fn count(value: Option<i32>) -> String {
     value.map_or_else(|| NONE.to_owned(), |value| thousands(i64::from(value)))
 }
 
-/// A laboratory's result: six digits, as laboratories give fewer and a conversion makes more.
+/// What laboratories report has no more digits; what has more comes from a conversion.
+const REPORTED_DIGITS: usize = 6;
+
+/// Converted results say no more than the reported ones did.
+const CONVERTED_DIGITS: usize = 4;
+
+/// A laboratory's result: as reported, but for the digits that a conversion makes.
 pub fn result(value: f64) -> String {
     let amount = value.abs();
     let digits = if amount < 1.0 { 0 } else { amount.log10().floor() as usize + 1 };
-    rounded(value, 6_usize.saturating_sub(digits).min(5))
+    let as_it_is = amount.to_string();
+    let fraction = as_it_is.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+    let known =
+        if digits + fraction > REPORTED_DIGITS { CONVERTED_DIGITS } else { REPORTED_DIGITS };
+    rounded(value, fraction.min(known.saturating_sub(digits)))
 }
 
 /// The number beside a line of an axis.
@@ -109,6 +119,15 @@ pub fn duration(minutes: Option<f64>) -> String {
     }
 }
 
+/// The same for a narrow column: `7:05`.
+pub fn hours(minutes: Option<f64>) -> String {
+    let Some(minutes) = minutes.filter(|minutes| minutes.is_finite()) else {
+        return NONE.to_owned();
+    };
+    let whole = minutes.round().max(0.0) as i64;
+    format!("{}:{:02}", whole / 60, whole % 60)
+}
+
 /// A UCUM unit as people write it; what is not known stays UCUM.
 pub fn unit(ucum: &str) -> String {
     match ucum {
@@ -165,9 +184,9 @@ mod tests {
     }
 
     #[test]
-    fn results_keep_six_digits() {
-        let written = [5.6, 96.3963963, 0.012345, 1234567.0, 12_345.678].map(result);
-        assert_eq!(written, ["5.6", "96.3964", "0.01235", "1,234,567", "12,345.7"]);
+    fn results_stay_as_reported_and_converted_ones_are_rounded() {
+        let written = [5.6, 96.3963963, 0.0123, 1_234_567.0, 12_345.678].map(result);
+        assert_eq!(written, ["5.6", "96.4", "0.0123", "1,234,567", "12,346"]);
     }
 
     #[test]
@@ -182,6 +201,7 @@ mod tests {
         assert_eq!(duration(Some(425.4)), "7 h 05 min");
         assert_eq!(duration(Some(59.4)), "59 min");
         assert_eq!(duration(None), NONE);
+        assert_eq!(hours(Some(425.4)), "7:05");
         assert_eq!(title("heart_rate_variability_sdnn"), "Heart rate variability SDNN");
         assert_eq!(name("vo2_max"), "VO₂ max");
         assert_eq!(name("resting_heart_rate"), "resting heart rate");

@@ -44,8 +44,9 @@ impl Column {
 
 /// A chart of columns; a day without one is a gap.
 pub fn columns(chart: &Chart<'_>, columns: &[Option<Column>]) -> Markup {
-    let slot = chart.frame.slot(chart.slots.count());
-    let width = (slot * (1.0 - FREE)).min(WIDEST);
+    let count = chart.slots.count();
+    let free = if chart.frame.is_narrow(count) { 0.0 } else { FREE };
+    let width = (chart.frame.slot(count) * (1.0 - free)).min(WIDEST);
     let marks = html! {
         @for (index, column) in columns.iter().enumerate() {
             @if let Some(column) = column {
@@ -71,15 +72,21 @@ fn parts(chart: &Chart<'_>, column: &Column, x: f64, width: f64) -> Markup {
         }
         below = above;
     }
-    let (x, width) = (place(x), format!("{width:.2}"));
+    let is_narrow = chart.frame.is_narrow(chart.slots.count());
+    let end = place(x + width);
+    let (x, width) = (format!("{x:.2}"), format!("{width:.2}"));
     html! {
         @for (fill, top, height) in rects {
-            rect.part x=(x) y=(place(top)) width=(width) height=(format!("{height:.2}"))
+            rect.part[!is_narrow] x=(x) y=(place(top)) width=(width) height=(format!("{height:.2}"))
                 fill=(fill.reference()) {}
         }
         @if let Some(frame) = column.frame {
             @let top = y(frame);
-            rect.frame x=(x) y=(place(top)) width=(width) height=(place(chart.frame.floor() - top)) {}
+            @if is_narrow {
+                line.frame x1=(x) x2=(end) y1=(place(top)) y2=(place(top)) {}
+            } @else {
+                rect.frame x=(x) y=(place(top)) width=(width) height=(place(chart.frame.floor() - top)) {}
+            }
         }
     }
 }

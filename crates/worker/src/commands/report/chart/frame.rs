@@ -19,8 +19,11 @@ pub struct Frame {
     pub bottom: f64,
 }
 
-/// The mean width of a character of the drawings' letters.
-pub const CHARACTER: f64 = 6.3;
+/// The width of a character of the drawings' letters, in wide typefaces.
+pub const CHARACTER: f64 = 7.0;
+
+/// Slots so narrow are drawn without anything between them: a year is an area, not a fence.
+const NARROW: f64 = 5.0;
 
 impl Frame {
     /// Across the page.
@@ -54,6 +57,11 @@ impl Frame {
     /// The width of one of so many slots.
     pub fn slot(&self, count: usize) -> f64 {
         self.plot_width() / count.max(1) as f64
+    }
+
+    /// Whether so many slots are too narrow for what stands between and upon them.
+    pub fn is_narrow(&self, count: usize) -> bool {
+        self.slot(count) < NARROW
     }
 
     /// The horizontal place of a point between two of so many slots: 0 is the left edge of the first.

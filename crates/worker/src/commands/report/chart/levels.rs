@@ -7,6 +7,15 @@ use super::{Chart, Foot, place};
 /// The widest range and box.
 const WIDEST: f64 = 16.0;
 
+/// How much of a slot they take.
+const TAKEN: f64 = 0.7;
+
+/// The least and the greatest size of a mark.
+const MARKS: (f64, f64) = (2.4, 3.6);
+
+/// Above a mark, for its flag.
+const FLAG_ROOM: f64 = 18.0;
+
 /// A day's values.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Level {
@@ -67,18 +76,17 @@ impl Level {
 
 /// A chart of levels; a day without one is a gap, also in the line.
 pub fn levels(chart: &Chart<'_>, lines: &[Line], series: &[Series]) -> Markup {
-    let slot = chart.frame.slot(chart.slots.count());
     let marks = html! {
         @for line in lines { (reference(chart, *line)) }
         @for of in series {
             @for (index, level) in of.levels.iter().enumerate() {
-                @if let Some(level) = level { (spread(chart, level, index, slot)) }
+                @if let Some(level) = level { (spread(chart, level, index)) }
             }
         }
         @for of in series {
             (connections(chart, of))
             @for (index, level) in of.levels.iter().enumerate() {
-                @if let Some(level) = level { (mark(chart, of.shape, level, index, slot)) }
+                @if let Some(level) = level { (mark(chart, of, level, index)) }
             }
         }
     };
@@ -90,10 +98,8 @@ fn reference(chart: &Chart<'_>, line: Line) -> Markup {
     let x = |slot: usize| chart.frame.x(slot as f64, count);
     let (left, right) = (x(line.slots.0), x(line.slots.1));
     let y = |value| chart.frame.y(&chart.scale, value);
-    let (top, bottom) = (
-        line.high.map_or(chart.frame.top, y),
-        line.low.map_or_else(|| chart.frame.floor(), y),
-    );
+    let (top, bottom) =
+        (line.high.map_or(chart.frame.top, y), line.low.map_or_else(|| chart.frame.floor(), y));
     html! {
         @if bottom - top > 0.5 {
             rect.reference x=(place(left)) y=(place(top)) width=(place(right - left)) height=(place(bottom - top)) {}
@@ -104,21 +110,26 @@ fn reference(chart: &Chart<'_>, line: Line) -> Markup {
     }
 }
 
-fn spread(chart: &Chart<'_>, level: &Level, index: usize, slot: f64) -> Markup {
-    let x = chart.middle(index);
+fn spread(chart: &Chart<'_>, level: &Level, index: usize) -> Markup {
+    let count = chart.slots.count();
+    let taken = if chart.frame.is_narrow(count) { 1.0 } else { TAKEN };
+    let width = (chart.frame.slot(count) * taken).min(WIDEST);
+    let left = chart.middle(index) - width / 2.0;
     let y = |value| chart.frame.y(&chart.scale, value);
-    let bar = |class: &'static str, (low, high): (f64, f64), width: f64| {
+    let bar = |class: &'static str, (low, high): (f64, f64)| {
         let (top, bottom) = (y(high), y(low));
         html! {
-            rect class=(class) x=(place(x - width / 2.0)) y=(place(top)) width=(format!("{width:.2}"))
+            rect class=(class) x=(format!("{left:.2}")) y=(place(top)) width=(format!("{width:.2}"))
                 height=(format!("{:.2}", (bottom - top).max(0.8))) {}
         }
     };
     html! {
-        g {
-            title { (level.words) }
-            @if let Some(range) = level.range { (bar("range", range, (slot * 0.7).min(WIDEST))) }
-            @if let Some(half) = level.half { (bar("half", half, (slot * 0.7).min(WIDEST))) }
+        @if level.range.or(level.half).is_some() {
+            g {
+                title { (level.words) }
+                @if let Some(range) = level.range { (bar("range", range)) }
+                @if let Some(half) = level.half { (bar("half", half)) }
+            }
         }
     }
 }
@@ -151,17 +162,28 @@ fn connections(chart: &Chart<'_>, series: &Series) -> Markup {
     }
 }
 
-fn mark(chart: &Chart<'_>, shape: Shape, level: &Level, index: usize, slot: f64) -> Markup {
+fn mark(chart: &Chart<'_>, series: &Series, level: &Level, index: usize) -> Markup {
     let Some(value) = level.value else { return html! {} };
+    let count = chart.slots.count();
+    let has_value = |index: Option<usize>| {
+        let level = index.and_then(|index| series.levels.get(index)?.as_ref());
+        level.is_some_and(|level| level.value.is_some())
+    };
+    // Marks of a year would cover its line; by itself a day has nothing else.
+    let on_line = has_value(index.checked_sub(1)) || has_value(Some(index + 1));
+    if chart.frame.is_narrow(count) && on_line && level.flag.is_none() && !level.is_bound {
+        return html! {};
+    }
     let (x, y) = (chart.middle(index), chart.frame.y(&chart.scale, value));
-    // Discs of a year would cover its line.
-    let size = (slot * 0.4).clamp(1.2, 3.6);
+    let size = (chart.frame.slot(count) * 0.4).clamp(MARKS.0, MARKS.1);
+    let above = y - chart.frame.top > FLAG_ROOM;
     html! {
         g {
             title { (level.words) }
-            (shape.at(x, y, size, level.is_bound))
+            (series.shape.at(x, y, size, level.is_bound))
             @if let Some(flag) = &level.flag {
-                text.flag x=(place(x)) y=(place(y - size - 4.0)) { (flag) }
+                @let y = if above { y - size - 4.0 } else { y + size + 11.0 };
+                text.flag x=(place(x)) y=(place(y)) { (flag) }
             }
         }
     }
@@ -170,6 +192,8 @@ fn mark(chart: &Chart<'_>, shape: Shape, level: &Level, index: usize, slot: f64)
 impl Shape {
     /// The mark at a place; hollow for a value that is only a bound.
     pub fn at(self, x: f64, y: f64, size: f64, hollow: bool) -> Markup {
+        // A rim would leave nothing of a small one.
+        let slight = size < MARKS.1 && !hollow;
         let triangle = |up: f64| {
             let (wide, tall) = (size * 1.15, size * up);
             format!(
@@ -184,9 +208,9 @@ impl Shape {
         };
         html! {
             @match self {
-                Self::Disc => circle.mark.hollow[hollow] cx=(place(x)) cy=(place(y)) r=(place(size)) {},
-                Self::Down => path.mark.hollow[hollow] d=(triangle(-1.0)) {},
-                Self::Up => path.mark.hollow[hollow] d=(triangle(1.0)) {},
+                Self::Disc => circle.mark.hollow[hollow].slight[slight] cx=(place(x)) cy=(place(y)) r=(place(size)) {},
+                Self::Down => path.mark.hollow[hollow].slight[slight] d=(triangle(-1.0)) {},
+                Self::Up => path.mark.hollow[hollow].slight[slight] d=(triangle(1.0)) {},
             }
         }
     }

@@ -5,6 +5,9 @@ use super::super::text;
 /// About so many lines keep a chart readable without a crowd.
 const WANTED_TICKS: f64 = 4.0;
 
+/// An axis spans at least this share of its values: less is noise made large.
+const NARROWEST: f64 = 0.02;
+
 /// An axis from one value up to another, both of them lines of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scale {
@@ -24,21 +27,19 @@ impl Scale {
     /// For measurements, which lie anywhere: the axis spans little more than they do.
     pub fn around(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let finite = values.into_iter().filter(|value| value.is_finite());
-        let (least, greatest) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
-            (low.min(v), high.max(v))
-        });
+        let (least, greatest) = finite
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
         if least > greatest {
             return None;
         }
-        // One value, or several that are all the same: the lines around it.
-        let span = (greatest - least).max(greatest.abs().max(least.abs()) * 0.02).max(1e-6);
-        let step = nice_step(span);
-        let (low, high) = ((least / step).floor() * step, (greatest / step).ceil() * step);
-        Some(if low < high {
-            Self { low, high, step }
-        } else {
-            Self { low: low - step, high: high + step, step }
-        })
+        // One value, or several that are nearly the same: lines on either side of it.
+        let narrowest = (greatest.abs().max(least.abs()) * NARROWEST).max(1e-6);
+        let span = greatest - least;
+        let step = nice_step(span.max(narrowest));
+        let beside = if span < narrowest { 1.0 } else { 0.0 };
+        let low = ((least / step).floor() - beside) * step;
+        let high = ((greatest / step).ceil() + beside) * step;
+        Some(Self { low, high, step })
     }
 
     /// For shares of a whole, in percent.
@@ -63,15 +64,15 @@ impl Scale {
     }
 }
 
-/// The step of 1, 2 or 5 times a power of ten that gives about the wanted number of lines.
+/// The step of 1, 2 or 5 times a power of ten that comes nearest to the wanted number of lines.
 fn nice_step(span: f64) -> f64 {
     let raw = span / WANTED_TICKS;
     let power = 10_f64.powf(raw.log10().floor());
     let lead = raw / power;
     let nice = match lead {
-        _ if lead <= 1.0 => 1.0,
-        _ if lead <= 2.0 => 2.0,
-        _ if lead <= 5.0 => 5.0,
+        _ if lead < 1.5 => 1.0,
+        _ if lead < 3.0 => 2.0,
+        _ if lead < 7.0 => 5.0,
         _ => 10.0,
     };
     nice * power
@@ -88,7 +89,7 @@ mod tests {
     #[test]
     fn lines_are_at_numbers_that_people_count_by() {
         assert_eq!(labels(&Scale::from_zero(12_345.0)), ["0", "5,000", "10,000", "15,000"]);
-        assert_eq!(labels(&Scale::from_zero(8.2)), ["0", "5", "10"]);
+        assert_eq!(labels(&Scale::from_zero(8.2)), ["0", "2", "4", "6", "8", "10"]);
         let rates = Scale::around([48.0, 187.0]).unwrap();
         assert_eq!(labels(&rates), ["0", "50", "100", "150", "200"]);
         assert_eq!(labels(&Scale::around([36.4, 36.9]).unwrap()).first().unwrap(), "36.4");

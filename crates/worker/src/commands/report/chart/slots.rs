@@ -39,10 +39,10 @@ pub enum Anchor {
 }
 
 /// The room between two texts of one line.
-const BETWEEN: f64 = 4.0;
+const BETWEEN: f64 = 5.0;
 
 /// Days so wide have their weekday below them.
-const ROOM_FOR_WEEKDAY: f64 = 46.0;
+const ROOM_FOR_WEEKDAY: f64 = 48.0;
 
 /// Days so wide have their number below them.
 const ROOM_FOR_NUMBER: f64 = 19.0;
@@ -132,12 +132,20 @@ fn labels_of_days(days: &[NaiveDate], frame: &Frame) -> Vec<Label> {
         return vec![middle(0, text::date(*date))];
     }
     if count > MOST_BY_WEEK {
-        let mut labels = periods(days, frame, 0, |date| (date.year(), date.month()), |date, room| {
-            fitting(room, ["%B", "%b"].map(|form| date.format(form).to_string()))
-        });
-        labels.extend(periods(days, frame, 1, |date| (date.year(), 0), |date, room| {
-            fitting(room, [date.year().to_string()])
-        }));
+        let mut labels = periods(
+            days,
+            frame,
+            0,
+            |date| (date.year(), date.month()),
+            |date, room| fitting(room, ["%B", "%b"].map(|form| date.format(form).to_string())),
+        );
+        labels.extend(periods(
+            days,
+            frame,
+            1,
+            |date| (date.year(), 0),
+            |date, room| fitting(room, [date.year().to_string()]),
+        ));
         return labels;
     }
     let mut labels: Vec<Label> = if slot >= ROOM_FOR_WEEKDAY {
@@ -149,9 +157,15 @@ fn labels_of_days(days: &[NaiveDate], frame: &Frame) -> Vec<Label> {
             .map(|(at, date)| middle(at, date.day().to_string()))
             .collect()
     };
-    labels.extend(periods(days, frame, 1, |date| (date.year(), date.month()), |date, room| {
-        fitting(room, ["%B %Y", "%b %Y", "%b"].map(|form| date.format(form).to_string()))
-    }));
+    labels.extend(periods(
+        days,
+        frame,
+        1,
+        |date| (date.year(), date.month()),
+        |date, room| {
+            fitting(room, ["%B %Y", "%b %Y", "%b"].map(|form| date.format(form).to_string()))
+        },
+    ));
     labels
 }
 

@@ -42,12 +42,13 @@ fn chart(sheet: &Sheet<'_>) -> Markup {
     }
     let days = sheet.days.blood_pressure.iter().filter(|row| row.pair_count > 0).count();
     let measured = counted(pairs, "measurement", "measurements");
-    let mut says = format!("{}, {measured}", sheet.days_with_data(days));
+    let mut what = measured;
     if let (Some(systolic), Some(diastolic)) =
         (mean(sheet, |row| row.systolic), mean(sheet, |row| row.diastolic))
     {
-        says.push_str(&format!("; mean of all {systolic:.0}/{diastolic:.0}"));
+        what.push_str(&format!(", mean of all {systolic:.0}/{diastolic:.0}"));
     }
+    let says = sheet.says(days, [what]);
     let frame = sheet.main_frame();
     let feet = feet(&by_day, |row| &row.day);
     let chart = Chart {
@@ -102,8 +103,15 @@ fn mean(sheet: &Sheet<'_>, of: fn(&BloodPressureDay) -> [Option<f64>; 3]) -> Opt
 }
 
 fn table(sheet: &Sheet<'_>, rows: &[BloodPressureDay]) -> Markup {
-    let head =
-        ["Measurements", "Systolic", "Least–greatest", "Diastolic", "Least–greatest", "MAP", "Worst category"];
+    let head = [
+        "Measurements",
+        "Systolic",
+        "Least–greatest",
+        "Diastolic",
+        "Least–greatest",
+        "MAP",
+        "Worst category",
+    ];
     let span = |[_, least, greatest]: [Option<f64>; 3]| match least.zip(greatest) {
         Some((least, greatest)) => format!("{}–{}", text::number(least), text::number(greatest)),
         None => text::NONE.to_owned(),

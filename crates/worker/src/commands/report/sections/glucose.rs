@@ -5,9 +5,7 @@ use store::GlucoseDay;
 
 use super::section;
 use super::vitals::one;
-use crate::commands::report::chart::{
-    Chart, Column, Fill, Part, Scale, Sign, columns, legend,
-};
+use crate::commands::report::chart::{Chart, Column, Fill, Part, Scale, Sign, columns, legend};
 use crate::commands::report::sheet::{DayTable, Sheet, TableRow, feet, figure};
 use crate::commands::report::text;
 use crate::tables::{counted, thousands};
@@ -97,25 +95,41 @@ fn says(sheet: &Sheet<'_>) -> String {
     let days = known().count();
     let sufficient = known().filter(|(row, _)| row.is_sufficient).count();
     if readings <= 0.0 {
-        return sheet.days_with_data(days);
+        return sheet.says(days, None);
     }
     let share = |of: fn(&[f64; 5]) -> f64| {
         known().map(|(row, shares)| of(&shares) * weight(row)).sum::<f64>() / readings
     };
-    format!(
-        "{}, {} of them with enough readings (70 %); of all readings {:.1} % from 70 to 180, {:.1} % below 70, {:.1} % above 180",
-        sheet.days_with_data(days),
-        sufficient,
+    let enough = match (sheet.is_one_day(), sufficient) {
+        (true, 0) => "too few readings for a day (70 %)".to_owned(),
+        (true, _) => "enough readings for a day (70 %)".to_owned(),
+        (false, _) => format!("{sufficient} of them with enough readings (70 %)"),
+    };
+    let shares = format!(
+        "of all readings {:.1} % from 70 to 180, {:.1} % below 70, {:.1} % above 180",
         share(|shares| shares[2]),
         share(|shares| shares[0] + shares[1]),
         share(|shares| shares[3] + shares[4]),
-    )
+    );
+    sheet.says(days, [enough, shares])
 }
 
 fn table(sheet: &Sheet<'_>) -> Markup {
     let head = [
-        "Readings", "< 54 %", "54–69 %", "70–180 %", "181–250 %", "> 250 %", "Mean", "SD", "CV %",
-        "GMI %", "GRI", "Low", "High", "Coverage %",
+        "Readings",
+        "< 54 %",
+        "54–69 %",
+        "70–180 %",
+        "181–250 %",
+        "> 250 %",
+        "Mean",
+        "SD",
+        "CV %",
+        "GMI %",
+        "GRI",
+        "Low",
+        "High",
+        "Coverage %",
     ];
     let rows = sheet.days.glucose.iter().map(|row| {
         let shares = bands(row);
@@ -136,6 +150,7 @@ fn table(sheet: &Sheet<'_>) -> Markup {
         });
         TableRow::of(row.day.date, cells, sheet.notes(&row.day, [few, bounds]))
     });
-    let caption = "glucose, mg/dL and percent of readings (Low, High: episodes below 70, above 180)";
+    let caption =
+        "glucose, mg/dL and percent of readings (Low, High: episodes below 70, above 180)";
     sheet.table(&DayTable { caption: caption.to_owned(), head: &head, rows: rows.collect() })
 }

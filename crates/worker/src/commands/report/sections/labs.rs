@@ -38,8 +38,7 @@ pub fn labs(sheet: &Sheet<'_>) -> Option<Markup> {
     for (number, analyte) in analytes.iter_mut().enumerate() {
         analyte.number = number;
     }
-    let charts: Vec<Markup> =
-        analytes.iter().filter_map(|analyte| analyte.chart(sheet)).collect();
+    let charts: Vec<Markup> = analytes.iter().filter_map(|analyte| analyte.chart(sheet)).collect();
     let content = html! {
         (table(sheet, &analytes))
         @if !charts.is_empty() {
@@ -95,7 +94,7 @@ impl<'a> Analyte<'a> {
         let levels_of: Vec<Option<Level>> =
             by_day.iter().map(|row| row.as_ref().and_then(|row| level(row))).collect();
         let feet = feet(&by_day, |row| &row.day);
-        let says = format!("{} with results", sheet.days_with_data(self.rows.len()));
+        let says = sheet.says(self.rows.len(), ["last result of each".to_owned()]);
         let chart = Chart {
             id: format!("lab-{}", self.number),
             title: format!("{} by day, {}", self.name, sheet.when()),
@@ -181,7 +180,11 @@ fn table(sheet: &Sheet<'_>, analytes: &[Analyte<'_>]) -> Markup {
 
 fn result(sheet: &Sheet<'_>, row: &LabResults) -> Markup {
     let range = range(row);
-    let printed = row.reference_text.as_deref().filter(|text| Some(*text) != range.as_deref());
+    let printed = row.reference_text.as_deref();
+    // What the laboratory printed says it all, unless it was in another unit.
+    let ends = [row.reference_low, row.reference_high].into_iter().flatten();
+    let says_all = |text: &str| ends.clone().all(|end| text.contains(&end.to_string()));
+    let range = range.filter(|_| !printed.is_some_and(says_all));
     let several = (row.result_count > 1).then(|| {
         let span = match row.min.zip(row.max) {
             Some((min, max)) if min < max => {
@@ -196,14 +199,13 @@ fn result(sheet: &Sheet<'_>, row: &LabResults) -> Markup {
     html! {
         td.date { (text::short_date(row.day.date)) }
         td.number { (said(row)) }
-        td { (row.unit) }
+        td.in { (row.unit) }
         td { @if let Some(flag) = &row.last_flag { (flagged(flag)) } }
         td { @if let Some(value) = row.last_value { (gauge(value, row)) } }
         td {
             @if let Some(range) = &range { (range) }
             @if let Some(printed) = printed {
-                @if range.is_some() { " " }
-                span.small { "printed: " (printed) }
+                @if range.is_some() { " " span.small { "printed: " (printed) } } @else { (printed) }
             }
         }
         td.number { (delta(row)) }
@@ -245,9 +247,9 @@ fn flagged(flag: &str) -> String {
 fn delta(row: &LabResults) -> String {
     let signed = |value: f64, text: String| if value > 0.0 { format!("+{text}") } else { text };
     let Some(delta) = row.delta else { return text::NONE.to_owned() };
-    let percent = row.delta_percent.map(|percent| {
-        format!(" ({} %)", signed(percent, text::places(Some(percent), 0)))
-    });
+    let percent = row
+        .delta_percent
+        .map(|percent| format!(" ({} %)", signed(percent, text::places(Some(percent), 0))));
     format!("{}{}", signed(delta, text::result(delta)), percent.unwrap_or_default())
 }
 
@@ -274,5 +276,72 @@ fn gauge(value: f64, row: &LabResults) -> Markup {
             @if row.reference_high.is_some() { line.end x1=(place(right)) x2=(place(right)) y1="2" y2="14" {} }
             (Shape::Disc.at(x(value), 8.0, 4.0, row.last_comparator.is_some()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aggregation::Timestamp;
+    use chrono::NaiveDate;
+    use store::DayRow;
+
+    use super::*;
+
+    fn result(low: Option<f64>, high: Option<f64>) -> LabResults {
+        LabResults {
+            day: DayRow {
+                date: NaiveDate::default(),
+                time_zone: "UTC".to_owned(),
+                is_partial: false,
+                rejected: None,
+                algorithm_version: 2,
+                computed_at: Timestamp(0),
+                sources: Vec::new(),
+            },
+            analyte: "2823-3".to_owned(),
+            unit: "mmol/L".to_owned(),
+            result_count: 1,
+            last_value: Some(4.0),
+            last_comparator: None,
+            last_text: None,
+            last_at: Timestamp(0),
+            min: Some(4.0),
+            max: Some(4.0),
+            reference_low: low,
+            reference_high: high,
+            reference_text: None,
+            last_flag: None,
+            worst_flag: None,
+            delta: None,
+            delta_percent: None,
+        }
+    }
+
+    #[test]
+    fn a_range_holds_half_way_to_the_next_result_and_none_is_made_up() {
+        let (wide, narrow) = (result(Some(3.5), Some(5.1)), result(Some(3.6), None));
+        let none = result(None, None);
+        let by_day = [Some(&wide), None, None, None, Some(&wide), None, Some(&narrow), Some(&none)];
+        let line = |slots, low, high| Line { slots, low, high };
+        assert_eq!(
+            ranges(&by_day),
+            [line((0, 5), Some(3.5), Some(5.1)), line((5, 7), Some(3.6), None)]
+        );
+    }
+
+    #[test]
+    fn a_result_is_said_as_a_laboratory_writes_it() {
+        let bound = LabResults { last_comparator: Some("<".to_owned()), ..result(None, None) };
+        assert_eq!(said(&bound), "<4");
+        let words = LabResults {
+            last_value: None,
+            last_text: Some("positive".to_owned()),
+            ..result(None, None)
+        };
+        assert_eq!(said(&words), "positive");
+        let fallen =
+            LabResults { delta: Some(-1.25), delta_percent: Some(-23.8), ..result(None, None) };
+        assert_eq!(delta(&fallen), "−1.25 (−24 %)");
+        assert_eq!(gauge(4.0, &result(None, None)).into_string(), "");
     }
 }

@@ -54,11 +54,11 @@ pub fn nutrition(sheet: &Sheet<'_>) -> Option<Markup> {
 fn energy(sheet: &Sheet<'_>) -> Markup {
     let days = &sheet.days.nutrition;
     let known: Vec<f64> = days.iter().filter_map(|day| nutrient(day, "energy_kcal")).collect();
-    let mut says = sheet.days_with_data(days.iter().filter(|day| day.item_count > 0).count());
-    if !known.is_empty() {
+    let mean = (!known.is_empty()).then(|| {
         let mean = known.iter().sum::<f64>() / known.len() as f64;
-        says.push_str(&format!("; {} kcal a day on average", text::number(mean)));
-    }
+        format!("{} kcal{}", text::number(mean), sheet.on_average())
+    });
+    let says = sheet.says(days.iter().filter(|day| day.item_count > 0).count(), mean);
     let column = |day: &NutritionSums| {
         let parts: Vec<Part> = MEALS
             .iter()
@@ -103,14 +103,13 @@ fn macronutrients(sheet: &Sheet<'_>) -> Markup {
     };
     let totals: Vec<f64> = (0..MACRONUTRIENTS.len()).map(total).collect();
     let sum: f64 = totals.iter().sum();
-    let mut says = sheet.days_with_data(known);
-    if sum > 0.0 {
+    let shares = (sum > 0.0).then(|| {
         let shares = MACRONUTRIENTS.iter().zip(&totals).filter(|(_, energy)| **energy > 0.0);
-        let shares: Vec<String> = shares
-            .map(|((_, name), energy)| format!("{name} {:.0} %", 100.0 * energy / sum))
-            .collect();
-        says.push_str(&format!("; over all days {}", shares.join(", ")));
-    }
+        let shares =
+            shares.map(|((_, name), energy)| format!("{name} {:.0} %", 100.0 * energy / sum));
+        shares.collect::<Vec<_>>().join(", ")
+    });
+    let says = sheet.says(known, shares);
     let column = |day: &NutritionSums| {
         let parts: Vec<Part> = MACRONUTRIENTS
             .iter()

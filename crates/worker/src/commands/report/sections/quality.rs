@@ -39,8 +39,18 @@ fn bases(sheet: &Sheet<'_>) -> Markup {
         add(0, "vitals_daily", text::title(&row.metric), &row.day);
     }
     let whole: [(u8, &str, &str, Vec<&DayRow>); 5] = [
-        (1, "blood_pressure_daily", "Blood pressure, pairs", days.blood_pressure.iter().map(|row| &row.day).collect()),
-        (2, "glucose_daily", "Glucose, time in range", days.glucose.iter().map(|row| &row.day).collect()),
+        (
+            1,
+            "blood_pressure_daily",
+            "Blood pressure, pairs",
+            days.blood_pressure.iter().map(|row| &row.day).collect(),
+        ),
+        (
+            2,
+            "glucose_daily",
+            "Glucose, time in range",
+            days.glucose.iter().map(|row| &row.day).collect(),
+        ),
         (3, "sleep_daily", "Sleep", days.sleep.iter().map(|row| &row.day).collect()),
         (4, "nutrition_daily", "Meals", days.nutrition.iter().map(|row| &row.day).collect()),
         (5, "lab_daily", "Laboratory results", days.labs.iter().map(|row| &row.day).collect()),

@@ -4,9 +4,7 @@ use maud::{Markup, html};
 use store::SleepNight;
 
 use super::section;
-use crate::commands::report::chart::{
-    Chart, Column, Fill, Part, Scale, Sign, columns, legend,
-};
+use crate::commands::report::chart::{Chart, Column, Fill, Part, Scale, Sign, columns, legend};
 use crate::commands::report::sheet::{DayTable, Sheet, TableRow, feet, figure};
 use crate::commands::report::text;
 use crate::tables::thousands;
@@ -38,11 +36,11 @@ fn chart(sheet: &Sheet<'_>) -> Markup {
     let drawn: Vec<Option<Column>> = by_day.iter().map(|night| column(night.as_ref()?)).collect();
     let longest = drawn.iter().flatten().map(Column::height).fold(0.0, f64::max);
     let asleep: Vec<f64> = sheet.days.sleep.iter().filter_map(|night| night.asleep).collect();
-    let mut says = format!("{} with sleep", sheet.days_with_data(asleep.len()));
-    if !asleep.is_empty() {
+    let mean = (!asleep.is_empty()).then(|| {
         let mean = asleep.iter().sum::<f64>() / asleep.len() as f64;
-        says.push_str(&format!("; asleep for {} on average", text::duration(Some(mean))));
-    }
+        format!("asleep for {}{}", text::duration(Some(mean)), sheet.on_average())
+    });
+    let says = sheet.says(asleep.len(), mean);
     let frame = sheet.main_frame();
     let feet = feet(&by_day, |night| &night.day);
     let chart = Chart {
@@ -88,8 +86,17 @@ fn column(night: &SleepNight) -> Option<Column> {
 
 fn table(sheet: &Sheet<'_>) -> Markup {
     let head = [
-        "From", "To", "Asleep", "Deep", "Core", "REM", "Not known", "Awake", "In bed",
-        "Efficiency %", "Naps",
+        "From",
+        "To",
+        "Asleep",
+        "Deep",
+        "Core",
+        "REM",
+        "Not known",
+        "Awake",
+        "In bed",
+        "Efficiency %",
+        "Naps",
     ];
     let rows = sheet.days.sleep.iter().map(|night| {
         let zone = &night.day.time_zone;
@@ -107,17 +114,17 @@ fn table(sheet: &Sheet<'_>) -> Markup {
                 night.awake,
                 night.in_bed,
             ]
-            .map(text::duration),
+            .map(text::hours),
         );
         cells.push(text::places(night.efficiency.map(|share| share * 100.0), 0));
         cells.push(match night.nap_minutes.filter(|_| night.nap_count > 0) {
             Some(minutes) => {
-                format!("{} ({})", thousands(night.nap_count.into()), text::duration(Some(minutes)))
+                format!("{} ({})", thousands(night.nap_count.into()), text::hours(Some(minutes)))
             }
             None => thousands(night.nap_count.into()),
         });
         TableRow::of(night.day.date, cells, sheet.notes(&night.day, []))
     });
-    let caption = "sleep (From, To: the longest sleep, local time)".to_owned();
+    let caption = "sleep, hours:minutes (From, To: the main session, local time)".to_owned();
     sheet.table(&DayTable { caption, head: &head, rows: rows.collect() })
 }

@@ -60,6 +60,12 @@ impl<'v> Vital<'v> {
         }
     }
 
+    /// Its unit beside its name: nobody says steps twice.
+    fn shown_unit(&self) -> String {
+        let unit = text::unit(self.unit);
+        if unit == self.metric { String::new() } else { unit }
+    }
+
     /// Its chart.
     pub fn chart(&self, sheet: &Sheet<'_>, frame: Frame) -> Markup {
         let hours = sheet.is_one_day().then(|| self.hours(sheet)).flatten();
@@ -77,7 +83,10 @@ impl<'v> Vital<'v> {
             let totals = points.iter().flatten().filter_map(|point| point.total);
             Some(Scale::from_zero(totals.fold(0.0, f64::max)))
         } else {
-            let values = points.iter().flatten().flat_map(|point| point.level(true, self).values().collect::<Vec<_>>());
+            let values = points
+                .iter()
+                .flatten()
+                .flat_map(|point| point.level(true, self).values().collect::<Vec<_>>());
             Scale::around(values)
         };
         let Some(scale) = scale else { return html! {} };
@@ -95,12 +104,13 @@ impl<'v> Vital<'v> {
             (columns(&chart, &self.columns(&points)), vec![])
         } else {
             let levels_of = points.iter().map(|point| Some(point.as_ref()?.level(with_half, self)));
-            let series = Series { shape: Shape::Disc, levels: levels_of.collect(), over_gaps: false };
+            let series =
+                Series { shape: Shape::Disc, levels: levels_of.collect(), over_gaps: false };
             (levels(&chart, &[], &[series]), signs(&points, with_half, each))
         };
         let legend = legend(&signs, &feet);
         let heading = format!("{} by {each}", text::title(self.metric));
-        figure(frame, &heading, &text::unit(self.unit), &says, &drawing, &legend)
+        figure(frame, &heading, &self.shown_unit(), &says, &drawing, &legend)
     }
 
     fn columns(&self, points: &[Option<Point>]) -> Vec<Option<Column>> {
@@ -109,7 +119,11 @@ impl<'v> Vital<'v> {
             let point = point.as_ref()?;
             let total = point.total?;
             let words = format!("{}: {} {unit}", point.when, text::number(total));
-            Some(Column { parts: vec![Part { fill: Fill::TOTAL, value: total }], frame: None, words })
+            Some(Column {
+                parts: vec![Part { fill: Fill::TOTAL, value: total }],
+                frame: None,
+                words,
+            })
         };
         points.iter().map(column).collect()
     }
@@ -136,18 +150,16 @@ impl<'v> Vital<'v> {
     fn sum(&self, sheet: &Sheet<'_>) -> String {
         let totals: Vec<f64> = self.rows.iter().filter_map(|row| row.total).collect();
         let (days, sum) = (totals.len(), totals.iter().sum::<f64>());
+        let unit = text::unit(self.unit);
         if sheet.is_one_day() {
-            return format!("{} on this day", text::number(sum));
+            return format!("{} {unit} on this day", text::number(sum));
         }
         let least = totals.iter().copied().fold(f64::INFINITY, f64::min);
         let greatest = totals.iter().copied().fold(0.0, f64::max);
-        format!(
-            "{}; {} a day on average, least {}, most {}",
-            sheet.days_with_data(days),
-            text::number(sum / days.max(1) as f64),
-            text::number(least),
-            text::number(greatest),
-        )
+        let mean = text::number(sum / days.max(1) as f64);
+        let (least, greatest) = (text::number(least), text::number(greatest));
+        let what = format!("{mean} a day on average, least {least}, most {greatest}");
+        sheet.says(days, [what])
     }
 
     /// What a discrete metric comes to: the mean is over all readings.
@@ -159,22 +171,18 @@ impl<'v> Vital<'v> {
             known().filter_map(|row| Some(row.mean? * f64::from(row.sample_count))).sum();
         let least = self.rows.iter().filter_map(|row| row.min).fold(f64::INFINITY, f64::min);
         let greatest = self.rows.iter().filter_map(|row| row.max).fold(f64::NEG_INFINITY, f64::max);
-        let mut says = format!(
-            "{}, {}",
-            sheet.days_with_data(days),
-            counted(readings, "reading", "readings")
-        );
+        let mut what = counted(readings, "reading", "readings");
         if readings == 1 {
-            says.push_str(&format!(": {}", text::number(sum)));
+            what.push_str(&format!(": {}", text::number(sum)));
         } else if readings > 1 {
-            says.push_str(&format!(
-                "; mean of all readings {}, least {}, greatest {}",
+            what.push_str(&format!(
+                ", mean of all {}, least {}, greatest {}",
                 text::number(sum / readings as f64),
                 text::number(least),
                 text::number(greatest)
             ));
         }
-        says
+        sheet.says(days, [what])
     }
 
     /// Its table: all figures, or those that fit beside a small chart.
@@ -187,33 +195,38 @@ impl<'v> Vital<'v> {
             }
             (false, false) => &["Readings", "Mean", "Least", "Greatest"],
         };
-        let cells = |row: &VitalDay| {
-            let samples = thousands(i64::from(row.sample_count));
+        let cells = |samples: i32, total, numbers: [Option<f64>; 7]| {
+            let samples = thousands(i64::from(samples));
             if is_cumulative {
-                return vec![text::optional(row.total), samples];
+                return vec![text::optional(total), samples];
             }
-            let numbers: &[Option<f64>] = if is_wide {
-                &[row.mean, row.stddev, row.min, row.p25, row.p50, row.p75, row.max]
-            } else {
-                &[row.mean, row.min, row.max]
-            };
-            let numbers = numbers.iter().map(|number| text::optional(*number));
-            std::iter::once(samples).chain(numbers).collect()
+            let [mean, _, least, .., greatest] = numbers;
+            let few = [mean, least, greatest];
+            let shown: &[Option<f64>] = if is_wide { &numbers } else { &few };
+            let shown = shown.iter().map(|number| text::optional(*number));
+            std::iter::once(samples).chain(shown).collect()
         };
-        let rows = self.rows.iter().map(|row| {
+        let days = self.rows.iter().map(|row| {
             let censored = (row.censored_count > 0).then(|| {
                 let readings = counted(row.censored_count.into(), "reading", "readings");
                 format!("{readings} out of the sensor's range")
             });
-            TableRow::of(row.day.date, cells(row), sheet.notes(&row.day, [censored]))
+            let numbers = [row.mean, row.stddev, row.min, row.p25, row.p50, row.p75, row.max];
+            let cells = cells(row.sample_count, row.total, numbers);
+            TableRow::of(row.day.date, cells, sheet.notes(&row.day, [censored]))
         });
-        let unit = text::unit(self.unit);
+        let hours = self.own_hours(sheet).map(|row| {
+            let numbers = [row.mean, row.stddev, row.min, row.p25, row.p50, row.p75, row.max];
+            TableRow {
+                when: format!("from {}", text::clock(row.start, &row.time_zone)),
+                cells: cells(row.sample_count, row.total, numbers),
+                notes: String::new(),
+            }
+        });
+        let rows = days.chain(hours);
+        let (name, unit) = (text::name(self.metric), self.shown_unit());
         let in_unit = if unit.is_empty() { unit } else { format!(", {unit}") };
-        sheet.table(&DayTable {
-            caption: format!("{}{in_unit}", text::name(self.metric)),
-            head,
-            rows: rows.collect(),
-        })
+        sheet.table(&DayTable { caption: format!("{name}{in_unit}"), head, rows: rows.collect() })
     }
 }
 
