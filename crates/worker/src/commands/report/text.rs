@@ -12,13 +12,19 @@ pub const NONE: &str = "–";
 /// From here on numbers are written with an exponent.
 const LARGE: f64 = 1e7;
 
-/// Below this, too.
-const TINY: f64 = 1e-4;
+/// Figures below this, too, which would be rounded to 0 though they are not.
+const TINY: f64 = 5e-4;
+
+/// The same for results, which are less rounded.
+const TINY_RESULT: f64 = 1e-4;
 
 /// A figure, rounded for the eye: to whole numbers from 1,000 on, to a tenth from 10 on, to a
 /// hundredth from 1 on, else to a thousandth.
 pub fn number(value: f64) -> String {
     let amount = value.abs();
+    if amount > 0.0 && amount < TINY {
+        return with_exponent(value);
+    }
     let places = match amount {
         _ if amount >= 1000.0 => 0,
         _ if amount >= 10.0 => 1,
@@ -52,6 +58,9 @@ const CONVERTED_DIGITS: usize = 4;
 /// A laboratory's result: as reported, but for the digits that a conversion makes.
 pub fn result(value: f64) -> String {
     let amount = value.abs();
+    if amount > 0.0 && amount < TINY_RESULT {
+        return with_exponent(value);
+    }
     let digits = if amount < 1.0 { 0 } else { amount.log10().floor() as usize + 1 };
     let as_it_is = amount.to_string();
     let fraction = as_it_is.split_once('.').map_or(0, |(_, fraction)| fraction.len());
@@ -71,8 +80,8 @@ fn rounded(value: f64, places: usize) -> String {
     if !value.is_finite() {
         return NONE.to_owned();
     }
-    if amount >= LARGE || (amount > 0.0 && amount < TINY) {
-        return format!("{value:.2e}").replace('-', "−");
+    if amount >= LARGE {
+        return with_exponent(value);
     }
     let text = format!("{amount:.places$}");
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
@@ -82,6 +91,10 @@ fn rounded(value: f64, places: usize) -> String {
     let sign = if value < 0.0 && !is_zero { "−" } else { "" };
     let point = if fraction.is_empty() { "" } else { "." };
     format!("{sign}{whole}{point}{fraction}")
+}
+
+fn with_exponent(value: f64) -> String {
+    format!("{value:.2e}").replace('-', "−")
 }
 
 /// A day: `Fri 1 March 2024`.

@@ -16,6 +16,9 @@ const MARKS: (f64, f64) = (2.4, 3.6);
 /// Above a mark, for its flag.
 const FLAG_ROOM: f64 = 18.0;
 
+/// The width of the widest flag; a flag that would touch the one before it is left to the table.
+const FLAG_WIDTH: f64 = 38.0;
+
 /// A day's values.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Level {
@@ -88,6 +91,7 @@ pub fn levels(chart: &Chart<'_>, lines: &[Line], series: &[Series]) -> Markup {
             @for (index, level) in of.levels.iter().enumerate() {
                 @if let Some(level) = level { (mark(chart, of, level, index)) }
             }
+            (flags(chart, of))
         }
     };
     chart.draw(&marks)
@@ -176,15 +180,33 @@ fn mark(chart: &Chart<'_>, series: &Series, level: &Level, index: usize) -> Mark
     }
     let (x, y) = (chart.middle(index), chart.frame.y(&chart.scale, value));
     let size = (chart.frame.slot(count) * 0.4).clamp(MARKS.0, MARKS.1);
-    let above = y - chart.frame.top > FLAG_ROOM;
     html! {
         g {
             title { (level.words) }
             (series.shape.at(x, y, size, level.is_bound))
-            @if let Some(flag) = &level.flag {
-                @let y = if above { y - size - 4.0 } else { y + size + 11.0 };
-                text.flag x=(place(x)) y=(place(y)) { (flag) }
-            }
+        }
+    }
+}
+
+fn flags(chart: &Chart<'_>, series: &Series) -> Markup {
+    let frame = &chart.frame;
+    let (least, most) = (frame.left + FLAG_WIDTH / 2.0, frame.width - FLAG_WIDTH / 2.0);
+    let mut end = f64::NEG_INFINITY;
+    let flags = series.levels.iter().enumerate().filter_map(|(index, level)| {
+        let level = level.as_ref()?;
+        let (value, flag) = (level.value?, level.flag.as_ref()?);
+        let x = chart.middle(index).clamp(least, most);
+        if x - FLAG_WIDTH / 2.0 < end {
+            return None;
+        }
+        end = x + FLAG_WIDTH / 2.0;
+        let y = frame.y(&chart.scale, value);
+        let above = y - frame.top > FLAG_ROOM;
+        Some((x, if above { y - MARKS.1 - 4.0 } else { y + MARKS.1 + 11.0 }, flag))
+    });
+    html! {
+        @for (x, y, flag) in flags {
+            text.flag x=(place(x)) y=(place(y)) { (flag) }
         }
     }
 }

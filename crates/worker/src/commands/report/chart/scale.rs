@@ -8,6 +8,9 @@ const WANTED_TICKS: f64 = 4.0;
 /// An axis spans at least this share of its values: less is noise made large.
 const NARROWEST: f64 = 0.02;
 
+/// Of the division by a step: 36.4 / 0.2 is a bit less than 182.
+const NOISE: f64 = 1e-9;
+
 /// An axis from one value up to another, both of them lines of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scale {
@@ -37,8 +40,8 @@ impl Scale {
         let span = greatest - least;
         let step = nice_step(span.max(narrowest));
         let beside = if span < narrowest { 1.0 } else { 0.0 };
-        let low = ((least / step).floor() - beside) * step;
-        let high = ((greatest / step).ceil() + beside) * step;
+        let low = ((least / step + NOISE).floor() - beside) * step;
+        let high = ((greatest / step - NOISE).ceil() + beside) * step;
         Some(Self { low, high, step })
     }
 
@@ -92,7 +95,7 @@ mod tests {
         assert_eq!(labels(&Scale::from_zero(8.2)), ["0", "2", "4", "6", "8", "10"]);
         let rates = Scale::around([48.0, 187.0]).unwrap();
         assert_eq!(labels(&rates), ["0", "50", "100", "150", "200"]);
-        assert_eq!(labels(&Scale::around([36.4, 36.9]).unwrap()).first().unwrap(), "36.4");
+        assert_eq!(labels(&Scale::around([36.4, 36.9]).unwrap()).first().unwrap(), "36.2");
         assert_eq!(labels(&Scale::percent()), ["0", "25", "50", "75", "100"]);
     }
 

@@ -114,7 +114,7 @@ impl Slots {
             Self::Hours(hours) => hours.as_slice(),
             Self::Days(_) => &[],
         };
-        let is_mark = |clock: &NaiveDateTime| clock.hour() % 3 == 0 && clock.minute() == 0;
+        let is_mark = |clock: &NaiveDateTime| clock.hour().is_multiple_of(3) && clock.minute() == 0;
         hours.iter().enumerate().filter(move |(_, (_, clock))| is_mark(clock)).map(|(at, _)| at)
     }
 }

@@ -115,21 +115,22 @@ fn says(sheet: &Sheet<'_>) -> String {
 }
 
 fn table(sheet: &Sheet<'_>) -> Markup {
+    // Not to be broken between number and sign.
     let head = [
         "Readings",
-        "< 54 %",
-        "54–69 %",
-        "70–180 %",
-        "181–250 %",
-        "> 250 %",
+        "<\u{a0}54\u{a0}%",
+        "54–69\u{a0}%",
+        "70–180\u{a0}%",
+        "181–250\u{a0}%",
+        ">\u{a0}250\u{a0}%",
         "Mean",
         "SD",
-        "CV %",
-        "GMI %",
+        "CV\u{a0}%",
+        "GMI\u{a0}%",
         "GRI",
         "Low",
         "High",
-        "Coverage %",
+        "Coverage\u{a0}%",
     ];
     let rows = sheet.days.glucose.iter().map(|row| {
         let shares = bands(row);

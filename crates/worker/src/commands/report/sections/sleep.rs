@@ -12,8 +12,11 @@ use crate::tables::thousands;
 /// The axis counts hours, the figures minutes.
 const MINUTES: f64 = 60.0;
 
+/// Minutes of a night.
+type Minutes = fn(&SleepNight) -> Option<f64>;
+
 /// The stages, from below.
-const STAGES: [(Fill, &str, fn(&SleepNight) -> Option<f64>); 5] = [
+const STAGES: [(Fill, &str, Minutes); 5] = [
     (Fill::DEEP, "deep", |night| night.deep),
     (Fill::CORE, "core (light)", |night| night.core),
     (Fill::REM, "REM", |night| night.rem),
@@ -53,7 +56,7 @@ fn chart(sheet: &Sheet<'_>) -> Markup {
         feet: &feet,
     };
     let drawing = columns(&chart, &drawn);
-    let is_there = |of: fn(&SleepNight) -> Option<f64>| {
+    let is_there = |of: Minutes| {
         sheet.days.sleep.iter().any(|night| of(night).is_some_and(|minutes| minutes > 0.0))
     };
     let stages = STAGES.iter().rev().filter(|(_, _, of)| is_there(*of));
