@@ -39,6 +39,11 @@ Columns (* must be there and filled in, in any order):
 Times need an offset: 2026-03-29T01:30:00+01:00. The sources in source_priority
 are separated by semicolons, the best one first.";
 
+/// Broken by hand: clap breaks no usage, and a terminal may have 80 columns.
+const REPORT_USAGE: &str = "\
+worker report [OPTIONS] --user <ID> --from <DATE> --to <DATE>
+       --html <FILE>";
+
 /// Folds raw vitals, nutrition and lab rows in PostgreSQL into daily figures for each user.
 ///
 /// Raw rows queue themselves by triggers. The worker takes them in small batches, marks each
@@ -119,6 +124,7 @@ pub enum Command {
     /// One file of HTML that stands for itself: it loads nothing and runs nothing, and can be
     /// printed. It holds health data, so only its owner may read it. A page without any figure says
     /// so, which is no failure.
+    #[command(override_usage = REPORT_USAGE)]
     Report(Report),
     /// Show the catalogue in force: metrics and analytes, their units and limits
     ///
