@@ -138,13 +138,16 @@ fn spread(chart: &Chart<'_>, level: &Level, index: usize) -> Markup {
     }
 }
 
-/// The line through the marks of days that follow each other.
+/// The line through the marks of days that follow each other. A bound is no point of it.
 fn connections(chart: &Chart<'_>, series: &Series) -> Markup {
     let points: Vec<(usize, f64)> = series
         .levels
         .iter()
         .enumerate()
-        .filter_map(|(index, level)| Some((index, level.as_ref()?.value?)))
+        .filter_map(|(index, level)| {
+            let level = level.as_ref().filter(|level| !level.is_bound)?;
+            Some((index, level.value?))
+        })
         .collect();
     let point = |(index, value): &(usize, f64)| {
         let (x, y) = (chart.middle(*index), chart.frame.y(&chart.scale, *value));

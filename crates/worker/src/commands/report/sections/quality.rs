@@ -109,7 +109,10 @@ impl<'b> Basis<'b> {
     fn computed(&self) -> String {
         let Some((first, last)) = self.computed else { return text::NONE.to_owned() };
         let (first, last) = (text::instant(first), text::instant(last));
-        if first == last { first } else { format!("{first} to {last}") }
+        if first == last {
+            return first;
+        }
+        format!("{} to {last}", first.trim_end_matches(" UTC"))
     }
 }
 
