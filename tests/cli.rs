@@ -8,13 +8,14 @@ use serde_json::Value;
 use crate::support::outside::{PASSWORD, Scratch, assert_says};
 use crate::support::{Database, Ran, worker_at};
 
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 10] = [
     "demo",
     "migrate",
     "import",
     "run",
     "run-once",
     "status",
+    "report",
     "requeue",
     "check-config",
     "completions",
@@ -45,7 +46,7 @@ fn the_help_names_every_command_and_every_exit_code() {
 
 #[test]
 fn the_help_of_each_command_names_its_flags_and_fits_80_columns() {
-    let flags: [(&str, &[&str]); 9] = [
+    let flags: [(&str, &[&str]); 10] = [
         ("demo", &["--config"]),
         ("migrate", &["--config", "--json"]),
         (
@@ -55,6 +56,7 @@ fn the_help_of_each_command_names_its_flags_and_fits_80_columns() {
         ("run-once", &["--config", "--kind", "--max-batches", "--time-budget", "--json"]),
         ("run", &["--config"]),
         ("status", &["--config", "--watch", "--json"]),
+        ("report", &["--config", "--user", "--from", "--to", "--html", "--json"]),
         ("requeue", &["--dead", "--user", "--from", "--to", "--kind", "--json"]),
         ("completions", &["bash", "zsh", "fish"]),
         ("check-config", &["--config", "--json"]),

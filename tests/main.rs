@@ -33,6 +33,7 @@ mod migrations;
 mod no_database;
 mod packaging;
 mod pooler;
+mod report;
 mod run_once;
 mod secrets;
 mod service;

@@ -57,6 +57,9 @@ async fn everything_works(bouncer: &Bouncer, db: &Database, pooler: &str) {
         worker.stops();
     }
 
+    let day = ["--from", "2024-05-01", "--to", "2024-05-01", "--html", "-"];
+    let page = ran(&mut command(), &[&["report", "--user", "3"], &day[..]].concat());
+    assert_says(&page.stdout, &["Heart rate by hour"]);
     ran(&mut command(), &["requeue", "--user", "3"]);
     ran(&mut command(), &["status"]);
     let again = ran(&mut command(), &["run-once", "--json"]).json();

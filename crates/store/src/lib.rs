@@ -35,12 +35,14 @@ mod sessions;
 mod shadow;
 mod single;
 mod sleep;
+mod snapshot;
 mod statement;
 mod status;
 mod surroundings;
 mod time;
 mod tls;
 mod transaction;
+mod user_days;
 mod vitals;
 
 pub use address::Place;
@@ -65,3 +67,7 @@ pub use shadow::{Difference, Drift, Shadow};
 pub use status::{Backlog, KindStatus, Run, RunCounts, Status};
 pub use surroundings::Variables;
 pub use transaction::GroupTransaction;
+pub use user_days::{
+    BloodPressureDay, DayRow, GlucoseDay, LabName, LabResults, MealEnergy, NutritionSums,
+    RejectedRows, SleepNight, UserDays, VitalDay, VitalHour, Waiting,
+};

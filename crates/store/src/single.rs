@@ -88,7 +88,19 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub(crate) async fn begin(&self, held: &mut Held<'_>) -> Result<(), StoreError> {
-        let begin = format!("BEGIN;{}", self.in_transaction());
+        self.begin_by(held, "BEGIN").await
+    }
+
+    /// The same by another statement than `BEGIN` alone.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub(crate) async fn begin_by(
+        &self,
+        held: &mut Held<'_>,
+        begin: &'static str,
+    ) -> Result<(), StoreError> {
+        let begin = format!("{begin};{}", self.in_transaction());
         let begun = AnsiTransactionManager::begin_transaction_sql(&mut **held, &begin);
         match self.in_time(begun).await {
             Ok(()) => Ok(()),
@@ -108,7 +120,7 @@ impl Store {
 
     /// The error of a statement, in whatever language the server told it: whether the connection was
     /// lost with it shows by asking once more.
-    async fn explained(&self, held: &mut Held<'_>, error: StoreError) -> StoreError {
+    pub(crate) async fn explained(&self, held: &mut Held<'_>, error: StoreError) -> StoreError {
         match error {
             StoreError::Database { class: ErrorClass::Database, cause } => {
                 let lost = self.in_time(held.batch_execute("")).await.is_err();
@@ -120,7 +132,7 @@ impl Store {
     }
 
     /// Waits no longer for an answer than the server may take, and a little for its way.
-    async fn in_time<T>(
+    pub(crate) async fn in_time<T>(
         &self,
         question: impl Future<Output = QueryResult<T>>,
     ) -> Result<T, StoreError> {

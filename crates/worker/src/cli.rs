@@ -39,6 +39,11 @@ Columns (* must be there and filled in, in any order):
 Times need an offset: 2026-03-29T01:30:00+01:00. The sources in source_priority
 are separated by semicolons, the best one first.";
 
+/// Broken by hand: clap breaks no usage, and a terminal may have 80 columns.
+const REPORT_USAGE: &str = "\
+worker report [OPTIONS] --user <ID> --from <DATE> --to <DATE>
+       --html <FILE>";
+
 /// Folds raw vitals, nutrition and lab rows in PostgreSQL into daily figures for each user.
 ///
 /// Raw rows queue themselves by triggers. The worker takes them in small batches, marks each
@@ -114,6 +119,13 @@ pub enum Command {
     /// Each user is looked at as of one moment. Dates with rows that wait in the queue are left out.
     /// What differs is listed by table, user and date, without any health value.
     Verify(Verify),
+    /// Write some days of one user as a page to look at, with charts
+    ///
+    /// One file of HTML that stands for itself: it loads nothing and runs nothing, and can be
+    /// printed. It holds health data, so only its owner may read it. A page without any figure says
+    /// so, which is no failure.
+    #[command(override_usage = REPORT_USAGE)]
+    Report(Report),
     /// Show the catalogue in force: metrics and analytes, their units and limits
     ///
     /// aggregation.catalogue names a file that extends or overrides the built-in one. No database
@@ -287,6 +299,29 @@ pub struct Verify {
     pub output: Json,
 }
 
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+pub struct Report {
+    /// The user
+    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
+    pub user: i64,
+    /// The first local date, such as 2026-03-01
+    #[arg(long, value_name = "DATE", value_parser = parse_date)]
+    pub from: NaiveDate,
+    /// The last local date, at most 366 days in all
+    #[arg(long, value_name = "DATE", value_parser = parse_date)]
+    pub to: NaiveDate,
+    /// The file to write; one that is there is replaced; - writes to stdout
+    #[arg(long, value_name = "FILE")]
+    pub html: PathBuf,
+    /// Print one JSON object as the last line of stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The days of a year: on a page of more, a day is too narrow to be seen.
+pub const MOST_REPORTED_DAYS: i64 = 366;
+
 /// The kinds asked for, each once and in order; all if none was.
 pub fn kinds_or_all(mut kinds: Vec<Kind>) -> Vec<Kind> {
     if kinds.is_empty() {
@@ -302,6 +337,24 @@ pub fn require_order(from: NaiveDate, to: NaiveDate) {
     if from > to {
         let problem = format!("--from {from} is later than --to {to}; exchange them");
         Cli::command().error(ErrorKind::ValueValidation, problem).exit();
+    }
+}
+
+/// Ends the program with a sentence if a range has more days than this.
+pub fn require_range(from: NaiveDate, to: NaiveDate, most: i64) {
+    let days = (to - from).num_days() + 1;
+    if days > most {
+        let problem =
+            format!("--from {from} to --to {to} is {days} days; a page has at most {most}");
+        Cli::command().error(ErrorKind::ValueValidation, problem).exit();
+    }
+}
+
+/// Ends the program with a sentence if a page and JSON are to go to the same place.
+pub fn require_stdout_for_one(page: bool, json: bool) {
+    if page && json {
+        let problem = "--html - and --json both go to stdout; give the page a file";
+        Cli::command().error(ErrorKind::ArgumentConflict, problem).exit();
     }
 }
 

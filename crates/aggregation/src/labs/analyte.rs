@@ -10,8 +10,8 @@ pub(super) const LONGEST_ANALYTE_BYTES: usize = 1024;
 /// See [`LONGEST_ANALYTE_BYTES`]; the longest UCUM code in use has about 40 bytes.
 pub(super) const LONGEST_UNIT_BYTES: usize = 256;
 
-/// The analyte: the LOINC code, else `name:` and the name, and after `|` the specimen if there
-/// is one. A LOINC code says the specimen itself.
+/// The analyte of a result: the LOINC code, else `name:` and the name, and after `|` the specimen if
+/// there is one. A LOINC code says the specimen itself.
 ///
 /// Different analytes never share a key:
 /// - A `|` in the name or the specimen is doubled, so a run of an odd number of them is where the
@@ -21,18 +21,22 @@ pub(super) const LONGEST_UNIT_BYTES: usize = 256;
 ///
 /// # Errors
 /// [`Reason::UnnamedTest`] if code and name are blank, [`Reason::KeyTooLong`].
-pub(super) fn key(row: &RawLab) -> Result<String, Reason> {
-    let code = row.loinc_code.as_deref().unwrap_or_default().trim();
+pub fn analyte_key(
+    loinc_code: Option<&str>,
+    test_name: &str,
+    specimen: Option<&str>,
+) -> Result<String, Reason> {
+    let code = loinc_code.unwrap_or_default().trim();
     let key = if code.starts_with("name:") || code.starts_with("code:") {
         format!("code:{code}")
     } else if !code.is_empty() {
         code.to_owned()
     } else {
-        let name = tidy(&row.test_name).replace('|', "||");
+        let name = tidy(test_name).replace('|', "||");
         if name.is_empty() {
             return Err(Reason::UnnamedTest);
         }
-        let specimen = tidy(row.specimen.as_deref().unwrap_or_default()).replace('|', "||");
+        let specimen = tidy(specimen.unwrap_or_default()).replace('|', "||");
         let separator = match specimen.chars().next() {
             None => "",
             Some('|') => "| ",
@@ -41,6 +45,14 @@ pub(super) fn key(row: &RawLab) -> Result<String, Reason> {
         format!("name:{name}{separator}{specimen}")
     };
     if key.len() > LONGEST_ANALYTE_BYTES { Err(Reason::KeyTooLong) } else { Ok(key) }
+}
+
+/// The analyte of a raw row.
+///
+/// # Errors
+/// As [`analyte_key`].
+pub(super) fn key(row: &RawLab) -> Result<String, Reason> {
+    analyte_key(row.loinc_code.as_deref(), &row.test_name, row.specimen.as_deref())
 }
 
 /// The unit of a result as written but for surrounding space; empty if there is none.

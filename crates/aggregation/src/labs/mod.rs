@@ -27,6 +27,7 @@ use std::cmp::Ordering;
 use chrono::NaiveDate;
 
 use self::analyte::Unit;
+pub use self::analyte::analyte_key;
 pub(crate) use self::analyte::tidy as tidy_name;
 pub use self::day::LabDay;
 pub use self::delta::{Delta, Neighbours, NextDay, NextDelta, compare};

@@ -8,6 +8,7 @@ mod demo;
 mod doctor;
 mod import;
 mod migrate;
+mod report;
 mod requeue;
 pub mod run_once;
 mod status;
@@ -34,6 +35,7 @@ pub async fn execute(cli: Cli) -> anyhow::Result<Exit> {
         Command::Requeue(arguments) => requeue::execute(config, arguments).await,
         Command::Backfill(arguments) => backfill::execute(config, arguments).await,
         Command::Verify(arguments) => verify::execute(config, arguments).await,
+        Command::Report(arguments) => report::execute(config, &arguments).await,
         Command::Catalogue(arguments) => catalogue::execute(config, arguments.json),
         Command::CheckConfig(arguments) => check_config::execute(config, arguments.json),
         Command::Doctor(arguments) => doctor::execute(config, arguments.json).await,

@@ -1,0 +1,57 @@
+//! Several reads of one moment.
+
+use diesel_async::methods::LoadQuery;
+use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, TransactionManager};
+
+use crate::error::StoreError;
+use crate::pool::{Held, Store};
+
+/// A transaction that reads only, and sees everything as it was at its first read, whatever is
+/// committed meanwhile. It takes no lock that anybody waits for.
+///
+/// Dropped without an end, its connection is closed rather than handed on.
+pub(crate) struct Snapshot<'s> {
+    store: &'s Store,
+    held: Held<'s>,
+}
+
+impl Store {
+    /// Begins to read, on a connection held for `purpose`.
+    ///
+    /// # Errors
+    /// If there is no connection, or the database fails.
+    pub(crate) async fn snapshot(&self, purpose: &'static str) -> Result<Snapshot<'_>, StoreError> {
+        let mut held = self.hold(purpose).await?;
+        held.unfinished = true;
+        self.begin_by(&mut held, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        Ok(Snapshot { store: self, held })
+    }
+}
+
+impl Snapshot<'_> {
+    /// The rows of a statement.
+    ///
+    /// # Errors
+    /// If the database fails, or does not answer in time; the statement is then cancelled.
+    pub(crate) async fn load<'q, S, U>(&mut self, statement: S) -> Result<Vec<U>, StoreError>
+    where
+        S: LoadQuery<'q, AsyncPgConnection, U> + Send + 'q,
+        U: Send,
+    {
+        match self.store.in_time(RunQueryDsl::load(statement, &mut self.held)).await {
+            Err(error) => Err(self.store.explained(&mut self.held, error).await),
+            rows => rows,
+        }
+    }
+
+    /// Ends it, so that its connection can be used again.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub(crate) async fn end(mut self) -> Result<(), StoreError> {
+        let end = AnsiTransactionManager::commit_transaction(&mut *self.held);
+        self.store.in_time(end).await?;
+        self.held.unfinished = false;
+        Ok(())
+    }
+}

@@ -1,0 +1,170 @@
+//! Days of laboratory results, and what laboratories call them.
+
+use std::collections::BTreeMap;
+
+use aggregation::Timestamp;
+use aggregation::labs::analyte_key;
+use chrono::NaiveDate;
+use diesel::data_types::PgTimestamp;
+use diesel::sql_types::{BigInt, Bool, Date, Double, Integer, Nullable, Text, Timestamptz};
+
+use super::DayRow;
+use crate::error::StoreError;
+use crate::snapshot::Snapshot;
+use crate::statement::statement;
+use crate::time::{from_postgres, to_postgres};
+
+/// A row of `lab_daily`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LabResults {
+    /// Date, zone and circumstances.
+    pub day: DayRow,
+    /// LOINC code, or `name:` and the test's name.
+    pub analyte: String,
+    /// The unit of the figures; empty where the results have none.
+    pub unit: String,
+    /// Results of the day.
+    pub result_count: i32,
+    /// The last result where it is a number.
+    pub last_value: Option<f64>,
+    /// The last result is only a bound.
+    pub last_comparator: Option<String>,
+    /// The last result where it is not a number.
+    pub last_text: Option<String>,
+    /// When it was collected.
+    pub last_at: Timestamp,
+    /// Least and greatest of the exact results.
+    pub min: Option<f64>,
+    /// See [`LabResults::min`].
+    pub max: Option<f64>,
+    /// The last result's range.
+    pub reference_low: Option<f64>,
+    /// See [`LabResults::reference_low`].
+    pub reference_high: Option<f64>,
+    /// The same as the laboratory printed it.
+    pub reference_text: Option<String>,
+    /// The last result's flag.
+    pub last_flag: Option<String>,
+    /// The day's worst flag.
+    pub worst_flag: Option<String>,
+    /// The difference to the day with results before.
+    pub delta: Option<f64>,
+    /// The same in percent.
+    pub delta_percent: Option<f64>,
+}
+
+/// What laboratories call an analyte, by its newest result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabName {
+    /// The test.
+    pub test_name: String,
+    /// What was examined.
+    pub specimen: Option<String>,
+}
+
+statement! {
+    struct ReadDays {
+        user_id: i64 => BigInt,
+        from: NaiveDate => Date,
+        to: NaiveDate => Date,
+    } -> (
+        (Date, Text, Bool, Integer, Timestamptz),
+        (Text, Text, Integer),
+        (Nullable<Double>, Nullable<Text>, Nullable<Text>, Timestamptz),
+        (Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Text>),
+        (Nullable<Text>, Nullable<Text>, Nullable<Double>, Nullable<Double>)
+    )
+    "SELECT local_date, time_zone, is_partial, algorithm_version, computed_at,
+            analyte, unit, result_count,
+            last_value, last_comparator, last_text, last_at,
+            min, max, reference_low, reference_high, reference_text,
+            last_flag, worst_flag, delta, delta_percent
+     FROM lab_daily
+     WHERE user_id = {user_id} AND local_date BETWEEN {from} AND {to}
+     ORDER BY analyte, unit, local_date"
+}
+
+statement! {
+    /// A zone of its own puts a result up to a day away from the dates' bounds.
+    struct ReadNames {
+        user_id: i64 => BigInt,
+        from: PgTimestamp => Timestamptz,
+        to: PgTimestamp => Timestamptz,
+    } -> (Nullable<Text>, Text, Nullable<Text>)
+    "SELECT loinc_code, test_name, specimen
+     FROM lab_raw
+     WHERE user_id = {user_id}
+       AND collected_at BETWEEN {from} - interval '27 hours' AND {to} + interval '27 hours'
+     GROUP BY loinc_code, test_name, specimen
+     ORDER BY max(collected_at), loinc_code, test_name, specimen"
+}
+
+pub(super) async fn days(
+    snapshot: &mut Snapshot<'_>,
+    user_id: i64,
+    from: NaiveDate,
+    to: NaiveDate,
+) -> Result<Vec<LabResults>, StoreError> {
+    type Number = Option<f64>;
+    type Words = Option<String>;
+    type Columns = (
+        (NaiveDate, String, bool, i32, PgTimestamp),
+        (String, String, i32),
+        (Number, Words, Words, PgTimestamp),
+        (Number, Number, Number, Number, Words),
+        (Words, Words, Number, Number),
+    );
+    let rows: Vec<Columns> = snapshot.load(ReadDays { user_id, from, to }).await?;
+    let day = |(day, what, last, range, flags): Columns| {
+        let (date, time_zone, is_partial, algorithm_version, computed_at) = day;
+        let (analyte, unit, result_count) = what;
+        let (last_value, last_comparator, last_text, last_at) = last;
+        let (min, max, reference_low, reference_high, reference_text) = range;
+        let (last_flag, worst_flag, delta, delta_percent) = flags;
+        LabResults {
+            day: DayRow {
+                date,
+                time_zone,
+                is_partial,
+                rejected: None,
+                algorithm_version,
+                computed_at: from_postgres(computed_at),
+                sources: Vec::new(),
+            },
+            analyte,
+            unit,
+            result_count,
+            last_value,
+            last_comparator,
+            last_text,
+            last_at: from_postgres(last_at),
+            min,
+            max,
+            reference_low,
+            reference_high,
+            reference_text,
+            last_flag,
+            worst_flag,
+            delta,
+            delta_percent,
+        }
+    };
+    Ok(rows.into_iter().map(day).collect())
+}
+
+pub(super) async fn names(
+    snapshot: &mut Snapshot<'_>,
+    user_id: i64,
+    (from, to): (Timestamp, Timestamp),
+) -> Result<BTreeMap<String, LabName>, StoreError> {
+    type Columns = (Option<String>, String, Option<String>);
+    let read = ReadNames { user_id, from: to_postgres(from), to: to_postgres(to) };
+    let rows: Vec<Columns> = snapshot.load(read).await?;
+    let named = rows.into_iter().filter_map(|(code, test_name, specimen)| {
+        // A row that has no key has no figures either.
+        let key = analyte_key(code.as_deref(), &test_name, specimen.as_deref()).ok()?;
+        Some((key, LabName { test_name, specimen }))
+    });
+    // The newest comes last and stays.
+    Ok(named.collect())
+}

@@ -1,0 +1,129 @@
+//! Everything that is stored about some days of one user, as of one moment, for a person to look at.
+
+mod days;
+mod labs;
+mod nutrition;
+mod surroundings;
+mod vitals;
+
+use std::collections::BTreeMap;
+
+use aggregation::Timestamp;
+use aggregation::local_time::Zone;
+use chrono::NaiveDate;
+
+pub use self::days::{BloodPressureDay, GlucoseDay, SleepNight};
+pub use self::labs::{LabName, LabResults};
+pub use self::nutrition::{MealEnergy, NutritionSums};
+pub use self::surroundings::{RejectedRows, Waiting};
+pub use self::vitals::{VitalDay, VitalHour};
+use crate::error::StoreError;
+use crate::pool::Store;
+use crate::time::from_postgres;
+
+/// What every row of a daily table has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DayRow {
+    /// The local date.
+    pub date: NaiveDate,
+    /// The zone of the day's bounds.
+    pub time_zone: String,
+    /// Whether the day had not ended when it was computed.
+    pub is_partial: bool,
+    /// Raw rows of the day that were rejected; None where the table does not say.
+    pub rejected: Option<i32>,
+    /// The version of the definitions by which it was computed.
+    pub algorithm_version: i32,
+    /// When it was computed.
+    pub computed_at: Timestamp,
+    /// The sources of its rows, in the order of their names.
+    pub sources: Vec<String>,
+}
+
+/// The days of one user. Each list is in the order of its dates.
+#[derive(Clone, Debug)]
+pub struct UserDays {
+    /// The user.
+    pub user_id: i64,
+    /// The first date asked for.
+    pub from: NaiveDate,
+    /// The last date asked for.
+    pub to: NaiveDate,
+    /// The moment, by the database's clock.
+    pub as_of: Timestamp,
+    /// The profile's zone, as written; it may be none at all.
+    pub profile_zone: Option<String>,
+    /// Whether the user has a profile, raw rows or figures, of whatever date.
+    pub is_known: bool,
+    /// The first and the last date with figures, whichever were asked for.
+    pub extent: Option<(NaiveDate, NaiveDate)>,
+    /// Days of `vitals_daily`, by date and metric.
+    pub vitals: Vec<VitalDay>,
+    /// Hours of `vitals_hourly`, in order; read only where one date was asked for.
+    pub hours: Vec<VitalHour>,
+    /// Days of `sleep_daily`.
+    pub sleep: Vec<SleepNight>,
+    /// Days of `blood_pressure_daily`.
+    pub blood_pressure: Vec<BloodPressureDay>,
+    /// Days of `glucose_daily`.
+    pub glucose: Vec<GlucoseDay>,
+    /// Days of `nutrition_daily`.
+    pub nutrition: Vec<NutritionSums>,
+    /// Rows of `lab_daily`, by analyte, unit and date.
+    pub labs: Vec<LabResults>,
+    /// How laboratories called those analytes, by analyte.
+    pub lab_names: BTreeMap<String, LabName>,
+    /// What is not in the figures yet.
+    pub waiting: Waiting,
+    /// Raw rows of the dates that take no part in the figures, by kind and reason.
+    pub rejected: Vec<RejectedRows>,
+}
+
+impl Store {
+    /// What is stored about a user's local dates, both ends included. Raw rows are assigned to the
+    /// dates by the profile's zone, or without one by `default_zone`.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn user_days(
+        &self,
+        user_id: i64,
+        from: NaiveDate,
+        to: NaiveDate,
+        default_zone: Zone,
+    ) -> Result<UserDays, StoreError> {
+        let mut snapshot = self.snapshot("report").await?;
+        let moment = surroundings::moment(&mut snapshot, user_id).await?;
+        let zone = moment.profile_zone.as_deref().and_then(|zone| zone.parse::<Zone>().ok());
+        let zone = zone.unwrap_or(default_zone);
+        let bounds = (zone.day_start(from), zone.day_end(to));
+        let labs = labs::days(&mut snapshot, user_id, from, to).await?;
+        let days = UserDays {
+            user_id,
+            from,
+            to,
+            as_of: from_postgres(moment.now),
+            profile_zone: moment.profile_zone,
+            is_known: moment.is_known,
+            extent: moment.extent,
+            vitals: vitals::days(&mut snapshot, user_id, from, to).await?,
+            hours: match from == to {
+                true => vitals::hours(&mut snapshot, user_id, from).await?,
+                false => Vec::new(),
+            },
+            sleep: days::sleep(&mut snapshot, user_id, from, to).await?,
+            blood_pressure: days::blood_pressure(&mut snapshot, user_id, from, to).await?,
+            glucose: days::glucose(&mut snapshot, user_id, from, to).await?,
+            nutrition: nutrition::days(&mut snapshot, user_id, from, to).await?,
+            lab_names: match labs.is_empty() {
+                true => BTreeMap::new(),
+                false => labs::names(&mut snapshot, user_id, bounds).await?,
+            },
+            labs,
+            waiting: surroundings::waiting(&mut snapshot, user_id, from, to).await?,
+            rejected: surroundings::rejected(&mut snapshot, user_id, bounds).await?,
+        };
+        snapshot.end().await?;
+        Ok(days)
+    }
+}

@@ -1,0 +1,86 @@
+//! `worker report`: some days of one user as a page to look at. What a batch did is reported by
+//! [`crate::report`].
+
+mod chart;
+mod file;
+mod page;
+mod sections;
+mod sheet;
+mod text;
+
+use std::path::Path;
+
+use serde_json::json;
+use store::UserDays;
+
+use crate::cli::{self, require_order, require_range, require_stdout_for_one};
+use crate::exit::{self, Exit};
+use crate::output;
+use crate::setup::{self, Settings};
+use crate::tables::counted;
+
+/// The file that stands for stdout.
+const STDOUT: &str = "-";
+
+/// Writes the page.
+///
+/// # Errors
+/// Why it could not. No health value is ever in it.
+pub async fn execute(config: Option<&Path>, arguments: &cli::Report) -> anyhow::Result<Exit> {
+    let (from, to) = (arguments.from, arguments.to);
+    require_order(from, to);
+    require_range(from, to, cli::MOST_REPORTED_DAYS);
+    let to_stdout = arguments.html == Path::new(STDOUT);
+    require_stdout_for_one(to_stdout, arguments.json);
+    let loaded = setup::configuration(config)?;
+    let settings = Settings::of(&loaded.config)?;
+    let store = setup::connect(&loaded.config).await?;
+    setup::require_current_schema(&store).await?;
+
+    let days = store.user_days(arguments.user, from, to, settings.default_zone).await?;
+    let page = page::page(&days, &settings.catalogue);
+    if to_stdout {
+        output::print(page.trim_end());
+    } else {
+        file::put(&arguments.html, &page)?;
+    }
+    tell(&days, arguments, to_stdout);
+    Ok(exit::DONE)
+}
+
+/// What was done, without any health value: figures are on the page alone.
+fn tell(days: &UserDays, arguments: &cli::Report, to_stdout: bool) {
+    let asked = (days.to - days.from).num_days() + 1;
+    let dates: std::collections::BTreeSet<_> = sheet::all_days(days).map(|day| day.date).collect();
+    let with_figures = dates.len() as i64;
+    if with_figures == 0 {
+        output::say(&page::nothing(days));
+    }
+    if arguments.json {
+        output::print_json(&json!({
+            "path": arguments.html.to_string_lossy(),
+            "user_id": days.user_id,
+            "from": days.from.to_string(),
+            "to": days.to.to_string(),
+            "days": asked,
+            "days_with_figures": with_figures,
+            "rows_pending": days.waiting.rows,
+            "rows_dead": days.waiting.dead,
+            "rows_rejected": days.rejected.iter().map(|of| of.rows).sum::<i64>(),
+        }));
+    } else if !to_stdout {
+        output::print(&format!(
+            "{}: {} of user {}, {} with figures.",
+            arguments.html.display(),
+            counted(asked, "day", "days"),
+            days.user_id,
+            with_figures,
+        ));
+        if days.waiting.rows > 0 {
+            output::print(&format!(
+                "They are not up to date: {} in the queue.",
+                counted(days.waiting.rows, "row of the user waits", "rows of the user wait"),
+            ));
+        }
+    }
+}
