@@ -96,6 +96,22 @@ fn tests_of(source: &str) -> BTreeSet<&str> {
 }
 
 #[test]
+fn every_promise_has_tests_and_they_exist() {
+    let document = read("docs/guarantees.md");
+    let promises: Vec<&str> = document.lines().filter(|line| line.starts_with("| **")).collect();
+    assert!(promises.len() > 10, "{promises:?}");
+    for promise in promises {
+        let shown_by = promise.trim_matches('|').rsplit('|').next().unwrap();
+        let tests: Vec<&str> = shown_by.split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "{promise}");
+        for test in tests {
+            let (path, name) = test.split_once("::").unwrap_or_else(|| panic!("no test: {test}"));
+            assert!(read(path).contains(&format!("fn {name}(")), "there is no {test}");
+        }
+    }
+}
+
+#[test]
 fn the_events_of_each_fault_are_those_of_the_log() {
     let (faults, events) = (read("docs/faults.md"), read("docs/events.md"));
     let events = listed(&events);
@@ -108,12 +124,13 @@ fn the_events_of_each_fault_are_those_of_the_log() {
 
 #[test]
 fn every_link_between_the_documents_leads_somewhere() {
-    const DOCUMENTS: [&str; 6] = [
+    const DOCUMENTS: [&str; 7] = [
         "README.md",
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
         "docs/events.md",
         "docs/faults.md",
+        "docs/guarantees.md",
         "docs/metrics.md",
     ];
     for document in DOCUMENTS {
