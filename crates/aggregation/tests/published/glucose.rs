@@ -167,6 +167,9 @@ proptest! {
         // 3.31 and 0.02392 as fractions: (331000 + 2392 m) / 100000.
         prop_assert!(close(figures.gmi_percent, 2392f64.mul_add(mean, 331_000.0) / 1e5));
         prop_assert!(close(figures.ea1c_percent, (467.0 + 10.0 * mean) / 287.0));
+        let least = values.iter().copied().fold(f64::MAX, f64::min);
+        let greatest = values.iter().copied().fold(f64::MIN, f64::max);
+        prop_assert!((least..=greatest).contains(&figures.mean));
         match (figures.stddev, exact::stddev(&values)) {
             (Some(stddev), Some(spread)) => {
                 prop_assert!(close(stddev, spread), "{} {}", stddev, spread);

@@ -61,8 +61,10 @@ pub(crate) fn readings() -> impl Strategy<Value = Vec<f64>> {
         let most = (300.0 / step) as u32;
         prop::collection::vec((most / 8..most).prop_map(move |n| f64::from(n) * step), 1..400)
     });
+    // Nothing spreads where a sensor shows the same for hours.
+    let same = (40.0..300.0f64, 1..400usize).prop_map(|(value, n)| vec![value; n]);
     let any_double = prop::collection::vec(20.0..300.0f64, 1..400);
-    prop_oneof![2 => any, 1 => any_double]
+    prop_oneof![4 => any, 2 => any_double, 1 => same]
 }
 
 proptest! {
