@@ -3,6 +3,7 @@
 mod blood_pressure;
 mod clocks;
 mod glucose;
+mod hours;
 mod lab_deltas;
 mod lab_units;
 mod labs;
