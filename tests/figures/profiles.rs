@@ -42,7 +42,7 @@ async fn three_days_in_berlin() -> Database {
 }
 
 /// What a computation from scratch makes of the same rows and profile.
-async fn from_scratch(db: &Database) -> Database {
+pub(super) async fn from_scratch(db: &Database) -> Database {
     let scratch = Database::new().await;
     for table in RAW.into_iter().chain(["user_profiles"]) {
         scratch.insert_raw_rows(table, &db.raw_rows(table).await).await;
