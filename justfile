@@ -40,6 +40,14 @@ doc:
 thorough cases="2000":
     PROPTEST_CASES={{cases}} cargo test --workspace
 
+# store very many hostile rows among good ones
+hostile rows="100000" seed="1":
+    HOSTILE_ROWS={{rows}} HOSTILE_SEED={{seed}} cargo test -p worker --test tests hostile::
+
+# look for what breaks a parser or a figure; needs a nightly toolchain and cargo-fuzz
+fuzz target seconds="120":
+    cargo +nightly fuzz run {{target}} -- -max_total_time={{seconds}}
+
 # a small, fast binary for packages
 dist:
     cargo build --profile dist

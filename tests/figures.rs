@@ -3,9 +3,11 @@
 mod blood_pressure;
 mod clocks;
 mod glucose;
+mod hours;
 mod lab_deltas;
 mod lab_units;
 mod labs;
+mod nasty;
 mod nutrition;
 mod periods;
 mod profiles;
@@ -18,6 +20,7 @@ mod vitals;
 use tokio_postgres::types::FromSql;
 
 use crate::support::Database;
+use crate::support::tables::difference;
 
 /// A sample or an interval: metric, value, source, start, end.
 type Vital<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str);
@@ -79,4 +82,13 @@ async fn rejected(db: &Database) -> Vec<String> {
         "SELECT concat_ws(' ', kind, raw_id, reason) FROM rejected_rows ORDER BY kind, raw_id",
     )
     .await
+}
+
+/// Nothing else than what a computation from scratch makes of the same rows and profile, and
+/// `verify` agrees.
+async fn assert_as_from_scratch(db: &Database) {
+    let scratch = profiles::from_scratch(db).await;
+    let (lived, anew) = (db.figures_as_text().await, scratch.figures_as_text().await);
+    assert_eq!(difference(&lived, &anew), None);
+    assert_eq!(db.run(&["verify"]).code, 0);
 }

@@ -27,6 +27,7 @@ mod doctor;
 mod documents;
 mod faults;
 mod figures;
+mod hostile;
 mod import;
 mod libpq;
 mod migrations;

@@ -38,7 +38,7 @@ async fn a_bound_is_not_its_number_and_a_text_stays_text() {
         ["d", "1:160", "", "", "", "final"],
         ["e", "120/80", "", "", "", "final"],
         ["f", "4,2", "", "", "", "final"],
-        ["g", "12,345", "", "", "", "final"],
+        ["g", "1,234", "", "", "", "final"],
         ["h", "nan", "", "", "", "final"],
     ])
     .await;
@@ -51,7 +51,7 @@ async fn a_bound_is_not_its_number_and_a_text_stays_text() {
             "name:d 1 - - 1:160",
             "name:e 1 - - 120/80",
             "name:f 1 4.2 - -",
-            "name:g 1 12345 - -",
+            "name:g 1 1234 - -",
             "name:h 1 - - nan",
         ]
     );

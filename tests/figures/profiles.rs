@@ -42,7 +42,7 @@ async fn three_days_in_berlin() -> Database {
 }
 
 /// What a computation from scratch makes of the same rows and profile.
-async fn from_scratch(db: &Database) -> Database {
+pub(super) async fn from_scratch(db: &Database) -> Database {
     let scratch = Database::new().await;
     for table in RAW.into_iter().chain(["user_profiles"]) {
         scratch.insert_raw_rows(table, &db.raw_rows(table).await).await;
@@ -203,5 +203,31 @@ async fn rows_deleted_after_a_move_leave_the_days_that_counted_them() {
 
         db.execute("INSERT INTO vitals_raw TABLE v; INSERT INTO nutrition_raw TABLE n").await;
         db.execute("INSERT INTO lab_raw TABLE l; DROP TABLE v, n, l").await;
+    }
+}
+
+/// The column takes them: an app that wraps its list once too often writes `{{watch,phone}}`.
+#[tokio::test]
+async fn an_order_of_sources_in_any_dimensions_is_read_and_fails_nobodys_rows() {
+    for order in
+        ["{{watch,phone},{ring,NULL}}", "[-3:-2]={watch,phone}", "[0:0][2:3]={{watch,phone}}"]
+    {
+        let db = user_in("Europe/Berlin", "").await;
+        db.client
+            .execute("UPDATE user_profiles SET source_priority = $1::text::text[]", &[&order])
+            .await
+            .unwrap();
+        insert(
+            &db,
+            &[
+                ("steps", "600", "watch", "2024-05-01 10:00+02", "2024-05-01 11:00+02"),
+                ("steps", "900", "phone", "2024-05-01 10:30+02", "2024-05-01 11:30+02"),
+            ],
+        )
+        .await;
+        db.execute("INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at) SELECT 2, metric, value, unit, source, started_at, ended_at FROM vitals_raw").await;
+        let run = db.run_once();
+        assert_eq!((&run["groups_failed"], &run["pending_after"]), (&0.into(), &0.into()));
+        assert_eq!(totals(&db, "steps").await, ["2024-05-01 1050"], "{order}");
     }
 }

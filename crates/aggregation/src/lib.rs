@@ -26,5 +26,6 @@ pub use rejection::Reason;
 pub use timestamp::Timestamp;
 
 /// The version of the definitions of vitals and nutrition, stored with every day's figures. It is
-/// raised whenever a definition changes. Labs have [their own](labs::ALGORITHM_VERSION).
-pub const ALGORITHM_VERSION: i32 = 1;
+/// raised whenever a definition changes, or the bits of a figure do. Labs have
+/// [their own](labs::ALGORITHM_VERSION). 2: equal samples have no standard deviation.
+pub const ALGORITHM_VERSION: i32 = 2;

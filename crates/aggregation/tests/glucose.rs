@@ -1,4 +1,5 @@
-//! The figures of glucose: the published examples, and those of the definition.
+//! The figures of glucose: the examples of the definition. Those of the published formulas are in
+//! `published/glucose.rs`.
 
 #![expect(clippy::unwrap_used, reason = "clippy takes only functions marked #[test] for tests")]
 
@@ -8,9 +9,7 @@ use std::collections::BTreeMap;
 
 use aggregation::Timestamp;
 use aggregation::catalogue::Catalogue;
-use aggregation::glucose::{
-    GlucoseDay, METRIC, Moments, Ranges, figures, formulas, span_to_read, touched_dates,
-};
+use aggregation::glucose::{GlucoseDay, METRIC, Ranges, figures, span_to_read, touched_dates};
 use aggregation::timestamp::{HOUR_US, MINUTE_US, SECOND_US};
 use aggregation::vitals::{Change, RawVital};
 use support::rows::{World, at, date, in_zone, row};
@@ -47,10 +46,6 @@ fn day(rows: &[RawVital]) -> GlucoseDay {
     figures_of(DAY, "UTC", rows).unwrap()
 }
 
-fn moments(values: &[f64]) -> Moments {
-    day(&every(5.0, values)).moments.unwrap()
-}
-
 fn ranges(rows: &[RawVital]) -> Ranges {
     day(rows).ranges.unwrap()
 }
@@ -61,106 +56,6 @@ fn low(rows: &[RawVital]) -> Option<i32> {
 
 fn close(one: f64, other: f64) -> bool {
     (one - other).abs() <= 1e-9 * other.abs()
-}
-
-#[test]
-fn the_glucose_management_indicator_is_that_of_table_1_of_bergenstal_2018() {
-    for (mean, indicator) in [
-        (100.0, 5.7),
-        (125.0, 6.3),
-        (150.0, 6.9),
-        (175.0, 7.5),
-        (200.0, 8.1),
-        (225.0, 8.7),
-        (250.0, 9.3),
-        (275.0, 9.9),
-        (300.0, 10.5),
-        (350.0, 11.7),
-    ] {
-        let figure = moments(&[mean, mean]).gmi_percent;
-        assert_eq!((figure * 10.0).round() / 10.0, indicator, "{mean} mg/dL");
-    }
-}
-
-#[test]
-fn the_estimated_a1c_reverses_table_2_of_nathan_2008() {
-    for (a1c, mean) in [
-        (5.0, 97.0),
-        (6.0, 126.0),
-        (7.0, 154.0),
-        (8.0, 183.0),
-        (9.0, 212.0),
-        (10.0, 240.0),
-        (11.0, 269.0),
-        (12.0, 298.0),
-    ] {
-        // The table rounds to whole mg/dL, which are 0.035 % of A1c.
-        let figure = moments(&[mean, mean]).ea1c_percent;
-        assert!((figure - a1c).abs() < 0.018, "{mean} mg/dL: {figure}");
-    }
-}
-
-#[test]
-fn the_j_index_is_that_of_wojcicki_1995_in_either_unit() {
-    let figures = moments(&[80.0, 120.0, 160.0]);
-    assert_eq!(figures.stddev, Some(40.0));
-    assert_eq!(figures.j_index, Some(0.001 * 160.0 * 160.0));
-    // His factor for mmol/L is 0.324, in three digits.
-    let in_mmol = 0.324 * (160.0_f64 / 18.01559).powi(2);
-    assert!((figures.j_index.unwrap() / in_mmol - 1.0).abs() < 0.002);
-}
-
-#[test]
-fn the_glycemia_risk_index_has_the_two_components_of_klonoff_2022() {
-    for [very_low, low, high, very_high] in
-        [[0.0, 0.0, 0.0, 0.0], [1.0, 3.0, 22.0, 6.0], [2.5, 0.0, 0.0, 12.5], [0.0, 4.0, 30.0, 0.0]]
-    {
-        let (hypo, hyper) = (very_low + 0.8 * low, very_high + 0.5 * high);
-        let index = formulas::glycemia_risk_index(very_low, low, very_high, high);
-        assert!((index - (3.0 * hypo + 1.6 * hyper)).abs() < 1e-9, "{index}");
-    }
-    assert_eq!(formulas::glycemia_risk_index(100.0, 0.0, 0.0, 0.0), 100.0, "300 is given as 100");
-    // Of 20 readings one in each band below, two in each above.
-    let values = [&[50.0, 60.0, 300.0, 300.0, 200.0, 200.0][..], &[100.0; 14]].concat();
-    assert!(close(ranges(&every(5.0, &values)).glycemia_risk_index, 15.0 + 12.0 + 16.0 + 8.0));
-}
-
-#[test]
-fn mean_and_spread_of_a_textbook_series() {
-    let figures = moments(&[102.0, 104.0, 104.0, 104.0, 105.0, 105.0, 107.0, 109.0]);
-    assert_eq!(figures.mean, 105.0);
-    assert!(close(figures.stddev.unwrap(), (32.0_f64 / 7.0).sqrt()));
-    assert!(close(figures.cv_percent.unwrap(), 100.0 * (32.0_f64 / 7.0).sqrt() / 105.0));
-    let single = moments(&[105.0]);
-    assert_eq!(
-        (single.mean, single.stddev, single.cv_percent, single.j_index),
-        (105.0, None, None, None)
-    );
-}
-
-#[test]
-fn each_limit_belongs_to_the_range_that_the_consensus_puts_it_in() {
-    for (value, expected) in [
-        (53.9, [1, 1, 0, 0, 0, 0]),
-        (54.0, [0, 1, 0, 0, 0, 0]),
-        (69.9, [0, 1, 0, 0, 0, 0]),
-        (70.0, [0, 0, 1, 1, 0, 0]),
-        (140.0, [0, 0, 1, 1, 0, 0]),
-        (140.1, [0, 0, 1, 0, 0, 0]),
-        (180.0, [0, 0, 1, 0, 0, 0]),
-        (180.1, [0, 0, 0, 0, 1, 0]),
-        (250.0, [0, 0, 0, 0, 1, 0]),
-        (250.1, [0, 0, 0, 0, 1, 1]),
-    ] {
-        assert_eq!(
-            percents(&ranges(&[reading(0.0, value)])),
-            expected.map(|n| f64::from(n) * 100.0),
-            "{value}"
-        );
-    }
-    let index = |value| ranges(&[reading(0.0, value)]).glycemia_risk_index;
-    assert_eq!([54.0, 70.0, 180.0].map(index), [100.0, 0.0, 0.0], "2.4 · 100 is given as 100");
-    assert_eq!(index(250.0), 80.0);
 }
 
 fn percents(ranges: &Ranges) -> [f64; 6] {

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "clippy takes only functions marked #[test] for tests")]
 
+#[path = "support/generated.rs"]
+mod generated;
 #[path = "support/reference.rs"]
 mod reference;
 mod support;
@@ -12,9 +14,10 @@ use aggregation::timestamp::{DAY_US, HOUR_US};
 use aggregation::vitals::{RawVital, judge};
 use aggregation::zones::Zones;
 use aggregation::{Reason, Timestamp};
+use generated::{any_beat, any_interval, any_night, placed};
 use proptest::prelude::*;
 use proptest::sample::select;
-use reference::{CELL_US, check_samples, check_totals, close};
+use reference::{check_samples, check_totals, close};
 use support::rows::{World, at, beats, daily_total, in_zone, row, steps};
 
 const DAY: &str = "2024-05-01";
@@ -296,94 +299,6 @@ fn the_limits_are_plausible_themselves() {
         let row = RawVital { started_at: instant, ended_at: instant, ..length(0) };
         assert_eq!(world.figures("steps", &[row]).total(year), Some(200_000.0));
     }
-}
-
-/// Zones whose clocks never leave multiples of five minutes.
-fn any_zone() -> impl Strategy<Value = Option<String>> {
-    let zones = [
-        "Europe/Berlin",
-        "Asia/Kolkata",
-        "Asia/Kathmandu",
-        "Australia/Lord_Howe",
-        "Pacific/Apia",
-        "Pacific/Honolulu",
-        "+05:30",
-    ];
-    prop_oneof![3 => Just(None), 2 => select(zones.map(|zone| Some(zone.to_owned())).to_vec())]
-}
-
-fn any_night() -> impl Strategy<Value = Timestamp> {
-    select(vec![
-        at("2024-03-31T00:00:00Z"),
-        at("2024-10-27T00:00:00Z"),
-        at("2024-04-06T15:00:00Z"),
-        at("2011-12-30T10:00:00Z"),
-        at("2024-05-01T00:00:00Z"),
-    ])
-}
-
-fn any_interval() -> impl Strategy<Value = RawVital> {
-    let start = prop_oneof![-12i64..36, -300i64..300];
-    let length = prop_oneof![2 => Just(0i64), 6 => 1i64..40, 1 => 200i64..577];
-    (
-        select(vec!["watch", "phone", "ring"]),
-        start,
-        length.prop_map(|cells| cells.min(576)),
-        1u32..5000,
-        any_zone(),
-        prop::bool::weighted(0.12),
-    )
-        .prop_map(|(source, start, length, value, zone, total)| RawVital {
-            id: 0,
-            value: f64::from(value),
-            comparator: None,
-            unit: "steps".to_owned(),
-            source: source.to_owned(),
-            started_at: Timestamp(start * CELL_US),
-            ended_at: Timestamp((start + length) * CELL_US),
-            time_zone: zone,
-            is_daily_total: total,
-        })
-}
-
-/// Moves rows to the night, gives them ids, and sends some again with another value.
-fn placed(
-    night: Timestamp,
-    rows: Vec<RawVital>,
-    again: &[(prop::sample::Index, u32)],
-) -> Vec<RawVital> {
-    let mut rows = rows;
-    for (index, value) in again {
-        let copy = RawVital { value: f64::from(*value), ..index.get(&rows).clone() };
-        rows.push(copy);
-    }
-    for (id, row) in (1..).zip(&mut rows) {
-        row.id = id;
-        row.started_at = night.plus(row.started_at.0);
-        row.ended_at = night.plus(row.ended_at.0);
-    }
-    rows
-}
-
-fn any_beat() -> impl Strategy<Value = RawVital> {
-    (
-        select(vec!["watch", "strap"]),
-        -40i64 * HOUR_US..40 * HOUR_US,
-        prop_oneof![15.0f64..350.0, Just(61.0)],
-        any_zone(),
-        prop_oneof![9 => Just(None), 1 => select(vec![Some("<"), Some(">")])],
-    )
-        .prop_map(|(source, start, value, zone, comparator)| RawVital {
-            id: 0,
-            value,
-            comparator: comparator.map(str::to_owned),
-            unit: "bpm".to_owned(),
-            source: source.to_owned(),
-            started_at: Timestamp(start),
-            ended_at: Timestamp(start),
-            time_zone: zone,
-            is_daily_total: false,
-        })
 }
 
 proptest! {

@@ -124,11 +124,12 @@ impl GlucoseDay {
 impl Moments {
     /// Of values in the order in which they are to be added up; `None` of none.
     fn of(values: &[f64]) -> Option<Self> {
-        if values.is_empty() {
-            return None;
-        }
+        let min = values.iter().copied().reduce(f64::min)?;
+        let max = values.iter().copied().reduce(f64::max)?;
         let number = f64::from(count(values.len()));
-        let mean = values.iter().sum::<f64>() / number;
+        // A mean lies between the extremes; rounding of the sum may put it one bit beyond. So equal
+        // readings have no deviation.
+        let mean = (values.iter().sum::<f64>() / number).clamp(min, max);
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
         let stddev = (values.len() > 1).then(|| (squares / (number - 1.0)).sqrt());
         Some(Self {

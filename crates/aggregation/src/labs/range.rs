@@ -8,6 +8,10 @@ use crate::catalogue::UnitStep;
 /// Characters between the two ends of a range: hyphens, dashes and the minus sign.
 const DASHES: [char; 6] = ['-', '\u{2010}', '\u{2011}', '\u{2013}', '\u{2014}', '\u{2212}'];
 
+/// A range that can be read has no more: between its ends, and each end's sign and that of its
+/// exponent. So a text of a hundred thousand of them is not parted at each.
+const MOST_DASHES: usize = 5;
+
 /// One end of a reference range.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct End {
@@ -54,9 +58,11 @@ impl ReferenceRange {
         }
         // A dash may also be a sign, of a number or of its exponent; but wherever the text is
         // parted at a wrong one, a side is no number.
-        lower
-            .char_indices()
-            .filter(|(_, c)| DASHES.contains(c))
+        let dashes = || lower.char_indices().filter(|(_, c)| DASHES.contains(c));
+        if dashes().nth(MOST_DASHES).is_some() {
+            return None;
+        }
+        dashes()
             .find_map(|(i, dash)| Self::between(lower.get(..i)?, lower.get(i + dash.len_utf8()..)?))
     }
 
@@ -235,6 +241,15 @@ mod tests {
         ] {
             assert_eq!(ends(text), None, "{text}");
         }
+    }
+
+    /// It did before, too, but after minutes: each dash was tried, and all the text read for it.
+    #[test]
+    fn a_text_of_very_many_dashes_is_read_once() {
+        for part in ["-", "4-", "1e-", "\u{2212}", "4 \u{2013} "] {
+            assert_eq!(ends(&part.repeat(300_000)), None, "{part}");
+        }
+        assert_eq!(ends("-1e-5--2e-6"), Some((Some((-1e-5, true)), Some((-2e-6, true)))));
     }
 
     #[test]

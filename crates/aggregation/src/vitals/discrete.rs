@@ -45,5 +45,5 @@ pub(super) fn fill(figures: &mut HourFigures, samples: &[&Sample<'_>]) {
     }
     figures.percentiles = sketch.percentiles(moments.min, moments.max);
     figures.sketch = Some(sketch.to_bytes());
-    figures.moments = Some(moments);
+    figures.moments = Some(moments.without_noise());
 }

@@ -90,6 +90,11 @@ impl Moments {
         (self.count > 1).then(|| (self.squared_deviations / f64::from(self.count - 1)).sqrt())
     }
 
+    /// Equal samples do not deviate, though their sum, and so their mean, may be rounded.
+    pub(super) fn without_noise(self) -> Self {
+        if self.min == self.max { Self { squared_deviations: 0.0, ..self } } else { self }
+    }
+
     /// The moments of these samples and of the later ones of `next` together (Chan, Golub,
     /// LeVeque 1979).
     #[must_use]
@@ -119,5 +124,6 @@ impl Moments {
             },
             last_at: self.last_at.max(next.last_at),
         }
+        .without_noise()
     }
 }

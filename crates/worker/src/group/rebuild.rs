@@ -32,6 +32,10 @@ pub fn later(date: NaiveDate) -> NaiveDate {
     date.checked_add_days(AFTER).unwrap_or(date)
 }
 
+/// How far after the date on which it starts an interval may end: 48 hours. A longer one is rejected,
+/// and counted where it starts; one from the first year to the last touches no other date.
+const LONGEST_INTERVAL: Days = Days::new(2);
+
 /// Dates next to each other, and about how many raw rows they have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dates {
@@ -48,7 +52,8 @@ pub fn portions(inventory: &Inventory, from: NaiveDate, to: NaiveDate) -> Vec<Da
     for RawDate { date, last, .. } in &inventory.raw {
         // A local date is the one in UTC or one of its neighbours.
         let first = date.pred_opt().unwrap_or(*date);
-        let last = last.succ_opt().unwrap_or(*last);
+        let last = date.checked_add_days(LONGEST_INTERVAL).map_or(*last, |most| most.min(*last));
+        let last = last.succ_opt().unwrap_or(last);
         candidates.extend(first.iter_days().take_while(|date| *date <= last));
     }
     let rows_on = |date: NaiveDate| {
@@ -169,6 +174,14 @@ mod tests {
         assert_eq!(dates, expected);
         let within = portions(&inventory, date("2024-05-01"), date("2024-05-01"));
         assert_eq!(within, [Dates { dates: BTreeSet::from([date("2024-05-01")]), rows: 3 }]);
+    }
+
+    #[test]
+    fn an_interval_of_ten_thousand_years_concerns_the_days_around_its_start() {
+        let inventory =
+            Inventory { raw: vec![raw("0001-01-01", "9999-12-30", 1)], stored: Vec::new() };
+        let found = portions(&inventory, NaiveDate::MIN, NaiveDate::MAX);
+        assert_eq!(found.iter().map(|of| of.dates.len()).sum::<usize>(), 5);
     }
 
     #[test]
