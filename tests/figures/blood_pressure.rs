@@ -183,7 +183,7 @@ async fn a_row_deleted_after_a_move_leaves_the_pair_that_it_was_in() {
 #[tokio::test]
 async fn where_no_row_is_of_blood_pressure_or_glucose_nothing_is_read_for_them() {
     let db = user_in("Europe/Berlin", "").await;
-    db.execute("DROP TABLE blood_pressure_daily, glucose_daily").await;
+    db.execute("DROP TABLE blood_pressure_daily, glucose_daily CASCADE").await;
     let at = "2024-05-01 08:00+02";
     insert(&db, &[("heart_rate", "60", "watch", at, at)]).await;
     assert_eq!(db.run_once()["rows_completed"], 1);
