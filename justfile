@@ -15,6 +15,10 @@ test:
 faults:
     cargo test -p worker --test tests faults::
 
+# the model of the queue in larger sizes than those of the tests
+model:
+    cargo run --release -p model --example explore
+
 # what every change must pass
 ci:
     .ci/run
