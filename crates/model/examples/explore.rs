@@ -46,6 +46,9 @@ fn sizes() -> [(&'static str, Queue); 5] {
             Queue { users: vec![0, 1], ..of(Budget { changes: 3, ..fewer }) },
         ),
         ("three workers", Queue { workers: 3, ..of(Budget { changes: 3, ..fewer }) }),
-        ("a server that dies", of(Budget { server_crashes: 1, delays: 1, crashes: 1, ..fewer })),
+        (
+            "a server that dies",
+            of(Budget { server_crashes: 1, crashes: 1, orphans: 0, lock_timeouts: 0, ..fewer }),
+        ),
     ]
 }
