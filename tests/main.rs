@@ -31,6 +31,7 @@ mod migrations;
 mod no_database;
 mod packaging;
 mod pooler;
+mod roles;
 mod run_once;
 mod secrets;
 mod service;
