@@ -31,6 +31,10 @@ fmt:
 lint:
     cargo clippy --workspace --all-targets -- -D warnings
 
+# licences, sources and versions of the dependencies, and what is known against them
+deny:
+    .ci/deny
+
 # the crates' documentation
 doc:
     cargo doc --workspace --no-deps --open

@@ -18,13 +18,13 @@ pub const ONLY_FAILURES_COUNT: &str = "only a failure counts as an attempt";
 
 pub(crate) fn all() -> Vec<Property<Queue>> {
     vec![
-        Property::always(NOTHING_IS_LOST, |queue, state| nothing_is_lost(queue, state)),
+        Property::always(NOTHING_IS_LOST, nothing_is_lost),
         Property::always(FIGURES_ARE_RIGHT, |queue, state| {
             !is_done(queue, state) || figures_are_right(queue, state)
         }),
         Property::always(ONLY_ONES_OWN, |_, state: &State| !state.wrongs.touched_anothers),
         Property::always(LEASES_HOLD, |_, state: &State| !state.wrongs.robbed),
-        Property::always(ONLY_FAILURES_COUNT, |queue, state| only_failures_count(queue, state)),
+        Property::always(ONLY_FAILURES_COUNT, only_failures_count),
         // Without these the others would hold for want of anything that happens.
         Property::sometimes("a raw row changes while it is processed", |_, state: &State| {
             let entries = || state.database.queue.iter().flatten();
