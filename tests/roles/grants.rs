@@ -33,8 +33,7 @@ const TOLD: [&str; 4] = [
     "environment: a right is missing",
     "\"class\":\"environment\"",
     "permission denied for database",
-    // Of a schema that may not be used nothing is seen.
-    "migrations not applied",
+    "no schema of the search_path exists, or may be used by this role",
 ];
 
 #[tokio::test]
@@ -48,6 +47,8 @@ async fn without_any_single_grant_of_the_scripts_something_does_not_work() {
     let mut superfluous = Vec::new();
     for revoke in revokes {
         roles.db.execute(&revoke).await;
+        let doctor = roles.worker().arg("doctor").output().unwrap();
+        assert_eq!(doctor.status.code(), Some(1), "the doctor does not miss it: {revoke}");
         roles.forget_everything().await;
         match all_of_it(&roles).await {
             Err(why) => assert!(TOLD.iter().any(|told| why.contains(told)), "{revoke}: {why}"),

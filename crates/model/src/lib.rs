@@ -2,7 +2,7 @@
 //!
 //! Tests force the races that somebody thought of. Here a checker walks through all orders in which
 //! an app, two or three workers, a server and their accidents can take their steps, and looks in each
-//! state whether the [properties](properties) hold. `tests/as_built.rs` has the sizes that belong to
+//! state whether the [`properties`] hold. `tests/as_built.rs` has the sizes that belong to
 //! the test suite, `just model` the larger ones; `tests/variants.rs` takes away one part of the queue
 //! after another and asserts that the checker finds what goes wrong.
 //!

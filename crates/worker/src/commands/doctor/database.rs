@@ -187,16 +187,14 @@ async fn schema(
     found: &Examination,
     checkup: &mut Checkup,
 ) -> Result<bool, StoreError> {
-    let Some(schema) = &found.schema else {
-        checkup.add(Check::wrong(
+    let state = schema_state(store).await?;
+    let schema = found.schema.as_deref().unwrap_or_default();
+    checkup.add(match &state {
+        SchemaState::OutOfSight => Check::wrong(
             "schema",
             "no schema of the search_path exists, or may be used by this role",
             format!("GRANT USAGE ON SCHEMA … TO {}, or set the role's search_path", found.role),
-        ));
-        return Ok(false);
-    };
-    let state = schema_state(store).await?;
-    checkup.add(match &state {
+        ),
         SchemaState::Current => Check::fine("schema", format!("{schema:?} is up to date")),
         SchemaState::TooOld { pending } => Check::wrong(
             "schema",
