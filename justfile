@@ -20,6 +20,10 @@ chaos rounds="60" seconds="60" seed=`date +%s`:
     CHAOS_ROUNDS={{rounds}} CHAOS_SECONDS={{seconds}} CHAOS_SEED={{seed}} \
         cargo test --release -p worker --test tests chaos:: -- --nocapture
 
+# the model of the queue in larger sizes than those of the tests
+model:
+    cargo run --release -p model --example explore
+
 # what every change must pass
 ci:
     .ci/run
@@ -31,6 +35,10 @@ fmt:
 # every lint, as errors
 lint:
     cargo clippy --workspace --all-targets -- -D warnings
+
+# licences, sources and versions of the dependencies, and what is known against them
+deny:
+    .ci/deny
 
 # the crates' documentation
 doc:

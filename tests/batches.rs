@@ -9,6 +9,7 @@ mod interruptions;
 mod pace;
 mod races;
 mod schemas;
+mod tokens;
 
 use crate::support::running::{Running, UserLock, eventually, number, waiting};
 use crate::support::samples::{assert_all_done, insert_samples};

@@ -35,6 +35,7 @@ mod no_database;
 mod packaging;
 mod pooler;
 mod report;
+mod roles;
 mod run_once;
 mod secrets;
 mod service;

@@ -15,7 +15,7 @@ impl Database {
         let rows = self
             .query(
                 r"SELECT c.relname::text FROM pg_class AS c
-                  WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p')
+                  WHERE c.relnamespace = quote_ident(current_schema())::regnamespace AND c.relkind IN ('r', 'p')
                     AND (c.relname ~ '_(hourly|daily)$' OR c.relname = 'rejected_rows')
                   ORDER BY 1",
                 &[],

@@ -6,8 +6,8 @@ use crate::error::StoreError;
 use crate::pool::Store;
 use crate::statement::statement;
 
-/// The rights that the worker needs, by table. Loading files needs INSERT on the raw tables, and
-/// migrating needs to own them all, beside these.
+/// The rights that the worker needs, by table; `packaging/sql/grants.sql` gives them. Loading files
+/// needs INSERT on the raw tables, and migrating needs to own them all, beside these.
 const RIGHTS: [(&str, &[&str]); 15] = [
     ("__diesel_schema_migrations", &["SELECT"]),
     ("vitals_raw", &["SELECT"]),
@@ -62,7 +62,7 @@ pub struct Examination {
 pub struct MissingRights {
     /// The rights, such as `UPDATE, DELETE`.
     pub rights: String,
-    /// `TABLE` or `SEQUENCE`.
+    /// `TABLE`, `SEQUENCE`, `FUNCTION` or `DATABASE`.
     pub kind: String,
     /// On what, as SQL writes it, with its schema.
     pub object: String,
@@ -94,7 +94,8 @@ statement! {
 }
 
 statement! {
-    /// Objects that are not there are the schema's business.
+    /// Objects that are not there are the schema's business. The functions are those by which a
+    /// requeue queues, and in the database are the temporary tables of a verification.
     struct ReadMissingRights {
         tables: Vec<&'static str> => Array<Text>,
         rights: Vec<&'static str> => Array<Text>,
@@ -111,6 +112,16 @@ statement! {
      FROM pg_class AS c
      WHERE c.oid = to_regclass('aggregation_lease')
        AND NOT has_sequence_privilege(c.oid, 'USAGE')
+     UNION ALL
+     SELECT 'EXECUTE', 'FUNCTION', format('%I.%I(%s)', (SELECT nspname FROM pg_namespace AS n WHERE n.oid = p.pronamespace),
+            p.proname, pg_get_function_identity_arguments(p.oid))
+     FROM pg_proc AS p
+     WHERE p.oid IN (to_regprocedure('aggregation_datable(timestamptz)'),
+                     to_regprocedure('aggregation_end(timestamptz, timestamptz)'))
+       AND NOT has_function_privilege(p.oid, 'EXECUTE')
+     UNION ALL
+     SELECT 'TEMPORARY', 'DATABASE', quote_ident(current_database())
+     WHERE NOT has_database_privilege(current_database(), 'TEMPORARY')
      ORDER BY 3"
 }
 

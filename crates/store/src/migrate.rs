@@ -29,6 +29,9 @@ pub enum SchemaState {
         /// Their names, in order.
         pending: Vec<String>,
     },
+    /// None of the schemas of the `search_path` is there, or may be used by this role: what is in them
+    /// is not seen.
+    OutOfSight,
     /// It has migrations of a later version of the worker.
     TooNew {
         /// Their version numbers, in order.
@@ -147,6 +150,8 @@ pub async fn schema_state(store: &Store) -> Result<SchemaState, StoreError> {
     let exists: Vec<(bool,)> = store.load("schema", HasMigrationsTable {}).await?;
     let applied: Vec<(String,)> = if exists == [(true,)] {
         store.load("schema", AppliedMigrations {}).await?
+    } else if store.load::<_, (bool,)>("schema", HasSchema {}).await? == [(false,)] {
+        return Ok(SchemaState::OutOfSight);
     } else {
         Vec::new()
     };

@@ -99,6 +99,9 @@ macro_rules! due {
 /// - The picked rows are found again by their place, which their lock pins until the end of
 ///   the statement: joined by key, a planner whose statistics say that the table is empty
 ///   reads all of it.
+/// - A token is a number of the sequence and a number by chance. A server that dies forgets what was
+///   committed with `synchronous_commit = off` a moment ago, the numbers that it gave out among it,
+///   and gives them out once more, while whoever had them may still be at work.
 macro_rules! claim_from {
     ($end:literal) => {
         concat!(
@@ -158,7 +161,7 @@ macro_rules! claim_from {
              LIMIT (SELECT size - (SELECT count(*) FROM first_head) FROM asked)
          ) AS filling
      ), lease AS MATERIALIZED (
-         SELECT nextval('aggregation_lease') AS token
+         SELECT nextval('aggregation_lease') * 1048576 + floor(random() * 1048576)::bigint AS token
          WHERE EXISTS (SELECT FROM picked)
      )
      UPDATE aggregation_queue AS q

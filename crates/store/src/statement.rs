@@ -62,8 +62,13 @@ macro_rules! statement {
 
 pub(crate) use statement;
 
-/// Splits SQL at its parameters: each text, and the name of the parameter behind it.
-pub(crate) fn pieces(sql: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
+/// A text, and the name of the parameter behind it.
+type Piece = (&'static str, Option<&'static str>);
+
+/// Splits SQL at its parameters.
+///
+/// It takes text that was there before any data: what is not `'static` may have some in it.
+pub(crate) fn pieces(sql: &'static str) -> impl Iterator<Item = Piece> {
     let mut rest = Some(sql);
     std::iter::from_fn(move || {
         let sql = rest?;

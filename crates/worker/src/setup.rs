@@ -302,6 +302,10 @@ pub async fn require_current_schema(store: &Store) -> anyhow::Result<()> {
             count(pending.len()),
             pending.join(", ")
         ),
+        SchemaState::OutOfSight => bail!(
+            "no schema of the search_path exists, or may be used by this role: set the role's \
+             search_path, or GRANT USAGE ON SCHEMA"
+        ),
         SchemaState::TooNew { unknown } => bail!(
             "the database's schema is newer than this worker: it has {} that version {} does not know ({}); install the newer worker",
             count(unknown.len()),

@@ -1,0 +1,50 @@
+-- What the worker and the app may do with the tables; see roles.sql. Run by their owner, after
+-- `worker migrate`, each time.
+
+\set ON_ERROR_STOP on
+\if :{?schema}
+\else
+    \set schema dayfold
+\endif
+\if :{?worker}
+\else
+    \set worker dayfold
+\endif
+\if :{?app}
+\else
+    \set app app
+\endif
+
+BEGIN;
+SET LOCAL search_path = :"schema";
+
+-- The worker reads the facts and never changes them. Of a newer schema it says so and waits.
+GRANT SELECT ON __diesel_schema_migrations TO :"worker";
+GRANT SELECT ON user_profiles, vitals_raw, nutrition_raw, lab_raw TO :"worker";
+
+-- It queues nothing but what `worker requeue` is asked for.
+GRANT SELECT, INSERT, UPDATE, DELETE ON aggregation_queue TO :"worker";
+GRANT USAGE ON SEQUENCE aggregation_lease TO :"worker";
+-- Everybody's unless somebody took it away.
+GRANT EXECUTE ON FUNCTION aggregation_datable(timestamptz), aggregation_end(timestamptz, timestamptz)
+    TO :"worker";
+
+-- The figures are its own.
+GRANT SELECT, INSERT, UPDATE, DELETE ON
+    vitals_hourly, vitals_daily, sleep_daily, blood_pressure_daily, glucose_daily, nutrition_daily,
+    lab_daily, rejected_rows
+    TO :"worker";
+GRANT SELECT, INSERT, DELETE ON aggregation_runs TO :"worker";
+
+-- The app needs no right on the queue: the triggers of the raw tables have their owner's. Without
+-- TRUNCATE it cannot empty a table.
+GRANT SELECT, INSERT, UPDATE, DELETE ON user_profiles, vitals_raw, nutrition_raw, lab_raw TO :"app";
+GRANT SELECT ON
+    vitals_hourly, vitals_daily, sleep_daily, blood_pressure_daily, glucose_daily, nutrition_daily,
+    lab_daily, rejected_rows, raw_row_status,
+    vitals_weekly, sleep_weekly, blood_pressure_weekly, glucose_weekly, nutrition_weekly, lab_weekly,
+    vitals_monthly, sleep_monthly, blood_pressure_monthly, glucose_monthly, nutrition_monthly,
+    lab_monthly
+    TO :"app";
+
+COMMIT;

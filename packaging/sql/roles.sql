@@ -1,0 +1,54 @@
+-- Three roles, none of which may do more than it must:
+--
+--   owner   owns the tables and migrates: worker migrate
+--   worker  computes: worker run, run-once, status, doctor, requeue, backfill, verify
+--   app     writes raw rows and profiles, and reads figures
+--
+-- A superuser runs this once, in the application's database; the owner migrates, and runs grants.sql
+-- then and after each migration:
+--
+--   psql -d DATABASE -v schema=dayfold -v owner=dayfold_owner -v worker=dayfold -v app=app -f roles.sql
+--   DATABASE_URL=postgresql://dayfold_owner@host/DATABASE worker migrate
+--   psql -d DATABASE -U dayfold_owner -v schema=dayfold -v worker=dayfold -v app=app -f grants.sql
+--
+-- Roles and a schema that exist are kept as they are; owner may be the one that owns your tables.
+-- Passwords are yours to set, in psql: \password dayfold
+--
+-- Not among the rights, on purpose: pg_monitor and pg_read_all_stats. With them the worker could tell
+-- who keeps a transaction open, and whoever took it over could read everybody's statements.
+
+\set ON_ERROR_STOP on
+\if :{?schema}
+\else
+    \set schema dayfold
+\endif
+\if :{?owner}
+\else
+    \set owner dayfold_owner
+\endif
+\if :{?worker}
+\else
+    \set worker dayfold
+\endif
+\if :{?app}
+\else
+    \set app app
+\endif
+
+SELECT format('CREATE ROLE %I LOGIN', name)
+FROM unnest(ARRAY[:'owner', :'worker', :'app']) AS name
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
+\gexec
+
+-- CONNECT and TEMPORARY are everybody's unless somebody took them away. `worker verify` computes into
+-- temporary tables.
+GRANT CONNECT ON DATABASE :"DBNAME" TO :"owner", :"worker", :"app";
+GRANT TEMPORARY ON DATABASE :"DBNAME" TO :"worker";
+
+CREATE SCHEMA IF NOT EXISTS :"schema" AUTHORIZATION :"owner";
+GRANT USAGE, CREATE ON SCHEMA :"schema" TO :"owner";
+GRANT USAGE ON SCHEMA :"schema" TO :"worker", :"app";
+
+-- No statement names a schema.
+ALTER ROLE :"owner" IN DATABASE :"DBNAME" SET search_path = :"schema";
+ALTER ROLE :"worker" IN DATABASE :"DBNAME" SET search_path = :"schema";
