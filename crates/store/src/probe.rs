@@ -5,7 +5,7 @@
 //! session that the application gets next.
 
 use diesel::sql_types::{BigInt, Integer, Text};
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
 use crate::connect::Target;
 use crate::error::ConnectError;
@@ -117,11 +117,14 @@ async fn require_sessions(
     for round in 0..ROUNDS {
         for (index, connection) in connections.iter_mut().enumerate() {
             let asked: Result<Vec<(i32,)>, _> = target.asks(ReadProcess {}.load(connection)).await;
-            // A session that does not know a statement that was prepared on it was another one.
             let process = match asked {
                 Ok(rows) => rows.as_slice().first().map_or(0, |(process,)| *process),
-                Err(_) if round > 0 => return by_transaction,
-                Err(error) => return Err(error),
+                // A session that answers, but does not know a statement that was prepared on it just
+                // now, is another one.
+                Err(error) => match target.asks(connection.batch_execute("")).await {
+                    Ok(()) => return by_transaction,
+                    Err(_) => return Err(error),
+                },
             };
             if round == 0 && !first_round.contains(&process) {
                 first_round.push(process);
