@@ -5,6 +5,7 @@
 //! stdout.
 
 mod api;
+mod drain;
 mod server;
 mod service;
 mod verify;
@@ -36,6 +37,8 @@ struct Cli {
 enum Command {
     /// What the clients of an API feel of a worker that drains a backlog beside it
     Api(api::Load),
+    /// How fast a backlog is drained, beside one-shot SQL and the least that a group costs
+    Drain(drain::Load),
     /// How fast `worker verify` and `worker backfill` are, and whether every damage is found
     Verify(verify::Load),
 }
@@ -46,6 +49,7 @@ async fn main() -> anyhow::Result<()> {
     let mut result = match cli.command {
         None => service(&cli).await?,
         Some(Command::Api(load)) => api::beside(load).await?,
+        Some(Command::Drain(load)) => drain::drain(load).await?,
         Some(Command::Verify(load)) => verify::verify(load).await?,
     };
     result["machine"] = machine();

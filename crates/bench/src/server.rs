@@ -16,6 +16,18 @@ pub struct Server {
     pub client: Client,
 }
 
+/// What a server has used since its start.
+pub struct Used {
+    /// Transactions that were committed.
+    pub transactions: f64,
+    /// Bytes of its log.
+    pub wal_bytes: f64,
+    /// Versions of rows that nobody sees any more and no vacuum has taken away.
+    pub dead_tuples: i64,
+    /// Processor time of all its processes, in seconds.
+    pub cpu: f64,
+}
+
 impl Server {
     /// Starts one and migrates it.
     pub async fn start() -> anyhow::Result<Self> {
@@ -33,6 +45,33 @@ impl Server {
         worker::migrate(&url)?;
         let client = connect(&url).await?;
         Ok(Self { _postgres: postgres, url, client })
+    }
+
+    /// What the server has used so far.
+    pub async fn used(&self) -> anyhow::Result<Used> {
+        let asked =
+            "SELECT d.xact_commit::float8, pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8,
+                            (SELECT coalesce(sum(n_dead_tup), 0)::bigint FROM pg_stat_user_tables),
+                            pg_backend_pid()
+                     FROM pg_stat_database AS d WHERE d.datname = current_database()";
+        let row = self.client.query_one(asked, &[]).await?;
+        let session: i32 = row.get(3);
+        let postmaster = worker::cpu_of(session as u32)?.parent;
+        let of_postmaster = worker::cpu_of(postmaster)?;
+        let mut cpu = of_postmaster.own + of_postmaster.ended_children;
+        for entry in std::fs::read_dir("/proc")?.flatten() {
+            let Some(process) = entry.file_name().to_str().and_then(|name| name.parse().ok())
+            else {
+                continue;
+            };
+            if let Ok(used) = worker::cpu_of(process)
+                && used.parent == postmaster
+            {
+                cpu += used.own;
+            }
+        }
+        let (transactions, wal_bytes, dead_tuples) = (row.get(0), row.get(1), row.get(2));
+        Ok(Used { transactions, wal_bytes, dead_tuples, cpu })
     }
 
     /// Waits until the queue is empty.

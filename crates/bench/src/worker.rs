@@ -45,6 +45,8 @@ pub struct Ran {
     pub seconds: f64,
     /// The most memory that it had, in megabytes.
     pub peak_mb: f64,
+    /// The processor time that it used, in seconds, but for its last moment.
+    pub cpu: f64,
 }
 
 /// Runs a command that says something with `--json`.
@@ -52,16 +54,17 @@ pub fn run(url: &str, arguments: &[&str]) -> anyhow::Result<Ran> {
     let mut command = command(url, arguments)?;
     let began = Instant::now();
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-    let mut peak_mb = 0.0;
+    let (mut peak_mb, mut cpu) = (0.0, 0.0);
     while child.try_wait()?.is_none() {
         peak_mb = in_mb(child.id(), "VmHWM:").unwrap_or(peak_mb);
+        cpu = cpu_of(child.id()).map_or(cpu, |used| used.own);
         std::thread::sleep(LOOK_AT_MEMORY);
     }
     let seconds = began.elapsed().as_secs_f64();
     let output = child.wait_with_output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let json = text.lines().last().map(serde_json::from_str).transpose()?.unwrap_or_default();
-    Ok(Ran { code: output.status.code().unwrap_or(-1), json, seconds, peak_mb })
+    Ok(Ran { code: output.status.code().unwrap_or(-1), json, seconds, peak_mb, cpu })
 }
 
 /// A line of /proc/PID/status in megabytes.
@@ -70,6 +73,32 @@ fn in_mb(process: u32, name: &str) -> anyhow::Result<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kb = line.and_then(|line| line.split_whitespace().next()).context("memory")?;
     Ok(kb.parse::<f64>()? / 1024.0)
+}
+
+/// Processor time, in seconds.
+pub struct Cpu {
+    /// Of the process.
+    pub own: f64,
+    /// Of its children that have ended.
+    pub ended_children: f64,
+    /// Its parent.
+    pub parent: u32,
+}
+
+/// What a process has used.
+pub fn cpu_of(process: u32) -> anyhow::Result<Cpu> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))
+        .context("processor time is only known on Linux")?;
+    // Behind the name, which may hold anything but ends with the last parenthesis.
+    let (_, fields) = stat.rsplit_once(')').context("/proc/PID/stat")?;
+    let field = |place: usize| -> anyhow::Result<f64> {
+        Ok(fields.split_whitespace().nth(place).context("/proc/PID/stat")?.parse()?)
+    };
+    Ok(Cpu {
+        own: (field(11)? + field(12)?) / TICKS_PER_SECOND,
+        ended_children: (field(13)? + field(14)?) / TICKS_PER_SECOND,
+        parent: field(1)? as u32,
+    })
 }
 
 impl Service {
@@ -82,14 +111,7 @@ impl Service {
 
     /// The processor time that it has used.
     pub fn cpu(&self) -> anyhow::Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()))
-            .context("processor time is only known on Linux")?;
-        // Behind the name, which may hold anything but ends with the last parenthesis.
-        let (_, fields) = stat.rsplit_once(')').context("/proc/PID/stat")?;
-        let ticks = |field: usize| -> anyhow::Result<f64> {
-            Ok(fields.split_whitespace().nth(field).context("/proc/PID/stat")?.parse()?)
-        };
-        Ok(Duration::from_secs_f64((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND))
+        Ok(Duration::from_secs_f64(cpu_of(self.0.id())?.own))
     }
 
     /// Its memory in megabytes.

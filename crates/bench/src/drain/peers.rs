@@ -1,0 +1,140 @@
+//! What ours is compared with, on the same server and the same rows: the whole job as a few SQL
+//! statements, and the least that a group costs.
+
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+use local_postgres::Binaries;
+
+use crate::server::Server;
+
+/// The raw table of an app that keeps the status on the row: the columns and indexes of ours, with no
+/// trigger, and an index by status.
+const STATUS_TABLE: &str = "
+    CREATE TABLE one_shot_raw (LIKE vitals_raw INCLUDING ALL);
+    ALTER TABLE one_shot_raw ADD status text NOT NULL DEFAULT 'pending';
+    INSERT INTO one_shot_raw SELECT * FROM vitals_raw;
+    CREATE INDEX ON one_shot_raw (status);
+    CREATE TABLE one_shot_hourly (LIKE vitals_hourly INCLUDING ALL);
+    CREATE TABLE one_shot_daily (LIKE vitals_daily INCLUDING ALL);
+    VACUUM ANALYZE one_shot_raw";
+
+/// What such an app does, in one transaction without waiting for the disk, as the worker does not.
+const MARK: &str = "UPDATE one_shot_raw SET status = 'processing' WHERE status = 'pending'";
+const UNMARK: &str = "UPDATE one_shot_raw SET status = 'completed' WHERE status = 'processing'";
+
+/// The figures that SQL has functions for. No sources that overlap, no units, no zones, no sketch.
+macro_rules! fold {
+    ($rows:literal) => {
+        [
+            concat!(
+                "INSERT INTO one_shot_hourly (user_id, local_date, metric, hour_start, unit, sample_count,
+                     mean, stddev, min, max, first_at, last_at, p05, p25, p50, p75, p95, censored_count,
+                     rejected_count, sources, sum, time_zone)
+                 SELECT user_id, (started_at AT TIME ZONE 'UTC')::date, metric, date_trunc('hour', started_at),
+                        min(unit), count(*), avg(value), stddev_samp(value), min(value), max(value),
+                        min(started_at), max(started_at), p[1], p[2], p[3], p[4], p[5], 0, 0, '{}', sum(value),
+                        'UTC'
+                 FROM (SELECT * FROM ", $rows, ") AS r
+                 CROSS JOIN LATERAL (SELECT NULL::float8[] AS p) AS none
+                 GROUP BY user_id, metric, (started_at AT TIME ZONE 'UTC')::date,
+                          date_trunc('hour', started_at), p"
+            ),
+            concat!(
+                "INSERT INTO one_shot_daily (user_id, local_date, metric, unit, sample_count, mean, stddev,
+                     min, max, first_at, last_at, censored_count, rejected_count, sources, time_zone,
+                     day_start, day_end, is_partial, context_fingerprint, algorithm_version)
+                 SELECT user_id, (started_at AT TIME ZONE 'UTC')::date AS d, metric, min(unit), count(*),
+                        avg(value), stddev_samp(value), min(value), max(value), min(started_at),
+                        max(started_at), 0, 0, '{}', 'UTC', min(started_at), max(started_at), false, 0, 1
+                 FROM ", $rows, "
+                 GROUP BY user_id, metric, d"
+            ),
+        ]
+    };
+}
+
+/// How long the one-shot SQL takes, with its marks and without.
+pub struct OneShot {
+    /// Both UPDATEs and both INSERTs.
+    pub seconds: f64,
+    /// The INSERTs alone, straight from the raw rows.
+    pub unmarked_seconds: f64,
+}
+
+/// Runs the whole job as a few SQL statements.
+pub async fn one_shot(server: &Server) -> anyhow::Result<OneShot> {
+    let client = &server.client;
+    for sql in STATUS_TABLE.split(';') {
+        client.batch_execute(sql).await?;
+    }
+    client.batch_execute("CHECKPOINT").await?;
+    let [hours, days] = fold!("one_shot_raw");
+    let began = Instant::now();
+    client.batch_execute("BEGIN; SET LOCAL synchronous_commit = off").await?;
+    for sql in [hours, days] {
+        client.batch_execute(sql).await?;
+    }
+    client.batch_execute("COMMIT").await?;
+    let unmarked_seconds = began.elapsed().as_secs_f64();
+    client.batch_execute("TRUNCATE one_shot_hourly, one_shot_daily").await?;
+    client.batch_execute("CHECKPOINT").await?;
+
+    let [hours, days] = fold!("one_shot_raw WHERE status = 'processing'");
+    let began = Instant::now();
+    client.batch_execute("BEGIN; SET LOCAL synchronous_commit = off").await?;
+    for sql in [MARK, hours, days, UNMARK] {
+        client.batch_execute(sql).await?;
+    }
+    client.batch_execute("COMMIT").await?;
+    let seconds = began.elapsed().as_secs_f64();
+    client.batch_execute("DROP TABLE one_shot_raw, one_shot_hourly, one_shot_daily").await?;
+    Ok(OneShot { seconds, unmarked_seconds })
+}
+
+/// The two statements that no group can do without, in its transaction: a row of figures, and a row
+/// off the queue.
+const FLOOR: &str = "\
+\\set user random(1, :users)
+BEGIN;
+INSERT INTO floor_daily (user_id, local_date, metric, unit, sample_count, mean, stddev, min, max, first_at,
+    last_at, censored_count, rejected_count, sources, time_zone, day_start, day_end, is_partial,
+    context_fingerprint, algorithm_version)
+VALUES (:user, '2024-05-01', 'heart_rate', 'bpm', 25, 70, 3, 50, 90, '2024-05-01', '2024-05-01', 0, 0, '{}',
+    'UTC', '2024-05-01', '2024-05-02', false, 0, 1)
+ON CONFLICT (user_id, local_date, metric) DO UPDATE SET sample_count = excluded.sample_count,
+    mean = excluded.mean, stddev = excluded.stddev, min = excluded.min, max = excluded.max;
+DELETE FROM floor_queue WHERE user_id = :user AND kind = 'vitals';
+COMMIT;
+";
+
+/// How many such transactions one client makes in a second.
+pub async fn floor(server: &Server, users: u64, seconds: u64) -> anyhow::Result<f64> {
+    let prepare = format!(
+        "DROP TABLE IF EXISTS floor_daily, floor_queue;
+         CREATE TABLE floor_daily (LIKE vitals_daily INCLUDING ALL);
+         CREATE TABLE floor_queue (LIKE aggregation_queue INCLUDING ALL);
+         INSERT INTO floor_queue (user_id, id, kind, raw_id, starts_at, ends_at) OVERRIDING SYSTEM VALUE
+         SELECT u, u, 'vitals', u, '2024-05-01', '2024-05-01' FROM generate_series(1, {users}) AS u"
+    );
+    server.client.batch_execute(&prepare).await?;
+    server.client.batch_execute("CHECKPOINT").await?;
+    let binaries = Binaries::find().context("no PostgreSQL")?;
+    let script = std::env::temp_dir().join(format!("dayfold-floor-{}.sql", std::process::id()));
+    std::fs::write(&script, FLOOR)?;
+    let output = tokio::process::Command::new(binaries.directory().join("pgbench"))
+        .args(["--no-vacuum", "--client=1", "--protocol=prepared"])
+        .arg(format!("--time={seconds}"))
+        .arg(format!("--define=users={users}"))
+        .arg(format!("--file={}", script.display()))
+        .arg(&server.url)
+        .env("PGOPTIONS", "-c synchronous_commit=off")
+        .output()
+        .await?;
+    let _ = std::fs::remove_file(&script);
+    let said = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "pgbench: {}", String::from_utf8_lossy(&output.stderr));
+    let per_second = said.lines().find_map(|line| line.strip_prefix("tps = "));
+    let per_second = per_second.and_then(|rest| rest.split_whitespace().next());
+    Ok(per_second.context("pgbench said no rate")?.parse()?)
+}
