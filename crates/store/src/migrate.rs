@@ -121,16 +121,29 @@ pub async fn migrate(store: &Store, patience: Duration) -> Result<Vec<String>, M
         waited += LOCK_POLL;
     }
     // The lock belongs to the session and ends with it.
-    let mut harness = AsyncMigrationHarness::new(connection);
-    let applied = harness
-        .run_pending_migrations(MIGRATIONS)
-        .map(|versions| versions.iter().map(ToString::to_string).collect::<Vec<_>>())
-        .map_err(|error| MigrateError::Migration(error.to_string()))?;
-    let mut connection: AsyncPgConnection = harness.into_inner();
+    let (applied, mut connection) = apply(connection).await?;
     let _: Vec<(i64,)> = Unlock {}.load(&mut connection).await.map_err(StoreError::from)?;
     let known = known()?;
     let name = |version: &String| known.iter().find(|(known, _)| known == version);
     Ok(applied.iter().filter_map(name).map(|(_, name)| name.clone()).collect())
+}
+
+/// Applies what is missing, on a thread of its own: the harness blocks, and what it waits for is done by
+/// the runtime, which has one thread.
+async fn apply(
+    connection: AsyncPgConnection,
+) -> Result<(Vec<String>, AsyncPgConnection), MigrateError> {
+    let (done, applied) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let mut harness = AsyncMigrationHarness::new(connection);
+        let applied = harness
+            .run_pending_migrations(MIGRATIONS)
+            .map(|versions| versions.iter().map(ToString::to_string).collect::<Vec<_>>())
+            .map_err(|error| MigrateError::Migration(error.to_string()));
+        let _ = done.send(applied.map(|applied| (applied, harness.into_inner())));
+    });
+    let ended = "the thread that migrates has ended";
+    applied.await.map_err(|_| StoreError::Internal(ended))?
 }
 
 /// Version and name of every migration that this version of the worker knows.

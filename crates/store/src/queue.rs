@@ -9,14 +9,14 @@ use std::time::Duration;
 use aggregation::{Kind, Timestamp};
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
-use diesel_async::RunQueryDsl;
 
 use crate::crash::CrashPoint;
 use crate::error::{ErrorClass, StoreError};
 use crate::pool::Store;
+use crate::rejected::{Verdict, recording};
 use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
-use crate::transaction::GroupTransaction;
+use crate::transaction::{GroupTransaction, if_any, together3};
 
 /// One claimed row of the queue: a change of a raw row.
 #[derive(Clone, Debug, PartialEq)]
@@ -432,7 +432,8 @@ impl Store {
 }
 
 impl GroupTransaction<'_> {
-    /// Takes the group's rows off the queue, in the transaction that writes its figures.
+    /// Takes the group's rows off the queue, in the transaction that writes its figures, and lists
+    /// those that were rejected.
     ///
     /// Exactly the rows that were claimed: if the raw row has changed since, the change has a
     /// row of its own in the queue and is done again.
@@ -440,16 +441,25 @@ impl GroupTransaction<'_> {
     /// # Errors
     /// [`StoreError::LeaseLost`] if another worker has any of them by now; then this worker's
     /// figures must not be committed.
-    pub async fn finish(&mut self, token: i64, entries: &[Entry]) -> Result<(), StoreError> {
+    pub async fn finish(
+        &mut self,
+        token: i64,
+        entries: &[Entry],
+        verdicts: &[Verdict],
+    ) -> Result<(), StoreError> {
         let (_, starts_at, ids) = keys(entries);
-        let statement = FinishEntries {
+        let finish = FinishEntries {
             kind: self.kind().name(),
             user_id: self.user_id(),
             token,
             starts_at,
             ids,
         };
-        let finished = statement.execute(self.connection()).await?;
+        let (list, unlist) = recording(verdicts, self.kind(), self.user_id());
+        let shared = self.shared();
+        let (_, _, finished) =
+            together3(if_any(list, shared), if_any(unlist, shared), if_any(Some(finish), shared))
+                .await?;
         if finished == entries.len() { Ok(()) } else { Err(StoreError::LeaseLost) }
     }
 }

@@ -2,11 +2,10 @@
 
 use aggregation::{Kind, Reason};
 use diesel::sql_types::{Array, BigInt, Text};
-use diesel_async::RunQueryDsl;
 
 use crate::error::StoreError;
 use crate::statement::statement;
-use crate::transaction::GroupTransaction;
+use crate::transaction::{GroupTransaction, if_any, together2};
 
 /// What became of a claimed raw row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,24 +47,27 @@ impl GroupTransaction<'_> {
     /// # Errors
     /// If the database fails.
     pub async fn record_verdicts(&mut self, verdicts: &[Verdict]) -> Result<(), StoreError> {
-        let kind: Kind = self.kind();
-        let user_id = self.user_id();
-        let rejected =
-            verdicts.iter().filter_map(|verdict| Some((verdict.raw_id, verdict.reason?.code())));
-        let (raw_ids, reasons): (Vec<i64>, Vec<&'static str>) = rejected.unzip();
-        if !raw_ids.is_empty() {
-            let list = ListRejected { user_id, kind: kind.name(), raw_ids, reasons };
-            list.execute(self.connection()).await?;
-        }
-        let raw_ids: Vec<i64> = verdicts
-            .iter()
-            .filter(|verdict| verdict.reason.is_none())
-            .map(|verdict| verdict.raw_id)
-            .collect();
-        if !raw_ids.is_empty() {
-            let unlist = UnlistRejected { user_id, kind: kind.name(), raw_ids };
-            unlist.execute(self.connection()).await?;
-        }
+        let (list, unlist) = recording(verdicts, self.kind(), self.user_id());
+        let shared = self.shared();
+        together2(if_any(list, shared), if_any(unlist, shared)).await?;
         Ok(())
     }
+}
+
+/// Lists the rejected rows among those judged; takes the others off the list.
+pub(crate) fn recording(
+    verdicts: &[Verdict],
+    kind: Kind,
+    user_id: i64,
+) -> (Option<ListRejected<'static>>, Option<UnlistRejected<'static>>) {
+    let kind = kind.name();
+    let rejected =
+        verdicts.iter().filter_map(|verdict| Some((verdict.raw_id, verdict.reason?.code())));
+    let (raw_ids, reasons): (Vec<i64>, Vec<&'static str>) = rejected.unzip();
+    let list = ListRejected { user_id, kind, raw_ids, reasons };
+    let accepted = verdicts.iter().filter(|verdict| verdict.reason.is_none());
+    let raw_ids = accepted.map(|verdict| verdict.raw_id).collect();
+    let unlist = UnlistRejected { user_id, kind, raw_ids };
+    let (some_rejected, some_accepted) = (!list.raw_ids.is_empty(), !unlist.raw_ids.is_empty());
+    (some_rejected.then_some(list), some_accepted.then_some(unlist))
 }

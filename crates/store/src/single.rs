@@ -1,5 +1,6 @@
 //! One statement, committed at once.
 
+use aggregation::Kind;
 use diesel::QueryResult;
 use diesel_async::methods::{ExecuteDsl, LoadQuery};
 use diesel_async::{
@@ -88,7 +89,29 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub(crate) async fn begin(&self, held: &mut Held<'_>) -> Result<(), StoreError> {
-        self.begin_by(held, "BEGIN").await
+        self.begin_with(held, &format!("BEGIN;{}", self.in_transaction())).await
+    }
+
+    /// The same, and waits for the lock of a user, all in one message.
+    ///
+    /// The queue is part of the lock's key, so that workers on several schemas of one database do not
+    /// wait for each other, and those on one do, whatever their search_paths begin with. A collision of
+    /// hashes costs a wait and nothing else.
+    ///
+    /// # Errors
+    /// If the database fails, or the lock is not granted within the lock time-out.
+    pub(crate) async fn begin_locked(
+        &self,
+        held: &mut Held<'_>,
+        kind: Kind,
+        user_id: i64,
+    ) -> Result<(), StoreError> {
+        let (settings, kind) = (self.in_transaction(), kind.name());
+        let begin = format!(
+            "BEGIN;{settings} SELECT pg_advisory_xact_lock(
+                 hashtext('dayfold {kind} ' || 'aggregation_queue'::regclass::oid), hashint8({user_id}))"
+        );
+        self.begin_with(held, &begin).await
     }
 
     /// The same by another statement than `BEGIN` alone.
@@ -100,14 +123,18 @@ impl Store {
         held: &mut Held<'_>,
         begin: &'static str,
     ) -> Result<(), StoreError> {
-        let begin = format!("{begin};{}", self.in_transaction());
-        let begun = AnsiTransactionManager::begin_transaction_sql(&mut **held, &begin);
+        self.begin_with(held, &format!("{begin};{}", self.in_transaction())).await
+    }
+
+    async fn begin_with(&self, held: &mut Held<'_>, begin: &str) -> Result<(), StoreError> {
+        let begun = AnsiTransactionManager::begin_transaction_sql(&mut **held, begin);
         match self.in_time(begun).await {
             Ok(()) => Ok(()),
             Err(error @ StoreError::NoAnswer(_)) => Err(error),
             Err(error) => {
                 // It may have begun before a setting was refused, and nobody else knows.
                 let rolled_back = self.in_time(held.batch_execute("ROLLBACK")).await;
+                held.unfinished &= rolled_back.is_err();
                 Err(match (error, rolled_back) {
                     (StoreError::Database { class: ErrorClass::Database, cause }, Err(_)) => {
                         StoreError::Database { class: ErrorClass::ConnectionLost, cause }

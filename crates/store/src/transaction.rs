@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use aggregation::Kind;
-use diesel::sql_types::{BigInt, Text};
+use diesel::QueryResult;
+use diesel_async::methods::ExecuteDsl;
 use diesel_async::{
     AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
     TransactionManager,
@@ -12,20 +13,6 @@ use diesel_async::{
 use crate::crash::CrashPoint;
 use crate::error::{ErrorClass, StoreError};
 use crate::pool::{Held, Store};
-use crate::statement::statement;
-
-statement! {
-    struct LockUser<'a> {
-        kind: &'a str => Text,
-        user_id: i64 => BigInt,
-    } -> ()
-    // The queue is part of the key, so that workers on several schemas of one database do not wait
-    // for each other, and those on one do, whatever their search_paths begin with. A collision of
-    // hashes costs a wait and nothing else.
-    "SELECT pg_advisory_xact_lock(
-         hashtext('dayfold ' || {kind} || ' ' || 'aggregation_queue'::regclass::oid),
-         hashint8({user_id}))"
-}
 
 /// The transaction of one group: the rows of one kind, one user and one date.
 ///
@@ -60,16 +47,9 @@ impl Store {
     ) -> Result<GroupTransaction<'_>, StoreError> {
         let mut connection = self.hold("group").await?;
         connection.unfinished = true;
-        self.begin(&mut connection).await?;
-        let mut transaction = GroupTransaction { connection, kind, user_id };
-        let lock = LockUser { kind: kind.name(), user_id };
-        match lock.execute(transaction.connection()).await {
-            Ok(_) => {
-                CrashPoint::AfterLock.pass();
-                Ok(transaction)
-            }
-            Err(error) => Err(transaction.rolled_back(error.into()).await),
-        }
+        self.begin_locked(&mut connection, kind, user_id).await?;
+        CrashPoint::AfterLock.pass();
+        Ok(GroupTransaction { connection, kind, user_id })
     }
 }
 
@@ -134,6 +114,11 @@ impl GroupTransaction<'_> {
         &mut self.connection
     }
 
+    /// For statements that are sent in one message, none of which needs what another one does.
+    pub(crate) fn shared(&mut self) -> &AsyncPgConnection {
+        &self.connection
+    }
+
     /// The user whose rows it handles.
     pub const fn user_id(&self) -> i64 {
         self.user_id
@@ -143,4 +128,53 @@ impl GroupTransaction<'_> {
     pub const fn kind(&self) -> Kind {
         self.kind
     }
+}
+
+/// Waits for statements that are sent in one message.
+///
+/// Only ever between a BEGIN that was answered and a COMMIT that is not sent yet: the one that is not
+/// prepared yet is overtaken by the others, so nothing is known of their order.
+pub(crate) async fn together2<A, B>(
+    a: impl Future<Output = QueryResult<A>>,
+    b: impl Future<Output = QueryResult<B>>,
+) -> Result<(A, B), StoreError> {
+    match futures_util::future::join(a, b).await {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (a, b) => Err(cause([a.err(), b.err()])),
+    }
+}
+
+/// The same for three.
+pub(crate) async fn together3<A, B, C>(
+    a: impl Future<Output = QueryResult<A>>,
+    b: impl Future<Output = QueryResult<B>>,
+    c: impl Future<Output = QueryResult<C>>,
+) -> Result<(A, B, C), StoreError> {
+    match futures_util::future::join3(a, b, c).await {
+        (Ok(a), Ok(b), Ok(c)) => Ok((a, b, c)),
+        (a, b, c) => Err(cause([a.err(), b.err(), c.err()])),
+    }
+}
+
+/// Sends a statement, if there is one, and says how many rows it concerned.
+pub(crate) async fn if_any<'c, S>(
+    statement: Option<S>,
+    connection: &'c AsyncPgConnection,
+) -> QueryResult<usize>
+where
+    S: ExecuteDsl<&'c AsyncPgConnection> + Send,
+{
+    match statement {
+        Some(statement) => RunQueryDsl::execute(statement, &mut &*connection).await,
+        None => Ok(0),
+    }
+}
+
+/// Behind the statement that failed all others of the transaction fail, too: with an error that has no
+/// class of its own and says nothing.
+fn cause<const N: usize>(errors: [Option<diesel::result::Error>; N]) -> StoreError {
+    let errors = errors.into_iter().flatten().map(StoreError::from);
+    errors
+        .min_by_key(|error| error.class() == ErrorClass::Database)
+        .unwrap_or(StoreError::Internal("no statement of several has failed"))
 }

@@ -28,14 +28,13 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    let runtime =
-        match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                output::complain(&anyhow::Error::new(error).context("cannot start"));
-                return exit::COULD_NOT.into();
-            }
-        };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::complain(&anyhow::Error::new(error).context("cannot start"));
+            return exit::COULD_NOT.into();
+        }
+    };
     let exit = runtime.block_on(commands::execute(cli)).unwrap_or_else(|error| {
         output::complain(&error);
         exit::COULD_NOT

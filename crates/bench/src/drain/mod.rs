@@ -31,9 +31,17 @@ pub struct Load {
     /// Nothing to compare with
     #[arg(long)]
     alone: bool,
+    /// A setting of the server, as name=value; may be given several times
+    #[arg(long, value_parser = setting)]
+    setting: Vec<(String, String)>,
     /// So many times each; the median counts
     #[arg(long, default_value_t = 1)]
     times: usize,
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("name=value is expected")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// One drain.
@@ -77,7 +85,7 @@ pub async fn drain(load: Load) -> anyhow::Result<Value> {
         for workers in &load.workers {
             let mut tries: Vec<Drained> = Vec::new();
             for _ in 0..load.times.max(1) {
-                let server = filled(*workload, rows).await?;
+                let server = filled(*workload, rows, &load.setting).await?;
                 if !load.alone && one_shot.is_none() && *workload == Workload::Interleaved {
                     one_shot = Some(peers::one_shot(&server).await?);
                 }
@@ -144,8 +152,14 @@ pub async fn drain(load: Load) -> anyhow::Result<Value> {
 }
 
 /// A server with the history in the figures and the backlog in the queue.
-async fn filled(workload: Workload, rows: u64) -> anyhow::Result<Server> {
-    let server = Server::start().await?;
+async fn filled(
+    workload: Workload,
+    rows: u64,
+    settings: &[(String, String)],
+) -> anyhow::Result<Server> {
+    let settings: Vec<(&str, &str)> =
+        settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let server = Server::start_with(&settings).await?;
     let filling = workload.filling();
     if let Some(history) = filling.history {
         server.client.execute(history, &[&(rows as i64)]).await?;

@@ -19,7 +19,7 @@ use crate::error::StoreError;
 use crate::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital};
 use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
-use crate::transaction::GroupTransaction;
+use crate::transaction::{GroupTransaction, together3};
 
 statement! {
     /// Reads the raw rows of each span.
@@ -136,98 +136,24 @@ impl GroupTransaction<'_> {
     ) -> Result<BTreeMap<String, Snapshot>, StoreError> {
         let mut snapshots: BTreeMap<String, Snapshot> =
             scope.keys().map(|metric| (metric.clone(), Snapshot::default())).collect();
-        self.read_rows(scope, catalogue, &mut snapshots).await?;
-        self.read_figures(scope, &mut snapshots).await?;
+        let (rows, days, hours) = (
+            raw_rows_of(scope, catalogue, self.user_id()),
+            days_of(scope, self.user_id()),
+            hours_of(scope, self.user_id()),
+        );
+        // All three in one message: the server answers them one after the other.
+        let shared = self.shared();
+        let (rows, days, hours) = together3(
+            rows.load::<(i32, RawVitalColumns)>(&mut &*shared),
+            days.load::<DayColumns>(&mut &*shared),
+            hours.load::<HourColumns>(&mut &*shared),
+        )
+        .await?;
+        keep_rows(rows, scope, &mut snapshots)?;
+        keep_days(days, scope, &mut snapshots);
+        keep_hours(hours, &mut snapshots)?;
         CrashPoint::AfterRead.pass();
         Ok(snapshots)
-    }
-
-    async fn read_rows(
-        &mut self,
-        scope: &Scope,
-        catalogue: &Catalogue,
-        snapshots: &mut BTreeMap<String, Snapshot>,
-    ) -> Result<(), StoreError> {
-        let names: Vec<&String> = scope.keys().collect();
-        let mut statement = ReadVitals {
-            user_id: self.user_id(),
-            ordinals: Vec::new(),
-            metrics: Vec::new(),
-            spans_from: Vec::new(),
-            spans_to: Vec::new(),
-            starts_from: Vec::new(),
-            totals_from: Vec::new(),
-            totals_to: Vec::new(),
-        };
-        for (ordinal, (name, of_metric)) in (0..).zip(scope) {
-            let style = catalogue.metric(name).map(|metric| metric.style);
-            let cumulative = style == Some(Style::Cumulative);
-            let reach = if cumulative { LONGEST_INTERVAL_US } else { 0 };
-            for (from, to) in of_metric.spans_to_read() {
-                let totals = |instant| cumulative.then(|| to_postgres(instant));
-                statement.ordinals.push(ordinal);
-                statement.metrics.push(name.clone());
-                statement.spans_from.push(to_postgres(from));
-                statement.spans_to.push(to_postgres(to));
-                statement.starts_from.push(to_postgres(from.plus(-reach)));
-                statement.totals_from.push(totals(from.plus(-FARTHEST_DAILY_TOTAL_US)));
-                statement.totals_to.push(totals(to.plus(FARTHEST_DAILY_TOTAL_US)));
-            }
-        }
-        if statement.ordinals.is_empty() {
-            return Ok(());
-        }
-        let rows: Vec<(i32, RawVitalColumns)> = statement.load(self.connection()).await?;
-        for (ordinal, row) in rows {
-            let snapshot = names
-                .get(ordinal as usize)
-                .and_then(|name| snapshots.get_mut(*name))
-                .ok_or(StoreError::Internal("a raw row of a metric that was not asked for"))?;
-            snapshot.rows.push(raw_vital(row));
-        }
-        // An interval may reach into several spans.
-        for snapshot in snapshots.values_mut() {
-            snapshot.rows.sort_unstable_by_key(|row| row.id);
-            snapshot.rows.dedup_by_key(|row| row.id);
-        }
-        Ok(())
-    }
-
-    async fn read_figures(
-        &mut self,
-        scope: &Scope,
-        snapshots: &mut BTreeMap<String, Snapshot>,
-    ) -> Result<(), StoreError> {
-        let columns = |dates: fn(&MetricScope) -> BTreeSet<NaiveDate>| {
-            let of_metric = |(name, s): (&String, &MetricScope)| {
-                dates(s).into_iter().map(|date| (name.clone(), date)).collect::<Vec<_>>()
-            };
-            scope.iter().flat_map(of_metric).unzip()
-        };
-        let (metrics, dates): (Vec<String>, Vec<NaiveDate>) =
-            columns(MetricScope::dates_to_look_at);
-        let read = ReadDays { user_id: self.user_id(), metrics, dates };
-        let stored: Vec<(String, NaiveDate, i64, PgTimestamp, PgTimestamp)> =
-            read.load(self.connection()).await?;
-        for (metric, date, fingerprint, day_start, day_end) in stored {
-            let bounds = (from_postgres(day_start), from_postgres(day_end));
-            let is_concerned = scope.get(&metric).is_some_and(|s| s.concerns(date, bounds));
-            if let Some(snapshot) = snapshots.get_mut(&metric)
-                && is_concerned
-            {
-                snapshot.days.insert(date, fingerprint);
-            }
-        }
-        let (metrics, dates): (Vec<String>, Vec<NaiveDate>) = columns(|s| s.dates.clone());
-        let read = ReadHours { user_id: self.user_id(), metrics, dates };
-        let stored: Vec<HourColumns> = read.load(self.connection()).await?;
-        for row in stored {
-            let key = HourKey { date: row.1, start: from_postgres(row.2) };
-            if let Some(snapshot) = snapshots.get_mut(&row.0) {
-                snapshot.hours.insert(key, hour_figures(row)?);
-            }
-        }
-        Ok(())
     }
 
     /// Reads single raw rows with their metrics; those that are deleted are missing.
@@ -242,6 +168,104 @@ impl GroupTransaction<'_> {
         let rows: Vec<(String, RawVitalColumns)> = read.load(self.connection()).await?;
         Ok(rows.into_iter().map(|(metric, row)| (metric, raw_vital(row))).collect())
     }
+}
+
+type DayColumns = (String, NaiveDate, i64, PgTimestamp, PgTimestamp);
+
+fn raw_rows_of(scope: &Scope, catalogue: &Catalogue, user_id: i64) -> ReadVitals {
+    let mut statement = ReadVitals {
+        user_id,
+        ordinals: Vec::new(),
+        metrics: Vec::new(),
+        spans_from: Vec::new(),
+        spans_to: Vec::new(),
+        starts_from: Vec::new(),
+        totals_from: Vec::new(),
+        totals_to: Vec::new(),
+    };
+    for (ordinal, (name, of_metric)) in (0..).zip(scope) {
+        let style = catalogue.metric(name).map(|metric| metric.style);
+        let cumulative = style == Some(Style::Cumulative);
+        let reach = if cumulative { LONGEST_INTERVAL_US } else { 0 };
+        for (from, to) in of_metric.spans_to_read() {
+            let totals = |instant| cumulative.then(|| to_postgres(instant));
+            statement.ordinals.push(ordinal);
+            statement.metrics.push(name.clone());
+            statement.spans_from.push(to_postgres(from));
+            statement.spans_to.push(to_postgres(to));
+            statement.starts_from.push(to_postgres(from.plus(-reach)));
+            statement.totals_from.push(totals(from.plus(-FARTHEST_DAILY_TOTAL_US)));
+            statement.totals_to.push(totals(to.plus(FARTHEST_DAILY_TOTAL_US)));
+        }
+    }
+    statement
+}
+
+/// Metrics and dates, one beside the other.
+fn columns(
+    scope: &Scope,
+    dates: impl Fn(&MetricScope) -> BTreeSet<NaiveDate>,
+) -> (Vec<String>, Vec<NaiveDate>) {
+    let of_metric = |(name, s): (&String, &MetricScope)| {
+        dates(s).into_iter().map(|date| (name.clone(), date)).collect::<Vec<_>>()
+    };
+    scope.iter().flat_map(of_metric).unzip()
+}
+
+fn days_of(scope: &Scope, user_id: i64) -> ReadDays {
+    let (metrics, dates) = columns(scope, MetricScope::dates_to_look_at);
+    ReadDays { user_id, metrics, dates }
+}
+
+fn hours_of(scope: &Scope, user_id: i64) -> ReadHours {
+    let (metrics, dates) = columns(scope, |s| s.dates.clone());
+    ReadHours { user_id, metrics, dates }
+}
+
+fn keep_rows(
+    rows: Vec<(i32, RawVitalColumns)>,
+    scope: &Scope,
+    snapshots: &mut BTreeMap<String, Snapshot>,
+) -> Result<(), StoreError> {
+    let names: Vec<&String> = scope.keys().collect();
+    for (ordinal, row) in rows {
+        let snapshot = names
+            .get(ordinal as usize)
+            .and_then(|name| snapshots.get_mut(*name))
+            .ok_or(StoreError::Internal("a raw row of a metric that was not asked for"))?;
+        snapshot.rows.push(raw_vital(row));
+    }
+    // An interval may reach into several spans.
+    for snapshot in snapshots.values_mut() {
+        snapshot.rows.sort_unstable_by_key(|row| row.id);
+        snapshot.rows.dedup_by_key(|row| row.id);
+    }
+    Ok(())
+}
+
+fn keep_days(stored: Vec<DayColumns>, scope: &Scope, snapshots: &mut BTreeMap<String, Snapshot>) {
+    for (metric, date, fingerprint, day_start, day_end) in stored {
+        let bounds = (from_postgres(day_start), from_postgres(day_end));
+        let is_concerned = scope.get(&metric).is_some_and(|s| s.concerns(date, bounds));
+        if let Some(snapshot) = snapshots.get_mut(&metric)
+            && is_concerned
+        {
+            snapshot.days.insert(date, fingerprint);
+        }
+    }
+}
+
+fn keep_hours(
+    stored: Vec<HourColumns>,
+    snapshots: &mut BTreeMap<String, Snapshot>,
+) -> Result<(), StoreError> {
+    for row in stored {
+        let key = HourKey { date: row.1, start: from_postgres(row.2) };
+        if let Some(snapshot) = snapshots.get_mut(&row.0) {
+            snapshot.hours.insert(key, hour_figures(row)?);
+        }
+    }
+    Ok(())
 }
 
 fn hour_figures(row: HourColumns) -> Result<HourFigures, StoreError> {

@@ -18,7 +18,7 @@ use crate::day_rows::sources;
 use crate::error::StoreError;
 use crate::statement::statement;
 use crate::time::to_postgres;
-use crate::transaction::GroupTransaction;
+use crate::transaction::{GroupTransaction, if_any, together2};
 
 /// The columns that hours and days have in common, one array for each.
 #[derive(Default)]
@@ -276,75 +276,14 @@ impl GroupTransaction<'_> {
         let unit =
             |metric: &str| catalogue.metric(metric).map_or("", |metric| metric.unit.as_str());
         CrashPoint::BeforeWrite.pass();
-        self.write_hours(recomputed, unit).await?;
-        self.write_days(recomputed, unit).await?;
+        let (hours, days) = (
+            hours_to_write(recomputed, unit, self.user_id())?,
+            days_to_write(recomputed, unit, self.user_id())?,
+        );
+        let shared = self.shared();
+        together2(if_any(hours, shared), if_any(days, shared)).await?;
         self.delete_vanished(recomputed).await?;
         CrashPoint::AfterWrite.pass();
-        Ok(())
-    }
-
-    async fn write_hours<'u>(
-        &mut self,
-        recomputed: &BTreeMap<String, Recomputed>,
-        unit: impl Fn(&str) -> &'u str,
-    ) -> Result<(), StoreError> {
-        let mut common = Columns::default();
-        let mut hour_starts = Vec::new();
-        let mut sums = Vec::new();
-        let mut squared_deviations = Vec::new();
-        let mut sketches = Vec::new();
-        for (metric, of_metric) in recomputed {
-            for (key, hour) in &of_metric.changed_hours {
-                common.push(&hour_row(metric, unit(metric), key, hour))?;
-                hour_starts.push(to_postgres(key.start));
-                sums.push(hour.moments.map(|m| m.sum));
-                squared_deviations.push(hour.moments.map(|m| m.squared_deviations));
-                sketches.push(hour.sketch.clone());
-            }
-        }
-        if hour_starts.is_empty() {
-            return Ok(());
-        }
-        UpsertHours::new(self.user_id(), common, hour_starts, sums, squared_deviations, sketches)
-            .execute(self.connection())
-            .await?;
-        Ok(())
-    }
-
-    async fn write_days<'u>(
-        &mut self,
-        recomputed: &BTreeMap<String, Recomputed>,
-        unit: impl Fn(&str) -> &'u str,
-    ) -> Result<(), StoreError> {
-        let mut common = Columns::default();
-        let mut primary_sources = Vec::new();
-        let mut day_starts = Vec::new();
-        let mut day_ends = Vec::new();
-        let mut fingerprints = Vec::new();
-        for (metric, of_metric) in recomputed {
-            let days = of_metric.days.iter().filter_map(|(date, day)| Some((date, day.as_ref()?)));
-            for (date, day) in days {
-                common.push(&day_row(metric, unit(metric), *date, day))?;
-                primary_sources.push(day.primary_source.clone());
-                day_starts.push(to_postgres(day.day_start));
-                day_ends.push(to_postgres(day.day_end));
-                fingerprints.push(of_metric.fingerprint);
-            }
-        }
-        if day_starts.is_empty() {
-            return Ok(());
-        }
-        UpsertDays::new(
-            self.user_id(),
-            common,
-            primary_sources,
-            day_starts,
-            day_ends,
-            fingerprints,
-            ALGORITHM_VERSION,
-        )
-        .execute(self.connection())
-        .await?;
         Ok(())
     }
 
@@ -381,6 +320,66 @@ impl GroupTransaction<'_> {
         }
         Ok(())
     }
+}
+
+fn hours_to_write<'u>(
+    recomputed: &BTreeMap<String, Recomputed>,
+    unit: impl Fn(&str) -> &'u str,
+    user_id: i64,
+) -> Result<Option<UpsertHours>, StoreError> {
+    let mut common = Columns::default();
+    let mut hour_starts = Vec::new();
+    let mut sums = Vec::new();
+    let mut squared_deviations = Vec::new();
+    let mut sketches = Vec::new();
+    for (metric, of_metric) in recomputed {
+        for (key, hour) in &of_metric.changed_hours {
+            common.push(&hour_row(metric, unit(metric), key, hour))?;
+            hour_starts.push(to_postgres(key.start));
+            sums.push(hour.moments.map(|m| m.sum));
+            squared_deviations.push(hour.moments.map(|m| m.squared_deviations));
+            sketches.push(hour.sketch.clone());
+        }
+    }
+    if hour_starts.is_empty() {
+        return Ok(None);
+    }
+    let new = UpsertHours::new;
+    Ok(Some(new(user_id, common, hour_starts, sums, squared_deviations, sketches)))
+}
+
+fn days_to_write<'u>(
+    recomputed: &BTreeMap<String, Recomputed>,
+    unit: impl Fn(&str) -> &'u str,
+    user_id: i64,
+) -> Result<Option<UpsertDays>, StoreError> {
+    let mut common = Columns::default();
+    let mut primary_sources = Vec::new();
+    let mut day_starts = Vec::new();
+    let mut day_ends = Vec::new();
+    let mut fingerprints = Vec::new();
+    for (metric, of_metric) in recomputed {
+        let days = of_metric.days.iter().filter_map(|(date, day)| Some((date, day.as_ref()?)));
+        for (date, day) in days {
+            common.push(&day_row(metric, unit(metric), *date, day))?;
+            primary_sources.push(day.primary_source.clone());
+            day_starts.push(to_postgres(day.day_start));
+            day_ends.push(to_postgres(day.day_end));
+            fingerprints.push(of_metric.fingerprint);
+        }
+    }
+    if day_starts.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(UpsertDays::new(
+        user_id,
+        common,
+        primary_sources,
+        day_starts,
+        day_ends,
+        fingerprints,
+        ALGORITHM_VERSION,
+    )))
 }
 
 fn hour_row<'f>(

@@ -168,8 +168,7 @@ async fn figures(
         Kind::Nutrition => nutrition::aggregate(transaction, work).await?,
         Kind::Labs => labs::aggregate(transaction, work).await?,
     };
-    transaction.record_verdicts(&verdicts).await?;
-    transaction.finish(claim.token, work.entries).await?;
+    transaction.finish(claim.token, work.entries, &verdicts).await?;
 
     let rejected: BTreeSet<i64> = verdicts
         .iter()
