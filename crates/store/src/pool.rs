@@ -22,7 +22,6 @@ use crate::probe;
 use crate::session::{Pooler, SessionSettings};
 use crate::surroundings::Variables;
 
-type Manager = AsyncDieselConnectionManager<AsyncPgConnection>;
 type Pooled<'p> = PooledConnection<'p, Manager>;
 
 /// For how long a wait in vain marks the pool as exhausted: as long as people and monitors need to
@@ -42,6 +41,10 @@ const GRACE: Duration = Duration::from_secs(1);
 /// How often it is looked for connections that are held for long.
 const LEAST_LOOK: Duration = Duration::from_millis(50);
 const MOST_LOOK: Duration = Duration::from_secs(1);
+
+/// A connection that worked so short a time ago is not tried before it is used again, a round trip for
+/// each group. That its other end was closed meanwhile shows without one.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
 /// How many connections, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -213,7 +216,7 @@ impl Store {
             // would come less and less often, long after the server is back.
             .retry_connection(false)
             .error_sink(Box::new(SayIdleEnded))
-            .build_unchecked(Manager::new_with_config("", config));
+            .build_unchecked(Manager(AsyncDieselConnectionManager::new_with_config("", config)));
         Ok(Self { pool, shared })
     }
 
@@ -269,7 +272,7 @@ impl Store {
                 let number = holds.last;
                 holds.now.insert(number, Hold { purpose, since, warned: false });
                 Ok(Held {
-                    connection,
+                    pooled: connection,
                     unfinished: false,
                     shared: &self.shared,
                     number,
@@ -396,9 +399,40 @@ impl bb8::ErrorSink<PoolError> for SayIdleEnded {
     }
 }
 
+/// What the pool keeps.
+pub(crate) struct Kept {
+    connection: AsyncPgConnection,
+    /// When it was last given back and nothing was wrong with it.
+    worked: Option<Instant>,
+}
+
+/// Opens connections and tries them before they are handed out, but for those just used.
+struct Manager(AsyncDieselConnectionManager<AsyncPgConnection>);
+
+impl bb8::ManageConnection for Manager {
+    type Connection = Kept;
+    type Error = PoolError;
+
+    async fn connect(&self) -> Result<Kept, PoolError> {
+        Ok(Kept { connection: self.0.connect().await?, worked: None })
+    }
+
+    async fn is_valid(&self, kept: &mut Kept) -> Result<(), PoolError> {
+        let trusted = kept.worked.is_some_and(|worked| worked.elapsed() < TRUSTED_FOR);
+        if trusted && !self.0.has_broken(&mut kept.connection) {
+            return Ok(());
+        }
+        self.0.is_valid(&mut kept.connection).await
+    }
+
+    fn has_broken(&self, kept: &mut Kept) -> bool {
+        self.0.has_broken(&mut kept.connection)
+    }
+}
+
 /// A connection in use. It goes back to the pool when dropped.
 pub(crate) struct Held<'p> {
-    connection: Pooled<'p>,
+    pooled: Pooled<'p>,
     /// Whether something may still run on it that nobody would wait for when it is dropped now.
     pub(crate) unfinished: bool,
     shared: &'p Shared,
@@ -412,11 +446,11 @@ impl Held<'_> {
     /// connection only when its statement ends, and hold the locks until then. The connection is not
     /// handed on, or the request to cancel could meet the statement of the next one.
     fn abandon(&mut self) {
-        AnsiTransactionManager::transaction_manager_status_mut(&mut *self.connection)
+        AnsiTransactionManager::transaction_manager_status_mut(&mut self.pooled.connection)
             .set_in_error();
         // What cannot be cancelled ends by its statement time-out.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let token = self.connection.cancel_token();
+            let token = self.pooled.connection.cancel_token();
             let (tls, patience) = self.shared.target.cancelling();
             runtime.spawn(tokio::time::timeout(patience, async move {
                 token.cancel_query(tls).await.unwrap_or_default();
@@ -434,13 +468,13 @@ impl std::ops::Deref for Held<'_> {
     type Target = AsyncPgConnection;
 
     fn deref(&self) -> &AsyncPgConnection {
-        &self.connection
+        &self.pooled.connection
     }
 }
 
 impl std::ops::DerefMut for Held<'_> {
     fn deref_mut(&mut self) -> &mut AsyncPgConnection {
-        &mut self.connection
+        &mut self.pooled.connection
     }
 }
 
@@ -448,6 +482,8 @@ impl Drop for Held<'_> {
     fn drop(&mut self) {
         if self.unfinished {
             self.abandon();
+        } else {
+            self.pooled.worked = Some(Instant::now());
         }
         let held = self.held();
         metrics::histogram!("dayfold_pool_hold_seconds", "purpose" => self.purpose).record(held);
