@@ -209,3 +209,143 @@ async fn nights_of_a_week_are_added_up_and_its_efficiency_is_no_mean_of_theirs()
     let efficiency: f64 = month.get("efficiency");
     assert!((efficiency - 360.0 / 630.0).abs() < CLOSE, "not (4 / 8 + 2 / 2.5) / 2");
 }
+
+#[tokio::test]
+async fn the_mean_of_a_weeks_results_is_over_numbers_not_over_days_nor_bounds() {
+    let db = Database::new().await;
+    db.execute(
+        "INSERT INTO lab_raw (user_id, test_name, value_text, unit, reference_range, status, collected_at, source)
+         VALUES (1, 'iron', '1', 'ug/dL', '2-9', 'final', '2024-05-06 08:00Z', 'lab'),
+                (1, 'iron', '2', 'ug/dL', '2-9', 'final', '2024-05-06 09:00Z', 'lab'),
+                (1, 'iron', '<1', 'ug/dL', NULL, 'final', '2024-05-06 10:00Z', 'lab'),
+                (1, 'iron', '6', 'ug/dL', '3-8', 'final', '2024-05-08 08:00Z', 'lab')",
+    )
+    .await;
+    db.run_once();
+    for view in ["lab_weekly", "lab_monthly"] {
+        let of = row(&db, &format!("SELECT * FROM {view}")).await;
+        assert_eq!(of.get::<_, f64>("mean"), 3.0, "{view}");
+        let counts: [i64; 2] = ["result_count", "exact_count"].map(|column| of.get(column));
+        assert_eq!(counts, [4, 3], "{view}");
+        let ends: [f64; 2] = ["reference_low", "reference_high"].map(|column| of.get(column));
+        assert_eq!(ends, [3.0, 8.0], "{view}: the last result's");
+        let flags: [&str; 2] = ["last_flag", "worst_flag"].map(|column| of.get(column));
+        assert_eq!(flags, ["N", "L"], "{view}");
+    }
+
+    // What an earlier version wrote does not tell how many numbers it had.
+    db.execute("UPDATE lab_daily SET exact_count = NULL WHERE local_date = '2024-05-06'").await;
+    let mean = row(&db, "SELECT mean FROM lab_weekly").await;
+    assert_eq!(mean.get::<_, Option<f64>>(0), None);
+}
+
+#[tokio::test]
+async fn each_nutrient_of_a_week_is_its_own_sum() {
+    let db = Database::new().await;
+    let nutrients: Vec<String> = db
+        .query(
+            "SELECT column_name::text FROM information_schema.columns
+             WHERE table_name = 'nutrition_raw' AND column_name ~ '_(kcal|g|mg|ug)$'
+             ORDER BY ordinal_position",
+            &[],
+        )
+        .await
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    assert_eq!(nutrients.len(), 32);
+    // The nutrient's place, and each date's share of it, so that no sum is like another.
+    let amounts: Vec<String> = (1..=nutrients.len()).map(|n| format!("{n} * share")).collect();
+    db.execute(&format!(
+        "INSERT INTO nutrition_raw (user_id, food_name, meal_type, eaten_at, source, {})
+         SELECT 1, 'soup', meal, at, 'app', {}
+         FROM (VALUES ('breakfast', timestamptz '2024-05-06 08:00Z', 1.0), ('lunch', '2024-05-07 12:00Z', 0.1),
+                      ('dinner', '2024-05-08 19:00Z', 0.25), ('snack', '2024-05-09 16:00Z', 0.5),
+                      ('other', '2024-05-10 16:00Z', 3.0)) AS m (meal, at, share)",
+        nutrients.join(", "),
+        amounts.join(", ")
+    ))
+    .await;
+    db.run_once();
+    for view in ["nutrition_weekly", "nutrition_monthly"] {
+        let of = row(&db, &format!("SELECT * FROM {view}")).await;
+        for (place, nutrient) in (1..).zip(&nutrients) {
+            let total: f64 = of.get(nutrient.as_str());
+            let expected = f64::from(place) * 4.85;
+            assert!((total - expected).abs() < CLOSE, "{view}.{nutrient}: {total}");
+        }
+        let meals =
+            [("breakfast", 1.0), ("lunch", 0.1), ("dinner", 0.25), ("snack", 0.5), ("other", 3.0)];
+        for (meal, share) in meals {
+            let energy: f64 = of.get(format!("{meal}_energy_kcal").as_str());
+            assert!((energy - share).abs() < CLOSE, "{view}: {meal}");
+            assert_eq!(of.get::<_, i64>(format!("{meal}_count").as_str()), 1, "{view}: {meal}");
+        }
+        // Protein, fat, carbohydrate and alcohol are the nutrients 2, 3, 4 and 9.
+        assert_eq!(nutrients.get(1..4).unwrap(), ["protein_g", "fat_g", "carbohydrate_g"]);
+        let grams = [("protein", 2.0 * 4.0), ("fat", 3.0 * 9.0), ("carbohydrate", 4.0 * 4.0)];
+        let alcohol = 7.0 * (1.0 + nutrients.iter().position(|n| n == "alcohol_g").unwrap() as f64);
+        let all: f64 = grams.iter().map(|(_, kcal)| kcal).sum::<f64>() + alcohol;
+        for (part, kcal) in grams.into_iter().chain([("alcohol", alcohol)]) {
+            let energy: f64 = of.get(format!("{part}_kcal").as_str());
+            assert!((energy - kcal * 4.85).abs() < CLOSE, "{view}: {part}");
+            let percent: f64 = of.get(format!("{part}_percent").as_str());
+            assert!((percent - 100.0 * kcal / all).abs() < CLOSE, "{view}: {part}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_order_in_which_days_were_written_leaves_no_trace_in_weeks_and_months() {
+    let db = Database::new().await;
+    let days = |user: u32, dates: [u32; 3]| {
+        dates.map(|day| {
+            let at = |time: &str| format!("'2024-05-{day:02} {time}Z'");
+            // Three numbers whose sum depends on the order.
+            let amount = f64::from(day - 5) / 10.0;
+            format!(
+                "INSERT INTO nutrition_raw (user_id, food_name, meal_type, eaten_at, source, energy_kcal,
+                                            protein_g, fat_g, carbohydrate_g, alcohol_g)
+                 VALUES ({user}, 'soup', 'lunch', {noon}, 'app', {amount}, {amount}, {amount}, {amount}, {amount});
+                 INSERT INTO lab_raw (user_id, test_name, value_text, unit, status, collected_at, source)
+                 VALUES ({user}, 'iron', '{amount}', 'ug/dL', 'final', {noon}, 'lab');
+                 INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+                 VALUES ({user}, 'blood_glucose', 70 + {amount}, 'mg/dL', 'cgm', {noon}, {noon}),
+                        ({user}, 'body_mass', 70 + {amount}, 'kg', 'scale', {noon}, {noon}),
+                        ({user}, 'distance_walking_running', {amount}, 'm', 'watch', {noon}, {later}),
+                        ({user}, 'blood_pressure_systolic', 110 + {amount}, 'mm[Hg]', 'cuff', {noon}, {noon}),
+                        ({user}, 'blood_pressure_diastolic', 70 + {amount}, 'mm[Hg]', 'cuff', {noon}, {noon}),
+                        ({user}, 'sleep_asleep', 1, 'min', 'watch', {night}, {night}::timestamptz + {day} * interval '1.1 min')",
+                noon = at("12:00"),
+                later = at("12:10"),
+                night = at("01:00"),
+            )
+        })
+    };
+    for (first, second) in days(1, [6, 7, 8]).into_iter().zip(days(2, [8, 7, 6])) {
+        db.execute(&first).await;
+        db.execute(&second).await;
+        db.run_once();
+    }
+    let views = db
+        .query(
+            "SELECT table_name::text FROM information_schema.views
+             WHERE table_name ~ '_(weekly|monthly)$' ORDER BY 1",
+            &[],
+        )
+        .await;
+    assert_eq!(views.len(), 12);
+    for view in views {
+        let view: String = view.get(0);
+        let different: i64 = db
+            .value(&format!(
+                "SELECT count(*) FROM (SELECT to_jsonb(v) - 'user_id' FROM {view} AS v WHERE user_id = 1
+                                       EXCEPT ALL
+                                       SELECT to_jsonb(v) - 'user_id' FROM {view} AS v WHERE user_id = 2) AS d"
+            ))
+            .await;
+        assert_eq!(different, 0, "{view}");
+        let rows: i64 = db.value(&format!("SELECT count(*) FROM {view}")).await;
+        assert!(rows >= 2, "{view} has {rows} rows");
+    }
+}

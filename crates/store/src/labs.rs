@@ -61,6 +61,7 @@ statement! {
         analytes: Vec<String> => Array<Text>,
         units: Vec<String> => Array<Text>,
         result_counts: Vec<i32> => Array<Integer>,
+        exact_counts: Vec<i32> => Array<Integer>,
         last_values: Vec<Option<f64>> => Array<Nullable<Double>>,
         last_comparators: Vec<Option<&'static str>> => Array<Nullable<Text>>,
         last_texts: Vec<Option<String>> => Array<Nullable<Text>>,
@@ -80,22 +81,23 @@ statement! {
         day_ends: Vec<PgTimestamp> => Array<Timestamptz>,
     } -> ()
     "INSERT INTO lab_daily (
-         user_id, local_date, analyte, unit, result_count, last_value, last_comparator, last_text,
-         last_at, min, max, mean, reference_low, reference_high, reference_text, last_flag,
+         user_id, local_date, analyte, unit, result_count, exact_count, last_value,
+         last_comparator, last_text, last_at, min, max, mean, reference_low, reference_high, reference_text, last_flag,
          worst_flag, delta, delta_percent, time_zone, day_start, day_end, is_partial,
          algorithm_version)
      SELECT {user_id}, {date}, d.*, d.day_end > now(), {algorithm_version}
      FROM unnest({analytes}::text[], {units}::text[], {result_counts}::integer[],
-                 {last_values}::float8[], {last_comparators}::text[], {last_texts}::text[],
-                 {last_ats}::timestamptz[], {mins}::float8[], {maxs}::float8[], {means}::float8[],
+                 {exact_counts}::integer[], {last_values}::float8[], {last_comparators}::text[],
+                 {last_texts}::text[], {last_ats}::timestamptz[], {mins}::float8[], {maxs}::float8[], {means}::float8[],
                  {reference_lows}::float8[], {reference_highs}::float8[],
                  {reference_texts}::text[], {last_flags}::text[], {worst_flags}::text[],
                  {deltas}::float8[], {delta_percents}::float8[], {time_zones}::text[], {day_starts}::timestamptz[], {day_ends}::timestamptz[])
-          AS d (analyte, unit, result_count, last_value, last_comparator, last_text, last_at, min,
-                max, mean, reference_low, reference_high, reference_text, last_flag, worst_flag,
+          AS d (analyte, unit, result_count, exact_count, last_value, last_comparator, last_text,
+                last_at, min, max, mean, reference_low, reference_high, reference_text, last_flag, worst_flag,
                 delta, delta_percent, time_zone, day_start, day_end)
      ON CONFLICT (user_id, local_date, analyte, unit) DO UPDATE SET
-         result_count = excluded.result_count, last_value = excluded.last_value,
+         result_count = excluded.result_count, exact_count = excluded.exact_count,
+         last_value = excluded.last_value,
          last_comparator = excluded.last_comparator, last_text = excluded.last_text,
          last_at = excluded.last_at, min = excluded.min, max = excluded.max, mean = excluded.mean,
          reference_low = excluded.reference_low, reference_high = excluded.reference_high,
@@ -149,6 +151,7 @@ impl GroupTransaction<'_> {
             analytes: column(days, |day| day.analyte.clone()),
             units: column(days, |day| day.unit.clone()),
             result_counts: column(days, |day| day.result_count),
+            exact_counts: column(days, |day| day.exact_count),
             last_values: column(days, |day| day.last_value),
             last_comparators: column(days, |day| day.last_comparator.map(|c| c.symbol())),
             last_texts: column(days, |day| day.last_text.clone()),

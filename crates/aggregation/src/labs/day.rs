@@ -19,6 +19,8 @@ pub struct LabDay {
     pub unit: String,
     /// Results that count: numbers, bounds and texts.
     pub result_count: i32,
+    /// Those that are numbers without a comparator: what [`LabDay::mean`] is of.
+    pub exact_count: i32,
     /// The number of the last result; `None` if that is text.
     pub last_value: Option<f64>,
     /// The comparator before [`LabDay::last_value`]: with it the value is only a bound.
@@ -66,7 +68,8 @@ impl LabDay {
         Some(Self {
             analyte: last.analyte.clone(),
             unit: last.unit.kept.to_owned(),
-            result_count: i32::try_from(findings.len()).unwrap_or(i32::MAX),
+            result_count: count(findings.len()),
+            exact_count: count(numbers.len()),
             last_value: last.value.value(),
             last_comparator: last.value.comparator(),
             last_text: last.value.text().map(str::to_owned),
@@ -86,6 +89,10 @@ impl LabDay {
             day_end: zone.day_end(date),
         })
     }
+}
+
+fn count(results: usize) -> i32 {
+    i32::try_from(results).unwrap_or(i32::MAX)
 }
 
 /// The arithmetic mean of finite numbers, of which there is at least one.

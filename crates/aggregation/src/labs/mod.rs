@@ -41,11 +41,12 @@ use crate::zones::BaseZone;
 use crate::{Reason, Timestamp};
 
 /// The version of the definitions of this module, stored with every day's figures and raised
-/// whenever one changes. 2: units convert by analyte, and rows have deltas.
+/// whenever one changes. 2: units convert by analyte, and rows have deltas. 3: rows tell how many of
+/// their results are exact numbers.
 ///
 /// It is not the [crate's](crate::ALGORITHM_VERSION), a change of which has every stored day of
 /// vitals computed anew.
-pub const ALGORITHM_VERSION: i32 = 2;
+pub const ALGORITHM_VERSION: i32 = 3;
 
 /// A row of `lab_raw`, as the database holds it.
 #[derive(Clone, Debug, PartialEq)]
