@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use toml::{Table, Value};
+use toml::de::{DeTable, DeValue};
+use toml::{Spanned, Table, Value};
 
 use super::{BUILT_IN, Catalogue, CatalogueError, syntax};
 
@@ -99,8 +100,7 @@ fn merge(into: &mut Table, from: Table) {
     }
 }
 
-/// An error of the merged catalogue, at the place in the user's file where its entry begins: the
-/// built-in one alone has none.
+/// An error of the merged catalogue, at its place in the user's file: the built-in one alone has none.
 fn located(text: &str, names: &[Vec<String>; 2], error: &CatalogueError) -> CatalogueError {
     let said = error.to_string();
     let problem = said.strip_prefix("catalogue: ").unwrap_or(&said).to_owned();
@@ -117,22 +117,58 @@ fn located(text: &str, names: &[Vec<String>; 2], error: &CatalogueError) -> Cata
         }
     }
     // A spelling, or an analyte whose name or code the file lists a second time.
-    CatalogueError::Syntax { line: line_with(text, &problem), message: problem }
+    let start = DeTable::parse(text).ok().and_then(|file| quoted_in(file.get_ref(), &problem));
+    CatalogueError::Syntax { line: line_of(text, start.unwrap_or(0)), message: problem }
 }
 
+/// A problem with an entry: in the line of the key or the text that it names, else in that in which the
+/// entry begins.
 fn at(text: &str, section: &str, name: &str, problem: String) -> CatalogueError {
-    let headers = [format!("[{section}.{name}"), format!("[{section}.\"{name}\""), name.to_owned()];
-    let line = headers.iter().find_map(|header| {
-        text.lines().position(|line| line.trim_start().starts_with(header.as_str()))
+    let start = DeTable::parse(text).ok().and_then(|file| {
+        let section = file.get_ref().get(section)?.get_ref().as_table()?;
+        let (key, entry) = section.get_key_value(name)?;
+        let inside = entry.get_ref().as_table().and_then(|entry| {
+            quoted_in(entry, &problem).or_else(|| {
+                let words = problem.split(|c: char| !c.is_alphanumeric() && c != '_');
+                // Behind the name of the entry.
+                let keys = words.skip(2).filter_map(|word| entry.get_key_value(word));
+                keys.map(|(key, _)| key.span().start).next()
+            })
+        });
+        Some(inside.unwrap_or(key.span().start))
     });
-    CatalogueError::Syntax { line: line.map_or(1, |index| index + 1), message: problem }
+    CatalogueError::Syntax { line: line_of(text, start.unwrap_or(0)), message: problem }
 }
 
-/// The first line that has a quoted text of the problem.
-fn line_with(text: &str, problem: &str) -> usize {
-    let quoted = problem.split('"').nth(1).filter(|quoted| !quoted.is_empty());
-    let line = quoted.and_then(|quoted| text.lines().position(|line| line.contains(quoted)));
-    line.map_or(1, |index| index + 1)
+/// Where the first key or text stands that the problem quotes.
+fn quoted_in(table: &DeTable<'_>, problem: &str) -> Option<usize> {
+    let is_quoted = |text: &str| problem.contains(&format!("\"{text}\""));
+    fn quoted(value: &Spanned<DeValue<'_>>, is_quoted: &dyn Fn(&str) -> bool) -> Option<usize> {
+        match value.get_ref() {
+            DeValue::String(text) => is_quoted(text).then(|| value.span().start),
+            DeValue::Array(values) => values.iter().find_map(|value| quoted(value, is_quoted)),
+            DeValue::Table(table) => table
+                .iter()
+                .filter_map(|(key, value)| {
+                    let of_key = is_quoted(key.get_ref()).then(|| key.span().start);
+                    of_key.or_else(|| quoted(value, is_quoted))
+                })
+                .min(),
+            _ => None,
+        }
+    }
+    table
+        .iter()
+        .filter_map(|(key, value)| {
+            let of_key = is_quoted(key.get_ref()).then(|| key.span().start);
+            of_key.or_else(|| quoted(value, &is_quoted))
+        })
+        .min()
+}
+
+/// The line in which a byte stands, from 1.
+fn line_of(text: &str, byte: usize) -> usize {
+    text.bytes().take(byte).filter(|byte| *byte == b'\n').count() + 1
 }
 
 #[cfg(test)]
@@ -178,17 +214,33 @@ mod tests {
             ("\n[metrics.pulse]\nstyle = \"discrete\"\n", 2, "metrics.pulse is new and needs unit"),
             (
                 "[metrics.heart_rate]\nmin = 300\nmax = 20\n",
-                1,
+                2,
                 "metrics.heart_rate: min 300 must be below max 20",
             ),
-            ("[metrics.heart_rate]\nunit = \"beats\"\n", 1, "\"beats\" is not a UCUM unit"),
-            ("[metrics.heart_rate]\nfactors = { \"1\" = -1 }\n", 1, "must be a positive number"),
+            ("[metrics.heart_rate]\nunit = \"beats\"\n", 2, "\"beats\" is not a UCUM unit"),
+            ("[metrics.heart_rate]\nfactors = { \"1\" = -1 }\n", 2, "must be a positive number"),
+            (
+                "[metrics.heart_rate_variability_sdnn]\nmax = 500\n\n[metrics.heart_rate]\nmin = 300\nmax = 20\n",
+                5,
+                "metrics.heart_rate: min 300 must be below max 20",
+            ),
+            (
+                "[metrics]\nheart_rate = { min = 20 }\nsteps = { unit = \"no unit\" }\n",
+                3,
+                "\"no unit\" is not a UCUM unit",
+            ),
+            (
+                "[metrics.vo2_max]\nmax = 100\n[spellings]\n\"x\" = \"no unit\"\n",
+                4,
+                "is not a UCUM unit",
+            ),
+            ("# pulse\n[metrics.\"pulse\"]\nstyle = \"discrete\"\n", 2, "metrics.pulse is new"),
             ("[spellings]\n\"x\" = \"no unit\"\n", 2, "= \"no unit\" is not a UCUM unit"),
             ("[analytes.mine]\nunit = \"mg/dL\"\n", 1, "needs a LOINC code"),
-            ("[analytes.mine]\nunit = \"mg/dL\"\nnames = [\"glucose\"]\n", 1, "listed already"),
+            ("[analytes.mine]\nunit = \"mg/dL\"\nnames = [\"glucose\"]\n", 3, "listed already"),
             (
                 "[metrics.nap]\nstyle = \"sleep\"\nunit = \"min\"\nmin = 0\nmax = 1\n",
-                1,
+                2,
                 "cannot have the style",
             ),
             ("[metrics\n", 1, ""),
