@@ -157,6 +157,15 @@ mod tests {
             *place.get_mut(&mut bytes) ^= 1 << bit;
             prop_assert_eq!(Sketch::from_bytes(&bytes).err(), Some(DamagedSketch));
         }
+
+        #[test]
+        fn any_bytes_are_a_sketch_or_are_called_damaged(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            if let Ok(sketch) = Sketch::from_bytes(&bytes) {
+                prop_assert_eq!(sketch.to_bytes(), bytes);
+            }
+        }
     }
 
     #[test]

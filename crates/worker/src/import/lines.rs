@@ -1,6 +1,6 @@
 //! The lines of a file, checked one by one.
 
-use std::io::{Chain, Read};
+use std::io::{self, Chain, Read};
 
 use anyhow::{Context, bail};
 use csv::{ByteRecord, Reader, ReaderBuilder, Terminator};
@@ -26,9 +26,23 @@ pub struct BadLine {
     pub problem: String,
 }
 
+/// A file of which it shows whether its end was met.
+struct ToTheEnd<R> {
+    file: R,
+    is_over: bool,
+}
+
+impl<R: Read> Read for ToTheEnd<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.is_over |= count == 0 && !buffer.is_empty();
+        Ok(count)
+    }
+}
+
 /// Reads a file line by line.
 pub struct Lines<'c, R> {
-    reader: Reader<Chain<R, &'static [u8]>>,
+    reader: Reader<ToTheEnd<Chain<R, &'static [u8]>>>,
     columns: &'c Columns,
     /// For each of our columns, where it stands in the file.
     places: Vec<Option<usize>>,
@@ -47,7 +61,7 @@ impl<'c, R: Read> Lines<'c, R> {
         let mut reader = ReaderBuilder::new()
             .flexible(true)
             .terminator(Terminator::Any(b'\n'))
-            .from_reader(file.chain(b"\n".as_slice()));
+            .from_reader(ToTheEnd { file: file.chain(b"\n".as_slice()), is_over: false });
         let header = reader.byte_headers().context("cannot read the first line")?.clone();
         let names: Vec<String> = header
             .iter()
@@ -109,7 +123,9 @@ impl<'c, R: Read> Lines<'c, R> {
     /// after the previous record, which may be an empty one.
     fn number(&self) -> u64 {
         let inside = self.record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
-        self.reader.position().line().saturating_sub(1 + inside)
+        // The end of the file inside quotes ends a record, too, and is no line.
+        let end = u64::from(!self.reader.get_ref().is_over);
+        self.reader.position().line().saturating_sub(end + inside)
     }
 
     /// How much of the file has been read.
@@ -175,6 +191,8 @@ fn suggestion(name: &str, columns: &Columns) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::cli::ImportKind;
 
@@ -297,11 +315,64 @@ mod tests {
     }
 
     #[test]
+    fn a_quote_that_nobody_closes_is_told_with_the_line_where_it_opens() {
+        for before in ["", "\n\n", "7,steps,1,2024-01-02T03:04:05Z\n"] {
+            for behind in ["", "\n", "\n7,steps,1\n"] {
+                let text = format!("{HEADER}\n{before}7,\"steps,1,2{behind}");
+                let lines = read(ImportKind::Vitals, &text).unwrap();
+                let Some(Line::Bad(bad)) = lines.last() else { panic!("{lines:?}") };
+                let expected = 2 + before.matches('\n').count() as u64;
+                assert_eq!(bad.number, expected, "{text:?}");
+            }
+        }
+    }
+
+    #[test]
     fn text_that_is_not_utf_8_is_a_bad_line() {
         let columns = Columns::of(ImportKind::Vitals);
         let text = [HEADER.as_bytes(), b"\n7,\xff\xfe,12,2024-01-02T03:04:05Z\n"].concat();
         let mut lines = Lines::new(text.as_slice(), &columns).unwrap();
         let Some(Line::Bad(bad)) = lines.next().unwrap() else { panic!() };
         assert_eq!(bad.problem, "metric is not UTF-8 text");
+    }
+
+    /// A field: what a table program writes, or anything.
+    fn field() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            Just(b"7".to_vec()),
+            Just(b"heart_rate".to_vec()),
+            Just(b"-1.5e300".to_vec()),
+            Just(b"2024-01-02T03:04:05Z".to_vec()),
+            Just(b"\"quoted, and \"\"more\"".to_vec()),
+            prop::collection::vec(any::<u8>(), 0..20),
+            "\\PC{0,20}".prop_map(String::into_bytes),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_file_holds_each_line_is_good_or_bad(
+            header in any::<bool>(),
+            fields in prop::collection::vec(prop::collection::vec(field(), 0..8), 0..8),
+        ) {
+            let mut text = if header { format!("{HEADER}\n").into_bytes() } else { Vec::new() };
+            for line in &fields {
+                text.extend(line.join(&b','));
+                text.push(b'\n');
+            }
+            for kind in [ImportKind::Vitals, ImportKind::Nutrition, ImportKind::Labs, ImportKind::Profiles] {
+                let columns = Columns::of(kind);
+                let Ok(mut lines) = Lines::new(text.as_slice(), &columns) else { continue };
+                let (mut last, mut count) = (1, 0);
+                while let Some(line) = lines.next().unwrap() {
+                    count += 1;
+                    if let Line::Bad(bad) = line {
+                        prop_assert!(bad.number > last, "{} behind {last}", bad.number);
+                        last = bad.number;
+                    }
+                }
+                prop_assert!(count <= text.iter().filter(|byte| **byte == b'\n').count());
+            }
+        }
     }
 }
