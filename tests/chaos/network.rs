@@ -73,6 +73,8 @@ impl Network {
 
 /// Carries both directions until one of them ends.
 async fn carry(client: TcpStream, socket: PathBuf, passage: watch::Receiver<Passage>) {
+    // Small answers would else wait for each other's receipt, 40 ms each.
+    let _ = client.set_nodelay(true);
     // A server that is away: the client sees its connection end.
     let Ok(server) = UnixStream::connect(socket).await else { return };
     let (from_client, to_client) = client.into_split();
