@@ -61,6 +61,15 @@ fuzz target seconds="120":
 dist:
     cargo build --profile dist
 
+# how fast backlogs of four shapes are drained, beside one-shot SQL and the least that a group costs
+bench *arguments:
+    cargo build --release -p worker -p bench
+    target/release/bench drain {{arguments}}
+
+# the same for ten million rows; an hour, and 10 GB of disk
+bench-huge:
+    just bench --workload interleaved --rows 10000000 --workers 1,2
+
 # how fresh figures are, what idling costs, how several workers share a backlog
 bench-service *arguments:
     cargo build --release -p worker -p bench

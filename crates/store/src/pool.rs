@@ -43,8 +43,9 @@ const LEAST_LOOK: Duration = Duration::from_millis(50);
 const MOST_LOOK: Duration = Duration::from_secs(1);
 
 /// A connection that worked so short a time ago is not tried before it is used again, a round trip for
-/// each group. That its other end was closed meanwhile shows without one.
-const TRUSTED_FOR: Duration = Duration::from_secs(1);
+/// each group, and for each look of an idle service. That its other end was closed meanwhile shows without
+/// one.
+const TRUSTED_FOR: Duration = Duration::from_secs(2);
 
 /// How many connections, and for how long.
 #[derive(Clone, Copy, Debug)]

@@ -155,6 +155,8 @@ From here, with a database of your own:
    worker import --kind vitals FILE.csv  or let your app insert into vitals_raw
    worker run-once                       computes everything that is due
    worker status                         shows what is due and what was done
+   worker report --user U --from D --to D --html FILE
+                                         draws some days of one user as a page
 
 The figures stand in vitals_daily, vitals_hourly, blood_pressure_daily,
 glucose_daily, sleep_daily, nutrition_daily and lab_daily.";
