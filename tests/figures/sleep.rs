@@ -303,6 +303,36 @@ async fn rows_of_sleep_that_cannot_be_used_are_counted_on_their_day() {
 }
 
 #[tokio::test]
+async fn a_row_of_sleep_is_judged_by_value_and_unit_as_any_other() {
+    let db = user_in("UTC", "").await;
+    let night = ("core", "watch", "2024-03-05 00:00Z", "2024-03-05 06:00Z");
+    let bad = ("deep", "watch", "2024-03-05 06:00Z", "2024-03-05 07:00Z");
+    sleep(&db, &[night, bad, bad, bad, bad]).await;
+    for (id, change) in [
+        (1, "unit = '', value = 3"),
+        (2, "value = 'NaN'"),
+        (3, "unit = 'mg', source = 'ring'"),
+        (4, "value = 2881, source = 'bed'"),
+        (5, "value = 49, unit = 'h', source = 'phone'"),
+    ] {
+        db.execute(&format!("UPDATE vitals_raw SET {change} WHERE id = {id}")).await;
+    }
+    db.run_once();
+    assert_eq!(
+        rejected(&db).await,
+        [
+            "vitals 2 non_finite_value",
+            "vitals 3 unknown_unit",
+            "vitals 4 implausible_value",
+            "vitals 5 implausible_value",
+        ]
+    );
+    let counts = "SELECT concat_ws(' ', asleep_minutes, rejected_count) FROM sleep_daily";
+    assert_eq!(lines(&db, counts).await, ["360 4"]);
+    assert_as_from_scratch(&db).await;
+}
+
+#[tokio::test]
 async fn vitals_without_sleep_read_nothing_of_sleep() {
     let db = user_in("UTC", "").await;
     // Whatever reads or writes the table now fails.

@@ -65,11 +65,11 @@ pub(super) fn at(text: &str) -> Timestamp {
     Timestamp::from_utc_clock(clock)
 }
 
-/// A row as an export of HealthKit gives it, without a value or a unit.
+/// A row as it is made of an export of HealthKit, which gives it neither a value nor a unit.
 pub(super) fn row(source: &str, from: &str, to: &str) -> RawVital {
     RawVital {
         id: 1,
-        value: f64::NAN,
+        value: 0.0,
         comparator: None,
         unit: String::new(),
         source: source.to_owned(),
