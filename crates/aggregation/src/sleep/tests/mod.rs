@@ -7,7 +7,6 @@ mod store;
 use std::sync::LazyLock;
 
 use super::*;
-use crate::Timestamp;
 use crate::local_time::UnknownZone;
 use crate::zones::BaseZone;
 

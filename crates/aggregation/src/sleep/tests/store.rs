@@ -7,7 +7,7 @@ use crate::vitals::Change;
 use crate::vitals::sample::LONGEST_INTERVAL_US;
 
 /// A batch may take this many rounds of reading.
-const MOST_ROUNDS: usize = 5;
+const MOST_ROUNDS: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Store {
