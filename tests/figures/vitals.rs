@@ -83,6 +83,35 @@ async fn a_daily_total_replaces_its_sources_samples_and_the_newest_one_counts() 
 }
 
 #[tokio::test]
+async fn a_resting_heart_rate_has_days_of_its_own_beside_the_heart_rate() {
+    let db = user_in("Europe/Berlin", "").await;
+    let at = |day, hour| format!("2024-05-{day} {hour}:00+02");
+    for (metric, value, day, hour) in [
+        ("resting_heart_rate", "52", "01", "06"),
+        ("resting_heart_rate", "56", "01", "22"),
+        ("resting_heart_rate", "55", "02", "06"),
+        ("resting_heart_rate", "500", "02", "22"),
+        ("heart_rate", "90", "01", "06"),
+    ] {
+        insert(&db, &[(metric, value, "watch", &at(day, hour), &at(day, hour))]).await;
+    }
+    db.run_once();
+    let days =
+        "SELECT concat_ws(' ', metric, local_date, sample_count, mean, min, max, first_value,
+                                 last_value, unit, rejected_count)
+                FROM vitals_daily ORDER BY metric, local_date";
+    assert_eq!(
+        lines(&db, days).await,
+        [
+            "heart_rate 2024-05-01 1 90 90 90 90 90 /min 0",
+            "resting_heart_rate 2024-05-01 2 54 52 56 52 56 /min 0",
+            "resting_heart_rate 2024-05-02 1 55 55 55 55 55 /min 1",
+        ]
+    );
+    assert_as_from_scratch(&db).await;
+}
+
+#[tokio::test]
 async fn a_row_sent_again_replaces_the_one_before() {
     let db = user_in("Europe/Berlin", "").await;
     let at = "2024-05-01 10:00+02";
