@@ -415,13 +415,13 @@ fn a_changed_row_touches_its_date_and_those_of_its_twins() {
     assert_eq!(dates(&change(None), &[other]), ["2024-05-01", "2024-05-02"], "of its episodes");
     let far = in_zone("Asia/Tokyo", reading(29.0 * 60.0 + 1.0, 100.0));
     assert_eq!(dates(&change(None), &[far]), ["2024-05-01"]);
-    let evening = Change { starts_at: at("2024-05-01T17:00:00Z"), ..change(None) };
+    let evening = Change { starts_at: at("2024-05-01T21:00:00Z"), ..change(None) };
     let next = |minute| dates(&evening, &[reading(minute, 100.0)]);
     assert_eq!((next(1438.0).len(), next(1380.0).len(), next(1441.0).len()), (1, 1, 1));
-    let later = Change { starts_at: at("2024-05-01T18:01:00Z"), ..change(None) };
+    let later = Change { starts_at: at("2024-05-01T21:01:00Z"), ..change(None) };
     assert_eq!(dates(&later, &[reading(1441.0, 100.0)]), ["2024-05-01", "2024-05-02"]);
     assert!(dates(&change(Some("Mars")), &[]).is_empty());
     assert!(dates(&Change { starts_at: Timestamp::MAX.plus(1), ..change(None) }, &[]).is_empty());
     let (from, to) = span_to_read(date(DAY));
-    assert_eq!((from, to), (at("2024-04-30T02:00:00Z"), at("2024-05-02T18:00:00Z")));
+    assert_eq!((from, to), (at("2024-04-30T05:00:00Z"), at("2024-05-02T18:00:00Z")));
 }

@@ -184,6 +184,7 @@ proptest! {
             prop_assert_eq!(day.sample_count as usize, known.len());
             prop_assert_eq!(day.censored_count as usize, sound.len() - known.len());
             prop_assert_eq!(day.sources.values().sum::<i32>(), day.sample_count);
+            prop_assert_eq!(day.low_episodes.is_some(), day.high_episodes.is_some());
 
             let (mean, squares) = welford(&known);
             prop_assert_eq!(day.moments.is_some(), !known.is_empty());

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 
 use super::coverage::{self, SUFFICIENT_COVERAGE_PERCENT};
-use super::episodes::{self, Side};
-use super::{Reading, formulas};
+use super::{Reading, episodes, formulas};
 use crate::Timestamp;
 use crate::local_time::Zone;
 
@@ -92,6 +91,7 @@ impl GlucoseDay {
     pub(super) fn of(around: &[Reading<'_>], rejected: usize, zone: Zone, date: NaiveDate) -> Self {
         let of_date = around.iter().filter(|reading| reading.date == date);
         let readings: &[Reading<'_>] = &of_date.copied().collect::<Vec<_>>();
+        let episodes = episodes::count(around, date);
         let known: Vec<_> = readings.iter().filter(|reading| !reading.censored).collect();
         let mut sources = BTreeMap::new();
         for reading in &known {
@@ -105,8 +105,8 @@ impl GlucoseDay {
             censored_count: count(readings.len() - known.len()),
             moments: Moments::of(&values),
             ranges: Ranges::of(readings),
-            low_episodes: episodes::count(around, date, Side::Low).map(count),
-            high_episodes: episodes::count(around, date, Side::High).map(count),
+            low_episodes: episodes.map(|(low, _)| count(low)),
+            high_episodes: episodes.map(|(_, high)| count(high)),
             coverage_percent,
             is_sufficient: coverage_percent
                 .is_some_and(|percent| percent >= SUFFICIENT_COVERAGE_PERCENT),

@@ -23,7 +23,7 @@
 //! - **An episode counts once, on the date of the reading with which it begins**, wherever midnight
 //!   is. Whether it goes on from the day before, and how long it lasts, is seen from the readings
 //!   within [`BEFORE_US`] before and [`AFTER_US`] after one of the date. A state that nothing
-//!   decided for six hours (no 15 minutes on either side of the limit, and no gap) is taken to be
+//!   decided for three hours (no 15 minutes on either side of the limit, and no gap) is taken to be
 //!   none, so that what must be read is bounded.
 
 use chrono::NaiveDate;
@@ -53,7 +53,7 @@ const NEAR_US: i64 = 90 * MINUTE_US;
 const FEWEST_INTERVALS: usize = 2;
 
 /// How far before a reading others decide whether an episode begins with it.
-pub(super) const BEFORE_US: i64 = 6 * HOUR_US;
+pub(super) const BEFORE_US: i64 = 3 * HOUR_US;
 
 /// How far after a reading others decide whether an episode begins with it: 15 minutes, and what is
 /// near the reading that ends them.
@@ -61,7 +61,7 @@ pub(super) const AFTER_US: i64 = 2 * HOUR_US;
 
 /// Beyond which limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Side {
+enum Side {
     /// Below 70 mg/dL.
     Low,
     /// Above 180 mg/dL.
@@ -84,20 +84,21 @@ struct Episode<'r, 'row> {
     end: Timestamp,
 }
 
-/// How many episodes begin on a date. `readings` come in fact order: those of the date, and others
-/// around them. `None` if there is no episode and no source has readings of two instants of the date,
-/// so that nothing is known of durations.
-pub(super) fn count(readings: &[Reading<'_>], date: NaiveDate, side: Side) -> Option<usize> {
+/// How many episodes of low and of high begin on a date. `readings` come in fact order: those of the
+/// date, and others around them. `None` if none begins and no source has readings of two instants of
+/// the date, so that nothing is known of durations.
+pub(super) fn count(readings: &[Reading<'_>], date: NaiveDate) -> Option<(usize, usize)> {
     let of_date: Vec<_> = readings.iter().filter(|reading| reading.date == date).copied().collect();
     let near = |reading: &Reading<'_>| (reading.at.plus(-BEFORE_US), reading.at.plus(AFTER_US + 1));
-    let mut count = 0;
+    let (mut low, mut high) = (0, 0);
     for (from, to) in union(of_date.iter().map(near).collect()) {
         let first = readings.partition_point(|reading| reading.at < from);
         let last = readings.partition_point(|reading| reading.at < to);
-        count += begun(&readings[first..last], date, side);
+        low += begun(&readings[first..last], date, Side::Low);
+        high += begun(&readings[first..last], date, Side::High);
     }
     let is_known = || by_source(&of_date).values().any(|track| !intervals(track).is_empty());
-    (count > 0 || is_known()).then_some(count)
+    (low + high > 0 || is_known()).then_some((low, high))
 }
 
 /// How many of the episodes of some readings begin on a date.
