@@ -167,3 +167,51 @@ fn a_rival_that_goes_on_beyond_what_was_read_is_read_to_its_end() {
     store.check();
     assert_eq!(store.dates(), ["2024-05-02"]);
 }
+
+#[test]
+fn a_row_ten_days_before_a_session_ends_may_decide_whether_it_stands() {
+    // Two chains as long as they can be without a cut, one after the other.
+    let mut store = Store::new(World::new("UTC", &["b", "a"]));
+    let mut in_bed = |source: &str, stage: Stage, first: &str, last: &str| {
+        let (mut start, end) = (at(first), at(last));
+        while start < end {
+            let until = start.plus(DAY_US).min(end);
+            let row = row(source, "2024-05-01 00:00", "2024-05-01 00:00");
+            store.insert(stage, RawVital { started_at: start, ended_at: until, ..row });
+            start = until;
+        }
+    };
+    in_bed("b", InBed, "2024-05-01 13:00", "2024-05-06 11:59");
+    in_bed("a", Asleep, "2024-05-06 12:01", "2024-05-11 11:59");
+    let asleep = row("b", "2024-05-01 12:01", "2024-05-01 13:00");
+    store.process_all(1);
+    store.check();
+    assert_eq!(store.dates(), ["2024-05-11"]);
+
+    let id = store.insert(Asleep, asleep.clone());
+    store.process_all(1);
+    store.check();
+    assert_eq!(store.dates(), ["2024-05-06"], "the better source knows of sleep now");
+
+    // Two days more before it, and it is cut: its last piece knows nothing of sleep.
+    let before = store.insert(InBed, row("b", "2024-04-29 12:00", "2024-05-01 12:00"));
+    store.process_all(1);
+    store.check();
+    assert_eq!(store.dates().last().unwrap(), "2024-05-11");
+    store.delete(before);
+    store.process_all(1);
+    store.check();
+    assert_eq!(store.dates(), ["2024-05-06"]);
+    store.delete(id);
+    store.process_all(1);
+    store.check();
+    assert_eq!(store.dates(), ["2024-05-11"]);
+    // A row of the session itself finds that out from its own end.
+    store.insert(Asleep, asleep);
+    store.process_all(1);
+    store.insert(Core, row("a", "2024-05-11 11:00", "2024-05-11 11:30"));
+    store.process_all(1);
+    store.check();
+    assert_eq!(store.dates(), ["2024-05-06"]);
+    assert!(store.rounds <= 6, "{} rounds", store.rounds);
+}
