@@ -213,5 +213,7 @@ fn a_row_ten_days_before_a_session_ends_may_decide_whether_it_stands() {
     store.process_all(1);
     store.check();
     assert_eq!(store.dates(), ["2024-05-06"]);
+    store.backfill_of("2024-05-11");
+    store.check();
     assert!(store.rounds <= 6, "{} rounds", store.rounds);
 }

@@ -96,6 +96,11 @@ impl Store {
         self.recompute(SleepScope::of_dates(dates));
     }
 
+    /// Computes one day again, with nothing else to tell what lies around it.
+    pub(super) fn backfill_of(&mut self, date: &str) {
+        self.recompute(SleepScope::of_dates(BTreeSet::from([date.parse().unwrap()])));
+    }
+
     /// What is stored must be what one computes from scratch, to the last bit.
     pub(super) fn check(&self) {
         let fresh = figures(&self.world.context(), &self.all_rows());
