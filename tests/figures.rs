@@ -37,7 +37,7 @@ async fn insert(db: &Database, vitals: &[Vital<'_>]) {
     for (metric, value, source, start, end) in vitals {
         let unit = match *metric {
             "steps" => "count",
-            "heart_rate" => "bpm",
+            "heart_rate" | "resting_heart_rate" => "bpm",
             "blood_glucose" => "mg/dL",
             "blood_pressure_systolic" | "blood_pressure_diastolic" => "mmHg",
             other => panic!("no usual unit of {other}"),

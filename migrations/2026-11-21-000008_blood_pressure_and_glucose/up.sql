@@ -86,7 +86,7 @@ COMMENT ON COLUMN glucose_daily.from_70_to_180_percent IS 'Time in range, both e
 COMMENT ON COLUMN glucose_daily.from_70_to_140_percent IS 'Time in tight range, both ends in';
 COMMENT ON COLUMN glucose_daily.above_180_percent IS 'Those above 250 among them';
 COMMENT ON COLUMN glucose_daily.glycemia_risk_index IS '3.0 VLow + 2.4 Low + 1.6 VHigh + 0.8 High of the percent of readings below 54, from 54 to below 70, above 250, above 180 up to 250; 100 at most (Klonoff et al., J Diabetes Sci Technol 2023;17:1226)';
-COMMENT ON COLUMN glucose_daily.low_episodes IS 'Below 70 mg/dL for at least 15 minutes; one over midnight counts on either date on which it lasts so long. NULL where no source has readings of two instants';
+COMMENT ON COLUMN glucose_daily.low_episodes IS 'Below 70 mg/dL for at least 15 minutes; it counts on the date on which it begins. NULL where none begins and no source has readings of two instants';
 COMMENT ON COLUMN glucose_daily.high_episodes IS 'Above 180 mg/dL, likewise';
 COMMENT ON COLUMN glucose_daily.coverage_percent IS 'Readings in percent of those that the day''s median interval lets expect, 100 at most; NULL where no source has readings of two instants';
 COMMENT ON COLUMN glucose_daily.is_sufficient IS 'coverage_percent is at least 70';

@@ -129,9 +129,9 @@ BEGIN
         EXECUTE format('COMMENT ON COLUMN glucose_%sly.coverage_percent IS %L', p,
             'Mean of the days'' coverage over all days of the ' || p || ', of which those without readings count 0');
         EXECUTE format('COMMENT ON COLUMN glucose_%sly.low_episodes IS %L', p,
-            'Sum of the days; one over midnight may count on both dates');
+            'Sum of the days, on which each counts once, where it begins');
         EXECUTE format('COMMENT ON COLUMN glucose_%sly.high_episodes IS %L', p,
-            'Sum of the days; one over midnight may count on both dates');
+            'Sum of the days, on which each counts once, where it begins');
     END LOOP;
 END
 $views$;

@@ -173,19 +173,46 @@ async fn a_rows_own_zone_decides_its_date_and_the_days_zone_if_all_share_it() {
 }
 
 #[tokio::test]
-async fn a_day_that_has_not_ended_is_partial() {
+async fn a_day_that_has_not_ended_is_partial_in_every_table_and_tells_its_algorithm() {
     let db = user_in("Europe/Berlin", "").await;
-    insert(
-        &db,
-        &[
-            ("heart_rate", "60", "watch", "now", "now"),
-            ("heart_rate", "60", "watch", "2024-05-01 12:00+02", "2024-05-01 12:00+02"),
-        ],
-    )
-    .await;
+    for at in ["now", "2024-05-01 12:00+02"] {
+        insert(
+            &db,
+            &[
+                ("heart_rate", "60", "watch", at, at),
+                ("blood_pressure_systolic", "120", "cuff", at, at),
+                ("blood_pressure_diastolic", "80", "cuff", at, at),
+                ("blood_glucose", "100", "meter", at, at),
+            ],
+        )
+        .await;
+        db.execute(&format!(
+            "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+             VALUES (1, 'sleep_asleep', 60, 'min', 'watch',
+                     timestamptz '{at}' - interval '1 hour', '{at}');
+             INSERT INTO nutrition_raw (user_id, food_name, meal_type, eaten_at, source)
+             VALUES (1, 'rice', 'dinner', '{at}', 'app');
+             INSERT INTO lab_raw (user_id, test_name, value_text, status, collected_at, source)
+             VALUES (1, 'iron', '5', 'final', '{at}', 'lab')"
+        ))
+        .await;
+    }
     db.run_once();
-    let days = lines(&db, "SELECT is_partial::text FROM vitals_daily ORDER BY local_date").await;
-    assert_eq!(days, ["false", "true"]);
+    for (table, version) in [
+        ("vitals_daily", 3),
+        ("sleep_daily", 3),
+        ("blood_pressure_daily", 3),
+        ("glucose_daily", 3),
+        ("nutrition_daily", 3),
+        ("lab_daily", 2),
+    ] {
+        let days = format!(
+            "SELECT DISTINCT concat_ws(' ', local_date < '2025-01-01', is_partial, algorithm_version)
+             FROM {table} ORDER BY 1"
+        );
+        let expected = [format!("f t {version}"), format!("t f {version}")];
+        assert_eq!(lines(&db, &days).await, expected, "{table}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Days of glucose: level, spread, ranges, episodes, coverage.
 
-use super::{insert, lines, user_in};
+use super::{assert_as_from_scratch, insert, lines, user_in};
 use crate::support::Database;
 
 /// A sensor's readings of user 1, one every five minutes from a Berlin time on.
@@ -105,6 +105,49 @@ async fn late_readings_complete_a_day_and_an_episode() {
         column(&db, "high_episodes, sample_count, mean").await,
         ["2024-05-01 0 8 100", "2024-05-02 1 100"]
     );
+}
+
+#[tokio::test]
+async fn an_episode_over_midnight_counts_once_and_on_the_date_of_its_beginning() {
+    let db = user_in("Europe/Berlin", "").await;
+    let night: Vec<f64> =
+        (0..48).map(|n| if (22..26).contains(&n) { 60.0 } else { 100.0 }).collect();
+    sense(&db, "2024-05-01 22:00", &night).await;
+    db.run_once();
+    let episodes = "low_episodes, high_episodes";
+    assert_eq!(column(&db, episodes).await, ["2024-05-01 1 0", "2024-05-02 0 0"]);
+    assert_as_from_scratch(&db).await;
+
+    // A change on either side of midnight is one of both dates.
+    let of_the_2nd = "started_at >= '2024-05-01 22:00Z' AND value = 60";
+    db.execute(&format!("UPDATE vitals_raw SET value = 90 WHERE {of_the_2nd}")).await;
+    db.run_once();
+    assert_eq!(column(&db, episodes).await, ["2024-05-01 0 0", "2024-05-02 0 0"]);
+    assert_as_from_scratch(&db).await;
+    db.execute("UPDATE vitals_raw SET value = 60 WHERE started_at BETWEEN '2024-05-01 22:00Z' AND '2024-05-01 22:10Z'").await;
+    db.run_once();
+    assert_eq!(column(&db, episodes).await, ["2024-05-01 1 0", "2024-05-02 0 0"]);
+    db.execute("DELETE FROM vitals_raw WHERE started_at < '2024-05-01 22:00Z' AND value = 60")
+        .await;
+    db.run_once();
+    assert_eq!(column(&db, episodes).await, ["2024-05-01 0 0", "2024-05-02 1 0"]);
+    assert_as_from_scratch(&db).await;
+}
+
+#[tokio::test]
+async fn readings_that_come_one_by_one_over_midnight_come_to_the_same_episodes() {
+    let db = user_in("Europe/Berlin", "").await;
+    for (n, value) in
+        [100.0, 200.0, 200.0, 200.0, 100.0, 100.0, 100.0, 60.0, 60.0, 60.0].iter().enumerate()
+    {
+        let minute = 23 * 60 + 45 + 5 * n;
+        let (day, hour) = (1 + minute / 1440, minute / 60 % 24);
+        sense(&db, &format!("2024-05-{day:02} {hour:02}:{:02}", minute % 60), &[*value]).await;
+        db.run_once();
+    }
+    let episodes = "low_episodes, high_episodes";
+    assert_eq!(column(&db, episodes).await, ["2024-05-01 0 1", "2024-05-02 1 0"]);
+    assert_as_from_scratch(&db).await;
 }
 
 #[tokio::test]

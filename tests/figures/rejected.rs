@@ -57,7 +57,8 @@ async fn unusable_vitals_are_listed_with_their_reason_and_harm_no_other_row() {
     for (id, (_, odd)) in (51..).zip(&cases) {
         insert_odd(&db, id, odd).await;
     }
-    insert(&db, &[("heart_rate", "71", "watch", NOON, NOON)]).await;
+    // Of another source: of rows for one sample the newest would count, though it is rejected.
+    insert(&db, &[("heart_rate", "71", "strap", NOON, NOON)]).await;
     insert(&db, &[("blood_pressure_systolic", "120", "cuff", NOON, NOON)]).await;
     // Rows that share nothing with them but the user, and the first and last days of time.
     db.execute(

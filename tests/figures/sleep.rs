@@ -63,7 +63,7 @@ async fn a_night_over_midnight_belongs_to_the_day_of_waking() {
         every_column,
         [
             "2024-03-05 435 270 90 75 0 15 510 t",
-            r#"0 0 6 {"watch": 6} watch 0 Europe/Berlin f 2"#,
+            r#"0 0 6 {"watch": 6} watch 0 Europe/Berlin f 3"#,
             "04T22:30",
             "05T07:00",
             "05T00:00",
@@ -252,6 +252,82 @@ async fn a_traveller_wakes_on_the_date_of_the_zone_in_which_the_night_ends() {
 }
 
 #[tokio::test]
+async fn a_night_over_three_zones_is_one_session_of_the_date_in_the_last_of_them() {
+    let db = user_in("Europe/Berlin", "").await;
+    sleep(
+        &db,
+        &[
+            ("core", "watch", "2024-03-05 21:00Z", "2024-03-05 22:00Z"),
+            ("deep", "watch", "2024-03-05 22:00Z", "2024-03-05 23:30Z"),
+            ("rem", "watch", "2024-03-06 00:00Z", "2024-03-06 04:00Z"),
+        ],
+    )
+    .await;
+    for (stage, zone) in
+        [("core", "Europe/Berlin"), ("deep", "Asia/Dubai"), ("rem", "America/Los_Angeles")]
+    {
+        let change =
+            format!("UPDATE vitals_raw SET time_zone = '{zone}' WHERE metric = 'sleep_{stage}'");
+        db.execute(&change).await;
+    }
+    db.run_once();
+    let day =
+        "SELECT concat_ws(' ', local_date, asleep_minutes, nap_count, time_zone) FROM sleep_daily
+               ORDER BY local_date";
+    // 04:00 UTC is 20:00 of the day before in Los Angeles.
+    assert_eq!(lines(&db, day).await, ["2024-03-05 390 0 Europe/Berlin"]);
+    assert_as_from_scratch(&db).await;
+
+    // Without the last leg it ends in Dubai, at 03:30 of the 6th.
+    db.execute("DELETE FROM vitals_raw WHERE metric = 'sleep_rem'").await;
+    db.run_once();
+    assert_eq!(lines(&db, day).await, ["2024-03-06 150 0 Europe/Berlin"]);
+    assert_as_from_scratch(&db).await;
+}
+
+#[tokio::test]
+async fn a_bed_that_measures_for_more_than_a_day_tears_no_sleep_of_the_watch() {
+    let db = user_in("UTC", "watch").await;
+    sleep(
+        &db,
+        &[
+            ("in_bed", "bed", "2024-03-05 00:00Z", "2024-03-06 06:00Z"),
+            ("asleep", "watch", "2024-03-05 09:00Z", "2024-03-05 15:00Z"),
+            ("asleep", "phone", "2024-03-08 06:00Z", "2024-03-09 07:00Z"),
+        ],
+    )
+    .await;
+    db.run_once();
+    assert_eq!(days(&db).await, ["2024-03-05 360 360 0 watch", "2024-03-09 1500 1500 0 phone"]);
+    assert_as_from_scratch(&db).await;
+    db.execute("DELETE FROM vitals_raw WHERE source = 'watch'").await;
+    db.run_once();
+    assert_eq!(days(&db).await, ["2024-03-06 NULL 1800 0 bed", "2024-03-09 1500 1500 0 phone"]);
+    assert_as_from_scratch(&db).await;
+}
+
+#[tokio::test]
+async fn a_bed_that_nobody_leaves_for_weeks_agrees_with_a_computation_from_scratch() {
+    let db = user_in("Europe/Berlin", "watch").await;
+    db.execute(
+        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         SELECT 1, 'sleep_in_bed', 1, '', 'bed', day, day + interval '1 day'
+         FROM generate_series('2024-03-01 00:00Z'::timestamptz, '2024-03-28 00:00Z', '1 day') AS day",
+    )
+    .await;
+    db.run_once();
+    for day in ["10", "14"] {
+        let (start, end) = (format!("2024-03-{day} 01:00Z"), format!("2024-03-{day} 06:00Z"));
+        sleep(&db, &[("core", "watch", &start, &end)]).await;
+        db.run_once();
+        assert_as_from_scratch(&db).await;
+    }
+    db.execute("DELETE FROM vitals_raw WHERE started_at = '2024-03-15 00:00Z'").await;
+    db.run_once();
+    assert_as_from_scratch(&db).await;
+}
+
+#[tokio::test]
 async fn a_profile_that_moves_takes_touched_nights_with_it() {
     let db = user_in("Europe/Berlin", "").await;
     sleep(&db, &[("core", "watch", "2024-03-05 12:00Z", "2024-03-05 16:00Z")]).await;
@@ -300,6 +376,36 @@ async fn rows_of_sleep_that_cannot_be_used_are_counted_on_their_day() {
     db.execute("UPDATE vitals_raw SET ended_at = '2024-03-07 01:00Z' WHERE id = 3").await;
     db.run_once();
     assert_eq!(lines(&db, counts).await, ["2024-03-05 1 1", "2024-03-07 1 0"]);
+}
+
+#[tokio::test]
+async fn a_row_of_sleep_is_judged_by_value_and_unit_as_any_other() {
+    let db = user_in("UTC", "").await;
+    let night = ("core", "watch", "2024-03-05 00:00Z", "2024-03-05 06:00Z");
+    let bad = ("deep", "watch", "2024-03-05 06:00Z", "2024-03-05 07:00Z");
+    sleep(&db, &[night, bad, bad, bad, bad]).await;
+    for (id, change) in [
+        (1, "unit = '', value = 3"),
+        (2, "value = 'NaN'"),
+        (3, "unit = 'mg', source = 'ring'"),
+        (4, "value = 2881, source = 'bed'"),
+        (5, "value = 49, unit = 'h', source = 'phone'"),
+    ] {
+        db.execute(&format!("UPDATE vitals_raw SET {change} WHERE id = {id}")).await;
+    }
+    db.run_once();
+    assert_eq!(
+        rejected(&db).await,
+        [
+            "vitals 2 non_finite_value",
+            "vitals 3 unknown_unit",
+            "vitals 4 implausible_value",
+            "vitals 5 implausible_value",
+        ]
+    );
+    let counts = "SELECT concat_ws(' ', asleep_minutes, rejected_count) FROM sleep_daily";
+    assert_eq!(lines(&db, counts).await, ["360 4"]);
+    assert_as_from_scratch(&db).await;
 }
 
 #[tokio::test]

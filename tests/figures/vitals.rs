@@ -1,6 +1,6 @@
 //! Sums of several sources, samples, duplicates, units.
 
-use super::{insert, lines, of_only_day, totals, user_in};
+use super::{assert_as_from_scratch, insert, lines, of_only_day, totals, user_in};
 
 const WATCH: super::Vital<'_> =
     ("steps", "600", "watch", "2024-05-01 10:00+02", "2024-05-01 11:00+02");
@@ -83,6 +83,35 @@ async fn a_daily_total_replaces_its_sources_samples_and_the_newest_one_counts() 
 }
 
 #[tokio::test]
+async fn a_resting_heart_rate_has_days_of_its_own_beside_the_heart_rate() {
+    let db = user_in("Europe/Berlin", "").await;
+    let at = |day, hour| format!("2024-05-{day} {hour}:00+02");
+    for (metric, value, day, hour) in [
+        ("resting_heart_rate", "52", "01", "06"),
+        ("resting_heart_rate", "56", "01", "22"),
+        ("resting_heart_rate", "55", "02", "06"),
+        ("resting_heart_rate", "500", "02", "22"),
+        ("heart_rate", "90", "01", "06"),
+    ] {
+        insert(&db, &[(metric, value, "watch", &at(day, hour), &at(day, hour))]).await;
+    }
+    db.run_once();
+    let days =
+        "SELECT concat_ws(' ', metric, local_date, sample_count, mean, min, max, first_value,
+                                 last_value, unit, rejected_count)
+                FROM vitals_daily ORDER BY metric, local_date";
+    assert_eq!(
+        lines(&db, days).await,
+        [
+            "heart_rate 2024-05-01 1 90 90 90 90 90 /min 0",
+            "resting_heart_rate 2024-05-01 2 54 52 56 52 56 /min 0",
+            "resting_heart_rate 2024-05-02 1 55 55 55 55 55 /min 1",
+        ]
+    );
+    assert_as_from_scratch(&db).await;
+}
+
+#[tokio::test]
 async fn a_row_sent_again_replaces_the_one_before() {
     let db = user_in("Europe/Berlin", "").await;
     let at = "2024-05-01 10:00+02";
@@ -96,19 +125,49 @@ async fn a_row_sent_again_replaces_the_one_before() {
     assert_eq!(of_only_day::<i32>(&db, "sample_count", "heart_rate").await, 1);
     assert_eq!(totals(&db, "steps").await, ["2024-05-01 700"]);
 
-    // Another source is another sample, and a row that is rejected replaces none.
+    // Another source is another sample. What the source sent last cannot be used, but it is what it
+    // says now, so that nothing is left of what it said before.
     insert(&db, &[("heart_rate", "70", "strap", at, at), ("heart_rate", "NaN", "watch", at, at)])
         .await;
     db.run_once();
-    assert_eq!(of_only_day::<f64>(&db, "mean", "heart_rate").await, 67.0);
-    assert_eq!(of_only_day::<i32>(&db, "sample_count", "heart_rate").await, 2);
+    assert_eq!(of_only_day::<f64>(&db, "mean", "heart_rate").await, 70.0);
+    assert_eq!(of_only_day::<i32>(&db, "sample_count", "heart_rate").await, 1);
     assert_eq!(of_only_day::<i32>(&db, "rejected_count", "heart_rate").await, 1);
+    assert_as_from_scratch(&db).await;
 
     // When the newest goes, the one before is back.
-    db.execute("DELETE FROM vitals_raw WHERE value IN (64, 70, 700)").await;
+    db.execute("DELETE FROM vitals_raw WHERE value IN (70, 700, 'NaN')").await;
+    db.run_once();
+    assert_eq!(of_only_day::<f64>(&db, "mean", "heart_rate").await, 64.0);
+    db.execute("DELETE FROM vitals_raw WHERE value = 64").await;
     db.run_once();
     assert_eq!(of_only_day::<f64>(&db, "mean", "heart_rate").await, 60.0);
     assert_eq!(totals(&db, "steps").await, ["2024-05-01 600"]);
+}
+
+#[tokio::test]
+async fn a_row_sent_again_from_a_zone_that_nobody_knows_takes_the_sample_with_it() {
+    let db = user_in("Europe/Berlin", "").await;
+    let at = "2024-05-01 10:00+02";
+    for metric in ["heart_rate", "steps", "blood_glucose"] {
+        insert(&db, &[(metric, "60", "watch", at, at)]).await;
+    }
+    db.run_once();
+    assert_as_from_scratch(&db).await;
+    for metric in ["heart_rate", "steps", "blood_glucose"] {
+        insert(&db, &[(metric, "64", "watch", at, at)]).await;
+    }
+    db.execute("UPDATE vitals_raw SET time_zone = 'Mars' WHERE value = 64").await;
+    db.run_once();
+    assert_eq!(lines(&db, "SELECT metric FROM vitals_daily").await, Vec::<String>::new());
+    assert_eq!(
+        lines(&db, "SELECT local_date::text FROM glucose_daily").await,
+        Vec::<String>::new()
+    );
+    db.execute("DELETE FROM vitals_raw WHERE value = 64").await;
+    db.run_once();
+    assert_eq!(of_only_day::<f64>(&db, "mean", "heart_rate").await, 60.0);
+    assert_as_from_scratch(&db).await;
 }
 
 #[tokio::test]

@@ -27,5 +27,7 @@ pub use timestamp::Timestamp;
 
 /// The version of the definitions of vitals and nutrition, stored with every day's figures. It is
 /// raised whenever a definition changes, or the bits of a figure do. Labs have
-/// [their own](labs::ALGORITHM_VERSION). 2: equal samples have no standard deviation.
-pub const ALGORITHM_VERSION: i32 = 2;
+/// [their own](labs::ALGORITHM_VERSION). 2: equal samples have no standard deviation. 3: a rejected row
+/// replaces the one before it; episodes of glucose over midnight; sessions of sleep longer than a day;
+/// pairs of blood pressure that come ever closer.
+pub const ALGORITHM_VERSION: i32 = 3;

@@ -124,6 +124,24 @@ fn who_loses_the_nearest_takes_the_next_that_is_near_enough() {
 }
 
 #[test]
+fn of_rows_that_come_ever_closer_all_find_a_partner() {
+    // Each row is nearest to the next, so that pairs are decided from the end: from 4.9 s down to
+    // 3.7 s in steps of a tenth, and as far as pairs are looked for.
+    for (rows, shrink) in [(14, 0.1), (120, 0.01)] {
+        let (mut seconds, mut gap) = (0.0, 4.9);
+        let mut of_metric = [Vec::new(), Vec::new()];
+        for n in 0..rows {
+            of_metric[n % 2].push(mmhg(n as i64, "cuff", seconds, 100.0));
+            seconds += gap;
+            gap -= shrink;
+        }
+        let [systolic, diastolic] = of_metric;
+        let day = day(&systolic, &diastolic);
+        assert_eq!((day.pair_count as usize, day.unpaired_count), (rows / 2, 0));
+    }
+}
+
+#[test]
 fn of_two_that_are_equally_near_a_systolic_row_takes_the_one_that_follows_it() {
     let around = [mmhg(2, "cuff", -2.0, 70.0), mmhg(3, "cuff", 2.0, 80.0)];
     assert_eq!(only_pair(&[mmhg(1, "cuff", 0.0, 120.0)], &around), (120.0, 80.0, 1));
@@ -212,13 +230,13 @@ fn a_change_far_from_midnight_touches_its_own_date_alone() {
     };
     let base = Ok("UTC".parse().unwrap());
     let others = [
-        in_zone("Pacific/Auckland", mmhg(2, "cuff", 61.0, 80.0)),
+        in_zone("Pacific/Auckland", mmhg(2, "cuff", 601.0, 80.0)),
         in_zone("Mars", mmhg(3, "cuff", 0.0, 80.0)),
     ];
     let dates = touched_dates(&change, &others, &base);
     assert_eq!(dates.into_iter().collect::<Vec<_>>(), [date(DAY)]);
     assert_eq!(span_near(&change), (at(NOON).plus(-REACH_US), at(NOON).plus(REACH_US + 1)));
-    let near = in_zone("Pacific/Auckland", mmhg(2, "cuff", 60.0, 80.0));
+    let near = in_zone("Pacific/Auckland", mmhg(2, "cuff", 600.0, 80.0));
     assert_eq!(touched_dates(&change, [&near], &base).len(), 2);
 
     let nowhere = Change { starts_at: Timestamp(i64::MAX), ..change };
@@ -240,7 +258,7 @@ fn the_rows_of_a_pair_may_have_different_zones_and_the_systolic_row_decides() {
 
 #[test]
 fn a_rejected_row_is_counted_and_leaves_its_partner_alone() {
-    let systolic = [mmhg(1, "cuff", 0.0, 120.0), mmhg(2, "cuff", 0.0, f64::NAN)];
+    let systolic = [mmhg(1, "cuff", 0.0, 120.0), mmhg(2, "cuff", 1.0, f64::NAN)];
     let diastolic = [mmhg(3, "cuff", 0.0, 800.0), in_zone("Mars", mmhg(4, "cuff", 0.0, 80.0))];
     let day = day(&systolic, &diastolic);
     assert_eq!((day.pair_count, day.unpaired_count, day.rejected_count), (0, 1, 2));

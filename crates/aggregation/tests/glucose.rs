@@ -183,7 +183,7 @@ fn sensors_that_measure_some_seconds_early_or_late_show_the_same_episodes() {
 fn an_episode_spans_missing_readings_but_no_gap_of_more_than_45_minutes() {
     let sensor = every(5.0, &[100.0; 12]);
     let with = |minutes: &[f64]| {
-        let lows = minutes.iter().map(|at| reading(200.0 + at, 60.0));
+        let lows = minutes.iter().map(|at| reading(110.0 + at, 60.0));
         low(&sensor.iter().cloned().chain(lows).collect::<Vec<_>>())
     };
     assert_eq!(with(&[0.0, 10.0]), Some(1), "10 minutes, and 5 for the last reading");
@@ -210,7 +210,7 @@ fn a_meter_shows_an_episode_only_where_it_was_used_twice() {
 }
 
 #[test]
-fn an_episode_over_midnight_counts_on_each_date_on_which_it_is_long_enough() {
+fn an_episode_over_midnight_counts_once_on_the_date_on_which_it_begins() {
     let night = |from: i32, to: i32| -> Vec<_> {
         let normal = (1200..1640).step_by(5).map(|at| (at, 100.0));
         let values =
@@ -220,9 +220,43 @@ fn an_episode_over_midnight_counts_on_each_date_on_which_it_is_long_enough() {
     let episodes = |rows: &[RawVital]| {
         [DAY, "2024-05-02"].map(|day| figures_of(day, "UTC", rows).unwrap().low_episodes)
     };
-    assert_eq!(episodes(&night(1400, 1460)), [Some(1), Some(1)]);
+    assert_eq!(episodes(&night(1400, 1460)), [Some(1), Some(0)]);
     assert_eq!(episodes(&night(1425, 1450)), [Some(1), Some(0)]);
-    assert_eq!(episodes(&night(1430, 1450)), [Some(0), Some(0)]);
+    assert_eq!(episodes(&night(1430, 1450)), [Some(1), Some(0)], "on neither date 15 minutes");
+    assert_eq!(episodes(&night(1430, 1440)), [Some(0), Some(0)]);
+    assert_eq!(episodes(&night(1440, 1455)), [Some(0), Some(1)]);
+    assert_eq!(episodes(&night(1200, 1640)), [Some(1), Some(0)]);
+    // The only reading of its date, with which an episode begins.
+    let begins: Vec<_> = night(1435, 1455).into_iter().skip(47).collect();
+    assert_eq!(episodes(&begins), [Some(1), Some(0)]);
+    // Two sources, one of which begins after midnight: it is one episode.
+    let late = night(1440, 1455).into_iter().map(|row| RawVital { source: "b".into(), ..row });
+    assert_eq!(episodes(&[night(1430, 1450), late.collect()].concat()), [Some(1), Some(0)]);
+}
+
+#[test]
+fn an_episode_of_a_traveller_counts_on_the_date_of_the_reading_with_which_it_begins() {
+    let tokyo = |row| in_zone("Asia/Tokyo", row);
+    let values = [100.0, 60.0, 60.0, 60.0, 60.0, 100.0, 100.0, 100.0];
+    let mut rows = every(5.0, &values);
+    for row in &mut rows {
+        (row.started_at, row.ended_at) =
+            (row.started_at.plus(20 * HOUR_US), row.ended_at.plus(20 * HOUR_US));
+    }
+    // 20:00 UTC is 05:00 of the next date in Tokyo.
+    rows[3..].iter_mut().for_each(|row| *row = tokyo(row.clone()));
+    let of = |day| figures_of(day, "UTC", &rows).unwrap().low_episodes;
+    assert_eq!([of(DAY), of("2024-05-02")], [Some(1), Some(0)]);
+}
+
+#[test]
+fn fourteen_and_a_half_minutes_are_no_episode() {
+    let minutes = 4.0 + 50.0 / 60.0;
+    let values = |low: usize| [vec![100.0; 4], vec![60.0; low], vec![100.0; 20]].concat();
+    assert_eq!(low(&every(minutes, &values(3))), Some(0));
+    assert_eq!(low(&every(minutes, &values(4))), Some(1));
+    // Seconds of jitter are none of the person's.
+    assert_eq!(low(&every(4.0 + 58.0 / 60.0, &values(3))), Some(1));
 }
 
 #[test]
@@ -378,9 +412,16 @@ fn a_changed_row_touches_its_date_and_those_of_its_twins() {
     let twin = in_zone("Asia/Tokyo", reading(23.0 * 60.0, 100.0));
     let other = in_zone("Asia/Tokyo", reading(23.0 * 60.0 + 1.0, 100.0));
     assert_eq!(dates(&change(None), &[twin]), ["2024-05-01", "2024-05-02"]);
-    assert_eq!(dates(&change(None), &[other]), ["2024-05-01"]);
+    assert_eq!(dates(&change(None), &[other]), ["2024-05-01", "2024-05-02"], "of its episodes");
+    let far = in_zone("Asia/Tokyo", reading(29.0 * 60.0 + 1.0, 100.0));
+    assert_eq!(dates(&change(None), &[far]), ["2024-05-01"]);
+    let evening = Change { starts_at: at("2024-05-01T21:00:00Z"), ..change(None) };
+    let next = |minute| dates(&evening, &[reading(minute, 100.0)]);
+    assert_eq!((next(1438.0).len(), next(1380.0).len(), next(1441.0).len()), (1, 1, 1));
+    let later = Change { starts_at: at("2024-05-01T21:01:00Z"), ..change(None) };
+    assert_eq!(dates(&later, &[reading(1441.0, 100.0)]), ["2024-05-01", "2024-05-02"]);
     assert!(dates(&change(Some("Mars")), &[]).is_empty());
     assert!(dates(&Change { starts_at: Timestamp::MAX.plus(1), ..change(None) }, &[]).is_empty());
     let (from, to) = span_to_read(date(DAY));
-    assert_eq!((from, to), (at("2024-04-30T08:00:00Z"), at("2024-05-02T16:00:00Z")));
+    assert_eq!((from, to), (at("2024-04-30T05:00:00Z"), at("2024-05-02T18:00:00Z")));
 }

@@ -99,23 +99,30 @@ fn welford(values: &[f64]) -> (f64, f64) {
 /// Episodes of a sensor that measures at whole minutes, walked through in steps of 30 seconds.
 fn walked_episodes(readings: &BTreeMap<i64, f64>, is_beyond: fn(f64) -> bool) -> i32 {
     let minutes: Vec<i64> = readings.keys().copied().collect();
-    let mut gaps: Vec<i64> = minutes.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    gaps.sort_unstable();
-    // Twice the median in minutes is the median in steps.
-    let median = gaps[gaps.len() / 2] + gaps[(gaps.len() - 1) / 2];
-    let holds = if median > 31 { 0 } else { median };
+    // For how many steps a reading stands at most: the median of the gaps within an hour and a half.
+    let holds_at = |minute: i64| {
+        let near: Vec<i64> = minutes.iter().copied().filter(|m| (m - minute).abs() <= 90).collect();
+        let mut gaps: Vec<i64> = near.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        gaps.sort_unstable();
+        // Twice the median in minutes is the median in steps.
+        let median = || gaps[gaps.len() / 2] + gaps[(gaps.len() - 1) / 2];
+        if gaps.len() < 2 || median() > 31 { 0 } else { median() }
+    };
 
     // One letter for each step: in, out, short unknown, long unknown.
     let mut steps = String::new();
     for (index, minute) in minutes.iter().enumerate() {
         let beyond = is_beyond(readings[minute]);
         let letter = if beyond { 'i' } else { 'o' };
+        let holds = holds_at(*minute);
         let Some(next) = minutes.get(index + 1) else {
             (0..holds).for_each(|_| steps.push(letter));
             break;
         };
         let length = 2 * (next - minute);
         let same = is_beyond(readings[next]) == beyond;
+        // Late by a fifth is not missing.
+        let holds = if length > holds && 5 * length <= 6 * holds { length } else { holds };
         for step in 0..length {
             steps.push(match () {
                 () if step < holds || (same && length <= 90) => letter,
@@ -132,7 +139,7 @@ fn walked_episodes(readings: &BTreeMap<i64, f64>, is_beyond: fn(f64) -> bool) ->
     for step in steps.chars() {
         length = if step == current { length + 1 } else { 1 };
         current = step;
-        match (current, length >= 29) {
+        match (current, length >= 30) {
             ('i', true) if !inside => {
                 inside = true;
                 episodes += 1;
@@ -177,6 +184,7 @@ proptest! {
             prop_assert_eq!(day.sample_count as usize, known.len());
             prop_assert_eq!(day.censored_count as usize, sound.len() - known.len());
             prop_assert_eq!(day.sources.values().sum::<i32>(), day.sample_count);
+            prop_assert_eq!(day.low_episodes.is_some(), day.high_episodes.is_some());
 
             let (mean, squares) = welford(&known);
             prop_assert_eq!(day.moments.is_some(), !known.is_empty());
@@ -255,6 +263,32 @@ proptest! {
         let expected = (readings.len() as f64 * median / 1440.0 * 100.0).min(100.0);
         prop_assert!(close(day.coverage_percent.unwrap(), expected));
         prop_assert_eq!(day.is_sufficient, day.coverage_percent.unwrap() >= 70.0);
+    }
+
+    #[test]
+    fn wherever_midnight_lies_the_episodes_are_as_many(
+        values in prop::collection::vec(
+            (1..9usize, prop::sample::select(&[60.0, 100.0, 200.0])), 60..100,
+        ),
+        offset in -12..=12i32,
+        jitter in prop::collection::vec(-3..=3i64, 900),
+    ) {
+        let values = values.into_iter().flat_map(|(number, value)| vec![value; number]);
+        let rows: Vec<_> = values
+            .zip(jitter)
+            .zip(0..)
+            .map(|((value, jitter), n)| {
+                let row = reading(n, "sensor", n * 5, value);
+                let at = row.started_at.plus(jitter * 1_000_000);
+                RawVital { started_at: at, ended_at: at, ..row }
+            })
+            .collect();
+        let all = |zone: &str| {
+            let days = dates().filter_map(|date| figures(&rows, date, &zone.parse()));
+            let counts = days.map(|day| (day.low_episodes.unwrap_or(0), day.high_episodes.unwrap_or(0)));
+            counts.fold((0, 0), |sum, counts| (sum.0 + counts.0, sum.1 + counts.1))
+        };
+        prop_assert_eq!(all("UTC"), all(&format!("{offset:+03}:00")));
     }
 
     #[test]

@@ -136,10 +136,16 @@ fn of_rows_for_one_sample_the_newest_counts() {
     let figures = utc(&[]).figures("heart_rate", &rows);
     let moments = figures.day(DAY).moments.unwrap();
     assert_eq!((moments.count, moments.mean()), (2, 65.0));
-    // A rejected row replaces none.
+    // What the source sent last cannot be used, and what it sent before it took back.
     rows.push(beats(7, "watch", ten, 1000.0));
     let day = utc(&[]).figures("heart_rate", &rows).day(DAY).clone();
-    assert_eq!((day.moments.unwrap().mean(), day.rejected_count), (65.0, 1));
+    let moments = day.moments.unwrap();
+    assert_eq!((moments.count, moments.mean(), day.rejected_count), (1, 70.0, 1));
+    // A rejected row that was sent again counts as rejected, and so does its successor as a sample.
+    rows.push(beats(8, "watch", ten, 90.0));
+    let day = utc(&[]).figures("heart_rate", &rows).day(DAY).clone();
+    let moments = day.moments.unwrap();
+    assert_eq!((moments.count, moments.mean(), day.rejected_count), (2, 80.0, 1));
 }
 
 #[test]

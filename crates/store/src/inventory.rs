@@ -1,8 +1,9 @@
 //! Which users and dates there are, from raw rows and from figures, without the queue.
 
 use aggregation::Kind;
+use aggregation::sleep::Stage;
 use chrono::NaiveDate;
-use diesel::sql_types::{Array, BigInt, Date, Nullable, Text};
+use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Text};
 use diesel_async::RunQueryDsl;
 
 use crate::error::StoreError;
@@ -234,22 +235,44 @@ impl Shadow<'_> {
     }
 }
 
+/// When changes lie that are not in the figures yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Pending {
+    /// The date in UTC on which they start.
+    pub first: NaiveDate,
+    /// The date in UTC on which they end.
+    pub last: NaiveDate,
+    /// Whether they are of sleep, sessions of which may go on for days.
+    pub is_sleep: bool,
+}
+
 statement! {
-    struct ReadPending<'a> { user_id: i64 => BigInt, kind: &'a str => Text } -> (Date, Date)
-    "SELECT DISTINCT (starts_at AT TIME ZONE 'UTC')::date, (ends_at AT TIME ZONE 'UTC')::date
+    struct ReadPending<'a> {
+        user_id: i64 => BigInt,
+        kind: &'a str => Text,
+        sleep: Vec<&'static str> => Array<Text>,
+    } -> (Date, Date, Bool)
+    "SELECT DISTINCT (starts_at AT TIME ZONE 'UTC')::date, (ends_at AT TIME ZONE 'UTC')::date,
+            coalesce(metric = ANY ({sleep}::text[]), false)
      FROM aggregation_queue
      WHERE user_id = {user_id} AND kind = {kind}"
 }
 
 impl GroupTransaction<'_> {
-    /// The dates in UTC, first and last, of the user's changes of this kind that are not in the
-    /// figures yet, dead ones among them.
+    /// The user's changes of this kind that are not in the figures yet, dead ones among them.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn pending(&mut self) -> Result<Vec<(NaiveDate, NaiveDate)>, StoreError> {
-        let read = ReadPending { user_id: self.user_id(), kind: self.kind().name() };
-        Ok(read.load(self.connection()).await?)
+    pub async fn pending(&mut self) -> Result<Vec<Pending>, StoreError> {
+        let read = ReadPending {
+            user_id: self.user_id(),
+            kind: self.kind().name(),
+            sleep: Stage::ALL.map(Stage::metric).to_vec(),
+        };
+        let rows: Vec<(NaiveDate, NaiveDate, bool)> = read.load(self.connection()).await?;
+        let pending =
+            rows.into_iter().map(|(first, last, is_sleep)| Pending { first, last, is_sleep });
+        Ok(pending.collect())
     }
 
     /// As [`Store::inventory`], of the transaction's user and kind, seen by the transaction.

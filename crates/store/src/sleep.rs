@@ -1,5 +1,7 @@
 //! Raw rows of sleep and the days that they come to.
 
+use std::collections::BTreeSet;
+
 use aggregation::ALGORITHM_VERSION;
 use aggregation::sleep::{Recomputed, SleepDay, SleepScope, Snapshot, Stage, StoredDay};
 use aggregation::vitals::sample::LONGEST_INTERVAL_US;
@@ -44,13 +46,17 @@ statement! {
 }
 
 statement! {
+    /// From each first date to its last, which are disjoint: one look into the index for a month.
     struct ReadSleepDays {
         user_id: i64 => BigInt,
-        dates: Vec<NaiveDate> => Array<Date>,
+        firsts: Vec<NaiveDate> => Array<Date>,
+        lasts: Vec<NaiveDate> => Array<Date>,
     } -> (Date, Timestamptz, Timestamptz, BigInt)
-    "SELECT local_date, reach_start, reach_end, context_fingerprint
-     FROM sleep_daily
-     WHERE user_id = {user_id} AND local_date = ANY ({dates})"
+    "SELECT d.local_date, d.reach_start, d.reach_end, d.context_fingerprint
+     FROM unnest({firsts}::date[], {lasts}::date[]) AS dates (first_date, last_date)
+     JOIN sleep_daily AS d
+       ON d.user_id = {user_id}
+      AND d.local_date >= dates.first_date AND d.local_date <= dates.last_date"
 }
 
 statement! {
@@ -158,7 +164,8 @@ impl GroupTransaction<'_> {
             rows.dedup_by_key(|row| row.id);
         }
 
-        let read = ReadSleepDays { user_id, dates: scope.stored_dates().into_iter().collect() };
+        let (firsts, lasts) = ranges(&scope.stored_dates()).into_iter().unzip();
+        let read = ReadSleepDays { user_id, firsts, lasts };
         let stored: Vec<(NaiveDate, PgTimestamp, PgTimestamp, i64)> =
             read.load(self.connection()).await?;
         snapshot.days = stored
@@ -187,6 +194,18 @@ impl GroupTransaction<'_> {
         }
         Ok(())
     }
+}
+
+/// The first and the last of dates that follow one another without a pause.
+fn ranges(dates: &BTreeSet<NaiveDate>) -> Vec<(NaiveDate, NaiveDate)> {
+    let mut ranges: Vec<(NaiveDate, NaiveDate)> = Vec::new();
+    for date in dates {
+        match ranges.last_mut() {
+            Some((_, last)) if last.succ_opt() == Some(*date) => *last = *date,
+            _ => ranges.push((*date, *date)),
+        }
+    }
+    ranges
 }
 
 fn upsert(

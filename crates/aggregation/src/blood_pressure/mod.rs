@@ -6,8 +6,8 @@
 //! - **A pair** are a systolic and a diastolic row of one source that start at most 5 s apart.
 //!   The nearest are paired first, each row once; of two that are equally near a systolic row
 //!   takes the one that follows it, and a diastolic row the one before it. The search is
-//!   limited so that what decides a pair lies within a minute of it ([`REACH_US`]); a cuff's
-//!   rows never come near that limit.
+//!   limited so that what decides a pair lies within ten minutes of it ([`REACH_US`]), which is
+//!   exact for up to 60 pairs that follow one another without a pause of 5 s.
 //! - **A pair is dated by its systolic row**, in that row's own zone. One row must decide, or a
 //!   measurement at midnight would count on two dates or on none; the earlier of the two would
 //!   make a device that writes the diastolic row first date otherwise than one that does not.

@@ -12,13 +12,14 @@ pub const FARTHEST_APART_US: i64 = 5 * SECOND_US;
 
 /// How often those that are nearest to each other are paired, and leave the others to be nearest.
 ///
-/// Once does for a cuff, and six times pair all there is wherever at most six pairs follow one
-/// another without a pause of 5 s. It takes more only where distances shrink from row to row, or
-/// many rows of one source share an instant. Without a limit the partner of a row could then
+/// Once does for a cuff. Each round pairs at least one of the rows that follow one another without
+/// a pause of 5 s, so this pairs all there is wherever at most 60 pairs do, and it ends as soon as
+/// nothing is left to pair. It takes more only where distances shrink from row to row for minutes,
+/// or many rows of one source share an instant. Without a limit the partner of a row could then
 /// depend on one hours away, and no span of rows read would be wide enough to be sure.
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 60;
 
-/// A row's partner depends on no row that starts farther than this from it, which is a minute: in
+/// A row's partner depends on no row that starts farther than this from it, which is 10 minutes: in
 /// each round a row asks those within [`FARTHEST_APART_US`], and they ask theirs.
 pub const REACH_US: i64 = ROUNDS as i64 * 2 * FARTHEST_APART_US;
 

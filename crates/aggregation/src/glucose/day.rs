@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 
 use super::coverage::{self, SUFFICIENT_COVERAGE_PERCENT};
-use super::episodes::{self, Side};
-use super::{Reading, formulas};
+use super::{Reading, episodes, formulas};
 use crate::Timestamp;
 use crate::local_time::Zone;
 
@@ -21,10 +20,10 @@ pub struct GlucoseDay {
     pub moments: Option<Moments>,
     /// The percent of readings in each range; `None` without a reading.
     pub ranges: Option<Ranges>,
-    /// Episodes below 70 mg/dL of at least 15 minutes: such an episode begins when glucose is low
-    /// for 15 minutes on end, and is over when it is not for 15 minutes on end, or unknown for
-    /// more than 45 minutes. `None` where no source has readings of two instants, so that
-    /// nothing is known of durations.
+    /// Episodes below 70 mg/dL of at least 15 minutes that begin on this date: such an episode begins
+    /// when glucose is low for 15 minutes on end, and is over when it is not for 15 minutes on end,
+    /// or unknown for more than 45 minutes. `None` where none begins and no source has readings of
+    /// two instants, so that nothing is known of durations.
     pub low_episodes: Option<i32>,
     /// Episodes above 180 mg/dL, likewise.
     pub high_episodes: Option<i32>,
@@ -87,13 +86,12 @@ pub struct Ranges {
 }
 
 impl GlucoseDay {
-    /// The figures of `readings`, which come in fact order.
-    pub(super) fn of(
-        readings: &[Reading<'_>],
-        rejected: usize,
-        zone: Zone,
-        date: NaiveDate,
-    ) -> Self {
+    /// The figures of those of `readings`, which come in fact order, that are of `date`; others around
+    /// them tell how its episodes go on.
+    pub(super) fn of(around: &[Reading<'_>], rejected: usize, zone: Zone, date: NaiveDate) -> Self {
+        let of_date = around.iter().filter(|reading| reading.date == date);
+        let readings: &[Reading<'_>] = &of_date.copied().collect::<Vec<_>>();
+        let episodes = episodes::count(around, date);
         let known: Vec<_> = readings.iter().filter(|reading| !reading.censored).collect();
         let mut sources = BTreeMap::new();
         for reading in &known {
@@ -107,8 +105,8 @@ impl GlucoseDay {
             censored_count: count(readings.len() - known.len()),
             moments: Moments::of(&values),
             ranges: Ranges::of(readings),
-            low_episodes: episodes::count(readings, Side::Low).map(count),
-            high_episodes: episodes::count(readings, Side::High).map(count),
+            low_episodes: episodes.map(|(low, _)| count(low)),
+            high_episodes: episodes.map(|(_, high)| count(high)),
             coverage_percent,
             is_sufficient: coverage_percent
                 .is_some_and(|percent| percent >= SUFFICIENT_COVERAGE_PERCENT),

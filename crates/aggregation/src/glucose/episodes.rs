@@ -4,38 +4,64 @@
 //! is beyond the limit for at least 15 minutes, and ends when it is not for at least 15 minutes.
 //! What a row of readings says about minutes is decided here:
 //!
-//! - **A reading stands until the next one**, at most for the median interval of its source. So
-//!   three readings of a sensor that measures every 5 minutes make 15 minutes, fifteen of one
-//!   that does every minute, and one of one that does every 15 minutes; so counts the package
-//!   iglu, too (Broll et al., PLoS One 2021;16:e0248560). A reading of a meter, where the median
-//!   is longer, stands for its instant only.
+//! - **A reading stands until the next one**, at most for the interval of its source, which is the
+//!   median of those within [`NEAR_US`] of it. So three readings of a sensor that measures every 5
+//!   minutes make 15 minutes, fifteen of one that does every minute, and one of one that does every
+//!   15 minutes; so counts the package iglu, too (Broll et al., PLoS One 2021;16:e0248560). A
+//!   reading of a meter, where the interval is longer or there are not two of them, stands for its
+//!   instant only.
 //! - **Between two readings on one side of the limit** glucose was on that side, unless they
 //!   are more than 45 minutes apart (`inter_gap` of iglu's `episode_calculation`). Then nothing
 //!   is known of the time in between: the episode is over, and a new one may begin.
-//! - **Sensors' clocks jitter**, so half a minute less than 15 minutes is enough.
+//! - **15 minutes are measured from the first reading beyond the limit until the last one stands no
+//!   more.** Sensors' clocks jitter by seconds, so [`JITTER_US`] less is enough; three readings every
+//!   4:50 minutes are 14:30, and no episode. What comes early or late within an episode does not
+//!   matter, as a reading stands until the next.
 //! - **Each source is looked at for itself**, so that readings of a second one, which differ a
 //!   little, do not cut an episode in pieces; episodes of several sources that overlap, or follow
 //!   each other within 15 minutes, are one.
+//! - **An episode counts once, on the date of the reading with which it begins**, wherever midnight
+//!   is. Whether it goes on from the day before, and how long it lasts, is seen from the readings
+//!   within [`BEFORE_US`] before and [`AFTER_US`] after one of the date. A state that nothing
+//!   decided for three hours (no 15 minutes on either side of the limit, and no gap) is taken to be
+//!   none, so that what must be read is bounded.
+
+use chrono::NaiveDate;
 
 use super::Reading;
 use super::coverage::{by_source, intervals, median};
 use crate::Timestamp;
-use crate::timestamp::{MINUTE_US, SECOND_US};
+use crate::timestamp::{HOUR_US, MINUTE_US, SECOND_US};
+use crate::vitals::scope::union;
 
-/// 15 minutes, less half a minute by which readings may come early or late.
+/// By so much may the two readings that bound 15 minutes be nearer to each other: clocks of sensors
+/// are right to a few seconds.
+const JITTER_US: i64 = 10 * SECOND_US;
+
 const LEAST_DURATION_US: i64 = 15 * MINUTE_US - JITTER_US;
 
 /// Sensors that measure less often than every 15 minutes are meters; see [`LEAST_DURATION_US`].
-const LONGEST_INTERVAL_US: i64 = 15 * MINUTE_US + JITTER_US;
-
-const JITTER_US: i64 = 30 * SECOND_US;
+const LONGEST_INTERVAL_US: i64 = 15 * MINUTE_US + 30 * SECOND_US;
 
 /// Readings farther apart say nothing of the time between them.
 const LONGEST_GAP_US: i64 = 45 * MINUTE_US;
 
+/// How far from a reading the intervals are that tell its source's.
+const NEAR_US: i64 = 90 * MINUTE_US;
+
+/// Two intervals make a sensor: of a meter that was used twice nothing is known in between.
+const FEWEST_INTERVALS: usize = 2;
+
+/// How far before a reading others decide whether an episode begins with it.
+pub(super) const BEFORE_US: i64 = 3 * HOUR_US;
+
+/// How far after a reading others decide whether an episode begins with it: 15 minutes, and what is
+/// near the reading that ends them.
+pub(super) const AFTER_US: i64 = 2 * HOUR_US;
+
 /// Beyond which limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Side {
+enum Side {
     /// Below 70 mg/dL.
     Low,
     /// Above 180 mg/dL.
@@ -53,41 +79,49 @@ impl Side {
 
 /// From the first reading beyond the limit until the last one of them stands no more.
 #[derive(Clone, Copy, Debug)]
-struct Episode {
-    start: Timestamp,
+struct Episode<'r, 'row> {
+    first: &'r Reading<'row>,
     end: Timestamp,
 }
 
-/// The episodes of a day's readings, which come in fact order; `None` if no source has readings
-/// of two instants, so that nothing is known of durations.
-pub(super) fn count(readings: &[Reading<'_>], side: Side) -> Option<usize> {
-    let mut episodes = Vec::new();
-    let mut is_known = false;
-    for track in by_source(readings).values() {
-        if let Some(interval) = median(intervals(track)) {
-            is_known = true;
-            let holds = if interval > LONGEST_INTERVAL_US as f64 { 0 } else { interval as i64 };
-            episodes.extend(of_source(track, side, holds));
-        }
+/// How many episodes of low and of high begin on a date. `readings` come in fact order: those of the
+/// date, and others around them. `None` if none begins and no source has readings of two instants of
+/// the date, so that nothing is known of durations.
+pub(super) fn count(readings: &[Reading<'_>], date: NaiveDate) -> Option<(usize, usize)> {
+    let of_date: Vec<_> = readings.iter().filter(|reading| reading.date == date).copied().collect();
+    let near = |reading: &Reading<'_>| (reading.at.plus(-BEFORE_US), reading.at.plus(AFTER_US + 1));
+    let (mut low, mut high) = (0, 0);
+    for (from, to) in union(of_date.iter().map(near).collect()) {
+        let first = readings.partition_point(|reading| reading.at < from);
+        let last = readings.partition_point(|reading| reading.at < to);
+        low += begun(&readings[first..last], date, Side::Low);
+        high += begun(&readings[first..last], date, Side::High);
     }
-    episodes.sort_unstable_by_key(|episode: &Episode| (episode.start, episode.end));
-    let mut separate = 0;
-    let mut until: Option<Timestamp> = None;
-    for episode in episodes {
-        if until.is_none_or(|until| episode.start.since(until) >= LEAST_DURATION_US) {
-            separate += 1;
-        }
-        until = until.max(Some(episode.end));
-    }
-    is_known.then_some(separate)
+    let is_known = || by_source(&of_date).values().any(|track| !intervals(track).is_empty());
+    (low + high > 0 || is_known()).then_some((low, high))
 }
 
-/// The episodes of one source, a reading of which stands for `holds` microseconds at most.
-fn of_source(track: &[&Reading<'_>], side: Side, holds: i64) -> Vec<Episode> {
+/// How many of the episodes of some readings begin on a date.
+fn begun(readings: &[Reading<'_>], date: NaiveDate, side: Side) -> usize {
+    let tracks = by_source(readings);
+    let mut episodes: Vec<_> = tracks.values().flat_map(|track| of_source(track, side)).collect();
+    episodes.sort_unstable_by_key(|episode| (episode.first.at, episode.first.source));
+    let mut begun = 0;
+    let mut until: Option<Timestamp> = None;
+    for Episode { first, end } in episodes {
+        let is_separate = until.is_none_or(|until| first.at.since(until) >= LEAST_DURATION_US);
+        begun += usize::from(is_separate && first.date == date);
+        until = until.max(Some(end));
+    }
+    begun
+}
+
+/// The episodes of one source.
+fn of_source<'r, 'row>(track: &[&'r Reading<'row>], side: Side) -> Vec<Episode<'r, 'row>> {
     let is_beyond = |reading: &Reading<'_>| side.contains(reading.placed);
     let is_gap = |from: Timestamp, to: Timestamp| to.since(from) > LONGEST_GAP_US;
     let mut episodes = Vec::new();
-    let mut open: Option<Episode> = None;
+    let mut open: Option<Episode<'_, '_>> = None;
     let mut before: Option<Timestamp> = None;
     let mut rest = track;
     while let [first, ..] = rest {
@@ -97,16 +131,22 @@ fn of_source(track: &[&Reading<'_>], side: Side, holds: i64) -> Vec<Episode> {
             .take_while(|pair| is_beyond(pair[1]) == beyond && !is_gap(pair[0].at, pair[1].at));
         let (stretch, after) = rest.split_at(1 + more.count());
         let last = stretch.last().unwrap_or(first).at;
-        let stood = after.first().map_or(holds, |next| next.at.since(last).min(holds));
-        let now = Episode { start: first.at, end: last.plus(stood) };
+        let end = match (interval_near(track, last), after.first()) {
+            (None, _) => last,
+            // A reading that is late by up to a fifth of the interval is not missing.
+            (Some(interval), Some(next)) if next.at.since(last) <= interval + interval / 5 => {
+                next.at
+            }
+            (Some(interval), _) => last.plus(interval),
+        };
 
-        if before.is_some_and(|before| is_gap(before, now.start)) {
+        if before.is_some_and(|before| is_gap(before, first.at)) {
             episodes.extend(open.take());
         }
-        let is_long = now.end.since(now.start) >= LEAST_DURATION_US;
+        let is_long = end.since(first.at) >= LEAST_DURATION_US;
         match (beyond, &mut open) {
-            (true, Some(episode)) => episode.end = now.end,
-            (true, None) if is_long => open = Some(now),
+            (true, Some(episode)) => episode.end = end,
+            (true, None) if is_long => open = Some(Episode { first, end }),
             (false, Some(_)) if is_long => episodes.extend(open.take()),
             _ => {}
         }
@@ -115,4 +155,15 @@ fn of_source(track: &[&Reading<'_>], side: Side, holds: i64) -> Vec<Episode> {
     }
     episodes.extend(open);
     episodes
+}
+
+/// The interval at which a source measures around an instant; `None` of a meter.
+fn interval_near(track: &[&Reading<'_>], at: Timestamp) -> Option<i64> {
+    let first = track.partition_point(|reading| reading.at < at.plus(-NEAR_US));
+    let last = track.partition_point(|reading| reading.at <= at.plus(NEAR_US));
+    let near = intervals(&track[first..last]);
+    if near.len() < FEWEST_INTERVALS {
+        return None;
+    }
+    median(near).map(|interval| interval as i64).filter(|interval| *interval <= LONGEST_INTERVAL_US)
 }

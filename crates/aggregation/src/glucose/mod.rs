@@ -5,9 +5,9 @@
 //! Diabetes Care 2019;42:1593, and Lancet Diabetes Endocrinol 2023;11:42); [`formulas`] has them
 //! as functions.
 //!
-//! - **The figures of a date rest on the rows of that date alone**, each dated by its own zone.
-//!   An episode over midnight counts on either date on which it lasts for 15 minutes, so a
-//!   changed row concerns its own date only.
+//! - **The figures of a date rest on the rows of that date**, each dated by its own zone, but
+//!   episodes: one counts on the date on which it begins, so that rows of the hours around the date
+//!   matter, and a row near midnight concerns two dates.
 //! - **A row with a comparator** (a sensor's "Low" or "High") lies just beyond its value: it is
 //!   in the percentages, the episodes, the risk index and the coverage, but not in mean and
 //!   standard deviation, nor in what follows from them.
@@ -29,6 +29,7 @@ use chrono::NaiveDate;
 
 pub use self::coverage::SUFFICIENT_COVERAGE_PERCENT;
 pub use self::day::{GlucoseDay, Moments, Ranges};
+use self::episodes::{AFTER_US, BEFORE_US};
 use crate::Timestamp;
 use crate::local_time::{Zone, anywhere_on_earth};
 use crate::place::{Place, Places};
@@ -43,7 +44,7 @@ pub const METRIC: &str = "blood_glucose";
 pub const UNIT: &str = "mg/dL";
 
 /// The figures of local date `date` from all raw rows of one user that start in
-/// [`span_to_read`]; rows of other dates are left out. `None` if the date has neither an
+/// [`span_to_read`]; rows of other dates only tell how episodes go on. `None` if the date has neither an
 /// accepted nor a rejected row, or if the catalogue lacks the metric or gives it a unit that
 /// does not convert to mg/dL.
 ///
@@ -53,11 +54,13 @@ pub fn figures(rows: &[RawVital], date: NaiveDate, context: &Context<'_>) -> Opt
     let metric = context.catalogue.metric(METRIC)?;
     metric.conversion_from(UNIT)?;
     let judged = judge_all(rows, metric, &mut Zones::new(context.base_zone));
-    let samples = judged.samples.iter().filter(|sample| sample.date() == date);
     let (mut readings, mut zones) = (Vec::new(), Vec::new());
-    for sample in samples {
-        readings.push(Reading::of(sample, sample.value_in(UNIT, metric)?));
-        zones.push(sample.zone);
+    for sample in &judged.samples {
+        let reading = Reading::of(sample, sample.value_in(UNIT, metric)?);
+        if reading.date == date {
+            zones.push(sample.zone);
+        }
+        readings.push(reading);
     }
     let mut rejected: Vec<(Timestamp, Zone)> = judged.rejected;
     rejected.retain(|(at, zone)| zone.date_of(*at) == date);
@@ -76,14 +79,16 @@ pub fn figures(rows: &[RawVital], date: NaiveDate, context: &Context<'_>) -> Opt
 }
 
 /// The instants at which every row must be read for the figures of `date`: as long as it is that
-/// date anywhere on earth, since a row's own zone dates it.
+/// date anywhere on earth, since a row's own zone dates it, and the hours that decide its episodes.
 pub fn span_to_read(date: NaiveDate) -> Span {
-    anywhere_on_earth(date)
+    let (from, to) = anywhere_on_earth(date);
+    (from.plus(-BEFORE_US), to.plus(AFTER_US))
 }
 
-/// The instants at which every row must be read for [`touched_dates`].
+/// The instants at which every row must be read for [`touched_dates`]: those whose episodes the
+/// changed row may decide.
 pub fn span_near(change: &Change) -> Span {
-    (change.starts_at, change.starts_at.plus(1))
+    (change.starts_at.plus(-AFTER_US), change.starts_at.plus(BEFORE_US + 1))
 }
 
 /// A digest of everything but the raw rows that decides the figures.
@@ -91,24 +96,25 @@ pub fn fingerprint(context: &Context<'_>) -> i64 {
     context.catalogue.metric(METRIC).map_or(0, |metric| context.fingerprint(metric))
 }
 
-/// The local dates whose figures a changed row may change: its own, and those of other rows of
-/// the very same time, which are one sample with it if they have its source and end. When the
-/// newest of them comes or goes, another goes or comes, which may have another zone.
+/// The local dates whose figures a changed row may change: its own; those of other rows of the very
+/// same time, which are one sample with it if they have its source and end, so that when the newest
+/// of them comes or goes another goes or comes, which may have another zone; and those of rows near
+/// it, whose episodes it may decide.
 ///
-/// `rows` are the rows that start at the changed one's instant, as they stand now; others do not
-/// matter. A row that has changed since its figures were computed has a change of its own.
+/// `rows` are the rows that start in [`span_near`], as they stand now; others do not matter. A row
+/// that has changed since its figures were computed has a change of its own.
 pub fn touched_dates<'r>(
     change: &Change,
     rows: impl IntoIterator<Item = &'r RawVital>,
     base: &BaseZone,
 ) -> BTreeSet<NaiveDate> {
-    let at = change.starts_at;
-    let twins = rows.into_iter().filter(|row| row.started_at == at);
+    let (from, to) = span_near(change);
+    let near = rows.into_iter().filter(|row| from <= row.started_at && row.started_at < to);
+    let own = (change.starts_at, change.time_zone.as_deref());
     let mut places = Places::of(base);
-    twins
-        .map(|row| row.time_zone.as_deref())
-        .chain([change.time_zone.as_deref()])
-        .filter_map(|zone| places.find(at, zone).ok())
+    near.map(|row| (row.started_at, row.time_zone.as_deref()))
+        .chain([own])
+        .filter_map(|(at, zone)| places.find(at, zone).ok())
         .map(|place| place.date)
         .collect()
 }
@@ -117,6 +123,8 @@ pub fn touched_dates<'r>(
 #[derive(Clone, Copy, Debug)]
 struct Reading<'row> {
     at: Timestamp,
+    /// The local date, in the zone of its row.
+    date: NaiveDate,
     source: &'row str,
     /// mg/dL.
     value: f64,
@@ -130,6 +138,7 @@ impl<'row> Reading<'row> {
     fn of(sample: &Sample<'row>, value: f64) -> Self {
         Self {
             at: sample.row.started_at,
+            date: sample.date(),
             source: &sample.row.source,
             value,
             censored: sample.censored,

@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 
-use super::period::chains;
 use super::scope::SleepScope;
-use super::segment::Segment;
-use super::session::{Lengths, Session, sessions};
+use super::session::{Lengths, Session};
 use crate::Timestamp;
 use crate::local_time::Zone;
 use crate::place::{Place, Places};
@@ -80,16 +78,13 @@ pub(super) struct Parts<'row> {
     rejected: Vec<(Timestamp, Zone)>,
 }
 
-/// The parts of each date, from segments in the order of their starts.
+/// The parts of each date: those of the sessions that stand, which come in the order of their starts.
 pub(super) fn parts<'row>(
-    context: &Context<'_>,
-    segments: impl Iterator<Item = Segment<'row>>,
+    sessions: impl IntoIterator<Item = Session<'row>>,
     rejected: impl IntoIterator<Item = (Timestamp, Zone)>,
 ) -> BTreeMap<NaiveDate, Parts<'row>> {
     let mut parts: BTreeMap<NaiveDate, Parts<'row>> = BTreeMap::new();
-    let segments: Vec<_> = segments.collect();
-    let periods = chains(&segments).into_iter().flat_map(|chain| chain.periods(context.base_zone));
-    for session in periods.flat_map(|period| sessions(&period, context.source_order)) {
+    for session in sessions.into_iter().filter(|session| session.stands) {
         parts.entry(session.date).or_default().sessions.push(session);
     }
     for (start, zone) in rejected {
@@ -126,7 +121,7 @@ impl Parts<'_> {
         let mut sources: BTreeMap<String, i32> = BTreeMap::new();
         for session in &self.sessions {
             let so_far = sources.entry(session.source.to_owned()).or_default();
-            *so_far = so_far.saturating_add(count(session.segments));
+            *so_far = so_far.saturating_add(count(session.segments.len()));
         }
         let reaches = self.sessions.iter().map(|session| session.reach);
         let reaches = || reaches.clone().chain(self.rejected.iter().map(|(at, _)| (*at, *at)));
@@ -153,7 +148,7 @@ impl Parts<'_> {
             main_end: main.map(|main| main.end),
             nap_count: count(naps().count()),
             nap_minutes: asleep.map(|_| minutes(in_naps)),
-            segment_count: count(self.sessions.iter().map(|session| session.segments).sum()),
+            segment_count: count(self.sessions.iter().map(|session| session.segments.len()).sum()),
             sources,
             primary_source: main.map(|main| main.source.to_owned()),
             rejected_count: count(self.rejected.len()),

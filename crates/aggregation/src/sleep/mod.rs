@@ -5,21 +5,20 @@
 //!
 //! 1. **Segments.** Rows with the same metric, source, start and end are one sample, the newest.
 //!    A row without length is accepted and counts nothing; it links nothing either.
-//! 2. **Periods.** The segments of all sources are joined over gaps of at most
-//!    [`LONGEST_GAP_US`]. So devices that watched one night are compared with each other, and a
-//!    watch that was worn for an afternoon's nap only has no say in the night. A chain of segments
-//!    longer than [`LONGEST_PERIOD_US`] (a newborn's naps, a sensor that never lets go of the bed)
-//!    is cut at each noon of the base zone, as the nights of actigraphy go from noon to noon (GGIR).
-//!    So no figure depends on rows that lie farther away than [`FARTHEST_US`].
-//! 3. **The best source.** In each period one source counts, and only its segments. One that has
-//!    segments of sleep comes before one that only knows of the bed: a phone that knows when its
-//!    owner lay down must not hide the watch that measured. Then the profile's order decides. Of
-//!    sources that it does not list, one that tells stages is best, then the longer time asleep,
-//!    the longer time covered, and the name: facts of the period, where the id of the newest row
-//!    would depend on who wrote last.
-//! 4. **Sessions.** The source's segments in the period, again joined over gaps of at most
-//!    [`LONGEST_GAP_US`], are its sessions: what another source fills does not join them.
-//! 5. **Days.** A session belongs to the local date of its end, in the zone of the row that ends
+//! 2. **Sessions.** The segments of one source are joined over gaps of at most [`LONGEST_GAP_US`]:
+//!    what another source fills does not join them. A chain of them (a newborn's naps, a sensor
+//!    that never lets go of the bed) is cut at each noon of the base zone from which it goes on for
+//!    two days at least ([`CUT_MARGIN_US`]) to both sides, as the nights of actigraphy go from noon
+//!    to noon (GGIR). So one of less than four days is never cut, and no figure depends on rows
+//!    that lie farther away than [`FARTHEST_US`].
+//! 3. **The best source.** Sessions of two sources that overlap, or are at most [`LONGEST_GAP_US`]
+//!    apart, are of one sleep, and the better one counts alone. So a watch that was worn for an
+//!    afternoon's nap only has no say in the night. One that has segments of sleep comes before one
+//!    that only knows of the bed: a phone that knows when its owner lay down must not hide the watch
+//!    that measured. Then the profile's order decides. Of sources that it does not list, one that
+//!    tells stages is best, then the longer time asleep, the longer time covered, and the name:
+//!    facts of the session, where the id of the newest row would depend on who wrote last.
+//! 4. **Days.** A session belongs to the local date of its end, in the zone of the row that ends
 //!    it (of several, the one that began last). Of a day's sessions the one with the longest sleep
 //!    is the main one, others with sleep are naps ([`SleepDay`]).
 //!
@@ -47,7 +46,8 @@ use chrono::NaiveDate;
 
 pub use self::day::SleepDay;
 pub use self::recompute::{Outcome, Recomputed, Snapshot, StoredDay, fingerprint, recompute};
-pub use self::scope::{FARTHEST_US, SleepScope, scope};
+pub use self::scope::{FARTHEST_STORED_DAY, FARTHEST_US, SleepScope, scope};
+use crate::Timestamp;
 use crate::catalogue::{Catalogue, Style};
 use crate::timestamp::{DAY_US, MINUTE_US};
 use crate::vitals::{Context, RawVital};
@@ -55,12 +55,12 @@ use crate::vitals::{Context, RawVital};
 /// The longest gap over which segments are joined; a gap of exactly this length joins.
 pub const LONGEST_GAP_US: i64 = 120 * MINUTE_US;
 
-/// The longest period that is left whole; a longer one is cut at noon.
+/// How far a source's chain of segments must go on to both sides of a noon to be cut there.
 ///
 /// Without a bound, one row could move the end of a session months away, and with it its date.
-/// Hardly anybody is in bed for a day and a night without a break of two hours; who is, is ill, and
-/// finds each night on its own date.
-pub const LONGEST_PERIOD_US: i64 = DAY_US;
+/// Nobody is in bed for four days without a break of two hours but who is ill or a sensor that is
+/// never switched off; both find their nights on their own dates.
+pub const CUT_MARGIN_US: i64 = 2 * DAY_US;
 
 /// What a row of sleep says of its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -123,7 +123,8 @@ pub type Rows = BTreeMap<Stage, Vec<RawVital>>;
 /// The figures of every day, from scratch; `rows` are all that one user has.
 pub fn figures(context: &Context<'_>, rows: &Rows) -> BTreeMap<NaiveDate, SleepDay> {
     let judged = segment::judge_all(context, rows);
-    let parts = day::parts(context, judged.segments.iter().copied(), judged.rejected);
+    let all = (Timestamp::MIN, Timestamp::MAX);
+    let parts = day::parts(session::sessions(context, &judged.segments, all), judged.rejected);
     let figures = parts.into_iter().map(|(date, parts)| (date, parts.figures(date, context)));
     figures.filter_map(|(date, figures)| Some((date, figures?))).collect()
 }

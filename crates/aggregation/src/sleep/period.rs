@@ -1,16 +1,13 @@
-//! Periods: the time in which sources are compared with each other.
+//! Where a source's chain of segments is cut.
 //!
-//! A chain of segments, each at most [`LONGEST_GAP_US`] after those before it, is a period, unless
-//! it is longer than [`LONGEST_PERIOD_US`]: then it is cut at each noon of the base zone, whatever
-//! its rows' own zones are. Whether a chain is too long can be seen from anywhere in it by looking
-//! as far as [`LONGEST_PERIOD_US`] to both sides, and where noon is depends on no row at all. A cut
-//! that is counted from the chain's beginning would have to be looked for as far back as the chain
-//! goes.
-
-use std::collections::BTreeMap;
+//! A chain of segments, each at most [`LONGEST_GAP_US`] after those before it, is cut at each noon
+//! of the base zone from which it goes on for [`CUT_MARGIN_US`] at least to both sides, whatever its
+//! rows' own zones are. So whether it is cut at a noon can be seen by looking as far as that, and
+//! where noon is depends on no row at all. A cut that is counted from the chain's beginning would
+//! have to be looked for as far back as the chain goes.
 
 use super::segment::Segment;
-use super::{LONGEST_GAP_US, LONGEST_PERIOD_US};
+use super::{CUT_MARGIN_US, LONGEST_GAP_US};
 use crate::Timestamp;
 use crate::local_time::Zone;
 use crate::timestamp::DAY_US;
@@ -46,44 +43,67 @@ pub(super) fn chains<'s, 'row>(segments: &'s [Segment<'row>]) -> Vec<Chain<'s, '
     chains
 }
 
-/// A chain, or what lies of it between two cuts.
+/// A chain of one source, or what lies of it between two cuts.
 #[derive(Debug)]
-pub(super) struct Period<'row> {
+pub(super) struct Piece<'row> {
     /// In the order of their starts; those over a cut end or begin there.
     pub(super) segments: Vec<Segment<'row>>,
+    /// Whether it begins as the chain does, not at a cut.
+    pub(super) begins: bool,
+    /// Whether it ends as the chain does.
+    pub(super) ends: bool,
     /// A row that comes, changes or goes outside of this span, both ends in, cannot change the
-    /// period.
+    /// piece.
     pub(super) reach: Span,
 }
 
 impl<'row> Chain<'_, 'row> {
+    /// Whether more of it may lie before and after the instants of which every row was read. Other
+    /// rows end before them, or start at their end at the earliest.
+    pub(super) fn goes_on_beyond(&self, (from, to): Span) -> (bool, bool) {
+        (self.start.since(from) < LONGEST_GAP_US, to.since(self.end) <= LONGEST_GAP_US)
+    }
+
     /// The chain as it is, or in pieces if it is too long.
-    pub(super) fn periods(&self, base: &BaseZone) -> Vec<Period<'row>> {
-        let reach = |(from, to): Span, far: i64| (from.plus(-far), to.plus(far));
-        if self.end.since(self.start) <= LONGEST_PERIOD_US {
-            let reach = reach((self.start, self.end), LONGEST_GAP_US);
-            return vec![Period { segments: self.segments.to_vec(), reach }];
-        }
-        let zone = cutting_zone(base);
-        let mut pieces: BTreeMap<Timestamp, Vec<Segment<'row>>> = BTreeMap::new();
+    pub(super) fn pieces(&self, base: &BaseZone) -> Vec<Piece<'row>> {
+        let cuts = self.cuts(cutting_zone(base));
+        let mut pieces = vec![Vec::new(); cuts.len() + 1];
         for segment in self.segments {
             let mut start = segment.start;
+            let mut place = cuts.partition_point(|cut| *cut <= start);
             while start < segment.end {
-                let noon = noon_after(zone, start);
-                let piece = Segment { start, end: segment.end.min(noon), ..*segment };
-                pieces.entry(noon).or_default().push(piece);
-                start = noon;
+                let end = cuts.get(place).map_or(segment.end, |cut| segment.end.min(*cut));
+                pieces[place].push(Segment { start, end, ..*segment });
+                (start, place) = (end, place + 1);
             }
         }
-        let pieces = pieces.into_values().map(|segments| {
-            let start = segments.iter().map(|segment| segment.start).min();
-            let end = segments.iter().map(|segment| segment.end).max();
-            let span = (start.unwrap_or(self.start), end.unwrap_or(self.end));
-            // Cut because the chain is too long, which a row at the chain's far end may change, but
-            // then that end is near.
-            Period { segments, reach: reach(span, LONGEST_PERIOD_US + LONGEST_GAP_US) }
+        // A noon that is no cut lies in the first or the last piece, whose chain ends near it. A cut
+        // remains one as long as the chain goes on for its margin.
+        let pieces = pieces.into_iter().enumerate().map(|(place, segments)| {
+            let before = place.checked_sub(1).and_then(|place| cuts.get(place));
+            let after = cuts.get(place);
+            let from = before.map_or(self.start, |cut| cut.plus(-CUT_MARGIN_US));
+            let to = after.map_or(self.end, |cut| cut.plus(CUT_MARGIN_US));
+            Piece {
+                segments,
+                begins: before.is_none(),
+                ends: after.is_none(),
+                reach: (from.plus(-LONGEST_GAP_US), to.plus(LONGEST_GAP_US)),
+            }
         });
-        pieces.collect()
+        pieces.filter(|piece| !piece.segments.is_empty()).collect()
+    }
+
+    fn cuts(&self, zone: Zone) -> Vec<Timestamp> {
+        let mut cuts = Vec::new();
+        if self.end.since(self.start) >= 2 * CUT_MARGIN_US {
+            let mut noon = noon_after(zone, self.start.plus(CUT_MARGIN_US - 1));
+            while self.end.since(noon) >= CUT_MARGIN_US {
+                cuts.push(noon);
+                noon = noon_after(zone, noon);
+            }
+        }
+        cuts
     }
 }
 

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::NaiveDate;
 
 use super::day::{Parts, SleepDay, parts};
-use super::period::{Chain, chains, cutting_zone, noon_after};
 use super::scope::SleepScope;
 use super::segment::{Segment, judge_all};
-use super::{LONGEST_GAP_US, Rows, Stage};
+use super::session::sessions;
+use super::{Rows, Stage};
 use crate::fingerprint::Fingerprint;
 use crate::local_time::anywhere_on_earth;
 use crate::vitals::Context;
@@ -49,7 +49,7 @@ pub enum Outcome {
     /// The days to be written.
     Complete(Recomputed),
     /// More must be read: other days are concerned, a session goes on beyond what was read, or a
-    /// day was stored under another context. Five rounds are the most.
+    /// day was stored under another context. Eight rounds are the most.
     Widen(SleepScope),
 }
 
@@ -76,7 +76,7 @@ pub fn fingerprint(context: &Context<'_>) -> i64 {
 pub fn recompute(context: &Context<'_>, scope: &SleepScope, snapshot: &Snapshot) -> Outcome {
     let fingerprint = fingerprint(context);
     let judged = judge_all(context, &snapshot.rows);
-    let spans: Vec<Read<'_>> = scope
+    let reads: Vec<Read<'_>> = scope
         .spans_to_read()
         .into_iter()
         .map(|span| {
@@ -84,8 +84,12 @@ pub fn recompute(context: &Context<'_>, scope: &SleepScope, snapshot: &Snapshot)
             let within = |s: &&Segment<'_>| s.start < to && s.end >= from;
             let segments: Vec<_> = judged.segments.iter().filter(within).copied().collect();
             let rejected = judged.rejected.iter().filter(|(at, _)| (from..to).contains(at));
-            let parts = parts(context, segments.iter().copied(), rejected.copied());
-            Read { span, segments, parts }
+            let sessions = sessions(context, &segments, span);
+            let uncertain = sessions.iter().filter(|session| !session.is_certain);
+            let uncertain = uncertain
+                .map(|session| (session.reach, session.possible_dates(context.base_zone)))
+                .collect();
+            Read { span, uncertain, parts: parts(sessions, rejected.copied()) }
         })
         .collect();
 
@@ -96,18 +100,22 @@ pub fn recompute(context: &Context<'_>, scope: &SleepScope, snapshot: &Snapshot)
 
     let mut days: BTreeSet<NaiveDate> = scope.wanted.clone();
     days.extend(concerned.map(|(date, _)| *date));
-    for read in &spans {
+    for read in &reads {
         let touched = read.parts.iter().filter(|(_, parts)| parts.are_touched(scope));
         days.extend(touched.map(|(date, _)| *date));
+        let touched = read.uncertain.iter().filter(|(reach, _)| scope.touches(*reach));
+        days.extend(touched.flat_map(|(_, dates)| dates));
     }
-    wider.far |= spans.iter().any(|read| read.is_too_narrow(context, scope, &days));
+    if scope.can_widen() && reads.iter().any(|read| read.is_too_narrow(&days)) {
+        wider.widened += 1;
+    }
     wider.dates.extend(&days);
     if wider != *scope {
         return Outcome::Widen(wider);
     }
 
     let mut recomputed = Recomputed { days: BTreeMap::new(), fingerprint };
-    for mut read in spans {
+    for mut read in reads {
         for date in &days {
             if read.contains_date(*date) {
                 let parts = read.parts.remove(date);
@@ -119,10 +127,12 @@ pub fn recompute(context: &Context<'_>, scope: &SleepScope, snapshot: &Snapshot)
     Outcome::Complete(recomputed)
 }
 
-/// The rows of one span, as far as they were read.
+/// What the rows of one span come to.
 struct Read<'row> {
     span: Span,
-    segments: Vec<Segment<'row>>,
+    /// The reach and the possible dates of each session that goes on where nothing was read, or one
+    /// of whose rivals does: on which date it really ends and whether it stands is not known then.
+    uncertain: Vec<(Span, BTreeSet<NaiveDate>)>,
     parts: BTreeMap<NaiveDate, Parts<'row>>,
 }
 
@@ -133,37 +143,9 @@ impl Read<'_> {
         self.span.0 <= start && end <= self.span.1
     }
 
-    /// Whether a chain goes on where nothing was read, and has an end on one of `days`: where a
-    /// session really ends, on which date and whether it was the best source's, is not known then.
-    /// The days on which a changed row's own chain seems to end are among them.
-    ///
-    /// With the far margin none matters: its ends lie so far inside that the beginning and the end
-    /// of the period do, too.
-    fn is_too_narrow(
-        &self,
-        context: &Context<'_>,
-        scope: &SleepScope,
-        days: &BTreeSet<NaiveDate>,
-    ) -> bool {
-        let (from, to) = self.span;
-        let goes_on = |chain: &Chain<'_, '_>| {
-            // Rows that were not read end before the span or start at its end at the earliest.
-            chain.start.since(from) < LONGEST_GAP_US || to.since(chain.end) <= LONGEST_GAP_US
-        };
-        let open = chains(&self.segments).into_iter().filter(goes_on);
-        let mut ends = open.flat_map(|chain| chain.segments);
-        !scope.far && ends.any(|segment| ends_on(segment, days, context))
+    /// Whether more must be read to know one of `days`. With the farthest margin nothing that is
+    /// uncertain matters: it lies farther from them than what they depend on.
+    fn is_too_narrow(&self, days: &BTreeSet<NaiveDate>) -> bool {
+        self.uncertain.iter().any(|(_, dates)| !dates.is_disjoint(days))
     }
-}
-
-/// Whether a session that the segment ends, itself or cut at a noon, can have one of these dates.
-fn ends_on(segment: &Segment<'_>, days: &BTreeSet<NaiveDate>, context: &Context<'_>) -> bool {
-    let mut end = segment.start;
-    while end < segment.end {
-        end = noon_after(cutting_zone(context.base_zone), end).min(segment.end);
-        if days.contains(&segment.zone.date_of(end)) {
-            return true;
-        }
-    }
-    false
 }

@@ -16,16 +16,20 @@ use crate::zones::{BaseZone, Zones};
 
 /// No row farther than this from a session's end has a part in the session.
 ///
-/// A chain that reaches from the end over more than [`LONGEST_PERIOD_US`](super::LONGEST_PERIOD_US)
-/// is too long, whatever lies beyond; the session then lies between two noons, 48 hours apart at
-/// most (where the date line moved); and a row within 26 hours of those may be the one that made
-/// the chain too long. That is 4 days and 4 hours; the rest is room.
-pub const FARTHEST_US: i64 = 5 * DAY_US;
+/// Between a session's ends lie two margins of [a cut](super::CUT_MARGIN_US) and the time between
+/// two noons, 48 hours at most (where the date line moved): 6 days. A rival begins so long before it
+/// at most, and two hours. Where that begins, or is cut, shows within a margin and two hours more:
+/// 14 days and 4 hours; the rest is room.
+pub const FARTHEST_US: i64 = 15 * DAY_US;
 
-/// How far from a changed row's UTC date a stored day can lie that it concerns: a date lasts 16
-/// hours longer than in UTC, a period 48, its [reach](super::SleepDay::reach) 26; a day is
-/// room.
-const FARTHEST_STORED_DAY: Days = Days::new(5);
+/// How much is read around what is to be computed: first what does for nearly every night; then what
+/// does for all that goes on for days, a bed that nobody ever leaves among them; then what can ever
+/// be needed.
+const MARGINS_US: [i64; 3] = [LONGEST_GAP_US, 4 * DAY_US, FARTHEST_US];
+
+/// How far from a changed row's UTC date a stored day can lie that it concerns: as far as
+/// [`FARTHEST_US`], and a date begins up to 16 hours earlier than in UTC.
+pub const FARTHEST_STORED_DAY: Days = Days::new(16);
 
 /// What must be read, and computed again.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,9 +43,8 @@ pub struct SleepScope {
     /// Days whose rows are read. Their sessions may have to be among the days computed; that
     /// shows when they have been read.
     pub(super) dates: BTreeSet<NaiveDate>,
-    /// Whether as much is read around all this as can ever be needed. Nearly always the rows of
-    /// the date are enough; so one look at less is worth it.
-    pub(super) far: bool,
+    /// How often more had to be read around all this; see [`MARGINS_US`].
+    pub(super) widened: usize,
 }
 
 impl SleepScope {
@@ -60,7 +63,7 @@ impl SleepScope {
     /// at or after the first. An accepted row lasts 48 hours at most, so that no row need be
     /// looked for that starts earlier than 48 hours before the span.
     pub fn spans_to_read(&self) -> Vec<Span> {
-        let margin = if self.far { FARTHEST_US } else { LONGEST_GAP_US };
+        let margin = MARGINS_US.get(self.widened).copied().unwrap_or(FARTHEST_US);
         let dates = self.dates.iter().map(|date| anywhere_on_earth(*date));
         let spans = self.touched().chain(dates);
         // Rows without a gap are one span; the margin is more than the gap by the instant that a
@@ -78,6 +81,11 @@ impl SleepScope {
             dates.extend(first.iter_days().take_while(|date| *date <= last));
         }
         dates
+    }
+
+    /// Whether more could be read around all this, and would matter.
+    pub(super) fn can_widen(&self) -> bool {
+        self.widened + 1 < MARGINS_US.len()
     }
 
     /// Whether a stored day is computed again: it is asked for, or a changed row lies within its

@@ -1,19 +1,21 @@
-//! Sessions: the best source of a period, and what it says.
+//! Sessions: what each source says, and which of them counts.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 
-use super::Stage;
-use super::period::{Chain, Period, chains};
+use super::period::{Piece, chains, cutting_zone, noon_after};
 use super::segment::Segment;
+use super::{LONGEST_GAP_US, Stage};
 use crate::Timestamp;
 use crate::local_time::Zone;
+use crate::vitals::Context;
 use crate::vitals::scope::{Span, union};
+use crate::zones::BaseZone;
 
-/// Segments of one source without a gap of more than [`LONGEST_GAP_US`](super::LONGEST_GAP_US), and
-/// what they come to. Lengths are in microseconds.
+/// Segments of one source without a gap of more than [`LONGEST_GAP_US`], or a piece of them, and what
+/// they come to. Lengths are in microseconds.
 #[derive(Debug)]
 pub(super) struct Session<'row> {
     pub(super) source: &'row str,
@@ -23,12 +25,25 @@ pub(super) struct Session<'row> {
     pub(super) date: NaiveDate,
     /// The zones of its rows, that of the row that ends it first.
     pub(super) zones: Vec<Zone>,
-    /// How many segments it has.
-    pub(super) segments: usize,
+    /// In the order of their starts.
+    pub(super) segments: Vec<Segment<'row>>,
     pub(super) lengths: Lengths,
-    /// As that of its period.
+    /// The least is the best.
+    preference: Preference<'row>,
+    /// Whether no better session of another source has something to say of this time.
+    pub(super) stands: bool,
+    /// Whether enough was read to know where it begins and ends.
+    is_settled: bool,
+    /// Whether that is so of its rivals, too.
+    pub(super) is_certain: bool,
+    /// A row that comes, changes or goes outside of this span, both ends in, can change neither the
+    /// session nor whether it stands.
     pub(super) reach: Span,
 }
+
+/// In the order that [`super`] gives: whether it knows of sleep, the profile's order, whether it tells
+/// stages, the time asleep, the time covered, the name.
+type Preference<'row> = (bool, usize, bool, Reverse<Option<i64>>, Reverse<i64>, &'row str);
 
 /// How long a source was in each state; `None` where it cannot know.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -47,40 +62,108 @@ pub(super) struct Lengths {
     pub(super) in_bed: i64,
 }
 
-/// The sessions of a period.
-pub(super) fn sessions<'row>(period: &Period<'row>, order: &[String]) -> Vec<Session<'row>> {
-    let mut sources: BTreeMap<&str, Vec<Segment<'row>>> = BTreeMap::new();
-    for segment in &period.segments {
-        sources.entry(segment.source).or_default().push(*segment);
-    }
-    let best = match sources.len() {
-        // Nothing to be compared, as nearly always.
-        1 => sources.pop_first(),
-        _ => {
-            sources.into_iter().min_by_key(|(source, segments)| preference(source, segments, order))
-        }
-    };
-    let Some((source, segments)) = best else { return Vec::new() };
-    let of_chain = |chain: Chain<'_, 'row>| {
-        let last = ending(chain.segments)?;
-        let mut zones = vec![last.zone];
+/// All sessions, from segments in the order of their starts; `read` are the instants of which every
+/// row is among them.
+pub(super) fn sessions<'row>(
+    context: &Context<'_>,
+    segments: &[Segment<'row>],
+    read: Span,
+) -> Vec<Session<'row>> {
+    let mut all = Vec::new();
+    for chain in chains(segments) {
+        let mut sources: BTreeMap<&str, Vec<Segment<'row>>> = BTreeMap::new();
         for segment in chain.segments {
+            sources.entry(segment.source).or_default().push(*segment);
+        }
+        let mut sessions = Vec::new();
+        for of_source in sources.values().flat_map(|segments| chains(segments)) {
+            let goes_on = of_source.goes_on_beyond(read);
+            let pieces = of_source.pieces(context.base_zone).into_iter();
+            sessions.extend(pieces.filter_map(|piece| Session::of(piece, goes_on, context)));
+        }
+        if sources.len() > 1 {
+            contest(&mut sessions);
+        }
+        all.append(&mut sessions);
+    }
+    all
+}
+
+/// Of sessions of two sources that overlap, or are no farther apart than [`LONGEST_GAP_US`], only
+/// the better one can stand. Whether it does is no matter: that may be decided by a third one, and
+/// so on for weeks.
+fn contest(sessions: &mut [Session<'_>]) {
+    sessions.sort_by_key(|session| (session.start, session.end, session.source));
+    let rivals: Vec<(usize, usize)> = (0..sessions.len())
+        .flat_map(|one| {
+            let (source, end) = (sessions[one].source, sessions[one].end);
+            let near = move |session: &&Session<'_>| session.start.since(end) <= LONGEST_GAP_US;
+            let later = sessions[one + 1..].iter().take_while(near).zip(one + 1..);
+            later
+                .filter(move |(other, _)| other.source != source)
+                .map(move |(_, other)| (one, other))
+        })
+        .collect();
+    let own: Vec<(Span, bool)> = sessions.iter().map(|s| (s.reach, s.is_settled)).collect();
+    for (one, other) in rivals {
+        let is_better = sessions[one].preference < sessions[other].preference;
+        let loser = if is_better { other } else { one };
+        sessions[loser].stands = false;
+        for (session, rival) in [(one, other), (other, one)] {
+            let ((from, to), is_settled) = own[rival];
+            let session = &mut sessions[session];
+            session.reach = (session.reach.0.min(from), session.reach.1.max(to));
+            session.is_certain &= is_settled;
+        }
+    }
+}
+
+impl<'row> Session<'row> {
+    /// `goes_on` is whether more of its chain may lie before and after what was read.
+    fn of(piece: Piece<'row>, goes_on: (bool, bool), context: &Context<'_>) -> Option<Self> {
+        let Piece { segments, reach, .. } = piece;
+        let last = ending(&segments)?;
+        let (source, end) = (last.source, last.end);
+        let mut zones = vec![last.zone];
+        for segment in &segments {
             if !zones.contains(&segment.zone) {
                 zones.push(segment.zone);
             }
         }
-        Some(Session {
+        let lengths = Lengths::of(&segments);
+        let is_settled = !(piece.begins && goes_on.0 || piece.ends && goes_on.1);
+        Some(Self {
             source,
-            start: chain.start,
-            end: chain.end,
-            date: last.zone.date_of(chain.end),
+            start: segments.first()?.start,
+            end,
+            date: last.zone.date_of(end),
             zones,
-            segments: chain.segments.len(),
-            lengths: Lengths::of(chain.segments),
-            reach: period.reach,
+            preference: preference(source, &segments, lengths.asleep, context.source_order),
+            segments,
+            lengths,
+            stands: true,
+            is_settled,
+            is_certain: is_settled,
+            reach,
         })
-    };
-    chains(&segments).into_iter().filter_map(of_chain).collect()
+    }
+
+    /// The dates that it may have when all of it is known, as far as its rows have been read: one of
+    /// them may end it, itself or cut at a noon.
+    pub(super) fn possible_dates(&self, base: &BaseZone) -> BTreeSet<NaiveDate> {
+        if self.is_settled {
+            return BTreeSet::from([self.date]);
+        }
+        let mut dates = BTreeSet::new();
+        for segment in &self.segments {
+            let mut end = segment.start;
+            while end < segment.end {
+                end = noon_after(cutting_zone(base), end).min(segment.end);
+                dates.insert(segment.zone.date_of(end));
+            }
+        }
+        dates
+    }
 }
 
 /// The segment that ends last; of several the one that began last, which knows most of the end,
@@ -90,14 +173,16 @@ fn ending<'s, 'row>(segments: &'s [Segment<'row>]) -> Option<&'s Segment<'row>> 
     segments.iter().max_by_key(|segment| (segment.end, segment.start, segment.stage))
 }
 
-/// The least is the best, in the order that [`super`] gives; of equals the first by name, which is
-/// how they come.
-fn preference(source: &str, segments: &[Segment<'_>], order: &[String]) -> impl Ord + use<> {
+fn preference<'row>(
+    source: &'row str,
+    segments: &[Segment<'_>],
+    asleep: Option<i64>,
+    order: &[String],
+) -> Preference<'row> {
     let has = |kind: fn(Stage) -> bool| segments.iter().any(|segment| kind(segment.stage));
     let rank = order.iter().position(|listed| listed == source).unwrap_or(usize::MAX);
     let covered = length(&spans(segments, |_| true));
-    let asleep = Lengths::of(segments).asleep;
-    (!has(Stage::is_sleep), rank, !has(Stage::is_staged), Reverse(asleep), Reverse(covered))
+    (!has(Stage::is_sleep), rank, !has(Stage::is_staged), Reverse(asleep), Reverse(covered), source)
 }
 
 impl Lengths {

@@ -42,7 +42,7 @@ pub struct RawVital {
 pub struct Sample<'row> {
     /// The raw row.
     pub row: &'row RawVital,
-    /// The value in the metric's canonical unit; 0 for a stage of sleep, which has none.
+    /// The value in the metric's canonical unit; 0 for a stage of sleep, of which only the time counts.
     pub value: f64,
     /// Whether the sensor was out of its range, so that the value is only a bound.
     pub censored: bool,
@@ -93,8 +93,12 @@ impl Sample<'_> {
 /// Judges one raw row against the catalogue's entry of its metric.
 ///
 /// The first of these reasons that holds is given: time, zone, metric, interval, unit,
-/// comparator, value. Of a row of sleep only time, zone, metric and interval are judged: a stage
-/// of sleep has no value, and exports of HealthKit give it neither a value nor a unit.
+/// comparator, value.
+///
+/// The value of a row of sleep takes no part in any figure, since its stage lasts from its start to
+/// its end; it is judged all the same. With a unit it is a duration. Without one it is what an
+/// export puts in the place of one, the code of a category perhaps, so that it must be finite, but
+/// has no limits.
 ///
 /// # Errors
 /// The reason for which the row takes no part in the figures.
@@ -114,10 +118,11 @@ pub fn judge<'row>(
     if row.ended_at.since(row.started_at) > LONGEST_INTERVAL_US {
         return Err(Reason::IntervalTooLong);
     }
-    if metric.style == Style::Sleep {
-        return Ok(Sample { row, value: 0.0, censored: false, zone });
-    }
-    let conversion = metric.conversion_from(&row.unit).ok_or(Reason::UnknownUnit)?;
+    let is_sleep = metric.style == Style::Sleep;
+    let conversion = match metric.conversion_from(&row.unit) {
+        None if is_sleep && row.unit.is_empty() => None,
+        known => Some(known.ok_or(Reason::UnknownUnit)?),
+    };
     let censored = match row.comparator.as_deref() {
         None => false,
         Some("<" | ">") => true,
@@ -126,10 +131,16 @@ pub fn judge<'row>(
     if !row.value.is_finite() {
         return Err(Reason::NonFiniteValue);
     }
-    // Adding zero turns −0 into 0, which sorts and prints like the zero that it is.
-    let value = conversion.apply(row.value) + 0.0;
-    if !metric.is_plausible(value) {
+    let value = match conversion {
+        // Adding zero turns −0 into 0, which sorts and prints like the zero that it is.
+        Some(conversion) => conversion.apply(row.value) + 0.0,
+        None => 0.0,
+    };
+    if conversion.is_some() && !metric.is_plausible(value) {
         return Err(Reason::ImplausibleValue);
+    }
+    if is_sleep {
+        return Ok(Sample { row, value: 0.0, censored: false, zone });
     }
     Ok(Sample { row, value, censored, zone })
 }
@@ -145,31 +156,36 @@ pub struct Judged<'row> {
 }
 
 /// Judges the rows of one metric and drops what was sent again: rows with the same source,
-/// start and end are one sample, of which the newest (highest id) counts. A rejected row is
-/// no sample and replaces none.
+/// start and end are one sample, of which the newest (highest id) counts. If that one is rejected,
+/// there is no sample: the source itself took back what it had sent before. Every rejected row is
+/// counted, also one that was sent again since.
 pub fn judge_all<'row>(
     rows: &'row [RawVital],
     metric: &Metric,
     zones: &mut Zones<'_>,
 ) -> Judged<'row> {
+    fn identity(row: &RawVital) -> (Timestamp, Timestamp, &str) {
+        (row.started_at, row.ended_at, &row.source)
+    }
+    let mut newest_first: Vec<&'row RawVital> = rows.iter().collect();
+    newest_first
+        .sort_unstable_by(|a, b| identity(a).cmp(&identity(b)).then_with(|| b.id.cmp(&a.id)));
     let mut samples = Vec::with_capacity(rows.len());
     let mut rejected = Vec::new();
-    for row in rows {
+    let mut before: Option<&RawVital> = None;
+    for row in newest_first {
+        let is_newest = before.is_none_or(|newer| identity(newer) != identity(row));
+        before = Some(row);
         match judge(row, Some(metric), zones) {
-            Ok(sample) => samples.push(sample),
+            Ok(sample) if is_newest => samples.push(sample),
             Err(_) if row.started_at.is_datable() => {
                 if let Ok(zone) = zones.of(row.time_zone.as_deref()) {
                     rejected.push((row.started_at, zone));
                 }
             }
-            Err(_) => {}
+            _ => {}
         }
     }
-    fn identity<'s>(sample: &Sample<'s>) -> (Timestamp, Timestamp, &'s str) {
-        (sample.row.started_at, sample.row.ended_at, &sample.row.source)
-    }
-    samples.sort_unstable_by(|a, b| identity(a).cmp(&identity(b)).then(b.row.id.cmp(&a.row.id)));
-    samples.dedup_by(|later, first| identity(later) == identity(first));
     samples.sort_by(Sample::fact_order);
     Judged { samples, rejected }
 }

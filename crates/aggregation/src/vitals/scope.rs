@@ -152,9 +152,14 @@ pub fn scope(changes: &[Change], catalogue: &Catalogue, base: &BaseZone) -> Scop
         };
         let Change { starts_at, ends_at, whole_day, .. } = *change;
         of_metric.changed.insert((starts_at, ends_at));
-        // Without a zone it has no date now, but may have been counted under another profile.
-        if let Ok(zone) = zones.of(change.time_zone.as_deref()) {
-            of_metric.touch(metric.style, zone, starts_at, ends_at, whole_day);
+        match zones.of(change.time_zone.as_deref()) {
+            Ok(zone) => of_metric.touch(metric.style, zone, starts_at, ends_at, whole_day),
+            // Without a zone it has no date now, but may have been counted under another profile;
+            // and it may be the newest of several rows for one sample, so that those are read.
+            Err(_) => {
+                let start = starts_at.clamp(Timestamp::MIN, Timestamp::MAX);
+                of_metric.hour_starts.push((start.plus(1 - HOUR_US), start.plus(1)));
+            }
         }
     }
     for of_metric in scope.values_mut() {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use aggregation::Kind;
+use aggregation::sleep::FARTHEST_STORED_DAY;
 use anyhow::{Context, bail};
 use chrono::NaiveDate;
 use indicatif::ProgressBar;
@@ -194,15 +195,18 @@ impl Look<'_> {
     }
 }
 
-/// The dates that rows in the queue may concern: those around them, in whatever zone. A row of sleep
-/// concerns sessions that end within 26 hours of it.
-fn pending(kind: Kind, spans: &[(NaiveDate, NaiveDate)]) -> Pending {
-    let around = |(first, last): &(NaiveDate, NaiveDate)| {
+/// The dates that changes in the queue may concern: those around them, in whatever zone.
+fn pending(kind: Kind, changes: &[store::Pending]) -> Pending {
+    let around = |change: &store::Pending| match kind {
         // A result changes what the next one is compared with, however much later it comes.
-        let last = if kind == Kind::Labs { LAST } else { later(later(*last)) };
-        (earlier(*first), last)
+        Kind::Labs => (earlier(change.first), LAST),
+        _ if change.is_sleep => (
+            change.first.checked_sub_days(FARTHEST_STORED_DAY).unwrap_or(FIRST),
+            change.last.checked_add_days(FARTHEST_STORED_DAY).unwrap_or(LAST),
+        ),
+        _ => (earlier(change.first), later(later(change.last))),
     };
-    Pending(spans.iter().map(around).collect())
+    Pending(changes.iter().map(around).collect())
 }
 
 struct Pending(Vec<(NaiveDate, NaiveDate)>);

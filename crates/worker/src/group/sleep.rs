@@ -10,10 +10,10 @@ use store::{GroupTransaction, StoreError};
 
 use super::guarded;
 
-/// A scope is widened four times at most: by the days on which its sessions end, by days stored
-/// under another profile or catalogue, by the days that those sessions come to, and by all that
-/// can lie around them. More is a bug, not work.
-const MOST_ROUNDS: u32 = 5;
+/// A scope is widened seven times at most: twice by what can lie around it, each time by the days on
+/// which sessions end there, by days stored under another profile or catalogue, and by the days that
+/// those sessions come to. More is a bug, not work.
+const MOST_ROUNDS: u32 = 8;
 
 /// Computes and writes the days that changes concern; gives back the raw rows that were read.
 /// Nothing is read if no change is one of sleep.

@@ -195,6 +195,10 @@ fn of_rows_that_end_together_the_one_that_began_last_says_where() {
     utc.day("2024-03-06", &rows(&[(Core, all_night), (InBed, end)]));
 }
 
+fn valued(value: f64, unit: &str, row: &RawVital) -> RawVital {
+    RawVital { value, unit: unit.to_owned(), ..row.clone() }
+}
+
 #[test]
 fn rejected_rows_are_counted_where_they_start_and_have_no_part_in_the_figures() {
     let utc = World::new("UTC", &[]);
@@ -205,18 +209,32 @@ fn rejected_rows_are_counted_where_they_start_and_have_no_part_in_the_figures() 
         (in_zone("Mars", night.clone()), Reason::UnknownTimeZone),
         (RawVital { ended_at: Timestamp(i64::MAX), ..night.clone() }, Reason::TimeOutOfRange),
         (RawVital { started_at: Timestamp(i64::MIN), ..night.clone() }, Reason::TimeOutOfRange),
+        (RawVital { value: f64::NAN, ..night.clone() }, Reason::NonFiniteValue),
+        (valued(f64::INFINITY, "min", &night), Reason::NonFiniteValue),
+        (valued(480.0, "mg", &night), Reason::UnknownUnit),
+        (valued(480.0, "zqx", &night), Reason::UnknownUnit),
+        (valued(-1.0, "min", &night), Reason::ImplausibleValue),
+        (valued(48.1, "h", &night), Reason::ImplausibleValue),
+        (RawVital { comparator: Some("~".to_owned()), ..night.clone() }, Reason::UnknownComparator),
     ];
     let metric = utc.catalogue.metric("sleep_core");
     let mut zones = Zones::new(&utc.base_zone);
     for (row, reason) in &wrong {
         assert_eq!(judge(row, metric, &mut zones).unwrap_err(), *reason);
     }
-    assert!(judge(&night, metric, &mut zones).is_ok(), "a value and a unit are not asked for");
+    let sound = [valued(0.0, "", &night), valued(1e9, "", &night), valued(1.0, "min", &night)];
+    let also = [valued(8.0, "h", &night), valued(480.0, "min", &night)];
+    for row in sound.iter().chain(&also) {
+        // The row lasts from its start to its end, whatever its value says.
+        assert_eq!(judge(row, metric, &mut zones).unwrap().value, 0.0);
+    }
 
+    // The night is sent last, and so it counts.
+    let night = RawVital { id: 2, ..night };
     let mut rows = rows(&wrong.map(|(row, _)| (Core, row)));
     let days = utc.days(&rows);
     assert_eq!(days.keys().collect::<Vec<_>>(), ["2024-03-04", "2024-03-05"]);
-    assert_eq!(days["2024-03-04"].rejected_count, 1);
+    assert_eq!(days["2024-03-04"].rejected_count, 8);
     assert_eq!((days["2024-03-05"].rejected_count, days["2024-03-05"].segment_count), (2, 0));
     assert_eq!(days["2024-03-05"].in_bed_minutes, None);
     rows.insert(Deep, vec![night]);

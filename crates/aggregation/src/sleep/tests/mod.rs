@@ -7,7 +7,6 @@ mod store;
 use std::sync::LazyLock;
 
 use super::*;
-use crate::Timestamp;
 use crate::local_time::UnknownZone;
 use crate::zones::BaseZone;
 
@@ -65,11 +64,11 @@ pub(super) fn at(text: &str) -> Timestamp {
     Timestamp::from_utc_clock(clock)
 }
 
-/// A row as an export of HealthKit gives it, without a value or a unit.
+/// A row as it is made of an export of HealthKit, which gives it neither a value nor a unit.
 pub(super) fn row(source: &str, from: &str, to: &str) -> RawVital {
     RawVital {
         id: 1,
-        value: f64::NAN,
+        value: 0.0,
         comparator: None,
         unit: String::new(),
         source: source.to_owned(),

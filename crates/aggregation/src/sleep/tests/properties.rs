@@ -53,9 +53,11 @@ fn any_row(days: i64) -> impl Strategy<Value = (Stage, i64, RawVital)> {
         1 => Just(Some("Mars")),
     ];
     let nudge = prop_oneof![8 => Just(0), 1 => Just(1), 1 => Just(-1i64)];
-    (any_stage(), 0..days * 96, length, nudge, "[abc]", zone).prop_map(
-        |(stage, quarter, length, nudge, source, zone)| {
+    let value = prop_oneof![15 => Just(0.0), 1 => Just(f64::NAN)];
+    (any_stage(), 0..days * 96, length, nudge, "[abc]", zone, value).prop_map(
+        |(stage, quarter, length, nudge, source, zone, value)| {
             let row = row(&source, "2024-01-01 00:00", "2024-01-01 00:00");
+            let row = RawVital { value, ..row };
             let ended_at = Timestamp(length);
             let time_zone = zone.map(str::to_owned);
             let start = quarter * 15 * MINUTE_US + nudge;
@@ -73,8 +75,8 @@ fn placed(epoch: Timestamp, (stage, start, row): (Stage, i64, RawVital)) -> (Sta
 #[derive(Clone, Debug)]
 enum Step {
     Insert(Stage, i64, RawVital),
-    /// The row at this place is sent again, from this zone.
-    Repeat(prop::sample::Index, Option<String>),
+    /// The row at this place is sent again, from this zone and with this value.
+    Repeat(prop::sample::Index, Option<String>, f64),
     Update(prop::sample::Index, (Stage, i64, RawVital)),
     Delete(prop::sample::Index),
     /// The changes at these places of the queue are processed.
@@ -85,18 +87,32 @@ fn any_step(days: i64) -> impl Strategy<Value = Step> {
     let index = any::<prop::sample::Index>;
     prop_oneof![
         8 => any_row(days).prop_map(|(stage, start, row)| Step::Insert(stage, start, row)),
-        1 => (index(), any_row(1)).prop_map(|(i, (_, _, row))| Step::Repeat(i, row.time_zone)),
+        1 => (index(), any_row(1))
+            .prop_map(|(i, (_, _, row))| Step::Repeat(i, row.time_zone, row.value)),
         2 => (index(), any_row(days)).prop_map(|(i, row)| Step::Update(i, row)),
         3 => index().prop_map(Step::Delete),
         4 => prop::collection::vec(index(), 1..4).prop_map(Step::Process),
     ]
 }
 
-/// Few rows far apart, or so many near each other that chains are too long.
+/// Few rows far apart, or so many near each other that chains are cut; some go on for weeks.
 fn any_steps() -> impl Strategy<Value = Vec<Step>> {
+    let bed = |source: &'static str, from: i64, days: i64| {
+        let row = row(source, "2024-01-01 00:00", "2024-01-01 00:00");
+        let row = RawVital { ended_at: Timestamp(DAY_US), ..row };
+        (from..from + days)
+            .map(move |day| Step::Insert(Stage::InBed, day * DAY_US, row.clone()))
+            .collect::<Vec<_>>()
+    };
     prop_oneof![
         prop::collection::vec(any_step(25), 1..40),
         prop::collection::vec(any_step(7), 1..60),
+        ("[abc]", 0..6i64, 3..24i64, prop::collection::vec(any_step(25), 1..30)).prop_map(
+            move |(source, from, days, steps)| {
+                let source = if source == "a" { "a" } else { "c" };
+                [bed(source, from, days), steps].concat()
+            }
+        ),
     ]
 }
 
@@ -113,9 +129,9 @@ fn take(store: &mut Store, epoch: Timestamp, step: Step) {
         }
         Step::Process(_) => {}
         _ if ids.is_empty() => {}
-        Step::Repeat(index, time_zone) => {
+        Step::Repeat(index, time_zone, value) => {
             let (stage, row) = store.row(*index.get(&ids));
-            store.insert(stage, RawVital { time_zone, ..row });
+            store.insert(stage, RawVital { time_zone, value, ..row });
         }
         Step::Update(index, row) => {
             let (stage, row) = placed(epoch, row);
@@ -210,8 +226,8 @@ proptest! {
             prop_assert!(day.segment_count + day.rejected_count > 0);
             let (Some(start), Some(end)) = (day.main_start, day.main_end) else { continue };
             let length = end.since(start);
-            // From noon to noon it may be an hour longer.
-            prop_assert!(0 < length && length <= LONGEST_PERIOD_US + HOUR_US);
+            // From noon to noon it may be an hour more than a day.
+            prop_assert!(0 < length && length < 2 * CUT_MARGIN_US + DAY_US + HOUR_US);
             let main = asleep - day.nap_minutes.unwrap_or(0.0);
             prop_assert!(main * MINUTE_US as f64 <= length as f64 + 1.0);
             let noon = Timestamp::from_utc_clock(date.and_hms_opt(12, 0, 0).unwrap());
@@ -233,7 +249,7 @@ proptest! {
             let length = row.ended_at.0.div_euclid(15 * MINUTE_US).clamp(0, 48 * 4);
             let row = RawVital {
                 source: "a".to_owned(), time_zone: Some("UTC".to_owned()),
-                ended_at: Timestamp(length * 15 * MINUTE_US), ..row
+                value: 0.0, ended_at: Timestamp(length * 15 * MINUTE_US), ..row
             };
             all.push(placed(epoch, (stage, start * 15 * MINUTE_US, row)));
             let row_cells = start..start + length;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::sleep::Stage::*;
-use crate::timestamp::HOUR_US;
+use crate::timestamp::{DAY_US, HOUR_US};
 
 const UTC: fn(&[&str]) -> World = |order| World::new("UTC", order);
 
@@ -84,24 +84,79 @@ fn another_source_does_not_join_what_the_best_one_parts() {
 }
 
 #[test]
-fn a_period_of_a_day_is_whole_and_a_longer_one_is_cut_at_noon() {
-    let berlin = World::new("Europe/Berlin", &[]);
-    let mut naps = night(&[
-        (Asleep, "cot", "2024-07-01 14:00", "2024-07-02 02:00"),
-        (Asleep, "cot", "2024-07-02 04:00", "2024-07-02 14:00"),
-    ]);
-    let day = berlin.day("2024-07-02", &naps);
-    assert_eq!((day.asleep_minutes, day.nap_count), (Some(22.0 * 60.0), 0));
-
-    let last = &mut naps.get_mut(&Asleep).unwrap()[1];
-    last.ended_at = last.ended_at.plus(1);
-    let day = berlin.day("2024-07-02", &naps);
+fn a_sensor_of_the_bed_tears_no_session_of_the_watch() {
+    let day = UTC(&["watch"]).day(
+        "2024-03-05",
+        &night(&[
+            (InBed, "bed", "2024-03-05 00:00", "2024-03-06 06:00"),
+            (Asleep, "watch", "2024-03-05 09:00", "2024-03-05 15:00"),
+        ]),
+    );
     assert_eq!(
         (day.main_start, day.main_end),
-        (Some(at("2024-07-01 14:00")), Some(at("2024-07-02 10:00")))
+        (Some(at("2024-03-05 09:00")), Some(at("2024-03-05 15:00")))
     );
-    assert_eq!((day.nap_count, day.segment_count), (1, 3), "a segment over the noon is two");
-    assert_eq!(day.asleep_minutes, Some((22 * HOUR_US + 1) as f64 / MINUTE_US as f64));
+    assert_eq!((day.asleep_minutes, day.nap_count), (Some(360.0), 0));
+    // Nor does one that is never switched off.
+    let mut weeks = night(&[(Asleep, "watch", "2024-03-05 09:00", "2024-03-05 15:00")]);
+    let bed = (0..30).map(|day| {
+        let start = at("2024-02-20 00:00").plus(day * DAY_US);
+        RawVital {
+            started_at: start,
+            ended_at: start.plus(DAY_US),
+            ..row("bed", "2024-03-05 00:00", "2024-03-05 00:00")
+        }
+    });
+    weeks.insert(InBed, bed.collect());
+    let days = UTC(&["watch"]).days(&weeks);
+    let day = &days["2024-03-05"];
+    assert_eq!(
+        (day.main_start, day.main_end),
+        (Some(at("2024-03-05 09:00")), Some(at("2024-03-05 15:00")))
+    );
+    assert_eq!((day.primary_source.as_deref(), day.nap_count), (Some("watch"), 0));
+    assert_eq!(days["2024-03-08"].primary_source.as_deref(), Some("bed"));
+}
+
+#[test]
+fn a_row_of_more_than_a_day_is_one_session_of_the_date_of_waking() {
+    let row = watch(&[(Asleep, "2024-03-05 06:00", "2024-03-06 07:00")]);
+    let day = UTC(&[]).day("2024-03-06", &row);
+    assert_eq!((day.asleep_minutes, day.nap_count), (Some(25.0 * 60.0), 0));
+}
+
+#[test]
+fn two_watches_worn_by_turns_each_tell_their_nights_however_long_the_bed_goes_on() {
+    let days = UTC(&["watch", "ring"]).days(&night(&[
+        (InBed, "bed", "2024-03-04 20:00", "2024-03-06 12:00"),
+        (Core, "watch", "2024-03-04 23:00", "2024-03-05 06:00"),
+        (Core, "ring", "2024-03-05 22:00", "2024-03-06 05:00"),
+    ]));
+    let sources = days.iter().map(|(date, day)| (&date[8..], day.primary_source.as_deref()));
+    assert_eq!(sources.collect::<Vec<_>>(), [("05", Some("watch")), ("06", Some("ring"))]);
+}
+
+#[test]
+fn less_than_four_days_are_whole_and_more_are_cut_at_noons_two_days_from_both_ends() {
+    let berlin = World::new("Europe/Berlin", &[]);
+    // Noon is 10:00 UTC.
+    let bed = |until: Timestamp| {
+        let starts = (0..3).map(|n| at("2024-07-01 10:00").plus(n * 32 * HOUR_US));
+        let of_bed = |start: Timestamp| RawVital {
+            started_at: start,
+            ended_at: start.plus(32 * HOUR_US).min(until),
+            ..row("cot", "2024-07-01 10:00", "2024-07-01 10:00")
+        };
+        Rows::from([(Asleep, starts.map(of_bed).collect())])
+    };
+    let days = berlin.days(&bed(at("2024-07-05 10:00").plus(-1)));
+    assert_eq!(days.keys().collect::<Vec<_>>(), ["2024-07-05"]);
+    assert_eq!(days["2024-07-05"].segment_count, 3);
+    let days = berlin.days(&bed(at("2024-07-05 10:00")));
+    assert_eq!(days.keys().collect::<Vec<_>>(), ["2024-07-03", "2024-07-05"]);
+    let lengths = days.values().map(|day| (day.asleep_minutes, day.segment_count));
+    // A segment over the noon is two.
+    assert_eq!(lengths.collect::<Vec<_>>(), [(Some(2880.0), 2), (Some(2880.0), 2)]);
 }
 
 #[test]
@@ -114,11 +169,12 @@ fn a_bed_that_nobody_ever_leaves_has_a_night_on_each_date() {
     bed.insert(Core, vec![row("bed", "2024-03-03 23:00", "2024-03-04 06:00")]);
     let days = UTC(&[]).days(&bed);
     let dates: Vec<_> = days.keys().map(|date| &date[8..]).collect();
-    assert_eq!(dates, ["01", "02", "03", "04", "05", "06", "07"]);
+    // From the third day on, and until the third before the end.
+    assert_eq!(dates, ["03", "04", "07"]);
     let in_bed = |date: &str| days[&format!("2024-03-{date}")].in_bed_minutes;
     assert_eq!(
-        (in_bed("01"), in_bed("02"), in_bed("07")),
-        (Some(720.0), Some(1440.0), Some(720.0))
+        (in_bed("03"), in_bed("04"), in_bed("07")),
+        (Some(3600.0), Some(1440.0), Some(3600.0))
     );
     assert_eq!(days["2024-03-04"].efficiency, Some(420.0 / 1440.0));
 }

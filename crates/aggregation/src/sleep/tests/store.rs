@@ -7,7 +7,7 @@ use crate::vitals::Change;
 use crate::vitals::sample::LONGEST_INTERVAL_US;
 
 /// A batch may take this many rounds of reading.
-const MOST_ROUNDS: usize = 5;
+const MOST_ROUNDS: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Store {
@@ -94,6 +94,11 @@ impl Store {
         let fresh = figures(&self.world.context(), &self.all_rows());
         let dates = fresh.into_keys().chain(self.days.keys().copied()).collect();
         self.recompute(SleepScope::of_dates(dates));
+    }
+
+    /// Computes one day again, with nothing else to tell what lies around it.
+    pub(super) fn backfill_of(&mut self, date: &str) {
+        self.recompute(SleepScope::of_dates(BTreeSet::from([date.parse().unwrap()])));
     }
 
     /// What is stored must be what one computes from scratch, to the last bit.
