@@ -41,6 +41,10 @@ lint:
 deny:
     .ci/deny
 
+# the alert rules: each fires, and resolves
+alerts:
+    .ci/alerts
+
 # the crates' documentation
 doc:
     cargo doc --workspace --no-deps --open

@@ -58,6 +58,38 @@ fn every_metric_is_listed_and_no_other() {
 }
 
 #[test]
+fn alerts_and_dashboard_ask_for_metrics_that_there_are_and_between_them_for_all() {
+    let program = program();
+    let metrics: BTreeSet<&str> = between(&program, "\"dayfold_", "\"").into_iter().collect();
+    let (alerts, dashboard) =
+        (read("config/monitoring/alerts.yml"), read("config/monitoring/dashboard.json"));
+    let _: serde_json::Value = serde_json::from_str(&dashboard).expect("the dashboard is JSON");
+    let mut asked_for = BTreeSet::new();
+    for text in [&alerts, &dashboard] {
+        for behind in text.split("dayfold_").skip(1) {
+            let end = behind.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            let name = &behind[..end.unwrap_or(behind.len())];
+            // Of a histogram.
+            asked_for.insert(name.strip_suffix("_bucket").unwrap_or(name));
+        }
+    }
+    assert_eq!(asked_for, metrics);
+
+    // Each alert fires in a test, and resolves in one.
+    let tests = read("config/monitoring/tests.yml");
+    for alert in alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        let cases: Vec<&str> = tests
+            .split("- eval_time:")
+            .filter(|case| case.contains(&format!("alertname: {alert}\n")))
+            .collect();
+        let fires = cases.iter().filter(|case| case.contains("exp_labels")).count();
+        let is_silent = cases.last().is_some_and(|case| case.contains("exp_alerts: []"));
+        assert!(fires > 0 && is_silent, "{alert} has no test of both");
+        assert!(read("docs/operations.md").contains(&format!("### {alert}\n")), "{alert}");
+    }
+}
+
+#[test]
 fn every_path_that_is_served_is_listed_and_no_other() {
     let program = program();
     let document = read("docs/metrics.md");
@@ -124,7 +156,7 @@ fn the_events_of_each_fault_are_those_of_the_log() {
 
 #[test]
 fn every_link_between_the_documents_leads_somewhere() {
-    const DOCUMENTS: [&str; 7] = [
+    const DOCUMENTS: [&str; 8] = [
         "README.md",
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
@@ -132,6 +164,7 @@ fn every_link_between_the_documents_leads_somewhere() {
         "docs/faults.md",
         "docs/guarantees.md",
         "docs/metrics.md",
+        "docs/operations.md",
     ];
     for document in DOCUMENTS {
         let folder = root().join(document).parent().unwrap().to_owned();

@@ -12,6 +12,7 @@
 
 mod support;
 
+mod adoption;
 mod any_order;
 mod batches;
 mod beside_the_api;

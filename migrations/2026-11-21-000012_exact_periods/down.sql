@@ -1,6 +1,7 @@
 DROP VIEW vitals_weekly, nutrition_weekly, lab_weekly, vitals_monthly, nutrition_monthly, lab_monthly;
 DROP VIEW sleep_weekly, sleep_monthly, blood_pressure_weekly, blood_pressure_monthly, glucose_weekly,
     glucose_monthly;
+DROP FUNCTION aggregation_square(double precision), aggregation_quotient(double precision, double precision);
 ALTER TABLE lab_daily DROP COLUMN exact_count;
 
 CREATE VIEW vitals_weekly AS
@@ -323,9 +324,9 @@ BEGIN
         EXECUTE format('COMMENT ON COLUMN glucose_%sly.coverage_percent IS %L', p,
             'Mean of the days'' coverage over all days of the ' || p || ', of which those without readings count 0');
         EXECUTE format('COMMENT ON COLUMN glucose_%sly.low_episodes IS %L', p,
-            'Sum of the days; one over midnight may count on both dates');
+            'Sum of the days, on which each counts once, where it begins');
         EXECUTE format('COMMENT ON COLUMN glucose_%sly.high_episodes IS %L', p,
-            'Sum of the days; one over midnight may count on both dates');
+            'Sum of the days, on which each counts once, where it begins');
     END LOOP;
 END
 $views$;

@@ -7,6 +7,17 @@
 ALTER TABLE lab_daily ADD COLUMN exact_count integer;
 COMMENT ON COLUMN lab_daily.exact_count IS 'Results that are numbers without a comparator, of which min, max and mean are; NULL in rows of an algorithm_version before 3';
 
+-- PostgreSQL makes an error of a result too small for a double, and one such row would be an error for
+-- whoever reads a view. What is that small is nothing.
+CREATE FUNCTION aggregation_square(x double precision) RETURNS double precision
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN abs(x) < 1e-150 THEN 0 ELSE x * x END;
+CREATE FUNCTION aggregation_quotient(a double precision, b double precision) RETURNS double precision
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN abs(a) < 1e-280 AND b IS NOT NULL THEN 0 ELSE a / b END;
+COMMENT ON FUNCTION aggregation_square(double precision) IS 'The square, for views: 0 where it is too small for a double';
+COMMENT ON FUNCTION aggregation_quotient(double precision, double precision) IS 'a / b, for views: 0 where that is too small for a double';
+
 DO $views$
 DECLARE
     p text;
@@ -24,8 +35,8 @@ BEGIN
                        sum(censored_count) AS censored_count,
                        sum(rejected_count) AS rejected_count,
                        sum(total ORDER BY local_date) AS total,
-                       sum(sample_count * mean ORDER BY local_date)
-                           / nullif(sum(sample_count) FILTER (WHERE mean IS NOT NULL), 0) AS mean,
+                       aggregation_quotient(sum(sample_count * mean ORDER BY local_date),
+                           nullif(sum(sample_count) FILTER (WHERE mean IS NOT NULL), 0)) AS mean,
                        min(min) AS min,
                        max(max) AS max,
                        min(first_at) AS first_at,
@@ -40,9 +51,9 @@ BEGIN
             )
             SELECT user_id, {p}_start, metric, unit, days_with_data, sample_count, censored_count,
                    rejected_count, total, mean, min, max, first_at, last_at, is_partial,
-                   (SELECT sqrt((sum((d.sample_count - 1) * coalesce(d.stddev, 0) ^ 2 ORDER BY d.local_date)
-                                 + sum(d.sample_count * (d.mean - m.mean) ^ 2 ORDER BY d.local_date))
-                                / nullif(m.sample_count - 1, 0))
+                   (SELECT sqrt(aggregation_quotient(sum((d.sample_count - 1) * aggregation_square(coalesce(d.stddev, 0)) ORDER BY d.local_date)
+                                 + sum(d.sample_count * aggregation_square(d.mean - m.mean) ORDER BY d.local_date),
+                                 nullif(m.sample_count - 1, 0)))
                     FROM daily AS d
                     WHERE d.user_id = m.user_id AND d.{p}_start = m.{p}_start
                       AND d.metric = m.metric AND d.unit = m.unit AND d.mean IS NOT NULL) AS stddev,
@@ -98,15 +109,16 @@ BEGIN
                    sum(protein_kcal ORDER BY local_date) AS protein_kcal,
                    sum(fat_kcal ORDER BY local_date) AS fat_kcal,
                    sum(alcohol_kcal ORDER BY local_date) AS alcohol_kcal,
-                   100 * sum(carbohydrate_kcal ORDER BY local_date) FILTER (WHERE known_kcal IS NOT NULL)
-                       / nullif(sum(known_kcal ORDER BY local_date), 0) AS carbohydrate_percent,
-                   100 * sum(protein_kcal ORDER BY local_date) FILTER (WHERE known_kcal IS NOT NULL)
-                       / nullif(sum(known_kcal ORDER BY local_date), 0) AS protein_percent,
-                   100 * sum(fat_kcal ORDER BY local_date) FILTER (WHERE known_kcal IS NOT NULL)
-                       / nullif(sum(known_kcal ORDER BY local_date), 0) AS fat_percent,
+                   aggregation_quotient(100 * sum(carbohydrate_kcal ORDER BY local_date) FILTER (WHERE known_kcal IS NOT NULL),
+                       nullif(sum(known_kcal ORDER BY local_date), 0)) AS carbohydrate_percent,
+                   aggregation_quotient(100 * sum(protein_kcal ORDER BY local_date) FILTER (WHERE known_kcal IS NOT NULL),
+                       nullif(sum(known_kcal ORDER BY local_date), 0)) AS protein_percent,
+                   aggregation_quotient(100 * sum(fat_kcal ORDER BY local_date) FILTER (WHERE known_kcal IS NOT NULL),
+                       nullif(sum(known_kcal ORDER BY local_date), 0)) AS fat_percent,
                    CASE WHEN bool_or(alcohol_percent IS NOT NULL) THEN
-                       100 * coalesce(sum(alcohol_kcal ORDER BY local_date) FILTER (WHERE known_kcal IS NOT NULL), 0)
-                           / nullif(sum(known_kcal ORDER BY local_date), 0)
+                       aggregation_quotient(
+                           100 * coalesce(sum(alcohol_kcal ORDER BY local_date) FILTER (WHERE known_kcal IS NOT NULL), 0),
+                           nullif(sum(known_kcal ORDER BY local_date), 0))
                    END AS alcohol_percent,
                    min(first_eaten_at) AS first_eaten_at,
                    max(last_eaten_at) AS last_eaten_at
@@ -130,9 +142,11 @@ BEGIN
                    max(last_at) AS last_at,
                    bool_or(is_partial) AS is_partial,
                    sum(exact_count) AS exact_count,
-                   CASE WHEN count(*) FILTER (WHERE mean IS NOT NULL AND exact_count IS NULL) = 0 THEN
-                       sum(exact_count * mean ORDER BY local_date)
-                           / nullif(sum(exact_count) FILTER (WHERE mean IS NOT NULL), 0)
+                   CASE WHEN count(*) FILTER (WHERE mean IS NOT NULL AND exact_count IS NULL
+                                                 OR abs(mean) > 1e290) = 0 THEN
+                       aggregation_quotient(
+                           sum(exact_count * mean ORDER BY local_date) FILTER (WHERE abs(mean) <= 1e290),
+                           nullif(sum(exact_count) FILTER (WHERE mean IS NOT NULL), 0))
                    END AS mean,
                    (array_agg(reference_low ORDER BY last_at DESC, local_date DESC))[1] AS reference_low,
                    (array_agg(reference_high ORDER BY last_at DESC, local_date DESC))[1] AS reference_high,
@@ -160,8 +174,8 @@ BEGIN
                    avg(asleep_minutes ORDER BY local_date) AS mean_asleep_minutes,
                    min(asleep_minutes) AS min_asleep_minutes,
                    max(asleep_minutes) AS max_asleep_minutes,
-                   sum(asleep_minutes ORDER BY local_date) FILTER (WHERE efficiency IS NOT NULL)
-                       / nullif(sum(in_bed_minutes ORDER BY local_date) FILTER (WHERE efficiency IS NOT NULL), 0)
+                   aggregation_quotient(sum(asleep_minutes ORDER BY local_date) FILTER (WHERE efficiency IS NOT NULL),
+                       nullif(sum(in_bed_minutes ORDER BY local_date) FILTER (WHERE efficiency IS NOT NULL), 0))
                            AS efficiency,
                    sum(nap_count) AS nap_count,
                    sum(nap_minutes ORDER BY local_date) AS nap_minutes,
@@ -186,15 +200,15 @@ BEGIN
                    sum(pair_count) AS pair_count,
                    sum(unpaired_count) AS unpaired_count,
                    sum(censored_count) AS censored_count,
-                   sum(exact_count * systolic_mean ORDER BY local_date)
-                       / nullif(sum(exact_count), 0) AS systolic_mean,
+                   aggregation_quotient(sum(exact_count * systolic_mean ORDER BY local_date),
+                       nullif(sum(exact_count), 0)) AS systolic_mean,
                    min(systolic_min) AS systolic_min,
                    max(systolic_max) AS systolic_max,
-                   sum(exact_count * diastolic_mean ORDER BY local_date)
-                       / nullif(sum(exact_count), 0) AS diastolic_mean,
+                   aggregation_quotient(sum(exact_count * diastolic_mean ORDER BY local_date),
+                       nullif(sum(exact_count), 0)) AS diastolic_mean,
                    min(diastolic_min) AS diastolic_min,
                    max(diastolic_max) AS diastolic_max,
-                   sum(exact_count * mean_arterial_pressure ORDER BY local_date) / nullif(sum(exact_count), 0)
+                   aggregation_quotient(sum(exact_count * mean_arterial_pressure ORDER BY local_date), nullif(sum(exact_count), 0))
                        AS mean_arterial_pressure,
                    (ARRAY['normal', 'elevated', 'stage_1', 'stage_2', 'severe'])[max(severity)]
                        AS worst_category,
@@ -215,20 +229,20 @@ BEGIN
                        count(*) FILTER (WHERE reading_count > 0) AS days_with_data,
                        sum(sample_count) AS sample_count,
                        sum(censored_count) AS censored_count,
-                       sum(sample_count * mean ORDER BY local_date)
-                           / nullif(sum(sample_count), 0) AS mean,
-                       sum(reading_count * below_54_percent ORDER BY local_date)
-                           / nullif(sum(reading_count), 0) AS below_54_percent,
-                       sum(reading_count * below_70_percent ORDER BY local_date)
-                           / nullif(sum(reading_count), 0) AS below_70_percent,
-                       sum(reading_count * from_70_to_180_percent ORDER BY local_date) / nullif(sum(reading_count), 0)
+                       aggregation_quotient(sum(sample_count * mean ORDER BY local_date),
+                           nullif(sum(sample_count), 0)) AS mean,
+                       aggregation_quotient(sum(reading_count * below_54_percent ORDER BY local_date),
+                           nullif(sum(reading_count), 0)) AS below_54_percent,
+                       aggregation_quotient(sum(reading_count * below_70_percent ORDER BY local_date),
+                           nullif(sum(reading_count), 0)) AS below_70_percent,
+                       aggregation_quotient(sum(reading_count * from_70_to_180_percent ORDER BY local_date), nullif(sum(reading_count), 0))
                            AS from_70_to_180_percent,
-                       sum(reading_count * from_70_to_140_percent ORDER BY local_date) / nullif(sum(reading_count), 0)
+                       aggregation_quotient(sum(reading_count * from_70_to_140_percent ORDER BY local_date), nullif(sum(reading_count), 0))
                            AS from_70_to_140_percent,
-                       sum(reading_count * above_180_percent ORDER BY local_date)
-                           / nullif(sum(reading_count), 0) AS above_180_percent,
-                       sum(reading_count * above_250_percent ORDER BY local_date)
-                           / nullif(sum(reading_count), 0) AS above_250_percent,
+                       aggregation_quotient(sum(reading_count * above_180_percent ORDER BY local_date),
+                           nullif(sum(reading_count), 0)) AS above_180_percent,
+                       aggregation_quotient(sum(reading_count * above_250_percent ORDER BY local_date),
+                           nullif(sum(reading_count), 0)) AS above_250_percent,
                        sum(low_episodes) AS low_episodes,
                        sum(high_episodes) AS high_episodes,
                        sum(coverage_percent ORDER BY local_date) / extract(day FROM {p}_start + interval '1 {p}' - {p}_start)::float8
@@ -239,9 +253,9 @@ BEGIN
                 GROUP BY user_id, {p}_start
             ), spread AS (
                 SELECT m.*,
-                       (SELECT sqrt((sum((d.sample_count - 1) * coalesce(d.stddev, 0) ^ 2 ORDER BY d.local_date)
-                                     + sum(d.sample_count * (d.mean - m.mean) ^ 2 ORDER BY d.local_date))
-                                    / nullif(m.sample_count - 1, 0))
+                       (SELECT sqrt(aggregation_quotient(sum((d.sample_count - 1) * aggregation_square(coalesce(d.stddev, 0)) ORDER BY d.local_date)
+                                     + sum(d.sample_count * aggregation_square(d.mean - m.mean) ORDER BY d.local_date),
+                                     nullif(m.sample_count - 1, 0)))
                         FROM daily AS d
                         WHERE d.user_id = m.user_id AND d.{p}_start = m.{p}_start AND d.mean IS NOT NULL) AS stddev
                 FROM merged AS m
@@ -250,7 +264,7 @@ BEGIN
                    100 * stddev / mean AS cv_percent,
                    3.31 + 0.02392 * mean AS gmi_percent,
                    (46.7 + mean) / 28.7 AS ea1c_percent,
-                   0.001 * (mean + stddev) ^ 2 AS j_index,
+                   0.001 * aggregation_square(mean + stddev) AS j_index,
                    below_54_percent, below_70_percent, from_70_to_180_percent, from_70_to_140_percent,
                    above_180_percent, above_250_percent,
                    least(100, 3.0 * below_54_percent + 2.4 * (below_70_percent - below_54_percent)
@@ -266,7 +280,7 @@ BEGIN
             'Daily laboratory results by ' || CASE p WHEN 'week' THEN 'ISO week (Monday to Sunday)' ELSE p END
             || ', analyte and unit');
         EXECUTE format('COMMENT ON COLUMN lab_%sly.mean IS %L', p,
-            'Over all numbers without a comparator, not over days; NULL while a day has no exact_count yet');
+            'Over all numbers without a comparator, not over days; NULL while a day has no exact_count yet, and where one claims more than 1e290');
         EXECUTE format('COMMENT ON COLUMN lab_%sly.reference_low IS %L', p,
             'Of the last result, as are reference_high, reference_text and last_flag');
         EXECUTE format('COMMENT ON COLUMN nutrition_%sly.carbohydrate_percent IS %L', p,

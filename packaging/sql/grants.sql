@@ -46,5 +46,8 @@ GRANT SELECT ON
     vitals_monthly, sleep_monthly, blood_pressure_monthly, glucose_monthly, nutrition_monthly,
     lab_monthly
     TO :"app";
+-- Of the views; everybody's unless somebody took it away.
+GRANT EXECUTE ON FUNCTION aggregation_square(double precision),
+    aggregation_quotient(double precision, double precision) TO :"app";
 
 COMMIT;

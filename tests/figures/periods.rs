@@ -349,3 +349,40 @@ async fn the_order_in_which_days_were_written_leaves_no_trace_in_weeks_and_month
         assert!(rows >= 2, "{view} has {rows} rows");
     }
 }
+
+#[tokio::test]
+async fn values_too_small_or_too_large_for_a_square_are_no_error_for_whoever_reads_a_view() {
+    let db = Database::new().await;
+    for (day, tiny) in ["5e-324", "1e-200", "1e-160"].iter().enumerate() {
+        let at = format!("'2024-05-{:02} 12:00Z'", 6 + day);
+        db.execute(&format!(
+            "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+             SELECT 1, metric, value, '%', 'watch', {at}::timestamptz + n * interval '1 min', {at}::timestamptz + n * interval '1 min'
+             FROM (VALUES ('body_fat_percentage', 0, 10), ('body_fat_percentage', 1, 10), ('oxygen_saturation', 0, 95)) AS v (metric, n, value);
+             INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+             VALUES (1, 'exercise_time', {tiny}, 'min', 'watch', {at}, {at}), (1, 'vo2_max', 30 + {tiny}, 'mL/(kg.min)', 'watch', {at}, {at}),
+                    (1, 'heart_rate_variability_sdnn', {tiny}, 'ms', 'watch', {at}, {at});
+             INSERT INTO nutrition_raw (user_id, food_name, meal_type, eaten_at, source, protein_g, fat_g, carbohydrate_g, alcohol_g)
+             VALUES (1, 'soup', 'lunch', {at}, 'app', {tiny}, {tiny}, 1000, {tiny});
+             INSERT INTO lab_raw (user_id, test_name, value_text, unit, status, collected_at, source)
+             VALUES (1, 'iron', '{tiny}', 'ug/dL', 'final', {at}, 'lab'), (1, 'zinc', '1.7e308', 'ug/dL', 'final', {at}, 'lab'),
+                    (1, 'copper', '5e-324', 'ug/dL', 'final', {at}, 'lab')"
+        ))
+        .await;
+    }
+    db.run_once();
+    // Whatever a catalogue may allow.
+    db.execute(
+        "UPDATE vitals_daily SET stddev = 1e-170 WHERE metric = 'heart_rate_variability_sdnn'",
+    )
+    .await;
+    for view in ["vitals", "nutrition", "lab"] {
+        for period in ["weekly", "monthly"] {
+            let rows = db.query(&format!("SELECT v::text FROM {view}_{period} AS v"), &[]).await;
+            assert!(!rows.is_empty(), "{view}_{period}");
+        }
+    }
+    let means =
+        "SELECT string_agg(coalesce(mean::text, '-'), ', ' ORDER BY analyte) FROM lab_weekly";
+    assert_eq!(db.value::<String>(means).await, "0, 3.3333333333333334e-161, -");
+}
