@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use bb8::PooledConnection;
+use bb8::{PooledConnection, QueueStrategy};
 use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, PoolError, RecyclingMethod,
 };
@@ -213,6 +213,8 @@ impl Store {
             .max_lifetime(settings.max_lifetime.mul_f64(1.0 - LIFETIME_SPREAD * chance()))
             .idle_timeout(settings.idle_timeout)
             .test_on_check_out(settings.test_on_checkout)
+            // The one that was used last, which need not be tried; the others may grow old and go.
+            .queue_strategy(QueueStrategy::Lifo)
             // Whoever waits is told at once and decides when to try again. The pool's own attempts
             // would come less and less often, long after the server is back.
             .retry_connection(false)
@@ -275,6 +277,7 @@ impl Store {
                 Ok(Held {
                     pooled: connection,
                     unfinished: false,
+                    answered: false,
                     shared: &self.shared,
                     number,
                     purpose,
@@ -436,6 +439,8 @@ pub(crate) struct Held<'p> {
     pooled: Pooled<'p>,
     /// Whether something may still run on it that nobody would wait for when it is dropped now.
     pub(crate) unfinished: bool,
+    /// Whether the last that was asked of it went well.
+    pub(crate) answered: bool,
     shared: &'p Shared,
     number: u64,
     purpose: &'static str,
@@ -483,9 +488,9 @@ impl Drop for Held<'_> {
     fn drop(&mut self) {
         if self.unfinished {
             self.abandon();
-        } else {
-            self.pooled.worked = Some(Instant::now());
         }
+        // After an error it is tried before it is used again: the server may have closed it with that.
+        self.pooled.worked = self.answered.then(Instant::now);
         let held = self.held();
         metrics::histogram!("dayfold_pool_hold_seconds", "purpose" => self.purpose).record(held);
         let watched = lock(&self.shared.holds).now.remove(&self.number).is_some();

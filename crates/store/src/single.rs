@@ -81,6 +81,7 @@ impl Store {
             Ok(answer) => Ok(answer),
         };
         held.unfinished = false;
+        held.answered = answer.is_ok();
         answer
     }
 

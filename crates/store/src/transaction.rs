@@ -82,6 +82,7 @@ impl GroupTransaction<'_> {
         let committed = committing.await;
         self.connection.unfinished = false;
         CrashPoint::AfterCommit.pass();
+        self.connection.answered = committed.is_ok();
         let Err(error) = committed else { return Ok(self.connection.held()) };
         let error = StoreError::from(error);
         if error.class() != ErrorClass::Database {
@@ -99,6 +100,7 @@ impl GroupTransaction<'_> {
     pub async fn rolled_back(mut self, error: StoreError) -> StoreError {
         let rolled_back = AnsiTransactionManager::rollback_transaction(&mut *self.connection).await;
         self.connection.unfinished = false;
+        self.connection.answered = rolled_back.is_ok();
         let Err(rollback) = rolled_back else { return error };
         let rollback = StoreError::from(rollback);
         tracing::debug!(
