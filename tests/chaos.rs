@@ -83,9 +83,12 @@ async fn whatever_breaks_at_any_moment_nothing_is_lost_or_done_twice_and_every_f
     for seed in first..first + rounds {
         let round = Round::begin(seed, faketime.clone()).await;
         let (struck, of_round, compared) = round.run(Schedule::of(seed, time)).await;
+        let kinds: Vec<String> =
+            struck.iter().map(|(name, times)| format!("{name} {times}")).collect();
         eprintln!(
-            "seed {seed}: {} faults, {of_round} edits, {compared} rows of figures right",
-            struck.values().sum::<u32>()
+            "seed {seed}: {} faults, {of_round} edits, {compared} rows of figures right ({})",
+            struck.values().sum::<u32>(),
+            kinds.join(", ")
         );
         edits += of_round;
         rows += compared;

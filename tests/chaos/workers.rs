@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -30,7 +30,7 @@ struct Shared {
     /// What the clocks of those to come are off by, in seconds.
     clock: Mutex<i64>,
     may_be_killed: AtomicBool,
-    may_end: AtomicBool,
+    asked_to_end: AtomicU32,
     is_over: AtomicBool,
     /// Ends that nobody asked for.
     unasked: Mutex<Vec<String>>,
@@ -46,7 +46,7 @@ impl Worker {
             child: Mutex::default(),
             clock: Mutex::default(),
             may_be_killed: AtomicBool::default(),
-            may_end: AtomicBool::default(),
+            asked_to_end: AtomicU32::default(),
             is_over: AtomicBool::default(),
             unasked: Mutex::default(),
         });
@@ -62,7 +62,7 @@ impl Worker {
         let Some(process) = child.as_ref().map(Child::id) else { return false };
         match signal {
             "KILL" => self.shared.may_be_killed.store(true, Ordering::SeqCst),
-            "TERM" => self.shared.may_end.store(true, Ordering::SeqCst),
+            "TERM" => drop(self.shared.asked_to_end.fetch_add(1, Ordering::SeqCst)),
             _ => {}
         }
         Command::new("kill").args([format!("-{signal}"), process.to_string()]).status().unwrap();
@@ -107,12 +107,14 @@ impl Shared {
     }
 
     fn judge(&self, ended: ExitStatus) {
-        let may_end = self.may_end.swap(false, Ordering::SeqCst);
+        let asked_to_end = self.asked_to_end.swap(0, Ordering::SeqCst);
         let may_be_killed = self.may_be_killed.swap(false, Ordering::SeqCst);
         let asked_for = match (ended.code(), ended.signal()) {
-            (Some(0), _) => may_end,
+            (Some(0), _) => asked_to_end > 0,
+            // Asked a second time, it leaves at once.
+            (Some(130), _) => asked_to_end > 1,
             // Before it listens for signals, it ends as every process does.
-            (_, Some(15)) => may_end,
+            (_, Some(15)) => asked_to_end > 0,
             (_, Some(9)) => may_be_killed,
             _ => false,
         };
