@@ -156,7 +156,7 @@ fn the_events_of_each_fault_are_those_of_the_log() {
 
 #[test]
 fn every_link_between_the_documents_leads_somewhere() {
-    const DOCUMENTS: [&str; 8] = [
+    const DOCUMENTS: [&str; 9] = [
         "README.md",
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
@@ -165,6 +165,7 @@ fn every_link_between_the_documents_leads_somewhere() {
         "docs/guarantees.md",
         "docs/metrics.md",
         "docs/operations.md",
+        "docs/performance.md",
     ];
     for document in DOCUMENTS {
         let folder = root().join(document).parent().unwrap().to_owned();

@@ -100,6 +100,10 @@ pub async fn drain(load: Load) -> anyhow::Result<Value> {
             let groups_per_second = median.groups as f64 / median.seconds;
             let of_one_shot = one_shot.as_ref().map(|peer| per_second * peer.seconds / rows as f64);
             let of_floor = floor.map(|floor| groups_per_second / floor);
+            tell(&format!(
+                "{}, {rows} rows, {workers} worker(s): {per_second:.0} rows/s, {groups_per_second:.0} groups/s",
+                workload.name()
+            ));
             table.add_row([
                 workload.name().to_owned(),
                 rows.to_string(),
