@@ -9,7 +9,6 @@ use aggregation::vitals::scope::Span;
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
-use diesel_async::RunQueryDsl;
 
 use crate::day_rows::{sources, split, upsert};
 use crate::error::StoreError;
@@ -37,7 +36,7 @@ static UPSERT_DAY: LazyLock<String> = LazyLock::new(|| {
 });
 
 statement! {
-    struct UpsertDay<'a> {
+    struct UpsertDay {
         user_id: i64 => BigInt,
         local_date: NaiveDate => Date,
         pair_count: i32 => Integer,
@@ -53,7 +52,7 @@ statement! {
         worst_category: Option<&'static str> => Nullable<Text>,
         rejected_count: i32 => Integer,
         sources: String => Text,
-        time_zone: &'a str => Text,
+        time_zone: String => Text,
         day_start: PgTimestamp => Timestamptz,
         day_end: PgTimestamp => Timestamptz,
         context_fingerprint: i64 => BigInt,
@@ -95,7 +94,7 @@ impl GroupTransaction<'_> {
         let user_id = self.user_id();
         let (gone, kept) = split(days);
         if !gone.is_empty() {
-            DeleteDays { user_id, dates: gone }.execute(self.connection()).await?;
+            self.write(DeleteDays { user_id, dates: gone });
         }
         for (date, day) in kept {
             let upsert = UpsertDay {
@@ -114,13 +113,13 @@ impl GroupTransaction<'_> {
                 worst_category: day.worst_category.map(Category::name),
                 rejected_count: day.rejected_count,
                 sources: sources(&day.sources)?,
-                time_zone: &day.time_zone,
+                time_zone: day.time_zone.clone(),
                 day_start: to_postgres(day.day_start),
                 day_end: to_postgres(day.day_end),
                 context_fingerprint,
                 algorithm_version: ALGORITHM_VERSION,
             };
-            upsert.execute(self.connection()).await?;
+            self.write(upsert);
         }
         Ok(())
     }

@@ -50,6 +50,11 @@ impl CrashPoint {
     /// which the process comes there.
     pub const VARIABLE: &str = "DAYFOLD_CRASH_AT";
 
+    /// Whether it was asked to crash anywhere: then the steps are taken one after the other.
+    pub(crate) fn any_is_asked_for() -> bool {
+        cfg!(debug_assertions) && std::env::var_os(Self::VARIABLE).is_some()
+    }
+
     /// Crashes here, if that was asked for.
     #[cfg(debug_assertions)]
     pub(crate) fn pass(self) {

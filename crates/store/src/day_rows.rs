@@ -8,7 +8,6 @@ use aggregation::vitals::scope::Span;
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Integer, Text, Timestamptz};
-use diesel_async::RunQueryDsl;
 
 use crate::error::StoreError;
 use crate::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital};
@@ -88,7 +87,7 @@ impl GroupTransaction<'_> {
                 read.spans_to.push(to_postgres(*to));
             }
         }
-        let rows: Vec<(i32, RawVitalColumns)> = read.load(self.connection()).await?;
+        let rows: Vec<(i32, RawVitalColumns)> = self.read(read).await?;
         for (ordinal, row) in rows {
             let of_metric = usize::try_from(ordinal).ok().and_then(|at| of_metrics.get_mut(at));
             of_metric
@@ -113,7 +112,7 @@ impl GroupTransaction<'_> {
             spans_from: spans.iter().map(|(from, _)| to_postgres(*from)).collect(),
             spans_to: spans.iter().map(|(_, to)| to_postgres(*to)).collect(),
         };
-        let rows: Vec<(NaiveDate,)> = read.load(self.connection()).await?;
+        let rows: Vec<(NaiveDate,)> = self.read(read).await?;
         Ok(rows.into_iter().map(|(date,)| date).collect())
     }
 }

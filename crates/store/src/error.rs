@@ -100,6 +100,9 @@ pub enum StoreError {
     /// Another worker holds the claimed rows by now.
     #[error("the lease on the claimed rows was lost")]
     LeaseLost,
+    /// The claimed rows are held, but stand elsewhere.
+    #[error("the claimed rows stand elsewhere in the queue's table by now")]
+    Moved,
     /// The server did not answer.
     #[error("the database has not answered for {0:.0} s, beyond all its time-outs")]
     NoAnswer(f64),
@@ -125,6 +128,7 @@ impl StoreError {
             Self::NoConnection { unreachable: true, .. } => ErrorClass::ConnectionLost,
             Self::NoConnection { .. } => ErrorClass::PoolExhausted,
             Self::LeaseLost => ErrorClass::LeaseLost,
+            Self::Moved => ErrorClass::Conflict,
             Self::NoAnswer(_) => ErrorClass::NoAnswer,
             Self::NeedsSession(_) => ErrorClass::Environment,
             Self::Stopped => ErrorClass::Stopped,

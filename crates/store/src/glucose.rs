@@ -9,7 +9,6 @@ use aggregation::vitals::scope::Span;
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Bool, Date, Double, Integer, Nullable, Text, Timestamptz};
-use diesel_async::RunQueryDsl;
 
 use crate::day_rows::{sources, split, upsert};
 use crate::error::StoreError;
@@ -45,7 +44,7 @@ static UPSERT_DAY: LazyLock<String> = LazyLock::new(|| {
 });
 
 statement! {
-    struct UpsertDay<'a> {
+    struct UpsertDay {
         user_id: i64 => BigInt,
         local_date: NaiveDate => Date,
         sample_count: i32 => Integer,
@@ -69,7 +68,7 @@ statement! {
         is_sufficient: bool => Bool,
         rejected_count: i32 => Integer,
         sources: String => Text,
-        time_zone: &'a str => Text,
+        time_zone: String => Text,
         day_start: PgTimestamp => Timestamptz,
         day_end: PgTimestamp => Timestamptz,
         context_fingerprint: i64 => BigInt,
@@ -108,7 +107,7 @@ impl GroupTransaction<'_> {
         let user_id = self.user_id();
         let (gone, kept) = split(days);
         if !gone.is_empty() {
-            DeleteDays { user_id, dates: gone }.execute(self.connection()).await?;
+            self.write(DeleteDays { user_id, dates: gone });
         }
         for (date, day) in kept {
             let upsert = UpsertDay {
@@ -135,13 +134,13 @@ impl GroupTransaction<'_> {
                 is_sufficient: day.is_sufficient,
                 rejected_count: day.rejected_count,
                 sources: sources(&day.sources)?,
-                time_zone: &day.time_zone,
+                time_zone: day.time_zone.clone(),
                 day_start: to_postgres(day.day_start),
                 day_end: to_postgres(day.day_end),
                 context_fingerprint,
                 algorithm_version: ALGORITHM_VERSION,
             };
-            upsert.execute(self.connection()).await?;
+            self.write(upsert);
         }
         Ok(())
     }

@@ -4,7 +4,6 @@ use aggregation::Kind;
 use aggregation::sleep::Stage;
 use chrono::NaiveDate;
 use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Text};
-use diesel_async::RunQueryDsl;
 
 use crate::error::StoreError;
 use crate::pool::Store;
@@ -231,7 +230,7 @@ impl Shadow<'_> {
     ) -> Result<Option<i64>, StoreError> {
         self.leave().await?;
         let next = NextUser::of(kinds, from);
-        Ok(NextUser::found(&next.load(self.stored().connection()).await?))
+        Ok(NextUser::found(&self.stored().read(next).await?))
     }
 }
 
@@ -269,7 +268,7 @@ impl GroupTransaction<'_> {
             kind: self.kind().name(),
             sleep: Stage::ALL.map(Stage::metric).to_vec(),
         };
-        let rows: Vec<(NaiveDate, NaiveDate, bool)> = read.load(self.connection()).await?;
+        let rows: Vec<(NaiveDate, NaiveDate, bool)> = self.read(read).await?;
         let pending =
             rows.into_iter().map(|(first, last, is_sleep)| Pending { first, last, is_sleep });
         Ok(pending.collect())
@@ -285,11 +284,10 @@ impl GroupTransaction<'_> {
         to: NaiveDate,
     ) -> Result<Inventory, StoreError> {
         let (kind, user_id) = (self.kind(), self.user_id());
-        let connection = self.connection();
         Ok(Inventory::of(match kind {
-            Kind::Vitals => OfVitals { user_id, from, to }.load(connection).await?,
-            Kind::Nutrition => OfNutrition { user_id, from, to }.load(connection).await?,
-            Kind::Labs => OfLabs { user_id, from, to }.load(connection).await?,
+            Kind::Vitals => self.read(OfVitals { user_id, from, to }).await?,
+            Kind::Nutrition => self.read(OfNutrition { user_id, from, to }).await?,
+            Kind::Labs => self.read(OfLabs { user_id, from, to }).await?,
         }))
     }
 }

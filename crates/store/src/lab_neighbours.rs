@@ -6,7 +6,6 @@
 use aggregation::labs::{LabDay, Neighbours, NextDay, NextDelta};
 use chrono::NaiveDate;
 use diesel::sql_types::{Array, BigInt, Date, Double, Nullable, Text};
-use diesel_async::RunQueryDsl;
 
 use crate::error::StoreError;
 use crate::statement::statement;
@@ -89,7 +88,7 @@ impl GroupTransaction<'_> {
             units: days.iter().map(|day| day.unit.clone()).collect(),
         };
         type Columns = (String, String, Option<f64>, Option<NaiveDate>, Option<f64>);
-        let rows: Vec<Columns> = clear.load(self.connection()).await?;
+        let rows: Vec<Columns> = self.read(clear).await?;
         let neighbours = rows.into_iter().map(|(analyte, unit, previous, next, last)| Neighbours {
             analyte,
             unit,
@@ -115,7 +114,7 @@ impl GroupTransaction<'_> {
             deltas: deltas.iter().map(|next| next.delta.value).collect(),
             delta_percents: deltas.iter().map(|next| next.delta.percent).collect(),
         };
-        update.execute(self.connection()).await?;
+        self.write(update);
         Ok(())
     }
 }

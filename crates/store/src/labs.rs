@@ -5,7 +5,6 @@ use aggregation::local_time::anywhere_on_earth;
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
-use diesel_async::RunQueryDsl;
 
 use crate::crash::CrashPoint;
 use crate::error::StoreError;
@@ -118,7 +117,7 @@ impl GroupTransaction<'_> {
         let (from, to) = anywhere_on_earth(date);
         let read =
             ReadLabs { user_id: self.user_id(), from: to_postgres(from), to: to_postgres(to) };
-        let rows = read.load(self.connection()).await?;
+        let rows: Vec<LabColumns> = self.read(read).await?;
         CrashPoint::AfterRead.pass();
         Ok(labs(rows))
     }
@@ -129,7 +128,7 @@ impl GroupTransaction<'_> {
     /// If the database fails.
     pub async fn read_labs_by_id(&mut self, ids: Vec<i64>) -> Result<Vec<RawLab>, StoreError> {
         let read = ReadLabsById { user_id: self.user_id(), ids };
-        Ok(labs(read.load(self.connection()).await?))
+        Ok(labs(self.read(read).await?))
     }
 
     /// Writes the figures of a date, one row for each analyte and unit. Others that it may have
@@ -171,9 +170,8 @@ impl GroupTransaction<'_> {
             day_ends: column(days, |day| to_postgres(day.day_end)),
         };
         CrashPoint::BeforeWrite.pass();
-        upsert.execute(self.connection()).await?;
-        CrashPoint::AfterWrite.pass();
-        Ok(())
+        self.write(upsert);
+        self.pass_sent(CrashPoint::AfterWrite).await
     }
 }
 

@@ -42,6 +42,7 @@ mod surroundings;
 mod time;
 mod tls;
 mod transaction;
+mod tuple_id;
 mod user_days;
 mod vitals;
 
@@ -58,7 +59,7 @@ pub use inventory::{Inventory, Pending, RawDate};
 pub use migrate::{MigrateError, SchemaState, migrate, schema_state};
 pub use pool::{PoolHealth, PoolSettings, PoolStats, Store};
 pub use profiles::Profile;
-pub use queue::{Claim, ClaimFrom, Entry, FailurePolicy};
+pub use queue::{Claim, ClaimFrom, Entry, FailurePolicy, FoundBy};
 pub use rejected::Verdict;
 pub use requeue::{RequeueSelection, Requeuer};
 pub use session::{Pooler, SessionSettings};
@@ -67,6 +68,7 @@ pub use shadow::{Difference, Drift, Shadow};
 pub use status::{Backlog, KindStatus, Run, RunCounts, Status};
 pub use surroundings::Variables;
 pub use transaction::GroupTransaction;
+pub use tuple_id::TupleId;
 pub use user_days::{
     BloodPressureDay, DayRow, GlucoseDay, LabName, LabResults, MealEnergy, NutritionSums,
     RejectedRows, SleepNight, UserDays, VitalDay, VitalHour, Waiting,

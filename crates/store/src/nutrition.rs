@@ -8,7 +8,6 @@ use aggregation::nutrition::{MealType, NUTRIENTS, NutritionDay, RawMeal};
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
-use diesel_async::RunQueryDsl;
 
 use crate::crash::CrashPoint;
 use crate::error::StoreError;
@@ -110,14 +109,14 @@ statement! {
 }
 
 statement! {
-    struct UpsertDay<'a> {
+    struct UpsertDay {
         user_id: i64 => BigInt,
         date: NaiveDate => Date,
         item_count: i32 => Integer,
         rejected_count: i32 => Integer,
         first_eaten_at: Option<PgTimestamp> => Nullable<Timestamptz>,
         last_eaten_at: Option<PgTimestamp> => Nullable<Timestamptz>,
-        time_zone: &'a str => Text,
+        time_zone: String => Text,
         day_start: PgTimestamp => Timestamptz,
         day_end: PgTimestamp => Timestamptz,
         algorithm_version: i32 => Integer,
@@ -144,7 +143,7 @@ impl GroupTransaction<'_> {
         let (from, to) = anywhere_on_earth(date);
         let read =
             ReadMeals { user_id: self.user_id(), from: to_postgres(from), to: to_postgres(to) };
-        let rows = read.load(self.connection()).await?;
+        let rows = self.read(read).await?;
         CrashPoint::AfterRead.pass();
         meals(rows)
     }
@@ -155,7 +154,7 @@ impl GroupTransaction<'_> {
     /// If the database fails.
     pub async fn read_meals_by_id(&mut self, ids: Vec<i64>) -> Result<Vec<RawMeal>, StoreError> {
         let read = ReadMealsById { user_id: self.user_id(), ids };
-        meals(read.load(self.connection()).await?)
+        meals(self.read(read).await?)
     }
 
     /// Writes the figures of a date, or takes them away where no row stands behind them.
@@ -170,7 +169,7 @@ impl GroupTransaction<'_> {
         let user_id = self.user_id();
         CrashPoint::BeforeWrite.pass();
         let Some(day) = day else {
-            DeleteDay { user_id, date }.execute(self.connection()).await?;
+            self.write(DeleteDay { user_id, date });
             return Ok(());
         };
         let upsert = UpsertDay {
@@ -180,16 +179,15 @@ impl GroupTransaction<'_> {
             rejected_count: day.rejected_count,
             first_eaten_at: day.first_eaten_at.map(to_postgres),
             last_eaten_at: day.last_eaten_at.map(to_postgres),
-            time_zone: &day.time_zone,
+            time_zone: day.time_zone.clone(),
             day_start: to_postgres(day.day_start),
             day_end: to_postgres(day.day_end),
             algorithm_version: ALGORITHM_VERSION,
             meal_counts: day.meals.iter().map(|meal| meal.item_count).collect(),
             numbers: numbers(day),
         };
-        upsert.execute(self.connection()).await?;
-        CrashPoint::AfterWrite.pass();
-        Ok(())
+        self.write(upsert);
+        self.pass_sent(CrashPoint::AfterWrite).await
     }
 }
 

@@ -4,7 +4,6 @@ use aggregation::Timestamp;
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Text, Timestamptz};
-use diesel_async::RunQueryDsl;
 
 use crate::error::StoreError;
 use crate::statement::statement;
@@ -54,7 +53,7 @@ impl GroupTransaction<'_> {
             date,
             instants: instants.iter().map(|instant| to_postgres(*instant)).collect(),
         };
-        let rows: Vec<(NaiveDate,)> = read.load(self.connection()).await?;
+        let rows: Vec<(NaiveDate,)> = self.read(read).await?;
         Ok(rows.into_iter().map(|(date,)| date).collect())
     }
 }

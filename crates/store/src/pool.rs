@@ -1,6 +1,7 @@
 //! The pool of connections: small, bounded, and visible.
 
-use std::collections::BTreeMap;
+use std::any::TypeId;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -408,6 +409,8 @@ pub(crate) struct Kept {
     connection: AsyncPgConnection,
     /// When it was last given back and nothing was wrong with it.
     worked: Option<Instant>,
+    /// The statements that are prepared on it, as far as that matters to anybody.
+    prepared: HashSet<TypeId>,
 }
 
 /// Opens connections and tries them before they are handed out, but for those just used.
@@ -418,7 +421,7 @@ impl bb8::ManageConnection for Manager {
     type Error = PoolError;
 
     async fn connect(&self) -> Result<Kept, PoolError> {
-        Ok(Kept { connection: self.0.connect().await?, worked: None })
+        Ok(Kept { connection: self.0.connect().await?, worked: None, prepared: HashSet::new() })
     }
 
     async fn is_valid(&self, kept: &mut Kept) -> Result<(), PoolError> {
@@ -462,6 +465,19 @@ impl Held<'_> {
                 token.cancel_query(tls).await.unwrap_or_default();
             }));
         }
+    }
+
+    /// Remembers that statements are prepared on it.
+    pub(crate) fn prepared(&mut self, statements: impl Iterator<Item = TypeId>) {
+        self.pooled.prepared.extend(statements);
+    }
+
+    /// Whether all statements are prepared on it, so that none is overtaken by what is sent behind it.
+    pub(crate) fn has_prepared(
+        &self,
+        mut statements: impl Iterator<Item = Option<TypeId>>,
+    ) -> bool {
+        statements.all(|id| id.is_some_and(|id| self.pooled.prepared.contains(&id)))
     }
 
     /// For how long it has been held.

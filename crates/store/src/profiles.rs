@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use diesel::sql_types::{Array, BigInt, Nullable, Text};
-use diesel_async::RunQueryDsl;
 
 use crate::error::StoreError;
 use crate::pool::Store;
@@ -47,7 +46,7 @@ impl GroupTransaction<'_> {
     /// If the database fails.
     pub async fn profile(&mut self) -> Result<Option<Profile>, StoreError> {
         let read = ReadProfiles { user_ids: vec![self.user_id()] };
-        let rows: Vec<Columns> = read.load(self.connection()).await?;
+        let rows: Vec<Columns> = self.read(read).await?;
         Ok(rows.into_iter().map(profile).map(|(_, profile)| profile).next())
     }
 }

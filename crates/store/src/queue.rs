@@ -13,16 +13,19 @@ use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Ti
 use crate::crash::CrashPoint;
 use crate::error::{ErrorClass, StoreError};
 use crate::pool::Store;
-use crate::rejected::{Verdict, recording};
+use crate::rejected::Verdict;
 use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
-use crate::transaction::{GroupTransaction, if_any, together3};
+use crate::transaction::GroupTransaction;
+use crate::tuple_id::{Tid, TupleId};
 
 /// One claimed row of the queue: a change of a raw row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     /// The queue's own number of the change.
     pub id: i64,
+    /// Where it stood when it was claimed.
+    pub place: TupleId,
     /// The user.
     pub user_id: i64,
     /// The raw row that was inserted, changed or deleted.
@@ -57,6 +60,16 @@ pub struct Claim {
     pub token: i64,
     /// The rows, at most as many as asked for.
     pub entries: Vec<Entry>,
+}
+
+/// By what claimed rows are found again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FoundBy {
+    /// By the place where they stood when they were claimed: it saves a look into the index for each.
+    /// A lease that is renewed moves them, and so does who rewrites the table.
+    Place,
+    /// By their key.
+    Key,
 }
 
 /// What becomes of rows whose group failed.
@@ -169,7 +182,7 @@ macro_rules! claim_from {
          lease_expires_at = asked.now + asked.lease
      FROM picked, lease, asked
      WHERE q.ctid = picked.ctid
-     RETURNING lease.token, q.id, q.user_id, q.raw_id, q.starts_at, q.ends_at, q.metric,
+     RETURNING lease.token, q.id, q.ctid, q.user_id, q.raw_id, q.starts_at, q.ends_at, q.metric,
                q.time_zone, q.whole_day"
         )
     };
@@ -182,7 +195,7 @@ macro_rules! claim_statement {
                 kind: &'a str => Text,
                 size: i64 => BigInt,
                 lease_seconds: f64 => Double,
-            } -> (BigInt, BigInt, BigInt, BigInt, Timestamptz, Timestamptz, Nullable<Text>, Nullable<Text>, Bool)
+            } -> (BigInt, BigInt, Tid, BigInt, BigInt, Timestamptz, Timestamptz, Nullable<Text>, Nullable<Text>, Bool)
             claim_from!($end)
         }
     };
@@ -211,18 +224,59 @@ statement! {
 }
 
 statement! {
-    struct FinishEntries<'a> {
-        kind: &'a str => Text,
+    /// It fails where a row is missing, so that COMMIT can be sent with it: after a statement that
+    /// failed, that is a ROLLBACK.
+    struct FinishEntries {
+        token: i64 => BigInt,
+        places: Vec<TupleId> => Array<Tid>,
+        ids: Vec<i64> => Array<BigInt>,
+        count: i64 => BigInt,
+    } -> ()
+    "WITH gone AS (
+         DELETE FROM aggregation_queue AS q
+         USING unnest({places}::tid[], {ids}::bigint[]) AS done (place, id)
+         WHERE q.ctid = done.place AND q.id = done.id
+           AND q.lease_token = {token} AND q.state = 'processing'
+         RETURNING true
+     )
+     SELECT 1 / (count(*) = {count})::integer FROM gone"
+}
+
+statement! {
+    struct FinishEntriesByKey {
+        kind: &'static str => Text,
         user_id: i64 => BigInt,
         token: i64 => BigInt,
         starts_at: Vec<PgTimestamp> => Array<Timestamptz>,
         ids: Vec<i64> => Array<BigInt>,
+        count: i64 => BigInt,
     } -> ()
-    "DELETE FROM aggregation_queue AS q
-     USING unnest({starts_at}::timestamptz[], {ids}::bigint[]) AS done (starts_at, id)
-     WHERE q.user_id = {user_id} AND q.kind = {kind}
-       AND q.starts_at = done.starts_at AND q.id = done.id
-       AND q.lease_token = {token} AND q.state = 'processing'"
+    "WITH gone AS (
+         DELETE FROM aggregation_queue AS q
+         USING unnest({starts_at}::timestamptz[], {ids}::bigint[]) AS done (starts_at, id)
+         WHERE q.user_id = {user_id} AND q.kind = {kind}
+           AND q.starts_at = done.starts_at AND q.id = done.id
+           AND q.lease_token = {token} AND q.state = 'processing'
+         RETURNING true
+     )
+     SELECT 1 / (count(*) = {count})::integer FROM gone"
+}
+
+statement! {
+    struct CountClaimed<'a> {
+        kind: &'a str => Text,
+        token: i64 => BigInt,
+        user_ids: Vec<i64> => Array<BigInt>,
+        starts_at: Vec<PgTimestamp> => Array<Timestamptz>,
+        ids: Vec<i64> => Array<BigInt>,
+    } -> (BigInt)
+    "SELECT count(*)
+     FROM unnest({user_ids}::bigint[], {starts_at}::timestamptz[], {ids}::bigint[])
+              AS held (user_id, starts_at, id)
+     JOIN aggregation_queue AS q
+       ON q.user_id = held.user_id AND q.kind = {kind}
+      AND q.starts_at = held.starts_at AND q.id = held.id
+     WHERE q.lease_token = {token} AND q.state = 'processing'"
 }
 
 statement! {
@@ -296,7 +350,7 @@ statement! {
 }
 
 type ClaimedColumns =
-    (i64, i64, i64, i64, PgTimestamp, PgTimestamp, Option<String>, Option<String>, bool);
+    (i64, i64, TupleId, i64, i64, PgTimestamp, PgTimestamp, Option<String>, Option<String>, bool);
 
 impl Store {
     /// Whether a row of any kind is due.
@@ -336,18 +390,32 @@ impl Store {
         let token = *token;
         let entries = rows
             .into_iter()
-            .map(|(_, id, user_id, raw_id, starts_at, ends_at, metric, time_zone, whole_day)| {
-                Entry {
+            .map(
+                |(
+                    _,
                     id,
+                    place,
                     user_id,
                     raw_id,
-                    starts_at: from_postgres(starts_at),
-                    ends_at: from_postgres(ends_at),
+                    starts_at,
+                    ends_at,
                     metric,
                     time_zone,
                     whole_day,
-                }
-            })
+                )| {
+                    Entry {
+                        id,
+                        place,
+                        user_id,
+                        raw_id,
+                        starts_at: from_postgres(starts_at),
+                        ends_at: from_postgres(ends_at),
+                        metric,
+                        time_zone,
+                        whole_day,
+                    }
+                },
+            )
             .collect();
         Ok(Some(Claim { kind, token, entries }))
     }
@@ -431,36 +499,58 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Whether all these rows are still those of the claim.
+    async fn holds(&self, kind: Kind, token: i64, entries: &[Entry]) -> Result<bool, StoreError> {
+        let (user_ids, starts_at, ids) = keys(entries);
+        let count = CountClaimed { kind: kind.name(), token, user_ids, starts_at, ids };
+        let held: Vec<(i64,)> = self.load("claim", count).await?;
+        Ok(held.first().is_some_and(|(held,)| *held == entries.len() as i64))
+    }
+}
+
 impl GroupTransaction<'_> {
-    /// Takes the group's rows off the queue, in the transaction that writes its figures, and lists
-    /// those that were rejected.
+    /// Takes the group's rows off the queue, lists those that were rejected, and commits all that with
+    /// the group's figures. Returns for how long the connection was held.
     ///
     /// Exactly the rows that were claimed: if the raw row has changed since, the change has a
     /// row of its own in the queue and is done again.
     ///
     /// # Errors
-    /// [`StoreError::LeaseLost`] if another worker has any of them by now; then this worker's
-    /// figures must not be committed.
+    /// As [`GroupTransaction::commit`]. [`StoreError::LeaseLost`] if another worker has any of the rows
+    /// by now, [`StoreError::Moved`] if they are no longer at their places; then nothing is committed.
     pub async fn finish(
-        &mut self,
+        mut self,
         token: i64,
         entries: &[Entry],
         verdicts: &[Verdict],
-    ) -> Result<(), StoreError> {
-        let (_, starts_at, ids) = keys(entries);
-        let finish = FinishEntries {
-            kind: self.kind().name(),
-            user_id: self.user_id(),
-            token,
-            starts_at,
-            ids,
-        };
-        let (list, unlist) = recording(verdicts, self.kind(), self.user_id());
-        let shared = self.shared();
-        let (_, _, finished) =
-            together3(if_any(list, shared), if_any(unlist, shared), if_any(Some(finish), shared))
-                .await?;
-        if finished == entries.len() { Ok(()) } else { Err(StoreError::LeaseLost) }
+        found_by: FoundBy,
+    ) -> Result<Duration, StoreError> {
+        self.record_verdicts(verdicts);
+        let (store, kind, count) = (self.store(), self.kind(), entries.len() as i64);
+        match found_by {
+            FoundBy::Place => {
+                let places = entries.iter().map(|entry| entry.place).collect();
+                let ids = entries.iter().map(|entry| entry.id).collect();
+                self.write(FinishEntries { token, places, ids, count });
+            }
+            FoundBy::Key => {
+                let (_, starts_at, ids) = keys(entries);
+                let (kind, user_id) = (kind.name(), self.user_id());
+                self.write(FinishEntriesByKey { kind, user_id, token, starts_at, ids, count });
+            }
+        }
+        match self.commit().await {
+            // A division by zero has no class of its own.
+            Err(error) if error.class() == ErrorClass::Database => {
+                match store.holds(kind, token, entries).await {
+                    Ok(false) => Err(StoreError::LeaseLost),
+                    Ok(true) if found_by == FoundBy::Place => Err(StoreError::Moved),
+                    Ok(true) | Err(_) => Err(error),
+                }
+            }
+            outcome => outcome,
+        }
     }
 }
 

@@ -1,11 +1,10 @@
 //! The list of rejected rows.
 
-use aggregation::{Kind, Reason};
+use aggregation::Reason;
 use diesel::sql_types::{Array, BigInt, Text};
 
-use crate::error::StoreError;
 use crate::statement::statement;
-use crate::transaction::{GroupTransaction, if_any, together2};
+use crate::transaction::GroupTransaction;
 
 /// What became of a claimed raw row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,9 +16,9 @@ pub struct Verdict {
 }
 
 statement! {
-    struct ListRejected<'a> {
+    struct ListRejected {
         user_id: i64 => BigInt,
-        kind: &'a str => Text,
+        kind: &'static str => Text,
         raw_ids: Vec<i64> => Array<BigInt>,
         reasons: Vec<&'static str> => Array<Text>,
     } -> ()
@@ -32,9 +31,9 @@ statement! {
 }
 
 statement! {
-    struct UnlistRejected<'a> {
+    struct UnlistRejected {
         user_id: i64 => BigInt,
-        kind: &'a str => Text,
+        kind: &'static str => Text,
         raw_ids: Vec<i64> => Array<BigInt>,
     } -> ()
     "DELETE FROM rejected_rows
@@ -43,31 +42,18 @@ statement! {
 
 impl GroupTransaction<'_> {
     /// Lists the rejected rows among those judged, and takes the others off the list.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn record_verdicts(&mut self, verdicts: &[Verdict]) -> Result<(), StoreError> {
-        let (list, unlist) = recording(verdicts, self.kind(), self.user_id());
-        let shared = self.shared();
-        together2(if_any(list, shared), if_any(unlist, shared)).await?;
-        Ok(())
+    pub fn record_verdicts(&mut self, verdicts: &[Verdict]) {
+        let (user_id, kind) = (self.user_id(), self.kind().name());
+        let rejected =
+            verdicts.iter().filter_map(|verdict| Some((verdict.raw_id, verdict.reason?.code())));
+        let (raw_ids, reasons): (Vec<i64>, Vec<&'static str>) = rejected.unzip();
+        if !raw_ids.is_empty() {
+            self.write(ListRejected { user_id, kind, raw_ids, reasons });
+        }
+        let accepted = verdicts.iter().filter(|verdict| verdict.reason.is_none());
+        let raw_ids: Vec<i64> = accepted.map(|verdict| verdict.raw_id).collect();
+        if !raw_ids.is_empty() {
+            self.write(UnlistRejected { user_id, kind, raw_ids });
+        }
     }
-}
-
-/// Lists the rejected rows among those judged; takes the others off the list.
-pub(crate) fn recording(
-    verdicts: &[Verdict],
-    kind: Kind,
-    user_id: i64,
-) -> (Option<ListRejected<'static>>, Option<UnlistRejected<'static>>) {
-    let kind = kind.name();
-    let rejected =
-        verdicts.iter().filter_map(|verdict| Some((verdict.raw_id, verdict.reason?.code())));
-    let (raw_ids, reasons): (Vec<i64>, Vec<&'static str>) = rejected.unzip();
-    let list = ListRejected { user_id, kind, raw_ids, reasons };
-    let accepted = verdicts.iter().filter(|verdict| verdict.reason.is_none());
-    let raw_ids = accepted.map(|verdict| verdict.raw_id).collect();
-    let unlist = UnlistRejected { user_id, kind, raw_ids };
-    let (some_rejected, some_accepted) = (!list.raw_ids.is_empty(), !unlist.raw_ids.is_empty());
-    (some_rejected.then_some(list), some_accepted.then_some(unlist))
 }

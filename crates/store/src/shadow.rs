@@ -156,7 +156,7 @@ impl Store {
             let columns: Vec<(String, bool, bool)> = ReadColumns { table }.load(&mut *held).await?;
             comparisons.push((kind, table, comparison(table, &columns)));
         }
-        let transaction = GroupTransaction::on(held, Kind::Vitals, 0);
+        let transaction = GroupTransaction::on(held, self, Kind::Vitals, 0);
         Ok(Shadow { transaction, path, comparisons })
     }
 }
@@ -212,7 +212,7 @@ impl GroupTransaction<'_> {
             sql_query(sql)
                 .bind::<BigInt, _>(user_id)
                 .bind::<Array<Date>, _>(dates)
-                .execute(self.connection())
+                .execute(self.connection().await?)
                 .await?;
         }
         Ok(())
@@ -229,7 +229,8 @@ impl<'p> Shadow<'p> {
         self.leave().await?;
         self.transaction.turn_to(kind, user_id);
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ";
-        AnsiTransactionManager::begin_transaction_sql(self.transaction.connection(), begin).await?;
+        AnsiTransactionManager::begin_transaction_sql(self.transaction.connection().await?, begin)
+            .await?;
         Ok(())
     }
 
@@ -238,7 +239,7 @@ impl<'p> Shadow<'p> {
     /// # Errors
     /// If the database fails.
     pub async fn leave(&mut self) -> Result<(), StoreError> {
-        let connection = self.transaction.connection();
+        let connection = self.transaction.connection().await?;
         let depth = AnsiTransactionManager::transaction_manager_status_mut(connection)
             .transaction_depth()?;
         if depth.is_some() {
@@ -263,7 +264,11 @@ impl<'p> Shadow<'p> {
         let kind = self.transaction.kind();
         let alone = kind != Kind::Labs;
         for (_, table, _) in self.comparisons.iter().filter(|(of, ..)| alone && *of == kind) {
-            self.transaction.connection().batch_execute(&format!("DELETE FROM {table}")).await?;
+            self.transaction
+                .connection()
+                .await?
+                .batch_execute(&format!("DELETE FROM {table}"))
+                .await?;
         }
         Ok(&mut self.transaction)
     }
@@ -280,7 +285,7 @@ impl<'p> Shadow<'p> {
             let rows: Vec<DriftRow> = sql_query(sql)
                 .bind::<BigInt, _>(user_id)
                 .bind::<Array<Date>, _>(dates)
-                .load(self.transaction.connection())
+                .load(self.transaction.connection().await?)
                 .await?;
             drift.extend(rows.into_iter().map(|row| Drift {
                 table,
@@ -312,13 +317,13 @@ impl<'p> Shadow<'p> {
                 .map(|verdict| verdict.reason.map(aggregation::Reason::code))
                 .collect(),
         };
-        let counts: Vec<(i64,)> = count.load(self.transaction.connection()).await?;
+        let counts: Vec<(i64,)> = self.transaction.read(count).await?;
         Ok(counts.iter().map(|(count,)| count).sum())
     }
 
     async fn set_path(&mut self, path: &str) -> Result<(), StoreError> {
         let set = SetPath { path, locally: true };
-        let _: Vec<(String,)> = set.load(self.transaction.connection()).await?;
+        let _: Vec<(String,)> = self.transaction.read(set).await?;
         Ok(())
     }
 }

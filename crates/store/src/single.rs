@@ -93,26 +93,17 @@ impl Store {
         self.begin_with(held, &format!("BEGIN;{}", self.in_transaction())).await
     }
 
-    /// The same, and waits for the lock of a user, all in one message.
+    /// How a transaction begins that waits for the lock of a user, all in one message.
     ///
     /// The queue is part of the lock's key, so that workers on several schemas of one database do not
     /// wait for each other, and those on one do, whatever their search_paths begin with. A collision of
     /// hashes costs a wait and nothing else.
-    ///
-    /// # Errors
-    /// If the database fails, or the lock is not granted within the lock time-out.
-    pub(crate) async fn begin_locked(
-        &self,
-        held: &mut Held<'_>,
-        kind: Kind,
-        user_id: i64,
-    ) -> Result<(), StoreError> {
+    pub(crate) fn locked(&self, kind: Kind, user_id: i64) -> String {
         let (settings, kind) = (self.in_transaction(), kind.name());
-        let begin = format!(
+        format!(
             "BEGIN;{settings} SELECT pg_advisory_xact_lock(
                  hashtext('dayfold {kind} ' || 'aggregation_queue'::regclass::oid), hashint8({user_id}))"
-        );
-        self.begin_with(held, &begin).await
+        )
     }
 
     /// The same by another statement than `BEGIN` alone.
@@ -127,22 +118,35 @@ impl Store {
         self.begin_with(held, &format!("{begin};{}", self.in_transaction())).await
     }
 
-    async fn begin_with(&self, held: &mut Held<'_>, begin: &str) -> Result<(), StoreError> {
+    /// Begins a transaction by a text.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub(crate) async fn begin_with(
+        &self,
+        held: &mut Held<'_>,
+        begin: &str,
+    ) -> Result<(), StoreError> {
         let begun = AnsiTransactionManager::begin_transaction_sql(&mut **held, begin);
         match self.in_time(begun).await {
             Ok(()) => Ok(()),
-            Err(error @ StoreError::NoAnswer(_)) => Err(error),
-            Err(error) => {
-                // It may have begun before a setting was refused, and nobody else knows.
-                let rolled_back = self.in_time(held.batch_execute("ROLLBACK")).await;
-                held.unfinished &= rolled_back.is_err();
-                Err(match (error, rolled_back) {
-                    (StoreError::Database { class: ErrorClass::Database, cause }, Err(_)) => {
-                        StoreError::Database { class: ErrorClass::ConnectionLost, cause }
-                    }
-                    (error, _) => error,
-                })
+            Err(error) => Err(self.not_begun(held, error).await),
+        }
+    }
+
+    /// Leaves nothing of a transaction that did not begin, and says why it did not.
+    pub(crate) async fn not_begun(&self, held: &mut Held<'_>, error: StoreError) -> StoreError {
+        if matches!(error, StoreError::NoAnswer(_)) {
+            return error;
+        }
+        // It may have begun before a setting was refused, and nobody else knows.
+        let rolled_back = self.in_time(held.batch_execute("ROLLBACK")).await;
+        held.unfinished &= rolled_back.is_err();
+        match (error, rolled_back) {
+            (StoreError::Database { class: ErrorClass::Database, cause }, Err(_)) => {
+                StoreError::Database { class: ErrorClass::ConnectionLost, cause }
             }
+            (error, _) => error,
         }
     }
 

@@ -8,7 +8,6 @@ use aggregation::vitals::sample::LONGEST_INTERVAL_US;
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
-use diesel_async::RunQueryDsl;
 
 use crate::day_rows::{sources, split};
 use crate::error::StoreError;
@@ -152,7 +151,7 @@ impl GroupTransaction<'_> {
                 .map(|(from, _)| to_postgres(from.plus(-LONGEST_INTERVAL_US)))
                 .collect(),
         };
-        let rows: Vec<(String, RawVitalColumns)> = read.load(self.connection()).await?;
+        let rows: Vec<(String, RawVitalColumns)> = self.read(read).await?;
         for (metric, row) in rows {
             let stage = Stage::from_metric(&metric)
                 .ok_or(StoreError::Internal("a raw row of a metric that was not asked for"))?;
@@ -166,8 +165,7 @@ impl GroupTransaction<'_> {
 
         let (firsts, lasts) = ranges(&scope.stored_dates()).into_iter().unzip();
         let read = ReadSleepDays { user_id, firsts, lasts };
-        let stored: Vec<(NaiveDate, PgTimestamp, PgTimestamp, i64)> =
-            read.load(self.connection()).await?;
+        let stored: Vec<(NaiveDate, PgTimestamp, PgTimestamp, i64)> = self.read(read).await?;
         snapshot.days = stored
             .into_iter()
             .map(|(date, start, end, fingerprint)| {
@@ -187,10 +185,10 @@ impl GroupTransaction<'_> {
         let (gone, days) = split(&recomputed.days);
         if !days.is_empty() {
             let upsert = upsert(user_id, recomputed.fingerprint, &days)?;
-            upsert.execute(self.connection()).await?;
+            self.write(upsert);
         }
         if !gone.is_empty() {
-            DeleteSleepDays { user_id, dates: gone }.execute(self.connection()).await?;
+            self.write(DeleteSleepDays { user_id, dates: gone });
         }
         Ok(())
     }

@@ -1,14 +1,22 @@
 //! The one place that opens transactions.
 
+use std::any::TypeId;
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use aggregation::Kind;
 use diesel::QueryResult;
-use diesel_async::methods::ExecuteDsl;
+use diesel::connection::TransactionDepthChange;
+use diesel::query_builder::QueryId;
+use diesel_async::methods::{ExecuteDsl, LoadQuery};
 use diesel_async::{
     AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
     TransactionManager,
 };
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join3, try_join};
+use tokio::task::unconstrained;
 
 use crate::crash::CrashPoint;
 use crate::error::{ErrorClass, StoreError};
@@ -16,12 +24,20 @@ use crate::pool::{Held, Store};
 
 /// The transaction of one group: the rows of one kind, one user and one date.
 ///
-/// What it reads and writes stands in the modules of the kinds. Dropped without an end, by an
-/// error, a panic or an abandoned task, its connection is closed rather than handed on.
+/// What it reads and writes stands in the modules of the kinds. A small group costs hardly more than
+/// its messages there and back, each of which wakes the other process, so there are but two of them:
+/// BEGIN and the lock go with what is read, and what is written waits for COMMIT to go with.
+///
+/// Dropped without an end, by an error, a panic or an abandoned task, its connection is closed rather
+/// than handed on.
 pub struct GroupTransaction<'p> {
     connection: Held<'p>,
+    store: &'p Store,
     kind: Kind,
     user_id: i64,
+    begun: bool,
+    /// What is written, but not sent yet.
+    writes: Vec<Deferred>,
 }
 
 impl std::fmt::Debug for GroupTransaction<'_> {
@@ -30,13 +46,53 @@ impl std::fmt::Debug for GroupTransaction<'_> {
     }
 }
 
+/// The number of rows that a statement concerned, once it is answered.
+type Sending<'c> = BoxFuture<'c, QueryResult<usize>>;
+
+/// A statement that is sent later.
+struct Deferred {
+    /// Its name among the connection's prepared statements.
+    id: Option<TypeId>,
+    send: Box<dyn for<'c> FnOnce(&'c AsyncPgConnection) -> Sending<'c> + Send + Sync>,
+}
+
+impl Deferred {
+    fn new<S>(statement: S) -> Self
+    where
+        S: for<'c> ExecuteDsl<&'c AsyncPgConnection> + QueryId + Send + Sync + 'static,
+    {
+        fn send<'c, S>(statement: S, connection: &'c AsyncPgConnection) -> Sending<'c>
+        where
+            S: ExecuteDsl<&'c AsyncPgConnection> + Send + 'static,
+        {
+            Box::pin(async move { RunQueryDsl::execute(statement, &mut &*connection).await })
+        }
+        Self { id: S::query_id(), send: Box::new(|connection| send(statement, connection)) }
+    }
+}
+
 impl Store {
-    /// Begins the transaction of a group and waits until no other worker is at the same user.
+    /// A connection for the transaction of a group, which begins with the first question to it.
     ///
-    /// The lock is a statement of its own, before any read: a snapshot taken before the lock
-    /// was granted would miss what the other worker has just committed. It covers the user, not
-    /// only the date, because an interval over midnight and rows with zones of their own reach
-    /// into other dates; and a transaction takes one such lock only, so that none can deadlock.
+    /// It begins with waiting until no other worker is at the same user. The lock is a statement of its
+    /// own, before any read: a snapshot taken before the lock was granted would miss what the other
+    /// worker has just committed. It covers the user, not only the date, because an interval over
+    /// midnight and rows with zones of their own reach into other dates; and a transaction takes one
+    /// such lock only, so that none can deadlock.
+    ///
+    /// # Errors
+    /// If there is no connection.
+    pub async fn open_group(
+        &self,
+        kind: Kind,
+        user_id: i64,
+    ) -> Result<GroupTransaction<'_>, StoreError> {
+        let connection = self.hold("group").await?;
+        let writes = Vec::new();
+        Ok(GroupTransaction { connection, store: self, kind, user_id, begun: false, writes })
+    }
+
+    /// The same, begun.
     ///
     /// # Errors
     /// If there is no connection, or the lock is not granted within the lock time-out.
@@ -45,46 +101,214 @@ impl Store {
         kind: Kind,
         user_id: i64,
     ) -> Result<GroupTransaction<'_>, StoreError> {
-        let mut connection = self.hold("group").await?;
-        connection.unfinished = true;
-        self.begin_locked(&mut connection, kind, user_id).await?;
-        CrashPoint::AfterLock.pass();
-        Ok(GroupTransaction { connection, kind, user_id })
+        let mut group = self.open_group(kind, user_id).await?;
+        group.begin().await?;
+        Ok(group)
     }
 }
 
 impl<'p> GroupTransaction<'p> {
     /// A transaction that its caller begins and ends.
-    pub(crate) fn on(connection: Held<'p>, kind: Kind, user_id: i64) -> Self {
-        Self { connection, kind, user_id }
+    pub(crate) fn on(connection: Held<'p>, store: &'p Store, kind: Kind, user_id: i64) -> Self {
+        Self { connection, store, kind, user_id, begun: true, writes: Vec::new() }
     }
 
     /// From now on it is another user's, of another kind.
     pub(crate) fn turn_to(&mut self, kind: Kind, user_id: i64) {
         (self.kind, self.user_id) = (kind, user_id);
     }
+
+    /// Where its connection is from.
+    pub(crate) const fn store(&self) -> &'p Store {
+        self.store
+    }
 }
 
 impl GroupTransaction<'_> {
+    async fn begin(&mut self) -> Result<(), StoreError> {
+        self.connection.unfinished = true;
+        let begin = self.store.locked(self.kind, self.user_id);
+        self.store.begin_with(&mut self.connection, &begin).await?;
+        self.begun = true;
+        CrashPoint::AfterLock.pass();
+        Ok(())
+    }
+
+    /// Loads the rows of a statement, which sees all that was written before.
+    pub(crate) async fn read<'q, S, U>(&mut self, statement: S) -> Result<Vec<U>, StoreError>
+    where
+        S: for<'c> LoadQuery<'q, &'c AsyncPgConnection, U> + Send + 'q,
+        U: Send,
+    {
+        let begin = self.before_a_question().await?;
+        let (store, connection) = (self.store, &*self.connection);
+        let question = async { Ok(statement.load(&mut &*connection).await?) };
+        let asked = ask(store, connection, begin, question).await;
+        self.answer_to(asked).await
+    }
+
+    /// Loads the rows of three statements that are sent in one message. Which of them is answered
+    /// first is not known.
+    pub(crate) async fn read3<'q, S1, S2, S3, U1, U2, U3>(
+        &mut self,
+        (first, second, third): (S1, S2, S3),
+    ) -> Result<(Vec<U1>, Vec<U2>, Vec<U3>), StoreError>
+    where
+        S1: for<'c> LoadQuery<'q, &'c AsyncPgConnection, U1> + Send + 'q,
+        S2: for<'c> LoadQuery<'q, &'c AsyncPgConnection, U2> + Send + 'q,
+        S3: for<'c> LoadQuery<'q, &'c AsyncPgConnection, U3> + Send + 'q,
+        (U1, U2, U3): Send,
+        U1: Send,
+        U2: Send,
+        U3: Send,
+    {
+        let begin = self.before_a_question().await?;
+        let (store, connection) = (self.store, &*self.connection);
+        let question = async {
+            let (mut to_first, mut to_second, mut to_third) = (connection, connection, connection);
+            let answers = join3(
+                first.load(&mut to_first),
+                second.load(&mut to_second),
+                third.load(&mut to_third),
+            );
+            match answers.await {
+                (Ok(first), Ok(second), Ok(third)) => Ok((first, second, third)),
+                (first, second, third) => Err(cause([first.err(), second.err(), third.err()])),
+            }
+        };
+        let asked = ask(store, connection, begin, question).await;
+        self.answer_to(asked).await
+    }
+
+    /// Sends what was written, and says how the transaction begins if it has not yet.
+    async fn before_a_question(&mut self) -> Result<Option<String>, StoreError> {
+        self.flush().await?;
+        if !self.begun && CrashPoint::any_is_asked_for() {
+            self.begin().await?;
+        }
+        self.connection.unfinished = true;
+        Ok((!self.begun).then(|| self.store.locked(self.kind, self.user_id)))
+    }
+
+    async fn answer_to<T>(
+        &mut self,
+        asked: Result<Result<T, StoreError>, StoreError>,
+    ) -> Result<T, StoreError> {
+        match asked {
+            Ok(answer) => {
+                if !self.begun {
+                    self.change_depth(TransactionDepthChange::IncreaseDepth);
+                    self.begun = true;
+                }
+                answer
+            }
+            Err(error) => Err(self.store.not_begun(&mut self.connection, error).await),
+        }
+    }
+
+    /// Sends a statement with the next question, or with COMMIT.
+    pub(crate) fn write<S>(&mut self, statement: S)
+    where
+        S: for<'c> ExecuteDsl<&'c AsyncPgConnection> + QueryId + Send + Sync + 'static,
+    {
+        self.writes.push(Deferred::new(statement));
+    }
+
+    /// Sends what was written.
+    pub(crate) async fn flush(&mut self) -> Result<(), StoreError> {
+        if self.writes.is_empty() {
+            return Ok(());
+        }
+        if !self.begun {
+            self.begin().await?;
+        }
+        let writes = std::mem::take(&mut self.writes);
+        let ids: Vec<Option<TypeId>> = writes.iter().map(|write| write.id).collect();
+        let connection = &*self.connection;
+        let sending = writes.into_iter().map(|write| (write.send)(connection)).collect();
+        let answers = in_order(sending).await;
+        self.connection.prepared(ids.into_iter().flatten());
+        let errors: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
+        if errors.is_empty() { Ok(()) } else { Err(cause(errors.into_iter().map(Some))) }
+    }
+
+    /// Crashes here, if that was asked for, when the server has what was written.
+    pub(crate) async fn pass_sent(&mut self, point: CrashPoint) -> Result<(), StoreError> {
+        if point.is_asked_for() {
+            self.flush().await?;
+            std::process::abort();
+        }
+        Ok(())
+    }
+
+    /// The connection, for what is no question and no write. The transaction has begun by then, and
+    /// what was written is sent.
+    pub(crate) async fn connection(&mut self) -> Result<&mut AsyncPgConnection, StoreError> {
+        self.flush().await?;
+        if !self.begun {
+            self.begin().await?;
+        }
+        Ok(&mut self.connection)
+    }
+
     /// Makes everything done in it visible at once. Returns for how long the connection was held.
     ///
     /// # Errors
-    /// If the server did not confirm. Then it is unknown whether it happened; the group is done
-    /// again and finds its rows either gone or still claimed, so both are harmless.
+    /// If a write failed; then it is rolled back. If the server did not confirm, it is unknown
+    /// whether it happened; the group is done again and finds its rows either gone or still claimed, so
+    /// both are harmless.
     pub async fn commit(mut self) -> Result<Duration, StoreError> {
-        CrashPoint::BeforeCommit.pass();
-        let committing = AnsiTransactionManager::commit_transaction(&mut *self.connection);
-        if CrashPoint::DuringCommit.is_asked_for() {
+        let crash = CrashPoint::DuringCommit.is_asked_for();
+        if let Err(error) = self.pass_sent(CrashPoint::BeforeCommit).await {
+            return Err(self.rolled_back(error).await);
+        }
+        // What the connection has not prepared yet is prepared first, and would come after COMMIT.
+        let in_one = self.begun
+            && !crash
+            && self.connection.has_prepared(self.writes.iter().map(|write| write.id));
+        if !in_one && let Err(error) = self.flush().await {
+            return Err(self.rolled_back(error).await);
+        }
+        if !self.begun {
+            return Ok(self.connection.held());
+        }
+        let writes = std::mem::take(&mut self.writes);
+        let connection = &*self.connection;
+        let mut sending: Vec<Sending<'_>> =
+            writes.into_iter().map(|write| (write.send)(connection)).collect();
+        sending.push(Box::pin(async move {
+            (&mut &*connection).batch_execute("COMMIT").await.map(|()| 0)
+        }));
+        if crash {
             // Long enough to send it, and often not long enough to hear of it.
-            let _ = tokio::time::timeout(Duration::from_micros(200), committing).await;
+            let _ = tokio::time::timeout(Duration::from_micros(200), in_order(sending)).await;
             std::process::abort();
         }
-        let committed = committing.await;
+        let mut answers = in_order(sending).await;
+        let committed = answers.pop().unwrap_or(Ok(0));
+        self.ended(committed, answers.into_iter().filter_map(Result::err).collect()).await
+    }
+
+    /// What came of COMMIT and the writes before it. After one that failed, the server takes COMMIT for
+    /// ROLLBACK, and says that it was one.
+    async fn ended(
+        mut self,
+        committed: QueryResult<usize>,
+        failed: Vec<diesel::result::Error>,
+    ) -> Result<Duration, StoreError> {
         self.connection.unfinished = false;
-        CrashPoint::AfterCommit.pass();
         self.connection.answered = committed.is_ok();
-        let Err(error) = committed else { return Ok(self.connection.held()) };
+        CrashPoint::AfterCommit.pass();
+        let failed = (!failed.is_empty()).then(|| cause(failed.into_iter().map(Some)));
+        let Err(error) = committed else {
+            self.change_depth(TransactionDepthChange::DecreaseDepth);
+            return failed.map_or_else(|| Ok(self.connection.held()), Err);
+        };
         let error = StoreError::from(error);
+        let error = match failed {
+            Some(failed) if failed.class() != ErrorClass::Database => failed,
+            _ => error,
+        };
         if error.class() != ErrorClass::Database {
             return Err(error);
         }
@@ -98,6 +322,9 @@ impl GroupTransaction<'_> {
     /// with the rollback itself is less than that, and its connection is closed anyway. Only where
     /// the server gave an error of no class, a connection that is gone tells more than that.
     pub async fn rolled_back(mut self, error: StoreError) -> StoreError {
+        if !self.begun {
+            return error;
+        }
         let rolled_back = AnsiTransactionManager::rollback_transaction(&mut *self.connection).await;
         self.connection.unfinished = false;
         self.connection.answered = rolled_back.is_ok();
@@ -112,13 +339,13 @@ impl GroupTransaction<'_> {
         if lost && error.class() == ErrorClass::Database { rollback } else { error }
     }
 
-    pub(crate) fn connection(&mut self) -> &mut AsyncPgConnection {
-        &mut self.connection
-    }
-
-    /// For statements that are sent in one message, none of which needs what another one does.
-    pub(crate) fn shared(&mut self) -> &AsyncPgConnection {
-        &self.connection
+    /// Tells diesel of a transaction that began or ended without it.
+    fn change_depth(&mut self, change: TransactionDepthChange) {
+        let status = AnsiTransactionManager::transaction_manager_status_mut(&mut *self.connection);
+        // A connection that is broken is closed, whatever its depth.
+        if let diesel::connection::TransactionManagerStatus::Valid(status) = status {
+            status.change_transaction_depth(change).unwrap_or_default();
+        }
     }
 
     /// The user whose rows it handles.
@@ -132,49 +359,45 @@ impl GroupTransaction<'_> {
     }
 }
 
-/// Waits for statements that are sent in one message.
+/// Asks a question, behind BEGIN if there is one.
 ///
-/// Only ever between a BEGIN that was answered and a COMMIT that is not sent yet: the one that is not
-/// prepared yet is overtaken by the others, so nothing is known of their order.
-pub(crate) async fn together2<A, B>(
-    a: impl Future<Output = QueryResult<A>>,
-    b: impl Future<Output = QueryResult<B>>,
-) -> Result<(A, B), StoreError> {
-    match futures_util::future::join(a, b).await {
-        (Ok(a), Ok(b)) => Ok((a, b)),
-        (a, b) => Err(cause([a.err(), b.err()])),
-    }
+/// # Errors
+/// If it did not begin. The question is not waited for, then.
+async fn ask<T>(
+    store: &Store,
+    mut connection: &AsyncPgConnection,
+    begin: Option<String>,
+    question: impl Future<Output = Result<T, StoreError>>,
+) -> Result<Result<T, StoreError>, StoreError> {
+    let Some(begin) = begin else { return Ok(question.await) };
+    // Polled first, BEGIN is sent first. A task that is out of its budget would be stopped between the
+    // two, and go on with whichever.
+    let beginning = store.in_time(connection.batch_execute(&begin));
+    let ((), answer) = unconstrained(try_join(beginning, question.map(Ok))).await?;
+    Ok(answer)
 }
 
-/// The same for three.
-pub(crate) async fn together3<A, B, C>(
-    a: impl Future<Output = QueryResult<A>>,
-    b: impl Future<Output = QueryResult<B>>,
-    c: impl Future<Output = QueryResult<C>>,
-) -> Result<(A, B, C), StoreError> {
-    match futures_util::future::join3(a, b, c).await {
-        (Ok(a), Ok(b), Ok(c)) => Ok((a, b, c)),
-        (a, b, c) => Err(cause([a.err(), b.err(), c.err()])),
-    }
-}
-
-/// Sends a statement, if there is one, and says how many rows it concerned.
-pub(crate) async fn if_any<'c, S>(
-    statement: Option<S>,
-    connection: &'c AsyncPgConnection,
-) -> QueryResult<usize>
-where
-    S: ExecuteDsl<&'c AsyncPgConnection> + Send,
-{
-    match statement {
-        Some(statement) => RunQueryDsl::execute(statement, &mut &*connection).await,
-        None => Ok(0),
-    }
+/// Waits for statements that are sent in this order. One that the connection has not prepared yet is
+/// overtaken by those behind it.
+async fn in_order(mut sending: Vec<Sending<'_>>) -> Vec<QueryResult<usize>> {
+    let mut answers: Vec<Option<QueryResult<usize>>> = sending.iter().map(|_| None).collect();
+    let all = poll_fn(|context| {
+        for (sending, answer) in sending.iter_mut().zip(&mut answers) {
+            if answer.is_none()
+                && let Poll::Ready(ready) = sending.as_mut().poll(context)
+            {
+                *answer = Some(ready);
+            }
+        }
+        if answers.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
+    });
+    unconstrained(all).await;
+    answers.into_iter().flatten().collect()
 }
 
 /// Behind the statement that failed all others of the transaction fail, too: with an error that has no
 /// class of its own and says nothing.
-fn cause<const N: usize>(errors: [Option<diesel::result::Error>; N]) -> StoreError {
+fn cause(errors: impl IntoIterator<Item = Option<diesel::result::Error>>) -> StoreError {
     let errors = errors.into_iter().flatten().map(StoreError::from);
     errors
         .min_by_key(|error| error.class() == ErrorClass::Database)

@@ -158,7 +158,9 @@ impl Walk<'_> {
         lease.keep(store, claim, groups).await?;
         heartbeat.beat();
         let Some(((user_id, date), entries)) = groups.first_key_value() else { return Ok(false) };
-        let done = group::run(store, settings, claim, users, *user_id, *date, entries).await;
+        let found_by = lease.found_by();
+        let done =
+            group::run(store, settings, claim, users, *user_id, *date, entries, found_by).await;
         if !done.as_ref().is_err_and(|error| error.class().is_interruption()) {
             suspects.cleared(claim.kind, *user_id, *date);
         } else if suspects.interrupted(claim.kind, *user_id, *date) {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use store::{Claim, Entry, Store, StoreError};
+use store::{Claim, Entry, FoundBy, Store, StoreError};
 
 use crate::batch::Groups;
 
@@ -11,12 +11,18 @@ use crate::batch::Groups;
 pub struct Lease {
     length: Duration,
     renewed: Instant,
+    found_by: FoundBy,
 }
 
 impl Lease {
     /// The lease of a batch that was claimed after `asked_at`.
     pub const fn new(length: Duration, asked_at: Instant) -> Self {
-        Self { length, renewed: asked_at }
+        Self { length, renewed: asked_at, found_by: FoundBy::Place }
+    }
+
+    /// By what the claimed rows are found: a renewal is a new version of each, at another place.
+    pub const fn found_by(&self) -> FoundBy {
+        self.found_by
     }
 
     /// Renews the lease on what is left of the batch once half of it has passed. Only the
@@ -36,6 +42,7 @@ impl Lease {
             let left: Vec<Entry> = left.values().flatten().cloned().collect();
             store.renew(claim.kind, claim.token, &left, self.length).await?;
             self.renewed = asked_at;
+            self.found_by = FoundBy::Key;
         }
         Ok(())
     }

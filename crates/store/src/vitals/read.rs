@@ -12,14 +12,13 @@ use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{
     Array, BigInt, Binary, Date, Double, Integer, Nullable, Text, Timestamptz,
 };
-use diesel_async::RunQueryDsl;
 
 use crate::crash::CrashPoint;
 use crate::error::StoreError;
 use crate::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital};
 use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
-use crate::transaction::{GroupTransaction, together3};
+use crate::transaction::GroupTransaction;
 
 statement! {
     /// Reads the raw rows of each span.
@@ -136,19 +135,12 @@ impl GroupTransaction<'_> {
     ) -> Result<BTreeMap<String, Snapshot>, StoreError> {
         let mut snapshots: BTreeMap<String, Snapshot> =
             scope.keys().map(|metric| (metric.clone(), Snapshot::default())).collect();
-        let (rows, days, hours) = (
+        let questions = (
             raw_rows_of(scope, catalogue, self.user_id()),
             days_of(scope, self.user_id()),
             hours_of(scope, self.user_id()),
         );
-        // All three in one message: the server answers them one after the other.
-        let shared = self.shared();
-        let (rows, days, hours) = together3(
-            rows.load::<(i32, RawVitalColumns)>(&mut &*shared),
-            days.load::<DayColumns>(&mut &*shared),
-            hours.load::<HourColumns>(&mut &*shared),
-        )
-        .await?;
+        let (rows, days, hours) = self.read3(questions).await?;
         keep_rows(rows, scope, &mut snapshots)?;
         keep_days(days, scope, &mut snapshots);
         keep_hours(hours, &mut snapshots)?;
@@ -165,7 +157,7 @@ impl GroupTransaction<'_> {
         ids: Vec<i64>,
     ) -> Result<Vec<(String, RawVital)>, StoreError> {
         let read = ReadVitalsById { user_id: self.user_id(), ids };
-        let rows: Vec<(String, RawVitalColumns)> = read.load(self.connection()).await?;
+        let rows: Vec<(String, RawVitalColumns)> = self.read(read).await?;
         Ok(rows.into_iter().map(|(metric, row)| (metric, raw_vital(row))).collect())
     }
 }

@@ -11,14 +11,13 @@ use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{
     Array, BigInt, Binary, Date, Double, Integer, Nullable, Text, Timestamptz,
 };
-use diesel_async::RunQueryDsl;
 
 use crate::crash::CrashPoint;
 use crate::day_rows::sources;
 use crate::error::StoreError;
 use crate::statement::statement;
 use crate::time::to_postgres;
-use crate::transaction::{GroupTransaction, if_any, together2};
+use crate::transaction::GroupTransaction;
 
 /// The columns that hours and days have in common, one array for each.
 #[derive(Default)]
@@ -276,21 +275,17 @@ impl GroupTransaction<'_> {
         let unit =
             |metric: &str| catalogue.metric(metric).map_or("", |metric| metric.unit.as_str());
         CrashPoint::BeforeWrite.pass();
-        let (hours, days) = (
-            hours_to_write(recomputed, unit, self.user_id())?,
-            days_to_write(recomputed, unit, self.user_id())?,
-        );
-        let shared = self.shared();
-        together2(if_any(hours, shared), if_any(days, shared)).await?;
-        self.delete_vanished(recomputed).await?;
-        CrashPoint::AfterWrite.pass();
-        Ok(())
+        if let Some(hours) = hours_to_write(recomputed, unit, self.user_id())? {
+            self.write(hours);
+        }
+        if let Some(days) = days_to_write(recomputed, unit, self.user_id())? {
+            self.write(days);
+        }
+        self.delete_vanished(recomputed);
+        self.pass_sent(CrashPoint::AfterWrite).await
     }
 
-    async fn delete_vanished(
-        &mut self,
-        recomputed: &BTreeMap<String, Recomputed>,
-    ) -> Result<(), StoreError> {
+    fn delete_vanished(&mut self, recomputed: &BTreeMap<String, Recomputed>) {
         let hours = recomputed.iter().flat_map(|(metric, of_metric)| {
             of_metric.vanished_hours.iter().map(move |key| (metric, key))
         });
@@ -302,7 +297,7 @@ impl GroupTransaction<'_> {
         }
         if !metrics.is_empty() {
             let delete = DeleteHours { user_id: self.user_id(), metrics, dates, hour_starts };
-            delete.execute(self.connection()).await?;
+            self.write(delete);
         }
 
         let days = recomputed.iter().flat_map(|(metric, of_metric)| {
@@ -316,9 +311,8 @@ impl GroupTransaction<'_> {
             days.map(|(metric, date)| (metric.clone(), *date)).unzip();
         if !metrics.is_empty() {
             let delete = DeleteDays { user_id: self.user_id(), metrics, dates };
-            delete.execute(self.connection()).await?;
+            self.write(delete);
         }
-        Ok(())
     }
 }
 

@@ -16,7 +16,9 @@ use aggregation::local_time::Zone;
 use aggregation::zones::BaseZone;
 use aggregation::{Kind, Timestamp};
 use chrono::NaiveDate;
-use store::{Claim, Entry, ErrorClass, GroupTransaction, Profile, Store, StoreError, Verdict};
+use store::{
+    Claim, Entry, ErrorClass, FoundBy, GroupTransaction, Profile, Store, StoreError, Verdict,
+};
 
 use crate::report::GroupReport;
 use crate::setup::Settings;
@@ -107,13 +109,15 @@ pub async fn run(
     user_id: i64,
     date: NaiveDate,
     entries: &[Entry],
+    mut found_by: FoundBy,
 ) -> Result<GroupReport, StoreError> {
     let work = Work { settings, user: users.get(user_id), date, entries };
     let mut tries = 1;
     loop {
-        match attempt(store, claim, work, user_id).await {
+        match attempt(store, claim, work, user_id, found_by).await {
             Err(error) if error.class() == ErrorClass::Conflict && tries < MOST_TRIES => {
                 tries += 1;
+                found_by = FoundBy::Key;
                 tracing::info!(
                     event = "group_retried",
                     kind = %claim.kind,
@@ -135,48 +139,46 @@ async fn attempt(
     claim: &Claim,
     work: Work<'_>,
     user_id: i64,
+    found_by: FoundBy,
 ) -> Result<GroupReport, StoreError> {
-    let mut transaction = store.begin_group(claim.kind, user_id).await?;
-    match figures(&mut transaction, claim, work).await {
-        Ok((completed, rejected)) => {
-            let held = transaction.commit().await?;
-            let group = GroupReport { completed, rejected, held };
-            tracing::debug!(
-                event = "group_committed",
-                kind = %claim.kind,
-                user_id,
-                date = %work.date,
-                rows = work.entries.len(),
-                rejected,
-                held_ms = crate::report::milliseconds(held),
-                "in the figures"
-            );
-            Ok(group)
-        }
-        Err(error) => Err(transaction.rolled_back(error).await),
-    }
+    let mut transaction = store.open_group(claim.kind, user_id).await?;
+    let verdicts = match figures(&mut transaction, claim, work).await {
+        Ok(verdicts) => verdicts,
+        Err(error) => return Err(transaction.rolled_back(error).await),
+    };
+    let held = transaction.finish(claim.token, work.entries, &verdicts, found_by).await?;
+    let rejected = rejected_rows(work.entries, &verdicts);
+    tracing::debug!(
+        event = "group_committed",
+        kind = %claim.kind,
+        user_id,
+        date = %work.date,
+        rows = work.entries.len(),
+        rejected,
+        held_ms = crate::report::milliseconds(held),
+        "in the figures"
+    );
+    Ok(GroupReport { completed: work.entries.len() as u32 - rejected, rejected, held })
 }
 
-/// Everything between the lock and the commit. Returns how many rows were completed and rejected.
+/// Everything between the lock and the commit: what became of each raw row.
 async fn figures(
     transaction: &mut GroupTransaction<'_>,
     claim: &Claim,
     work: Work<'_>,
-) -> Result<(u32, u32), StoreError> {
-    let verdicts = match claim.kind {
-        Kind::Vitals => vitals::aggregate(transaction, work).await?,
-        Kind::Nutrition => nutrition::aggregate(transaction, work).await?,
-        Kind::Labs => labs::aggregate(transaction, work).await?,
-    };
-    transaction.finish(claim.token, work.entries, &verdicts).await?;
+) -> Result<Vec<Verdict>, StoreError> {
+    match claim.kind {
+        Kind::Vitals => vitals::aggregate(transaction, work).await,
+        Kind::Nutrition => nutrition::aggregate(transaction, work).await,
+        Kind::Labs => labs::aggregate(transaction, work).await,
+    }
+}
 
-    let rejected: BTreeSet<i64> = verdicts
-        .iter()
-        .filter(|verdict| verdict.reason.is_some())
-        .map(|verdict| verdict.raw_id)
-        .collect();
-    let rejected = work.entries.iter().filter(|entry| rejected.contains(&entry.raw_id)).count();
-    Ok(((work.entries.len() - rejected) as u32, rejected as u32))
+/// How many rows of the queue stand for a rejected raw row.
+fn rejected_rows(entries: &[Entry], verdicts: &[Verdict]) -> u32 {
+    let rejected = verdicts.iter().filter(|verdict| verdict.reason.is_some());
+    let rejected: BTreeSet<i64> = rejected.map(|verdict| verdict.raw_id).collect();
+    entries.iter().filter(|entry| rejected.contains(&entry.raw_id)).count() as u32
 }
 
 /// The times of rows that take their date from the profile. If that has changed, they may have

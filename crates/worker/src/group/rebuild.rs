@@ -141,7 +141,8 @@ async fn finish(
     let done = async {
         let user = User::of(transaction.profile().await?, settings);
         let verdicts = dates(&mut transaction, settings, &user, of).await?;
-        transaction.record_verdicts(&verdicts).await
+        transaction.record_verdicts(&verdicts);
+        Ok(())
     };
     match done.await {
         Ok(()) => transaction.commit().await.map(|_| ()),
