@@ -7,7 +7,7 @@ use super::{
 };
 use crate::support::Database;
 use crate::support::outside::Scratch;
-use crate::support::running::{Running, eventually, waiting};
+use crate::support::running::{Running, UserLock, eventually, waiting};
 
 #[tokio::test]
 async fn sessions_that_ended_while_idle_are_replaced_before_they_are_used() {
@@ -49,13 +49,13 @@ async fn sessions_that_ended_while_idle_are_replaced_before_they_are_used() {
 async fn a_session_that_ends_between_two_statements_costs_no_attempt() {
     let db = remembering().await;
     insert_rows(&db, 0).await;
-    let gate = Gate::in_statement(&db, "vitals_hourly").await;
+    let lock = UserLock::hold(&db.url, 1).await;
     let service = service(&db.url, &[]);
     waiting(&db, 1).await;
 
-    // The statement is answered, but nobody is there to go on with the next one.
+    // What is read is answered, but nobody is there to go on with what is written.
     service.freeze();
-    gate.open().await;
+    lock.release().await;
     eventually(&db, &sessions("state = 'idle in transaction'"), 1).await;
     end_sessions(&db, "state = 'idle in transaction'").await;
     service.signal("-CONT");

@@ -6,8 +6,11 @@
 
 mod api;
 mod drain;
+mod insert;
+mod pgbench;
 mod server;
 mod service;
+mod upkeep;
 mod verify;
 mod worker;
 
@@ -39,6 +42,10 @@ enum Command {
     Api(api::Load),
     /// How fast a backlog is drained, beside one-shot SQL and the least that a group costs
     Drain(drain::Load),
+    /// What the triggers add to an app's inserts
+    Insert(insert::Load),
+    /// Whether the queue stays small while rows come and go, also beside a transaction that stays open
+    Upkeep(upkeep::Load),
     /// How fast `worker verify` and `worker backfill` are, and whether every damage is found
     Verify(verify::Load),
 }
@@ -50,6 +57,8 @@ async fn main() -> anyhow::Result<()> {
         None => service(&cli).await?,
         Some(Command::Api(load)) => api::beside(load).await?,
         Some(Command::Drain(load)) => drain::drain(load).await?,
+        Some(Command::Insert(load)) => insert::insert(load).await?,
+        Some(Command::Upkeep(load)) => upkeep::upkeep(load).await?,
         Some(Command::Verify(load)) => verify::verify(load).await?,
     };
     result["machine"] = machine();

@@ -49,6 +49,30 @@ pub struct Ran {
     pub cpu: f64,
 }
 
+/// Runs a drain that tells of each group, and gives for how long each held a connection, in
+/// milliseconds. Telling takes its time, so that nothing else of it is measured.
+pub fn holds(url: &str) -> anyhow::Result<Vec<f64>> {
+    let log = tempfile_of("holds");
+    let mut command = command(url, &["run-once", "--time-budget", "86400", "--json"])?;
+    command.env("WORKER__LOG__LEVEL", "info,worker=debug").env("WORKER__LOG__FORMAT", "json");
+    command.stdout(Stdio::null()).stderr(std::fs::File::create(&log)?);
+    let ended = command.status();
+    let said = std::fs::read_to_string(&log);
+    let _ = std::fs::remove_file(&log);
+    ensure!(ended?.success(), "run-once ended badly");
+    let of_group = |line: &str| {
+        let line: Value = serde_json::from_str(line).ok()?;
+        (line["event"] == "group_committed").then(|| line["held_ms"].as_f64())?
+    };
+    let mut holds: Vec<f64> = said?.lines().filter_map(of_group).collect();
+    holds.sort_by(f64::total_cmp);
+    Ok(holds)
+}
+
+fn tempfile_of(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("dayfold-{name}-{}", std::process::id()))
+}
+
 /// Runs a command that says something with `--json`.
 pub fn run(url: &str, arguments: &[&str]) -> anyhow::Result<Ran> {
     let mut command = command(url, arguments)?;

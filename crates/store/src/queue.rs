@@ -16,7 +16,7 @@ use crate::pool::Store;
 use crate::rejected::Verdict;
 use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
-use crate::transaction::GroupTransaction;
+use crate::transaction::{FailedWrite, GroupTransaction};
 use crate::tuple_id::{Tid, TupleId};
 
 /// One claimed row of the queue: a change of a raw row.
@@ -225,7 +225,8 @@ statement! {
 
 statement! {
     /// It fails where a row is missing, so that COMMIT can be sent with it: after a statement that
-    /// failed, that is a ROLLBACK.
+    /// failed, that is a ROLLBACK. And it takes nothing off the queue but in the transaction that wrote
+    /// the figures.
     struct FinishEntries {
         token: i64 => BigInt,
         places: Vec<TupleId> => Array<Tid>,
@@ -237,6 +238,7 @@ statement! {
          USING unnest({places}::tid[], {ids}::bigint[]) AS done (place, id)
          WHERE q.ctid = done.place AND q.id = done.id
            AND q.lease_token = {token} AND q.state = 'processing'
+           AND current_setting('dayfold.group', true) = 'begun'
          RETURNING true
      )
      SELECT 1 / (count(*) = {count})::integer FROM gone"
@@ -257,6 +259,7 @@ statement! {
          WHERE q.user_id = {user_id} AND q.kind = {kind}
            AND q.starts_at = done.starts_at AND q.id = done.id
            AND q.lease_token = {token} AND q.state = 'processing'
+           AND current_setting('dayfold.group', true) = 'begun'
          RETURNING true
      )
      SELECT 1 / (count(*) = {count})::integer FROM gone"
@@ -527,6 +530,10 @@ impl GroupTransaction<'_> {
         found_by: FoundBy,
     ) -> Result<Duration, StoreError> {
         self.record_verdicts(verdicts);
+        // Then the order is known: where the last write is the first to fail, it is this one.
+        if let Err(error) = self.prepare().await {
+            return Err(self.rolled_back(error).await);
+        }
         let (store, kind, count) = (self.store(), self.kind(), entries.len() as i64);
         match found_by {
             FoundBy::Place => {
@@ -540,16 +547,18 @@ impl GroupTransaction<'_> {
                 self.write(FinishEntriesByKey { kind, user_id, token, starts_at, ids, count });
             }
         }
-        match self.commit().await {
-            // A division by zero has no class of its own.
-            Err(error) if error.class() == ErrorClass::Database => {
-                match store.holds(kind, token, entries).await {
-                    Ok(false) => Err(StoreError::LeaseLost),
-                    Ok(true) if found_by == FoundBy::Place => Err(StoreError::Moved),
-                    Ok(true) | Err(_) => Err(error),
-                }
-            }
-            outcome => outcome,
+        let FailedWrite { error, is_last } = match self.try_commit().await {
+            Ok(held) => return Ok(held),
+            Err(failed) => failed,
+        };
+        // A division by zero has no class of its own.
+        if !is_last || error.class() != ErrorClass::Database {
+            return Err(error);
+        }
+        match store.holds(kind, token, entries).await {
+            Ok(false) => Err(StoreError::LeaseLost),
+            Ok(true) if found_by == FoundBy::Place => Err(StoreError::Moved),
+            Ok(true) | Err(_) => Err(error),
         }
     }
 }

@@ -97,11 +97,12 @@ impl Store {
     ///
     /// The queue is part of the lock's key, so that workers on several schemas of one database do not
     /// wait for each other, and those on one do, whatever their search_paths begin with. A collision of
-    /// hashes costs a wait and nothing else.
+    /// hashes costs a wait and nothing else. The setting is what a group's last statement knows its
+    /// transaction by.
     pub(crate) fn locked(&self, kind: Kind, user_id: i64) -> String {
         let (settings, kind) = (self.in_transaction(), kind.name());
         format!(
-            "BEGIN;{settings} SELECT pg_advisory_xact_lock(
+            "BEGIN;{settings} SELECT set_config('dayfold.group', 'begun', true), pg_advisory_xact_lock(
                  hashtext('dayfold {kind} ' || 'aggregation_queue'::regclass::oid), hashint8({user_id}))"
         )
     }

@@ -46,6 +46,29 @@ impl std::fmt::Debug for GroupTransaction<'_> {
     }
 }
 
+/// Why what was written is not.
+pub(crate) struct FailedWrite {
+    pub(crate) error: StoreError,
+    /// Whether all writes but the last went well.
+    pub(crate) is_last: bool,
+}
+
+impl FailedWrite {
+    const fn before_all(error: StoreError) -> Self {
+        Self { error, is_last: false }
+    }
+
+    fn of(answers: Vec<QueryResult<usize>>) -> Result<(), Self> {
+        let last = answers.len().saturating_sub(1);
+        let first_failed = answers.iter().position(Result::is_err);
+        let errors: Vec<_> = answers.into_iter().map(Result::err).collect();
+        match first_failed {
+            Some(place) => Err(Self { error: cause(errors), is_last: place == last }),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The number of rows that a statement concerned, once it is answered.
 type Sending<'c> = BoxFuture<'c, QueryResult<usize>>;
 
@@ -216,27 +239,42 @@ impl GroupTransaction<'_> {
 
     /// Sends what was written.
     pub(crate) async fn flush(&mut self) -> Result<(), StoreError> {
+        self.send().await.map_err(|failed| failed.error)
+    }
+
+    async fn send(&mut self) -> Result<(), FailedWrite> {
         if self.writes.is_empty() {
             return Ok(());
         }
         if !self.begun {
-            self.begin().await?;
+            self.begin().await.map_err(FailedWrite::before_all)?;
         }
         let writes = std::mem::take(&mut self.writes);
         let ids: Vec<Option<TypeId>> = writes.iter().map(|write| write.id).collect();
         let connection = &*self.connection;
         let sending = writes.into_iter().map(|write| (write.send)(connection)).collect();
         let answers = in_order(sending).await;
-        self.connection.prepared(ids.into_iter().flatten());
-        let errors: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
-        if errors.is_empty() { Ok(()) } else { Err(cause(errors.into_iter().map(Some))) }
+        // One that failed may have failed to be prepared.
+        let answered = ids.iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
+        self.connection.prepared(answered.filter_map(|(id, _)| *id));
+        FailedWrite::of(answers)
+    }
+
+    /// Sends what was written if the connection has not prepared all of it, so that the order in which
+    /// all else is done is known.
+    pub(crate) async fn prepare(&mut self) -> Result<(), StoreError> {
+        if self.are_writes_prepared() { Ok(()) } else { self.flush().await }
+    }
+
+    fn are_writes_prepared(&self) -> bool {
+        self.connection.has_prepared(self.writes.iter().map(|write| write.id))
     }
 
     /// Crashes here, if that was asked for, when the server has what was written.
     pub(crate) async fn pass_sent(&mut self, point: CrashPoint) -> Result<(), StoreError> {
-        if point.is_asked_for() {
+        if CrashPoint::any_is_asked_for() {
             self.flush().await?;
-            std::process::abort();
+            point.pass();
         }
         Ok(())
     }
@@ -257,21 +295,22 @@ impl GroupTransaction<'_> {
     /// If a write failed; then it is rolled back. If the server did not confirm, it is unknown
     /// whether it happened; the group is done again and finds its rows either gone or still claimed, so
     /// both are harmless.
-    pub async fn commit(mut self) -> Result<Duration, StoreError> {
-        let crash = CrashPoint::DuringCommit.is_asked_for();
-        if let Err(error) = self.pass_sent(CrashPoint::BeforeCommit).await {
-            return Err(self.rolled_back(error).await);
-        }
+    pub async fn commit(self) -> Result<Duration, StoreError> {
+        self.try_commit().await.map_err(|failed| failed.error)
+    }
+
+    /// The same, and says which write failed, where one did.
+    pub(crate) async fn try_commit(mut self) -> Result<Duration, FailedWrite> {
         // What the connection has not prepared yet is prepared first, and would come after COMMIT.
-        let in_one = self.begun
-            && !crash
-            && self.connection.has_prepared(self.writes.iter().map(|write| write.id));
-        if !in_one && let Err(error) = self.flush().await {
-            return Err(self.rolled_back(error).await);
+        let one_by_one =
+            CrashPoint::any_is_asked_for() || !self.begun || !self.are_writes_prepared();
+        if one_by_one && let Err(FailedWrite { error, is_last }) = self.send().await {
+            return Err(FailedWrite { error: self.rolled_back(error).await, is_last });
         }
         if !self.begun {
             return Ok(self.connection.held());
         }
+        CrashPoint::BeforeCommit.pass();
         let writes = std::mem::take(&mut self.writes);
         let connection = &*self.connection;
         let mut sending: Vec<Sending<'_>> =
@@ -279,14 +318,14 @@ impl GroupTransaction<'_> {
         sending.push(Box::pin(async move {
             (&mut &*connection).batch_execute("COMMIT").await.map(|()| 0)
         }));
-        if crash {
+        if CrashPoint::DuringCommit.is_asked_for() {
             // Long enough to send it, and often not long enough to hear of it.
             let _ = tokio::time::timeout(Duration::from_micros(200), in_order(sending)).await;
             std::process::abort();
         }
         let mut answers = in_order(sending).await;
         let committed = answers.pop().unwrap_or(Ok(0));
-        self.ended(committed, answers.into_iter().filter_map(Result::err).collect()).await
+        self.ended(committed, FailedWrite::of(answers)).await
     }
 
     /// What came of COMMIT and the writes before it. After one that failed, the server takes COMMIT for
@@ -294,28 +333,27 @@ impl GroupTransaction<'_> {
     async fn ended(
         mut self,
         committed: QueryResult<usize>,
-        failed: Vec<diesel::result::Error>,
-    ) -> Result<Duration, StoreError> {
+        written: Result<(), FailedWrite>,
+    ) -> Result<Duration, FailedWrite> {
         self.connection.unfinished = false;
         self.connection.answered = committed.is_ok();
         CrashPoint::AfterCommit.pass();
-        let failed = (!failed.is_empty()).then(|| cause(failed.into_iter().map(Some)));
         let Err(error) = committed else {
             self.change_depth(TransactionDepthChange::DecreaseDepth);
-            return failed.map_or_else(|| Ok(self.connection.held()), Err);
+            return written.map(|()| self.connection.held());
         };
-        let error = StoreError::from(error);
-        let error = match failed {
-            Some(failed) if failed.class() != ErrorClass::Database => failed,
-            _ => error,
+        let error = match written {
+            Err(failed) if failed.error.class() != ErrorClass::Database => return Err(failed),
+            _ => StoreError::from(error),
         };
         if error.class() != ErrorClass::Database {
-            return Err(error);
+            return Err(FailedWrite::before_all(error));
         }
         // An error of no class may be the end of the session, told in a language that is not known.
         // Nothing is left to roll back, so it is asked for.
         let gone = self.connection.batch_execute("").await.map_err(StoreError::from);
-        Err(gone.err().filter(|gone| gone.class() == ErrorClass::ConnectionLost).unwrap_or(error))
+        let lost = gone.err().filter(|gone| gone.class() == ErrorClass::ConnectionLost);
+        Err(FailedWrite::before_all(lost.unwrap_or(error)))
     }
 
     /// Undoes everything and hands back the error that made it necessary: what may go wrong

@@ -71,6 +71,7 @@ pub async fn drain(load: Load) -> anyhow::Result<Value> {
         "tx/row",
         "WAL B/row",
         "dead",
+        "held ms p50 / p99 / most",
         "CPU worker s",
         "CPU server s",
         "peak MB",
@@ -81,6 +82,12 @@ pub async fn drain(load: Load) -> anyhow::Result<Value> {
             Workload::OneDay => 86_400,
             Workload::Sparse | Workload::Late => (load.rows / 10).max(1),
         };
+        let holds = worker::holds(&filled(*workload, rows, &load.setting).await?.url)?;
+        let held = |share: f64| {
+            let last = holds.len().saturating_sub(1) as f64;
+            holds.get((last * share).ceil() as usize).copied().unwrap_or(f64::NAN)
+        };
+        let held = [held(0.5), held(0.99), held(1.0)];
         let (mut one_shot, mut floor) = (None, None);
         for workers in &load.workers {
             let mut tries: Vec<Drained> = Vec::new();
@@ -115,6 +122,7 @@ pub async fn drain(load: Load) -> anyhow::Result<Value> {
                 format!("{:.4}", median.transactions / rows as f64),
                 format!("{:.0}", median.wal_bytes / rows as f64),
                 median.dead_tuples.to_string(),
+                held.map(|ms| format!("{ms:.1}")).join(" / "),
                 format!("{:.2}", median.worker_cpu),
                 format!("{:.2}", median.server_cpu),
                 format!("{:.1}", median.peak_mb),
@@ -135,6 +143,7 @@ pub async fn drain(load: Load) -> anyhow::Result<Value> {
                 "transactions_per_row": round(median.transactions / rows as f64, 5),
                 "wal_bytes_per_row": round(median.wal_bytes / rows as f64, 0),
                 "dead_tuples": median.dead_tuples,
+                "held_ms": { "p50": held[0], "p99": held[1], "most": held[2] },
                 "worker_cpu_s": round(median.worker_cpu, 2),
                 "server_cpu_s": round(median.server_cpu, 2),
                 "peak_mb": round(median.peak_mb, 1),

@@ -3,9 +3,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, ensure};
-use local_postgres::Binaries;
-
+use crate::pgbench::Script;
 use crate::server::Server;
 
 /// The raw table of an app that keeps the status on the row: the columns and indexes of ours, with no
@@ -119,22 +117,7 @@ pub async fn floor(server: &Server, users: u64, seconds: u64) -> anyhow::Result<
     );
     server.client.batch_execute(&prepare).await?;
     server.client.batch_execute("CHECKPOINT").await?;
-    let binaries = Binaries::find().context("no PostgreSQL")?;
-    let script = std::env::temp_dir().join(format!("dayfold-floor-{}.sql", std::process::id()));
-    std::fs::write(&script, FLOOR)?;
-    let output = tokio::process::Command::new(binaries.directory().join("pgbench"))
-        .args(["--no-vacuum", "--client=1", "--protocol=prepared"])
-        .arg(format!("--time={seconds}"))
-        .arg(format!("--define=users={users}"))
-        .arg(format!("--file={}", script.display()))
-        .arg(&server.url)
-        .env("PGOPTIONS", "-c synchronous_commit=off")
-        .output()
-        .await?;
-    let _ = std::fs::remove_file(&script);
-    let said = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success(), "pgbench: {}", String::from_utf8_lossy(&output.stderr));
-    let per_second = said.lines().find_map(|line| line.strip_prefix("tps = "));
-    let per_second = per_second.and_then(|rest| rest.split_whitespace().next());
-    Ok(per_second.context("pgbench said no rate")?.parse()?)
+    let options = "-c synchronous_commit=off";
+    let script = Script { text: FLOOR, seconds, variables: &[("users", users)], options };
+    script.run(server, "tps = ").await
 }
