@@ -25,6 +25,28 @@ async fn a_row_changed_after_its_claim_ends_right() {
 }
 
 #[tokio::test]
+async fn rows_of_a_queue_that_is_rewritten_after_their_claim_are_found_where_they_stand_now() {
+    let db = Database::new().await;
+    insert_samples(&db, 1, 5).await;
+    let lock = UserLock::hold(&db.url, 1).await;
+    let worker = Running::of(&db);
+    waiting(&db, 1).await;
+    let places = "SELECT string_agg(ctid::text, ' ' ORDER BY id) FROM aggregation_queue";
+    let before: String = db.value(places).await;
+
+    db.execute("VACUUM FULL aggregation_queue").await;
+
+    let after: String = db.value(places).await;
+    assert_ne!(after, before);
+    lock.release().await;
+    let ran = worker.succeeds();
+    assert_eq!(ran.json()["rows_completed"], 5);
+    assert_eq!(ran.json()["rows_failed"], 0);
+    assert_eq!(ran.events("group_retried").len(), 1, "{}", ran.stderr);
+    assert_all_done(&db).await;
+}
+
+#[tokio::test]
 async fn rows_inserted_changed_moved_and_deleted_after_they_were_read_are_done_again() {
     for change in [
         "UPDATE vitals_raw SET value = 95 WHERE started_at = '2024-05-01 10:03Z'",

@@ -28,6 +28,7 @@ mod probe;
 mod profiles;
 mod queue;
 mod raw_vital;
+mod reach;
 mod rejected;
 mod requeue;
 mod session;

@@ -4,9 +4,10 @@ use std::any::TypeId;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use aggregation::Kind;
 use bb8::{PooledConnection, QueueStrategy};
 use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, PoolError, RecyclingMethod,
@@ -20,6 +21,7 @@ use crate::chance::chance;
 use crate::connect::Target;
 use crate::error::{ConnectError, ErrorClass, StoreError};
 use crate::probe;
+use crate::reach::Reach;
 use crate::session::{Pooler, SessionSettings};
 use crate::surroundings::Variables;
 
@@ -134,6 +136,8 @@ struct Shared {
     holds: Mutex<Holds>,
     /// In microseconds, since it was last asked for.
     longest_wait: AtomicU64,
+    /// How far back it is looked for due rows: of each kind, and of any.
+    reaches: [Mutex<Reach>; Kind::ALL.len() + 1],
 }
 
 /// Who holds a connection.
@@ -186,6 +190,7 @@ impl Store {
             connect_failed: Notify::new(),
             holds: Mutex::default(),
             longest_wait: AtomicU64::new(0),
+            reaches: Default::default(),
         });
         tokio::spawn(warn_of_slow_holds(Arc::downgrade(&shared)));
         let mut config = ManagerConfig::default();
@@ -377,6 +382,13 @@ impl Store {
         self.shared.target.pooler()
     }
 
+    /// How far back it is looked for due rows of this kind; without one, of any.
+    pub(crate) fn reach(&self, kind: Option<Kind>) -> MutexGuard<'_, Reach> {
+        let [of_any, of_kinds @ ..] = &self.shared.reaches;
+        let of_kind = kind.and_then(|kind| of_kinds.get(kind as usize));
+        lock(of_kind.unwrap_or(of_any))
+    }
+
     pub(crate) fn command_timeout(&self) -> Duration {
         self.shared.command_timeout
     }
@@ -560,6 +572,6 @@ impl Drop for Waiter<'_> {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

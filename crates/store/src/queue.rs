@@ -4,7 +4,7 @@
 //! thought dead and comes back can change nothing that another one holds by now. Leases are
 //! judged by the database's clock alone.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aggregation::{Kind, Timestamp};
 use diesel::data_types::PgTimestamp;
@@ -104,6 +104,7 @@ macro_rules! due {
 /// - A window of four days holds a user's neighbouring rows of whole local days in nearly
 ///   all zones; where it cuts a day, the rest is the next batch's.
 /// - Each step is MATERIALIZED: a LIMIT that is evaluated twice would claim twice.
+/// - The heads begin at the oldest row, or where [`crate::reach`] says.
 /// - The first head is always in the batch. Its window alone would be taken in order of time, and
 ///   a user whose window is larger than a batch could keep the head, and everybody behind it,
 ///   waiting. It may be picked twice; the update takes it once.
@@ -120,7 +121,8 @@ macro_rules! claim_from {
         concat!(
             "WITH asked AS MATERIALIZED (
          SELECT {kind}::text AS kind, {size}::bigint AS size, clock_timestamp() AS now,
-                make_interval(secs => {lease_seconds}) AS lease
+                make_interval(secs => {lease_seconds}) AS lease,
+                coalesce(clock_timestamp() - make_interval(secs => {reach}), '-infinity') AS since
      ), heads AS MATERIALIZED (
          SELECT q.place, q.user_id,
                 date_bin('4 days', q.starts_at, timestamptz '2000-01-01 00:00:00+00') AS window_start,
@@ -129,6 +131,7 @@ macro_rules! claim_from {
              SELECT ctid AS place, user_id, starts_at
              FROM aggregation_queue
              WHERE kind = (SELECT kind FROM asked)
+               AND not_before >= (SELECT since FROM asked)
                AND ",
             due!(),
             "
@@ -183,7 +186,9 @@ macro_rules! claim_from {
      FROM picked, lease, asked
      WHERE q.ctid = picked.ctid
      RETURNING lease.token, q.id, q.ctid, q.user_id, q.raw_id, q.starts_at, q.ends_at, q.metric,
-               q.time_zone, q.whole_day"
+               q.time_zone, q.whole_day,
+               extract(epoch FROM asked.now
+                       - greatest(q.not_before, asked.now - interval '10 years'))::float8"
         )
     };
 }
@@ -195,7 +200,12 @@ macro_rules! claim_statement {
                 kind: &'a str => Text,
                 size: i64 => BigInt,
                 lease_seconds: f64 => Double,
-            } -> (BigInt, BigInt, Tid, BigInt, BigInt, Timestamptz, Timestamptz, Nullable<Text>, Nullable<Text>, Bool)
+                reach: Option<f64> => Nullable<Double>,
+            } -> (
+                (BigInt, BigInt, Tid, BigInt, BigInt, Timestamptz, Timestamptz, Nullable<Text>,
+                 Nullable<Text>, Bool),
+                Double
+            )
             claim_from!($end)
         }
     };
@@ -206,14 +216,17 @@ claim_statement!(ClaimNewest, "DESC");
 
 statement! {
     /// One look into the index for each kind; the order makes it that, whatever the statistics say.
-    struct AnyDue {} -> (Bool)
+    struct AnyDue { reach: Option<f64> => Nullable<Double> } -> (Bool)
     concat!(
-        "WITH asked AS MATERIALIZED (SELECT clock_timestamp() AS now)
+        "WITH asked AS MATERIALIZED (
+             SELECT clock_timestamp() AS now,
+                    coalesce(clock_timestamp() - make_interval(secs => {reach}), '-infinity') AS since
+         )
          SELECT EXISTS (
              SELECT FROM unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)
              CROSS JOIN LATERAL (
                  SELECT FROM aggregation_queue AS q
-                 WHERE q.kind = of.kind AND ",
+                 WHERE q.kind = of.kind AND q.not_before >= (SELECT since FROM asked) AND ",
         due!(),
         "
                  ORDER BY q.not_before
@@ -352,7 +365,9 @@ statement! {
        AND q.lease_token = {token} AND q.state = 'processing'"
 }
 
-type ClaimedColumns =
+/// The columns of an entry, and for how many seconds it had been due.
+type ClaimedColumns = (EntryColumns, f64);
+type EntryColumns =
     (i64, i64, TupleId, i64, i64, PgTimestamp, PgTimestamp, Option<String>, Option<String>, bool);
 
 impl Store {
@@ -361,8 +376,18 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn any_due(&self) -> Result<bool, StoreError> {
-        let due: Vec<(bool,)> = self.load("poll", AnyDue {}).await?;
+        let began = Instant::now();
+        let reach = self.reach(None).at(began);
+        let due: Vec<(bool,)> =
+            self.load("poll", AnyDue { reach: reach.map(|reach| reach.as_secs_f64()) }).await?;
+        self.reach(None).looked(reach, began, Instant::now(), None);
         Ok(due == [(true,)])
+    }
+
+    /// Has the next look for due rows of each kind begin at the beginning of the queue, and says whether
+    /// the last one did not, because one that did took long.
+    pub fn look_everywhere(&self) -> bool {
+        Kind::ALL.into_iter().filter(|kind| self.reach(Some(*kind)).look_everywhere()).count() > 0
     }
 
     /// Marks up to `size` due rows of `kind` as processing, committed at once: nothing stays
@@ -378,48 +403,37 @@ impl Store {
         lease: Duration,
     ) -> Result<Option<Claim>, StoreError> {
         let (kind_name, size, lease_seconds) = (kind.name(), i64::from(size), lease.as_secs_f64());
+        let began = Instant::now();
+        let reach = match from {
+            ClaimFrom::Oldest => self.reach(Some(kind)).at(began),
+            ClaimFrom::Newest => None,
+        };
+        let seconds = reach.map(|reach| reach.as_secs_f64());
         let rows: Vec<ClaimedColumns> = match from {
             ClaimFrom::Oldest => {
-                let claim = ClaimOldest { kind: kind_name, size, lease_seconds };
+                let claim = ClaimOldest { kind: kind_name, size, lease_seconds, reach: seconds };
                 self.load("claim", claim).await?
             }
             ClaimFrom::Newest => {
-                let claim = ClaimNewest { kind: kind_name, size, lease_seconds };
+                let claim = ClaimNewest { kind: kind_name, size, lease_seconds, reach: seconds };
                 self.load("claim", claim).await?
             }
         };
-        let [(token, ..), ..] = rows.as_slice() else { return Ok(None) };
+        if from == ClaimFrom::Oldest {
+            let waited = rows.iter().map(|(_, waited)| *waited).reduce(f64::max);
+            let waited = waited.map(|waited| Duration::from_secs_f64(waited.max(0.0)));
+            self.reach(Some(kind)).looked(reach, began, Instant::now(), waited);
+        }
+        let [((token, ..), _), ..] = rows.as_slice() else { return Ok(None) };
         CrashPoint::AfterClaim.pass();
         let token = *token;
-        let entries = rows
-            .into_iter()
-            .map(
-                |(
-                    _,
-                    id,
-                    place,
-                    user_id,
-                    raw_id,
-                    starts_at,
-                    ends_at,
-                    metric,
-                    time_zone,
-                    whole_day,
-                )| {
-                    Entry {
-                        id,
-                        place,
-                        user_id,
-                        raw_id,
-                        starts_at: from_postgres(starts_at),
-                        ends_at: from_postgres(ends_at),
-                        metric,
-                        time_zone,
-                        whole_day,
-                    }
-                },
-            )
-            .collect();
+        let entry = |(columns, _): ClaimedColumns| {
+            let (_, id, place, user_id, raw_id, starts_at, ends_at, metric, time_zone, whole_day) =
+                columns;
+            let (starts_at, ends_at) = (from_postgres(starts_at), from_postgres(ends_at));
+            Entry { id, place, user_id, raw_id, starts_at, ends_at, metric, time_zone, whole_day }
+        };
+        let entries = rows.into_iter().map(entry).collect();
         Ok(Some(Claim { kind, token, entries }))
     }
 

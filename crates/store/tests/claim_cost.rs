@@ -104,3 +104,37 @@ async fn a_claim_reads_about_as_many_rows_as_it_takes() {
         assert!(read < 4 * 200 * 8, "{history}: {read} rows read for 800");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_long_look_what_is_new_comes_first_and_what_is_old_is_not_forgotten() {
+    let server = start(&[]);
+    let url = server.url("postgres");
+    let store = store(&url).await;
+    store::migrate(&store, Duration::from_secs(10)).await.unwrap();
+    let mut app = AsyncPgConnection::establish(&url).await.unwrap();
+    let due_since = |user: i64, interval: &str| {
+        format!(
+            "INSERT INTO aggregation_queue (user_id, kind, starts_at, raw_id, ends_at, not_before)
+             VALUES ({user}, 'vitals', now(), 1, now(), now() - interval '{interval}')"
+        )
+    };
+
+    // As long as somebody has the table, the look takes.
+    app.batch_execute("BEGIN; LOCK TABLE aggregation_queue").await.unwrap();
+    let opened = async {
+        let waiting = "SELECT count(*) AS n FROM pg_locks WHERE NOT granted";
+        while diesel::sql_query(waiting).get_result::<Count>(&mut app).await.unwrap().n == 0 {}
+        app.batch_execute("SELECT pg_sleep(1); COMMIT").await.unwrap();
+    };
+    let (found, ()) = tokio::join!(claim(&store, ClaimFrom::Oldest), opened);
+    assert!(found.is_none());
+
+    app.batch_execute(&due_since(1, "1 hour")).await.unwrap();
+    assert!(claim(&store, ClaimFrom::Oldest).await.is_none(), "it is older than what is looked at");
+    app.batch_execute(&due_since(2, "1 second")).await.unwrap();
+    assert_eq!(claim(&store, ClaimFrom::Oldest).await.unwrap().entries.len(), 1);
+    assert!(claim(&store, ClaimFrom::Oldest).await.is_none());
+    assert!(store.look_everywhere());
+    assert_eq!(claim(&store, ClaimFrom::Oldest).await.unwrap().entries.len(), 1);
+    assert!(!store.look_everywhere());
+}

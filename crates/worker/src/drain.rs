@@ -31,6 +31,9 @@ pub struct Limits {
     pub time_budget: Option<Duration>,
     /// No batch begins once this is set.
     pub enough: Arc<AtomicBool>,
+    /// Whether it ends only when nothing is due at all. Else what a look into a queue full of dead rows
+    /// did not reach may be left for the next drain.
+    pub everything: bool,
 }
 
 /// How a drain ended.
@@ -58,7 +61,14 @@ pub async fn drain(
     let started = Instant::now();
     let mut interruptions = 0;
     let mut turns: VecDeque<Turn> = limits.kinds.iter().copied().map(Turn::new).collect();
-    while let Some(mut turn) = next_turn(&mut turns) {
+    loop {
+        let Some(mut turn) = next_turn(&mut turns) else {
+            if !limits.everything || !job.store.look_everywhere() {
+                return Ok(Drained::Everything);
+            }
+            turns.iter_mut().for_each(|turn| turn.empty_since = None);
+            continue;
+        };
         let out_of_batches =
             limits.max_batches.is_some_and(|most| report.counts.batches as u32 >= most);
         let out_of_time = limits.time_budget.is_some_and(|most| started.elapsed() >= most);
@@ -100,7 +110,6 @@ pub async fn drain(
         }
         turns.push_back(turn);
     }
-    Ok(Drained::Everything)
 }
 
 async fn pause_after(error: &StoreError, pause: Duration, job: &Job) {

@@ -44,6 +44,7 @@ pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Resul
         max_batches: arguments.max_batches,
         time_budget: arguments.time_budget.map(Duration::from_secs_f64),
         enough: Arc::default(),
+        everything: true,
     };
     let name = &loaded.config.session.application_name;
     let run = run(&job, &limits, "run-once", name).await?;

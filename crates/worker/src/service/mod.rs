@@ -163,7 +163,7 @@ impl Service {
     async fn drain(&self, job: &Job, kinds: Vec<Kind>) -> Result<(), StoreError> {
         let time_budget = Some(self.config().service.time_budget);
         let enough = self.database.moved();
-        let limits = Limits { kinds, max_batches: None, time_budget, enough };
+        let limits = Limits { kinds, max_batches: None, time_budget, enough, everything: false };
         let mut report = RunReport::default();
         let outcome = drain::drain(job, &limits, &mut report).await;
         self.watched.add(&report);

@@ -106,6 +106,7 @@ async fn show(config: &Config, stop: &Stop) -> anyhow::Result<()> {
         max_batches: None,
         time_budget: None,
         enough: Arc::default(),
+        everything: true,
     };
     let job = Job {
         store,
