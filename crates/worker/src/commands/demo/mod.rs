@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use aggregation::Kind;
 use anyhow::Context;
+use indicatif::ProgressBar;
 use local_postgres::{Binaries, LocalPostgres};
 use store::Store;
 
@@ -41,7 +42,7 @@ const BATCH_SIZE: u32 = 200;
 /// # Errors
 /// Why it could not.
 pub async fn execute(config: Option<&Path>) -> anyhow::Result<Exit> {
-    let mut config = Config::load(config, std::env::vars_os())?.config;
+    let mut config = setup::load(config)?.config;
     config.batch.size = BATCH_SIZE;
     config.batch.min_size = BATCH_SIZE;
     config.batch.max_size = BATCH_SIZE;
@@ -115,7 +116,7 @@ async fn show(config: &Config, stop: &Stop) -> anyhow::Result<()> {
         suspects: Suspects::default(),
         pace: Pace::new(BATCH_SIZE),
     };
-    let run = run_once::run(&job, &limits, "demo", "dayfold-demo").await?;
+    let run = run_once::run(&job, &limits, "demo", "dayfold-demo", &ProgressBar::hidden()).await?;
     summary(&job.store, &run).await?;
     figures::show(&job.store).await?;
     output::print(FROM_HERE);
