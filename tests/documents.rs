@@ -66,7 +66,7 @@ fn alerts_and_dashboard_ask_for_metrics_that_there_are_and_between_them_for_all(
     let metrics: BTreeSet<&str> = between(&program, "\"dayfold_", "\"").into_iter().collect();
     let (alerts, dashboard) =
         (read("config/monitoring/alerts.yml"), read("config/monitoring/dashboard.json"));
-    let _: serde_json::Value = serde_json::from_str(&dashboard).expect("the dashboard is JSON");
+    let _: Value = serde_json::from_str(&dashboard).expect("the dashboard is JSON");
     let mut asked_for = BTreeSet::new();
     for text in [&alerts, &dashboard] {
         for behind in text.split("dayfold_").skip(1) {
