@@ -71,7 +71,10 @@ async fn progress_bar(job: &Job, limits: &Limits) -> anyhow::Result<ProgressBar>
     let most = limits.max_batches.map_or(u64::MAX, |batches| {
         u64::from(batches) * u64::from(job.settings.get().batch_bounds.max)
     });
-    Ok(progress::about("rows", pending.min(most)))
+    Ok(match pending.min(most) {
+        0 => ProgressBar::hidden(),
+        rows => progress::about("rows", rows),
+    })
 }
 
 /// What a run did, and what it left.
