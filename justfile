@@ -92,3 +92,7 @@ bench-verify *arguments:
 # the Debian package, in target/debian
 deb:
     packaging/build-deb
+
+# the README's picture of a report, from the demo's data; needs Chromium
+picture:
+    docs/pictures/make

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::outside::{PASSWORD, Scratch, assert_says};
 use crate::support::{Database, Ran, worker_at};
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 11] = [
     "demo",
     "migrate",
     "import",
@@ -17,6 +17,7 @@ const COMMANDS: [&str; 10] = [
     "status",
     "report",
     "requeue",
+    "config",
     "check-config",
     "completions",
 ];
@@ -46,7 +47,7 @@ fn the_help_names_every_command_and_every_exit_code() {
 
 #[test]
 fn the_help_of_each_command_names_its_flags_and_fits_80_columns() {
-    let flags: [(&str, &[&str]); 10] = [
+    let flags: [(&str, &[&str]); 11] = [
         ("demo", &["--config"]),
         ("migrate", &["--config", "--json"]),
         (
@@ -60,6 +61,7 @@ fn the_help_of_each_command_names_its_flags_and_fits_80_columns() {
         ("requeue", &["--dead", "--user", "--from", "--to", "--kind", "--json"]),
         ("completions", &["bash", "zsh", "fish"]),
         ("check-config", &["--config", "--json"]),
+        ("config", &["show", "--config", "--quiet", "--verbose"]),
     ];
     for (command, flags) in flags {
         for help in [run(&[command, "--help"]), run(&[command, "-h"]), run(&["help", command])] {
@@ -258,7 +260,7 @@ fn check_config_shows_each_value_and_its_layer_but_no_secret() {
     };
     let own = file.display();
     assert_eq!(line("batch.size"), "batch.size 100 default");
-    assert_eq!(line("pool.max_size"), format!("pool.max_size 7 {own}"));
+    assert_eq!(line("pool.max_size"), format!("pool.max_size 7 {own}:2"));
     assert_eq!(line("pool.min_idle"), "pool.min_idle 3 WORKER__POOL__MIN_IDLE");
     assert_eq!(line("database.url"), "database.url (set) DATABASE_URL");
     assert!(text.stdout.ends_with("The configuration is valid.\n"));

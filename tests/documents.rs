@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -63,7 +66,7 @@ fn alerts_and_dashboard_ask_for_metrics_that_there_are_and_between_them_for_all(
     let metrics: BTreeSet<&str> = between(&program, "\"dayfold_", "\"").into_iter().collect();
     let (alerts, dashboard) =
         (read("config/monitoring/alerts.yml"), read("config/monitoring/dashboard.json"));
-    let _: serde_json::Value = serde_json::from_str(&dashboard).expect("the dashboard is JSON");
+    let _: Value = serde_json::from_str(&dashboard).expect("the dashboard is JSON");
     let mut asked_for = BTreeSet::new();
     for text in [&alerts, &dashboard] {
         for behind in text.split("dayfold_").skip(1) {
@@ -152,6 +155,25 @@ fn the_events_of_each_fault_are_those_of_the_log() {
         assert!(!told.is_empty(), "the log says nothing: {row:?}");
         assert!(told.iter().all(|event| events.contains(event)), "{told:?}");
     }
+}
+
+#[test]
+fn cargo_run_starts_the_worker_as_the_readme_says() {
+    assert!(read("README.md").contains("\ncargo run --release -- demo "));
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let arguments = ["metadata", "--no-deps", "--offline", "--format-version", "1"];
+    let output = Command::new(cargo).args(arguments).current_dir(root()).output().unwrap();
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let list = |value: &Value, field: &str| value[field].as_array().unwrap().clone();
+    let by_default = list(&metadata, "workspace_default_members");
+    let mut programs = Vec::new();
+    for package in list(&metadata, "packages") {
+        let is_meant = by_default.contains(&package["id"]);
+        let targets = list(&package, "targets");
+        let of = targets.iter().filter(|target| is_meant && target["kind"][0] == "bin");
+        programs.extend(of.map(|target| target["name"].clone()));
+    }
+    assert_eq!(programs, ["worker"], "`cargo run` cannot tell which program is meant");
 }
 
 #[test]

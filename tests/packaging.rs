@@ -358,10 +358,32 @@ fn there_is_a_manual_page_for_each_command() {
     let written = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name());
     let written: BTreeSet<String> = written.map(|name| name.into_string().unwrap()).collect();
     let pages = commands().into_iter().map(|command| format!("worker-{command}.1"));
-    assert_eq!(written, pages.chain(["worker.1".to_owned()]).collect());
+    let others = ["worker.1", "worker-config-show.1"].map(str::to_owned);
+    assert_eq!(written, pages.chain(others).collect());
     for page in written {
         let text = read(&folder.join(&page));
         assert_says(&text, &["\n.TH worker", "\n.SH NAME\nworker", "\n.SH SYNOPSIS\n"]);
+    }
+}
+
+#[test]
+fn the_manual_tells_flags_exit_codes_environment_and_files() {
+    let scratch = Scratch::new();
+    let folder = scratch.path().join("man1");
+    assert_eq!(Ran::of(worker_at("").arg("man-pages").arg(&folder).output().unwrap()).code, 0);
+    let main = read(&folder.join("worker.1"));
+    let heads = ["\"EXIT STATUS\"", "ENVIRONMENT", "FILES", "CONFIGURATION", "\"SEE ALSO\""];
+    for head in heads {
+        assert!(main.contains(&format!("\n.SH {head}\n")), "{head}");
+    }
+    for code in ["0", "1", "2", "3", "4", "130"] {
+        assert!(main.contains(&format!("\n.TP\n.B {code}\n")), "{code}");
+    }
+    let named = ["DATABASE_URL", "NO_COLOR", "RUST_LOG", "/etc/dayfold/worker.toml"];
+    assert_says(&main, &named);
+    // The manual of a command has the flags of the program, too.
+    for page in ["worker.1", "worker-run-once.1", "worker-config-show.1"] {
+        assert_says(&read(&folder.join(page)), &["\\-\\-quiet", "\\-\\-verbose"]);
     }
 }
 

@@ -7,6 +7,7 @@ pub mod outside;
 pub mod running;
 pub mod samples;
 pub mod tables;
+pub mod terminal;
 
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use aggregation::Kind;
 use chrono::{Datelike, NaiveDate};
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::exit;
+use crate::verbosity::Verbosity;
 
 const AFTER_HELP: &str = "\
 Begin with `worker demo`: it needs no database of yours.
@@ -17,14 +20,18 @@ Configuration, later wins:
   3. systemd's credential database-url, then DATABASE_URL, such as
      postgresql://user@host/database
   4. WORKER__SECTION__KEY, such as WORKER__POOL__MAX_SIZE=8
+  5. for log.level, --quiet or -v
+`worker config show` tells which of them each value comes from.
 
-Exit codes:
-  0    done
-  1    could not: database, configuration, files
-  2    wrong usage
-  3    done, but groups failed, rows died, or lines of a file were left out
-  4    verify found figures that differ
-  130  interrupted before it was done";
+Exit codes:";
+
+fn after_help() -> String {
+    let mut text = AFTER_HELP.to_owned();
+    for (code, meaning) in exit::MEANINGS {
+        text.push_str(&format!("\n  {code:<3}  {meaning}"));
+    }
+    text
+}
 
 const AFTER_IMPORT_HELP: &str = "\
 Columns (* must be there and filled in, in any order):
@@ -55,16 +62,41 @@ worker report [OPTIONS] --user <ID> --from <DATE> --to <DATE>
 #[command(
     name = "worker",
     version,
-    after_long_help = AFTER_HELP
+    after_long_help = after_help()
 )]
 pub struct Cli {
     /// TOML file with the settings that differ from the defaults
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
+    /// Say nothing but errors and what was asked for: no progress, log.level is error
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+
+    /// Log more: log.level is debug, with -vv trace
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+
     /// What to do
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// How much to say. Ends the program with a sentence if that is less and more at once, which
+    /// clap does not see where one flag stands before the command and one behind it.
+    pub fn verbosity(&self) -> Verbosity {
+        match (self.quiet, self.verbose) {
+            (false, 0) => Verbosity::AsConfigured,
+            (true, 0) => Verbosity::Quiet,
+            (false, 1) => Verbosity::Verbose,
+            (false, _) => Verbosity::VeryVerbose,
+            (true, _) => {
+                let problem = "--quiet and --verbose exclude each other; give one of them";
+                Self::command().error(ErrorKind::ArgumentConflict, problem).exit()
+            }
+        }
+    }
 }
 
 /// The commands.
@@ -135,6 +167,12 @@ pub enum Command {
     ///
     /// No database is needed. Secrets are shown as (set) or (not set).
     CheckConfig(Json),
+    /// Show the configuration in force
+    Config {
+        /// What to do with it
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
     /// Examine everything that the worker needs, step by step, and say what to change
     ///
     /// Name, network, TLS, log-in, version, schema, rights, triggers, connections, time-outs, old
@@ -157,6 +195,28 @@ pub enum Command {
 /// Whether to print JSON.
 #[derive(Debug, Args)]
 pub struct Json {
+    /// Print one JSON object as the last line of stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The commands about the configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Show each value in force and its origin
+    ///
+    /// The origin is default, the profile that pool.profile names, the line of the file given by
+    /// --config, the credential, the variable, or the flag. Secrets are shown as (set) or (not set).
+    /// No database is needed.
+    Show(ConfigShow),
+}
+
+/// Arguments of `config show`.
+#[derive(Debug, Args)]
+pub struct ConfigShow {
+    /// Only these keys or sections, such as pool or batch.size [default: all]
+    #[arg(value_name = "KEY")]
+    pub keys: Vec<String>,
     /// Print one JSON object as the last line of stdout
     #[arg(long)]
     pub json: bool,
@@ -348,6 +408,11 @@ pub fn require_range(from: NaiveDate, to: NaiveDate, most: i64) {
             format!("--from {from} to --to {to} is {days} days; a page has at most {most}");
         Cli::command().error(ErrorKind::ValueValidation, problem).exit();
     }
+}
+
+/// Ends the program with a sentence about a name that is no key of the configuration.
+pub fn refuse_key(problem: &str) -> ! {
+    Cli::command().error(ErrorKind::InvalidValue, problem).exit()
 }
 
 /// Ends the program with a sentence if a page and JSON are to go to the same place.

@@ -49,7 +49,8 @@ pub enum Drained {
 
 /// Works until nothing is due, a limit is reached, or somebody asks to stop.
 ///
-/// `report` holds what was done also when an error ends the drain.
+/// `report` holds what was done also when an error ends the drain. `on_rows` is told after each batch how
+/// many rows it took.
 ///
 /// # Errors
 /// What interrupted the drain for longer than its patience.
@@ -57,6 +58,7 @@ pub async fn drain(
     job: &Job,
     limits: &Limits,
     report: &mut RunReport,
+    on_rows: impl Fn(u64),
 ) -> Result<Drained, StoreError> {
     let started = Instant::now();
     let mut interruptions = 0;
@@ -79,7 +81,10 @@ pub async fn drain(
         if out_of_batches || out_of_time || limits.enough.load(Ordering::Relaxed) {
             return Ok(Drained::LimitReached);
         }
-        match batch::run(job, turn.kind, turn.claims_from(), report).await {
+        let before = report.counts.rows_claimed;
+        let walked = batch::run(job, turn.kind, turn.claims_from(), report).await;
+        on_rows((report.counts.rows_claimed - before).max(0) as u64);
+        match walked {
             Ok(Walked::NothingDue) => turn.ended(false),
             Ok(Walked::Done { pause }) => {
                 turn.ended(true);

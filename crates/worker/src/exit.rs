@@ -17,6 +17,16 @@ pub const DRIFT: Exit = Exit(4);
 /// A signal ended it before it was done, by the shells' convention 128 + SIGINT.
 pub const INTERRUPTED: Exit = Exit(130);
 
+/// Every exit code and what it means, for help and manual.
+pub const MEANINGS: [(u8, &str); 6] = [
+    (DONE.0, "done"),
+    (COULD_NOT.0, "could not: database, configuration, files"),
+    (2, "wrong usage"),
+    (DONE_WITH_FAILURES.0, "done, but groups failed, rows died, or lines of a file were left out"),
+    (DRIFT.0, "verify found figures that differ"),
+    (INTERRUPTED.0, "interrupted before it was done"),
+];
+
 impl Exit {
     /// The number that the shell sees.
     pub fn code(self) -> i32 {

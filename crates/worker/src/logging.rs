@@ -20,6 +20,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use crate::config::{Log, LogFormat};
+use crate::{progress, terminal};
 
 /// What is logged, which may change while the process runs. The log is the process's, and so is
 /// this.
@@ -35,7 +36,7 @@ pub fn start(settings: &Log) -> anyhow::Result<()> {
     let lines = tracing_subscriber::fmt::layer()
         .log_internal_errors(false)
         .with_target(false)
-        .with_writer(io::stderr);
+        .with_writer(|| progress::Aside);
     let json = match settings.format {
         LogFormat::Json => true,
         LogFormat::Text => false,
@@ -47,7 +48,7 @@ pub fn start(settings: &Log) -> anyhow::Result<()> {
         if json {
             lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
         } else {
-            lines.with_ansi(colours()).boxed()
+            lines.with_ansi(terminal::colours()).boxed()
         },
     )
 }
@@ -63,8 +64,8 @@ where
     let lines = tracing_subscriber::fmt::layer()
         .event_format(form)
         .log_internal_errors(false)
-        .with_ansi(colours())
-        .with_writer(io::stderr);
+        .with_ansi(terminal::colours())
+        .with_writer(|| progress::Aside);
     start_with(settings, lines.boxed())
 }
 
@@ -153,8 +154,4 @@ fn report_panics() {
         let place = panic.location().map_or_else(|| "?".to_owned(), ToString::to_string);
         tracing::error!(event = "panic", place, "a bug in the worker; please report its place");
     }));
-}
-
-fn colours() -> bool {
-    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -21,6 +21,8 @@ mod setup;
 mod stop;
 mod suspects;
 mod tables;
+mod terminal;
+mod verbosity;
 
 use std::process::ExitCode;
 
@@ -28,6 +30,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
+    verbosity::ask(cli.verbosity());
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -1,10 +1,11 @@
 //! What goes to stdout, and the one line that says why a command could not do its work.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use store::ConnectError;
 
 use crate::config::ConfigError;
+use crate::{progress, terminal, verbosity};
 
 /// Prints data. A reader that has gone away (`worker status | head -1`) is no error of ours.
 pub fn print(text: &str) {
@@ -18,9 +19,16 @@ fn try_to_print(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
+/// Prints in a sentence that all went well; nothing if it is to be quiet.
+pub fn print_success(text: &str) {
+    if !verbosity::is_quiet() {
+        print(text);
+    }
+}
+
 /// Makes room for [`print_over`], on a terminal.
 pub fn clear() {
-    if io::stdout().is_terminal() {
+    if terminal::redraws(&io::stdout()) {
         print("\x1b[2J");
     }
 }
@@ -32,7 +40,7 @@ pub fn print_over(text: &str) -> bool {
     const HOME: &str = "\x1b[H";
     const TO_END_OF_LINE: &str = "\x1b[K\n";
     const BELOW: &str = "\x1b[J";
-    if io::stdout().is_terminal() {
+    if terminal::redraws(&io::stdout()) {
         let lines = text.lines().collect::<Vec<_>>().join(TO_END_OF_LINE);
         try_to_print(&format!("{HOME}{lines}{TO_END_OF_LINE}{BELOW}")).is_ok()
     } else {
@@ -88,6 +96,7 @@ pub fn advice(error: &ConnectError) -> Option<&'static str> {
 
 /// Says something on stderr that is neither data nor a log event.
 pub fn say(text: &str) {
-    let mut stderr = io::stderr().lock();
-    let _ = writeln!(stderr, "{text}");
+    progress::aside(|| {
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    });
 }

@@ -1,39 +1,71 @@
-//! Progress bars, on a terminal only.
+//! Progress on stderr: how much is done, how fast, and how long the rest takes. On a terminal only,
+//! and not if it is to be quiet.
 
 use std::fmt::Write;
-use std::io::{self, IsTerminal};
+use std::io;
+use std::sync::LazyLock;
 
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressFinish, ProgressState, ProgressStyle};
 
 use crate::tables::thousands;
+use crate::{terminal, verbosity};
 
-/// A bar over `length` bytes of `what`, or a count where the length is not known; nothing where
-/// stderr is no terminal.
+/// The bars of the process, so that whatever else goes to stderr is written above them.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Whether anybody would see a bar.
+pub fn is_shown() -> bool {
+    terminal::redraws(&io::stderr()) && !verbosity::is_quiet()
+}
+
+/// Writes something else to stderr, with the bars out of its way.
+pub fn aside<R>(write: impl FnOnce() -> R) -> R {
+    if is_shown() { BARS.suspend(write) } else { write() }
+}
+
+/// Stderr, above the bars.
+#[derive(Debug)]
+pub struct Aside;
+
+impl io::Write for Aside {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        aside(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// A bar over `length` bytes of `what`, or a count where the length is not known.
 pub fn bytes(what: &str, length: Option<u64>) -> ProgressBar {
-    if !io::stderr().is_terminal() {
+    let template = match length {
+        Some(_) => "{msg} {BAR} {bytes} of {total_bytes} ({bytes_per_sec}), {eta} left",
+        None => "{msg} {spinner} {bytes} read ({bytes_per_sec})",
+    };
+    bar(what, length, template)
+}
+
+/// A bar over about so many rows of `what`.
+pub fn about(what: &str, rows: u64) -> ProgressBar {
+    let template = "{msg} {BAR} {human_pos} of about {human_len} ({rate}), {eta} left";
+    bar(what, Some(rows), template)
+}
+
+/// A count of rows, of which nobody knows how many there are.
+pub fn rows(what: &str) -> ProgressBar {
+    bar(what, None, "{msg} {spinner} {human_pos} ({rate})")
+}
+
+fn bar(what: &str, length: Option<u64>, template: &str) -> ProgressBar {
+    if !is_shown() {
         return ProgressBar::hidden();
     }
     let bar = length.map_or_else(ProgressBar::no_length, ProgressBar::new);
-    let template = match length {
-        Some(_) => "{msg} {wide_bar:.cyan/blue} {bytes:>10} of {total_bytes}, {eta} left",
-        None => "{msg} {spinner} {bytes} read",
-    };
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar.set_message(what.to_owned());
-    bar
-}
-
-/// A bar over about so many rows of `what`; nothing where stderr is no terminal.
-pub fn about(what: &str, rows: u64) -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(rows);
-    let template =
-        "{msg} {wide_bar:.cyan/blue} {human_pos} of about {human_len} ({rate}), {eta} left";
-    if let Ok(style) = ProgressStyle::with_template(template) {
+    // However the work ends, an error is read better without half a bar before it.
+    let bar = BARS.add(bar.with_finish(ProgressFinish::AndClear));
+    let cells = if terminal::colours() { "{wide_bar:.cyan/blue}" } else { "{wide_bar}" };
+    if let Ok(style) = ProgressStyle::with_template(&template.replace("{BAR}", cells)) {
         bar.set_style(style.with_key("rate", rate));
     }
     bar.set_message(what.to_owned());
@@ -46,19 +78,6 @@ pub fn advance(bar: &ProgressBar, rows: u64) {
     if bar.length().is_some_and(|length| bar.position() > length) {
         bar.set_length(bar.position());
     }
-}
-
-/// A count of rows, of which nobody knows how many there are.
-pub fn rows(what: &str) -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::no_length();
-    if let Ok(style) = ProgressStyle::with_template("{msg} {spinner} {human_pos} ({rate})") {
-        bar.set_style(style.with_key("rate", rate));
-    }
-    bar.set_message(what.to_owned());
-    bar
 }
 
 /// Whole rows a second.

@@ -12,12 +12,13 @@ use store::{
     Variables, Way, schema_state,
 };
 
-use crate::config::{Config, Loaded};
+use crate::config::{Config, ConfigError, Loaded};
 use crate::heartbeat::Heartbeat;
 use crate::logging;
 use crate::pace::Pace;
 use crate::stop::Stop;
 use crate::suspects::Suspects;
+use crate::verbosity;
 
 /// What the drain needs to know, checked.
 #[derive(Clone, Debug)]
@@ -163,9 +164,17 @@ pub struct Job {
 /// # Errors
 /// What is wrong with it, one line for each problem.
 pub fn configuration(file: Option<&Path>) -> anyhow::Result<Loaded> {
-    let loaded = Config::load(file, std::env::vars_os())?;
+    let loaded = load(file)?;
     logging::start(&loaded.config.log)?;
     Ok(loaded)
+}
+
+/// Reads the configuration in all its layers.
+///
+/// # Errors
+/// What is wrong with it, one line for each problem.
+pub fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
+    Config::load(file, std::env::vars_os(), verbosity::asked().layer())
 }
 
 /// Tells several workers apart: name@host:process, in `pg_stat_activity` as in `worker status`.

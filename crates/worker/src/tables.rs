@@ -1,11 +1,42 @@
 //! Tables and durations for people.
 
-use comfy_table::{CellAlignment, Table, TableComponent, presets};
+use comfy_table::{
+    CellAlignment, ColumnConstraint, ContentArrangement, Table, TableComponent, Width, presets,
+};
+
+use crate::terminal;
+
+/// Between two columns: the space behind each, and one in place of the line.
+const GAP: usize = 2;
 
 /// A table with a header, its columns two spaces apart so that it fits a terminal of 80
 /// columns; columns of numbers are set to the right.
+///
+/// On a narrower terminal, cells of several words take several lines. Where not even single words
+/// fit beside each other, each row becomes a list of its cells.
 pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    table_within(terminal::columns().map(usize::from), header, rows)
+}
+
+/// The same within so many columns; as wide as its cells where none are given.
+fn table_within(
+    columns: Option<usize>,
+    header: &[&str],
+    rows: impl IntoIterator<Item = Vec<String>>,
+) -> String {
     let rows: Vec<Vec<String>> = rows.into_iter().collect();
+    let words: Vec<usize> = (0..header.len())
+        .map(|column| {
+            let cells = rows.iter().filter_map(|row| row.get(column)).map(String::as_str);
+            let words = cells.chain([header[column]]).flat_map(str::split_whitespace);
+            words.map(|word| word.chars().count()).max().unwrap_or_default()
+        })
+        .collect();
+    // The line below the header has the space behind the last column, too.
+    let narrowest = words.iter().sum::<usize>() + GAP * header.len().saturating_sub(1) + 1;
+    if columns.is_some_and(|columns| columns < narrowest) {
+        return list(header, &rows);
+    }
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     table.set_style(TableComponent::HeaderLines, '─');
@@ -26,7 +57,25 @@ pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> St
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
+    if let Some(columns) = columns {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_width(columns.try_into().unwrap_or(u16::MAX));
+        for (column, word) in table.column_iter_mut().zip(words) {
+            let width = (word + 1).try_into().unwrap_or(u16::MAX);
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width)));
+        }
+    }
     table.trim_fmt()
+}
+
+/// Each row as lines of a name and a value, with an empty line between rows.
+fn list(header: &[&str], rows: &[Vec<String>]) -> String {
+    let widest = header.iter().map(|name| name.chars().count()).max().unwrap_or_default();
+    let row = |row: &Vec<String>| {
+        let lines = header.iter().zip(row).map(|(name, cell)| format!("{name:<widest$}  {cell}"));
+        lines.map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    };
+    rows.iter().map(row).collect::<Vec<_>>().join("\n\n")
 }
 
 fn is_number(cell: &str) -> bool {
@@ -77,6 +126,29 @@ mod tests {
     fn numbers_stand_to_the_right_and_words_to_the_left() {
         let text = table(&["word", "number"], [vec!["a".to_owned(), "1".to_owned()]]);
         assert_eq!(text, "word  number\n─────────────\na          1");
+    }
+
+    #[test]
+    fn on_a_narrow_terminal_words_take_the_next_line_and_none_is_broken() {
+        let header = ["queue", "pending rows", "oldest"];
+        let row = ["vitals", "1,234,567", "3 h"].map(str::to_owned).to_vec();
+        let whole = table_within(Some(32), &header, [row.clone()]);
+        assert_eq!(whole.lines().count(), 3, "{whole}");
+        let text = table_within(Some(26), &header, [row]);
+        let lines = [
+            "queue     pending  oldest",
+            "             rows",
+            "──────────────────────────",
+            "vitals  1,234,567  3 h",
+        ];
+        assert_eq!(text, lines.join("\n"));
+    }
+
+    #[test]
+    fn where_words_do_not_fit_beside_each_other_rows_become_lists() {
+        let rows = [["a", "1"], ["b", ""]].map(|row| row.map(str::to_owned).to_vec());
+        let text = table_within(Some(8), &["what", "number"], rows);
+        assert_eq!(text, "what    a\nnumber  1\n\nwhat    b\nnumber");
     }
 
     #[test]

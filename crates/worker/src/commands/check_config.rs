@@ -4,33 +4,26 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::config;
 use crate::exit::{self, Exit};
+use crate::output;
 use crate::setup::{self, Settings};
-use crate::{output, tables};
 
 /// Checks the configuration without a database, and shows each value with its origin.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn execute(config: Option<&Path>, json: bool) -> anyhow::Result<Exit> {
-    let loaded = setup::configuration(config)?;
+pub fn execute(file: Option<&Path>, json: bool) -> anyhow::Result<Exit> {
+    let loaded = setup::configuration(file)?;
     Settings::of(&loaded.config)?;
     if !loaded.config.database.url.expose().is_empty() {
         setup::check_url(&loaded.config)?;
     }
+    let entries: Vec<_> = loaded.entries.iter().collect();
     if json {
-        let entries: Vec<_> = loaded
-            .entries
-            .iter()
-            .map(|entry| json!({ "key": entry.key, "value": entry.value, "origin": entry.origin }))
-            .collect();
-        output::print_json(&json!({ "valid": true, "entries": entries }));
+        output::print_json(&json!({ "valid": true, "entries": config::to_json(&entries) }));
     } else {
-        let rows = loaded
-            .entries
-            .iter()
-            .map(|entry| vec![entry.key.clone(), entry.value.clone(), entry.origin.clone()]);
-        output::print(&tables::table(&["key", "value", "from"], rows));
+        output::print(&config::to_text(&entries));
         output::print("The configuration is valid.");
     }
     Ok(exit::DONE)

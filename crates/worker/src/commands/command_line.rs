@@ -6,6 +6,7 @@ use std::{fs, io};
 
 use anyhow::Context;
 use clap::CommandFactory;
+use clap::builder::{Resettable, StyledStr};
 use clap_complete::Shell;
 
 use crate::cli::Cli;
@@ -30,16 +31,125 @@ pub fn describe(folder: &Path) -> anyhow::Result<Exit> {
     Ok(exit::DONE)
 }
 
+/// The page of the program itself, which has what concerns all commands.
+const MAIN_PAGE: &str = "worker.1";
+
+/// What the section before which ours stand begins with.
+const VERSION_SECTION: &str = ".SH VERSION\n";
+
 fn write_pages(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    clap_mangen::generate_to(Cli::command(), folder)?;
+    // What the help says below the options has sections of its own on the program's page.
+    clap_mangen::generate_to(
+        Cli::command().after_long_help(Resettable::<StyledStr>::Reset),
+        folder,
+    )?;
     for page in fs::read_dir(folder)? {
         let page = page?.path();
-        if page.extension().is_some_and(|extension| extension == "1") {
-            // What stands below the options are tables that fit 80 columns, not paragraphs.
-            let text = fs::read_to_string(&page)?;
-            fs::write(&page, text.replace(".SH EXTRA\n", ".SH NOTES\n.nf\n.in 0\n"))?;
+        if page.extension().is_none_or(|extension| extension != "1") {
+            continue;
         }
+        // What stands below the options are tables that fit 80 columns, not paragraphs.
+        let mut text = fs::read_to_string(&page)?.replace(".SH EXTRA\n", ".SH NOTES\n.nf\n.in 0\n");
+        let of_program = page.file_name().is_some_and(|name| name == MAIN_PAGE);
+        let ours = if of_program { sections() } else { SEE_PROGRAM.to_owned() };
+        match text.find(VERSION_SECTION) {
+            Some(at) => text.insert_str(at, &ours),
+            None => text.push_str(&ours),
+        }
+        fs::write(&page, text)?;
     }
     Ok(())
 }
+
+/// On the pages of the commands.
+const SEE_PROGRAM: &str = "\
+.SH \"EXIT STATUS, ENVIRONMENT, FILES\"
+See
+.BR worker (1).
+.SH \"SEE ALSO\"
+.BR worker (1)
+";
+
+/// What clap knows nothing of, but a reader looks for.
+fn sections() -> String {
+    let meanings: Vec<(String, &str)> =
+        exit::MEANINGS.iter().map(|(code, meaning)| (code.to_string(), *meaning)).collect();
+    let exit_status = items(meanings.iter().map(|(code, meaning)| (code.as_str(), *meaning)));
+    format!(
+        "{CONFIGURATION}.SH \"EXIT STATUS\"\n{exit_status}.SH ENVIRONMENT\n{}.SH FILES\n{}{SEE_ALSO}",
+        items(ENVIRONMENT),
+        items(FILES),
+    )
+}
+
+/// Terms and what they mean. A hyphen of a name is one to copy, hence the backslashes.
+fn items<'i>(items: impl IntoIterator<Item = (&'i str, &'i str)>) -> String {
+    let one = |(term, text): (&str, &str)| {
+        format!(".TP\n.B {}\n{}\n", term.replace('-', "\\-"), text.replace('-', "\\-"))
+    };
+    items.into_iter().map(one).collect()
+}
+
+const CONFIGURATION: &str = "\
+.SH CONFIGURATION
+Later wins: the defaults; the profile that
+.I pool.profile
+names; the file given by
+.BR \\-\\-config ,
+with only the keys that differ; the credential
+.IR database\\-url ;
+.BR DATABASE_URL ;
+.BI WORKER__ SECTION __ KEY\\fR;
+and, for
+.IR log.level ,
+.B \\-\\-quiet
+and
+.BR \\-v .
+.B worker config show
+tells the value of each key and where it comes from.
+";
+
+const ENVIRONMENT: [(&str, &str); 12] = [
+    ("DATABASE_URL", "Where the database is, such as postgresql://user@host/database."),
+    ("WORKER__SECTION__KEY", "Any key of the configuration, such as WORKER__POOL__MAX_SIZE=8."),
+    (
+        "PGHOST, PGPORT, PGUSER, PGDATABASE",
+        "What the URL does not say about the place of the database.",
+    ),
+    (
+        "PGPASSFILE, PGSERVICE, PGSERVICEFILE",
+        "The files with passwords and services, as for all of PostgreSQL's programs.",
+    ),
+    (
+        "PGSSLMODE, PGSSLROOTCERT, PGSSLCERT, PGSSLKEY, PGCHANNELBINDING",
+        "How the connection is encrypted, and what is checked.",
+    ),
+    ("CREDENTIALS_DIRECTORY", "The folder, made by systemd, with the credential database-url."),
+    ("NOTIFY_SOCKET, WATCHDOG_USEC", "Set by systemd, which is told how the service is."),
+    ("NO_COLOR", "If it is set and not empty, nothing is coloured, even on a terminal."),
+    ("TERM", "If it is dumb, nothing is coloured or written over: no progress is shown."),
+    ("PG_BIN_DIR", "Where worker demo finds PostgreSQL's server programs first."),
+    ("TMPDIR", "Where worker demo makes the folder of its private PostgreSQL."),
+    ("RUST_LOG", "Is not read: log.level, or WORKER__LOG__LEVEL, takes the same directives."),
+];
+
+/// As the package installs them.
+const FILES: [(&str, &str); 6] = [
+    ("/etc/dayfold/worker.toml", "The configuration of the service, with the keys that differ."),
+    ("/etc/dayfold/database-url", "The URL of the service's database; root alone reads it."),
+    ("/usr/share/doc/dayfold/default.toml", "Every key, its default, its limits and its reason."),
+    ("/usr/share/doc/dayfold/catalogue.toml", "The metrics and analytes with their units."),
+    ("/usr/share/dayfold/sql/", "roles.sql and grants.sql: the roles of owner, worker and app."),
+    ("~/.pgpass, ~/.pg_service.conf", "Passwords and services, if no variable names others."),
+];
+
+const SEE_ALSO: &str = "\
+.SH \"SEE ALSO\"
+.BR psql (1),
+.BR systemctl (1),
+.BR journalctl (1)
+.PP
+The documents in
+.IR /usr/share/doc/dayfold .
+";

@@ -39,7 +39,7 @@ pub async fn execute(config: Option<&Path>, arguments: &Import) -> anyhow::Resul
     let on_bad_line = |bad: &crate::import::lines::BadLine| {
         shown += 1;
         if shown <= BAD_LINES_SHOWN {
-            bar.suspend(|| output::say(&format!("{name}, line {}: {}", bad.number, bad.problem)));
+            output::say(&format!("{name}, line {}: {}", bad.number, bad.problem));
         }
     };
     let imported = import(&store, arguments.kind, BufReader::new(file), on_bad_line, |at| {
@@ -59,7 +59,8 @@ pub async fn execute(config: Option<&Path>, arguments: &Import) -> anyhow::Resul
             "bad_lines": imported.bad_lines,
         }));
     } else {
-        output::print(&sentence(arguments.kind, &imported));
+        let print = if imported.bad_lines > 0 { output::print } else { output::print_success };
+        print(&sentence(arguments.kind, &imported));
     }
     Ok(if imported.bad_lines > 0 { exit::DONE_WITH_FAILURES } else { exit::DONE })
 }

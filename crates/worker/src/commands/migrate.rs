@@ -24,10 +24,10 @@ pub async fn execute(config: Option<&Path>, json: bool) -> anyhow::Result<Exit> 
     if json {
         output::print_json(&serde_json::json!({ "applied": applied }));
     } else if applied.is_empty() {
-        output::print("The schema is up to date.");
+        output::print_success("The schema is up to date.");
     } else {
         for migration in &applied {
-            output::print(&format!("applied {migration}"));
+            output::print_success(&format!("applied {migration}"));
         }
     }
     Ok(exit::DONE)

@@ -4,6 +4,7 @@ mod backfill;
 mod catalogue;
 mod check_config;
 mod command_line;
+mod config;
 mod demo;
 mod doctor;
 mod import;
@@ -37,6 +38,7 @@ pub async fn execute(cli: Cli) -> anyhow::Result<Exit> {
         Command::Verify(arguments) => verify::execute(config, arguments).await,
         Command::Report(arguments) => report::execute(config, &arguments).await,
         Command::Catalogue(arguments) => catalogue::execute(config, arguments.json),
+        Command::Config { command } => config::execute(config, &command),
         Command::CheckConfig(arguments) => check_config::execute(config, arguments.json),
         Command::Doctor(arguments) => doctor::execute(config, arguments.json).await,
         Command::Completions { shell } => Ok(command_line::complete(shell)),

@@ -102,7 +102,7 @@ fn report(requeued: &[(Kind, u64)], dead: bool, stopped: bool, json: bool) {
         .filter(|(_, rows)| *rows > 0)
         .map(|(kind, rows)| format!("{} of {kind}", thousands(*rows as i64)))
         .collect();
-    output::print(&if total == 0 {
+    output::print_success(&if total == 0 {
         format!("There is no such {}.", what.0)
     } else {
         format!(

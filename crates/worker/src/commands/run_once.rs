@@ -6,19 +6,20 @@ use std::time::{Duration, Instant};
 
 use aggregation::Timestamp;
 use anyhow::Context;
+use indicatif::ProgressBar;
 use store::{RunCounts, Store};
 
 use crate::cli::{RunOnce, kinds_or_all};
 use crate::drain::{Limits, drain};
 use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
-use crate::output;
 use crate::pace::Pace;
 use crate::report::{RunReport, milliseconds};
 use crate::setup::{self, Current, Job, Settings};
 use crate::stop::Stop;
 use crate::suspects::Suspects;
 use crate::tables::{counted, thousands};
+use crate::{output, progress};
 
 /// Computes everything that is due.
 ///
@@ -47,15 +48,34 @@ pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Resul
         everything: true,
     };
     let name = &loaded.config.session.application_name;
-    let run = run(&job, &limits, "run-once", name).await?;
+    let bar = progress_bar(&job, &limits).await?;
+    let run = run(&job, &limits, "run-once", name, &bar).await?;
+    bar.finish_and_clear();
 
+    let failed = run.report.has_failures();
     if arguments.json {
         output::print_json(&run.to_json());
-    } else {
+    } else if failed || run.report.stopped {
         output::print(&run.to_text());
+    } else {
+        output::print_success(&run.to_text());
     }
-    let failed = run.report.has_failures();
     Ok(if failed { exit::DONE_WITH_FAILURES } else { exit::DONE })
+}
+
+/// A bar over the rows that wait, as far as the limits let it come.
+async fn progress_bar(job: &Job, limits: &Limits) -> anyhow::Result<ProgressBar> {
+    if !progress::is_shown() {
+        return Ok(ProgressBar::hidden());
+    }
+    let pending = job.store.pending(&limits.kinds).await?.max(0) as u64;
+    let most = limits.max_batches.map_or(u64::MAX, |batches| {
+        u64::from(batches) * u64::from(job.settings.get().batch_bounds.max)
+    });
+    Ok(match pending.min(most) {
+        0 => ProgressBar::hidden(),
+        rows => progress::about("rows", rows),
+    })
 }
 
 /// What a run did, and what it left.
@@ -77,12 +97,16 @@ pub async fn run(
     limits: &Limits,
     command: &str,
     application_name: &str,
+    bar: &ProgressBar,
 ) -> anyhow::Result<Run> {
     let store = &job.store;
     let started_at = store.clock().await?;
     let started = Instant::now();
     let mut report = RunReport::default();
-    let outcome = drain(job, limits, &mut report).await;
+    let outcome = drain(job, limits, &mut report, |rows| {
+        progress::advance(bar, rows);
+    })
+    .await;
     let duration = started.elapsed();
     record(store, started_at, command, application_name, &report.counts).await;
     outcome.with_context(|| {

@@ -95,7 +95,10 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
     if arguments.output.json {
         output::print_json(&found.to_json(started.elapsed(), stop.is_requested()));
     } else {
-        output::print(&found.to_text(started.elapsed(), stop.is_requested(), repair.is_some()));
+        let text = found.to_text(started.elapsed(), stop.is_requested(), repair.is_some());
+        let is_right = found.listed.is_empty() && !stop.is_requested();
+        let print = if is_right { output::print_success } else { output::print };
+        print(&text);
     }
     Ok(if found.left > 0 {
         exit::DRIFT

@@ -58,6 +58,7 @@ pub(super) enum Origin {
     File { path: String, line: usize },
     Credential,
     Variable(String),
+    Flag(&'static str),
 }
 
 impl Origin {
@@ -68,6 +69,14 @@ impl Origin {
             Self::File { path, .. } => path.clone(),
             Self::Credential => "credential database-url".to_owned(),
             Self::Variable(name) => name.clone(),
+            Self::Flag(flag) => (*flag).to_owned(),
+        }
+    }
+
+    fn line(&self) -> Option<usize> {
+        match self {
+            Self::File { line, .. } => Some(*line),
+            _ => None,
         }
     }
 }
@@ -80,6 +89,7 @@ impl fmt::Display for Origin {
             Self::File { path, line } => write!(formatter, "in {path} line {line}"),
             Self::Credential => write!(formatter, "from the credential database-url"),
             Self::Variable(name) => write!(formatter, "from {name}"),
+            Self::Flag(flag) => write!(formatter, "from {flag}"),
         }
     }
 }
@@ -130,6 +140,14 @@ impl Layers {
         self.settings = found.into_iter().map(|(_, setting)| setting).collect();
     }
 
+    /// Lays a flag over all other layers, which stands for a level of the log.
+    pub(super) fn add_flag(&mut self, flag: &'static str, level: &str) {
+        if let Some(setting) = self.find_mut("log", "level") {
+            setting.value = Value::Text(level.to_owned());
+            setting.origin = Origin::Flag(flag);
+        }
+    }
+
     /// The setting with that section and name.
     pub(super) fn find_mut(&mut self, section: &str, name: &str) -> Option<&mut Setting> {
         self.settings.iter_mut().find(|setting| setting.section == section && setting.name == name)
@@ -165,6 +183,7 @@ impl Layers {
                 key: setting.key.clone(),
                 value: setting.shown(),
                 origin: setting.origin.name(),
+                line: setting.origin.line(),
             })
             .collect();
         Ok(Loaded { config, entries })

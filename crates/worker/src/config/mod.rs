@@ -2,7 +2,7 @@
 //!
 //! `config/default.toml` documents every key and is the schema: a key that it does not have is
 //! unknown. Over it lie the profile that `pool.profile` names, then the file given by `--config`, then systemd's credential `database-url`, then
-//! `DATABASE_URL`, then variables `WORKER__SECTION__KEY`; later wins. One load reports all problems that it finds, each in a line
+//! `DATABASE_URL`, then variables `WORKER__SECTION__KEY`, then `--quiet` and `-v`; later wins. One load reports all problems that it finds, each in a line
 //! that says what is wrong, where it was set and what would be right.
 //!
 //! A problem never quotes text, only key names and numbers: whatever was put into the wrong place
@@ -212,17 +212,46 @@ pub(crate) struct Entry {
     pub(crate) key: String,
     /// The value as text; of a secret only `(set)` or `(not set)`.
     pub(crate) value: String,
-    /// `default`, the file's path or the variable's name.
+    /// `default`, the profile, the file's path, the credential, the variable or the flag.
     pub(crate) origin: String,
+    /// The line of the file.
+    pub(crate) line: Option<usize>,
+}
+
+impl Loaded {
+    /// Says that there is no key or section of that name, and which one may be meant.
+    pub(crate) fn unknown(&self, name: &str) -> String {
+        let keys = self.entries.iter().map(|entry| entry.key.as_str());
+        let sections = self.entries.iter().map(Entry::section);
+        let near = nearest::nearest_name(name, sections).filter(|_| !name.contains('.'));
+        let advice = match near.or_else(|| nearest::nearest_key(name, keys)) {
+            Some(near) => format!("did you mean {near}?"),
+            None => "`worker config show` lists all of them".to_owned(),
+        };
+        format!("there is no key or section {}; {advice}", nearest::printable_key(name))
+    }
+}
+
+impl Entry {
+    /// Whether this is the name of the key or of its section.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        self.key == name || self.section() == name
+    }
+
+    fn section(&self) -> &str {
+        self.key.split_once('.').map_or("", |(section, _)| section)
+    }
 }
 
 impl Config {
     /// Lays the layers over each other and checks the result.
     ///
-    /// `file` is the one given by `--config`; `environment` is usually `std::env::vars_os()`.
+    /// `file` is the one given by `--config`; `environment` is usually `std::env::vars_os()`;
+    /// `level` is a flag, such as `-v`, and the `log.level` that it stands for.
     pub(crate) fn load<N, V>(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (N, V)>,
+        level: Option<(&'static str, &str)>,
     ) -> Result<Loaded, ConfigError>
     where
         N: Into<OsString>,
@@ -233,6 +262,9 @@ impl Config {
             layers.add_file(path);
         }
         layers.add_environment(environment);
+        if let Some((flag, level)) = level {
+            layers.add_flag(flag, level);
+        }
         layers.into_loaded()
     }
 }

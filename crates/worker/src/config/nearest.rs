@@ -18,22 +18,31 @@ const UNIT: &str = "_seconds";
 
 /// The setting that the unknown dotted key most likely means.
 pub(super) fn nearest_setting<'a>(unknown: &str, settings: &'a [Setting]) -> Option<&'a Setting> {
+    let near = nearest_key(unknown, settings.iter().map(|setting| setting.key.as_str()))?;
+    settings.iter().find(|setting| setting.key == near)
+}
+
+/// The dotted key among `keys` that the unknown one most likely means.
+pub(super) fn nearest_key<'a>(
+    unknown: &str,
+    keys: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let (section, name) = unknown.split_once('.').unwrap_or(("", unknown));
-    settings
-        .iter()
-        .filter_map(|setting| {
-            let rank = if setting.section == section {
-                slip(name, &setting.name)
-            } else if setting.name == name {
+    keys.into_iter()
+        .filter_map(|key| {
+            let (its_section, its_name) = key.split_once('.')?;
+            let rank = if its_section == section {
+                slip(name, its_name)
+            } else if its_name == name {
                 // The right name in the wrong section, unless its own has one as near.
                 Some((2, 0))
             } else {
-                slip(unknown, &setting.key)
+                slip(unknown, key)
             };
-            rank.map(|rank| (rank, setting))
+            rank.map(|rank| (rank, key))
         })
         .min_by_key(|(rank, _)| *rank)
-        .map(|(_, setting)| setting)
+        .map(|(_, key)| key)
 }
 
 /// The name among `valid` that the unknown one most likely means.
@@ -62,6 +71,14 @@ fn slip(unknown: &str, valid: &str) -> Option<(usize, usize)> {
         Some((edits, whole))
     } else {
         part.then_some((1, whole))
+    }
+}
+
+/// A foreign dotted key as it may be printed.
+pub(super) fn printable_key(key: &str) -> String {
+    match key.split_once('.') {
+        Some((section, name)) => format!("{}.{}", printable(section), printable(name)),
+        None => printable(key),
     }
 }
 

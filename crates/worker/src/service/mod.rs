@@ -165,7 +165,7 @@ impl Service {
         let enough = self.database.moved();
         let limits = Limits { kinds, max_batches: None, time_budget, enough, everything: false };
         let mut report = RunReport::default();
-        let outcome = drain::drain(job, &limits, &mut report).await;
+        let outcome = drain::drain(job, &limits, &mut report, |_| {}).await;
         self.watched.add(&report);
         // Not done, be there a poll or not: it goes on after the break.
         if !matches!(outcome, Ok(Drained::Everything | Drained::Stopped)) {

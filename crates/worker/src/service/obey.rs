@@ -4,7 +4,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::schedule::Schedule;
 use super::{Service, lock};
-use crate::config::{Config, ConfigError, Loaded, Reload};
+use crate::config::{ConfigError, Loaded, Reload};
 use crate::logging;
 use crate::setup::{self, Settings};
 
@@ -91,7 +91,7 @@ impl Service {
     }
 
     fn read_again(&self) -> anyhow::Result<(Reload, Settings)> {
-        let new = Config::load(self.config_file.as_deref(), std::env::vars_os())?;
+        let new = setup::load(self.config_file.as_deref())?;
         let reload = Reload::of(&lock(&self.running), new);
         logging::check(&reload.loaded.config.log)?;
         let settings = Settings::of(&reload.loaded.config)?;

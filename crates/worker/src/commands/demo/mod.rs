@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use aggregation::Kind;
 use anyhow::Context;
+use indicatif::ProgressBar;
 use local_postgres::{Binaries, LocalPostgres};
 use store::Store;
 
@@ -41,7 +42,7 @@ const BATCH_SIZE: u32 = 200;
 /// # Errors
 /// Why it could not.
 pub async fn execute(config: Option<&Path>) -> anyhow::Result<Exit> {
-    let mut config = Config::load(config, std::env::vars_os())?.config;
+    let mut config = setup::load(config)?.config;
     config.batch.size = BATCH_SIZE;
     config.batch.min_size = BATCH_SIZE;
     config.batch.max_size = BATCH_SIZE;
@@ -116,11 +117,30 @@ async fn show(config: &Config, stop: &Stop) -> anyhow::Result<()> {
         suspects: Suspects::default(),
         pace: Pace::new(BATCH_SIZE),
     };
-    let run = run_once::run(&job, &limits, "demo", "dayfold-demo").await?;
+    let run = run_once::run(&job, &limits, "demo", "dayfold-demo", &ProgressBar::hidden()).await?;
     summary(&job.store, &run).await?;
     figures::show(&job.store).await?;
-    output::print(FROM_HERE);
+    output::print(&from_here());
     Ok(())
+}
+
+/// What to do next, in words that can be copied: whoever has just built the program has no `worker` yet.
+fn from_here() -> String {
+    let alias = alias().map_or_else(String::new, |alias| format!("   {alias}\n"));
+    FROM_HERE.replace("@ALIAS@", &alias)
+}
+
+/// The definition that the shell lacks; none if it finds the program by its name.
+fn alias() -> Option<String> {
+    let program = std::env::current_exe().ok()?;
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&folders).any(|folder| Some(folder.as_path()) == program.parent()) {
+        return None;
+    }
+    let shown = program.display().to_string();
+    // What a shell would take for something else is left to the reader.
+    let is_plain = shown.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+".contains(c));
+    is_plain.then(|| format!("alias worker={shown}"))
 }
 
 async fn summary(store: &Store, run: &run_once::Run) -> anyhow::Result<()> {
@@ -151,7 +171,7 @@ async fn summary(store: &Store, run: &run_once::Run) -> anyhow::Result<()> {
 const FROM_HERE: &str = "
 From here, with a database of your own:
 
-   export DATABASE_URL=postgresql://user@host/database
+@ALIAS@   export DATABASE_URL=postgresql://user@host/database
    worker migrate                        makes tables, queue and triggers
    worker import --kind vitals FILE.csv  or let your app insert into vitals_raw
    worker run-once                       computes everything that is due

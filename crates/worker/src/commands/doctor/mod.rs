@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::exit::{self, Exit};
-use crate::{logging, output, setup};
+use crate::{output, setup};
 
 /// What became of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,8 +116,7 @@ impl Checkup {
 /// # Errors
 /// What is wrong with the configuration. Whatever else is wrong is what it is there to tell.
 pub async fn execute(file: Option<&Path>, as_json: bool) -> anyhow::Result<Exit> {
-    let loaded = Config::load(file, std::env::vars_os())?;
-    logging::start(&loaded.config.log)?;
+    let loaded = setup::configuration(file)?;
     let mut checkup = Checkup { as_json, checks: Vec::new() };
     let mut config = loaded.config;
     // One connection is enough to look around.

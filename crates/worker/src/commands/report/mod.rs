@@ -69,7 +69,7 @@ fn tell(days: &UserDays, arguments: &cli::Report, to_stdout: bool) {
             "rows_rejected": days.rejected.iter().map(|of| of.rows).sum::<i64>(),
         }));
     } else if !to_stdout {
-        output::print(&format!(
+        output::print_success(&format!(
             "{}: {} of user {}, {} with figures.",
             arguments.html.display(),
             counted(asked, "day", "days"),

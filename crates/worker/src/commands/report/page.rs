@@ -66,7 +66,7 @@ fn header(sheet: &Sheet<'_>) -> Markup {
             p.kind { "Daily figures" }
             h1 { "User " (days.user_id) ", " (sheet.when()) }
             dl {
-                div { dt { "Days" } dd { (counted(count, "day", "days")) } }
+                div { dt { "Span" } dd { (counted(count, "day", "days")) } }
                 div { dt { "Time zone" } dd { (zone) } }
                 div { dt { "As of" } dd { (text::instant(days.as_of)) } }
                 @if !partial.is_empty() {

@@ -34,7 +34,7 @@ proptest! {
     #[test]
     fn any_file_is_taken_or_refused_with_a_sentence(lines in prop::collection::vec(line(), 0..8)) {
         let file = TempFile::new(lines.join("\n"));
-        if let Err(error) = Config::load(Some(file.path()), [("PATH", "/bin")]) {
+        if let Err(error) = Config::load(Some(file.path()), [("PATH", "/bin")], None) {
             prop_assert!(error.to_string().contains(&file.shown()), "{error}");
         }
     }
@@ -42,7 +42,7 @@ proptest! {
     #[test]
     fn any_bytes_are_no_reason_to_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let file = TempFile::new(bytes);
-        let _ = Config::load(Some(file.path()), [("PATH", "/bin")]);
+        let _ = Config::load(Some(file.path()), [("PATH", "/bin")], None);
     }
 
     #[test]
@@ -52,7 +52,7 @@ proptest! {
         value in "\\PC{0,20}",
     ) {
         let name = format!("WORKER__{section}__{key}");
-        if let Err(error) = Config::load(None, [(name.clone(), value)]) {
+        if let Err(error) = Config::load(None, [(name.clone(), value)], None) {
             prop_assert!(error.to_string().contains(&name), "{error}");
         }
     }

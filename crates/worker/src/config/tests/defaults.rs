@@ -14,7 +14,7 @@ const NO_VARIABLES: [(&str, &str); 0] = [];
 
 #[test]
 fn without_file_and_variables_the_documented_defaults_are_in_force() {
-    let loaded = Config::load(None, NO_VARIABLES).unwrap();
+    let loaded = Config::load(None, NO_VARIABLES, None).unwrap();
     let expected = Config {
         database: Database {
             url: Secret::new(String::new()),

@@ -10,7 +10,7 @@ const URL_IN_FILE: &str = "[database]\nurl = \"postgres://file\"\n";
 #[test]
 fn the_file_wins_over_the_defaults() {
     let file = TempFile::new("[pool]\nmax_size = 7\n");
-    let loaded = Config::load(Some(file.path()), [("HOME", "/root")]).unwrap();
+    let loaded = Config::load(Some(file.path()), [("HOME", "/root")], None).unwrap();
     assert_eq!(loaded.config.pool.max_size, 7);
     assert_eq!(entry(&loaded, "pool.max_size"), ("7".to_owned(), file.shown()));
     assert_eq!(entry(&loaded, "pool.min_idle"), ("1".to_owned(), "default".to_owned()));
@@ -93,7 +93,8 @@ fn variables_of_others_are_no_concern() {
 #[test]
 fn a_missing_file_is_named() {
     let path = Path::new("/nonexistent/worker.toml");
-    let error = Config::load(Some(path), [("WORKER__BATCH__SIZE", "1")]).unwrap_err().to_string();
+    let error =
+        Config::load(Some(path), [("WORKER__BATCH__SIZE", "1")], None).unwrap_err().to_string();
     let lines: Vec<_> = error.lines().collect();
     assert!(lines[0].starts_with("cannot read /nonexistent/worker.toml: No such file"), "{error}");
     assert!(lines[0].ends_with("check the path given by --config and its rights"), "{error}");
@@ -102,7 +103,7 @@ fn a_missing_file_is_named() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
-    let error = Config::load(Some(Path::new("/")), [("A", "b")]).unwrap_err().to_string();
+    let error = Config::load(Some(Path::new("/")), [("A", "b")], None).unwrap_err().to_string();
     assert!(error.starts_with("cannot read /: "), "{error}");
 }
 
@@ -115,7 +116,8 @@ fn a_huge_file_is_refused() {
 #[cfg(unix)]
 #[test]
 fn an_endless_file_is_refused() {
-    let error = Config::load(Some(Path::new("/dev/zero")), [("A", "b")]).unwrap_err().to_string();
+    let error =
+        Config::load(Some(Path::new("/dev/zero")), [("A", "b")], None).unwrap_err().to_string();
     assert!(error.starts_with("/dev/zero is larger than 65536 bytes"), "{error}");
 }
 
@@ -155,7 +157,7 @@ fn a_variable_that_is_not_utf_8_is_refused_by_name() {
         ("WORKER__POOL__MAX_SIZE", "pool.max_size"),
     ] {
         let variable = (OsString::from(name), OsString::from_vec(vec![b'4', 0xff]));
-        let error = Config::load(None, [variable]).unwrap_err().to_string();
+        let error = Config::load(None, [variable], None).unwrap_err().to_string();
         let expected = format!("{key} from {name} is not UTF-8; set the variable anew as UTF-8");
         assert_eq!(error, expected);
     }
@@ -166,8 +168,8 @@ fn a_variable_that_is_not_utf_8_is_refused_by_name() {
 fn a_variable_whose_name_is_not_utf_8_is_refused_only_when_it_is_ours() {
     use std::os::unix::ffi::OsStringExt;
     let named = |name: &[u8]| [(OsString::from_vec(name.to_vec()), OsString::from("4"))];
-    assert!(Config::load(None, named(b"OTHER\xff")).is_ok());
-    let error = Config::load(None, named(b"WORKER__POOL__MAX_SIZE\xff")).unwrap_err();
+    assert!(Config::load(None, named(b"OTHER\xff"), None).is_ok());
+    let error = Config::load(None, named(b"WORKER__POOL__MAX_SIZE\xff"), None).unwrap_err();
     assert_eq!(
         error.to_string(),
         "unknown variable WORKER__POOL__MAX_SIZE…; did you mean WORKER__POOL__MAX_SIZE?"

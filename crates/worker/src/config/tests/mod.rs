@@ -53,13 +53,13 @@ fn defaults() -> Config {
 
 fn loaded(file: &str, variables: Variables<'_>) -> Loaded {
     let file = TempFile::new(file);
-    Config::load(Some(file.path()), variables.iter().copied()).unwrap()
+    Config::load(Some(file.path()), variables.iter().copied(), None).unwrap()
 }
 
 /// The problems of a load; the file is called `FILE`, for its real name differs each time.
 fn problems(file: impl AsRef<[u8]>, variables: Variables<'_>) -> String {
     let file = TempFile::new(file);
-    let error = Config::load(Some(file.path()), variables.iter().copied()).unwrap_err();
+    let error = Config::load(Some(file.path()), variables.iter().copied(), None).unwrap_err();
     error.to_string().replace(&file.shown(), "FILE")
 }
 

@@ -55,7 +55,7 @@ fn no_problem_of_a_file_shows_the_url() {
         format!("[pool]\nmax_size = {quoted}\n"),
     ] {
         let temp = TempFile::new(&file);
-        let error = Config::load(Some(temp.path()), [("A", "b")]).unwrap_err();
+        let error = Config::load(Some(temp.path()), [("A", "b")], None).unwrap_err();
         assert_silent(&format!("{error} {error:?}"));
     }
 }
@@ -70,14 +70,14 @@ fn no_problem_of_a_variable_shows_its_text() {
     names.push(format!("WORKER__DATABASE__URL {SECRET}"));
     for name in names {
         let variables = [(name.as_str(), SECRET), ("WORKER__BATCH__SIZE", "0")];
-        let error = Config::load(None, variables).unwrap_err();
+        let error = Config::load(None, variables, None).unwrap_err();
         assert_silent(&format!("{error} {error:?}"));
     }
 }
 
 #[test]
 fn a_url_in_place_of_the_file_is_not_shown() {
-    let error = Config::load(Some(Path::new(SECRET)), [("A", "b")]).unwrap_err();
+    let error = Config::load(Some(Path::new(SECRET)), [("A", "b")], None).unwrap_err();
     assert!(error.to_string().starts_with("--config must be the path of a file, not a URL"));
     assert_silent(&format!("{error} {error:?}"));
 }
@@ -89,11 +89,11 @@ fn a_url_that_is_not_utf_8_is_not_shown_either() {
     use std::os::unix::ffi::OsStringExt;
     let broken = OsString::from_vec([SECRET.as_bytes(), b"\xff"].concat());
     for name in ["DATABASE_URL", "WORKER__DATABASE__URL", "WORKER__DATABASE__ULR"] {
-        let error = Config::load(None, [(name, broken.clone())]).unwrap_err();
+        let error = Config::load(None, [(name, broken.clone())], None).unwrap_err();
         assert_silent(&format!("{error} {error:?}"));
     }
     let temp = TempFile::new([b"database.url = \"", SECRET.as_bytes(), b"\xff\"\n"].concat());
-    let error = Config::load(Some(temp.path()), [("A", "b")]).unwrap_err();
+    let error = Config::load(Some(temp.path()), [("A", "b")], None).unwrap_err();
     assert_silent(&format!("{error} {error:?}"));
 }
 

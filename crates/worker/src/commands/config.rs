@@ -1,0 +1,69 @@
+//! `worker config show`
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::cli::{self, ConfigCommand, ConfigShow};
+use crate::config::{Entry, Loaded};
+use crate::exit::{self, Exit};
+use crate::{output, setup, tables};
+
+/// Carries out one of its commands.
+///
+/// # Errors
+/// What is wrong with the configuration.
+pub fn execute(config: Option<&Path>, command: &ConfigCommand) -> anyhow::Result<Exit> {
+    match command {
+        ConfigCommand::Show(arguments) => show(config, arguments),
+    }
+}
+
+/// Shows the values in force, of all keys or of those asked for, each with its origin.
+fn show(config: Option<&Path>, arguments: &ConfigShow) -> anyhow::Result<Exit> {
+    let loaded = setup::configuration(config)?;
+    let entries = asked_for(&loaded, &arguments.keys);
+    if arguments.json {
+        output::print_json(&json!({ "entries": to_json(&entries) }));
+    } else {
+        output::print(&to_text(&entries));
+    }
+    Ok(exit::DONE)
+}
+
+/// The entries of these keys and sections; all if none is named. A name that is neither is wrong
+/// usage.
+fn asked_for<'l>(loaded: &'l Loaded, names: &[String]) -> Vec<&'l Entry> {
+    for name in names {
+        if !loaded.entries.iter().any(|entry| entry.is_called(name)) {
+            cli::refuse_key(&loaded.unknown(name));
+        }
+    }
+    let asked = |entry: &&Entry| names.is_empty() || names.iter().any(|name| entry.is_called(name));
+    loaded.entries.iter().filter(asked).collect()
+}
+
+/// Keys, values and origins as JSON.
+pub fn to_json(entries: &[&Entry]) -> Vec<Value> {
+    let one = |entry: &&Entry| {
+        json!({
+            "key": entry.key,
+            "value": entry.value,
+            "origin": entry.origin,
+            "line": entry.line,
+        })
+    };
+    entries.iter().map(one).collect()
+}
+
+/// Keys, values and origins as a table.
+pub fn to_text(entries: &[&Entry]) -> String {
+    let rows = entries.iter().map(|entry| {
+        let origin = match entry.line {
+            Some(line) => format!("{}:{line}", entry.origin),
+            None => entry.origin.clone(),
+        };
+        vec![entry.key.clone(), entry.value.clone(), origin]
+    });
+    tables::table(&["key", "value", "from"], rows)
+}

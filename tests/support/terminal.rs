@@ -1,0 +1,36 @@
+//! The worker at a terminal: a pseudo-terminal of a given width takes its stdout and stderr.
+
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::process::{Command, Stdio};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+/// Runs a command at a terminal of so many columns. Its exit code, and all that it wrote there.
+#[track_caller]
+pub fn at_terminal(command: &mut Command, columns: u16) -> (i32, String) {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    let name = ptsname(&ours, Vec::new()).unwrap();
+    let theirs = OpenOptions::new().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    tcsetwinsize(&theirs, Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 })
+        .unwrap();
+    if !command.get_envs().any(|(name, _)| name == "TERM") {
+        command.env("TERM", "xterm-256color");
+    }
+    command.stdin(Stdio::null()).stdout(theirs.try_clone().unwrap()).stderr(theirs);
+    let mut child = command.spawn().unwrap();
+    // The command keeps the other end open as long as it is there, and so it ends the reading.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut shown = Vec::new();
+    let mut ours = File::from(ours);
+    let mut part = [0; 4096];
+    // A terminal that nobody holds any more gives an error instead of an end.
+    while let Ok(bytes @ 1..) = ours.read(&mut part) {
+        shown.extend_from_slice(&part[..bytes]);
+    }
+    let code = child.wait().unwrap().code().unwrap();
+    (code, String::from_utf8(shown).unwrap().replace("\r\n", "\n"))
+}
