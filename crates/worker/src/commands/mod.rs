@@ -1,5 +1,6 @@
 //! The commands, a module each.
 
+mod alerts;
 mod backfill;
 mod catalogue;
 mod check_config;
@@ -39,6 +40,7 @@ pub async fn execute(cli: Cli) -> anyhow::Result<Exit> {
         Command::Catalogue(arguments) => catalogue::execute(config, arguments.json),
         Command::CheckConfig(arguments) => check_config::execute(config, arguments.json),
         Command::Doctor(arguments) => doctor::execute(config, arguments.json).await,
+        Command::Alerts { command } => alerts::execute(config, &command).await,
         Command::Completions { shell } => Ok(command_line::complete(shell)),
         Command::ManPages { folder } => command_line::describe(&folder),
     }
