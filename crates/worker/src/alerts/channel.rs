@@ -54,7 +54,8 @@ impl Failure {
     }
 
     fn no_answer(step: &'static str, limit: Duration) -> Self {
-        Self::new(step, format!("no answer within {} s", limit.as_secs_f64()))
+        let seconds = (limit.as_secs_f64() * 1e3).round() / 1e3;
+        Self::new(step, format!("no answer within {seconds} s"))
     }
 }
 

@@ -216,7 +216,7 @@ impl<'a> Reader<'a> {
             failed_groups_percent: self.number("alerts.failed_groups_percent", FAILED_PERCENT),
             database_unreachable_after: self
                 .seconds("alerts.database_unreachable_after_seconds", ALERT_SECONDS),
-            verify_drift_dates: self.integer("alerts.verify_drift_rows", ALERT_ROWS),
+            verify_drift_dates: self.integer("alerts.verify_drift_dates", ALERT_ROWS),
             cooldowns: Rule::ALL.map(|rule| {
                 self.seconds(&format!("alerts.{}_cooldown_seconds", rule.name()), ALERT_SECONDS)
             }),
