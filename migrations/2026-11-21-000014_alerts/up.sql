@@ -35,5 +35,5 @@ COMMENT ON COLUMN alert_outbox.amount IS 'What was seen: rows, seconds or percen
 COMMENT ON COLUMN alert_outbox.not_before IS 'Not taken before this time, by the database''s clock: the back-off after a failure, or the lease of whoever sends it; infinity when done';
 COMMENT ON COLUMN alert_outbox.lease_token IS 'Whoever took it shows this to say what became of it';
 COMMENT ON COLUMN alert_outbox.last_error IS 'The step that failed, such as "RCPT TO: 550"';
-CREATE INDEX alert_outbox_due ON alert_outbox (channel, not_before);
+CREATE INDEX alert_outbox_due ON alert_outbox (channel, not_before, id);
 CREATE INDEX alert_outbox_by_time ON alert_outbox (happened_at);

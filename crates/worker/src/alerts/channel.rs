@@ -15,8 +15,9 @@ use rustls::pki_types::pem::PemObject;
 use super::{Message, mail, webhook};
 use crate::config::{Config, Mail, Webhook};
 
-/// Beyond its bounds a delivery is not waited for.
-const GRACE: Duration = Duration::from_secs(5);
+/// So long after its bounds a delivery is not waited for any more: they are kept within it, and only on a
+/// host that hardly moves it takes longer.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// What a server says is cut there.
 const MOST_SAID: usize = 160;

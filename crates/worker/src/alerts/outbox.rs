@@ -16,7 +16,7 @@ use crate::metrics::{self, Delivery};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// For marking what became of a message, beyond the longest that sending it takes.
-const LEASE_GRACE: Duration = Duration::from_secs(25);
+const LEASE_GRACE: Duration = Duration::from_secs(15);
 
 impl Alerts {
     /// What becomes of messages that could not be sent.

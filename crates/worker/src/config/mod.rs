@@ -1,7 +1,7 @@
 //! The configuration: what can be set, and how the layers become one value.
 //!
 //! `config/default.toml` documents every key and is the schema: a key that it does not have is
-//! unknown. Over it lie the profile that `pool.profile` names, then the file given by `--config`, then systemd's credential `database-url`, then
+//! unknown. Over it lie the profile that `pool.profile` names, then the file given by `--config`, then systemd's credentials, then
 //! `DATABASE_URL`, then variables `WORKER__SECTION__KEY`; later wins. One load reports all problems that it finds, each in a line
 //! that says what is wrong, where it was set and what would be right.
 //!
