@@ -183,7 +183,9 @@ async fn hand_over(
 
 /// What the server or the network said at a step.
 fn failure(step: &'static str, error: &Error) -> Failure {
-    let said = error.source().map(ToString::to_string);
+    // Of the library's own words, which the step says better.
+    let words = "Connection error: ";
+    let said = error.source().map(|said| said.to_string().replace(words, ""));
     match (error.status(), said) {
         (Some(code), said) => Failure::new(step, format!("{code} {}", said.unwrap_or_default())),
         (None, Some(said)) => Failure::new(step, said),

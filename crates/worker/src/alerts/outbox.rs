@@ -11,9 +11,9 @@ use super::{Message, Rule};
 use crate::config::Alerts;
 use crate::metrics::{self, Delivery};
 
-/// How long the outbox may take for one statement. Where the pool is exhausted, alerts do not wait for
-/// their turn: that is what they are to tell.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the outbox may take before a message is sent from memory. Where the pool is exhausted, alerts
+/// do not wait for their turn: that is what they are to tell.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// For marking what became of a message, beyond the longest that sending it takes.
 const LEASE_GRACE: Duration = Duration::from_secs(15);
@@ -52,11 +52,12 @@ pub async fn deliver(
         match channel.send(&Message::of(&taken.alert, taken.happened_at)).await {
             Ok(sent) => {
                 say_delivered(channel, &taken.alert, attempts, &sent, began.elapsed());
-                in_time(store.alert_delivered(&taken)).await?;
+                // Without hurry: what is not marked is sent again.
+                store.alert_delivered(&taken).await?;
             }
             Err(failure) => {
                 let text = failure.to_string();
-                let failed = in_time(store.alert_failed(&taken, &text, policy)).await;
+                let failed = store.alert_failed(&taken, &text, policy).await;
                 let pause = failed.as_ref().ok().copied().flatten();
                 let given_up = failed.is_ok() && attempts >= policy.max_attempts;
                 say_failed(channel, &taken.alert, attempts, &failure, pause, given_up);
