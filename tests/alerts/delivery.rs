@@ -1,6 +1,7 @@
 //! The outbox: a mail survives, is tried again, and is given up in the end.
 
 use super::{DEAD_ROW, service};
+use crate::service::http::{free_port, metric};
 use crate::support::Database;
 use crate::support::receivers::{Do, Encryption, Receiver, Step};
 use crate::support::running::{Running, eventually};
@@ -94,14 +95,24 @@ async fn what_cannot_be_delivered_is_given_up_and_that_is_a_fact_for_the_log() {
     let db = Database::new().await;
     let mail = Receiver::of_mail(Encryption::None);
     mail.at(Step::RcptTo, Do::Say("550 5.1.1 no such user"));
-    let twice =
-        [("WORKER__ALERTS__RETRY_FIRST_SECONDS", "0.1"), ("WORKER__ALERTS__MAX_ATTEMPTS", "2")];
+    let port = free_port();
+    let twice = [
+        ("WORKER__ALERTS__RETRY_FIRST_SECONDS", "0.1"),
+        ("WORKER__ALERTS__MAX_ATTEMPTS", "2"),
+        ("WORKER__HTTP__PORT", &port),
+    ];
     let service = service(&db, &mail, &twice);
     db.execute(DEAD_ROW).await;
     service.logs("alert_given_up").await;
     let given_up = "SELECT count(*) FROM alert_outbox WHERE state = 'given_up' AND attempts = 2
                     AND not_before = 'infinity' AND last_error = 'RCPT TO: 550 5.1.1 no such user'";
     eventually(&db, given_up, 1).await;
+    let deliveries = |outcome: &str| {
+        let labels = format!("{{channel=\"mail\",outcome=\"{outcome}\"}}");
+        metric(&port, &format!("dayfold_alert_deliveries_total{labels}"))
+    };
+    assert_eq!(["delivered", "failed", "given_up"].map(deliveries), [0.0, 2.0, 1.0]);
+    assert_eq!(metric(&port, "dayfold_alert_firing{rule=\"dead_rows\"}"), 1.0);
     let ran = service.stops();
     assert_eq!((ran.events("alert_failed").len(), ran.events("alert_given_up").len()), (1, 1));
     assert_eq!(mail.reached(Step::RcptTo), 2);

@@ -8,6 +8,7 @@ use super::channel::Channel;
 use super::{Rule, new_alert, outbox};
 use crate::config::Config;
 use crate::setup;
+use crate::stop::Stop;
 
 /// What `worker verify` found.
 #[derive(Clone, Copy, Debug)]
@@ -22,12 +23,12 @@ pub struct Verified {
 
 /// Tells people of drift, or that there is none any more, if anybody is to be told. That this was
 /// not possible is a fact for the log.
-pub async fn tell(config: &Config, store: &Store, verified: Verified) {
+pub async fn tell(config: &Config, store: &Store, verified: Verified, stop: &Stop) {
     let channels = Channel::all(config);
     if channels.is_empty() || config.alerts.off.contains(&Rule::VerifyDrift) {
         return;
     }
-    if let Err(error) = try_to_tell(config, store, &channels, verified).await {
+    if let Err(error) = try_to_tell(config, store, &channels, verified, stop).await {
         tracing::warn!(
             event = "alert_not_recorded",
             rule = Rule::VerifyDrift.name(),
@@ -43,6 +44,7 @@ async fn try_to_tell(
     store: &Store,
     channels: &[Channel],
     verified: Verified,
+    stop: &Stop,
 ) -> Result<(), StoreError> {
     let rule = Rule::VerifyDrift;
     let threshold = config.alerts.threshold(rule);
@@ -62,7 +64,7 @@ async fn try_to_tell(
     if told {
         outbox::say_changed(rule, &alert);
         for channel in channels {
-            outbox::deliver(store, channel, config.alerts.retry_policy()).await?;
+            outbox::deliver(store, channel, config.alerts.retry_policy(), stop).await?;
         }
     }
     Ok(())

@@ -10,6 +10,7 @@ use super::channel::{Channel, Failure, Sent};
 use super::{Message, Rule};
 use crate::config::Alerts;
 use crate::metrics::{self, Delivery};
+use crate::stop::Stop;
 
 /// How long the outbox may take before a message is sent from memory. Where the pool is exhausted, alerts
 /// do not wait for their turn: that is what they are to tell.
@@ -36,7 +37,7 @@ pub async fn in_time<T>(
     crate::setup::in_time(PATIENCE, question).await
 }
 
-/// Delivers what is due for a channel, one message after another.
+/// Delivers what is due for a channel, one message after another, until asked to stop.
 ///
 /// # Errors
 /// If the database fails; what was taken is taken again when its lease is over.
@@ -44,9 +45,11 @@ pub async fn deliver(
     store: &Store,
     channel: &Channel,
     policy: RetryPolicy,
+    stop: &Stop,
 ) -> Result<(), StoreError> {
     let lease = channel.longest() + LEASE_GRACE;
-    while let Some(taken) = in_time(store.take_alert(channel.name(), lease)).await? {
+    while !stop.is_requested() {
+        let Some(taken) = in_time(store.take_alert(channel.name(), lease)).await? else { break };
         let began = Instant::now();
         let attempts = taken.attempts + 1;
         match channel.send(&Message::of(&taken.alert, taken.happened_at)).await {

@@ -99,7 +99,7 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
         everything: everything && !stop.is_requested(),
         took: started.elapsed(),
     };
-    drift::tell(&loaded.config, &store, verified).await;
+    drift::tell(&loaded.config, &store, verified, &stop).await;
     if arguments.output.json {
         output::print_json(&found.to_json(started.elapsed(), stop.is_requested()));
     } else {

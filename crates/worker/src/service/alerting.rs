@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use aggregation::Timestamp;
 use store::{Alert, RetryPolicy, Store};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 use super::database::State;
 use super::{Service, lock};
@@ -20,6 +21,7 @@ use crate::alerts::condition::{Change, Condition};
 use crate::alerts::observation::{Circuit, Groups, Look, Seen};
 use crate::alerts::{Message, Rule, new_alert, outbox};
 use crate::config::{Alerts, Config};
+use crate::stop::Stop;
 use crate::{metrics, setup};
 
 /// Messages that may wait in memory, for each channel. One worker has six conditions to tell of
@@ -96,9 +98,11 @@ impl Alerting {
 }
 
 impl Service {
-    /// Alerts from now on, if anybody is to be told.
-    pub(super) fn start_alerts(service: &Arc<Self>) {
-        let Some(alerting) = &service.alerting else { return };
+    /// Alerts from now on, if anybody is to be told. The tasks that send end once asked to stop and done
+    /// with the message that they have.
+    pub(super) fn start_alerts(service: &Arc<Self>) -> JoinSet<()> {
+        let mut senders = JoinSet::new();
+        let Some(alerting) = &service.alerting else { return senders };
         for lane in &alerting.lanes {
             metrics::expect_deliveries(lane.channel.name());
             if lane.channel.is_open() {
@@ -111,10 +115,11 @@ impl Service {
                 );
             }
             let (service, lane) = (Arc::clone(service), Arc::clone(lane));
-            tokio::spawn(async move { service.send_alerts(&lane).await });
+            senders.spawn(async move { service.send_alerts(&lane).await });
         }
         let service = Arc::clone(service);
         tokio::spawn(async move { service.look_for_alerts().await });
+        senders
     }
 
     /// Looks, until asked to stop.
@@ -233,9 +238,9 @@ impl Service {
             match store.filter(|_| in_outbox) {
                 // What the database does not do is found out by the work; the next look asks again.
                 Some(store) => {
-                    let _ = outbox::deliver(&store, &lane.channel, policy).await;
+                    let _ = outbox::deliver(&store, &lane.channel, policy, &self.stop).await;
                 }
-                None => lane.send_from_memory(policy).await,
+                None => lane.send_from_memory(policy, &self.stop).await,
             }
             tokio::select! {
                 () = lane.due.notified() => {}
@@ -281,8 +286,8 @@ impl Lane {
 
     /// Sends what is due of what waits in memory, in order: as long as the first cannot be sent, nor
     /// can the others.
-    async fn send_from_memory(&self, policy: RetryPolicy) {
-        loop {
+    async fn send_from_memory(&self, policy: RetryPolicy, stop: &Stop) {
+        while !stop.is_requested() {
             let Some(first) = lock(&self.waiting).front().cloned() else { return };
             if first.not_before > Instant::now() {
                 return;

@@ -47,6 +47,10 @@ use watch::Watched;
 /// The longest sleep between two signs of life.
 const NAP: Duration = Duration::from_secs(1);
 
+/// How long a stop waits for what becomes of messages that are just being sent. One that is not marked
+/// is sent again.
+const LAST_MARKS: Duration = Duration::from_secs(1);
+
 /// What the parts of the service share.
 pub struct Service {
     /// Where the configuration is read again.
@@ -79,7 +83,7 @@ pub async fn run(config_file: Option<&Path>) -> anyhow::Result<Exit> {
         http::serve(Arc::clone(&service), address).await?;
     }
     service.log_start();
-    Service::start_alerts(&service);
+    let senders = Service::start_alerts(&service);
     service.supervisor.ready();
     let outcome = tokio::select! {
         () = service.work() => Ok(()),
@@ -89,6 +93,8 @@ pub async fn run(config_file: Option<&Path>) -> anyhow::Result<Exit> {
     };
     outcome?;
     service.supervisor.stopping();
+    // What the server has just taken is marked; a server that hangs is not waited for.
+    let _ = tokio::time::timeout(LAST_MARKS, senders.join_all()).await;
     service.say_goodbye().await;
     Ok(exit::DONE)
 }
