@@ -13,6 +13,7 @@
 mod support;
 
 mod adoption;
+mod alerts;
 mod any_order;
 mod batches;
 mod beside_the_api;

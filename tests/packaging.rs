@@ -358,7 +358,7 @@ fn there_is_a_manual_page_for_each_command() {
     let written = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name());
     let written: BTreeSet<String> = written.map(|name| name.into_string().unwrap()).collect();
     let pages = commands().into_iter().map(|command| format!("worker-{command}.1"));
-    let others = ["worker.1", "worker-config-show.1"].map(str::to_owned);
+    let others = ["worker.1", "worker-alerts-test.1", "worker-config-show.1"].map(str::to_owned);
     assert_eq!(written, pages.chain(others).collect());
     for page in written {
         let text = read(&folder.join(&page));

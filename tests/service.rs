@@ -3,7 +3,7 @@
 mod clocks;
 mod commands;
 mod fairness;
-mod http;
+pub mod http;
 mod lifecycle;
 mod reload;
 mod stopping;

@@ -35,6 +35,9 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
     lab_daily, rejected_rows
     TO :"worker";
 GRANT SELECT, INSERT, DELETE ON aggregation_runs TO :"worker";
+-- So is what it tells people.
+GRANT SELECT, INSERT, UPDATE ON alert_conditions TO :"worker";
+GRANT SELECT, INSERT, UPDATE, DELETE ON alert_outbox TO :"worker";
 
 -- The app needs no right on the queue: the triggers of the raw tables have their owner's. Without
 -- TRUNCATE it cannot empty a table.

@@ -68,7 +68,10 @@ impl Roles {
     /// As if nothing had ever been done.
     async fn forget_everything(&self) {
         self.db
-            .execute("ALTER TABLE nutrition_daily DROP CONSTRAINT IF EXISTS refused; DELETE FROM aggregation_runs")
+            .execute(
+                "ALTER TABLE nutrition_daily DROP CONSTRAINT IF EXISTS refused;
+                 DELETE FROM aggregation_runs; DELETE FROM alert_conditions; DELETE FROM alert_outbox",
+            )
             .await;
         self.db.wipe().await;
     }

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use super::Roles;
+use crate::support::receivers::{Encryption, Receiver};
 
 /// Who does what.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +38,8 @@ pub const WORK: &[Step] = &[
     Worker(&["backfill", "--from", "2024-05-01", "--to", "2024-05-03"], 0),
     Worker(&["verify"], 0),
     Owner("UPDATE vitals_daily SET sample_count = 99"),
+    // Both tell people, through the outbox.
+    Worker(&["verify"], 4),
     Worker(&["verify", "--repair"], 0),
     Worker(&["verify"], 0),
     Worker(&["status", "--sessions"], 0),
@@ -71,6 +74,8 @@ const CORRECTIONS: &str = "
 /// Takes the steps in turn, up to the first that does not go as it must, and says why.
 pub async fn all_of_it(roles: &Roles) -> Result<(), String> {
     let (owner, app) = (&roles.db.client, roles.app().await);
+    let told = Receiver::of_posts(Encryption::None);
+    let url = format!("http://127.0.0.1:{}/", told.port);
     for step in WORK {
         let failed = |why| format!("{step:?}: {why}");
         match step {
@@ -79,6 +84,7 @@ pub async fn all_of_it(roles: &Roles) -> Result<(), String> {
             Worker(arguments, code) => {
                 let mut worker = roles.worker();
                 worker.args(*arguments).env("WORKER__BATCH__MAX_ATTEMPTS", "1");
+                worker.env("WORKER__WEBHOOK__URL", &url);
                 goes_well(worker, *code).map_err(failed)?;
             }
         }
@@ -94,8 +100,9 @@ fn goes_well(mut worker: Command, code: i32) -> Result<(), String> {
     let trouble = |line: &String| {
         !line.starts_with('{') || ["\"WARN\"", "\"ERROR\""].iter().any(|level| line.contains(level))
     };
-    let expected = code != 0;
-    let warning = log.lines().map(Result::unwrap).find(|line| !expected && trouble(line));
+    // That groups fail, and that alerts fire, is meant.
+    let meant = |line: &String| code == 3 || line.contains("\"event\":\"alert_fired\"");
+    let warning = log.lines().map(Result::unwrap).find(|line| !meant(line) && trouble(line));
     if warning.is_some() {
         child.kill().unwrap();
     }

@@ -13,7 +13,7 @@ use crate::support::samples::insert_samples;
 use crate::support::{Database, server_of_its_own, worker_at};
 
 /// A port that was free a moment ago.
-fn free_port() -> String {
+pub fn free_port() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port().to_string()
 }
@@ -37,7 +37,7 @@ fn get_json(port: &str, path: &str) -> (u16, Value) {
 
 /// The value of a series, such as `dayfold_rows_total{kind="vitals",outcome="completed"}`; NaN
 /// while there is none.
-fn metric(port: &str, series: &str) -> f64 {
+pub fn metric(port: &str, series: &str) -> f64 {
     let (_, body) = get(port, "/metrics");
     let line =
         body.lines().find(|line| line.strip_prefix(series).is_some_and(|l| l.starts_with(' ')));

@@ -3,7 +3,9 @@
 #![allow(dead_code)]
 
 pub mod bouncer;
+pub mod certificates;
 pub mod outside;
+pub mod receivers;
 pub mod running;
 pub mod samples;
 pub mod tables;

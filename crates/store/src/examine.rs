@@ -8,7 +8,7 @@ use crate::statement::statement;
 
 /// The rights that the worker needs, by table; `packaging/sql/grants.sql` gives them. Loading files
 /// needs INSERT on the raw tables, and migrating needs to own them all, beside these.
-const RIGHTS: [(&str, &[&str]); 15] = [
+const RIGHTS: [(&str, &[&str]); 17] = [
     ("__diesel_schema_migrations", &["SELECT"]),
     ("vitals_raw", &["SELECT"]),
     ("nutrition_raw", &["SELECT"]),
@@ -17,6 +17,8 @@ const RIGHTS: [(&str, &[&str]); 15] = [
     ("aggregation_queue", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("rejected_rows", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("aggregation_runs", &["SELECT", "INSERT", "DELETE"]),
+    ("alert_conditions", &["SELECT", "INSERT", "UPDATE"]),
+    ("alert_outbox", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("vitals_hourly", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("vitals_daily", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("sleep_daily", &["SELECT", "INSERT", "UPDATE", "DELETE"]),

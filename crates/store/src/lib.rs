@@ -6,6 +6,7 @@
 //! token.
 
 mod address;
+mod alerts;
 mod blood_pressure;
 mod budget;
 mod chance;
@@ -48,6 +49,7 @@ mod user_days;
 mod vitals;
 
 pub use address::Place;
+pub use alerts::{Alert, AlertCondition, Outbox, RetryPolicy, TakenAlert};
 pub use budget::Budget;
 pub use chance::chance;
 pub use connect::{Way, check_url, way};

@@ -178,6 +178,12 @@ pub enum Command {
     /// Name, network, TLS, log-in, version, schema, rights, triggers, connections, time-outs, old
     /// transactions and clocks. It changes nothing. Exit code 1 if the worker cannot work here.
     Doctor(Json),
+    /// Alerts by mail and webhook
+    Alerts {
+        /// What to do with them
+        #[command(subcommand)]
+        command: Alerts,
+    },
     /// Print a script that completes this program's arguments in a shell
     Completions {
         /// The shell
@@ -190,6 +196,16 @@ pub enum Command {
         /// The folder; it is made if it is not there
         folder: PathBuf,
     },
+}
+
+/// What can be done with alerts.
+#[derive(Debug, Subcommand)]
+pub enum Alerts {
+    /// Send a test message by mail and by webhook, and say what became of it
+    ///
+    /// Each way that is configured is tried at once and tells in one line how it went. No database
+    /// is needed. Exit code 1 if a message could not be delivered, or if nothing is configured.
+    Test(Json),
 }
 
 /// Whether to print JSON.
@@ -250,6 +266,11 @@ impl Of {
     /// The kinds asked for, each once and in order; all if none was.
     pub fn kinds(&self) -> Vec<Kind> {
         kinds_or_all(self.kind.clone())
+    }
+
+    /// Whether nothing is left out.
+    pub fn is_all(&self) -> bool {
+        self.user.is_none() && self.kinds() == Kind::ALL
     }
 }
 

@@ -1,5 +1,6 @@
 //! The commands, a module each.
 
+mod alerts;
 mod backfill;
 mod catalogue;
 mod check_config;
@@ -41,6 +42,7 @@ pub async fn execute(cli: Cli) -> anyhow::Result<Exit> {
         Command::Config { command } => config::execute(config, &command),
         Command::CheckConfig(arguments) => check_config::execute(config, arguments.json),
         Command::Doctor(arguments) => doctor::execute(config, arguments.json).await,
+        Command::Alerts { command } => alerts::execute(config, &command).await,
         Command::Completions { shell } => Ok(command_line::complete(shell)),
         Command::ManPages { folder } => command_line::describe(&folder),
     }

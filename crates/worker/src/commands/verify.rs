@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use store::{Drift, Shadow, Store, StoreError};
 
 use super::users::{Users, progress_bar};
+use crate::alerts::drift;
 use crate::cli::{Verify, require_order};
 use crate::exit::{self, Exit};
 use crate::group::User;
@@ -92,6 +93,13 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
     outcome
         .with_context(|| format!("interrupted after {}", counted(found.dates, "date", "dates")))?;
     drop(shadow);
+    let everything = arguments.from.is_none() && arguments.to.is_none() && arguments.of.is_all();
+    let verified = drift::Verified {
+        dates: found.left,
+        everything: everything && !stop.is_requested(),
+        took: started.elapsed(),
+    };
+    drift::tell(&loaded.config, &store, verified, &stop).await;
     if arguments.output.json {
         output::print_json(&found.to_json(started.elapsed(), stop.is_requested()));
     } else {

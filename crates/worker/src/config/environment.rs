@@ -1,4 +1,4 @@
-//! The layers of the environment: systemd's credential `database-url`, then `DATABASE_URL`, then
+//! The layers of the environment: systemd's credentials, then `DATABASE_URL`, then
 //! `WORKER__SECTION__KEY`.
 
 use std::collections::BTreeMap;
@@ -13,8 +13,12 @@ use super::value::Value;
 /// Where systemd puts the credentials of a service (systemd.exec(5), LoadCredential=).
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
-/// The credential with the URL of the database.
-const URL_CREDENTIAL: &str = "database-url";
+/// The credentials, with section and name of the setting that each is.
+const CREDENTIALS: [(&str, &str, &str); 3] = [
+    ("database-url", "database", "url"),
+    ("mail-password", "mail", "password"),
+    ("webhook-url", "webhook", "url"),
+];
 
 /// What most tools and platforms call the URL of the database.
 const DATABASE_URL: &str = "DATABASE_URL";
@@ -43,7 +47,9 @@ impl Layers {
             }
         }
         if let Some(directory) = credentials {
-            self.add_credential(&directory.join(URL_CREDENTIAL));
+            for (name, section, key) in CREDENTIALS {
+                self.add_credential(name, &directory.join(name), section, key);
+            }
         }
         // An empty one is what platforms leave behind when no database is attached.
         if let Some(value) = database_url.filter(|value| !value.is_empty()) {
@@ -62,19 +68,19 @@ impl Layers {
     }
 
     /// A service may have other credentials only, or an empty one, which a package installs.
-    fn add_credential(&mut self, file: &Path) {
+    fn add_credential(&mut self, name: &'static str, file: &Path, section: &str, key: &str) {
         let text = match fs::read_to_string(file) {
             Ok(text) => text.trim().to_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
             Err(error) => {
-                let problem = format!("cannot read the credential {URL_CREDENTIAL}: {error}");
+                let problem = format!("cannot read the credential {name}: {error}");
                 self.problems.push(problem);
                 return;
             }
         };
-        if let Some(setting) = self.find_mut("database", "url").filter(|_| !text.is_empty()) {
+        if let Some(setting) = self.find_mut(section, key).filter(|_| !text.is_empty()) {
             setting.value = Value::Text(text);
-            setting.origin = Origin::Credential;
+            setting.origin = Origin::Credential(name);
         }
     }
 

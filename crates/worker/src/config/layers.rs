@@ -8,7 +8,7 @@ use super::value::Value;
 use super::{ConfigError, Entry, Loaded, file, read};
 
 /// Keys whose value is never printed.
-const SECRET_KEYS: [&str; 1] = ["database.url"];
+const SECRET_KEYS: [&str; 3] = ["database.url", "mail.password", "webhook.url"];
 
 /// What the variables of single settings begin with.
 pub(super) const VARIABLE_PREFIX: &str = "WORKER__";
@@ -56,7 +56,7 @@ pub(super) enum Origin {
     Default,
     Profile(String),
     File { path: String, line: usize },
-    Credential,
+    Credential(&'static str),
     Variable(String),
     Flag(&'static str),
 }
@@ -67,7 +67,7 @@ impl Origin {
             Self::Default => "default".to_owned(),
             Self::Profile(name) => format!("profile {name}"),
             Self::File { path, .. } => path.clone(),
-            Self::Credential => "credential database-url".to_owned(),
+            Self::Credential(name) => format!("credential {name}"),
             Self::Variable(name) => name.clone(),
             Self::Flag(flag) => (*flag).to_owned(),
         }
@@ -87,7 +87,7 @@ impl fmt::Display for Origin {
             Self::Default => formatter.write_str("by default"),
             Self::Profile(name) => write!(formatter, "by the profile {name}"),
             Self::File { path, line } => write!(formatter, "in {path} line {line}"),
-            Self::Credential => write!(formatter, "from the credential database-url"),
+            Self::Credential(name) => write!(formatter, "from the credential {name}"),
             Self::Variable(name) => write!(formatter, "from {name}"),
             Self::Flag(flag) => write!(formatter, "from {flag}"),
         }

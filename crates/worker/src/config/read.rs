@@ -6,14 +6,16 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lettre::message::Mailboxes;
 use store::Pooler;
 
 use super::layers::Setting;
 use super::value::Value;
 use super::{
-    Aggregation, Batch, Config, Database, Http, Log, LogFormat, Pool, Schedule, Secret, Service,
-    Session, schedule,
+    Aggregation, Alerts, Batch, Config, Database, Http, Log, LogFormat, Mail, Pool, Schedule,
+    Secret, Service, Session, Webhook, schedule,
 };
+use crate::alerts::{MailTls, PostUrl, Rule};
 
 /// A pool of none can do nothing; 100 is all that PostgreSQL allows by default, and the application
 /// needs its own.
@@ -73,6 +75,21 @@ const STUCK_SECONDS: RangeInclusive<f64> = 1.0..=7_200.0;
 /// 0 is none, not "any".
 const PORT: RangeInclusive<u16> = 0..=65_535;
 
+/// Zero percent is always so, and the pool cannot be fuller than full.
+const USAGE_PERCENT: RangeInclusive<f64> = 1.0..=100.0;
+
+/// Below one of a thousand it would be one group, whatever the load.
+const FAILED_PERCENT: RangeInclusive<f64> = 0.1..=100.0;
+
+/// None are no reason for an alert; there are never a billion.
+const ALERT_ROWS: RangeInclusive<i64> = 1..=1_000_000_000;
+
+/// Below a second a row is fresh; after a day nobody needs an alert to know.
+const GOAL_SECONDS: RangeInclusive<f64> = 1.0..=86_400.0;
+
+/// At once, to once a day.
+const ALERT_SECONDS: RangeInclusive<f64> = 0.0..=86_400.0;
+
 /// PostgreSQL cuts longer names (NAMEDATALEN - 1) and replaces other characters.
 const APPLICATION_NAME_CHARS: RangeInclusive<usize> = 1..=63;
 
@@ -117,9 +134,7 @@ impl<'a> Reader<'a> {
             },
             aggregation: Aggregation {
                 default_time_zone: self.filled("aggregation.default_time_zone"),
-                catalogue: self.text("aggregation.catalogue", "be a path", |text| {
-                    Some(Some(PathBuf::from(text)).filter(|_| !text.is_empty()))
-                }),
+                catalogue: self.path("aggregation.catalogue"),
             },
             schedule: Schedule {
                 vitals: self.text("schedule.vitals", schedule::EXPECTED, schedule::pattern),
@@ -143,6 +158,16 @@ impl<'a> Reader<'a> {
                 slow_hold: self.seconds("log.slow_hold_seconds", SLOW_HOLD_SECONDS),
                 old_transaction: self
                     .seconds("log.old_transaction_seconds", OLD_TRANSACTION_SECONDS),
+            },
+            alerts: self.alerts(),
+            mail: self.mail(),
+            webhook: Webhook {
+                url: self.text("webhook.url", PostUrl::EXPECTED, |text| {
+                    if text.is_empty() { Some(None) } else { PostUrl::parse(text).map(Some) }
+                }),
+                ca_file: self.path("webhook.ca_file"),
+                connect_timeout: self.seconds("webhook.connect_timeout_seconds", TIMEOUT_SECONDS),
+                send_timeout: self.seconds("webhook.send_timeout_seconds", TIMEOUT_SECONDS),
             },
         }
     }
@@ -173,6 +198,74 @@ impl<'a> Reader<'a> {
             });
         let listen = address.filter(|_| port > 0).map(|address| SocketAddr::new(address, port));
         Http { listen }
+    }
+
+    fn alerts(&mut self) -> Alerts {
+        let must = "be names of rules, such as dead_rows, separated by spaces";
+        Alerts {
+            off: self.text("alerts.off", must, |text| {
+                text.split_whitespace().map(Rule::named).collect()
+            }),
+            pool_usage_percent: self.number("alerts.pool_usage_percent", USAGE_PERCENT),
+            pool_usage_after: self.seconds("alerts.pool_usage_after_seconds", ALERT_SECONDS),
+            pool_exhausted_after: self
+                .seconds("alerts.pool_exhausted_after_seconds", ALERT_SECONDS),
+            circuit_open_after: self.seconds("alerts.circuit_open_after_seconds", ALERT_SECONDS),
+            oldest_pending: self.number("alerts.oldest_pending_seconds", GOAL_SECONDS),
+            dead_rows: self.integer("alerts.dead_rows", ALERT_ROWS),
+            failed_groups_percent: self.number("alerts.failed_groups_percent", FAILED_PERCENT),
+            database_unreachable_after: self
+                .seconds("alerts.database_unreachable_after_seconds", ALERT_SECONDS),
+            verify_drift_dates: self.integer("alerts.verify_drift_dates", ALERT_ROWS),
+            cooldowns: Rule::ALL.map(|rule| {
+                self.seconds(&format!("alerts.{}_cooldown_seconds", rule.name()), ALERT_SECONDS)
+            }),
+            max_attempts: self.integer("alerts.max_attempts", ATTEMPTS),
+            retry_first: self.seconds("alerts.retry_first_seconds", BACKOFF_SECONDS),
+            retry_max: self.seconds("alerts.retry_max_seconds", BACKOFF_SECONDS),
+        }
+    }
+
+    fn mail(&mut self) -> Mail {
+        let addresses = "be addresses separated by commas, such as \"ops@example.org\"";
+        Mail {
+            host: self.text("mail.host", "be a name", |text| Some(text.trim().to_owned())),
+            port: self.integer("mail.port", PORT),
+            tls: self.text("mail.tls", "be starttls, implicit or none", MailTls::named),
+            ca_file: self.path("mail.ca_file"),
+            user: self.text("mail.user", "be text", |text| Some(text.to_owned())),
+            password: self
+                .text("mail.password", "be text", |text| Some(Secret::new(text.to_owned()))),
+            from: self.text("mail.from", "be one address, such as \"ops@example.org\"", |text| {
+                if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
+            }),
+            to: self.text("mail.to", addresses, |text| {
+                if text.is_empty() { Some(Mailboxes::default()) } else { text.parse().ok() }
+            }),
+            connect_timeout: self.seconds("mail.connect_timeout_seconds", TIMEOUT_SECONDS),
+            send_timeout: self.seconds("mail.send_timeout_seconds", TIMEOUT_SECONDS),
+        }
+    }
+
+    /// Notes what mail lacks to be sent.
+    fn check_mail(&mut self, config: &Config) {
+        let Mail { host, tls, user, password, from, to, .. } = &config.mail;
+        let mut lacks = |wanted: bool, there: bool, key: &str, why: &str| {
+            if wanted && !there {
+                self.problems.push(format!("{key} must not be empty where {why} is set"));
+            }
+        };
+        let (wanted, named) = (!host.is_empty(), !user.is_empty());
+        lacks(wanted, from.is_some(), "mail.from", "mail.host");
+        lacks(wanted, to.iter().next().is_some(), "mail.to", "mail.host");
+        lacks(named, !password.expose().is_empty(), "mail.password", "mail.user");
+        if named && *tls == MailTls::None {
+            let tls = self.described("mail.tls");
+            self.problems.push(format!(
+                "{tls} must be starttls or implicit where mail.user is set: anybody on the way could \
+                 read the password"
+            ));
+        }
     }
 
     /// Notes which values do not fit each other.
@@ -226,6 +319,13 @@ impl<'a> Reader<'a> {
             let holds = stuck_after > waits;
             self.relation(holds, "service.stuck_after_seconds", "must be more than", key);
         }
+        self.relation(
+            config.alerts.retry_first <= config.alerts.retry_max,
+            "alerts.retry_first_seconds",
+            "must not be more than",
+            "alerts.retry_max_seconds",
+        );
+        self.check_mail(config);
         self.check_that_it_wakes(&config.schedule);
     }
 
@@ -259,6 +359,20 @@ impl<'a> Reader<'a> {
             Ok(value) if limits.contains(&value) => value,
             _ => self.beyond(key, &limits, *limits.start()),
         }
+    }
+
+    fn number(&mut self, key: &str, limits: RangeInclusive<f64>) -> f64 {
+        match self.value(key) {
+            Some(Value::Float(number)) if limits.contains(number) => *number,
+            Some(Value::Float(_)) => self.beyond(key, &limits, *limits.start()),
+            _ => self.not_in_schema(key, *limits.start()),
+        }
+    }
+
+    fn path(&mut self, key: &str) -> Option<PathBuf> {
+        self.text(key, "be a path", |text| {
+            Some(Some(PathBuf::from(text)).filter(|_| !text.is_empty()))
+        })
     }
 
     fn seconds(&mut self, key: &str, limits: RangeInclusive<f64>) -> Duration {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use store::{ErrorClass, Store, StoreError};
+use store::{ConnectError, ErrorClass, Store, StoreError};
 use tokio::sync::Notify;
 
 use super::{Service, lock};
@@ -49,6 +49,8 @@ pub struct Database {
     unproven: AtomicBool,
     /// The configuration names another one.
     moved: Arc<AtomicBool>,
+    /// No connection can be had.
+    unreachable: AtomicBool,
     told: Mutex<Option<Told>>,
 }
 
@@ -70,6 +72,11 @@ impl Database {
             State::Ready(store) => Some(store),
             _ => None,
         }
+    }
+
+    /// Whether no connection can be had; it counts while the state is [`State::Unavailable`].
+    pub(super) fn is_unreachable(&self) -> bool {
+        self.unreachable.load(Ordering::Relaxed)
     }
 
     /// From now on the configuration names another one, or the way to it is another.
@@ -128,7 +135,10 @@ impl Service {
                     }
                     return Some(store);
                 }
-                Err(error) => self.miss(format!("{error:#}")),
+                Err(error) => {
+                    let unreachable = error.is::<ConnectError>();
+                    self.miss(format!("{error:#}"), unreachable);
+                }
             }
         }
     }
@@ -137,7 +147,14 @@ impl Service {
     pub(super) async fn leave(&self) {
         // What was done is remembered where it was done.
         self.summarise().await;
-        self.database.set(State::Unknown);
+        self.set(State::Unknown);
+    }
+
+    fn set(&self, state: State) {
+        self.database.set(state);
+        if let Some(alerting) = &self.alerting {
+            alerting.look.notify_one();
+        }
     }
 
     /// The database did what was asked: the next trouble is the first again.
@@ -153,7 +170,7 @@ impl Service {
     pub(super) fn lose(&self, error: &StoreError) {
         let there = !matches!(error.class(), ErrorClass::ConnectionLost | ErrorClass::NoAnswer);
         self.database.unproven.store(there, Ordering::Relaxed);
-        self.miss(format!("{error} [{}]", error.class().name()));
+        self.miss(format!("{error} [{}]", error.class().name()), !there);
     }
 
     fn found(&self, store: &Store) {
@@ -164,11 +181,12 @@ impl Service {
             missed_s = missed.map_or(0.0, |told| told.since.elapsed().as_secs_f64()),
             "the database is there, and worked with"
         );
-        self.database.set(State::Ready(store.clone()));
+        self.set(State::Ready(store.clone()));
     }
 
-    fn miss(&self, cause: String) {
+    fn miss(&self, cause: String, unreachable: bool) {
         metrics::show_breaker(Breaker::Open);
+        self.database.unreachable.store(unreachable, Ordering::Relaxed);
         let troubles = self.database.troubles.fetch_add(1, Ordering::Relaxed) + 1;
         let now = Instant::now();
         let mut told = lock(&self.database.told);
@@ -185,7 +203,7 @@ impl Service {
             *told = Some(Told { cause: cause.clone(), since, last: now });
         }
         drop(told);
-        self.database.set(State::Unavailable(cause));
+        self.set(State::Unavailable(cause));
     }
 }
 

@@ -6,10 +6,13 @@
 //! - watching: looks at backlog and pool, tells systemd and the metrics, writes the summary;
 //! - obeying: takes signals and keeps the schedule.
 //!
+//! Alerts, where somebody wants them, are tasks of their own beside these.
+//!
 //! Losing the database is no end: the pool is thrown away and the connection is tried again, less
 //! and less often, as it was at the start. So there is one way in, whether the database was never
 //! there, went away, or has another schema by now.
 
+mod alerting;
 mod database;
 mod http;
 mod obey;
@@ -34,6 +37,7 @@ use crate::setup::{self, Current, Job, Settings};
 use crate::stop::Stop;
 use crate::suspects::Suspects;
 
+use alerting::Alerting;
 use database::Database;
 use obey::Signals;
 use schedule::Ticks;
@@ -42,6 +46,10 @@ use watch::Watched;
 
 /// The longest sleep between two signs of life.
 const NAP: Duration = Duration::from_secs(1);
+
+/// How long a stop waits for what becomes of messages that are just being sent. One that is not marked
+/// is sent again.
+const LAST_MARKS: Duration = Duration::from_secs(1);
 
 /// What the parts of the service share.
 pub struct Service {
@@ -57,6 +65,8 @@ pub struct Service {
     ticks: Arc<Ticks>,
     database: Database,
     watched: Watched,
+    /// None where nobody is to be told.
+    alerting: Option<Alerting>,
 }
 
 /// Runs until somebody asks to stop.
@@ -73,6 +83,7 @@ pub async fn run(config_file: Option<&Path>) -> anyhow::Result<Exit> {
         http::serve(Arc::clone(&service), address).await?;
     }
     service.log_start();
+    let senders = Service::start_alerts(&service);
     service.supervisor.ready();
     let outcome = tokio::select! {
         () = service.work() => Ok(()),
@@ -82,6 +93,8 @@ pub async fn run(config_file: Option<&Path>) -> anyhow::Result<Exit> {
     };
     outcome?;
     service.supervisor.stopping();
+    // What the server has just taken is marked; a server that hangs is not waited for.
+    let _ = tokio::time::timeout(LAST_MARKS, senders.join_all()).await;
     service.say_goodbye().await;
     Ok(exit::DONE)
 }
@@ -94,6 +107,7 @@ impl Service {
         let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::DONE)?;
         let supervisor = Supervisor::of_environment();
         let listener = supervisor.clone();
+        let alerting = Alerting::of(&loaded.config);
         Ok(Self {
             config_file: config_file.map(Path::to_owned),
             running: Mutex::new(loaded),
@@ -106,6 +120,7 @@ impl Service {
             ticks: Arc::default(),
             database: Database::default(),
             watched: Watched::new(),
+            alerting,
         })
     }
 

@@ -24,7 +24,7 @@ const LISTEN_EVERY: Duration = Duration::from_secs(1);
 
 /// What was seen and done.
 pub struct Watched {
-    backlog: Mutex<Option<Vec<Backlog>>>,
+    backlog: Mutex<Option<(Instant, Vec<Backlog>)>>,
     period: Mutex<Period>,
     total: Mutex<Period>,
     old_transactions: Mutex<Vec<Told>>,
@@ -37,10 +37,12 @@ struct Told {
 }
 
 /// What there is to do, over all kinds.
-struct AllKinds {
-    rows: i64,
-    oldest_s: Option<f64>,
-    dead: i64,
+pub(super) struct AllKinds {
+    /// When that was looked at.
+    pub(super) at: Instant,
+    pub(super) rows: i64,
+    pub(super) oldest_s: Option<f64>,
+    pub(super) dead: i64,
 }
 
 #[derive(Clone, Copy)]
@@ -66,6 +68,12 @@ impl Watched {
     pub(super) fn add(&self, report: &RunReport) {
         lock(&self.period).report.merge(report);
         lock(&self.total).report.merge(report);
+    }
+
+    /// Groups committed and failed since the start.
+    pub(super) fn groups(&self) -> (i64, i64) {
+        let counts = lock(&self.total).report.counts;
+        (counts.groups_committed, counts.groups_failed)
     }
 }
 
@@ -116,12 +124,13 @@ impl Service {
 
     /// Counts what there is to do. What hinders it is found out by the work.
     async fn look(&self) {
+        let at = Instant::now();
         let seen = match self.database.store() {
             Some(store) => store.backlog().await.ok(),
             None => None,
         };
         metrics::show_backlog(seen.as_deref());
-        *lock(&self.watched.backlog) = seen;
+        *lock(&self.watched.backlog) = seen.map(|seen| (at, seen));
     }
 
     /// Says who keeps a transaction open for long, once and then now and again: while it is, the
@@ -174,7 +183,7 @@ impl Service {
     }
 
     fn backlog_in_words(&self) -> String {
-        let Some(AllKinds { rows, oldest_s, dead }) = self.backlog() else {
+        let Some(AllKinds { rows, oldest_s, dead, .. }) = self.backlog() else {
             return "Ready".to_owned();
         };
         let rows = counted(rows, "row", "rows");
@@ -184,10 +193,11 @@ impl Service {
     }
 
     /// The backlog over all kinds, as it was last seen.
-    fn backlog(&self) -> Option<AllKinds> {
+    pub(super) fn backlog(&self) -> Option<AllKinds> {
         let seen = lock(&self.watched.backlog);
-        let kinds = seen.as_ref()?;
+        let (at, kinds) = seen.as_ref()?;
         Some(AllKinds {
+            at: *at,
             rows: kinds.iter().map(|of| of.rows).sum(),
             oldest_s: kinds.iter().filter_map(|of| of.oldest_seconds).reduce(f64::max),
             dead: kinds.iter().map(|of| of.dead).sum(),

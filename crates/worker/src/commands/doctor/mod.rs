@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::alerts::channel::Channel;
 use crate::config::Config;
 use crate::exit::{self, Exit};
 use crate::{output, setup};
@@ -144,6 +145,14 @@ async fn examine(config: &Config, checkup: &mut Checkup) {
         }
     };
     checkup.add(Check::fine("configuration", "it can be read, and names a database"));
+    let places: Vec<String> = Channel::all(config)
+        .iter()
+        .map(|channel| format!("{} to {}", channel.name(), channel.place()))
+        .collect();
+    if !places.is_empty() {
+        let places = places.join(", ");
+        checkup.add(Check::fine("alerts", format!("by {places}: `worker alerts test` tries it")));
+    }
     if !way::is_open(&way.places, config, checkup).await {
         return;
     }

@@ -1,14 +1,16 @@
 use std::time::Duration;
 
+use lettre::message::Mailboxes;
 use store::Pooler;
 
 use super::super::layers::Layers;
 use super::super::value::Value;
 use super::super::{
-    Aggregation, Batch, Config, DEFAULTS, Database, Http, Log, LogFormat, Pool, Schedule, Secret,
-    Service, Session,
+    Aggregation, Alerts, Batch, Config, DEFAULTS, Database, Http, Log, LogFormat, Mail, Pool,
+    Schedule, Secret, Service, Session, Webhook,
 };
 use super::{defaults, loaded, problems};
+use crate::alerts::MailTls;
 
 const NO_VARIABLES: [(&str, &str); 0] = [];
 
@@ -68,6 +70,40 @@ fn without_file_and_variables_the_documented_defaults_are_in_force() {
             slow_hold: Duration::from_secs(5),
             old_transaction: Duration::from_secs(300),
         },
+        alerts: Alerts {
+            off: Vec::new(),
+            pool_usage_percent: 80.0,
+            pool_usage_after: Duration::from_secs(60),
+            pool_exhausted_after: Duration::ZERO,
+            circuit_open_after: Duration::from_secs(60),
+            oldest_pending: 300.0,
+            dead_rows: 1,
+            failed_groups_percent: 10.0,
+            database_unreachable_after: Duration::from_secs(60),
+            verify_drift_dates: 1,
+            cooldowns: [Duration::from_secs(900); 8],
+            max_attempts: 20,
+            retry_first: Duration::from_secs(30),
+            retry_max: Duration::from_secs(3600),
+        },
+        mail: Mail {
+            host: String::new(),
+            port: 0,
+            tls: MailTls::StartTls,
+            ca_file: None,
+            user: String::new(),
+            password: Secret::new(String::new()),
+            from: None,
+            to: Mailboxes::default(),
+            connect_timeout: Duration::from_secs(30),
+            send_timeout: Duration::from_secs(30),
+        },
+        webhook: Webhook {
+            url: None,
+            ca_file: None,
+            connect_timeout: Duration::from_secs(30),
+            send_timeout: Duration::from_secs(30),
+        },
     };
     assert_eq!(loaded.config, expected);
     assert!(loaded.entries.iter().all(|entry| entry.origin == "default"));
@@ -118,6 +154,14 @@ fn every_key_of_default_toml_changes_the_configuration() {
             ("schedule.vitals" | "schedule.nutrition" | "schedule.labs", _) => String::new(),
             // Of no effect without a port.
             ("http.address", _) => continue,
+            // These need others beside them.
+            ("mail.host" | "mail.user", _) => continue,
+            ("alerts.off", _) => "dead_rows".to_owned(),
+            ("mail.tls", _) => "implicit".to_owned(),
+            ("mail.from" | "mail.to", _) => "ops@example.org".to_owned(),
+            ("webhook.url", _) => "https://example.org/".to_owned(),
+            // One second less of nothing is below its limit.
+            ("alerts.pool_exhausted_after_seconds", _) => "1".to_owned(),
             (_, Value::Text(_)) => "other".to_owned(),
             (_, Value::Integer(integer)) => (integer + 1).to_string(),
             // Smaller by little, which keeps all limits and relations.

@@ -1,5 +1,6 @@
 //! What a user of the configuration may rely on, one sentence a test.
 
+mod alerts;
 mod arbitrary;
 mod defaults;
 mod layers;

@@ -55,7 +55,8 @@ fn a_section_that_is_like_no_other_lists_all() {
     assert_file_problem(
         "[kafka]\n",
         "unknown section [kafka] in FILE line 1; the sections are \
-         [database], [pool], [session], [batch], [aggregation], [schedule], [service], [http], [log]",
+         [database], [pool], [session], [batch], [aggregation], [schedule], [service], [http], [log], \
+         [alerts], [mail], [webhook]",
     );
 }
 
@@ -68,7 +69,8 @@ fn a_key_outside_all_sections_names_its_section() {
     assert_file_problem(
         "colour = 4\n",
         "unknown key colour in FILE line 1, outside all sections; put it below its section: \
-         [database], [pool], [session], [batch], [aggregation], [schedule], [service], [http], [log]",
+         [database], [pool], [session], [batch], [aggregation], [schedule], [service], [http], [log], \
+         [alerts], [mail], [webhook]",
     );
 }
 
@@ -121,7 +123,8 @@ fn a_variable_of_no_section_lists_the_sections() {
             "true",
             &format!(
                 "unknown variable {foreign}; it must be WORKER__SECTION__KEY with a section of \
-                 DATABASE, POOL, SESSION, BATCH, AGGREGATION, SCHEDULE, SERVICE, HTTP, LOG"
+                 DATABASE, POOL, SESSION, BATCH, AGGREGATION, SCHEDULE, SERVICE, HTTP, LOG, ALERTS, \
+                 MAIL, WEBHOOK"
             ),
         );
     }

@@ -1,0 +1,363 @@
+//! Alerts: which conditions of the database fire, and the messages that are still to be sent.
+//!
+//! A condition of the database, such as rows that are dead, is seen by each of its workers. One
+//! statement decides which of them tells of it, and puts the messages into the outbox with that. A
+//! message is taken with a lease, by the database's clock, and no connection is held while it is
+//! sent: if its sender dies, or never says what became of it, somebody takes it again.
+//!
+//! Those who ask are tasks. The compiler cannot tell of statements that borrow that they may move between
+//! threads, so that some own what they ask with, and the others are boxed.
+
+use std::time::Duration;
+
+use aggregation::Timestamp;
+use diesel::data_types::PgTimestamp;
+use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
+use futures_util::FutureExt;
+
+use crate::error::StoreError;
+use crate::pool::Store;
+use crate::statement::statement;
+use crate::time::from_postgres;
+
+/// A message: that a condition holds, or that it is over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alert {
+    /// Tells it from all others, so that who gets it twice knows.
+    pub key: String,
+    /// The rule's name.
+    pub rule: String,
+    /// Whether the condition holds; else it is over.
+    pub fires: bool,
+    /// The worker that saw it.
+    pub worker: String,
+    /// What was seen: rows, seconds or percent, by the rule.
+    pub amount: f64,
+    /// From which amount on it fires.
+    pub threshold: f64,
+    /// For how long it was so before it could be written down.
+    pub ago: Duration,
+}
+
+/// A message that was taken to be sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TakenAlert {
+    /// Its number in the outbox.
+    pub id: i64,
+    /// To be shown by whoever says what became of it.
+    pub token: i64,
+    /// How often it was tried before.
+    pub attempts: i32,
+    /// When it happened, by the database's clock.
+    pub happened_at: Timestamp,
+    /// The message; `ago` counts for nothing.
+    pub alert: Alert,
+}
+
+/// A condition of the database, as all its workers know it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AlertCondition {
+    /// The rule's name.
+    pub rule: String,
+    /// Whether it fires.
+    pub fires: bool,
+    /// How long ago it began to fire last, by the database's clock.
+    pub fired_ago: Duration,
+}
+
+/// What is known of conditions and messages.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outbox {
+    /// Every condition that ever fired.
+    pub conditions: Vec<AlertCondition>,
+    /// Those of the channels asked for that have a message to be sent now.
+    pub due: Vec<String>,
+}
+
+/// What becomes of messages that could not be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct RetryPolicy {
+    /// After this many attempts one is given up.
+    pub max_attempts: i32,
+    /// The wait after the first failure; it doubles with each further one.
+    pub first: Duration,
+    /// The longest wait.
+    pub max: Duration,
+}
+
+statement! {
+    /// One look for all: conditions as the first kind of rows, channels as the second.
+    struct ReadOutbox { channels: Vec<&'static str> => Array<Text> } -> (Bool, Text, Bool, Double)
+    "SELECT true, rule, resolved_at IS NULL,
+            extract(epoch FROM clock_timestamp() - fired_at)::float8
+     FROM alert_conditions
+     UNION ALL
+     SELECT false, of.channel, true, 0
+     FROM unnest({channels}) AS of (channel)
+     WHERE EXISTS (SELECT FROM alert_outbox AS o
+                   WHERE o.channel = of.channel AND o.not_before <= clock_timestamp())"
+}
+
+statement! {
+    struct PutMessages<'a> {
+        channels: &'a [&'a str] => Array<Text>,
+        key: &'a str => Text,
+        rule: &'a str => Text,
+        fires: bool => Bool,
+        worker: &'a str => Text,
+        amount: f64 => Double,
+        threshold: f64 => Double,
+        ago: f64 => Double,
+    } -> ()
+    "INSERT INTO alert_outbox (channel, key, rule, fires, worker, amount, threshold, happened_at)
+     SELECT of.channel, {key}, {rule}, {fires}, {worker}, {amount}, {threshold},
+            clock_timestamp() - make_interval(secs => {ago})
+     FROM unnest({channels}) AS of (channel)"
+}
+
+statement! {
+    /// Of two workers that do this at the same time, the second waits for the first, and then finds
+    /// that it fires already.
+    struct Fire<'a> {
+        channels: &'a [&'a str] => Array<Text>,
+        key: &'a str => Text,
+        rule: &'a str => Text,
+        worker: &'a str => Text,
+        amount: f64 => Double,
+        threshold: f64 => Double,
+        cooldown: f64 => Double,
+    } -> ()
+    "WITH fired AS (
+         INSERT INTO alert_conditions AS c (rule) VALUES ({rule})
+         ON CONFLICT (rule) DO UPDATE SET fired_at = clock_timestamp(), resolved_at = NULL
+         WHERE c.resolved_at IS NOT NULL
+           AND c.fired_at <= clock_timestamp() - make_interval(secs => {cooldown})
+         RETURNING rule, fired_at
+     )
+     INSERT INTO alert_outbox (channel, key, rule, fires, worker, amount, threshold, happened_at)
+     SELECT of.channel, {key}, fired.rule, true, {worker}, {amount}, {threshold}, fired.fired_at
+     FROM fired, unnest({channels}) AS of (channel)"
+}
+
+statement! {
+    /// Only what was seen after it had begun to fire can say that it is over: another worker may
+    /// have looked before.
+    struct Resolve<'a> {
+        channels: &'a [&'a str] => Array<Text>,
+        key: &'a str => Text,
+        rule: &'a str => Text,
+        worker: &'a str => Text,
+        amount: f64 => Double,
+        threshold: f64 => Double,
+        seen_ago: f64 => Double,
+    } -> ()
+    "WITH resolved AS (
+         UPDATE alert_conditions SET resolved_at = clock_timestamp()
+         WHERE rule = {rule} AND resolved_at IS NULL
+           AND fired_at <= clock_timestamp() - make_interval(secs => {seen_ago})
+         RETURNING rule, resolved_at
+     )
+     INSERT INTO alert_outbox (channel, key, rule, fires, worker, amount, threshold, happened_at)
+     SELECT of.channel, {key}, resolved.rule, false, {worker}, {amount}, {threshold},
+            resolved.resolved_at
+     FROM resolved, unnest({channels}) AS of (channel)"
+}
+
+statement! {
+    /// A token is a number of the sequence and a number by chance, as in the queue's claim.
+    struct Take { channel: &'static str => Text, lease_seconds: f64 => Double } -> (
+        BigInt, BigInt, Integer, Timestamptz, Text, Text, Bool, Text, Double, Double
+    )
+    "WITH due AS MATERIALIZED (
+         SELECT id
+         FROM alert_outbox
+         WHERE channel = {channel} AND not_before <= clock_timestamp()
+         ORDER BY not_before, id
+         LIMIT 1
+         FOR UPDATE SKIP LOCKED
+     )
+     UPDATE alert_outbox AS o
+     SET not_before = clock_timestamp() + make_interval(secs => {lease_seconds}),
+         lease_token = nextval('aggregation_lease') * 1048576 + floor(random() * 1048576)::bigint
+     FROM due
+     WHERE o.id = due.id
+     RETURNING o.id, o.lease_token, o.attempts, o.happened_at, o.key, o.rule, o.fires, o.worker,
+               o.amount, o.threshold"
+}
+
+statement! {
+    struct Delivered { id: i64 => BigInt, token: i64 => BigInt } -> ()
+    "WITH old AS (
+         DELETE FROM alert_outbox WHERE happened_at < clock_timestamp() - interval '7 days'
+     )
+     UPDATE alert_outbox
+     SET state = 'delivered', not_before = 'infinity', lease_token = NULL, attempts = attempts + 1
+     WHERE id = {id} AND lease_token = {token}"
+}
+
+statement! {
+    struct Failed {
+        id: i64 => BigInt,
+        token: i64 => BigInt,
+        error: String => Text,
+        max_attempts: i32 => Integer,
+        first: f64 => Double,
+        max: f64 => Double,
+    } -> (Bool, Nullable<Double>)
+    "UPDATE alert_outbox AS o
+     SET attempts = next.attempts, lease_token = NULL, last_error = {error},
+         state = CASE WHEN next.given_up THEN 'given_up' ELSE 'pending' END,
+         not_before = CASE WHEN next.given_up THEN 'infinity'
+                           ELSE clock_timestamp() + make_interval(secs => next.pause) END
+     FROM (
+         SELECT a.id, a.attempts + 1 AS attempts, a.attempts + 1 >= {max_attempts} AS given_up,
+                least({first} * power(2::float8, least(a.attempts, 30)), {max}) AS pause
+         FROM alert_outbox AS a
+         WHERE a.id = {id} AND a.lease_token = {token}
+     ) AS next
+     WHERE o.id = next.id
+     RETURNING next.given_up, CASE WHEN next.given_up THEN NULL ELSE next.pause END"
+}
+
+impl Store {
+    /// Which conditions fire, and for which of these channels something is to be sent.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn outbox(&self, channels: &[&'static str]) -> Result<Outbox, StoreError> {
+        let rows: Vec<(bool, String, bool, f64)> =
+            self.load("alerts", ReadOutbox { channels: channels.to_vec() }).boxed().await?;
+        let mut outbox = Outbox::default();
+        for (is_condition, name, fires, fired_ago) in rows {
+            if is_condition {
+                let fired_ago = Duration::try_from_secs_f64(fired_ago).unwrap_or_default();
+                outbox.conditions.push(AlertCondition { rule: name, fires, fired_ago });
+            } else {
+                outbox.due.push(name);
+            }
+        }
+        Ok(outbox)
+    }
+
+    /// Puts a message into the outbox, once for each channel.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn put_alert(&self, channels: &[&str], alert: &Alert) -> Result<(), StoreError> {
+        let Alert { key, rule, fires, worker, amount, threshold, ago } = alert;
+        let put = PutMessages {
+            channels,
+            key,
+            rule,
+            fires: *fires,
+            worker,
+            amount: *amount,
+            threshold: *threshold,
+            ago: ago.as_secs_f64(),
+        };
+        self.execute("alerts", put).boxed().await?;
+        Ok(())
+    }
+
+    /// A condition of the database begins to fire, unless it fires already, or did so a shorter
+    /// time ago than `cooldown`. Whether this worker is the one that tells of it.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn fire_alert(
+        &self,
+        channels: &[&str],
+        alert: &Alert,
+        cooldown: Duration,
+    ) -> Result<bool, StoreError> {
+        let Alert { key, rule, worker, amount, threshold, .. } = alert;
+        let fire = Fire {
+            channels,
+            key,
+            rule,
+            worker,
+            amount: *amount,
+            threshold: *threshold,
+            cooldown: cooldown.as_secs_f64(),
+        };
+        Ok(self.execute("alerts", fire).boxed().await? > 0)
+    }
+
+    /// A condition of the database was seen not to hold, so long ago as the alert says. Whether it
+    /// fired until now, and this worker is the one that tells of its end.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn resolve_alert(
+        &self,
+        channels: &[&str],
+        alert: &Alert,
+    ) -> Result<bool, StoreError> {
+        let Alert { key, rule, worker, amount, threshold, ago, .. } = alert;
+        let resolve = Resolve {
+            channels,
+            key,
+            rule,
+            worker,
+            amount: *amount,
+            threshold: *threshold,
+            seen_ago: ago.as_secs_f64(),
+        };
+        Ok(self.execute("alerts", resolve).boxed().await? > 0)
+    }
+
+    /// Takes the message of a channel that has waited for longest. Until the lease is over, nobody
+    /// else takes it.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn take_alert(
+        &self,
+        channel: &'static str,
+        lease: Duration,
+    ) -> Result<Option<TakenAlert>, StoreError> {
+        type Columns = (i64, i64, i32, PgTimestamp, String, String, bool, String, f64, f64);
+        let take = Take { channel, lease_seconds: lease.as_secs_f64() };
+        let rows: Vec<Columns> = self.load("alerts", take).boxed().await?;
+        Ok(rows.into_iter().next().map(
+            |(id, token, attempts, happened_at, key, rule, fires, worker, amount, threshold)| {
+                let ago = Duration::ZERO;
+                let alert = Alert { key, rule, fires, worker, amount, threshold, ago };
+                TakenAlert { id, token, attempts, happened_at: from_postgres(happened_at), alert }
+            },
+        ))
+    }
+
+    /// A message that was taken is delivered. Forgets those of more than 7 days ago.
+    ///
+    /// # Errors
+    /// If the database fails; then it is sent once more.
+    pub async fn alert_delivered(&self, taken: &TakenAlert) -> Result<(), StoreError> {
+        self.execute("alerts", Delivered { id: taken.id, token: taken.token }).boxed().await?;
+        Ok(())
+    }
+
+    /// A message that was taken could not be sent, for this reason. The pause before it is tried
+    /// again; none if it is given up, or somebody else has it by now.
+    ///
+    /// # Errors
+    /// If the database fails; then it is tried again when its lease is over.
+    pub async fn alert_failed(
+        &self,
+        taken: &TakenAlert,
+        error: &str,
+        policy: RetryPolicy,
+    ) -> Result<Option<Duration>, StoreError> {
+        let failed = Failed {
+            id: taken.id,
+            token: taken.token,
+            error: error.to_owned(),
+            max_attempts: policy.max_attempts,
+            first: policy.first.as_secs_f64(),
+            max: policy.max.as_secs_f64(),
+        };
+        let rows: Vec<(bool, Option<f64>)> = self.load("alerts", failed).boxed().await?;
+        let pause = rows.first().and_then(|(_, pause)| *pause);
+        Ok(pause.and_then(|pause| Duration::try_from_secs_f64(pause).ok()))
+    }
+}

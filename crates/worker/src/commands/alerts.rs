@@ -1,0 +1,70 @@
+//! `worker alerts`
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::bail;
+use serde_json::{Value, json};
+
+use crate::alerts::Message;
+use crate::alerts::channel::{Channel, Failure, Sent};
+use crate::cli::Alerts;
+use crate::exit::{self, Exit};
+use crate::report::milliseconds;
+use crate::{output, setup};
+
+/// Does what is asked for.
+///
+/// # Errors
+/// What is wrong with the configuration, or that it names nobody to be told.
+pub async fn execute(config: Option<&Path>, command: &Alerts) -> anyhow::Result<Exit> {
+    let Alerts::Test(arguments) = command;
+    let config = setup::configuration(config)?.config;
+    let channels = Channel::all(&config);
+    if channels.is_empty() {
+        bail!(
+            "nobody is to be told of alerts: set mail.host, mail.from and mail.to, or webhook.url"
+        );
+    }
+    let message = Message::test(&setup::identity(&config.session.application_name));
+    let (mut tried, mut delivered) = (Vec::new(), true);
+    for channel in &channels {
+        let began = Instant::now();
+        let sent = channel.send(&message).await;
+        let took_ms = milliseconds(began.elapsed());
+        if !arguments.json {
+            output::print(&in_words(channel, &sent, took_ms));
+        }
+        delivered &= matches!(sent, Ok(Sent { refused: None }));
+        tried.push(as_json(channel, &sent, took_ms));
+    }
+    if arguments.json {
+        output::print_json(&json!({ "ok": delivered, "channels": tried }));
+    }
+    Ok(if delivered { exit::DONE } else { exit::COULD_NOT })
+}
+
+fn in_words(channel: &Channel, sent: &Result<Sent, Failure>, took_ms: f64) -> String {
+    let (name, place) = (channel.name(), channel.place());
+    match sent {
+        Ok(Sent { refused: None }) => format!("{name}: delivered to {place} in {took_ms:.0} ms"),
+        Ok(Sent { refused: Some(failure) }) => {
+            format!("{name}: delivered to {place}, but not for everybody: {failure}")
+        }
+        Err(failure) => format!("{name}: not delivered to {place}: {failure}"),
+    }
+}
+
+fn as_json(channel: &Channel, sent: &Result<Sent, Failure>, took_ms: f64) -> Value {
+    let error = match sent {
+        Ok(sent) => sent.refused.as_ref(),
+        Err(failure) => Some(failure),
+    };
+    json!({
+        "channel": channel.name(),
+        "place": channel.place(),
+        "delivered": sent.is_ok(),
+        "error": error.map(ToString::to_string),
+        "duration_ms": took_ms,
+    })
+}

@@ -1,0 +1,344 @@
+//! Alerting: looks at what the service has seen, and tells people of it.
+//!
+//! One task looks, and one for each channel sends, so that a mail server that hangs delays neither
+//! the webhook nor the next look, and the work least of all. A message goes through the outbox in the
+//! database. While that cannot be used, which is what some messages are about, it waits in memory and
+//! is sent from there; what is left of that goes into the outbox as soon as it can.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use aggregation::Timestamp;
+use store::{Alert, RetryPolicy, Store};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use super::database::State;
+use super::{Service, lock};
+use crate::alerts::channel::Channel;
+use crate::alerts::condition::{Change, Condition};
+use crate::alerts::observation::{Circuit, Groups, Look, Seen};
+use crate::alerts::{Message, Rule, new_alert, outbox};
+use crate::config::{Alerts, Config};
+use crate::stop::Stop;
+use crate::{metrics, setup};
+
+/// Messages that may wait in memory, for each channel. One worker has six conditions to tell of
+/// without its database, each once in a cool-down; beyond, the oldest is dropped.
+const MOST_WAITING: usize = 64;
+
+/// What alerting needs beside what the service has.
+pub struct Alerting {
+    rules: Alerts,
+    /// This worker, as messages name it.
+    worker: String,
+    lanes: Vec<Arc<Lane>>,
+    /// Told when the database comes or goes.
+    pub(super) look: Notify,
+}
+
+/// One channel, and what it has to send.
+struct Lane {
+    channel: Channel,
+    /// Told when there is something to send.
+    due: Notify,
+    waiting: Mutex<VecDeque<Waiting>>,
+}
+
+/// A message that could not be put into the outbox.
+#[derive(Clone)]
+struct Waiting {
+    alert: Alert,
+    since: Instant,
+    happened_at: Timestamp,
+    attempts: i32,
+    not_before: Instant,
+}
+
+/// How it stands with the rules of this worker.
+struct Conditions {
+    own: BTreeMap<&'static str, Condition>,
+    groups: Groups,
+}
+
+impl Alerting {
+    /// What the configuration asks for; none if nobody is to be told.
+    pub(super) fn of(config: &Config) -> Option<Self> {
+        let channels = Channel::all(config);
+        if channels.is_empty() {
+            return None;
+        }
+        let lane =
+            |channel| Arc::new(Lane { channel, due: Notify::new(), waiting: Mutex::default() });
+        Some(Self {
+            rules: config.alerts.clone(),
+            worker: setup::identity(&config.session.application_name),
+            lanes: channels.into_iter().map(lane).collect(),
+            look: Notify::new(),
+        })
+    }
+
+    fn channels(&self) -> Vec<&'static str> {
+        self.lanes.iter().map(|lane| lane.channel.name()).collect()
+    }
+
+    fn rules(&self, of_database: bool) -> impl Iterator<Item = Rule> {
+        let wanted = move |rule: &Rule| {
+            rule.is_of_database() == of_database && !self.rules.off.contains(rule)
+        };
+        Rule::ALL.into_iter().filter(wanted)
+    }
+
+    fn alert(&self, rule: Rule, change: Change, look: &Look, held: Duration) -> Alert {
+        let fires = change == Change::Fires;
+        let amount = look.amount.unwrap_or(held.as_secs_f64());
+        new_alert(rule, fires, &self.worker, amount, look.threshold)
+    }
+}
+
+impl Service {
+    /// Alerts from now on, if anybody is to be told. The tasks that send end once asked to stop and done
+    /// with the message that they have.
+    pub(super) fn start_alerts(service: &Arc<Self>) -> JoinSet<()> {
+        let mut senders = JoinSet::new();
+        let Some(alerting) = &service.alerting else { return senders };
+        for lane in &alerting.lanes {
+            metrics::expect_deliveries(lane.channel.name());
+            if lane.channel.is_open() {
+                tracing::warn!(
+                    event = "alerts_unencrypted",
+                    channel = lane.channel.name(),
+                    place = lane.channel.place(),
+                    "anybody on the way to {} can read alerts",
+                    lane.channel.place()
+                );
+            }
+            let (service, lane) = (Arc::clone(service), Arc::clone(lane));
+            senders.spawn(async move { service.send_alerts(&lane).await });
+        }
+        let service = Arc::clone(service);
+        tokio::spawn(async move { service.look_for_alerts().await });
+        senders
+    }
+
+    /// Looks, until asked to stop.
+    async fn look_for_alerts(&self) {
+        let Some(alerting) = &self.alerting else { return };
+        let groups = Groups::new(Instant::now());
+        let mut conditions = Conditions { own: BTreeMap::new(), groups };
+        while !self.stop.is_requested() {
+            self.look_once(alerting, &mut conditions).await;
+            tokio::select! {
+                () = tokio::time::sleep(self.config().service.observe) => {}
+                () = alerting.look.notified() => {}
+                () = self.stop.requested() => {}
+            }
+        }
+    }
+
+    async fn look_once(&self, alerting: &Alerting, conditions: &mut Conditions) {
+        let (now, seen) = (Instant::now(), self.seen());
+        let failed = conditions.groups.failed(now, seen.groups);
+        for rule in alerting.rules(false) {
+            let look = alerting.rules.look(rule, &seen, failed, now);
+            let condition = conditions.own.entry(rule.name()).or_default();
+            if let Some(change) = condition.sees(now, look.holds, alerting.rules.limits(rule)) {
+                let alert = alerting.alert(rule, change, &look, condition.held_for(now));
+                outbox::say_changed(rule, &alert);
+                self.post(alerting, alert).await;
+            }
+        }
+        if let Some(store) = self.database.store() {
+            self.look_at_database(alerting, &store, &seen, now).await;
+        }
+        // What waits in memory may go into the outbox by now.
+        for lane in alerting.lanes.iter().filter(|lane| !lock(&lane.waiting).is_empty()) {
+            lane.due.notify_one();
+        }
+    }
+
+    /// What concerns the database is known there: of all its workers, one tells of it.
+    async fn look_at_database(
+        &self,
+        alerting: &Alerting,
+        store: &Store,
+        seen: &Seen,
+        now: Instant,
+    ) {
+        let channels = alerting.channels();
+        let Ok(known) = outbox::in_time(store.outbox(&channels)).await else { return };
+        for rule in alerting.rules(true) {
+            let of_rule = known.conditions.iter().find(|condition| condition.rule == rule.name());
+            let fires = of_rule.is_some_and(|condition| condition.fires);
+            metrics::show_alert(rule, fires);
+            let fired_at = of_rule.and_then(|condition| now.checked_sub(condition.fired_ago));
+            let mut condition = Condition::known(fires, fired_at);
+            let look = alerting.rules.look(rule, seen, (0, 0.0), now);
+            let limits = alerting.rules.limits(rule);
+            let Some(change) = condition.sees(now, look.holds, limits) else { continue };
+            let mut alert = alerting.alert(rule, change, &look, Duration::ZERO);
+            alert.ago = look.at.elapsed();
+            let told = match change {
+                Change::Fires => {
+                    outbox::in_time(store.fire_alert(&channels, &alert, limits.cooldown)).await
+                }
+                Change::Resolves => outbox::in_time(store.resolve_alert(&channels, &alert)).await,
+            };
+            // What failed is tried again at the next look.
+            if matches!(told, Ok(true)) {
+                outbox::say_changed(rule, &alert);
+                alerting.lanes.iter().for_each(|lane| lane.due.notify_one());
+            }
+        }
+        for lane in &alerting.lanes {
+            if known.due.iter().any(|channel| channel == lane.channel.name()) {
+                lane.due.notify_one();
+            }
+        }
+    }
+
+    fn seen(&self) -> Seen {
+        let (pool, circuit) = match self.database.state() {
+            State::Unknown => (None, Circuit::Unknown),
+            State::Unavailable(_) if self.database.is_unreachable() => (None, Circuit::Unreachable),
+            State::Unavailable(_) => (None, Circuit::Open),
+            State::Ready(store) => (Some(store.stats()), Circuit::Closed),
+        };
+        let backlog = self.backlog().map(|all| (all.oldest_s.unwrap_or(0.0), all.dead, all.at));
+        Seen { pool, circuit, backlog, groups: self.watched.groups() }
+    }
+
+    /// Into the outbox, or else into memory.
+    async fn post(&self, alerting: &Alerting, alert: Alert) {
+        let put = match self.database.store() {
+            Some(store) => {
+                outbox::in_time(store.put_alert(&alerting.channels(), &alert)).await.is_ok()
+            }
+            None => false,
+        };
+        for lane in &alerting.lanes {
+            if !put {
+                lane.remember(alert.clone());
+            }
+            lane.due.notify_one();
+        }
+    }
+
+    /// Sends what a channel has to send, until asked to stop.
+    async fn send_alerts(&self, lane: &Lane) {
+        let Some(alerting) = &self.alerting else { return };
+        let policy = alerting.rules.retry_policy();
+        while !self.stop.is_requested() {
+            let store = self.database.store();
+            let in_outbox = match &store {
+                Some(store) => lane.put_into_outbox(store).await,
+                None => false,
+            };
+            match store.filter(|_| in_outbox) {
+                // What the database does not do is found out by the work; the next look asks again.
+                Some(store) => {
+                    let _ = outbox::deliver(&store, &lane.channel, policy, &self.stop).await;
+                }
+                None => lane.send_from_memory(policy, &self.stop).await,
+            }
+            tokio::select! {
+                () = lane.due.notified() => {}
+                () = lane.until_next() => {}
+                () = self.stop.requested() => {}
+            }
+        }
+    }
+}
+
+impl Lane {
+    fn remember(&self, alert: Alert) {
+        let now = Instant::now();
+        let happened_at = Timestamp(setup::own_clock());
+        let mut waiting = lock(&self.waiting);
+        if waiting.len() >= MOST_WAITING
+            && let Some(dropped) = waiting.pop_front()
+        {
+            tracing::error!(
+                event = "alert_dropped",
+                channel = self.channel.name(),
+                rule = dropped.alert.rule,
+                fires = dropped.alert.fires,
+                "too many messages wait without a database; {} is not told of",
+                dropped.alert.rule
+            );
+        }
+        waiting.push_back(Waiting { alert, since: now, happened_at, attempts: 0, not_before: now });
+    }
+
+    /// Puts what waits in memory into the outbox, in order; whether nothing is left.
+    async fn put_into_outbox(&self, store: &Store) -> bool {
+        loop {
+            let Some(mut first) = lock(&self.waiting).front().cloned() else { return true };
+            first.alert.ago = first.since.elapsed();
+            let channel = [self.channel.name()];
+            if outbox::in_time(store.put_alert(&channel, &first.alert)).await.is_err() {
+                return false;
+            }
+            self.forget(&first);
+        }
+    }
+
+    /// Sends what is due of what waits in memory, in order: as long as the first cannot be sent, nor
+    /// can the others.
+    async fn send_from_memory(&self, policy: RetryPolicy, stop: &Stop) {
+        while !stop.is_requested() {
+            let Some(first) = lock(&self.waiting).front().cloned() else { return };
+            if first.not_before > Instant::now() {
+                return;
+            }
+            let (began, attempts) = (Instant::now(), first.attempts + 1);
+            match self.channel.send(&Message::of(&first.alert, first.happened_at)).await {
+                Ok(sent) => {
+                    let took = began.elapsed();
+                    outbox::say_delivered(&self.channel, &first.alert, attempts, &sent, took);
+                    self.forget(&first);
+                }
+                Err(failure) => {
+                    let doublings = (attempts - 1).clamp(0, 30) as u32;
+                    let pause = policy.first.saturating_mul(1 << doublings).min(policy.max);
+                    let given_up = attempts >= policy.max_attempts;
+                    let shown = Some(pause).filter(|_| !given_up);
+                    let (channel, alert) = (&self.channel, &first.alert);
+                    outbox::say_failed(channel, alert, attempts, &failure, shown, given_up);
+                    if given_up {
+                        self.forget(&first);
+                    } else {
+                        self.try_again(&first, attempts, Instant::now() + pause);
+                    }
+                }
+            }
+        }
+    }
+
+    /// It may have been dropped meanwhile to make room.
+    fn forget(&self, done: &Waiting) {
+        lock(&self.waiting).retain(|waiting| waiting.alert.key != done.alert.key);
+    }
+
+    fn try_again(&self, failed: &Waiting, attempts: i32, not_before: Instant) {
+        for waiting in lock(&self.waiting).iter_mut() {
+            if waiting.alert.key == failed.alert.key {
+                (waiting.attempts, waiting.not_before) = (attempts, not_before);
+            }
+        }
+    }
+
+    /// Until the first of what waits in memory is due; for ever if there is none.
+    async fn until_next(&self) {
+        let next = lock(&self.waiting).front().map(|first| first.not_before);
+        match next {
+            // Not at once, where it is due but could not even be tried.
+            Some(next) => {
+                let wait = next.saturating_duration_since(Instant::now());
+                tokio::time::sleep(wait.max(Duration::from_secs(1))).await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
