@@ -545,7 +545,7 @@ impl GroupTransaction<'_> {
     ) -> Result<Duration, StoreError> {
         self.record_verdicts(verdicts);
         // Then the order is known: where the last write is the first to fail, it is this one.
-        if let Err(error) = self.prepare().await {
+        if let Err(error) = self.send_unprepared().await {
             return Err(self.rolled_back(error).await);
         }
         let (store, kind, count) = (self.store(), self.kind(), entries.len() as i64);

@@ -262,7 +262,7 @@ impl GroupTransaction<'_> {
 
     /// Sends what was written if the connection has not prepared all of it, so that the order in which
     /// all else is done is known.
-    pub(crate) async fn prepare(&mut self) -> Result<(), StoreError> {
+    pub(crate) async fn send_unprepared(&mut self) -> Result<(), StoreError> {
         if self.are_writes_prepared() { Ok(()) } else { self.flush().await }
     }
 
