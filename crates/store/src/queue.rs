@@ -13,6 +13,7 @@ use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Ti
 use crate::crash::CrashPoint;
 use crate::error::{ErrorClass, StoreError};
 use crate::pool::Store;
+use crate::reach::Since;
 use crate::rejected::Verdict;
 use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
@@ -122,7 +123,9 @@ macro_rules! claim_from {
             "WITH asked AS MATERIALIZED (
          SELECT {kind}::text AS kind, {size}::bigint AS size, clock_timestamp() AS now,
                 make_interval(secs => {lease_seconds}) AS lease,
-                coalesce(clock_timestamp() - make_interval(secs => {reach}), '-infinity') AS since
+                CASE WHEN {oldest}::timestamptz IS NULL THEN '-infinity'
+                     ELSE least({oldest}, clock_timestamp() - make_interval(secs => {ago}))
+                END AS since
      ), heads AS MATERIALIZED (
          SELECT q.place, q.user_id,
                 date_bin('4 days', q.starts_at, timestamptz '2000-01-01 00:00:00+00') AS window_start,
@@ -186,9 +189,7 @@ macro_rules! claim_from {
      FROM picked, lease, asked
      WHERE q.ctid = picked.ctid
      RETURNING lease.token, q.id, q.ctid, q.user_id, q.raw_id, q.starts_at, q.ends_at, q.metric,
-               q.time_zone, q.whole_day,
-               extract(epoch FROM asked.now
-                       - greatest(q.not_before, asked.now - interval '10 years'))::float8"
+               q.time_zone, q.whole_day, q.not_before"
         )
     };
 }
@@ -200,11 +201,12 @@ macro_rules! claim_statement {
                 kind: &'a str => Text,
                 size: i64 => BigInt,
                 lease_seconds: f64 => Double,
-                reach: Option<f64> => Nullable<Double>,
+                oldest: Option<PgTimestamp> => Nullable<Timestamptz>,
+                ago: f64 => Double,
             } -> (
                 (BigInt, BigInt, Tid, BigInt, BigInt, Timestamptz, Timestamptz, Nullable<Text>,
                  Nullable<Text>, Bool),
-                Double
+                Timestamptz
             )
             claim_from!($end)
         }
@@ -216,16 +218,22 @@ claim_statement!(ClaimNewest, "DESC");
 
 statement! {
     /// One look into the index for each kind; the order makes it that, whatever the statistics say.
-    struct AnyDue { reach: Option<f64> => Nullable<Double> } -> (Bool)
+    struct FirstDue {
+        oldest: Option<PgTimestamp> => Nullable<Timestamptz>,
+        ago: f64 => Double,
+    } -> (Nullable<Timestamptz>)
     concat!(
         "WITH asked AS MATERIALIZED (
              SELECT clock_timestamp() AS now,
-                    coalesce(clock_timestamp() - make_interval(secs => {reach}), '-infinity') AS since
+                CASE WHEN {oldest}::timestamptz IS NULL THEN '-infinity'
+                     ELSE least({oldest}, clock_timestamp() - make_interval(secs => {ago}))
+                END AS since
          )
-         SELECT EXISTS (
-             SELECT FROM unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)
+         SELECT (
+             SELECT min(q.not_before)
+             FROM unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)
              CROSS JOIN LATERAL (
-                 SELECT FROM aggregation_queue AS q
+                 SELECT q.not_before FROM aggregation_queue AS q
                  WHERE q.kind = of.kind AND q.not_before >= (SELECT since FROM asked) AND ",
         due!(),
         "
@@ -365,8 +373,8 @@ statement! {
        AND q.lease_token = {token} AND q.state = 'processing'"
 }
 
-/// The columns of an entry, and for how many seconds it had been due.
-type ClaimedColumns = (EntryColumns, f64);
+/// The columns of an entry, and since when it has been due.
+type ClaimedColumns = (EntryColumns, PgTimestamp);
 type EntryColumns =
     (i64, i64, TupleId, i64, i64, PgTimestamp, PgTimestamp, Option<String>, Option<String>, bool);
 
@@ -377,11 +385,13 @@ impl Store {
     /// If the database fails.
     pub async fn any_due(&self) -> Result<bool, StoreError> {
         let began = Instant::now();
-        let reach = self.reach(None).at(began);
-        let due: Vec<(bool,)> =
-            self.load("poll", AnyDue { reach: reach.map(|reach| reach.as_secs_f64()) }).await?;
-        self.reach(None).looked(reach, began, Instant::now(), None);
-        Ok(due == [(true,)])
+        let since = self.reach(None).at(began);
+        let (oldest, ago) = bounds(since);
+        let first: Vec<(Option<PgTimestamp>,)> =
+            self.load("poll", FirstDue { oldest, ago }).await?;
+        let first = first.into_iter().find_map(|(first,)| first);
+        self.reach(None).looked(since, began, Instant::now(), first);
+        Ok(first.is_some())
     }
 
     /// Has the next look for due rows of each kind begin at the beginning of the queue, and says whether
@@ -404,26 +414,28 @@ impl Store {
     ) -> Result<Option<Claim>, StoreError> {
         let (kind_name, size, lease_seconds) = (kind.name(), i64::from(size), lease.as_secs_f64());
         let began = Instant::now();
-        let reach = match from {
+        let since = match from {
             ClaimFrom::Oldest => self.reach(Some(kind)).at(began),
             ClaimFrom::Newest => None,
         };
-        let seconds = reach.map(|reach| reach.as_secs_f64());
-        let rows: Vec<ClaimedColumns> = match from {
+        let (oldest, ago) = bounds(since);
+        let claimed: Result<Vec<ClaimedColumns>, StoreError> = match from {
             ClaimFrom::Oldest => {
-                let claim = ClaimOldest { kind: kind_name, size, lease_seconds, reach: seconds };
-                self.load("claim", claim).await?
+                let claim = ClaimOldest { kind: kind_name, size, lease_seconds, oldest, ago };
+                self.load("claim", claim).await
             }
             ClaimFrom::Newest => {
-                let claim = ClaimNewest { kind: kind_name, size, lease_seconds, reach: seconds };
-                self.load("claim", claim).await?
+                let claim = ClaimNewest { kind: kind_name, size, lease_seconds, oldest, ago };
+                self.load("claim", claim).await
             }
         };
-        if from == ClaimFrom::Oldest {
-            let waited = rows.iter().map(|(_, waited)| *waited).reduce(f64::max);
-            let waited = waited.map(|waited| Duration::from_secs_f64(waited.max(0.0)));
-            self.reach(Some(kind)).looked(reach, began, Instant::now(), waited);
+        let timed_out = claimed.as_ref().is_err_and(|error| error.class() == ErrorClass::Timeout);
+        if from == ClaimFrom::Oldest && (claimed.is_ok() || timed_out) {
+            let rows = claimed.as_deref().unwrap_or_default();
+            let first = rows.iter().map(|(_, due)| *due).min_by_key(|due| due.0);
+            self.reach(Some(kind)).looked(since, began, Instant::now(), first);
         }
+        let rows = claimed?;
         let [((token, ..), _), ..] = rows.as_slice() else { return Ok(None) };
         CrashPoint::AfterClaim.pass();
         let token = *token;
@@ -572,9 +584,16 @@ impl GroupTransaction<'_> {
         match store.holds(kind, token, entries).await {
             Ok(false) => Err(StoreError::LeaseLost),
             Ok(true) if found_by == FoundBy::Place => Err(StoreError::Moved),
-            Ok(true) | Err(_) => Err(error),
+            Ok(true) => Err(error),
+            // Nothing is known but that.
+            Err(unknown) => Err(unknown),
         }
     }
+}
+
+/// Where a look begins, as the statements have it: in seconds, and nothing for the beginning.
+fn bounds(since: Option<Since>) -> (Option<PgTimestamp>, f64) {
+    (since.map(|since| since.oldest), since.map_or(0.0, |since| since.ago.as_secs_f64()))
 }
 
 fn keys(entries: &[Entry]) -> (Vec<i64>, Vec<PgTimestamp>, Vec<i64>) {

@@ -239,6 +239,7 @@ impl<'p> Shadow<'p> {
     /// # Errors
     /// If the database fails.
     pub async fn leave(&mut self) -> Result<(), StoreError> {
+        self.transaction.forget_writes();
         let connection = self.transaction.connection().await?;
         let depth = AnsiTransactionManager::transaction_manager_status_mut(connection)
             .transaction_depth()?;

@@ -93,7 +93,9 @@ impl Store {
         self.begin_with(held, &format!("BEGIN;{}", self.in_transaction())).await
     }
 
-    /// How a transaction begins that waits for the lock of a user, all in one message.
+    /// How a transaction begins that waits for the lock of a user, all in one message. At another level of
+    /// isolation, which may be the default of a role or a database, it would see nothing newer than the
+    /// moment at which it began to wait.
     ///
     /// The queue is part of the lock's key, so that workers on several schemas of one database do not
     /// wait for each other, and those on one do, whatever their search_paths begin with. A collision of
@@ -102,8 +104,8 @@ impl Store {
     pub(crate) fn locked(&self, kind: Kind, user_id: i64) -> String {
         let (settings, kind) = (self.in_transaction(), kind.name());
         format!(
-            "BEGIN;{settings} SELECT set_config('dayfold.group', 'begun', true), pg_advisory_xact_lock(
-                 hashtext('dayfold {kind} ' || 'aggregation_queue'::regclass::oid), hashint8({user_id}))"
+            "BEGIN ISOLATION LEVEL READ COMMITTED;{settings} SELECT set_config('dayfold.group', 'begun', true), pg_advisory_xact_lock(
+                 hashtext('dayfold {kind} ' || 'aggregation_queue'::regclass::oid), hashint8('{user_id}'::bigint))"
         )
     }
 

@@ -253,7 +253,8 @@ impl GroupTransaction<'_> {
         let ids: Vec<Option<TypeId>> = writes.iter().map(|write| write.id).collect();
         let connection = &*self.connection;
         let sending = writes.into_iter().map(|write| (write.send)(connection)).collect();
-        let answers = in_order(sending).await;
+        let nothing = |_| -> Sending<'_> { Box::pin(async { Ok(0) }) };
+        let (answers, _) = in_order(sending, nothing).await;
         // One that failed may have failed to be prepared.
         let answered = ids.iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
         self.connection.prepared(answered.filter_map(|(id, _)| *id));
@@ -313,18 +314,18 @@ impl GroupTransaction<'_> {
         CrashPoint::BeforeCommit.pass();
         let writes = std::mem::take(&mut self.writes);
         let connection = &*self.connection;
-        let mut sending: Vec<Sending<'_>> =
-            writes.into_iter().map(|write| (write.send)(connection)).collect();
-        sending.push(Box::pin(async move {
-            (&mut &*connection).batch_execute("COMMIT").await.map(|()| 0)
-        }));
+        let sending = writes.into_iter().map(|write| (write.send)(connection)).collect();
+        let end = |sql: &'static str| -> Sending<'_> {
+            Box::pin(async move { (&mut &*connection).batch_execute(sql).await.map(|()| 0) })
+        };
+        // One that is refused before it is sent has no other effect than its absence.
+        let last = move |refused: bool| end(if refused { "ROLLBACK" } else { "COMMIT" });
         if CrashPoint::DuringCommit.is_asked_for() {
             // Long enough to send it, and often not long enough to hear of it.
-            let _ = tokio::time::timeout(Duration::from_micros(200), in_order(sending)).await;
+            let _ = tokio::time::timeout(Duration::from_micros(200), in_order(sending, last)).await;
             std::process::abort();
         }
-        let mut answers = in_order(sending).await;
-        let committed = answers.pop().unwrap_or(Ok(0));
+        let (answers, committed) = in_order(sending, last).await;
         self.ended(committed, FailedWrite::of(answers)).await
     }
 
@@ -386,6 +387,11 @@ impl GroupTransaction<'_> {
         }
     }
 
+    /// Forgets what was written and not sent yet.
+    pub(crate) fn forget_writes(&mut self) {
+        self.writes.clear();
+    }
+
     /// The user whose rows it handles.
     pub const fn user_id(&self) -> i64 {
         self.user_id
@@ -415,10 +421,17 @@ async fn ask<T>(
     Ok(answer)
 }
 
-/// Waits for statements that are sent in this order. One that the connection has not prepared yet is
-/// overtaken by those behind it.
-async fn in_order(mut sending: Vec<Sending<'_>>) -> Vec<QueryResult<usize>> {
+/// Waits for statements that are sent in this order, and then for a last one, which may depend on whether
+/// one of them was refused before it was sent.
+///
+/// One that the connection has not prepared yet is overtaken by a last one that needs no preparing, but not
+/// by its neighbours: they wait for the cache of prepared statements in the order in which they are asked.
+async fn in_order<'c>(
+    mut sending: Vec<Sending<'c>>,
+    last: impl FnOnce(bool) -> Sending<'c>,
+) -> (Vec<QueryResult<usize>>, QueryResult<usize>) {
     let mut answers: Vec<Option<QueryResult<usize>>> = sending.iter().map(|_| None).collect();
+    let (mut last, mut ending, mut ended) = (Some(last), None, None);
     let all = poll_fn(|context| {
         for (sending, answer) in sending.iter_mut().zip(&mut answers) {
             if answer.is_none()
@@ -427,10 +440,22 @@ async fn in_order(mut sending: Vec<Sending<'_>>) -> Vec<QueryResult<usize>> {
                 *answer = Some(ready);
             }
         }
-        if answers.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
+        if let Some(last) = last.take() {
+            let refused = answers.iter().any(|answer| matches!(answer, Some(Err(_))));
+            ending = Some(last(refused));
+        }
+        if ended.is_none()
+            && let Some(ending) = &mut ending
+            && let Poll::Ready(ready) = ending.as_mut().poll(context)
+        {
+            ended = Some(ready);
+        }
+        let is_over = ended.is_some() && answers.iter().all(Option::is_some);
+        if is_over { Poll::Ready(()) } else { Poll::Pending }
     });
+    // A task that is out of its budget would be stopped in the middle of a message.
     unconstrained(all).await;
-    answers.into_iter().flatten().collect()
+    (answers.into_iter().flatten().collect(), ended.unwrap_or(Ok(0)))
 }
 
 /// Behind the statement that failed all others of the transaction fail, too: with an error that has no
@@ -440,4 +465,43 @@ fn cause(errors: impl IntoIterator<Item = Option<diesel::result::Error>>) -> Sto
     errors
         .min_by_key(|error| error.class() == ErrorClass::Database)
         .unwrap_or(StoreError::Internal("no statement of several has failed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use diesel::result::Error;
+
+    use super::*;
+
+    /// What is sent last, after these writes; each says when it is sent.
+    async fn last_after(writes: Vec<QueryResult<usize>>) -> (Vec<usize>, bool) {
+        let sent = std::sync::Mutex::new(Vec::new());
+        let sending = writes.into_iter().enumerate().map(|(place, answer)| -> Sending<'_> {
+            let sent = &sent;
+            Box::pin(async move {
+                let answer = answer?;
+                sent.lock().unwrap().push(place);
+                // The server's answer takes its time.
+                tokio::task::yield_now().await;
+                Ok(answer)
+            })
+        });
+        let was_refused = RefCell::new(None);
+        let last = |refused| -> Sending<'_> {
+            *was_refused.borrow_mut() = Some(refused);
+            Box::pin(async { Ok(0) })
+        };
+        in_order(sending.collect(), last).await;
+        let was_refused = was_refused.borrow().unwrap();
+        (sent.into_inner().unwrap(), was_refused)
+    }
+
+    #[tokio::test]
+    async fn a_group_whose_write_is_refused_before_it_is_sent_is_not_committed() {
+        assert_eq!(last_after(vec![Ok(1), Ok(1), Ok(1)]).await, (vec![0, 1, 2], false));
+        let refused = vec![Ok(1), Err(Error::NotFound), Ok(1)];
+        assert_eq!(last_after(refused).await, (vec![0, 2], true));
+    }
 }

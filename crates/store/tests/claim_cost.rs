@@ -105,6 +105,13 @@ async fn a_claim_reads_about_as_many_rows_as_it_takes() {
     }
 }
 
+/// Ends a transaction that somebody waits for, a second later.
+async fn opened(app: &mut AsyncPgConnection) {
+    let waiting = "SELECT count(*) AS n FROM pg_locks WHERE NOT granted";
+    while diesel::sql_query(waiting).get_result::<Count>(app).await.unwrap().n == 0 {}
+    app.batch_execute("SELECT pg_sleep(1); COMMIT").await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_long_look_what_is_new_comes_first_and_what_is_old_is_not_forgotten() {
     let server = start(&[]);
@@ -121,12 +128,7 @@ async fn after_a_long_look_what_is_new_comes_first_and_what_is_old_is_not_forgot
 
     // As long as somebody has the table, the look takes.
     app.batch_execute("BEGIN; LOCK TABLE aggregation_queue").await.unwrap();
-    let opened = async {
-        let waiting = "SELECT count(*) AS n FROM pg_locks WHERE NOT granted";
-        while diesel::sql_query(waiting).get_result::<Count>(&mut app).await.unwrap().n == 0 {}
-        app.batch_execute("SELECT pg_sleep(1); COMMIT").await.unwrap();
-    };
-    let (found, ()) = tokio::join!(claim(&store, ClaimFrom::Oldest), opened);
+    let (found, ()) = tokio::join!(claim(&store, ClaimFrom::Oldest), opened(&mut app));
     assert!(found.is_none());
 
     app.batch_execute(&due_since(1, "1 hour")).await.unwrap();
@@ -137,4 +139,14 @@ async fn after_a_long_look_what_is_new_comes_first_and_what_is_old_is_not_forgot
     assert!(store.look_everywhere());
     assert_eq!(claim(&store, ClaimFrom::Oldest).await.unwrap().entries.len(), 1);
     assert!(!store.look_everywhere());
+
+    // All rows of one insert are due since the same moment; none is passed over.
+    app.batch_execute(FILL).await.unwrap();
+    app.batch_execute("BEGIN; LOCK TABLE aggregation_queue").await.unwrap();
+    let (found, ()) = tokio::join!(claim(&store, ClaimFrom::Oldest), opened(&mut app));
+    assert_eq!(found.unwrap().entries.len(), 200);
+    for _ in 0..20 {
+        assert_eq!(claim(&store, ClaimFrom::Oldest).await.unwrap().entries.len(), 200);
+        assert!(store.any_due().await.unwrap());
+    }
 }

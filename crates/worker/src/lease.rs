@@ -21,8 +21,8 @@ impl Lease {
     }
 
     /// By what the claimed rows are found: a renewal is a new version of each, at another place.
-    pub const fn found_by(&self) -> FoundBy {
-        self.found_by
+    pub const fn found_by(&mut self) -> &mut FoundBy {
+        &mut self.found_by
     }
 
     /// Renews the lease on what is left of the batch once half of it has passed. Only the

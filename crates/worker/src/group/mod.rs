@@ -109,15 +109,16 @@ pub async fn run(
     user_id: i64,
     date: NaiveDate,
     entries: &[Entry],
-    mut found_by: FoundBy,
+    found_by: &mut FoundBy,
 ) -> Result<GroupReport, StoreError> {
     let work = Work { settings, user: users.get(user_id), date, entries };
     let mut tries = 1;
     loop {
-        match attempt(store, claim, work, user_id, found_by).await {
+        match attempt(store, claim, work, user_id, *found_by).await {
+            // That is nobody's fault, and so it will be for the rest of the batch.
+            Err(StoreError::Moved) if *found_by == FoundBy::Place => *found_by = FoundBy::Key,
             Err(error) if error.class() == ErrorClass::Conflict && tries < MOST_TRIES => {
                 tries += 1;
-                found_by = FoundBy::Key;
                 tracing::info!(
                     event = "group_retried",
                     kind = %claim.kind,

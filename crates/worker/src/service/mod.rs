@@ -178,7 +178,9 @@ impl Service {
     async fn drain(&self, job: &Job, kinds: Vec<Kind>) -> Result<(), StoreError> {
         let time_budget = Some(self.config().service.time_budget);
         let enough = self.database.moved();
-        let limits = Limits { kinds, max_batches: None, time_budget, enough, everything: false };
+        // Without a poll the next drain may be a day away.
+        let everything = self.config().schedule.poll.is_none();
+        let limits = Limits { kinds, max_batches: None, time_budget, enough, everything };
         let mut report = RunReport::default();
         let outcome = drain::drain(job, &limits, &mut report, |_| {}).await;
         self.watched.add(&report);
