@@ -27,13 +27,20 @@ impl PostUrl {
     pub const EXPECTED: &str =
         "be http://HOST/PATH or https://HOST/PATH, without a user or password";
 
-    /// Takes a URL with a host, and without a user.
+    /// Takes a URL with a host, without a user, and with a port that there is, if with one.
     pub fn parse(text: &str) -> Option<Self> {
         let uri: Uri = text.trim().parse().ok()?;
         let known = matches!(uri.scheme_str(), Some("http" | "https"));
         let authority = uri.authority()?;
         let plain = !authority.as_str().contains('@') && !authority.host().is_empty();
-        (known && plain).then_some(Self(uri))
+        // What is no port would be taken for none, and another server would get the message.
+        let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
+        let there_is = |port: &str| {
+            let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+            digits && port.parse::<u16>().is_ok_and(|port| port > 0)
+        };
+        let reachable = port.is_empty() || port.strip_prefix(':').is_some_and(there_is);
+        (known && plain && reachable).then_some(Self(uri))
     }
 
     /// Whether the way there is encrypted.
@@ -149,6 +156,19 @@ mod tests {
             let url = PostUrl::parse(text).unwrap();
             assert_eq!(url.to_string(), shown);
             assert!(!format!("{url:?}").contains("hunter2geheim"), "{url:?}");
+        }
+    }
+
+    #[test]
+    fn a_port_that_there_is_not_is_refused() {
+        for port in ["", "0", "00", "65536", "99999999999", "+80"] {
+            for host in ["hooks.example.org", "[::1]"] {
+                let text = format!("https://{host}:{port}/a");
+                assert_eq!(PostUrl::parse(&text), None, "{text}");
+            }
+        }
+        for (text, shown) in [("http://a:65535/", "a:65535"), ("http://[::1]:1/", "::1:1")] {
+            assert_eq!(PostUrl::parse(text).unwrap().to_string(), shown);
         }
     }
 

@@ -227,9 +227,10 @@ impl<'a> Reader<'a> {
     }
 
     fn mail(&mut self) -> Mail {
+        let must = "be the name of a host or an IP address, such as mail.example.org";
         let addresses = "be addresses separated by commas, such as \"ops@example.org\"";
         Mail {
-            host: self.text("mail.host", "be a name", |text| Some(text.trim().to_owned())),
+            host: self.text("mail.host", must, host),
             port: self.integer("mail.port", PORT),
             tls: self.text("mail.tls", "be starttls, implicit or none", MailTls::named),
             ca_file: self.path("mail.ca_file"),
@@ -448,6 +449,15 @@ fn pooler(text: &str) -> Option<Pooler> {
         "transaction" => Some(Pooler::Transaction),
         _ => None,
     }
+}
+
+/// What is more than a name, such as a URL with a password, must not be shown as the place where
+/// mail goes.
+fn host(text: &str) -> Option<String> {
+    let text = text.trim();
+    let of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let known = text.chars().all(of_name) || text.parse::<IpAddr>().is_ok();
+    known.then(|| text.to_owned())
 }
 
 fn log_format(text: &str) -> Option<LogFormat> {

@@ -49,14 +49,22 @@ impl Reload {
         loaded.config.service.summary = new.config.service.summary;
         loaded.config.log.level.clone_from(&new.config.log.level);
 
-        let other_database = running.config.database.url != new.config.database.url;
+        let (former, next) = (&running.config, &new.config);
+        // Of a secret the entry only shows whether there is one.
+        let other_secrets: Vec<&str> = [
+            ("database.url", former.database.url != next.database.url),
+            ("mail.password", former.mail.password != next.mail.password),
+            ("webhook.url", former.webhook.url != next.webhook.url),
+        ]
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+        .collect();
         loaded.config.database.url.clone_from(&new.config.database.url);
         loaded.config.schedule = new.config.schedule;
         let (mut changed, mut needs_restart) = (Vec::new(), Vec::new());
         // Both have every key, in the order of `config/default.toml`.
         for (entry, new) in loaded.entries.iter_mut().zip(new.entries) {
-            // Of a secret it is only shown whether there is one.
-            if entry.value == new.value && !(entry.key == "database.url" && other_database) {
+            if entry.value == new.value && !other_secrets.contains(&entry.key.as_str()) {
                 continue;
             }
             if RELOADABLE.contains(&new.key.as_str()) {

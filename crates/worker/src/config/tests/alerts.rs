@@ -46,6 +46,32 @@ fn what_is_no_address_is_refused_without_being_shown() {
 }
 
 #[test]
+fn a_mail_server_is_a_name_or_an_address_and_anything_else_is_not_shown() {
+    for host in ["mail.example.org", "mail_1-a", "192.0.2.1", "2001:db8::1", " localhost "] {
+        let with = [
+            ("WORKER__MAIL__HOST", host),
+            ("WORKER__MAIL__FROM", "a@example.org"),
+            ("WORKER__MAIL__TO", "b@example.org"),
+        ];
+        assert_eq!(loaded("", &with).config.mail.host, host.trim());
+    }
+    for host in [
+        "smtp://dayfold:hunter2geheim@mail.example.org",
+        "mail.example.org:587",
+        "mail.example.org/hunter2geheim",
+        "mail example.org",
+        "[2001:db8::1]",
+    ] {
+        assert_variable_problem(
+            "WORKER__MAIL__HOST",
+            host,
+            "mail.host from WORKER__MAIL__HOST must be the name of a host or an IP address, such \
+             as mail.example.org",
+        );
+    }
+}
+
+#[test]
 fn rules_are_put_off_by_name_and_an_unknown_one_is_refused() {
     let off = loaded("[alerts]\noff = \"dead_rows pool_usage\"\n", &[]).config.alerts.off;
     assert_eq!(off, [Rule::DeadRows, Rule::PoolUsage]);

@@ -37,6 +37,34 @@ fn another_database_is_taken_over_though_its_url_is_never_shown() {
 }
 
 #[test]
+fn another_password_or_webhook_needs_a_restart_though_it_is_never_shown() {
+    let with = |password, url| {
+        loaded("", &[("WORKER__MAIL__PASSWORD", password), ("WORKER__WEBHOOK__URL", url)])
+    };
+    let running = with("hunter2geheim", "https://hooks.example.org/hunter2geheim");
+    let new = with("hunter3geheim", "https://hooks.example.org/hunter3geheim");
+    let reload = Reload::of(&running, new);
+    assert_eq!(reload.needs_restart, ["mail.password", "webhook.url"]);
+    assert!(reload.changed.is_empty());
+    assert_eq!(reload.loaded.config, running.config);
+}
+
+#[test]
+fn every_secret_that_changes_is_named() {
+    for (variable, key, one, other) in [
+        ("DATABASE_URL", "database.url", "postgresql://a@host/app", "postgresql://b@host/app"),
+        ("WORKER__MAIL__PASSWORD", "mail.password", "a", "b"),
+        ("WORKER__WEBHOOK__URL", "webhook.url", "https://host/a", "https://host/b"),
+    ] {
+        let running = loaded("", &[(variable, one)]);
+        let reload = Reload::of(&running, loaded("", &[(variable, other)]));
+        assert_eq!([reload.changed, reload.needs_restart].concat(), [key]);
+    }
+    let entries = loaded("", &[]).entries;
+    assert_eq!(entries.iter().filter(|entry| entry.value == "(not set)").count(), 3);
+}
+
+#[test]
 fn a_lease_is_never_shorter_than_the_statements_that_run() {
     let running = loaded("", &[]);
     let new = "[session]\nstatement_timeout_seconds = 5\n[batch]\nlease_seconds = 6\n";
