@@ -35,8 +35,8 @@ pub struct Seen {
     pub pool: Option<PoolStats>,
     /// How the database is.
     pub circuit: Circuit,
-    /// The age of the next change in turn in seconds, dead rows, and when that was looked at; none
-    /// if it could not be.
+    /// The age of the oldest change in seconds, dead rows, and when that was looked at; none if it
+    /// could not be.
     pub backlog: Option<(f64, i64, Instant)>,
     /// Groups committed and failed since the start.
     pub groups: (i64, i64),
@@ -125,12 +125,11 @@ impl Alerts {
         };
         match rule {
             Rule::PoolUsage => {
-                let percent = seen.pool.map_or(0.0, |pool| pool.utilisation);
-                look(Some(percent >= threshold), Some(percent))
+                let percent = seen.pool.map(|pool| pool.utilisation);
+                look(percent.map(|percent| percent >= threshold), percent)
             }
             Rule::PoolExhausted => {
-                let health = seen.pool.map(|pool| pool.health);
-                look(Some(health == Some(PoolHealth::Exhausted)), None)
+                look(seen.pool.map(|pool| pool.health == PoolHealth::Exhausted), None)
             }
             Rule::CircuitOpen => look(
                 match seen.circuit {
@@ -194,7 +193,9 @@ mod tests {
         for (rule, seen, failed, expected) in [
             (Rule::PoolUsage, with_pool(79.9, healthy), none, Some(false)),
             (Rule::PoolUsage, with_pool(80.0, healthy), none, Some(true)),
-            (Rule::PoolUsage, calm(), none, Some(false)),
+            // Without a pool nobody knows; that is no free connection.
+            (Rule::PoolUsage, calm(), none, None),
+            (Rule::PoolExhausted, calm(), none, None),
             (Rule::PoolExhausted, with_pool(100.0, PoolHealth::Critical), none, Some(false)),
             (Rule::PoolExhausted, with_pool(0.0, PoolHealth::Exhausted), none, Some(true)),
             (Rule::CircuitOpen, with_circuit(Circuit::Unknown), none, None),
