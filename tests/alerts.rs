@@ -6,7 +6,9 @@
 mod command;
 mod delivery;
 mod hangs;
+mod outbox;
 mod rules;
+mod verify;
 
 use crate::support::Database;
 use crate::support::certificates::Certifier;

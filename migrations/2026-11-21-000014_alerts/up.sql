@@ -27,7 +27,7 @@ CREATE TABLE alert_outbox (
     lease_token bigint,
     last_error text
 );
-COMMENT ON TABLE alert_outbox IS 'Messages to be sent, at least once each; those that are done are kept for 7 days';
+COMMENT ON TABLE alert_outbox IS 'Messages to be sent, at least once each; those that are done, be they delivered or given up, are kept for 7 days';
 COMMENT ON COLUMN alert_outbox.key IS 'Who gets the message twice knows it by this';
 COMMENT ON COLUMN alert_outbox.fires IS 'false: the condition is over';
 COMMENT ON COLUMN alert_outbox.worker IS 'application_name@host:process of the worker that saw it';
@@ -37,3 +37,5 @@ COMMENT ON COLUMN alert_outbox.lease_token IS 'Whoever took it shows this to say
 COMMENT ON COLUMN alert_outbox.last_error IS 'The step that failed, such as "RCPT TO: 550"';
 CREATE INDEX alert_outbox_due ON alert_outbox (channel, not_before, id);
 CREATE INDEX alert_outbox_by_time ON alert_outbox (happened_at);
+-- Whether an earlier message of the same condition is still to be sent: the later one waits for it.
+CREATE INDEX alert_outbox_in_turn ON alert_outbox (channel, rule, id) WHERE state = 'pending';

@@ -154,6 +154,9 @@ async fn what_was_not_sent_before_the_database_is_back_is_sent_through_the_outbo
     mail.tells("circuit_open", "resolved", 1).await;
     mail.tells("circuit_open", "fires", 1).await;
     eventually(&db, "SELECT count(*) FROM alert_outbox WHERE state = 'delivered'", 2).await;
+    // In this order, though the one came from memory and the other from the outbox.
+    let subjects: Vec<String> = mail.mails().iter().map(|mail| mail.header("Subject")).collect();
+    assert!(subjects[0].contains("circuit_open fires"), "{subjects:?}");
     assert_told_once(&service.stops(), &mail, "circuit_open");
 }
 

@@ -74,6 +74,13 @@ pub struct Outbox {
     pub due: Vec<String>,
 }
 
+/// What becomes of a message that could not be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AfterFailure {
+    /// The pause before it is tried again; none if it is given up.
+    pub pause: Option<Duration>,
+}
+
 /// What becomes of messages that could not be sent.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryPolicy {
@@ -86,7 +93,8 @@ pub struct RetryPolicy {
 }
 
 statement! {
-    /// One look for all: conditions as the first kind of rows, channels as the second.
+    /// One look for all: conditions as the first kind of rows, channels as the second. What can be
+    /// sent is as in [`Take`].
     struct ReadOutbox { channels: Vec<&'static str> => Array<Text> } -> (Bool, Text, Bool, Double)
     "SELECT true, rule, resolved_at IS NULL,
             extract(epoch FROM clock_timestamp() - fired_at)::float8
@@ -95,7 +103,13 @@ statement! {
      SELECT false, of.channel, true, 0
      FROM unnest({channels}) AS of (channel)
      WHERE EXISTS (SELECT FROM alert_outbox AS o
-                   WHERE o.channel = of.channel AND o.not_before <= clock_timestamp())"
+                   WHERE o.channel = of.channel AND o.not_before <= clock_timestamp()
+                     AND NOT EXISTS (
+                         SELECT FROM alert_outbox AS e
+                         WHERE e.state = 'pending' AND e.channel = o.channel AND e.rule = o.rule
+                           AND e.id < o.id
+                           AND (e.worker = o.worker
+                                OR e.rule IN (SELECT c.rule FROM alert_conditions AS c))))"
 }
 
 statement! {
@@ -117,7 +131,9 @@ statement! {
 
 statement! {
     /// Of two workers that do this at the same time, the second waits for the first, and then finds
-    /// that it fires already.
+    /// that it fires already. Only what was seen after it was over can say that it begins anew:
+    /// another worker may have resolved it meanwhile. The look counts from when the statement came,
+    /// as it would grow younger while it waits for the other's lock.
     struct Fire<'a> {
         channels: &'a [&'a str] => Array<Text>,
         key: &'a str => Text,
@@ -126,11 +142,12 @@ statement! {
         amount: f64 => Double,
         threshold: f64 => Double,
         cooldown: f64 => Double,
+        seen_ago: f64 => Double,
     } -> ()
     "WITH fired AS (
          INSERT INTO alert_conditions AS c (rule) VALUES ({rule})
          ON CONFLICT (rule) DO UPDATE SET fired_at = clock_timestamp(), resolved_at = NULL
-         WHERE c.resolved_at IS NOT NULL
+         WHERE c.resolved_at <= statement_timestamp() - make_interval(secs => {seen_ago})
            AND c.fired_at <= clock_timestamp() - make_interval(secs => {cooldown})
          RETURNING rule, fired_at
      )
@@ -154,7 +171,7 @@ statement! {
     "WITH resolved AS (
          UPDATE alert_conditions SET resolved_at = clock_timestamp()
          WHERE rule = {rule} AND resolved_at IS NULL
-           AND fired_at <= clock_timestamp() - make_interval(secs => {seen_ago})
+           AND fired_at <= statement_timestamp() - make_interval(secs => {seen_ago})
          RETURNING rule, resolved_at
      )
      INSERT INTO alert_outbox (channel, key, rule, fires, worker, amount, threshold, happened_at)
@@ -164,17 +181,28 @@ statement! {
 }
 
 statement! {
+    /// Nobody is told that it is over before being told that it fires, though that waits for its
+    /// back-off or is with another worker: of one condition the earliest message is taken, and the
+    /// next when that is delivered or given up. A condition is the database's if it has a row of
+    /// its own, else the worker's.
+    ///
     /// A token is a number of the sequence and a number by chance, as in the queue's claim.
     struct Take { channel: &'static str => Text, lease_seconds: f64 => Double } -> (
         BigInt, BigInt, Integer, Timestamptz, Text, Text, Bool, Text, Double, Double
     )
     "WITH due AS MATERIALIZED (
-         SELECT id
-         FROM alert_outbox
-         WHERE channel = {channel} AND not_before <= clock_timestamp()
-         ORDER BY not_before, id
+         SELECT o.id
+         FROM alert_outbox AS o
+         WHERE o.channel = {channel} AND o.not_before <= clock_timestamp()
+           AND NOT EXISTS (
+               SELECT FROM alert_outbox AS e
+               WHERE e.state = 'pending' AND e.channel = o.channel AND e.rule = o.rule
+                 AND e.id < o.id
+                 AND (e.worker = o.worker
+                      OR e.rule IN (SELECT c.rule FROM alert_conditions AS c)))
+         ORDER BY o.not_before, o.id
          LIMIT 1
-         FOR UPDATE SKIP LOCKED
+         FOR UPDATE OF o SKIP LOCKED
      )
      UPDATE alert_outbox AS o
      SET not_before = clock_timestamp() + make_interval(secs => {lease_seconds}),
@@ -187,12 +215,17 @@ statement! {
 
 statement! {
     struct Delivered { id: i64 => BigInt, token: i64 => BigInt } -> ()
-    "WITH old AS (
-         DELETE FROM alert_outbox WHERE happened_at < clock_timestamp() - interval '7 days'
-     )
-     UPDATE alert_outbox
+    "UPDATE alert_outbox
      SET state = 'delivered', not_before = 'infinity', lease_token = NULL, attempts = attempts + 1
      WHERE id = {id} AND lease_token = {token}"
+}
+
+statement! {
+    /// What is still to be sent stays, however old it is: it ends as delivered or as given up, and
+    /// the log says so.
+    struct ForgetOld {} -> ()
+    "DELETE FROM alert_outbox
+     WHERE happened_at < clock_timestamp() - interval '7 days' AND state <> 'pending'"
 }
 
 statement! {
@@ -203,7 +236,7 @@ statement! {
         max_attempts: i32 => Integer,
         first: f64 => Double,
         max: f64 => Double,
-    } -> (Bool, Nullable<Double>)
+    } -> (Nullable<Double>)
     "UPDATE alert_outbox AS o
      SET attempts = next.attempts, lease_token = NULL, last_error = {error},
          state = CASE WHEN next.given_up THEN 'given_up' ELSE 'pending' END,
@@ -216,7 +249,7 @@ statement! {
          WHERE a.id = {id} AND a.lease_token = {token}
      ) AS next
      WHERE o.id = next.id
-     RETURNING next.given_up, CASE WHEN next.given_up THEN NULL ELSE next.pause END"
+     RETURNING CASE WHEN next.given_up THEN NULL ELSE next.pause END"
 }
 
 impl Store {
@@ -259,8 +292,9 @@ impl Store {
         Ok(())
     }
 
-    /// A condition of the database begins to fire, unless it fires already, or did so a shorter
-    /// time ago than `cooldown`. Whether this worker is the one that tells of it.
+    /// A condition of the database was seen to hold, so long ago as the alert says: it begins to
+    /// fire, unless it fires already, was resolved since that look, or fired a shorter time ago than
+    /// `cooldown`. Whether this worker is the one that tells of it.
     ///
     /// # Errors
     /// If the database fails.
@@ -270,7 +304,7 @@ impl Store {
         alert: &Alert,
         cooldown: Duration,
     ) -> Result<bool, StoreError> {
-        let Alert { key, rule, worker, amount, threshold, .. } = alert;
+        let Alert { key, rule, worker, amount, threshold, ago, .. } = alert;
         let fire = Fire {
             channels,
             key,
@@ -279,6 +313,7 @@ impl Store {
             amount: *amount,
             threshold: *threshold,
             cooldown: cooldown.as_secs_f64(),
+            seen_ago: ago.as_secs_f64(),
         };
         Ok(self.execute("alerts", fire).boxed().await? > 0)
     }
@@ -306,8 +341,8 @@ impl Store {
         Ok(self.execute("alerts", resolve).boxed().await? > 0)
     }
 
-    /// Takes the message of a channel that has waited for longest. Until the lease is over, nobody
-    /// else takes it.
+    /// Takes the message of a channel that has waited for longest, but none whose condition has an
+    /// earlier one that is still to be sent. Until the lease is over, nobody else takes it.
     ///
     /// # Errors
     /// If the database fails.
@@ -328,7 +363,7 @@ impl Store {
         ))
     }
 
-    /// A message that was taken is delivered. Forgets those of more than 7 days ago.
+    /// A message that was taken is delivered.
     ///
     /// # Errors
     /// If the database fails; then it is sent once more.
@@ -337,8 +372,8 @@ impl Store {
         Ok(())
     }
 
-    /// A message that was taken could not be sent, for this reason. The pause before it is tried
-    /// again; none if it is given up, or somebody else has it by now.
+    /// A message that was taken could not be sent, for this reason. What becomes of it; none if
+    /// somebody else has it by now, as its lease ran out.
     ///
     /// # Errors
     /// If the database fails; then it is tried again when its lease is over.
@@ -347,7 +382,7 @@ impl Store {
         taken: &TakenAlert,
         error: &str,
         policy: RetryPolicy,
-    ) -> Result<Option<Duration>, StoreError> {
+    ) -> Result<Option<AfterFailure>, StoreError> {
         let failed = Failed {
             id: taken.id,
             token: taken.token,
@@ -356,8 +391,17 @@ impl Store {
             first: policy.first.as_secs_f64(),
             max: policy.max.as_secs_f64(),
         };
-        let rows: Vec<(bool, Option<f64>)> = self.load("alerts", failed).boxed().await?;
-        let pause = rows.first().and_then(|(_, pause)| *pause);
-        Ok(pause.and_then(|pause| Duration::try_from_secs_f64(pause).ok()))
+        let rows: Vec<(Option<f64>,)> = self.load("alerts", failed).boxed().await?;
+        let pause = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(policy.max);
+        Ok(rows.first().map(|(seconds,)| AfterFailure { pause: seconds.map(pause) }))
+    }
+
+    /// Forgets messages of more than 7 days ago that were delivered or given up.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn forget_old_alerts(&self) -> Result<(), StoreError> {
+        self.execute("alerts", ForgetOld {}).boxed().await?;
+        Ok(())
     }
 }

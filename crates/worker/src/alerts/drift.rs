@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use store::{Store, StoreError};
+use tokio::task::JoinSet;
 
 use super::channel::Channel;
 use super::{Rule, new_alert, outbox};
@@ -21,14 +22,27 @@ pub struct Verified {
     pub took: Duration,
 }
 
-/// Tells people of drift, or that there is none any more, if anybody is to be told. That this was
-/// not possible is a fact for the log.
+/// Tells people of drift, or that there is none any more, if anybody is to be told, and sends what is
+/// due: also what an earlier run could not send, as there may be no service that does. That this was not
+/// possible is a fact for the log.
+///
+/// It takes as long as the longest attempt of one channel and the outbox, and a request to stop ends it;
+/// what is not sent then waits in the outbox for the next run, or for a service.
 pub async fn tell(config: &Config, store: &Store, verified: Verified, stop: &Stop) {
     let channels = Channel::all(config);
     if channels.is_empty() || config.alerts.off.contains(&Rule::VerifyDrift) {
         return;
     }
-    if let Err(error) = try_to_tell(config, store, &channels, verified, stop).await {
+    let telling = async {
+        record(config, store, &channels, verified).await?;
+        deliver(config, store, channels, stop).await
+    };
+    let told = tokio::select! {
+        told = telling => told,
+        // The outbox hangs. In time for the exit code, which says more than the one of a stop.
+        () = stop.overdue() => Ok(()),
+    };
+    if let Err(error) = told {
         tracing::warn!(
             event = "alert_not_recorded",
             rule = Rule::VerifyDrift.name(),
@@ -39,12 +53,11 @@ pub async fn tell(config: &Config, store: &Store, verified: Verified, stop: &Sto
     }
 }
 
-async fn try_to_tell(
+async fn record(
     config: &Config,
     store: &Store,
     channels: &[Channel],
     verified: Verified,
-    stop: &Stop,
 ) -> Result<(), StoreError> {
     let rule = Rule::VerifyDrift;
     let threshold = config.alerts.threshold(rule);
@@ -63,9 +76,31 @@ async fn try_to_tell(
     };
     if told {
         outbox::say_changed(rule, &alert);
-        for channel in channels {
-            outbox::deliver(store, channel, config.alerts.retry_policy(), stop).await?;
-        }
     }
     Ok(())
+}
+
+/// Each channel beside the others, so that a server that hangs does not keep the other from telling.
+async fn deliver(
+    config: &Config,
+    store: &Store,
+    channels: Vec<Channel>,
+    stop: &Stop,
+) -> Result<(), StoreError> {
+    let mut sending = JoinSet::new();
+    for channel in channels {
+        let (store, stop, policy) = (store.clone(), stop.clone(), config.alerts.retry_policy());
+        sending.spawn(async move {
+            let patience = async {
+                let _ = tokio::time::timeout(channel.longest(), stop.requested()).await;
+            };
+            outbox::deliver(&store, &channel, policy, &stop, patience).await
+        });
+    }
+    // A panic of one is said already; the other is waited for all the same.
+    let mut delivered = Ok(());
+    while let Some(sent) = sending.join_next().await {
+        delivered = delivered.and(sent.unwrap_or(Ok(())));
+    }
+    delivered
 }

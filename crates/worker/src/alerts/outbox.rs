@@ -2,6 +2,7 @@
 //!
 //! Whatever breaks off in between is sent again when the lease is over: at least once.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use store::{Alert, RetryPolicy, Store, StoreError};
@@ -37,7 +38,10 @@ pub async fn in_time<T>(
     crate::setup::in_time(PATIENCE, question).await
 }
 
-/// Delivers what is due for a channel, one message after another, until asked to stop.
+/// Delivers what is due for a channel, one message after another, until asked to stop. A message that
+/// is being sent is given up by this attempt at the end of `patience`; then it is not known whether the
+/// server got it, and it is taken again when its lease is over. Then forgets old ones, also where none
+/// was delivered.
 ///
 /// # Errors
 /// If the database fails; what was taken is taken again when its lease is over.
@@ -46,13 +50,22 @@ pub async fn deliver(
     channel: &Channel,
     policy: RetryPolicy,
     stop: &Stop,
+    patience: impl Future<Output = ()>,
 ) -> Result<(), StoreError> {
+    let mut patience = pin!(patience);
     let lease = channel.longest() + LEASE_GRACE;
     while !stop.is_requested() {
         let Some(taken) = in_time(store.take_alert(channel.name(), lease)).await? else { break };
         let began = Instant::now();
         let attempts = taken.attempts + 1;
-        match channel.send(&Message::of(&taken.alert, taken.happened_at)).await {
+        let message = Message::of(&taken.alert, taken.happened_at);
+        // Only the sending is broken off: what the server has taken is marked.
+        let sent = tokio::select! {
+            biased;
+            sent = channel.send(&message) => sent,
+            () = &mut patience => return Ok(()),
+        };
+        match sent {
             Ok(sent) => {
                 say_delivered(channel, &taken.alert, attempts, &sent, began.elapsed());
                 // Without hurry: what is not marked is sent again.
@@ -61,14 +74,16 @@ pub async fn deliver(
             Err(failure) => {
                 let text = failure.to_string();
                 let failed = store.alert_failed(&taken, &text, policy).await;
-                let pause = failed.as_ref().ok().copied().flatten();
-                let given_up = failed.is_ok() && attempts >= policy.max_attempts;
+                // Where somebody else has it by now, that one says when it is tried again.
+                let next = failed.as_ref().ok().copied().flatten();
+                let given_up = next.is_some_and(|next| next.pause.is_none());
+                let pause = next.and_then(|next| next.pause);
                 say_failed(channel, &taken.alert, attempts, &failure, pause, given_up);
                 failed?;
             }
         }
     }
-    Ok(())
+    in_time(store.forget_old_alerts()).await
 }
 
 /// A rule fires or is over, and this worker tells of it.

@@ -94,23 +94,22 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
         .with_context(|| format!("interrupted after {}", counted(found.dates, "date", "dates")))?;
     drop(shadow);
     let everything = arguments.from.is_none() && arguments.to.is_none() && arguments.of.is_all();
-    let verified = drift::Verified {
-        dates: found.left,
-        everything: everything && !stop.is_requested(),
-        took: started.elapsed(),
-    };
-    drift::tell(&loaded.config, &store, verified, &stop).await;
+    let (took, stopped) = (started.elapsed(), stop.is_requested());
     if arguments.output.json {
-        output::print_json(&found.to_json(started.elapsed(), stop.is_requested()));
+        output::print_json(&found.to_json(took, stopped));
     } else {
-        let text = found.to_text(started.elapsed(), stop.is_requested(), repair.is_some());
-        let is_right = found.listed.is_empty() && !stop.is_requested();
+        let text = found.to_text(took, stopped, repair.is_some());
+        let is_right = found.listed.is_empty() && !stopped;
         let print = if is_right { output::print_success } else { output::print };
         print(&text);
     }
+    // Behind the report, which must not wait for a mail server.
+    let everything = everything && !stopped;
+    let verified = drift::Verified { dates: found.left, everything, took: started.elapsed() };
+    drift::tell(&loaded.config, &store, verified, &stop).await;
     Ok(if found.left > 0 {
         exit::DRIFT
-    } else if stop.is_requested() {
+    } else if stopped {
         exit::INTERRUPTED
     } else {
         exit::DONE

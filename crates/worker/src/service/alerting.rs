@@ -209,20 +209,22 @@ impl Service {
         Seen { pool, circuit, backlog, groups: self.watched.groups() }
     }
 
-    /// Into the outbox, or else into memory.
+    /// Into the outbox, or else into memory. Where something waits in memory, it goes behind that: it
+    /// may be that what is over now fires.
     async fn post(&self, alerting: &Alerting, alert: Alert) {
+        let (free, behind): (Vec<&Arc<Lane>>, Vec<&Arc<Lane>>) =
+            alerting.lanes.iter().partition(|lane| lock(&lane.waiting).is_empty());
+        let channels: Vec<&str> = free.iter().map(|lane| lane.channel.name()).collect();
         let put = match self.database.store() {
-            Some(store) => {
-                outbox::in_time(store.put_alert(&alerting.channels(), &alert)).await.is_ok()
+            Some(store) if !free.is_empty() => {
+                outbox::in_time(store.put_alert(&channels, &alert)).await.is_ok()
             }
-            None => false,
+            _ => false,
         };
-        for lane in &alerting.lanes {
-            if !put {
-                lane.remember(alert.clone());
-            }
-            lane.due.notify_one();
+        for lane in behind.into_iter().chain(free.into_iter().filter(|_| !put)) {
+            lane.remember(alert.clone());
         }
+        alerting.lanes.iter().for_each(|lane| lane.due.notify_one());
     }
 
     /// Sends what a channel has to send, until asked to stop.
@@ -238,7 +240,10 @@ impl Service {
             match store.filter(|_| in_outbox) {
                 // What the database does not do is found out by the work; the next look asks again.
                 Some(store) => {
-                    let _ = outbox::deliver(&store, &lane.channel, policy, &self.stop).await;
+                    let (channel, stop) = (&lane.channel, &self.stop);
+                    // Each attempt has bounds of its own, and nobody waits for this task.
+                    let patience = std::future::pending();
+                    let _ = outbox::deliver(&store, channel, policy, stop, patience).await;
                 }
                 None => lane.send_from_memory(policy, &self.stop).await,
             }
