@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use store::{Alert, PoolSettings, Pooler, RetryPolicy, SessionSettings, Store, TakenAlert};
 
+use super::DEAD_ROW;
 use crate::support::Database;
 use crate::support::running::waiting;
 
@@ -174,4 +175,26 @@ async fn what_was_done_long_ago_is_forgotten_and_what_is_still_to_be_sent_is_not
     store.forget_old_alerts().await.unwrap();
     let left = "SELECT string_agg(key, ' ' ORDER BY key COLLATE \"C\") FROM alert_outbox";
     assert_eq!(db.value::<String>(left).await, "delivered6 given_up6 pending6 pending8");
+}
+
+#[tokio::test]
+async fn the_oldest_change_is_seen_though_it_waits_for_its_back_off_and_a_fresh_one_is_next() {
+    let db = Database::new().await;
+    let store = store(&db).await;
+    assert_eq!(store.oldest_and_dead().await.unwrap(), (0.0, 0));
+    db.execute(DEAD_ROW).await;
+    // A dead one waits for nobody.
+    db.execute("UPDATE aggregation_queue SET queued_at = now() - interval '1 day'").await;
+    assert_eq!(store.oldest_and_dead().await.unwrap(), (0.0, 1));
+    db.execute(
+        "INSERT INTO aggregation_queue
+             (user_id, kind, starts_at, ends_at, raw_id, queued_at, not_before)
+         VALUES (1, 'labs', '2024-05-01', '2024-05-01', 2, now(), now()),
+                (1, 'labs', '2024-05-01', '2024-05-01', 3, now() - interval '1 hour',
+                 now() + interval '1 hour')",
+    )
+    .await;
+    let (oldest, dead) = store.oldest_and_dead().await.unwrap();
+    assert!(oldest >= HOUR.as_secs_f64() && oldest < 24.0 * HOUR.as_secs_f64(), "{oldest}");
+    assert_eq!(dead, 1);
 }

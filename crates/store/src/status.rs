@@ -145,6 +145,30 @@ statement! {
 }
 
 statement! {
+    /// The next in turn is read from one end of the index. It need not be the oldest: one that
+    /// waits for its back-off lies behind it, by when it is due. Nothing else is counted, so that a
+    /// queue that takes too long to count does not hide how it stands with it.
+    struct ReadOldest {} -> (Double, BigInt)
+    "SELECT coalesce(max(kind.oldest), 0)::float8, sum(kind.dead)::bigint
+     FROM (
+         SELECT extract(epoch FROM clock_timestamp() - least(
+                    (SELECT q.queued_at
+                     FROM aggregation_queue AS q
+                     WHERE q.kind = of.kind AND q.not_before < 'infinity'
+                     ORDER BY q.not_before
+                     LIMIT 1),
+                    (SELECT min(q.queued_at)
+                     FROM aggregation_queue AS q
+                     WHERE q.kind = of.kind AND q.not_before > statement_timestamp()
+                       AND q.not_before < 'infinity' AND q.state = 'pending')
+                )) AS oldest,
+                (SELECT count(*) FROM aggregation_queue AS q
+                 WHERE q.kind = of.kind AND q.not_before = 'infinity') AS dead
+         FROM unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)
+     ) AS kind"
+}
+
+statement! {
     struct RecordRun<'a> {
         started_at: PgTimestamp => Timestamptz,
         command: &'a str => Text,
@@ -230,6 +254,21 @@ impl Store {
             }
         };
         Ok(Kind::ALL.into_iter().map(of).collect())
+    }
+
+    /// The age of the oldest change that is not in the figures yet in seconds, 0 if there is none,
+    /// and the number of changes that were given up. Of the changes whose turn has come the next
+    /// stands for all; of those that wait for their back-off it is the oldest. Claimed ones count
+    /// as long as they are next.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn oldest_and_dead(&self) -> Result<(f64, i64), StoreError> {
+        let rows: Vec<(f64, i64)> = self.load("backlog", ReadOldest {}).await?;
+        let [found] = rows.as_slice() else {
+            return Err(StoreError::Internal("the queue says nothing of its oldest change"));
+        };
+        Ok(*found)
     }
 
     /// The database's clock.

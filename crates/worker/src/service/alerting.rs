@@ -205,7 +205,7 @@ impl Service {
             State::Unavailable(_) => (None, Circuit::Open),
             State::Ready(store) => (Some(store.stats()), Circuit::Closed),
         };
-        let backlog = self.backlog().map(|all| (all.oldest_s.unwrap_or(0.0), all.dead, all.at));
+        let backlog = self.watched.oldest_and_dead();
         Seen { pool, circuit, backlog, groups: self.watched.groups() }
     }
 

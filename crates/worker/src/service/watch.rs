@@ -24,7 +24,8 @@ const LISTEN_EVERY: Duration = Duration::from_secs(1);
 
 /// What was seen and done.
 pub struct Watched {
-    backlog: Mutex<Option<(Instant, Vec<Backlog>)>>,
+    backlog: Mutex<Option<Vec<Backlog>>>,
+    oldest_and_dead: Mutex<Option<(f64, i64, Instant)>>,
     period: Mutex<Period>,
     total: Mutex<Period>,
     old_transactions: Mutex<Vec<Told>>,
@@ -38,8 +39,6 @@ struct Told {
 
 /// What there is to do, over all kinds.
 pub(super) struct AllKinds {
-    /// When that was looked at.
-    pub(super) at: Instant,
     pub(super) rows: i64,
     pub(super) oldest_s: Option<f64>,
     pub(super) dead: i64,
@@ -60,14 +59,25 @@ impl Period {
 impl Watched {
     pub(super) fn new() -> Self {
         let (period, total) = (Mutex::new(Period::new()), Mutex::new(Period::new()));
-        let old_transactions = Mutex::default();
-        Self { backlog: Mutex::new(None), period, total, old_transactions }
+        Self {
+            backlog: Mutex::default(),
+            oldest_and_dead: Mutex::default(),
+            period,
+            total,
+            old_transactions: Mutex::default(),
+        }
     }
 
     /// Adds what a drain did.
     pub(super) fn add(&self, report: &RunReport) {
         lock(&self.period).report.merge(report);
         lock(&self.total).report.merge(report);
+    }
+
+    /// The age of the oldest change in seconds, changes given up, and when that was looked at; none
+    /// if it could not be, or nobody is to be told.
+    pub(super) fn oldest_and_dead(&self) -> Option<(f64, i64, Instant)> {
+        *lock(&self.oldest_and_dead)
     }
 
     /// Groups committed and failed since the start.
@@ -124,13 +134,23 @@ impl Service {
 
     /// Counts what there is to do. What hinders it is found out by the work.
     async fn look(&self) {
-        let at = Instant::now();
-        let seen = match self.database.store() {
+        let store = self.database.store();
+        if self.alerting.is_some() {
+            // First, and by itself: a long queue may take too long to be counted, and is what
+            // people are to be told of.
+            let at = Instant::now();
+            let seen = match &store {
+                Some(store) => store.oldest_and_dead().await.ok(),
+                None => None,
+            };
+            *lock(&self.watched.oldest_and_dead) = seen.map(|(oldest, dead)| (oldest, dead, at));
+        }
+        let seen = match store {
             Some(store) => store.backlog().await.ok(),
             None => None,
         };
         metrics::show_backlog(seen.as_deref());
-        *lock(&self.watched.backlog) = seen.map(|seen| (at, seen));
+        *lock(&self.watched.backlog) = seen;
     }
 
     /// Says who keeps a transaction open for long, once and then now and again: while it is, the
@@ -195,9 +215,8 @@ impl Service {
     /// The backlog over all kinds, as it was last seen.
     pub(super) fn backlog(&self) -> Option<AllKinds> {
         let seen = lock(&self.watched.backlog);
-        let (at, kinds) = seen.as_ref()?;
+        let kinds = seen.as_ref()?;
         Some(AllKinds {
-            at: *at,
             rows: kinds.iter().map(|of| of.rows).sum(),
             oldest_s: kinds.iter().filter_map(|of| of.oldest_seconds).reduce(f64::max),
             dead: kinds.iter().map(|of| of.dead).sum(),
