@@ -493,7 +493,8 @@ mod tests {
             *was_refused.borrow_mut() = Some(refused);
             Box::pin(async { Ok(0) })
         };
-        in_order(sending.collect(), last).await;
+        let (_, ended) = in_order(sending.collect(), last).await;
+        ended.unwrap();
         let was_refused = was_refused.borrow().unwrap();
         (sent.into_inner().unwrap(), was_refused)
     }

@@ -13,7 +13,7 @@ use aggregation::Kind;
 use chrono::NaiveDate;
 use store::{Claim, ClaimFrom, Entry, ErrorClass, Store, StoreError};
 
-use crate::group::{self, Users};
+use crate::group::{self, Group, Users};
 use crate::lease::Lease;
 use crate::pace::Went;
 use crate::report::{BatchReport, RunReport, log_claim};
@@ -158,9 +158,8 @@ impl Walk<'_> {
         lease.keep(store, claim, groups).await?;
         heartbeat.beat();
         let Some(((user_id, date), entries)) = groups.first_key_value() else { return Ok(false) };
-        let found_by = lease.found_by();
-        let done =
-            group::run(store, settings, claim, users, *user_id, *date, entries, found_by).await;
+        let group = Group { user_id: *user_id, date: *date, entries };
+        let done = group::run(store, settings, claim, users, group, lease.found_by()).await;
         if !done.as_ref().is_err_and(|error| error.class().is_interruption()) {
             suspects.cleared(claim.kind, *user_id, *date);
         } else if suspects.interrupted(claim.kind, *user_id, *date) {

@@ -88,6 +88,17 @@ impl Users {
     }
 }
 
+/// The claimed rows of one user and one local date.
+#[derive(Clone, Copy, Debug)]
+pub struct Group<'g> {
+    /// The user.
+    pub user_id: i64,
+    /// The local date.
+    pub date: NaiveDate,
+    /// The rows.
+    pub entries: &'g [Entry],
+}
+
 /// What a group needs to be computed.
 #[derive(Clone, Copy)]
 struct Work<'w> {
@@ -106,11 +117,10 @@ pub async fn run(
     settings: &Settings,
     claim: &Claim,
     users: &Users,
-    user_id: i64,
-    date: NaiveDate,
-    entries: &[Entry],
+    group: Group<'_>,
     found_by: &mut FoundBy,
 ) -> Result<GroupReport, StoreError> {
+    let Group { user_id, date, entries } = group;
     let work = Work { settings, user: users.get(user_id), date, entries };
     let mut tries = 1;
     loop {
