@@ -56,6 +56,22 @@ async fn nothing_listens_unless_it_is_asked_to() {
 }
 
 #[tokio::test]
+async fn what_has_never_happened_is_counted_as_zero_so_that_the_first_time_is_an_increase() {
+    let db = Database::new().await;
+    let port = free_port();
+    let service = Running::service(db.worker(), &[("WORKER__HTTP__PORT", &port)]);
+    service.logs("http_listening").await;
+    for series in [
+        "dayfold_pool_timeouts_total",
+        "dayfold_groups_total{kind=\"vitals\",outcome=\"failed\"}",
+        "dayfold_rows_dead_total{kind=\"labs\"}",
+    ] {
+        assert_eq!(metric(&port, series), 0.0, "{series}");
+    }
+    service.stops();
+}
+
+#[tokio::test]
 async fn a_service_that_works_is_alive_ready_and_healthy() {
     let db = Database::new().await;
     let port = free_port();

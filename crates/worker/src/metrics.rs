@@ -33,6 +33,7 @@ const WAITING: &str = "dayfold_pool_waiting";
 const USAGE: &str = "dayfold_pool_usage_ratio";
 const DATABASE_UP: &str = "dayfold_database_up";
 const BREAKER: &str = "dayfold_breaker_state";
+const TIMEOUTS: &str = "dayfold_pool_timeouts_total";
 const OLDEST_TRANSACTION: &str = "dayfold_oldest_transaction_seconds";
 const SILENT: &str = "dayfold_silent_seconds";
 const ALERT_DELIVERIES: &str = "dayfold_alert_deliveries_total";
@@ -73,6 +74,7 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
     describe();
     // From zero on, so that the first of each is seen as an increase.
     Kind::ALL.into_iter().for_each(|kind| count(&BatchReport::new(kind, 0)));
+    counter!(TIMEOUTS).increment(0);
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(handle)
 }
@@ -123,7 +125,7 @@ fn describe() {
         Unit::Seconds,
         "Wait for a database connection, opening and testing it included"
     );
-    describe_counter!("dayfold_pool_timeouts_total", "Waits for a database connection in vain");
+    describe_counter!(TIMEOUTS, "Waits for a database connection in vain");
 }
 
 /// Counts a batch; one without rows is none.
