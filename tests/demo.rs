@@ -80,6 +80,22 @@ fn the_demo_shows_its_figures_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn the_demo_draws_a_week_for_a_browser_where_it_is_asked_to() {
+    let (place, pages) = (Scratch::new(), Scratch::new());
+    let page = pages.path().join("week.html");
+
+    let mut command = demo(Path::new(WORKER), &place);
+    let ran = Ran::of(command.arg("--html").arg(&page).output().unwrap());
+
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stdout.contains(page.to_str().unwrap()), "{}", ran.stdout);
+    let drawn = std::fs::read_to_string(&page).unwrap();
+    for part in ["User 900001", "Energy by meal", "Tue 26 Jul 2022"] {
+        assert!(drawn.contains(part), "no {part}");
+    }
+}
+
+#[test]
 fn ctrl_c_ends_the_demo_and_leaves_nothing_behind() {
     let place = Scratch::new();
     // As a terminal does: everything in the foreground's process group gets the signal.

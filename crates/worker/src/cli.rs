@@ -108,7 +108,7 @@ pub enum Command {
     /// sample data, computes the figures, shows them, and removes server and folder again. It
     /// touches no other database. PostgreSQL's server programs must be installed; as root on
     /// Debian and Ubuntu it installs them.
-    Demo,
+    Demo(Demo),
     /// Bring the database's schema up to date
     ///
     /// Any number of workers may do this at once: one migrates, the others wait for it.
@@ -378,6 +378,14 @@ pub struct Verify {
     /// How to print
     #[command(flatten)]
     pub output: Json,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Also draw a week of one user's meals as a page for a browser; a file that is there is replaced
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 /// Arguments of `report`.

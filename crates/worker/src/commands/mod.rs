@@ -28,7 +28,7 @@ use crate::service;
 pub async fn execute(cli: Cli) -> anyhow::Result<Exit> {
     let config = cli.config.as_deref();
     match cli.command {
-        Command::Demo => demo::execute(config).await,
+        Command::Demo(arguments) => demo::execute(config, &arguments).await,
         Command::Migrate(arguments) => migrate::execute(config, arguments.json).await,
         Command::Import(arguments) => import::execute(config, &arguments).await,
         Command::Run => service::run(config).await,

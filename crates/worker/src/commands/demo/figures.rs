@@ -7,7 +7,7 @@ use store::{Store, VitalFigures};
 use crate::{output, tables};
 
 /// Logged what they ate for eight days.
-const EATER: i64 = 900_001;
+pub const EATER: i64 = 900_001;
 /// Wore a chest strap in five activities.
 const ATHLETE: i64 = 900_002;
 /// Was examined once: blood pressure three times, body measures, three laboratory tests.
@@ -29,8 +29,13 @@ pub async fn show(store: &Store) -> anyhow::Result<()> {
     examination(store).await
 }
 
+/// The dates of the week that is shown.
+pub fn week_of_meals() -> (NaiveDate, NaiveDate) {
+    (date(2022, 7, 20), date(2022, 7, 26))
+}
+
 async fn week(store: &Store) -> anyhow::Result<()> {
-    let (from, to) = (date(2022, 7, 20), date(2022, 7, 26));
+    let (from, to) = week_of_meals();
     let days = store.nutrition_days(EATER, from, to).await?;
     let most = days.iter().filter_map(|day| day.energy_kcal).fold(1.0, f64::max);
     let rows = days.into_iter().map(|day| {

@@ -12,8 +12,8 @@ use indicatif::ProgressBar;
 use local_postgres::{Binaries, LocalPostgres};
 use store::Store;
 
-use super::run_once;
-use crate::cli::ImportKind;
+use super::{report, run_once};
+use crate::cli::{self, ImportKind};
 use crate::config::{Config, Secret};
 use crate::drain::Limits;
 use crate::exit::{self, Exit};
@@ -41,7 +41,7 @@ const BATCH_SIZE: u32 = 200;
 ///
 /// # Errors
 /// Why it could not.
-pub async fn execute(config: Option<&Path>) -> anyhow::Result<Exit> {
+pub async fn execute(config: Option<&Path>, arguments: &cli::Demo) -> anyhow::Result<Exit> {
     let mut config = setup::load(config)?.config;
     config.batch.size = BATCH_SIZE;
     config.batch.min_size = BATCH_SIZE;
@@ -56,7 +56,7 @@ pub async fn execute(config: Option<&Path>) -> anyhow::Result<Exit> {
     };
     config.database.url = Secret::new(server.url("postgres"));
     let shown = tokio::select! {
-        shown = show(&config, &stop) => shown.map(|()| exit::DONE),
+        shown = show(&config, &stop, arguments.html.as_deref()) => shown.map(|()| exit::DONE),
         () = stop.requested() => Ok(exit::INTERRUPTED),
     };
     // Dropping the server stops it and removes its folder, however the show ended.
@@ -81,8 +81,9 @@ async fn start_server() -> anyhow::Result<LocalPostgres> {
     starting.await.context("the private PostgreSQL could not be started")?
 }
 
-async fn show(config: &Config, stop: &Stop) -> anyhow::Result<()> {
+async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Result<()> {
     let settings = Settings::of(config)?;
+    let default_zone = settings.default_zone;
     let store = setup::connect_with(config, &|_| None).await?;
     let applied = store::migrate(&store, std::time::Duration::from_secs(60)).await?;
     output::print(&format!("2. The schema is there: {} migrations applied.", applied.len()));
@@ -120,6 +121,13 @@ async fn show(config: &Config, stop: &Stop) -> anyhow::Result<()> {
     let run = run_once::run(&job, &limits, "demo", "dayfold-demo", &ProgressBar::hidden()).await?;
     summary(&job.store, &run).await?;
     figures::show(&job.store).await?;
+    if let Some(file) = html {
+        let (from, to) = figures::week_of_meals();
+        let days = job.store.user_days(figures::EATER, from, to, default_zone).await?;
+        report::write(&days, &job.settings.get().catalogue, file)?;
+        let shown = file.display();
+        output::print_success(&format!("\nA week of meals as a page, for a browser:\n   {shown}"));
+    }
     output::print(&from_here());
     Ok(())
 }

@@ -10,6 +10,7 @@ mod text;
 
 use std::path::Path;
 
+use aggregation::catalogue::Catalogue;
 use serde_json::json;
 use store::UserDays;
 
@@ -38,14 +39,21 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Report) -> anyhow::
     setup::require_current_schema(&store).await?;
 
     let days = store.user_days(arguments.user, from, to, settings.default_zone).await?;
-    let page = page::page(&days, &settings.catalogue);
     if to_stdout {
-        output::print(page.trim_end());
+        output::print(page::page(&days, &settings.catalogue).trim_end());
     } else {
-        file::put(&arguments.html, &page)?;
+        write(&days, &settings.catalogue, &arguments.html)?;
     }
     tell(&days, arguments, to_stdout);
     Ok(exit::DONE)
+}
+
+/// Writes the page of some days.
+///
+/// # Errors
+/// Names the file, and says why it cannot be written.
+pub fn write(days: &UserDays, catalogue: &Catalogue, html: &Path) -> anyhow::Result<()> {
+    file::put(html, &page::page(days, catalogue))
 }
 
 /// What was done, without any health value: figures are on the page alone.
