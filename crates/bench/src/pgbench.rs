@@ -4,6 +4,7 @@ use anyhow::{Context, ensure};
 use local_postgres::Binaries;
 
 use crate::server::Server;
+use crate::worker;
 
 /// A script that one client runs again and again.
 pub struct Script<'s> {
@@ -21,7 +22,7 @@ impl Script<'_> {
     /// Runs it, and gives the number behind one of the lines that pgbench says.
     pub async fn run(&self, server: &Server, line: &str) -> anyhow::Result<f64> {
         let binaries = Binaries::find().context("no PostgreSQL")?;
-        let file = std::env::temp_dir().join(format!("dayfold-bench-{}.sql", std::process::id()));
+        let file = worker::tempfile_of("pgbench");
         std::fs::write(&file, self.text)?;
         let output = tokio::process::Command::new(binaries.directory().join("pgbench"))
             .args(["--no-vacuum", "--client=1", "--protocol=prepared"])

@@ -69,7 +69,8 @@ pub fn holds(url: &str) -> anyhow::Result<Vec<f64>> {
     Ok(holds)
 }
 
-fn tempfile_of(name: &str) -> PathBuf {
+/// A file of this process alone.
+pub fn tempfile_of(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("dayfold-{name}-{}", std::process::id()))
 }
 

@@ -17,6 +17,7 @@ use futures_util::FutureExt;
 
 use crate::error::StoreError;
 use crate::pool::Store;
+use crate::retry::RetryPolicy;
 use crate::statement::statement;
 use crate::time::from_postgres;
 
@@ -81,22 +82,24 @@ pub struct AfterFailure {
     pub pause: Option<Duration>,
 }
 
-/// What becomes of messages that could not be sent.
-#[derive(Clone, Copy, Debug)]
-pub struct RetryPolicy {
-    /// After this many attempts one is given up.
-    pub max_attempts: i32,
-    /// The wait after the first failure; it doubles with each further one.
-    pub first: Duration,
-    /// The longest wait.
-    pub max: Duration,
+/// Whether no message before `o` is still to be sent of the same condition.
+///
+/// A condition is the database's if it has a row of its own, else the worker's.
+macro_rules! first_of_its_condition {
+    () => {
+        "NOT EXISTS (
+             SELECT FROM alert_outbox AS e
+             WHERE e.state = 'pending' AND e.channel = o.channel AND e.rule = o.rule AND e.id < o.id
+               AND (e.worker = o.worker OR e.rule IN (SELECT c.rule FROM alert_conditions AS c)))"
+    };
 }
 
 statement! {
     /// One look for all: conditions as the first kind of rows, channels as the second. What can be
     /// sent is as in [`Take`].
     struct ReadOutbox { channels: Vec<&'static str> => Array<Text> } -> (Bool, Text, Bool, Double)
-    "SELECT true, rule, resolved_at IS NULL,
+    concat!(
+        "SELECT true, rule, resolved_at IS NULL,
             extract(epoch FROM clock_timestamp() - fired_at)::float8
      FROM alert_conditions
      UNION ALL
@@ -104,12 +107,10 @@ statement! {
      FROM unnest({channels}) AS of (channel)
      WHERE EXISTS (SELECT FROM alert_outbox AS o
                    WHERE o.channel = of.channel AND o.not_before <= clock_timestamp()
-                     AND NOT EXISTS (
-                         SELECT FROM alert_outbox AS e
-                         WHERE e.state = 'pending' AND e.channel = o.channel AND e.rule = o.rule
-                           AND e.id < o.id
-                           AND (e.worker = o.worker
-                                OR e.rule IN (SELECT c.rule FROM alert_conditions AS c))))"
+                     AND ",
+        first_of_its_condition!(),
+        ")"
+    )
 }
 
 statement! {
@@ -183,23 +184,20 @@ statement! {
 statement! {
     /// Nobody is told that it is over before being told that it fires, though that waits for its
     /// back-off or is with another worker: of one condition the earliest message is taken, and the
-    /// next when that is delivered or given up. A condition is the database's if it has a row of
-    /// its own, else the worker's.
+    /// next when that is delivered or given up.
     ///
     /// A token is a number of the sequence and a number by chance, as in the queue's claim.
     struct Take { channel: &'static str => Text, lease_seconds: f64 => Double } -> (
         BigInt, BigInt, Integer, Timestamptz, Text, Text, Bool, Text, Double, Double
     )
-    "WITH due AS MATERIALIZED (
+    concat!(
+        "WITH due AS MATERIALIZED (
          SELECT o.id
          FROM alert_outbox AS o
          WHERE o.channel = {channel} AND o.not_before <= clock_timestamp()
-           AND NOT EXISTS (
-               SELECT FROM alert_outbox AS e
-               WHERE e.state = 'pending' AND e.channel = o.channel AND e.rule = o.rule
-                 AND e.id < o.id
-                 AND (e.worker = o.worker
-                      OR e.rule IN (SELECT c.rule FROM alert_conditions AS c)))
+           AND ",
+        first_of_its_condition!(),
+        "
          ORDER BY o.not_before, o.id
          LIMIT 1
          FOR UPDATE OF o SKIP LOCKED
@@ -211,6 +209,7 @@ statement! {
      WHERE o.id = due.id
      RETURNING o.id, o.lease_token, o.attempts, o.happened_at, o.key, o.rule, o.fires, o.worker,
                o.amount, o.threshold"
+    )
 }
 
 statement! {

@@ -15,6 +15,7 @@ use crate::error::{ErrorClass, StoreError};
 use crate::pool::Store;
 use crate::reach::Since;
 use crate::rejected::Verdict;
+use crate::retry::RetryPolicy;
 use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
 use crate::transaction::{FailedWrite, GroupTransaction};
@@ -73,15 +74,13 @@ pub enum FoundBy {
     Key,
 }
 
-/// What becomes of rows whose group failed.
-#[derive(Clone, Copy, Debug)]
-pub struct FailurePolicy {
-    /// After this many attempts a row is dead.
-    pub max_attempts: i32,
-    /// The wait after the first failure; it doubles with each further one.
-    pub backoff_first: Duration,
-    /// The longest wait.
-    pub backoff_max: Duration,
+/// Where a look begins, by the parameters `oldest` and `ago`: see [`bounds`].
+macro_rules! since {
+    () => {
+        "CASE WHEN {oldest}::timestamptz IS NULL THEN '-infinity'
+              ELSE least({oldest}, clock_timestamp() - make_interval(secs => {ago}))
+         END AS since"
+    };
 }
 
 /// Whether a row may be claimed at `(SELECT now FROM asked)`.
@@ -123,9 +122,9 @@ macro_rules! claim_from {
             "WITH asked AS MATERIALIZED (
          SELECT {kind}::text AS kind, {size}::bigint AS size, clock_timestamp() AS now,
                 make_interval(secs => {lease_seconds}) AS lease,
-                CASE WHEN {oldest}::timestamptz IS NULL THEN '-infinity'
-                     ELSE least({oldest}, clock_timestamp() - make_interval(secs => {ago}))
-                END AS since
+                ",
+            since!(),
+            "
      ), heads AS MATERIALIZED (
          SELECT q.place, q.user_id,
                 date_bin('4 days', q.starts_at, timestamptz '2000-01-01 00:00:00+00') AS window_start,
@@ -225,9 +224,9 @@ statement! {
     concat!(
         "WITH asked AS MATERIALIZED (
              SELECT clock_timestamp() AS now,
-                CASE WHEN {oldest}::timestamptz IS NULL THEN '-infinity'
-                     ELSE least({oldest}, clock_timestamp() - make_interval(secs => {ago}))
-                END AS since
+                ",
+        since!(),
+        "
          )
          SELECT (
              SELECT min(q.not_before)
@@ -244,25 +243,42 @@ statement! {
     )
 }
 
+/// Takes rows off the queue that are found by `$same`.
+///
+/// It fails where a row is missing, so that COMMIT can be sent with it: after a statement that
+/// failed, that is a ROLLBACK. And it takes nothing off the queue but in the transaction that wrote
+/// the figures.
+macro_rules! finish {
+    ($done:literal, $same:literal) => {
+        concat!(
+            "WITH gone AS (
+         DELETE FROM aggregation_queue AS q
+         USING ",
+            $done,
+            "
+         WHERE ",
+            $same,
+            "
+           AND q.lease_token = {token} AND q.state = 'processing'
+           AND current_setting('dayfold.group', true) = 'begun'
+         RETURNING true
+     )
+     SELECT 1 / (count(*) = {count})::integer FROM gone"
+        )
+    };
+}
+
 statement! {
-    /// It fails where a row is missing, so that COMMIT can be sent with it: after a statement that
-    /// failed, that is a ROLLBACK. And it takes nothing off the queue but in the transaction that wrote
-    /// the figures.
     struct FinishEntries {
         token: i64 => BigInt,
         places: Vec<TupleId> => Array<Tid>,
         ids: Vec<i64> => Array<BigInt>,
         count: i64 => BigInt,
     } -> ()
-    "WITH gone AS (
-         DELETE FROM aggregation_queue AS q
-         USING unnest({places}::tid[], {ids}::bigint[]) AS done (place, id)
-         WHERE q.ctid = done.place AND q.id = done.id
-           AND q.lease_token = {token} AND q.state = 'processing'
-           AND current_setting('dayfold.group', true) = 'begun'
-         RETURNING true
-     )
-     SELECT 1 / (count(*) = {count})::integer FROM gone"
+    finish!(
+        "unnest({places}::tid[], {ids}::bigint[]) AS done (place, id)",
+        "q.ctid = done.place AND q.id = done.id"
+    )
 }
 
 statement! {
@@ -274,16 +290,11 @@ statement! {
         ids: Vec<i64> => Array<BigInt>,
         count: i64 => BigInt,
     } -> ()
-    "WITH gone AS (
-         DELETE FROM aggregation_queue AS q
-         USING unnest({starts_at}::timestamptz[], {ids}::bigint[]) AS done (starts_at, id)
-         WHERE q.user_id = {user_id} AND q.kind = {kind}
-           AND q.starts_at = done.starts_at AND q.id = done.id
-           AND q.lease_token = {token} AND q.state = 'processing'
-           AND current_setting('dayfold.group', true) = 'begun'
-         RETURNING true
-     )
-     SELECT 1 / (count(*) = {count})::integer FROM gone"
+    finish!(
+        "unnest({starts_at}::timestamptz[], {ids}::bigint[]) AS done (starts_at, id)",
+        "q.user_id = {user_id} AND q.kind = {kind}
+           AND q.starts_at = done.starts_at AND q.id = done.id"
+    )
 }
 
 statement! {
@@ -460,7 +471,7 @@ impl Store {
         token: i64,
         entries: &[Entry],
         class: ErrorClass,
-        policy: FailurePolicy,
+        policy: RetryPolicy,
     ) -> Result<u32, StoreError> {
         let (user_ids, starts_at, ids) = keys(entries);
         let statement = FailEntries {
@@ -470,8 +481,8 @@ impl Store {
             starts_at,
             ids,
             max_attempts: policy.max_attempts,
-            backoff_first: policy.backoff_first.as_secs_f64(),
-            backoff_max: policy.backoff_max.as_secs_f64(),
+            backoff_first: policy.first.as_secs_f64(),
+            backoff_max: policy.max.as_secs_f64(),
             error: class.name(),
         };
         CrashPoint::BeforeFail.pass();

@@ -148,7 +148,11 @@ impl<'p> GroupTransaction<'p> {
 }
 
 impl GroupTransaction<'_> {
+    /// Begins the transaction, unless it has begun.
     async fn begin(&mut self) -> Result<(), StoreError> {
+        if self.begun {
+            return Ok(());
+        }
         self.connection.unfinished = true;
         let begin = self.store.locked(self.kind, self.user_id);
         self.store.begin_with(&mut self.connection, &begin).await?;
@@ -206,7 +210,7 @@ impl GroupTransaction<'_> {
     /// Sends what was written, and says how the transaction begins if it has not yet.
     async fn before_a_question(&mut self) -> Result<Option<String>, StoreError> {
         self.flush().await?;
-        if !self.begun && CrashPoint::any_is_asked_for() {
+        if CrashPoint::any_is_asked_for() {
             self.begin().await?;
         }
         self.connection.unfinished = true;
@@ -246,9 +250,7 @@ impl GroupTransaction<'_> {
         if self.writes.is_empty() {
             return Ok(());
         }
-        if !self.begun {
-            self.begin().await.map_err(FailedWrite::before_all)?;
-        }
+        self.begin().await.map_err(FailedWrite::before_all)?;
         let writes = std::mem::take(&mut self.writes);
         let ids: Vec<Option<TypeId>> = writes.iter().map(|write| write.id).collect();
         let connection = &*self.connection;
@@ -284,9 +286,7 @@ impl GroupTransaction<'_> {
     /// what was written is sent.
     pub(crate) async fn connection(&mut self) -> Result<&mut AsyncPgConnection, StoreError> {
         self.flush().await?;
-        if !self.begun {
-            self.begin().await?;
-        }
+        self.begin().await?;
         Ok(&mut self.connection)
     }
 

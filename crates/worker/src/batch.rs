@@ -173,7 +173,7 @@ impl Walk<'_> {
                 let (kind, token, policy) = (claim.kind, claim.token, settings.failure_policy);
                 let dead = if class == ErrorClass::Locked {
                     // Whoever holds a lock for an hour must not have rows given up.
-                    let pause = Some(policy.backoff_first);
+                    let pause = Some(policy.first);
                     store.release(kind, token, entries, pause).await.map(|()| 0)?
                 } else {
                     store.fail(kind, token, entries, class, policy).await?
@@ -189,7 +189,7 @@ impl Walk<'_> {
     /// is not possible, it is not the group.
     async fn postpone(&self, user_id: i64, date: NaiveDate, entries: &[Entry]) {
         let Claim { kind, token, .. } = *self.claim;
-        let pause = self.settings.failure_policy.backoff_first;
+        let pause = self.settings.failure_policy.first;
         if self.job.store.release(kind, token, entries, Some(pause)).await.is_ok() {
             tracing::warn!(
                 event = "group_postponed",

@@ -19,6 +19,11 @@ fn try_to_print(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
+/// Prints what came of a command; if it is to be quiet, only where not all went well.
+pub fn print_outcome(text: &str, went_well: bool) {
+    if went_well { print_success(text) } else { print(text) }
+}
+
 /// Prints in a sentence that all went well; nothing if it is to be quiet.
 pub fn print_success(text: &str) {
     if !verbosity::is_quiet() {

@@ -13,9 +13,12 @@ use crate::{terminal, verbosity};
 /// The bars of the process, so that whatever else goes to stderr is written above them.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
+/// Whether stderr can be written over. Each line of the log asks, and it does not change.
+static REDRAWS: LazyLock<bool> = LazyLock::new(|| terminal::redraws(&io::stderr()));
+
 /// Whether anybody would see a bar.
 pub fn is_shown() -> bool {
-    terminal::redraws(&io::stderr()) && !verbosity::is_quiet()
+    *REDRAWS && !verbosity::is_quiet()
 }
 
 /// Writes something else to stderr, with the bars out of its way.

@@ -8,7 +8,7 @@ use aggregation::catalogue::Catalogue;
 use aggregation::local_time::Zone;
 use anyhow::{Context, bail};
 use store::{
-    ConnectError, FailurePolicy, PoolSettings, SchemaState, SessionSettings, Store, StoreError,
+    ConnectError, PoolSettings, RetryPolicy, SchemaState, SessionSettings, Store, StoreError,
     Variables, Way, schema_state,
 };
 
@@ -28,7 +28,7 @@ pub struct Settings {
     /// For how long claimed rows belong to this worker.
     pub lease: Duration,
     /// What becomes of rows whose group failed.
-    pub failure_policy: FailurePolicy,
+    pub failure_policy: RetryPolicy,
     /// The longest wait for one group before the server counts as silent: longer than the time-outs
     /// by which the server itself ends what takes too long, so that only one that is silent, or gone,
     /// exceeds it.
@@ -91,10 +91,10 @@ impl Settings {
         Ok(Self {
             batch_bounds: Bounds { min: config.batch.min_size, max: config.batch.max_size },
             lease: config.batch.lease,
-            failure_policy: FailurePolicy {
+            failure_policy: RetryPolicy {
                 max_attempts: config.batch.max_attempts,
-                backoff_first: config.batch.backoff_first,
-                backoff_max: config.batch.backoff_max,
+                first: config.batch.backoff_first,
+                max: config.batch.backoff_max,
             },
             group_patience: group_patience(config),
             // Without its text, as in all problems of the configuration: it may be a secret that

@@ -176,6 +176,5 @@ fn report(done: &Done, took: Duration, stopped: bool, as_json: bool) {
     if stopped {
         text.push_str("\nIt was stopped before the end; run it again for the rest.");
     }
-    let print = if done.failed > 0 || stopped { output::print } else { output::print_success };
-    print(&text);
+    output::print_outcome(&text, done.failed == 0 && !stopped);
 }

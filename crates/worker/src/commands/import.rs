@@ -59,8 +59,8 @@ pub async fn execute(config: Option<&Path>, arguments: &Import) -> anyhow::Resul
             "bad_lines": imported.bad_lines,
         }));
     } else {
-        let print = if imported.bad_lines > 0 { output::print } else { output::print_success };
-        print(&sentence(arguments.kind, &imported));
+        let text = sentence(arguments.kind, &imported);
+        output::print_outcome(&text, imported.bad_lines == 0);
     }
     Ok(if imported.bad_lines > 0 { exit::DONE_WITH_FAILURES } else { exit::DONE })
 }

@@ -55,10 +55,8 @@ pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Resul
     let failed = run.report.has_failures();
     if arguments.json {
         output::print_json(&run.to_json());
-    } else if failed || run.report.stopped {
-        output::print(&run.to_text());
     } else {
-        output::print_success(&run.to_text());
+        output::print_outcome(&run.to_text(), !failed && !run.report.stopped);
     }
     Ok(if failed { exit::DONE_WITH_FAILURES } else { exit::DONE })
 }

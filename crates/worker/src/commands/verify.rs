@@ -99,9 +99,7 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
         output::print_json(&found.to_json(took, stopped));
     } else {
         let text = found.to_text(took, stopped, repair.is_some());
-        let is_right = found.listed.is_empty() && !stopped;
-        let print = if is_right { output::print_success } else { output::print };
-        print(&text);
+        output::print_outcome(&text, found.listed.is_empty() && !stopped);
     }
     // Behind the report, which must not wait for a mail server.
     let everything = everything && !stopped;

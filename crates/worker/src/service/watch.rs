@@ -38,10 +38,10 @@ struct Told {
 }
 
 /// What there is to do, over all kinds.
-pub(super) struct AllKinds {
-    pub(super) rows: i64,
-    pub(super) oldest_s: Option<f64>,
-    pub(super) dead: i64,
+struct AllKinds {
+    rows: i64,
+    oldest_s: Option<f64>,
+    dead: i64,
 }
 
 #[derive(Clone, Copy)]
@@ -203,7 +203,7 @@ impl Service {
     }
 
     fn backlog_in_words(&self) -> String {
-        let Some(AllKinds { rows, oldest_s, dead, .. }) = self.backlog() else {
+        let Some(AllKinds { rows, oldest_s, dead }) = self.backlog() else {
             return "Ready".to_owned();
         };
         let rows = counted(rows, "row", "rows");
@@ -213,7 +213,7 @@ impl Service {
     }
 
     /// The backlog over all kinds, as it was last seen.
-    pub(super) fn backlog(&self) -> Option<AllKinds> {
+    fn backlog(&self) -> Option<AllKinds> {
         let seen = lock(&self.watched.backlog);
         let kinds = seen.as_ref()?;
         Some(AllKinds {
