@@ -3,6 +3,7 @@
 //! A test stops the worker where it wants by holding a lock that the worker needs: a user's
 //! advisory lock before a group reads anything, or a table of figures after it has read.
 
+mod along;
 mod claims;
 mod groups;
 mod interruptions;

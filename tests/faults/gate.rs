@@ -19,6 +19,11 @@ impl Gate {
         Self::with_trigger(db, &timing).await
     }
 
+    /// The worker waits before it writes a row of this table.
+    pub async fn before_row(db: &Database, table: &str) -> Self {
+        Self::with_trigger(db, &format!("TRIGGER gate BEFORE INSERT OR UPDATE ON {table}")).await
+    }
+
     /// The worker waits in COMMIT, as for a constraint that is checked at the end.
     pub async fn in_commit(db: &Database, table: &str) -> Self {
         let timing = format!(
@@ -32,7 +37,7 @@ impl Gate {
         client.execute("SELECT pg_advisory_lock(4711)", &[]).await.unwrap();
         db.execute(&format!(
             "CREATE FUNCTION wait_at_the_gate() RETURNS trigger LANGUAGE plpgsql AS $$
-             BEGIN PERFORM pg_advisory_xact_lock_shared(4711); RETURN NULL; END $$;
+             BEGIN PERFORM pg_advisory_xact_lock_shared(4711); RETURN NEW; END $$;
              CREATE {timing} FOR EACH ROW WHEN (NEW.user_id = {USER})
              EXECUTE FUNCTION wait_at_the_gate()"
         ))

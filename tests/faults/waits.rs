@@ -30,24 +30,24 @@ async fn the_victim_of_a_deadlock_runs_its_group_again_at_no_attempt() {
     db.execute(&format!("ALTER DATABASE {} SET deadlock_timeout = '10ms'", db.name)).await;
     insert_rows(&db, 0).await;
     db.run_once();
-    let gate = Gate::in_statement(&db, "vitals_hourly").await;
+    let gate = Gate::before_row(&db, "vitals_daily").await;
     insert_rows(&db, 1).await;
     let service = service(&db.url, &[]);
-    // It has written the user's hours and will write the days.
+    // It has taken the user's rows off the queue and will write the day.
     waiting(&db, 1).await;
 
     let other = db.connect().await;
     let locked = |table: &str| format!("SELECT 1 FROM {table} WHERE user_id = {USER} FOR UPDATE");
     other.batch_execute("BEGIN; SET LOCAL deadlock_timeout = '1 h'").await.unwrap();
     other.batch_execute(&locked("vitals_daily")).await.unwrap();
-    let the_hours = locked("vitals_hourly");
+    let the_queue = locked("aggregation_queue");
     let crosswise = tokio::spawn(async move {
-        other.batch_execute(&the_hours).await.unwrap();
+        other.batch_execute(&the_queue).await.unwrap();
         other
     });
     let crossed = "SELECT count(*) FROM pg_stat_activity
                    WHERE datname = current_database() AND wait_event_type = 'Lock'
-                     AND query LIKE 'SELECT 1 FROM vitals_hourly%'";
+                     AND query LIKE 'SELECT 1 FROM aggregation_queue%'";
     eventually(&db, crossed, 1).await;
     gate.open().await;
     // Only the worker's rollback lets the other have both.

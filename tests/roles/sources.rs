@@ -21,8 +21,9 @@ const WAYS: [&str; 9] = [
 ];
 
 /// Where they are used, and why no data can be in the text.
-const LOOKED_AT: [(&str, &str); 7] = [
+const LOOKED_AT: [(&str, &str); 8] = [
     ("store/src/statement.rs", "pieces of text that is 'static"),
+    ("store/src/together.rs", "WITH and names of parts that are 'static, around statements"),
     ("store/src/single.rs", "BEGIN and the session's settings: names of ours, numbers, on and off"),
     ("store/src/connect.rs", "the session's settings"),
     ("store/src/import.rs", "COPY of a table and columns of ours; rows go into its stream"),

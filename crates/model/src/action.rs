@@ -26,6 +26,9 @@ pub enum Action {
     Lock(usize),
     /// A worker waits for that lock in vain, and leaves the group for later.
     LockTimesOut(usize),
+    /// A worker, which has the lock, chooses rows of the user that nobody has claimed, to take them off the
+    /// queue with its own.
+    TakeAlong(usize, Set),
     /// A worker reads the raw rows.
     Read(usize),
     /// A worker takes the group's rows off the queue, not committed yet.
@@ -62,6 +65,7 @@ impl Action {
             self,
             Self::Change { .. }
                 | Self::LockTimesOut(_)
+                | Self::TakeAlong(..)
                 | Self::LosesTouch(_)
                 | Self::GroupFails(_)
                 | Self::Interrupt(_)

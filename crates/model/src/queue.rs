@@ -48,7 +48,7 @@ impl Default for Queue {
 }
 
 impl Queue {
-    fn user_of(&self, state: &State, id: usize) -> u8 {
+    pub(crate) fn user_of(&self, state: &State, id: usize) -> u8 {
         self.users[usize::from(state.raw_ids[id])]
     }
 
@@ -139,6 +139,14 @@ impl Queue {
             }
             Worker::InGroup(_, group) => {
                 let late = self.variant == Variant::LockAfterRead && !group.locked;
+                let chooses = match self.variant {
+                    Variant::AlongAfterRead => group.read.is_some() && group.finished.is_empty(),
+                    _ => group.read.is_none(),
+                };
+                if chooses && group.locked && group.along.is_empty() {
+                    let others = state.pending(self, w, group.user).without(group.entries);
+                    actions.extend(others.subsets().map(|ids| Action::TakeAlong(w, ids)));
+                }
                 if group.read.is_none() {
                     actions.push(Action::Read(w));
                 } else if late && !self.is_locked(state, group.user) {
@@ -188,9 +196,10 @@ impl Queue {
             (Action::Lock(_), Worker::Walking(claim)) => {
                 let (user, entries) = self.group(state, &claim);
                 let locked = self.variant != Variant::LockAfterRead;
-                let finished = Set::default();
+                let (along, finished) = (Set::default(), Set::default());
+                let (read, committing) = (None, false);
                 let group =
-                    Transaction { user, entries, locked, read: None, finished, committing: false };
+                    Transaction { user, entries, locked, along, read, finished, committing };
                 Worker::InGroup(claim, group)
             }
             (Action::Lock(_), Worker::InGroup(claim, group)) => {
@@ -201,6 +210,9 @@ impl Queue {
                 let (_, group) = self.group(state, &claim);
                 state.release(self, &claim, group, self.backoff);
                 claim.without(group)
+            }
+            (Action::TakeAlong(_, along), Worker::InGroup(claim, group)) => {
+                Worker::InGroup(claim, Transaction { along, ..group })
             }
             (Action::Read(_), Worker::InGroup(claim, group)) => {
                 let read = Some(state.database.raw);
@@ -361,6 +373,7 @@ impl Model for Queue {
             | Action::Renew(w)
             | Action::Lock(w)
             | Action::LockTimesOut(w)
+            | Action::TakeAlong(w, _)
             | Action::Read(w)
             | Action::Finish(w)
             | Action::Commit(w)

@@ -158,6 +158,8 @@ pub struct Transaction {
     pub entries: Set,
     /// It holds the lock of the user.
     pub locked: bool,
+    /// The ids that nobody has claimed and that it takes along.
+    pub along: Set,
     /// The raw rows as its snapshot shows them.
     pub read: Option<Versions>,
     /// The ids it has deleted, whose row locks it holds.

@@ -35,6 +35,16 @@ impl State {
         ids.map(|(id, _)| id).collect()
     }
 
+    /// The ids of a user that are due and that nobody has claimed.
+    pub(crate) fn pending(&self, queue: &Queue, worker: usize, user: u8) -> Set {
+        let of_user = self.due(queue, worker);
+        let of_user = of_user.iter().filter(|id| {
+            queue.user_of(self, *id) == user
+                && self.database.queue[*id].is_some_and(|e| e.state == QueueState::Pending)
+        });
+        of_user.collect()
+    }
+
     /// `claim`: marks the rows as processing, under a token of their own.
     pub(crate) fn claim(&mut self, queue: &Queue, ids: Set) -> Claim {
         self.claims += 1;
@@ -136,6 +146,17 @@ impl State {
         if !matches!(queue.variant, Variant::FinishByRawRow | Variant::HighWaterMark) {
             self.blame(claim, found);
         }
+        // Those that somebody else has claimed since are his.
+        let along = transaction.along.iter().filter(|id| {
+            self.database.queue[*id].is_some_and(|entry| {
+                queue.variant == Variant::AlongWhateverState || entry.state == QueueState::Pending
+            })
+        });
+        let along: Set = along.collect();
+        self.wrongs.touched_anothers |= along
+            .iter()
+            .any(|id| self.database.queue[id].is_some_and(|e| e.state == QueueState::Processing));
+        let found: Set = found.iter().chain(along.iter()).collect();
         transaction.finished = found;
         if queue.variant == Variant::TwoTransactions {
             self.take_off(queue, found);
@@ -158,7 +179,8 @@ impl State {
 
     /// COMMIT of a group: the figures of its raw rows, and its rows off the queue.
     pub(crate) fn commit(&mut self, queue: &Queue, transaction: &Transaction) {
-        let rows = self.raw_rows(transaction.entries);
+        let Transaction { entries, along, .. } = *transaction;
+        let rows = self.raw_rows(entries.iter().chain(along.iter()).collect());
         if let Some(read) = transaction.read {
             for row in rows.iter() {
                 self.database.figures[row] = read[row];

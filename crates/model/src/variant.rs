@@ -11,6 +11,10 @@ pub enum Variant {
     WorkersClock,
     /// The raw rows are read before the lock of the user is granted.
     LockAfterRead,
+    /// What is taken along is chosen when the raw rows are read already.
+    AlongAfterRead,
+    /// What is taken along goes off the queue whether somebody has claimed it meanwhile or not.
+    AlongWhateverState,
     /// No lock of the user at all: SKIP LOCKED is thought to be enough.
     NoLock,
     /// No queue: everything up to the largest id that was seen is taken for done.

@@ -93,3 +93,17 @@ fn without_rescue_the_rows_of_a_worker_that_died_stay_where_they_are() {
     let left = queue(Variant::NoRescue);
     assert!(matches!(left.ends(), Ends::Stuck(_)), "{:?}", left.ends());
 }
+
+#[test]
+fn what_is_taken_along_after_the_raw_rows_were_read_is_lost() {
+    let budget = Budget { changes: 2, ..Budget::default() };
+    let after = Queue { budget, ..queue(Variant::AlongAfterRead) };
+    breaks(after, &[NOTHING_IS_LOST, FIGURES_ARE_RIGHT]);
+}
+
+#[test]
+fn what_is_taken_along_without_a_look_at_its_state_may_be_anothers() {
+    let budget = Budget { changes: 2, ..Budget::default() };
+    let whatever = Queue { budget, ..queue(Variant::AlongWhateverState) };
+    breaks(whatever, &[ONLY_ONES_OWN]);
+}

@@ -44,6 +44,7 @@ mod status;
 mod surroundings;
 mod time;
 mod tls;
+mod together;
 mod transaction;
 mod tuple_id;
 mod user_days;

@@ -1,6 +1,5 @@
 //! The pool of connections: small, bounded, and visible.
 
-use std::any::TypeId;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -24,6 +23,7 @@ use crate::probe;
 use crate::reach::Reach;
 use crate::session::{Pooler, SessionSettings};
 use crate::surroundings::Variables;
+use crate::together::StatementName;
 
 type Pooled<'p> = PooledConnection<'p, Manager>;
 
@@ -422,7 +422,7 @@ pub(crate) struct Kept {
     /// When it was last given back and nothing was wrong with it.
     worked: Option<Instant>,
     /// The statements that are prepared on it, as far as that matters to anybody.
-    prepared: HashSet<TypeId>,
+    prepared: HashSet<StatementName>,
 }
 
 /// Opens connections and tries them before they are handed out, but for those just used.
@@ -480,16 +480,16 @@ impl Held<'_> {
     }
 
     /// Remembers that statements are prepared on it.
-    pub(crate) fn prepared(&mut self, statements: impl Iterator<Item = TypeId>) {
+    pub(crate) fn prepared(&mut self, statements: impl Iterator<Item = StatementName>) {
         self.pooled.prepared.extend(statements);
     }
 
     /// Whether all statements are prepared on it, so that none is overtaken by what is sent behind it.
     pub(crate) fn has_prepared(
         &self,
-        mut statements: impl Iterator<Item = Option<TypeId>>,
+        mut statements: impl Iterator<Item = Option<StatementName>>,
     ) -> bool {
-        statements.all(|id| id.is_some_and(|id| self.pooled.prepared.contains(&id)))
+        statements.all(|name| name.is_some_and(|name| self.pooled.prepared.contains(&name)))
     }
 
     /// For how long it has been held.

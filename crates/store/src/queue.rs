@@ -18,6 +18,7 @@ use crate::rejected::Verdict;
 use crate::retry::RetryPolicy;
 use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
+use crate::together::Together;
 use crate::transaction::{FailedWrite, GroupTransaction};
 use crate::tuple_id::{Tid, TupleId};
 
@@ -202,11 +203,7 @@ macro_rules! claim_statement {
                 lease_seconds: f64 => Double,
                 oldest: Option<PgTimestamp> => Nullable<Timestamptz>,
                 ago: f64 => Double,
-            } -> (
-                (BigInt, BigInt, Tid, BigInt, BigInt, Timestamptz, Timestamptz, Nullable<Text>,
-                 Nullable<Text>, Bool),
-                Timestamptz
-            )
+            } -> (BigInt, EntrySql, Timestamptz)
             claim_from!($end)
         }
     };
@@ -214,6 +211,23 @@ macro_rules! claim_statement {
 
 claim_statement!(ClaimOldest, "");
 claim_statement!(ClaimNewest, "DESC");
+
+statement! {
+    /// Due rows of a user that nobody has claimed.
+    struct FindAlong<'a> {
+        user_id: i64 => BigInt,
+        kind: &'a str => Text,
+        from: PgTimestamp => Timestamptz,
+        to: PgTimestamp => Timestamptz,
+        most: i64 => BigInt,
+    } -> (EntrySql)
+    "SELECT id, ctid, user_id, raw_id, starts_at, ends_at, metric, time_zone, whole_day
+     FROM aggregation_queue
+     WHERE user_id = {user_id} AND kind = {kind} AND starts_at >= {from} AND starts_at < {to}
+       AND state = 'pending' AND not_before <= (SELECT clock_timestamp())
+     ORDER BY user_id, kind, starts_at, id
+     LIMIT {most}"
+}
 
 statement! {
     /// One look into the index for each kind; the order makes it that, whatever the statistics say.
@@ -243,58 +257,71 @@ statement! {
     )
 }
 
-/// Takes rows off the queue that are found by `$same`.
-///
-/// It fails where a row is missing, so that COMMIT can be sent with it: after a statement that
-/// failed, that is a ROLLBACK. And it takes nothing off the queue but in the transaction that wrote
-/// the figures.
-macro_rules! finish {
+/// Takes rows off the queue that are found by `$same`, and nothing but in the transaction that writes the
+/// figures.
+macro_rules! take_off {
     ($done:literal, $same:literal) => {
         concat!(
-            "WITH gone AS (
-         DELETE FROM aggregation_queue AS q
-         USING ",
+            "DELETE FROM aggregation_queue AS q
+             USING ",
             $done,
             "
-         WHERE ",
+             WHERE ",
             $same,
             "
-           AND q.lease_token = {token} AND q.state = 'processing'
-           AND current_setting('dayfold.group', true) = 'begun'
-         RETURNING true
-     )
-     SELECT 1 / (count(*) = {count})::integer FROM gone"
+               AND q.lease_token = {token} AND q.state = 'processing'
+               AND current_setting('dayfold.group', true) = 'begun'
+             RETURNING true"
         )
     };
 }
 
 statement! {
-    struct FinishEntries {
+    struct TakeOff {
         token: i64 => BigInt,
         places: Vec<TupleId> => Array<Tid>,
         ids: Vec<i64> => Array<BigInt>,
-        count: i64 => BigInt,
     } -> ()
-    finish!(
+    take_off!(
         "unnest({places}::tid[], {ids}::bigint[]) AS done (place, id)",
         "q.ctid = done.place AND q.id = done.id"
     )
 }
 
 statement! {
-    struct FinishEntriesByKey {
+    struct TakeOffByKey {
         kind: &'static str => Text,
         user_id: i64 => BigInt,
         token: i64 => BigInt,
         starts_at: Vec<PgTimestamp> => Array<Timestamptz>,
         ids: Vec<i64> => Array<BigInt>,
-        count: i64 => BigInt,
     } -> ()
-    finish!(
+    take_off!(
         "unnest({starts_at}::timestamptz[], {ids}::bigint[]) AS done (starts_at, id)",
         "q.user_id = {user_id} AND q.kind = {kind}
            AND q.starts_at = done.starts_at AND q.id = done.id"
     )
+}
+
+statement! {
+    /// What somebody else has claimed since is left to him.
+    struct TakeOffAlong {
+        places: Vec<TupleId> => Array<Tid>,
+        ids: Vec<i64> => Array<BigInt>,
+    } -> ()
+    "DELETE FROM aggregation_queue AS q
+     USING unnest({places}::tid[], {ids}::bigint[]) AS done (place, id)
+     WHERE q.ctid = done.place AND q.id = done.id AND q.state = 'pending'
+       AND current_setting('dayfold.group', true) = 'begun'"
+}
+
+statement! {
+    /// It fails where a row is missing, so that COMMIT can be sent with it: after a statement that
+    /// failed, that is a ROLLBACK.
+    struct AreAllGone {
+        count: i64 => BigInt,
+    } -> ()
+    "SELECT 1 / (count(*) = {count})::integer FROM gone"
 }
 
 statement! {
@@ -384,10 +411,21 @@ statement! {
        AND q.lease_token = {token} AND q.state = 'processing'"
 }
 
-/// The columns of an entry, and since when it has been due.
-type ClaimedColumns = (EntryColumns, PgTimestamp);
+/// The token of the claim, an entry, and since when it has been due.
+type ClaimedColumns = (i64, EntryColumns, PgTimestamp);
 type EntryColumns =
-    (i64, i64, TupleId, i64, i64, PgTimestamp, PgTimestamp, Option<String>, Option<String>, bool);
+    (i64, TupleId, i64, i64, PgTimestamp, PgTimestamp, Option<String>, Option<String>, bool);
+type EntrySql =
+    (BigInt, Tid, BigInt, BigInt, Timestamptz, Timestamptz, Nullable<Text>, Nullable<Text>, Bool);
+
+impl From<EntryColumns> for Entry {
+    fn from(columns: EntryColumns) -> Self {
+        let (id, place, user_id, raw_id, starts_at, ends_at, metric, time_zone, whole_day) =
+            columns;
+        let (starts_at, ends_at) = (from_postgres(starts_at), from_postgres(ends_at));
+        Self { id, place, user_id, raw_id, starts_at, ends_at, metric, time_zone, whole_day }
+    }
+}
 
 impl Store {
     /// Whether a row of any kind is due.
@@ -443,20 +481,14 @@ impl Store {
         let timed_out = claimed.as_ref().is_err_and(|error| error.class() == ErrorClass::Timeout);
         if from == ClaimFrom::Oldest && (claimed.is_ok() || timed_out) {
             let rows = claimed.as_deref().unwrap_or_default();
-            let first = rows.iter().map(|(_, due)| *due).min_by_key(|due| due.0);
+            let first = rows.iter().map(|(_, _, due)| *due).min_by_key(|due| due.0);
             self.reach(Some(kind)).looked(since, began, Instant::now(), first);
         }
         let rows = claimed?;
-        let [((token, ..), _), ..] = rows.as_slice() else { return Ok(None) };
+        let [(token, ..), ..] = rows.as_slice() else { return Ok(None) };
         CrashPoint::AfterClaim.pass();
         let token = *token;
-        let entry = |(columns, _): ClaimedColumns| {
-            let (_, id, place, user_id, raw_id, starts_at, ends_at, metric, time_zone, whole_day) =
-                columns;
-            let (starts_at, ends_at) = (from_postgres(starts_at), from_postgres(ends_at));
-            Entry { id, place, user_id, raw_id, starts_at, ends_at, metric, time_zone, whole_day }
-        };
-        let entries = rows.into_iter().map(entry).collect();
+        let entries = rows.into_iter().map(|(_, columns, _)| columns.into()).collect();
         Ok(Some(Claim { kind, token, entries }))
     }
 
@@ -550,11 +582,31 @@ impl Store {
 }
 
 impl GroupTransaction<'_> {
+    /// At most so many due rows of the user that start in this span and that nobody has claimed.
+    ///
+    /// To be asked before the raw rows are read: what is read afterwards shows the change behind each
+    /// of them, so that figures computed from it are as good as done for them, too.
+    ///
+    /// # Errors
+    /// If the database fails, or the lock of the user is not granted in time.
+    pub async fn find_along(
+        &mut self,
+        (from, to): (Timestamp, Timestamp),
+        most: u32,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let (user_id, kind) = (self.user_id(), self.kind().name());
+        let (from, to) = (to_postgres(from), to_postgres(to));
+        let rows: Vec<(EntryColumns,)> =
+            self.read(FindAlong { user_id, kind, from, to, most: most.into() }).await?;
+        Ok(rows.into_iter().map(|(columns,)| columns.into()).collect())
+    }
+
     /// Takes the group's rows off the queue, lists those that were rejected, and commits all that with
     /// the group's figures. Returns for how long the connection was held.
     ///
     /// Exactly the rows that were claimed: if the raw row has changed since, the change has a
-    /// row of its own in the queue and is done again.
+    /// row of its own in the queue and is done again. Of what was found `along`, all that nobody has
+    /// claimed since.
     ///
     /// # Errors
     /// As [`GroupTransaction::commit`]. [`StoreError::LeaseLost`] if another worker has any of the rows
@@ -563,26 +615,32 @@ impl GroupTransaction<'_> {
         mut self,
         token: i64,
         entries: &[Entry],
+        along: &[Entry],
         verdicts: &[Verdict],
         found_by: FoundBy,
     ) -> Result<Duration, StoreError> {
         self.record_verdicts(verdicts);
-        // Then the order is known: where the last write is the first to fail, it is this one.
-        if let Err(error) = self.send_unprepared().await {
-            return Err(self.rolled_back(error).await);
+        if !along.is_empty() {
+            let (places, ids) = along.iter().map(|entry| (entry.place, entry.id)).unzip();
+            self.write_part("along", TakeOffAlong { places, ids });
         }
         let (store, kind, count) = (self.store(), self.kind(), entries.len() as i64);
-        match found_by {
+        let all_gone = AreAllGone { count };
+        let last = match found_by {
             FoundBy::Place => {
                 let places = entries.iter().map(|entry| entry.place).collect();
                 let ids = entries.iter().map(|entry| entry.id).collect();
-                self.write(FinishEntries { token, places, ids, count });
+                Together::with("gone", TakeOff { token, places, ids }, all_gone)
             }
             FoundBy::Key => {
                 let (_, starts_at, ids) = keys(entries);
                 let (kind, user_id) = (kind.name(), self.user_id());
-                self.write(FinishEntriesByKey { kind, user_id, token, starts_at, ids, count });
+                let gone = TakeOffByKey { kind, user_id, token, starts_at, ids };
+                Together::with("gone", gone, all_gone)
             }
+        };
+        if let Err(error) = self.write_last(last).await {
+            return Err(self.rolled_back(error).await);
         }
         let FailedWrite { error, is_last } = match self.try_commit().await {
             Ok(held) => return Ok(held),

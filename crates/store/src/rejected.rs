@@ -53,7 +53,7 @@ impl GroupTransaction<'_> {
         let accepted = verdicts.iter().filter(|verdict| verdict.reason.is_none());
         let raw_ids: Vec<i64> = accepted.map(|verdict| verdict.raw_id).collect();
         if !raw_ids.is_empty() {
-            self.write(UnlistRejected { user_id, kind, raw_ids });
+            self.write_part("unlisted", UnlistRejected { user_id, kind, raw_ids });
         }
     }
 }

@@ -8,19 +8,21 @@ use std::time::Duration;
 use aggregation::Kind;
 use diesel::QueryResult;
 use diesel::connection::TransactionDepthChange;
-use diesel::query_builder::QueryId;
-use diesel_async::methods::{ExecuteDsl, LoadQuery};
+use diesel::pg::Pg;
+use diesel::query_builder::{QueryFragment, QueryId};
+use diesel_async::methods::LoadQuery;
 use diesel_async::{
     AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
     TransactionManager,
 };
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join3, try_join};
+use futures_util::future::{BoxFuture, join, try_join};
 use tokio::task::unconstrained;
 
 use crate::crash::CrashPoint;
 use crate::error::{ErrorClass, StoreError};
 use crate::pool::{Held, Store};
+use crate::together::{AnyStatement, Together};
 
 /// The transaction of one group: the rows of one kind, one user and one date.
 ///
@@ -38,6 +40,8 @@ pub struct GroupTransaction<'p> {
     begun: bool,
     /// What is written, but not sent yet.
     writes: Vec<Deferred>,
+    /// What goes with COMMIT, behind all of that.
+    last: Option<Together>,
 }
 
 impl std::fmt::Debug for GroupTransaction<'_> {
@@ -74,24 +78,23 @@ type Sending<'c> = BoxFuture<'c, QueryResult<usize>>;
 
 /// A statement that is sent later.
 struct Deferred {
-    /// Its name among the connection's prepared statements.
     id: Option<TypeId>,
-    send: Box<dyn for<'c> FnOnce(&'c AsyncPgConnection) -> Sending<'c> + Send + Sync>,
+    statement: AnyStatement,
+    /// What it is called where it is sent as a part of another statement; without a name it never is.
+    part: Option<&'static str>,
 }
 
 impl Deferred {
-    fn new<S>(statement: S) -> Self
+    fn new<S>(statement: S, part: Option<&'static str>) -> Self
     where
-        S: for<'c> ExecuteDsl<&'c AsyncPgConnection> + QueryId + Send + Sync + 'static,
+        S: QueryFragment<Pg> + QueryId + Send + Sync + 'static,
     {
-        fn send<'c, S>(statement: S, connection: &'c AsyncPgConnection) -> Sending<'c>
-        where
-            S: ExecuteDsl<&'c AsyncPgConnection> + Send + 'static,
-        {
-            Box::pin(async move { RunQueryDsl::execute(statement, &mut &*connection).await })
-        }
-        Self { id: S::query_id(), send: Box::new(|connection| send(statement, connection)) }
+        Self { id: S::query_id(), statement: Box::new(statement), part }
     }
+}
+
+fn send(statement: Together, connection: &AsyncPgConnection) -> Sending<'_> {
+    Box::pin(async move { RunQueryDsl::execute(statement, &mut &*connection).await })
 }
 
 impl Store {
@@ -111,8 +114,10 @@ impl Store {
         user_id: i64,
     ) -> Result<GroupTransaction<'_>, StoreError> {
         let connection = self.hold("group").await?;
-        let writes = Vec::new();
-        Ok(GroupTransaction { connection, store: self, kind, user_id, begun: false, writes })
+        Ok(GroupTransaction {
+            begun: false,
+            ..GroupTransaction::on(connection, self, kind, user_id)
+        })
     }
 
     /// The same, begun.
@@ -133,7 +138,8 @@ impl Store {
 impl<'p> GroupTransaction<'p> {
     /// A transaction that its caller begins and ends.
     pub(crate) fn on(connection: Held<'p>, store: &'p Store, kind: Kind, user_id: i64) -> Self {
-        Self { connection, store, kind, user_id, begun: true, writes: Vec::new() }
+        let (writes, last) = (Vec::new(), None);
+        Self { connection, store, kind, user_id, begun: true, writes, last }
     }
 
     /// From now on it is another user's, of another kind.
@@ -174,33 +180,26 @@ impl GroupTransaction<'_> {
         self.answer_to(asked).await
     }
 
-    /// Loads the rows of three statements that are sent in one message. Which of them is answered
+    /// Loads the rows of two statements that are sent in one message. Which of them is answered
     /// first is not known.
-    pub(crate) async fn read3<'q, S1, S2, S3, U1, U2, U3>(
+    pub(crate) async fn read2<'q, S1, S2, U1, U2>(
         &mut self,
-        (first, second, third): (S1, S2, S3),
-    ) -> Result<(Vec<U1>, Vec<U2>, Vec<U3>), StoreError>
+        (first, second): (S1, S2),
+    ) -> Result<(Vec<U1>, Vec<U2>), StoreError>
     where
         S1: for<'c> LoadQuery<'q, &'c AsyncPgConnection, U1> + Send + 'q,
         S2: for<'c> LoadQuery<'q, &'c AsyncPgConnection, U2> + Send + 'q,
-        S3: for<'c> LoadQuery<'q, &'c AsyncPgConnection, U3> + Send + 'q,
-        (U1, U2, U3): Send,
+        (U1, U2): Send,
         U1: Send,
         U2: Send,
-        U3: Send,
     {
         let begin = self.before_a_question().await?;
         let (store, connection) = (self.store, &*self.connection);
         let question = async {
-            let (mut to_first, mut to_second, mut to_third) = (connection, connection, connection);
-            let answers = join3(
-                first.load(&mut to_first),
-                second.load(&mut to_second),
-                third.load(&mut to_third),
-            );
-            match answers.await {
-                (Ok(first), Ok(second), Ok(third)) => Ok((first, second, third)),
-                (first, second, third) => Err(cause([first.err(), second.err(), third.err()])),
+            let (mut to_first, mut to_second) = (connection, connection);
+            match join(first.load(&mut to_first), second.load(&mut to_second)).await {
+                (Ok(first), Ok(second)) => Ok((first, second)),
+                (first, second) => Err(cause([first.err(), second.err()])),
             }
         };
         let asked = ask(store, connection, begin, question).await;
@@ -236,9 +235,35 @@ impl GroupTransaction<'_> {
     /// Sends a statement with the next question, or with COMMIT.
     pub(crate) fn write<S>(&mut self, statement: S)
     where
-        S: for<'c> ExecuteDsl<&'c AsyncPgConnection> + QueryId + Send + Sync + 'static,
+        S: QueryFragment<Pg> + QueryId + Send + Sync + 'static,
     {
-        self.writes.push(Deferred::new(statement));
+        self.writes.push(Deferred::new(statement, None));
+    }
+
+    /// The same for one that may become part of the last statement. It then sees the rows as they were
+    /// before any of the other parts, so no two may concern the same row.
+    pub(crate) fn write_part<S>(&mut self, name: &'static str, statement: S)
+    where
+        S: QueryFragment<Pg> + QueryId + Send + Sync + 'static,
+    {
+        self.writes.push(Deferred::new(statement, Some(name)));
+    }
+
+    /// Sends a statement with COMMIT, and as parts of it those that were written and not sent yet. If it
+    /// is the first to fail, it is known to be the one that failed: the order of all others is known.
+    pub(crate) async fn write_last(&mut self, mut last: Together) -> Result<(), StoreError> {
+        let (parts, others) = std::mem::take(&mut self.writes)
+            .into_iter()
+            .partition::<Vec<_>, _>(|write| write.part.is_some());
+        self.writes = others;
+        if !self.are_writes_prepared() {
+            self.flush().await?;
+        }
+        for Deferred { id, statement, part } in parts.into_iter().rev() {
+            last.prepend(part.unwrap_or_default(), id, statement);
+        }
+        self.last = Some(last);
+        Ok(())
     }
 
     /// Sends what was written.
@@ -247,30 +272,34 @@ impl GroupTransaction<'_> {
     }
 
     async fn send(&mut self) -> Result<(), FailedWrite> {
-        if self.writes.is_empty() {
+        let writes = self.take_writes();
+        if writes.is_empty() {
             return Ok(());
         }
         self.begin().await.map_err(FailedWrite::before_all)?;
-        let writes = std::mem::take(&mut self.writes);
-        let ids: Vec<Option<TypeId>> = writes.iter().map(|write| write.id).collect();
+        let names: Vec<_> = writes.iter().map(Together::name).collect();
         let connection = &*self.connection;
-        let sending = writes.into_iter().map(|write| (write.send)(connection)).collect();
+        let sending = writes.into_iter().map(|write| send(write, connection)).collect();
         let nothing = |_| -> Sending<'_> { Box::pin(async { Ok(0) }) };
         let (answers, _) = in_order(sending, nothing).await;
         // One that failed may have failed to be prepared.
-        let answered = ids.iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
-        self.connection.prepared(answered.filter_map(|(id, _)| *id));
+        let answered = names.into_iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
+        self.connection.prepared(answered.filter_map(|(name, _)| name));
         FailedWrite::of(answers)
     }
 
-    /// Sends what was written if the connection has not prepared all of it, so that the order in which
-    /// all else is done is known.
-    pub(crate) async fn send_unprepared(&mut self) -> Result<(), StoreError> {
-        if self.are_writes_prepared() { Ok(()) } else { self.flush().await }
+    /// All that was written, in the order in which it is sent.
+    fn take_writes(&mut self) -> Vec<Together> {
+        let writes = std::mem::take(&mut self.writes).into_iter();
+        writes
+            .map(|Deferred { id, statement, .. }| Together::alone(id, statement))
+            .chain(self.last.take())
+            .collect()
     }
 
     fn are_writes_prepared(&self) -> bool {
-        self.connection.has_prepared(self.writes.iter().map(|write| write.id))
+        let writes = self.writes.iter().map(|write| write.id.map(|id| vec![id]));
+        self.connection.has_prepared(writes.chain(self.last.as_ref().map(Together::name)))
     }
 
     /// Crashes here, if that was asked for, when the server has what was written.
@@ -312,9 +341,9 @@ impl GroupTransaction<'_> {
             return Ok(self.connection.held());
         }
         CrashPoint::BeforeCommit.pass();
-        let writes = std::mem::take(&mut self.writes);
+        let writes = self.take_writes();
         let connection = &*self.connection;
-        let sending = writes.into_iter().map(|write| (write.send)(connection)).collect();
+        let sending = writes.into_iter().map(|write| send(write, connection)).collect();
         let end = |sql: &'static str| -> Sending<'_> {
             Box::pin(async move { (&mut &*connection).batch_execute(sql).await.map(|()| 0) })
         };
@@ -389,7 +418,7 @@ impl GroupTransaction<'_> {
 
     /// Forgets what was written and not sent yet.
     pub(crate) fn forget_writes(&mut self) {
-        self.writes.clear();
+        self.take_writes();
     }
 
     /// The user whose rows it handles.

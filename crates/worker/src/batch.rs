@@ -72,7 +72,8 @@ pub async fn run(
         Ok(users) => {
             let mut groups = grouped(&claim, &users);
             log_claim(kind, claim.entries.len(), groups.len(), &pool_before);
-            let walk = Walk { job, settings, claim: &claim, users: &users };
+            let is_full = claim.entries.len() >= rows as usize;
+            let walk = Walk { job, settings, claim: &claim, users: &users, is_full };
             let outcome = walk.through(&mut groups, &mut lease, &mut report).await;
             (outcome, groups.into_values().flatten().collect())
         }
@@ -86,7 +87,7 @@ pub async fn run(
     report.log(&store.stats());
     run.add(&report);
     let went = Went {
-        rows: report.claimed,
+        rows: report.claimed - report.along,
         duration: report.duration,
         longest_wait: store.take_longest_wait(),
         timeouts: report.timeouts,
@@ -109,6 +110,8 @@ struct Walk<'w> {
     settings: &'w Settings,
     claim: &'w Claim,
     users: &'w Users,
+    /// Whether the claim has as many rows as it may have, so that there are probably more.
+    is_full: bool,
 }
 
 impl Walk<'_> {
@@ -154,11 +157,13 @@ impl Walk<'_> {
         lease: &mut Lease,
         report: &mut BatchReport,
     ) -> Result<bool, StoreError> {
-        let Self { job: Job { store, suspects, heartbeat, .. }, settings, claim, users } = *self;
+        let Self { job: Job { store, suspects, heartbeat, .. }, settings, claim, users, .. } =
+            *self;
         lease.keep(store, claim, groups).await?;
         heartbeat.beat();
         let Some(((user_id, date), entries)) = groups.first_key_value() else { return Ok(false) };
-        let group = Group { user_id: *user_id, date: *date, entries };
+        let along = if self.is_full { group::hours_to_fill(claim.kind, entries) } else { None };
+        let group = Group { user_id: *user_id, date: *date, entries, along };
         let done = group::run(store, settings, claim, users, group, lease.found_by()).await;
         if !done.as_ref().is_err_and(|error| error.class().is_interruption()) {
             suspects.cleared(claim.kind, *user_id, *date);

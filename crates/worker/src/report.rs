@@ -14,6 +14,8 @@ pub struct GroupReport {
     pub completed: u32,
     /// Rows whose raw row takes no part in the figures.
     pub rejected: u32,
+    /// Of both, those that nobody had claimed.
+    pub along: u32,
     /// For how long its transaction held a connection.
     pub held: Duration,
 }
@@ -23,8 +25,10 @@ pub struct GroupReport {
 pub struct BatchReport {
     /// The kind of its rows.
     pub kind: Kind,
-    /// Rows claimed: completed + rejected + failed + released.
+    /// Rows claimed, and those taken along: completed + rejected + failed + released.
     pub claimed: u32,
+    /// Of those, the rows that were not claimed, but lay in hours that were computed anyway.
+    pub along: u32,
     /// Rows whose change is in the figures.
     pub completed: u32,
     /// Rows whose raw row takes no part in the figures.
@@ -55,6 +59,7 @@ impl BatchReport {
         Self {
             kind,
             claimed,
+            along: 0,
             completed: 0,
             rejected: 0,
             failed: 0,
@@ -71,6 +76,8 @@ impl BatchReport {
 
     /// Adds a committed group.
     pub fn committed(&mut self, group: &GroupReport) {
+        self.claimed += group.along;
+        self.along += group.along;
         self.completed += group.completed;
         self.rejected += group.rejected;
         self.groups_committed += 1;
@@ -94,6 +101,7 @@ impl BatchReport {
             event = "batch_done",
             kind = %self.kind,
             rows = self.claimed,
+            along = self.along,
             completed = self.completed,
             rejected = self.rejected,
             failed = self.failed,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aggregation::Timestamp;
 use aggregation::catalogue::{Catalogue, Style};
 use aggregation::vitals::hour::Moments;
 use aggregation::vitals::sample::LONGEST_INTERVAL_US;
@@ -75,22 +76,42 @@ statement! {
 }
 
 statement! {
-    struct ReadHours {
+    /// Stored days, and the hours of those that are merged anew, as one statement: for a small group,
+    /// each answer costs more than what is asked.
+    struct ReadStored {
         user_id: i64 => BigInt,
         metrics: Vec<String> => Array<Text>,
         dates: Vec<NaiveDate> => Array<Date>,
+        near_metrics: Vec<String> => Array<Text>,
+        near_dates: Vec<NaiveDate> => Array<Date>,
     } -> (
-        Text, Date, Timestamptz,
-        (Integer, Integer, Integer, Nullable<Double>, Text, Text),
-        (Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>),
+        Text, Date,
+        (Nullable<BigInt>, Nullable<Timestamptz>, Nullable<Timestamptz>),
+        (Nullable<Timestamptz>, Nullable<Integer>, Nullable<Integer>, Nullable<Integer>,
+         Nullable<Text>, Nullable<Text>),
+        (Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>),
         (Nullable<Double>, Nullable<Timestamptz>, Nullable<Double>, Nullable<Timestamptz>),
         (Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>),
         Nullable<Binary>
     )
-    "SELECT h.metric, h.local_date, h.hour_start,
-            h.sample_count, h.censored_count, h.rejected_count, h.total,
+    // Two days around: an instant's local dates in two zones differ by two at most.
+    "SELECT d.metric, d.local_date,
+            d.context_fingerprint, d.day_start, d.day_end,
+            NULL::timestamptz, NULL::integer, NULL::integer, NULL::integer,
+            NULL::text, NULL::text,
+            NULL::float8, NULL::float8, NULL::float8, NULL::float8, NULL::float8,
+            NULL::float8, NULL::timestamptz, NULL::float8, NULL::timestamptz,
+            NULL::float8, NULL::float8, NULL::float8, NULL::float8, NULL::float8, NULL::bytea
+     FROM unnest({near_metrics}::text[], {near_dates}::date[]) AS day (metric, local_date)
+     JOIN vitals_daily AS d
+       ON d.user_id = {user_id} AND d.metric = day.metric
+      AND d.local_date BETWEEN day.local_date - 2 AND day.local_date + 2
+     UNION ALL
+     SELECT h.metric, h.local_date,
+            NULL, NULL, NULL,
+            h.hour_start, h.sample_count, h.censored_count, h.rejected_count,
             h.sources::text, h.time_zone,
-            h.sum, h.squared_deviations, h.min, h.max,
+            h.total, h.sum, h.squared_deviations, h.min, h.max,
             h.first_value, h.first_at, h.last_value, h.last_at,
             h.p05, h.p25, h.p50, h.p75, h.p95, h.sketch
      FROM unnest({metrics}::text[], {dates}::date[]) AS day (metric, local_date)
@@ -98,30 +119,19 @@ statement! {
        ON h.user_id = {user_id} AND h.local_date = day.local_date AND h.metric = day.metric"
 }
 
-statement! {
-    struct ReadDays {
-        user_id: i64 => BigInt,
-        metrics: Vec<String> => Array<Text>,
-        dates: Vec<NaiveDate> => Array<Date>,
-    } -> (Text, Date, BigInt, Timestamptz, Timestamptz)
-    // Two days around: an instant's local dates in two zones differ by two at most.
-    "SELECT d.metric, d.local_date, d.context_fingerprint, d.day_start, d.day_end
-     FROM unnest({metrics}::text[], {dates}::date[]) AS day (metric, local_date)
-     JOIN vitals_daily AS d
-       ON d.user_id = {user_id} AND d.metric = day.metric
-      AND d.local_date BETWEEN day.local_date - 2 AND day.local_date + 2"
-}
-
-type HourColumns = (
-    String,
-    NaiveDate,
-    PgTimestamp,
-    (i32, i32, i32, Option<f64>, String, String),
-    (Option<f64>, Option<f64>, Option<f64>, Option<f64>),
-    (Option<f64>, Option<PgTimestamp>, Option<f64>, Option<PgTimestamp>),
-    (Option<f64>, Option<f64>, Option<f64>, Option<f64>, Option<f64>),
-    Option<Vec<u8>>,
-);
+/// A stored day, or a stored hour; the other's columns are null.
+type StoredColumns = (String, NaiveDate, DayColumns, HourColumns, Sums, Ends, Percentiles, Sketch);
+/// Fingerprint, start and end.
+type DayColumns = (Option<i64>, Option<PgTimestamp>, Option<PgTimestamp>);
+/// Start, counts of samples, of censored and of rejected ones, sources, zone.
+type HourColumns =
+    (Option<PgTimestamp>, Option<i32>, Option<i32>, Option<i32>, Option<String>, Option<String>);
+/// Total, sum, squared deviations, least and greatest.
+type Sums = (Option<f64>, Option<f64>, Option<f64>, Option<f64>, Option<f64>);
+/// The first and the last value with their times.
+type Ends = (Option<f64>, Option<PgTimestamp>, Option<f64>, Option<PgTimestamp>);
+type Percentiles = (Option<f64>, Option<f64>, Option<f64>, Option<f64>, Option<f64>);
+type Sketch = Option<Vec<u8>>;
 
 impl GroupTransaction<'_> {
     /// Reads what [`aggregation::vitals::recompute()`] needs for a scope.
@@ -135,15 +145,11 @@ impl GroupTransaction<'_> {
     ) -> Result<BTreeMap<String, Snapshot>, StoreError> {
         let mut snapshots: BTreeMap<String, Snapshot> =
             scope.keys().map(|metric| (metric.clone(), Snapshot::default())).collect();
-        let questions = (
-            raw_rows_of(scope, catalogue, self.user_id()),
-            days_of(scope, self.user_id()),
-            hours_of(scope, self.user_id()),
-        );
-        let (rows, days, hours) = self.read3(questions).await?;
+        let questions =
+            (raw_rows_of(scope, catalogue, self.user_id()), stored_of(scope, self.user_id()));
+        let (rows, stored) = self.read2(questions).await?;
         keep_rows(rows, scope, &mut snapshots)?;
-        keep_days(days, scope, &mut snapshots);
-        keep_hours(hours, &mut snapshots)?;
+        keep_stored(stored, scope, &mut snapshots)?;
         CrashPoint::AfterRead.pass();
         Ok(snapshots)
     }
@@ -161,8 +167,6 @@ impl GroupTransaction<'_> {
         Ok(rows.into_iter().map(|(metric, row)| (metric, raw_vital(row))).collect())
     }
 }
-
-type DayColumns = (String, NaiveDate, i64, PgTimestamp, PgTimestamp);
 
 fn raw_rows_of(scope: &Scope, catalogue: &Catalogue, user_id: i64) -> ReadVitals {
     let mut statement = ReadVitals {
@@ -204,14 +208,10 @@ fn columns(
     scope.iter().flat_map(of_metric).unzip()
 }
 
-fn days_of(scope: &Scope, user_id: i64) -> ReadDays {
-    let (metrics, dates) = columns(scope, MetricScope::dates_to_look_at);
-    ReadDays { user_id, metrics, dates }
-}
-
-fn hours_of(scope: &Scope, user_id: i64) -> ReadHours {
+fn stored_of(scope: &Scope, user_id: i64) -> ReadStored {
     let (metrics, dates) = columns(scope, |s| s.dates.clone());
-    ReadHours { user_id, metrics, dates }
+    let (near_metrics, near_dates) = columns(scope, MetricScope::dates_to_look_at);
+    ReadStored { user_id, metrics, dates, near_metrics, near_dates }
 }
 
 fn keep_rows(
@@ -235,37 +235,50 @@ fn keep_rows(
     Ok(())
 }
 
-fn keep_days(stored: Vec<DayColumns>, scope: &Scope, snapshots: &mut BTreeMap<String, Snapshot>) {
-    for (metric, date, fingerprint, day_start, day_end) in stored {
-        let bounds = (from_postgres(day_start), from_postgres(day_end));
-        let is_concerned = scope.get(&metric).is_some_and(|s| s.concerns(date, bounds));
-        if let Some(snapshot) = snapshots.get_mut(&metric)
-            && is_concerned
-        {
-            snapshot.days.insert(date, fingerprint);
-        }
-    }
-}
-
-fn keep_hours(
-    stored: Vec<HourColumns>,
+fn keep_stored(
+    stored: Vec<StoredColumns>,
+    scope: &Scope,
     snapshots: &mut BTreeMap<String, Snapshot>,
 ) -> Result<(), StoreError> {
-    for row in stored {
-        let key = HourKey { date: row.1, start: from_postgres(row.2) };
-        if let Some(snapshot) = snapshots.get_mut(&row.0) {
-            snapshot.hours.insert(key, hour_figures(row)?);
+    for (metric, date, day, hour, sums, ends, percentiles, sketch) in stored {
+        let Some(snapshot) = snapshots.get_mut(&metric) else { continue };
+        if let (Some(fingerprint), Some(start), Some(end)) = day {
+            let bounds = (from_postgres(start), from_postgres(end));
+            if scope.get(&metric).is_some_and(|s| s.concerns(date, bounds)) {
+                snapshot.days.insert(date, fingerprint);
+            }
+        } else {
+            let (start, hour) = hour_figures(hour, sums, ends, percentiles, sketch)?;
+            snapshot.hours.insert(HourKey { date, start }, hour);
         }
     }
     Ok(())
 }
 
-fn hour_figures(row: HourColumns) -> Result<HourFigures, StoreError> {
-    let (_, _, _, counts, moments, ends, percentiles, sketch) = row;
-    let (sample_count, censored_count, rejected_count, total, sources, time_zone) = counts;
-    let moments = match (moments, ends) {
+fn hour_figures(
+    hour: HourColumns,
+    (total, sum, squared_deviations, min, max): Sums,
+    ends: Ends,
+    percentiles: Percentiles,
+    sketch: Sketch,
+) -> Result<(Timestamp, HourFigures), StoreError> {
+    let (
+        Some(start),
+        Some(sample_count),
+        Some(censored_count),
+        Some(rejected_count),
+        Some(sources),
+        Some(time_zone),
+    ) = hour
+    else {
+        return Err(StoreError::Internal("a stored row that is neither a day nor an hour"));
+    };
+    let moments = match (sum, squared_deviations, min, max, ends) {
         (
-            (Some(sum), Some(squared_deviations), Some(min), Some(max)),
+            Some(sum),
+            Some(squared_deviations),
+            Some(min),
+            Some(max),
             (Some(first_value), Some(first_at), Some(last_value), Some(last_at)),
         ) => Some(Moments {
             count: sample_count,
@@ -284,7 +297,9 @@ fn hour_figures(row: HourColumns) -> Result<HourFigures, StoreError> {
         (Some(p05), Some(p25), Some(p50), Some(p75), Some(p95)) => Some([p05, p25, p50, p75, p95]),
         _ => None,
     };
-    Ok(HourFigures {
+    let sources = serde_json::from_str(&sources)
+        .map_err(|_| StoreError::Internal("stored sources of an hour are damaged"))?;
+    let hour = HourFigures {
         sample_count,
         censored_count,
         rejected_count,
@@ -292,8 +307,8 @@ fn hour_figures(row: HourColumns) -> Result<HourFigures, StoreError> {
         moments,
         sketch,
         percentiles,
-        sources: serde_json::from_str(&sources)
-            .map_err(|_| StoreError::Internal("stored sources of an hour are damaged"))?,
+        sources,
         time_zone,
-    })
+    };
+    Ok((from_postgres(start), hour))
 }

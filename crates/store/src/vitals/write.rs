@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use aggregation::ALGORITHM_VERSION;
 use aggregation::catalogue::Catalogue;
-use aggregation::vitals::hour::Moments;
 use aggregation::vitals::{DayFigures, HourFigures, HourKey, Recomputed};
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
@@ -19,221 +18,176 @@ use crate::statement::statement;
 use crate::time::to_postgres;
 use crate::transaction::GroupTransaction;
 
-/// The columns that hours and days have in common, one array for each.
-#[derive(Default)]
-struct Columns {
-    dates: Vec<NaiveDate>,
-    metrics: Vec<String>,
-    units: Vec<String>,
-    sample_counts: Vec<i32>,
-    totals: Vec<Option<f64>>,
-    means: Vec<Option<f64>>,
-    stddevs: Vec<Option<f64>>,
-    mins: Vec<Option<f64>>,
-    maxs: Vec<Option<f64>>,
-    first_values: Vec<Option<f64>>,
-    first_ats: Vec<Option<PgTimestamp>>,
-    last_values: Vec<Option<f64>>,
-    last_ats: Vec<Option<PgTimestamp>>,
-    percentiles: [Vec<Option<f64>>; 5],
-    censored_counts: Vec<i32>,
-    rejected_counts: Vec<i32>,
-    sources: Vec<String>,
-    time_zones: Vec<String>,
-}
-
-/// What hours and days have in common.
-struct Common<'f> {
-    date: NaiveDate,
-    metric: &'f str,
-    unit: &'f str,
-    sample_count: i32,
-    total: Option<f64>,
-    moments: Option<Moments>,
-    percentiles: Option<[f64; 5]>,
-    censored_count: i32,
-    rejected_count: i32,
-    sources: &'f BTreeMap<String, i32>,
-    time_zone: &'f str,
-}
-
-impl Columns {
-    fn push(&mut self, row: &Common<'_>) -> Result<(), StoreError> {
-        let moments = row.moments;
-        self.dates.push(row.date);
-        self.metrics.push(row.metric.to_owned());
-        self.units.push(row.unit.to_owned());
-        self.sample_counts.push(row.sample_count);
-        self.totals.push(row.total);
-        self.means.push(moments.map(|m| m.mean()));
-        self.stddevs.push(moments.and_then(|m| m.stddev()));
-        self.mins.push(moments.map(|m| m.min));
-        self.maxs.push(moments.map(|m| m.max));
-        self.first_values.push(moments.map(|m| m.first_value));
-        self.first_ats.push(moments.map(|m| to_postgres(m.first_at)));
-        self.last_values.push(moments.map(|m| m.last_value));
-        self.last_ats.push(moments.map(|m| to_postgres(m.last_at)));
-        for (column, index) in self.percentiles.iter_mut().zip(0..) {
-            column.push(row.percentiles.and_then(|p| p.get(index).copied()));
+/// Declares the rows of a table of figures, which have common columns and some of its own, and two
+/// statements that write them: of one row, with a parameter for each column, and of several, with an array
+/// for each. The server takes three times as long for a row of arrays.
+macro_rules! figures {
+    (
+        $table:literal,
+        $(#[$meta:meta])*
+        $row:ident, $one:ident, $several:ident,
+        key { $($key:ident: $key_rust:ty => $key_sql:ty as $key_type:literal),* }
+        own { $($own:ident: $own_rust:ty => $own_sql:ty as $own_type:literal),* $(,)? }
+        more { $columns:literal, $values:literal, $updates:literal }
+    ) => {
+        figures! {
+            @rows $table, $(#[$meta])* $row, $one, $several,
+            key {
+                local_date: NaiveDate => Date as "date",
+                metric: String => Text as "text"
+                $(, $key: $key_rust => $key_sql as $key_type)*
+            }
+            figures {
+                sample_count: i32 => Integer as "integer",
+                total: Option<f64> => Nullable<Double> as "float8",
+                mean: Option<f64> => Nullable<Double> as "float8",
+                stddev: Option<f64> => Nullable<Double> as "float8",
+                min: Option<f64> => Nullable<Double> as "float8",
+                max: Option<f64> => Nullable<Double> as "float8",
+                first_value: Option<f64> => Nullable<Double> as "float8",
+                first_at: Option<PgTimestamp> => Nullable<Timestamptz> as "timestamptz",
+                last_value: Option<f64> => Nullable<Double> as "float8",
+                last_at: Option<PgTimestamp> => Nullable<Timestamptz> as "timestamptz",
+                p05: Option<f64> => Nullable<Double> as "float8",
+                p25: Option<f64> => Nullable<Double> as "float8",
+                p50: Option<f64> => Nullable<Double> as "float8",
+                p75: Option<f64> => Nullable<Double> as "float8",
+                p95: Option<f64> => Nullable<Double> as "float8",
+                censored_count: i32 => Integer as "integer",
+                rejected_count: i32 => Integer as "integer",
+                sources: String => Text as "jsonb",
+                time_zone: String => Text as "text"
+                $(, $own: $own_rust => $own_sql as $own_type)*
+            }
+            more { $columns, $values, $updates }
         }
-        self.censored_counts.push(row.censored_count);
-        self.rejected_counts.push(row.rejected_count);
-        self.sources.push(sources(row.sources)?);
-        self.time_zones.push(row.time_zone.to_owned());
-        Ok(())
-    }
-}
+    };
+    (
+        @rows $table:literal, $(#[$meta:meta])* $row:ident, $one:ident, $several:ident,
+        key { $first:ident: $first_rust:ty => $first_sql:ty as $first_type:literal
+              $(, $key:ident: $key_rust:ty => $key_sql:ty as $key_type:literal)* }
+        figures { $($field:ident: $rust:ty => $sql:ty as $type:literal),* }
+        more { $columns:literal, $values:literal, $updates:literal }
+    ) => {
+        $(#[$meta])*
+        struct $row {
+            unit: String,
+            $first: $first_rust,
+            $($key: $key_rust,)*
+            $($field: $rust,)*
+        }
 
-/// Declares an upsert into a table with the common columns and some of its own.
-macro_rules! upsert {
-    ($(#[$meta:meta])* $name:ident { $($field:ident: $rust:ty => $sql:ty),* $(,)? } $text:expr) => {
         statement! {
-            $(#[$meta])*
-            struct $name {
+            struct $one {
                 user_id: i64 => BigInt,
-                dates: Vec<NaiveDate> => Array<Date>,
-                metrics: Vec<String> => Array<Text>,
-                units: Vec<String> => Array<Text>,
-                sample_counts: Vec<i32> => Array<Integer>,
-                totals: Vec<Option<f64>> => Array<Nullable<Double>>,
-                means: Vec<Option<f64>> => Array<Nullable<Double>>,
-                stddevs: Vec<Option<f64>> => Array<Nullable<Double>>,
-                mins: Vec<Option<f64>> => Array<Nullable<Double>>,
-                maxs: Vec<Option<f64>> => Array<Nullable<Double>>,
-                first_values: Vec<Option<f64>> => Array<Nullable<Double>>,
-                first_ats: Vec<Option<PgTimestamp>> => Array<Nullable<Timestamptz>>,
-                last_values: Vec<Option<f64>> => Array<Nullable<Double>>,
-                last_ats: Vec<Option<PgTimestamp>> => Array<Nullable<Timestamptz>>,
-                p05s: Vec<Option<f64>> => Array<Nullable<Double>>,
-                p25s: Vec<Option<f64>> => Array<Nullable<Double>>,
-                p50s: Vec<Option<f64>> => Array<Nullable<Double>>,
-                p75s: Vec<Option<f64>> => Array<Nullable<Double>>,
-                p95s: Vec<Option<f64>> => Array<Nullable<Double>>,
-                censored_counts: Vec<i32> => Array<Integer>,
-                rejected_counts: Vec<i32> => Array<Integer>,
-                sources: Vec<String> => Array<Text>,
-                time_zones: Vec<String> => Array<Text>,
+                unit: String => Text,
+                $first: $first_rust => $first_sql,
+                $($key: $key_rust => $key_sql,)*
                 $($field: $rust => $sql,)*
             } -> ()
-            $text
+            figures!(
+                @text $table, ($first $($key)*) ($($field)*) $columns, $values, $updates,
+                concat!(
+                    "(VALUES ({unit}::text, {", stringify!($first), "}::", $first_type
+                    $(, ", {", stringify!($key), "}::", $key_type)*
+                    $(, ", {", stringify!($field), "}::", $type)*, "))"
+                )
+            )
         }
 
-        impl $name {
-            #[allow(clippy::too_many_arguments)]
-            fn new(user_id: i64, common: Columns, $($field: $rust),*) -> Self {
-                let [p05s, p25s, p50s, p75s, p95s] = common.percentiles;
-                Self {
-                    user_id,
-                    dates: common.dates,
-                    metrics: common.metrics,
-                    units: common.units,
-                    sample_counts: common.sample_counts,
-                    totals: common.totals,
-                    means: common.means,
-                    stddevs: common.stddevs,
-                    mins: common.mins,
-                    maxs: common.maxs,
-                    first_values: common.first_values,
-                    first_ats: common.first_ats,
-                    last_values: common.last_values,
-                    last_ats: common.last_ats,
-                    p05s,
-                    p25s,
-                    p50s,
-                    p75s,
-                    p95s,
-                    censored_counts: common.censored_counts,
-                    rejected_counts: common.rejected_counts,
-                    sources: common.sources,
-                    time_zones: common.time_zones,
-                    $($field,)*
+        statement! {
+            struct $several {
+                user_id: i64 => BigInt,
+                unit: Vec<String> => Array<Text>,
+                $first: Vec<$first_rust> => Array<$first_sql>,
+                $($key: Vec<$key_rust> => Array<$key_sql>,)*
+                $($field: Vec<$rust> => Array<$sql>,)*
+            } -> ()
+            figures!(
+                @text $table, ($first $($key)*) ($($field)*) $columns, $values, $updates,
+                concat!(
+                    "unnest({unit}::text[], {", stringify!($first), "}::", $first_type, "[]"
+                    $(, ", {", stringify!($key), "}::", $key_type, "[]")*
+                    $(, ", {", stringify!($field), "}::", $type, "[]")*, ")"
+                )
+            )
+        }
+
+        impl $row {
+            /// Writes rows of a user with the next message.
+            fn write(transaction: &mut GroupTransaction<'_>, part: &'static str, mut rows: Vec<Self>) {
+                let user_id = transaction.user_id();
+                let Some(row) = rows.pop() else { return };
+                if rows.is_empty() {
+                    let $row { unit, $first, $($key,)* $($field,)* } = row;
+                    let one = $one { user_id, unit, $first, $($key,)* $($field,)* };
+                    return transaction.write_part(part, one);
                 }
+                rows.push(row);
+                let mut several = $several {
+                    user_id,
+                    unit: Vec::with_capacity(rows.len()),
+                    $first: Vec::with_capacity(rows.len()),
+                    $($key: Vec::with_capacity(rows.len()),)*
+                    $($field: Vec::with_capacity(rows.len()),)*
+                };
+                for row in rows {
+                    several.unit.push(row.unit);
+                    several.$first.push(row.$first);
+                    $(several.$key.push(row.$key);)*
+                    $(several.$field.push(row.$field);)*
+                }
+                transaction.write_part(part, several);
             }
         }
     };
+    (
+        @text $table:literal, ($first:ident $($key:ident)*) ($($field:ident)*)
+        $columns:literal, $values:literal, $updates:literal, $rows:expr
+    ) => {
+        concat!(
+            "INSERT INTO ", $table, " (user_id, unit, ", stringify!($first)
+            $(, ", ", stringify!($key))* $(, ", ", stringify!($field))*, $columns,
+            ") SELECT {user_id}, f.*", $values, " FROM ", $rows,
+            " AS f (unit, ", stringify!($first)
+            $(, ", ", stringify!($key))* $(, ", ", stringify!($field))*,
+            ") ON CONFLICT (user_id, ", stringify!($first) $(, ", ", stringify!($key))*,
+            ") DO UPDATE SET unit = excluded.unit"
+            $(, ", ", stringify!($field), " = excluded.", stringify!($field))*, $updates
+        )
+    };
 }
 
-upsert! {
-    UpsertHours {
-        hour_starts: Vec<PgTimestamp> => Array<Timestamptz>,
-        sums: Vec<Option<f64>> => Array<Nullable<Double>>,
-        squared_deviations: Vec<Option<f64>> => Array<Nullable<Double>>,
-        sketches: Vec<Option<Vec<u8>>> => Array<Nullable<Binary>>,
+figures! {
+    "vitals_hourly",
+    /// An hour as it is stored.
+    HourRow, UpsertHour, UpsertHours,
+    key { hour_start: PgTimestamp => Timestamptz as "timestamptz" }
+    own {
+        sum: Option<f64> => Nullable<Double> as "float8",
+        squared_deviations: Option<f64> => Nullable<Double> as "float8",
+        sketch: Option<Vec<u8>> => Nullable<Binary> as "bytea",
     }
-    "INSERT INTO vitals_hourly (
-         user_id, local_date, metric, unit, sample_count, total, mean, stddev, min, max,
-         first_value, first_at, last_value, last_at, p05, p25, p50, p75, p95, censored_count,
-         rejected_count, sources, time_zone, hour_start, sum, squared_deviations, sketch)
-     SELECT {user_id}, h.local_date, h.metric, h.unit, h.sample_count, h.total, h.mean, h.stddev,
-            h.min, h.max, h.first_value, h.first_at, h.last_value, h.last_at, h.p05, h.p25, h.p50,
-            h.p75, h.p95, h.censored_count, h.rejected_count, h.sources::jsonb, h.time_zone,
-            h.hour_start, h.sum, h.squared_deviations, h.sketch
-     FROM unnest({dates}::date[], {metrics}::text[], {units}::text[], {sample_counts}::integer[],
-                 {totals}::float8[], {means}::float8[], {stddevs}::float8[], {mins}::float8[],
-                 {maxs}::float8[], {first_values}::float8[], {first_ats}::timestamptz[],
-                 {last_values}::float8[], {last_ats}::timestamptz[], {p05s}::float8[],
-                 {p25s}::float8[], {p50s}::float8[], {p75s}::float8[], {p95s}::float8[],
-                 {censored_counts}::integer[], {rejected_counts}::integer[], {sources}::text[],
-                 {time_zones}::text[], {hour_starts}::timestamptz[], {sums}::float8[],
-                 {squared_deviations}::float8[], {sketches}::bytea[])
-          AS h (local_date, metric, unit, sample_count, total, mean, stddev, min, max,
-                first_value, first_at, last_value, last_at, p05, p25, p50, p75, p95,
-                censored_count, rejected_count, sources, time_zone, hour_start, sum,
-                squared_deviations, sketch)
-     ON CONFLICT (user_id, local_date, metric, hour_start) DO UPDATE SET
-         unit = excluded.unit, sample_count = excluded.sample_count, total = excluded.total,
-         mean = excluded.mean, stddev = excluded.stddev, min = excluded.min, max = excluded.max,
-         first_value = excluded.first_value, first_at = excluded.first_at,
-         last_value = excluded.last_value, last_at = excluded.last_at,
-         p05 = excluded.p05, p25 = excluded.p25, p50 = excluded.p50, p75 = excluded.p75,
-         p95 = excluded.p95, censored_count = excluded.censored_count,
-         rejected_count = excluded.rejected_count, sources = excluded.sources,
-         time_zone = excluded.time_zone, sum = excluded.sum,
-         squared_deviations = excluded.squared_deviations, sketch = excluded.sketch"
+    more { "", "", "" }
 }
 
-upsert! {
-    UpsertDays {
-        primary_sources: Vec<Option<String>> => Array<Nullable<Text>>,
-        day_starts: Vec<PgTimestamp> => Array<Timestamptz>,
-        day_ends: Vec<PgTimestamp> => Array<Timestamptz>,
-        fingerprints: Vec<i64> => Array<BigInt>,
-        algorithm_version: i32 => Integer,
+figures! {
+    "vitals_daily",
+    /// A day as it is stored.
+    DayRow, UpsertDay, UpsertDays,
+    key {}
+    own {
+        primary_source: Option<String> => Nullable<Text> as "text",
+        day_start: PgTimestamp => Timestamptz as "timestamptz",
+        day_end: PgTimestamp => Timestamptz as "timestamptz",
+        context_fingerprint: i64 => BigInt as "bigint",
+        algorithm_version: i32 => Integer as "integer",
     }
-    "INSERT INTO vitals_daily (
-         user_id, local_date, metric, unit, sample_count, total, mean, stddev, min, max,
-         first_value, first_at, last_value, last_at, p05, p25, p50, p75, p95, censored_count,
-         rejected_count, sources, time_zone, primary_source, day_start, day_end, is_partial,
-         context_fingerprint, algorithm_version)
-     SELECT {user_id}, d.local_date, d.metric, d.unit, d.sample_count, d.total, d.mean, d.stddev,
-            d.min, d.max, d.first_value, d.first_at, d.last_value, d.last_at, d.p05, d.p25, d.p50,
-            d.p75, d.p95, d.censored_count, d.rejected_count, d.sources::jsonb, d.time_zone,
-            d.primary_source, d.day_start, d.day_end, d.day_end > now(), d.fingerprint,
-            {algorithm_version}
-     FROM unnest({dates}::date[], {metrics}::text[], {units}::text[], {sample_counts}::integer[],
-                 {totals}::float8[], {means}::float8[], {stddevs}::float8[], {mins}::float8[],
-                 {maxs}::float8[], {first_values}::float8[], {first_ats}::timestamptz[],
-                 {last_values}::float8[], {last_ats}::timestamptz[], {p05s}::float8[],
-                 {p25s}::float8[], {p50s}::float8[], {p75s}::float8[], {p95s}::float8[],
-                 {censored_counts}::integer[], {rejected_counts}::integer[], {sources}::text[],
-                 {time_zones}::text[], {primary_sources}::text[], {day_starts}::timestamptz[],
-                 {day_ends}::timestamptz[], {fingerprints}::bigint[])
-          AS d (local_date, metric, unit, sample_count, total, mean, stddev, min, max,
-                first_value, first_at, last_value, last_at, p05, p25, p50, p75, p95,
-                censored_count, rejected_count, sources, time_zone, primary_source, day_start,
-                day_end, fingerprint)
-     ON CONFLICT (user_id, local_date, metric) DO UPDATE SET
-         unit = excluded.unit, sample_count = excluded.sample_count, total = excluded.total,
-         mean = excluded.mean, stddev = excluded.stddev, min = excluded.min, max = excluded.max,
-         first_value = excluded.first_value, first_at = excluded.first_at,
-         last_value = excluded.last_value, last_at = excluded.last_at,
-         p05 = excluded.p05, p25 = excluded.p25, p50 = excluded.p50, p75 = excluded.p75,
-         p95 = excluded.p95, censored_count = excluded.censored_count,
-         rejected_count = excluded.rejected_count, sources = excluded.sources,
-         time_zone = excluded.time_zone, primary_source = excluded.primary_source,
-         day_start = excluded.day_start, day_end = excluded.day_end,
-         is_partial = excluded.is_partial, context_fingerprint = excluded.context_fingerprint,
-         algorithm_version = excluded.algorithm_version, computed_at = excluded.computed_at"
+    more {
+        ", is_partial",
+        ", f.day_end > now()",
+        ", is_partial = excluded.is_partial, computed_at = excluded.computed_at"
+    }
 }
 
 statement! {
@@ -275,12 +229,8 @@ impl GroupTransaction<'_> {
         let unit =
             |metric: &str| catalogue.metric(metric).map_or("", |metric| metric.unit.as_str());
         CrashPoint::BeforeWrite.pass();
-        if let Some(hours) = hours_to_write(recomputed, unit, self.user_id())? {
-            self.write(hours);
-        }
-        if let Some(days) = days_to_write(recomputed, unit, self.user_id())? {
-            self.write(days);
-        }
+        HourRow::write(self, "hours", hours_to_write(recomputed, unit)?);
+        DayRow::write(self, "days", days_to_write(recomputed, unit)?);
         self.delete_vanished(recomputed);
         self.pass_sent(CrashPoint::AfterWrite).await
     }
@@ -319,96 +269,86 @@ impl GroupTransaction<'_> {
 fn hours_to_write<'u>(
     recomputed: &BTreeMap<String, Recomputed>,
     unit: impl Fn(&str) -> &'u str,
-    user_id: i64,
-) -> Result<Option<UpsertHours>, StoreError> {
-    let mut common = Columns::default();
-    let mut hour_starts = Vec::new();
-    let mut sums = Vec::new();
-    let mut squared_deviations = Vec::new();
-    let mut sketches = Vec::new();
-    for (metric, of_metric) in recomputed {
-        for (key, hour) in &of_metric.changed_hours {
-            common.push(&hour_row(metric, unit(metric), key, hour))?;
-            hour_starts.push(to_postgres(key.start));
-            sums.push(hour.moments.map(|m| m.sum));
-            squared_deviations.push(hour.moments.map(|m| m.squared_deviations));
-            sketches.push(hour.sketch.clone());
-        }
-    }
-    if hour_starts.is_empty() {
-        return Ok(None);
-    }
-    let new = UpsertHours::new;
-    Ok(Some(new(user_id, common, hour_starts, sums, squared_deviations, sketches)))
+) -> Result<Vec<HourRow>, StoreError> {
+    let hours = recomputed.iter().flat_map(|(metric, of_metric)| {
+        of_metric.changed_hours.iter().map(move |(key, hour)| (metric, key, hour))
+    });
+    hours.map(|(metric, key, hour)| hour_row(metric, unit(metric), key, hour)).collect()
 }
 
 fn days_to_write<'u>(
     recomputed: &BTreeMap<String, Recomputed>,
     unit: impl Fn(&str) -> &'u str,
-    user_id: i64,
-) -> Result<Option<UpsertDays>, StoreError> {
-    let mut common = Columns::default();
-    let mut primary_sources = Vec::new();
-    let mut day_starts = Vec::new();
-    let mut day_ends = Vec::new();
-    let mut fingerprints = Vec::new();
-    for (metric, of_metric) in recomputed {
-        let days = of_metric.days.iter().filter_map(|(date, day)| Some((date, day.as_ref()?)));
-        for (date, day) in days {
-            common.push(&day_row(metric, unit(metric), *date, day))?;
-            primary_sources.push(day.primary_source.clone());
-            day_starts.push(to_postgres(day.day_start));
-            day_ends.push(to_postgres(day.day_end));
-            fingerprints.push(of_metric.fingerprint);
+) -> Result<Vec<DayRow>, StoreError> {
+    let days = recomputed.iter().flat_map(|(metric, of_metric)| {
+        let days = of_metric.days.iter().filter_map(|(date, day)| Some((*date, day.as_ref()?)));
+        days.map(move |(date, day)| (metric, of_metric.fingerprint, date, day))
+    });
+    days.map(|(metric, fingerprint, date, day)| {
+        day_row(metric, unit(metric), fingerprint, date, day)
+    })
+    .collect()
+}
+
+/// A row of figures: what hours and days have in common, and what they have of their own.
+macro_rules! row {
+    ($row:ident, $metric:expr, $unit:expr, $date:expr, $figures:expr, { $($own:tt)* }) => {{
+        let (figures, moments) = ($figures, $figures.moments);
+        let percentile = |index: usize| figures.percentiles.and_then(|p| p.get(index).copied());
+        $row {
+            local_date: $date,
+            metric: $metric.to_owned(),
+            unit: $unit.to_owned(),
+            sample_count: figures.sample_count,
+            total: figures.total,
+            mean: moments.map(|m| m.mean()),
+            stddev: moments.and_then(|m| m.stddev()),
+            min: moments.map(|m| m.min),
+            max: moments.map(|m| m.max),
+            first_value: moments.map(|m| m.first_value),
+            first_at: moments.map(|m| to_postgres(m.first_at)),
+            last_value: moments.map(|m| m.last_value),
+            last_at: moments.map(|m| to_postgres(m.last_at)),
+            p05: percentile(0),
+            p25: percentile(1),
+            p50: percentile(2),
+            p75: percentile(3),
+            p95: percentile(4),
+            censored_count: figures.censored_count,
+            rejected_count: figures.rejected_count,
+            sources: sources(&figures.sources)?,
+            time_zone: figures.time_zone.clone(),
+            $($own)*
         }
-    }
-    if day_starts.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(UpsertDays::new(
-        user_id,
-        common,
-        primary_sources,
-        day_starts,
-        day_ends,
-        fingerprints,
-        ALGORITHM_VERSION,
-    )))
+    }};
 }
 
-fn hour_row<'f>(
-    metric: &'f str,
-    unit: &'f str,
+fn hour_row(
+    metric: &str,
+    unit: &str,
     key: &HourKey,
-    hour: &'f HourFigures,
-) -> Common<'f> {
-    Common {
-        date: key.date,
-        metric,
-        unit,
-        sample_count: hour.sample_count,
-        total: hour.total,
-        moments: hour.moments,
-        percentiles: hour.percentiles,
-        censored_count: hour.censored_count,
-        rejected_count: hour.rejected_count,
-        sources: &hour.sources,
-        time_zone: &hour.time_zone,
-    }
+    hour: &HourFigures,
+) -> Result<HourRow, StoreError> {
+    Ok(row!(HourRow, metric, unit, key.date, hour, {
+        hour_start: to_postgres(key.start),
+        sum: hour.moments.map(|m| m.sum),
+        squared_deviations: hour.moments.map(|m| m.squared_deviations),
+        sketch: hour.sketch.clone(),
+    }))
 }
 
-fn day_row<'f>(metric: &'f str, unit: &'f str, date: NaiveDate, day: &'f DayFigures) -> Common<'f> {
-    Common {
-        date,
-        metric,
-        unit,
-        sample_count: day.sample_count,
-        total: day.total,
-        moments: day.moments,
-        percentiles: day.percentiles,
-        censored_count: day.censored_count,
-        rejected_count: day.rejected_count,
-        sources: &day.sources,
-        time_zone: &day.time_zone,
-    }
+fn day_row(
+    metric: &str,
+    unit: &str,
+    context_fingerprint: i64,
+    date: NaiveDate,
+    day: &DayFigures,
+) -> Result<DayRow, StoreError> {
+    Ok(row!(DayRow, metric, unit, date, day, {
+        primary_source: day.primary_source.clone(),
+        day_start: to_postgres(day.day_start),
+        day_end: to_postgres(day.day_end),
+        context_fingerprint,
+        algorithm_version: ALGORITHM_VERSION,
+    }))
 }

@@ -9,10 +9,13 @@ mod sleep;
 mod vitals;
 mod whole_days;
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
 
 use aggregation::local_time::Zone;
+use aggregation::timestamp::HOUR_US;
+use aggregation::vitals::scope::Span;
 use aggregation::zones::BaseZone;
 use aggregation::{Kind, Timestamp};
 use chrono::NaiveDate;
@@ -22,6 +25,16 @@ use store::{
 
 use crate::report::GroupReport;
 use crate::setup::Settings;
+
+/// The most rows that a group takes along: an hour with a reading each second. So its transaction stays
+/// short, whatever there is.
+const MOST_ALONG: u32 = 3600;
+
+/// A group of fewer rows does not look for more: asking costs more than it could save.
+const FEWEST_TO_FILL: usize = 50;
+
+/// Nor does one whose rows fill more than half an hour.
+const CLOSE_TOGETHER_US: i64 = HOUR_US / 2;
 
 /// How often a group is tried that met a deadlock or a serialization failure before the
 /// attempt counts as failed; a third time in a row is no accident.
@@ -97,6 +110,8 @@ pub struct Group<'g> {
     pub date: NaiveDate,
     /// The rows.
     pub entries: &'g [Entry],
+    /// In which span it takes rows along that nobody has claimed: see [`hours_to_fill`].
+    pub along: Option<Span>,
 }
 
 /// What a group needs to be computed.
@@ -120,11 +135,11 @@ pub async fn run(
     group: Group<'_>,
     found_by: &mut FoundBy,
 ) -> Result<GroupReport, StoreError> {
-    let Group { user_id, date, entries } = group;
+    let Group { user_id, date, entries, .. } = group;
     let work = Work { settings, user: users.get(user_id), date, entries };
     let mut tries = 1;
     loop {
-        match attempt(store, claim, work, user_id, *found_by).await {
+        match attempt(store, claim, work, &group, *found_by).await {
             // That is nobody's fault, and so it will be for the rest of the batch.
             Err(StoreError::Moved) if *found_by == FoundBy::Place => *found_by = FoundBy::Key,
             Err(error) if error.class() == ErrorClass::Conflict && tries < MOST_TRIES => {
@@ -149,15 +164,25 @@ async fn attempt(
     store: &Store,
     claim: &Claim,
     work: Work<'_>,
-    user_id: i64,
+    group: &Group<'_>,
     found_by: FoundBy,
 ) -> Result<GroupReport, StoreError> {
+    let (user_id, entries) = (group.user_id, group.entries);
     let mut transaction = store.open_group(claim.kind, user_id).await?;
+    let mut along = Vec::new();
+    if let Some(span) = group.along {
+        along = match transaction.find_along(span, MOST_ALONG).await {
+            Ok(along) => along,
+            Err(error) => return Err(transaction.rolled_back(error).await),
+        };
+    }
+    let all = if along.is_empty() { Cow::from(entries) } else { [entries, &along].concat().into() };
+    let work = Work { entries: &all, ..work };
     let verdicts = match figures(&mut transaction, claim, work).await {
         Ok(verdicts) => verdicts,
         Err(error) => return Err(transaction.rolled_back(error).await),
     };
-    let held = transaction.finish(claim.token, work.entries, &verdicts, found_by).await?;
+    let held = transaction.finish(claim.token, entries, &along, &verdicts, found_by).await?;
     let rejected = rejected_rows(work.entries, &verdicts);
     tracing::debug!(
         event = "group_committed",
@@ -165,11 +190,29 @@ async fn attempt(
         user_id,
         date = %work.date,
         rows = work.entries.len(),
+        along = along.len(),
         rejected,
         held_ms = crate::report::milliseconds(held),
         "in the figures"
     );
-    Ok(GroupReport { completed: work.entries.len() as u32 - rejected, rejected, held })
+    let (rows, along) = (work.entries.len() as u32, along.len() as u32);
+    Ok(GroupReport { completed: rows - rejected, rejected, along, held })
+}
+
+/// The hours of a group of vitals whose rows lie so close together that at least as many others of the
+/// queue most likely lie there, too.
+///
+/// An hour is computed from all its raw rows. One user's day with a reading each second would have each
+/// of its hours computed anew for every batch; taken along, what is computed already is done.
+pub fn hours_to_fill(kind: Kind, entries: &[Entry]) -> Option<Span> {
+    if kind != Kind::Vitals || entries.len() < FEWEST_TO_FILL {
+        return None;
+    }
+    let starts = || entries.iter().map(|entry| entry.starts_at);
+    let (first, last) = (starts().min()?, starts().max()?);
+    let from = first.plus(-first.0.rem_euclid(HOUR_US));
+    let to = last.plus(HOUR_US - last.0.rem_euclid(HOUR_US));
+    (last < first.plus(CLOSE_TOGETHER_US)).then_some((from, to))
 }
 
 /// Everything between the lock and the commit: what became of each raw row.
