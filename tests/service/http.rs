@@ -236,9 +236,11 @@ async fn everything_done_is_counted_and_no_value_is_a_label() {
 #[tokio::test]
 async fn the_backlog_and_the_dead_are_shown_by_kind() {
     let db = Database::new().await;
-    insert_samples(&db, 2, 5).await;
+    insert_samples(&db, 3, 5).await;
+    // What is tried again last is the oldest.
     db.execute(
         "UPDATE aggregation_queue SET state = 'dead', not_before = 'infinity' WHERE user_id = 2;
+         UPDATE aggregation_queue SET not_before = now() + interval '30 min' WHERE user_id = 3;
          UPDATE aggregation_queue SET not_before = now() + interval '1 h',
                                       queued_at = now() - interval '100 s' WHERE user_id = 1",
     )
@@ -246,7 +248,7 @@ async fn the_backlog_and_the_dead_are_shown_by_kind() {
     let port = free_port();
     let service = Running::service(db.worker(), &[("WORKER__HTTP__PORT", &port)]);
     service.logs("database_ready").await;
-    so("the backlog is seen", || metric(&port, "dayfold_backlog_rows{kind=\"vitals\"}") == 5.0);
+    so("the backlog is seen", || metric(&port, "dayfold_backlog_rows{kind=\"vitals\"}") == 10.0);
     assert_eq!(metric(&port, "dayfold_backlog_rows{kind=\"labs\"}"), 0.0);
     assert_eq!(metric(&port, "dayfold_dead_rows{kind=\"vitals\"}"), 5.0);
     let oldest = metric(&port, "dayfold_oldest_row_seconds{kind=\"vitals\"}");

@@ -37,7 +37,8 @@ pub struct Backlog {
     pub kind: Kind,
     /// Changes that are not in the figures yet, claimed ones among them, dead ones not.
     pub rows: i64,
-    /// How long ago the one whose turn is next was queued, in seconds by the database's clock.
+    /// How long ago the oldest was queued, in seconds by the database's clock: of those whose turn has come
+    /// the next stands for all, of those that wait for their back-off it is the oldest.
     pub oldest_seconds: Option<f64>,
     /// Changes given up after the last attempt.
     pub dead: i64,
@@ -128,44 +129,49 @@ statement! {
     "SELECT kind, count(*) FROM aggregation_queue WHERE state = 'pending' GROUP BY kind"
 }
 
-statement! {
-    /// Dead rows lie at infinity, so that both are read from one end of the index each.
-    struct ReadBacklog {} -> (Text, BigInt, Nullable<Double>, BigInt)
-    "SELECT of.kind,
+/// The age in seconds of the oldest change of a kind, and how many are dead. The next in turn is read from
+/// one end of the index. It need not be the oldest: one that waits for its back-off lies behind it, by
+/// when it is due. Dead rows lie at infinity.
+macro_rules! oldest_and_dead {
+    () => {
+        "extract(epoch FROM clock_timestamp() - least(
+                (SELECT q.queued_at
+                 FROM aggregation_queue AS q
+                 WHERE q.kind = of.kind AND q.not_before < 'infinity'
+                 ORDER BY q.not_before
+                 LIMIT 1),
+                (SELECT min(q.queued_at)
+                 FROM aggregation_queue AS q
+                 WHERE q.kind = of.kind AND q.not_before > statement_timestamp()
+                   AND q.not_before < 'infinity' AND q.state = 'pending')
+            ))::float8 AS oldest,
             (SELECT count(*) FROM aggregation_queue AS q
-             WHERE q.kind = of.kind AND q.not_before < 'infinity'),
-            (SELECT extract(epoch FROM clock_timestamp() - q.queued_at)::float8
-             FROM aggregation_queue AS q
-             WHERE q.kind = of.kind AND q.not_before < 'infinity'
-             ORDER BY q.not_before
-             LIMIT 1),
-            (SELECT count(*) FROM aggregation_queue AS q
-             WHERE q.kind = of.kind AND q.not_before = 'infinity')
-     FROM unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)"
+             WHERE q.kind = of.kind AND q.not_before = 'infinity') AS dead
+         FROM unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)"
+    };
 }
 
 statement! {
-    /// The next in turn is read from one end of the index. It need not be the oldest: one that
-    /// waits for its back-off lies behind it, by when it is due. Nothing else is counted, so that a
-    /// queue that takes too long to count does not hide how it stands with it.
-    struct ReadOldest {} -> (Double, BigInt)
-    "SELECT coalesce(max(kind.oldest), 0)::float8, sum(kind.dead)::bigint
-     FROM (
-         SELECT extract(epoch FROM clock_timestamp() - least(
-                    (SELECT q.queued_at
-                     FROM aggregation_queue AS q
-                     WHERE q.kind = of.kind AND q.not_before < 'infinity'
-                     ORDER BY q.not_before
-                     LIMIT 1),
-                    (SELECT min(q.queued_at)
-                     FROM aggregation_queue AS q
-                     WHERE q.kind = of.kind AND q.not_before > statement_timestamp()
-                       AND q.not_before < 'infinity' AND q.state = 'pending')
-                )) AS oldest,
+    struct ReadBacklog {} -> (Text, BigInt, Nullable<Double>, BigInt)
+    concat!(
+        "SELECT of.kind,
                 (SELECT count(*) FROM aggregation_queue AS q
-                 WHERE q.kind = of.kind AND q.not_before = 'infinity') AS dead
-         FROM unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)
-     ) AS kind"
+                 WHERE q.kind = of.kind AND q.not_before < 'infinity'),
+            ",
+        oldest_and_dead!()
+    )
+}
+
+statement! {
+    /// Nothing else is counted, so that a queue that takes too long to count does not hide how it stands
+    /// with it.
+    struct ReadOldest {} -> (Double, BigInt)
+    concat!(
+        "SELECT coalesce(max(kind.oldest), 0)::float8, sum(kind.dead)::bigint
+         FROM (SELECT ",
+        oldest_and_dead!(),
+        ") AS kind"
+    )
 }
 
 statement! {
