@@ -210,6 +210,128 @@ async fn a_table_of_the_apps_own_cannot_take_the_queue_s_place() {
 }
 
 #[tokio::test]
+async fn functions_and_operators_of_the_apps_own_are_not_used_by_the_triggers() {
+    let app = App::new().await;
+    let own = format!("own_{}", app.db.name);
+    app.db.execute(&format!("CREATE SCHEMA {own} AUTHORIZATION {}", app.role)).await;
+    // Found first by the app, before those of the server: each raises an error.
+    app.execute(&format!(
+        "SET search_path = {own}, public, pg_catalog;
+         CREATE FUNCTION {own}.compared(timestamptz, timestamptz) RETURNS boolean LANGUAGE plpgsql
+             AS 'BEGIN RAISE ''taken''; END';
+         CREATE FUNCTION {own}.compared(interval, interval) RETURNS boolean LANGUAGE plpgsql
+             AS 'BEGIN RAISE ''taken''; END';
+         CREATE FUNCTION {own}.apart(timestamptz, timestamptz) RETURNS interval LANGUAGE plpgsql
+             AS 'BEGIN RAISE ''taken''; END';
+         CREATE FUNCTION {own}.isfinite(timestamptz) RETURNS boolean LANGUAGE plpgsql
+             AS 'BEGIN RAISE ''taken''; END';
+         CREATE FUNCTION {own}.aggregation_datable(timestamptz) RETURNS timestamptz LANGUAGE plpgsql
+             AS 'BEGIN RAISE ''taken''; END';
+         CREATE FUNCTION {own}.aggregation_end(timestamptz, timestamptz) RETURNS timestamptz LANGUAGE plpgsql
+             AS 'BEGIN RAISE ''taken''; END'"
+    ))
+    .await;
+    for (function, types, operators) in [
+        ("compared", ["timestamptz"; 2], &["=", "<", ">", "<=", ">="][..]),
+        ("compared", ["interval"; 2], &["=", "<", ">", "<=", ">="]),
+        ("apart", ["timestamptz"; 2], &["-"]),
+    ] {
+        for operator in operators {
+            let [left, right] = types;
+            app.execute(&format!(
+                "CREATE OPERATOR {own}.{operator}
+                     (FUNCTION = {own}.{function}, LEFTARG = {left}, RIGHTARG = {right})"
+            ))
+            .await;
+        }
+    }
+    for trap in ["now() > now()", "now() - now()", "aggregation_end(now(), now())"] {
+        let error = app.client.batch_execute(&format!("SELECT {trap}")).await.unwrap_err();
+        assert_eq!(error.as_db_error().unwrap().message(), "taken", "{trap}");
+    }
+
+    let insert = "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+                  VALUES (1, 'steps', 60, 'count', 'watch', '2024-05-01 10:00Z', '2024-05-01 11:00Z')";
+    assert_eq!(app.queued_by(insert).await.len(), 1);
+    assert_eq!(app.queued_by("UPDATE vitals_raw SET value = 70").await.len(), 1);
+    assert_eq!(app.queued_by("DELETE FROM vitals_raw").await.len(), 1);
+    let hour: bool =
+        app.db.value("SELECT ends_at = starts_at + interval '1 hour' FROM aggregation_queue").await;
+    assert!(hour);
+    app.gone().await;
+}
+
+/// Pairs of times, with what the queue's end is to be for them, in words that need no cleverness: cut to
+/// what a calendar can date, and 48 hours at most.
+const ENDS: &str = "
+    WITH times AS (
+        SELECT at + apart AS at
+        FROM unnest(ARRAY[
+                 '0001-01-01 00:00Z', '0001-01-02 12:00Z', '2024-03-30 12:00Z', '2024-10-26 12:00Z',
+                 '2024-05-01 10:00Z', '9999-12-30 00:00Z', '9999-12-31 00:00Z'
+             ]::timestamptz[]) AS at,
+             unnest(ARRAY[
+                 '-48 hours -1 microsecond', '-48 hours', '-1 microsecond', '0', '1 microsecond',
+                 '47:59:59.999999', '48 hours', '48:00:00.000001', '49 hours', '400 days'
+             ]::interval[]) AS apart
+        UNION ALL
+        SELECT unnest(ARRAY['-infinity', '4000-01-01 BC', '294000-01-01', 'infinity', NULL]::timestamptz[])
+    ), cut AS (
+        SELECT at,
+               CASE WHEN at < '0001-01-01 00:00Z' THEN timestamptz '0001-01-01 00:00Z'
+                    WHEN at > '9999-12-31 00:00Z' THEN timestamptz '9999-12-31 00:00Z'
+                    WHEN at IS NULL THEN timestamptz '0001-01-01 00:00Z'
+                    ELSE at
+               END AS datable
+        FROM times
+    )
+    SELECT count(*), count(*) FILTER (WHERE is_end), count(*) FILTER (WHERE queued IS DISTINCT FROM expected)
+    FROM (
+        SELECT aggregation_end(s.at, e.at) AS queued, is_end,
+               CASE WHEN is_end THEN e.datable ELSE aggregation_datable(s.at) END AS expected
+        FROM cut AS s
+        CROSS JOIN cut AS e
+        CROSS JOIN LATERAL (
+            SELECT coalesce(isfinite(s.at) AND e.at >= s.at
+                            AND extract(epoch FROM e.datable) - extract(epoch FROM s.datable) <= 48 * 3600,
+                            false) AS is_end
+        ) AS judged
+    ) AS ends";
+
+#[tokio::test]
+async fn an_interval_ends_where_it_ends_if_that_is_within_48_hours_and_else_where_it_starts() {
+    let app = App::new().await;
+    // Clocks are changed on 31 March and 27 October 2024 in Berlin: its days have 23 and 25 hours.
+    for zone in ["UTC", "Europe/Berlin", "Pacific/Kiritimati"] {
+        app.db.execute(&format!("SET TimeZone = '{zone}'")).await;
+        let rows = app.db.query(ENDS, &[]).await;
+        let [pairs, ends, wrong]: [i64; 3] = [0, 1, 2].map(|column| rows[0].get(column));
+        assert!(pairs > 5_000 && ends > 200, "{pairs} pairs, {ends} with an end of their own");
+        assert_eq!(wrong, 0, "{zone}");
+    }
+    app.gone().await;
+}
+
+#[tokio::test]
+async fn the_times_of_a_queue_row_cost_the_app_no_call_of_a_function() {
+    let app = App::new().await;
+    // A function of ours that the planner does not take apart is called for each row, which made an
+    // insert twice as expensive.
+    let plan = app
+        .db
+        .query(
+            "EXPLAIN VERBOSE SELECT aggregation_datable(started_at), aggregation_end(started_at, ended_at)
+             FROM vitals_raw",
+            &[],
+        )
+        .await;
+    let plan: Vec<String> = plan.iter().map(|line| line.get(0)).collect();
+    assert!(plan.iter().any(|line| line.contains("LEAST")), "{plan:#?}");
+    assert!(!plan.iter().any(|line| line.contains("aggregation_")), "{plan:#?}");
+    app.gone().await;
+}
+
+#[tokio::test]
 async fn times_that_no_calendar_has_are_queued_and_rejected_without_harm_to_others() {
     let app = App::new().await;
     app.execute(
