@@ -5,7 +5,8 @@ use std::ops::AsyncFnOnce;
 use aggregation::Kind;
 use chrono::NaiveDate;
 use indicatif::ProgressBar;
-use store::{Store, StoreError};
+use store::{Store, StoreError, UserKinds};
+use tokio::sync::Mutex;
 
 use crate::progress;
 
@@ -26,9 +27,17 @@ pub async fn progress_bar(
     Ok(progress::about("raw rows", rows))
 }
 
+/// Users whom two walkers share, so that the server reads the rows of one while the figures of the
+/// other are computed. Each user is given to one of them, as two would only wait for the user's lock.
+#[derive(Debug)]
+pub struct Users {
+    kinds: Vec<Kind>,
+    next: Mutex<Next>,
+}
+
 /// Where the walk goes on.
 #[derive(Clone, Copy, Debug)]
-pub enum Users {
+enum Next {
     /// One user, and nobody else.
     Only(i64),
     /// Whoever is next from this id on.
@@ -38,27 +47,28 @@ pub enum Users {
 }
 
 impl Users {
-    /// This one user, or all.
-    pub fn of(only: Option<i64>) -> Self {
-        only.map_or(Self::From(i64::MIN), Self::Only)
+    /// This one user, or all who have something of these kinds.
+    pub fn of(only: Option<i64>, kinds: Vec<Kind>) -> Self {
+        Self { kinds, next: Mutex::new(only.map_or(Next::From(i64::MIN), Next::Only)) }
     }
 
-    /// The next one; `find` looks for the first user from an id on.
+    /// The next one; `find` looks for the first user from an id on who has something of these kinds.
     ///
     /// # Errors
     /// Those of `find`.
     pub async fn next(
-        &mut self,
-        find: impl AsyncFnOnce(i64) -> Result<Option<i64>, StoreError>,
-    ) -> Result<Option<i64>, StoreError> {
-        let user = match *self {
-            Self::Only(user) => Some(user),
-            Self::From(from) => find(from).await?,
-            Self::End => None,
+        &self,
+        find: impl AsyncFnOnce(&[Kind], i64) -> Result<Option<UserKinds>, StoreError>,
+    ) -> Result<Option<UserKinds>, StoreError> {
+        let mut next = self.next.lock().await;
+        let user = match *next {
+            Next::Only(user_id) => Some(UserKinds { user_id, kinds: self.kinds.clone() }),
+            Next::From(from) => find(&self.kinds, from).await?,
+            Next::End => None,
         };
-        *self = match (*self, user.and_then(|user| user.checked_add(1))) {
-            (Self::From(_), Some(from)) => Self::From(from),
-            _ => Self::End,
+        *next = match (*next, user.as_ref().and_then(|user| user.user_id.checked_add(1))) {
+            (Next::From(_), Some(from)) => Next::From(from),
+            _ => Next::End,
         };
         Ok(user)
     }
