@@ -127,6 +127,7 @@ impl Work<'_> {
             if self.stop.is_requested() {
                 break;
             }
+            let _large = self.users.alone_if_large(&portion).await;
             match self.patiently(kind, user_id, &portion).await {
                 Ok(()) => done.dates += portion.dates.len() as i64,
                 Err(error) if error.class().is_interruption() => return Err(error),

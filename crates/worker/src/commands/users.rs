@@ -6,8 +6,9 @@ use aggregation::Kind;
 use chrono::NaiveDate;
 use indicatif::ProgressBar;
 use store::{Store, StoreError, UserKinds};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
+use crate::group::rebuild::Dates;
 use crate::progress;
 
 /// A bar over the raw rows that a walk looks at.
@@ -33,6 +34,8 @@ pub async fn progress_bar(
 pub struct Users {
     kinds: Vec<Kind>,
     next: Mutex<Next>,
+    /// Taken by whoever works on a large portion.
+    large: Mutex<()>,
 }
 
 /// Where the walk goes on.
@@ -49,7 +52,20 @@ enum Next {
 impl Users {
     /// This one user, or all who have something of these kinds.
     pub fn of(only: Option<i64>, kinds: Vec<Kind>) -> Self {
-        Self { kinds, next: Mutex::new(only.map_or(Next::From(i64::MIN), Next::Only)) }
+        Self {
+            kinds,
+            next: Mutex::new(only.map_or(Next::From(i64::MIN), Next::Only)),
+            large: Mutex::new(()),
+        }
+    }
+
+    /// Waits until no other large portion is worked on, if this is one: memory is for one of them. Until
+    /// what is given back is dropped, the next one waits.
+    pub async fn alone_if_large(&self, portion: &Dates) -> Option<MutexGuard<'_, ()>> {
+        match portion.is_large() {
+            true => Some(self.large.lock().await),
+            false => None,
+        }
     }
 
     /// The next one; `find` looks for the first user from an id on who has something of these kinds.

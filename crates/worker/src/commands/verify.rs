@@ -190,6 +190,7 @@ impl Look<'_> {
             if self.stop.is_requested() {
                 break;
             }
+            let _large = self.users.alone_if_large(&portion).await;
             let own = shadow.own().await?;
             let verdicts = rebuild::dates(own, self.settings, &user, &portion.dates).await?;
             let asked = portion.dates.iter().filter(|date| **date >= self.from);
