@@ -115,12 +115,12 @@ impl Scene {
             rows.push(RawVital {
                 id: id as i64,
                 value,
-                comparator: maybe(u, &["<", ">", "~"])?,
-                unit: one_of(u, units)?,
-                source: one_of(u, &["watch", "phone", "ring"])?,
+                comparator: maybe(u, &["<", ">", "~"])?.map(Into::into),
+                unit: one_of(u, units)?.into(),
+                source: one_of(u, &["watch", "phone", "ring"])?.into(),
                 started_at,
                 ended_at: started_at.plus(length),
-                time_zone: self.zone(u)?,
+                time_zone: self.zone(u)?.map(Into::into),
                 is_daily_total: u.ratio(1, 8)?,
             });
         }

@@ -19,11 +19,13 @@ pub mod sleep;
 pub mod timestamp;
 pub mod units;
 pub mod vitals;
+mod word;
 pub mod zones;
 
 pub use kind::Kind;
 pub use rejection::Reason;
 pub use timestamp::Timestamp;
+pub use word::Word;
 
 /// The version of the definitions of vitals and nutrition, stored with every day's figures. It is
 /// raised whenever a definition changes, or the bits of a figure do. Labs have

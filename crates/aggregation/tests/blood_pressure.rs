@@ -29,7 +29,7 @@ fn moved(row: RawVital, microseconds: i64) -> RawVital {
 }
 
 fn beyond(comparator: &str, row: RawVital) -> RawVital {
-    RawVital { comparator: Some(comparator.to_owned()), ..row }
+    RawVital { comparator: Some(comparator.into()), ..row }
 }
 
 fn day(systolic: &[RawVital], diastolic: &[RawVital]) -> BloodPressureDay {
@@ -271,7 +271,7 @@ fn a_rejected_row_is_counted_and_leaves_its_partner_alone() {
 
 #[test]
 fn kilopascals_become_millimetres_of_mercury() {
-    let kpa = |row: RawVital| RawVital { unit: "kPa".to_owned(), ..row };
+    let kpa = |row: RawVital| RawVital { unit: "kPa".into(), ..row };
     let (s, d, _) =
         only_pair(&[kpa(mmhg(1, "cuff", 0.0, 16.0))], &[kpa(mmhg(2, "cuff", 0.0, 10.0))]);
     // UCUM: m[Hg] = 133.322 kPa.

@@ -53,8 +53,8 @@ fn any_row(seconds: std::ops::Range<i64>) -> impl Strategy<Value = RawVital> {
             let midnight = at("2024-05-02T00:00:00Z");
             let started_at = midnight.plus(second * SECOND_US + tenths * 100_000);
             RawVital {
-                comparator: comparator.map(str::to_owned),
-                time_zone: time_zone.map(str::to_owned),
+                comparator: comparator.map(Into::into),
+                time_zone: time_zone.map(Into::into),
                 started_at,
                 ended_at: started_at.plus(length),
                 ..row(
@@ -141,7 +141,7 @@ fn change_of(row: &RawVital) -> Change {
         metric: String::new(),
         starts_at: row.started_at,
         ends_at: row.ended_at,
-        time_zone: row.time_zone.clone(),
+        time_zone: row.time_zone.as_deref().map(str::to_owned),
         whole_day: row.is_daily_total,
     }
 }
@@ -327,12 +327,12 @@ proptest! {
             .map(|((value, start, length), id)| RawVital {
                 id,
                 value: if id % 2 == 0 { value } else { 100.0 },
-                comparator: options.0.clone(),
-                unit: texts.1.clone(),
-                source: texts.0.clone(),
+                comparator: options.0.clone().map(Into::into),
+                unit: texts.1.clone().into(),
+                source: texts.0.clone().into(),
                 started_at: Timestamp(if id % 3 == 0 { start } else { extremes }),
                 ended_at: Timestamp(if id % 3 == 0 { length } else { extremes }),
-                time_zone: options.1.clone(),
+                time_zone: options.1.clone().map(Into::into),
                 is_daily_total: id % 2 == 0,
             })
             .collect();

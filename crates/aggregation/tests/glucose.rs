@@ -29,7 +29,7 @@ fn from(source: &str, start: &str, minutes: f64, value: f64) -> RawVital {
 }
 
 fn beyond(comparator: &str, row: RawVital) -> RawVital {
-    RawVital { comparator: Some(comparator.to_owned()), ..row }
+    RawVital { comparator: Some(comparator.into()), ..row }
 }
 
 /// A sensor's readings, one every `minutes`.
@@ -100,7 +100,7 @@ fn a_bound_lies_just_beyond_its_value() {
 
 #[test]
 fn millimoles_stand_beside_milligrams() {
-    let mmol = |row: RawVital| RawVital { unit: "mmol/L".to_owned(), ..row };
+    let mmol = |row: RawVital| RawVital { unit: "mmol/L".into(), ..row };
     let rows = [reading(0.0, 90.0), mmol(reading(5.0, 5.5)), mmol(reading(10.0, 10.0))];
     let day = day(&rows);
     assert!(close(day.moments.unwrap().mean, (90.0 + 15.5 * 18.01559) / 3.0));
@@ -125,7 +125,7 @@ fn a_catalogue_in_millimoles_changes_no_limit() {
     world.catalogue = Catalogue::parse(&toml.replace(&built_in, &in_mmol)).unwrap();
     let rows = [
         every(5.0, &[54.0, 70.0, 140.0, 180.0, 250.0]),
-        vec![RawVital { unit: "mmol/L".to_owned(), ..reading(25.0, 5.5) }],
+        vec![RawVital { unit: "mmol/L".into(), ..reading(25.0, 5.5) }],
     ]
     .concat();
     let there = figures(&rows, date(DAY), &world.context()).unwrap();

@@ -49,9 +49,9 @@ fn any_rows() -> impl Strategy<Value = Vec<RawVital>> {
             rows.into_iter().zip(1..).map(|((step, source, value, comparator, unit, zone), id)| {
                 let value = if unit == "mmol/L" { value / 18.01559 } else { value };
                 RawVital {
-                    comparator: comparator.map(str::to_owned),
-                    unit: unit.to_owned(),
-                    time_zone: zone.map(str::to_owned),
+                    comparator: comparator.map(Into::into),
+                    unit: unit.into(),
+                    time_zone: zone.map(Into::into),
                     ..reading(id, &source, step / 20 * 1440 + step % 20 * 10 - 100, value)
                 }
             });
@@ -73,7 +73,7 @@ fn zone_of(row: &RawVital) -> Option<Zone> {
 }
 
 fn mg_per_dl(row: &RawVital) -> f64 {
-    if row.unit == "mmol/L" { row.value * 18.01559 } else { row.value }
+    if &*row.unit == "mmol/L" { row.value * 18.01559 } else { row.value }
 }
 
 fn is_sound(row: &RawVital) -> bool {
@@ -328,7 +328,7 @@ proptest! {
         prop_assume!(!rows.is_empty());
         // An older version of the row, hidden until the newer one goes.
         let index = which.index(rows.len());
-        let twin = RawVital { id: 0, value: 77.0, time_zone: twin_zone.map(str::to_owned), ..rows[index].clone() };
+        let twin = RawVital { id: 0, value: 77.0, time_zone: twin_zone.map(Into::into), ..rows[index].clone() };
         rows.push(twin);
         let before: Vec<_> = dates().map(|date| figures(&rows, date, &berlin())).collect();
         let gone = rows.remove(index);
@@ -336,7 +336,7 @@ proptest! {
             metric: String::new(),
             starts_at: gone.started_at,
             ends_at: gone.ended_at,
-            time_zone: gone.time_zone,
+            time_zone: gone.time_zone.as_deref().map(str::to_owned),
             whole_day: false,
         };
         let touched = touched_dates(&change, &rows, &berlin());
@@ -361,12 +361,12 @@ proptest! {
             .map(|((value, start, end), id)| RawVital {
                 id,
                 value: if id % 2 == 0 { value } else { 100.0 },
-                comparator: options.0.clone().filter(|_| id % 4 == 0),
-                unit: texts.1.clone(),
-                source: texts.0.clone(),
+                comparator: options.0.clone().filter(|_| id % 4 == 0).map(Into::into),
+                unit: texts.1.clone().into(),
+                source: texts.0.clone().into(),
                 started_at: if id % 3 == 0 { Timestamp(start) } else { Timestamp(extreme).plus(id) },
                 ended_at: if id % 3 == 0 { Timestamp(end) } else { Timestamp(extreme).plus(id) },
-                time_zone: options.1.clone().filter(|_| id % 4 == 1),
+                time_zone: options.1.clone().filter(|_| id % 4 == 1).map(Into::into),
                 is_daily_total: id % 2 == 0,
             })
             .collect();
@@ -380,7 +380,7 @@ proptest! {
                 metric: String::new(),
                 starts_at: row.started_at,
                 ends_at: row.ended_at,
-                time_zone: row.time_zone.clone(),
+                time_zone: row.time_zone.as_deref().map(str::to_owned),
                 whole_day: row.is_daily_total,
             };
             let _ = touched_dates(&change, &rows, &base);

@@ -262,10 +262,10 @@ fn a_row_that_cannot_be_right_is_rejected_with_the_reason_and_the_rest_counts() 
     for (row, reason, is_dated) in cases {
         for metric in [SBP, "steps"] {
             let mut row = row.clone();
-            if metric == "steps" && row.unit == "mm[Hg]" {
+            if metric == "steps" && &*row.unit == "mm[Hg]" {
                 row.unit = "steps".into();
             }
-            if metric == "steps" && (row.unit == "{steps}" || row.value.abs() < 1e6) {
+            if metric == "steps" && (&*row.unit == "{steps}" || row.value.abs() < 1e6) {
                 // Fine for steps, or none of their limits.
                 if matches!(reason, Reason::ImplausibleValue | Reason::UnknownUnit) {
                     continue;
@@ -387,12 +387,12 @@ fn any_row() -> impl Strategy<Value = RawVital> {
             RawVital {
                 id,
                 value,
-                comparator,
-                unit,
-                source,
+                comparator: comparator.map(Into::into),
+                unit: unit.into(),
+                source: source.into(),
                 started_at: Timestamp(start),
                 ended_at: end.map_or_else(Timestamp, |length| Timestamp(start).plus(length)),
-                time_zone,
+                time_zone: time_zone.map(Into::into),
                 is_daily_total: total,
             }
         })

@@ -17,6 +17,9 @@ use crate::transaction::GroupTransaction;
 
 statement! {
     /// A row belongs to the spans in which it starts; those of one metric are disjoint.
+    ///
+    /// OFFSET 0 keeps the two tables apart: joined, the planner may take all of the user's rows and
+    /// ask of each whether it lies in a span, which it deems as cheap while they are few.
     struct ReadStarting {
         user_id: i64 => BigInt,
         ordinals: Vec<i32> => Array<Integer>,
@@ -28,9 +31,14 @@ statement! {
             v.ended_at, v.time_zone, v.is_daily_total
      FROM unnest({ordinals}::integer[], {metrics}::text[], {spans_from}::timestamptz[],
                  {spans_to}::timestamptz[]) AS span (ordinal, metric, span_from, span_to)
-     JOIN vitals_raw AS v
-       ON v.user_id = {user_id} AND v.metric = span.metric
-      AND v.started_at >= span.span_from AND v.started_at < span.span_to"
+     CROSS JOIN LATERAL (
+         SELECT id, value, comparator, unit, source, started_at, ended_at, time_zone,
+                is_daily_total
+         FROM vitals_raw
+         WHERE user_id = {user_id} AND metric = span.metric
+           AND started_at >= span.span_from AND started_at < span.span_to
+         OFFSET 0
+     ) AS v"
 }
 
 statement! {

@@ -31,11 +31,21 @@ pub struct Inventory {
     pub stored: Vec<NaiveDate>,
 }
 
+/// A user, and the kinds of which that user has raw rows or figures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserKinds {
+    /// The user.
+    pub user_id: i64,
+    /// The kinds, in the order in which they were asked for.
+    pub kinds: Vec<Kind>,
+}
+
 statement! {
-    /// The least user from this number on who has raw rows or figures of one of the kinds. Each table
-    /// is asked for one entry of its index.
-    struct NextUser { from: i64 => BigInt, kinds: Vec<&'static str> => Array<Text> } -> (Nullable<BigInt>)
-    "SELECT least(
+    /// The least users from this number on who have raw rows or figures of vitals, of nutrition and of
+    /// labs, where they are asked for. Each table is asked for one entry of its index.
+    struct LeastUsers { from: i64 => BigInt, kinds: Vec<&'static str> => Array<Text> }
+        -> (Nullable<BigInt>, Nullable<BigInt>, Nullable<BigInt>)
+    "SELECT
          CASE WHEN 'vitals' = ANY (asked.kinds) THEN least(
              (SELECT user_id FROM vitals_raw
               WHERE user_id >= asked.first ORDER BY user_id LIMIT 1),
@@ -56,17 +66,26 @@ statement! {
              (SELECT user_id FROM lab_raw
               WHERE user_id >= asked.first ORDER BY user_id LIMIT 1),
              (SELECT user_id FROM lab_daily
-              WHERE user_id >= asked.first ORDER BY user_id LIMIT 1)) END)
+              WHERE user_id >= asked.first ORDER BY user_id LIMIT 1)) END
      FROM (SELECT {from}::bigint AS first, {kinds}::text[] AS kinds) AS asked"
 }
 
-impl NextUser {
+type LeastColumns = (Option<i64>, Option<i64>, Option<i64>);
+
+impl LeastUsers {
     fn of(kinds: &[Kind], from: i64) -> Self {
         Self { from, kinds: kinds.iter().map(|kind| kind.name()).collect() }
     }
 
-    fn found(rows: &[(Option<i64>,)]) -> Option<i64> {
-        rows.iter().find_map(|(user,)| *user)
+    fn first(rows: &[LeastColumns], asked: &[Kind]) -> Option<UserKinds> {
+        let (vitals, nutrition, labs) = *rows.first()?;
+        let user_id = [vitals, nutrition, labs].into_iter().flatten().min()?;
+        let has = |kind: &&Kind| match kind {
+            Kind::Vitals => vitals == Some(user_id),
+            Kind::Nutrition => nutrition == Some(user_id),
+            Kind::Labs => labs == Some(user_id),
+        };
+        Some(UserKinds { user_id, kinds: asked.iter().filter(has).copied().collect() })
     }
 }
 
@@ -169,8 +188,13 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn next_user(&self, kinds: &[Kind], from: i64) -> Result<Option<i64>, StoreError> {
-        Ok(NextUser::found(&self.load("inventory", NextUser::of(kinds, from)).await?))
+    pub async fn next_user(
+        &self,
+        kinds: &[Kind],
+        from: i64,
+    ) -> Result<Option<UserKinds>, StoreError> {
+        let least = self.load("inventory", LeastUsers::of(kinds, from)).await?;
+        Ok(LeastUsers::first(&least, kinds))
     }
 
     /// What a user has of a kind between two dates, both included.
@@ -227,10 +251,10 @@ impl Shadow<'_> {
         &mut self,
         kinds: &[Kind],
         from: i64,
-    ) -> Result<Option<i64>, StoreError> {
+    ) -> Result<Option<UserKinds>, StoreError> {
         self.leave().await?;
-        let next = NextUser::of(kinds, from);
-        Ok(NextUser::found(&self.stored().read(next).await?))
+        let least = self.stored().read(LeastUsers::of(kinds, from)).await?;
+        Ok(LeastUsers::first(&least, kinds))
     }
 }
 

@@ -60,7 +60,7 @@ pub use error::{ConnectError, ErrorClass, StoreError};
 pub use examine::{Examination, MissingRights};
 pub use figures::{BloodPressureFigures, FigureCounts, LabFigures, NutritionFigures, VitalFigures};
 pub use import::{ImportError, ImportRow, Importer, ProfileRow, raw_columns};
-pub use inventory::{Inventory, Pending, RawDate};
+pub use inventory::{Inventory, Pending, RawDate, UserKinds};
 pub use migrate::{MigrateError, SchemaState, migrate, schema_state};
 pub use pool::{PoolHealth, PoolSettings, PoolStats, Store};
 pub use profiles::Profile;

@@ -1,10 +1,25 @@
 //! A raw row of vitals as statements give it.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
+
+use aggregation::Word;
 use aggregation::vitals::RawVital;
 use diesel::data_types::PgTimestamp;
+use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::pg::{Pg, PgValue};
 use diesel::sql_types::{BigInt, Bool, Double, Nullable, Text, Timestamptz};
 
 use crate::time::from_postgres;
+
+/// More than the units, sources and zones of a user. With more, the rows of some have words of their own.
+const MOST_WORDS: usize = 256;
+
+thread_local! {
+    /// The words of the rows read last. What decodes a column is given nothing but its bytes, so they
+    /// stand beside it.
+    static WORDS: RefCell<HashSet<Word>> = RefCell::default();
+}
 
 /// Its columns: id, value, comparator, unit, source, started_at, ended_at, time_zone, is_daily_total.
 pub(crate) type RawVitalSql =
@@ -12,7 +27,31 @@ pub(crate) type RawVitalSql =
 
 /// The same as they are loaded.
 pub(crate) type RawVitalColumns =
-    (i64, f64, Option<String>, String, String, PgTimestamp, PgTimestamp, Option<String>, bool);
+    (i64, f64, Option<Shared>, Shared, Shared, PgTimestamp, PgTimestamp, Option<Shared>, bool);
+
+/// A text that rows share.
+#[derive(Debug, FromSqlRow)]
+#[diesel(sql_type = Text)]
+pub(crate) struct Shared(Word);
+
+impl FromSql<Text, Pg> for Shared {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        let text = std::str::from_utf8(value.as_bytes())?;
+        Ok(Self(WORDS.with_borrow_mut(|words| shared(words, text))))
+    }
+}
+
+fn shared(words: &mut HashSet<Word>, text: &str) -> Word {
+    if let Some(known) = words.get(text) {
+        return known.clone();
+    }
+    if words.len() == MOST_WORDS {
+        words.clear();
+    }
+    let word = Word::from(text);
+    words.insert(word.clone());
+    word
+}
 
 /// The row that they make.
 pub(crate) fn raw_vital(columns: RawVitalColumns) -> RawVital {
@@ -20,12 +59,27 @@ pub(crate) fn raw_vital(columns: RawVitalColumns) -> RawVital {
     RawVital {
         id,
         value,
-        comparator,
-        unit,
-        source,
+        comparator: comparator.map(|comparator| comparator.0),
+        unit: unit.0,
+        source: source.0,
         started_at: from_postgres(from),
         ended_at: from_postgres(to),
-        time_zone,
+        time_zone: time_zone.map(|zone| zone.0),
         is_daily_total,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_words_as_there_may_be_are_kept_and_each_is_right() {
+        let mut words = HashSet::new();
+        for number in 0..3 * MOST_WORDS {
+            let text = (number % (MOST_WORDS + 1)).to_string();
+            assert_eq!(&*shared(&mut words, &text), text);
+            assert!(words.len() <= MOST_WORDS);
+        }
     }
 }

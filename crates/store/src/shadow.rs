@@ -6,8 +6,10 @@
 
 use aggregation::Kind;
 use chrono::NaiveDate;
-use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Text};
-use diesel::{QueryableByName, sql_query};
+use diesel::pg::Pg;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::{Array, BigInt, Bool, Date, Integer, Nullable, Text};
+use diesel::{QueryResult, sql_query};
 use diesel_async::{
     AnsiTransactionManager, RunQueryDsl, SimpleAsyncConnection, TransactionManager,
 };
@@ -68,17 +70,25 @@ pub struct Drift {
     pub rows: i64,
 }
 
+/// So often the own tables are emptied by DELETE, which is quick but leaves the rows where they are, for
+/// every later statement to pass by. Then they are cut off.
+const DELETES: u32 = 32;
+
 /// A session with tables of its own. It is closed at the end, never handed on.
 pub struct Shadow<'p> {
     transaction: GroupTransaction<'p>,
     /// The search path without the session's own tables.
     path: String,
-    comparisons: Vec<(Kind, &'static str, String)>,
+    /// How the figures of each kind are compared.
+    comparisons: [(Kind, String); Kind::ALL.len()],
+    /// How often the own tables were written since they were cut off outside of a transaction, and in it.
+    written: u32,
+    written_here: u32,
 }
 
 impl std::fmt::Debug for Shadow<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shadow").field("tables", &self.comparisons.len()).finish_non_exhaustive()
+        f.debug_struct("Shadow").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
@@ -88,7 +98,7 @@ statement! {
 }
 
 statement! {
-    struct SetPath<'a> { path: &'a str => Text, locally: bool => Bool } -> (Text)
+    struct SetPath { path: String => Text, locally: bool => Bool } -> (Text)
     "SELECT set_config('search_path', {path}, {locally})"
 }
 
@@ -118,14 +128,48 @@ statement! {
      WHERE r.reason IS DISTINCT FROM judged.reason"
 }
 
-#[derive(QueryableByName)]
-struct DriftRow {
-    #[diesel(sql_type = Date)]
-    local_date: NaiveDate,
-    #[diesel(sql_type = Text)]
-    difference: String,
-    #[diesel(sql_type = BigInt)]
-    rows: i64,
+/// Takes what a session's own table holds. No other one is meant, whatever the search path.
+macro_rules! forget {
+    ($name:ident, $table:literal) => {
+        statement! { struct $name {} -> () concat!("DELETE FROM pg_temp.", $table) }
+    };
+}
+
+forget!(ForgetHours, "vitals_hourly");
+forget!(ForgetDays, "vitals_daily");
+forget!(ForgetSleep, "sleep_daily");
+forget!(ForgetBloodPressure, "blood_pressure_daily");
+forget!(ForgetGlucose, "glucose_daily");
+forget!(ForgetNutrition, "nutrition_daily");
+
+/// The comparison of all tables of a kind. Its text depends on their columns, so that it is no
+/// `statement!`; it is prepared once for each connection all the same.
+struct Compare<'a> {
+    user_id: i64,
+    dates: &'a [NaiveDate],
+    /// What comes behind the parameters; no data is in it.
+    sql: &'a str,
+}
+
+impl QueryId for Compare<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl Query for Compare<'_> {
+    type SqlType = (Integer, Date, Text, BigInt);
+}
+
+impl QueryFragment<Pg> for Compare<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("WITH asked AS MATERIALIZED (SELECT ");
+        out.push_bind_param::<BigInt, _>(&self.user_id)?;
+        out.push_sql("::bigint AS user_id, ");
+        out.push_bind_param::<Array<Date>, _>(self.dates)?;
+        out.push_sql("::date[] AS dates) ");
+        out.push_sql(self.sql);
+        Ok(())
+    }
 }
 
 impl Store {
@@ -144,25 +188,29 @@ impl Store {
         let Some((path,)) = paths.into_iter().next() else {
             return Err(StoreError::Internal("the session has no search_path"));
         };
-        let own_last = format!("{path}, pg_temp");
-        let _: Vec<(String,)> =
-            SetPath { path: &own_last, locally: false }.load(&mut *held).await?;
-        let mut comparisons = Vec::new();
-        for (kind, table) in TABLES {
+        let set = SetPath { path: format!("{path}, pg_temp"), locally: false };
+        let _: Vec<(String,)> = set.load(&mut *held).await?;
+        let mut comparisons = Kind::ALL.map(|kind| (kind, Vec::new()));
+        for ((of, table), place) in TABLES.into_iter().zip(0..) {
             let create = format!(
                 "CREATE TEMP TABLE {table} (LIKE {table} INCLUDING DEFAULTS INCLUDING INDEXES)"
             );
             held.batch_execute(&create).await?;
             let columns: Vec<(String, bool, bool)> = ReadColumns { table }.load(&mut *held).await?;
-            comparisons.push((kind, table, comparison(table, &columns)));
+            for (_, tables) in comparisons.iter_mut().filter(|(kind, _)| *kind == of) {
+                tables.push(comparison(place, table, &columns));
+            }
         }
+        let comparisons = comparisons.map(|(kind, tables)| {
+            (kind, format!("{} ORDER BY place, local_date, difference", tables.join(" UNION ALL ")))
+        });
         let transaction = GroupTransaction::on(held, self, Kind::Vitals, 0);
-        Ok(Shadow { transaction, path, comparisons })
+        Ok(Shadow { transaction, path, comparisons, written: 0, written_here: 0 })
     }
 }
 
 /// Compares the images of rows, byte by byte: −0 is not 0.
-fn comparison(table: &str, columns: &[(String, bool, bool)]) -> String {
+fn comparison(place: i32, table: &str, columns: &[(String, bool, bool)]) -> String {
     let names = |of: &str, wanted: fn(&&(String, bool, bool)) -> bool| {
         let columns = columns.iter().filter(wanted).map(|(name, ..)| format!("{of}{name}"));
         columns.collect::<Vec<_>>().join(", ")
@@ -179,7 +227,7 @@ fn comparison(table: &str, columns: &[(String, bool, bool)]) -> String {
     let partial =
         if has("is_partial") { "s.is_partial <> (s.day_end > s.computed_at)" } else { "false" };
     format!(
-        "SELECT local_date, difference, count(*) AS rows
+        "SELECT {place} AS place, local_date, difference, count(*) AS rows
          FROM (SELECT local_date,
                       CASE WHEN s.is_there IS NULL THEN 'missing'
                            WHEN c.is_there IS NULL THEN 'surplus'
@@ -188,13 +236,14 @@ fn comparison(table: &str, columns: &[(String, bool, bool)]) -> String {
                                 OR {partial} THEN 'different'
                       END AS difference
                FROM (SELECT *, true AS is_there FROM {table}
-                     WHERE user_id = $1 AND local_date = ANY ($2)) AS s
+                     WHERE user_id = (SELECT user_id FROM asked)
+                       AND local_date = ANY ((SELECT dates FROM asked)::date[])) AS s
                FULL JOIN (SELECT *, true AS is_there FROM pg_temp.{table}
-                          WHERE user_id = $1 AND local_date = ANY ($2)) AS c
+                          WHERE user_id = (SELECT user_id FROM asked)
+                            AND local_date = ANY ((SELECT dates FROM asked)::date[])) AS c
                USING ({key})) AS compared
          WHERE difference IS NOT NULL
-         GROUP BY local_date, difference
-         ORDER BY local_date, difference",
+         GROUP BY local_date, difference",
         of("s."),
         of("c."),
     )
@@ -227,6 +276,11 @@ impl<'p> Shadow<'p> {
     /// If the database fails.
     pub async fn look_at(&mut self, kind: Kind, user_id: i64) -> Result<(), StoreError> {
         self.leave().await?;
+        if self.written >= DELETES {
+            self.cut_off().await?;
+            self.written = 0;
+        }
+        self.written_here = 0;
         self.transaction.turn_to(kind, user_id);
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ";
         AnsiTransactionManager::begin_transaction_sql(self.transaction.connection().await?, begin)
@@ -261,17 +315,32 @@ impl<'p> Shadow<'p> {
     /// # Errors
     /// If the database fails.
     pub async fn own(&mut self) -> Result<&mut GroupTransaction<'p>, StoreError> {
-        self.set_path(&format!("pg_temp, {}", self.path)).await?;
-        let kind = self.transaction.kind();
-        let alone = kind != Kind::Labs;
-        for (_, table, _) in self.comparisons.iter().filter(|(of, ..)| alone && *of == kind) {
-            self.transaction
-                .connection()
-                .await?
-                .batch_execute(&format!("DELETE FROM {table}"))
-                .await?;
+        self.set_path(format!("pg_temp, {}", self.path));
+        if self.written_here == DELETES && self.transaction.kind() != Kind::Labs {
+            self.cut_off().await?;
+            self.written_here = 0;
         }
+        match self.transaction.kind() {
+            Kind::Vitals => {
+                self.transaction.write(ForgetHours {});
+                self.transaction.write(ForgetDays {});
+                self.transaction.write(ForgetSleep {});
+                self.transaction.write(ForgetBloodPressure {});
+                self.transaction.write(ForgetGlucose {});
+            }
+            Kind::Nutrition => self.transaction.write(ForgetNutrition {}),
+            Kind::Labs => {}
+        }
+        self.written += 1;
+        self.written_here += 1;
         Ok(&mut self.transaction)
+    }
+
+    /// Gives the own tables' pages back, and with them what was in the tables.
+    async fn cut_off(&mut self) -> Result<(), StoreError> {
+        let tables = TABLES.map(|(_, table)| format!("pg_temp.{table}")).join(", ");
+        let connection = self.transaction.connection().await?;
+        Ok(connection.batch_execute(&format!("TRUNCATE {tables}")).await?)
     }
 
     /// Compares the figures of some dates with the computed ones.
@@ -279,36 +348,33 @@ impl<'p> Shadow<'p> {
     /// # Errors
     /// If the database fails.
     pub async fn compare(&mut self, dates: &[NaiveDate]) -> Result<Vec<Drift>, StoreError> {
-        self.set_path(&format!("{}, pg_temp", self.path)).await?;
+        self.set_path(format!("{}, pg_temp", self.path));
         let (kind, user_id) = (self.transaction.kind(), self.transaction.user_id());
-        let mut drift = Vec::new();
-        for (_, table, sql) in self.comparisons.iter().filter(|(of, ..)| *of == kind) {
-            let rows: Vec<DriftRow> = sql_query(sql)
-                .bind::<BigInt, _>(user_id)
-                .bind::<Array<Date>, _>(dates)
-                .load(self.transaction.connection().await?)
-                .await?;
-            drift.extend(rows.into_iter().map(|row| Drift {
-                table,
-                date: row.local_date,
-                difference: match row.difference.as_str() {
-                    "missing" => Difference::Missing,
-                    "surplus" => Difference::Surplus,
-                    "outdated" => Difference::Outdated,
-                    _ => Difference::Different,
-                },
-                rows: row.rows,
-            }));
-        }
-        Ok(drift)
+        let Some((_, sql)) = self.comparisons.iter().find(|(of, _)| *of == kind) else {
+            return Err(StoreError::Internal("a kind without tables"));
+        };
+        let rows: Vec<(i32, NaiveDate, String, i64)> =
+            self.transaction.read(Compare { user_id, dates, sql }).await?;
+        let drift = |(place, date, difference, rows): (i32, NaiveDate, String, i64)| {
+            let table = usize::try_from(place).ok().and_then(|place| TABLES.get(place));
+            let (_, table) = *table.ok_or(StoreError::Internal("a table that is not compared"))?;
+            let difference = match difference.as_str() {
+                "missing" => Difference::Missing,
+                "surplus" => Difference::Surplus,
+                "outdated" => Difference::Outdated,
+                _ => Difference::Different,
+            };
+            Ok(Drift { table, date, difference, rows })
+        };
+        rows.into_iter().map(drift).collect()
     }
 
-    /// How many of these verdicts `rejected_rows` does not have, or has otherwise.
+    /// How many of these verdicts `rejected_rows` does not have, or has otherwise. None of its rows is
+    /// the session's own.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn wrong_verdicts(&mut self, verdicts: &[Verdict]) -> Result<i64, StoreError> {
-        self.set_path(&format!("{}, pg_temp", self.path)).await?;
         let count = CountWrongVerdicts {
             user_id: self.transaction.user_id(),
             kind: self.transaction.kind().name(),
@@ -322,9 +388,8 @@ impl<'p> Shadow<'p> {
         Ok(counts.iter().map(|(count,)| count).sum())
     }
 
-    async fn set_path(&mut self, path: &str) -> Result<(), StoreError> {
-        let set = SetPath { path, locally: true };
-        let _: Vec<(String,)> = self.transaction.read(set).await?;
-        Ok(())
+    /// Names are looked for along this path from the next statement on, as long as the look lasts.
+    fn set_path(&mut self, path: String) {
+        self.transaction.write(SetPath { path, locally: true });
     }
 }

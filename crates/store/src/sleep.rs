@@ -18,7 +18,8 @@ use crate::transaction::GroupTransaction;
 
 statement! {
     /// Reads the raw rows of each span and metric. A row may reach into the span, from at most 48
-    /// hours before it; that is answered from the index.
+    /// hours before it; that is answered from the index. OFFSET 0 keeps the planner from another one,
+    /// in which it would ask all of the user's rows for their metric.
     struct ReadSegments {
         user_id: i64 => BigInt,
         metrics: Vec<&'static str> => Array<Text>,
@@ -41,6 +42,7 @@ statement! {
          WHERE user_id = span.user_id AND metric = stage.metric
            AND started_at >= span.starts_from AND started_at < span.span_to
            AND (ended_at >= span.span_from OR started_at >= span.span_from)
+         OFFSET 0
      ) AS v"
 }
 

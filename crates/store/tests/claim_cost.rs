@@ -2,14 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "support/reads.rs"]
+mod reads;
 mod support;
 
 use std::time::Duration;
 
 use aggregation::Kind;
-use diesel::sql_types::BigInt;
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
-
+use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+use reads::{count, others_left, rows_read};
 use store::{Claim, ClaimFrom, Store};
 use support::{start, store};
 
@@ -35,25 +36,6 @@ const HISTORIES: [(&str, &str); 4] = [
          ANALYZE aggregation_queue",
     ),
 ];
-
-#[derive(diesel::QueryableByName)]
-struct Count {
-    #[diesel(sql_type = BigInt)]
-    n: i64,
-}
-
-/// Waits until this many other sessions are left. A session counts what it read when it ends.
-async fn others_left(observer: &mut AsyncPgConnection, left: i64) {
-    let others = "SELECT count(*) - 1 AS n FROM pg_stat_activity
-                  WHERE backend_type = 'client backend' AND datname = current_database()";
-    for _ in 0..2_000 {
-        if diesel::sql_query(others).get_result::<Count>(observer).await.unwrap().n == left {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the other sessions do not end");
-}
 
 const ENDS: [ClaimFrom; 2] = [ClaimFrom::Oldest, ClaimFrom::Newest];
 
@@ -97,9 +79,7 @@ async fn a_claim_reads_about_as_many_rows_as_it_takes() {
         drop(store);
         others_left(&mut observer, 0).await;
 
-        let read = "SELECT seq_tup_read + idx_tup_fetch AS n FROM pg_stat_user_tables
-                    WHERE relname = 'aggregation_queue'";
-        let read = diesel::sql_query(read).get_result::<Count>(&mut observer).await.unwrap().n;
+        let read = rows_read(&mut observer, "aggregation_queue").await;
         // Heads, neighbours, marking: each row three times, and those just claimed once more.
         assert!(read < 4 * 200 * 8, "{history}: {read} rows read for 800");
     }
@@ -108,7 +88,7 @@ async fn a_claim_reads_about_as_many_rows_as_it_takes() {
 /// Ends a transaction that somebody waits for, a second later.
 async fn opened(app: &mut AsyncPgConnection) {
     let waiting = "SELECT count(*) AS n FROM pg_locks WHERE NOT granted";
-    while diesel::sql_query(waiting).get_result::<Count>(app).await.unwrap().n == 0 {}
+    while count(app, waiting).await == 0 {}
     app.batch_execute("SELECT pg_sleep(1); COMMIT").await.unwrap();
 }
 

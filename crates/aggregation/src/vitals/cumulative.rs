@@ -98,7 +98,7 @@ pub(super) fn hours(
         members.entry(key).or_default().insert(piece.sample);
         let figures = hours.entry(key).or_default();
         figures.sample_count += 1;
-        *figures.sources.entry(sample.row.source.clone()).or_default() += 1;
+        figures.count_source(&sample.row.source);
     }
 
     // In fact order within each hour, because samples are and the map sorts by their index.
@@ -165,7 +165,7 @@ fn pieces(samples: &[Sample<'_>], clocks: &mut Clocks) -> Vec<Piece> {
         loop {
             let date = clocks.hour(sample.zone, start).date;
             let midnight = sample.zone.day_end(date);
-            if !totals.contains_key(&(sample.row.source.as_str(), date)) {
+            if !totals.contains_key(&(&*sample.row.source, date)) {
                 pieces.push(Piece { sample: index, start, end: end.min(midnight) });
             }
             if end <= midnight {
@@ -192,7 +192,7 @@ fn sweep(
     // The least key is the best: the profile's order, then the newest row.
     let preference = |piece: &Piece| {
         let row = samples[piece.sample].row;
-        let rank = source_order.iter().position(|source| *source == row.source);
+        let rank = source_order.iter().position(|source| **source == *row.source);
         (rank.unwrap_or(usize::MAX), Reverse(row.id))
     };
     let mut borders: Vec<(Timestamp, bool, usize)> = Vec::with_capacity(pieces.len() * 2);

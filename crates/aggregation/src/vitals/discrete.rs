@@ -14,7 +14,7 @@ pub(super) fn fill(figures: &mut HourFigures, samples: &[&Sample<'_>]) {
             figures.censored_count += 1;
         } else {
             figures.sample_count += 1;
-            *figures.sources.entry(sample.row.source.clone()).or_default() += 1;
+            figures.count_source(&sample.row.source);
         }
     }
     let known = || samples.iter().filter(|sample| !sample.censored);

@@ -49,6 +49,17 @@ impl HourFigures {
             && self.total.is_none()
     }
 
+    /// Counts one more sample of a source.
+    pub(super) fn count_source(&mut self, source: &str) {
+        // Nearly always it is known, and its name needs not be copied.
+        match self.sources.get_mut(source) {
+            Some(samples) => *samples += 1,
+            None => {
+                self.sources.insert(source.to_owned(), 1);
+            }
+        }
+    }
+
     /// Whether a sample stands behind these figures, be it rejected ones only.
     pub fn has_samples(&self) -> bool {
         self.sample_count > 0 || self.censored_count > 0 || self.total.is_some()

@@ -8,7 +8,7 @@ use crate::catalogue::{Metric, Style};
 use crate::local_time::Zone;
 use crate::timestamp::HOUR_US;
 use crate::zones::Zones;
-use crate::{Reason, Timestamp};
+use crate::{Reason, Timestamp, Word};
 
 /// An interval over this length is rejected: no device counts for longer without a break,
 /// and it bounds how far back the rows of an hour can begin.
@@ -22,17 +22,17 @@ pub struct RawVital {
     /// `value`, in `unit`.
     pub value: f64,
     /// `comparator`: the sensor was out of its range.
-    pub comparator: Option<String>,
+    pub comparator: Option<Word>,
     /// `unit` as the app wrote it.
-    pub unit: String,
+    pub unit: Word,
     /// `source`: the device or app that measured.
-    pub source: String,
+    pub source: Word,
     /// `started_at`.
     pub started_at: Timestamp,
     /// `ended_at`; equal to `started_at` for an instant.
     pub ended_at: Timestamp,
     /// `time_zone`: the row's own zone, if it names one.
-    pub time_zone: Option<String>,
+    pub time_zone: Option<Word>,
     /// `is_daily_total`: the source's total for the whole local day.
     pub is_daily_total: bool,
 }
@@ -164,7 +164,7 @@ pub fn judge_all<'row>(
     metric: &Metric,
     zones: &mut Zones<'_>,
 ) -> Judged<'row> {
-    fn identity(row: &RawVital) -> (Timestamp, Timestamp, &str) {
+    fn identity(row: &RawVital) -> (Timestamp, Timestamp, &Word) {
         (row.started_at, row.ended_at, &row.source)
     }
     let mut newest_first: Vec<&'row RawVital> = rows.iter().collect();

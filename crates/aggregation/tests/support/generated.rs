@@ -50,11 +50,11 @@ pub(crate) fn any_interval() -> impl Strategy<Value = RawVital> {
             id: 0,
             value: f64::from(value),
             comparator: None,
-            unit: "steps".to_owned(),
-            source: source.to_owned(),
+            unit: "steps".into(),
+            source: source.into(),
             started_at: Timestamp(start * STEP_US),
             ended_at: Timestamp((start + length) * STEP_US),
-            time_zone: zone,
+            time_zone: zone.map(Into::into),
             is_daily_total: total,
         })
 }
@@ -89,12 +89,12 @@ pub(crate) fn any_beat() -> impl Strategy<Value = RawVital> {
         .prop_map(|(source, start, value, zone, comparator)| RawVital {
             id: 0,
             value,
-            comparator: comparator.map(str::to_owned),
-            unit: "bpm".to_owned(),
-            source: source.to_owned(),
+            comparator: comparator.map(Into::into),
+            unit: "bpm".into(),
+            source: source.into(),
             started_at: Timestamp(start),
             ended_at: Timestamp(start),
-            time_zone: zone,
+            time_zone: zone.map(Into::into),
             is_daily_total: false,
         })
 }

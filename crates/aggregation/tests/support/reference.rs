@@ -57,7 +57,7 @@ fn totals(world: &World, rows: &[RawVital]) -> Totals {
     let date_at = |row: &RawVital, at: Timestamp| zone_of(world, row).date_of(at);
     let of_day: Vec<&RawVital> = rows.iter().copied().filter(|row| row.is_daily_total).collect();
     let given = |source: &str, date: NaiveDate| {
-        let same = of_day.iter().filter(|row| row.source == source);
+        let same = of_day.iter().filter(|row| &*row.source == source);
         same.filter(|row| date_at(row, row.started_at) == date).max_by_key(|row| row.id)
     };
     let stands = |row: &RawVital| {
@@ -74,7 +74,7 @@ fn totals(world: &World, rows: &[RawVital]) -> Totals {
         }
     };
     let rank = |row: &RawVital| {
-        let listed = world.source_order.iter().position(|source| *source == row.source);
+        let listed = world.source_order.iter().position(|source| **source == *row.source);
         (listed.unwrap_or(usize::MAX), -row.id)
     };
     let day_length = |row: &RawVital| {
@@ -95,7 +95,7 @@ fn totals(world: &World, rows: &[RawVital]) -> Totals {
             let date = date_at(row, cell);
             if seen.insert((row.id, date), ()).is_none() {
                 let sources = totals.samples.entry(date).or_default();
-                *sources.entry(row.source.clone()).or_default() += 1;
+                *sources.entry(row.source.to_string()).or_default() += 1;
             }
         }
         let mut add = |row: &RawVital, value: f64| {

@@ -26,8 +26,8 @@ pub(crate) fn row(id: i64, source: &str, unit: &str, from: &str, to: &str, value
         id,
         value,
         comparator: None,
-        unit: unit.to_owned(),
-        source: source.to_owned(),
+        unit: unit.into(),
+        source: source.into(),
         started_at: at(from),
         ended_at: at(to),
         time_zone: None,
@@ -44,7 +44,7 @@ pub(crate) fn beats(id: i64, source: &str, at: &str, value: f64) -> RawVital {
 }
 
 pub(crate) fn in_zone(zone: &str, row: RawVital) -> RawVital {
-    RawVital { time_zone: Some(zone.to_owned()), ..row }
+    RawVital { time_zone: Some(zone.into()), ..row }
 }
 
 pub(crate) fn daily_total(row: RawVital) -> RawVital {

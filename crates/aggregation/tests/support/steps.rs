@@ -110,12 +110,12 @@ fn any_row() -> impl Strategy<Value = Row> {
             let row = RawVital {
                 id: 0,
                 value,
-                comparator,
-                unit,
-                source,
+                comparator: comparator.map(Into::into),
+                unit: unit.into(),
+                source: source.into(),
                 started_at: Timestamp(start),
                 ended_at: Timestamp(start).plus(length),
-                time_zone: zone,
+                time_zone: zone.map(Into::into),
                 is_daily_total: total,
             };
             (metric, row)
@@ -154,11 +154,11 @@ impl Correction {
         match self {
             Self::Nothing => {}
             Self::Metric(other) => metric = other,
-            Self::Source(source) => row.source = source,
-            Self::Unit(unit) => row.unit = unit,
+            Self::Source(source) => row.source = source.into(),
+            Self::Unit(unit) => row.unit = unit.into(),
             Self::Value(value) => row.value = value,
-            Self::Comparator(comparator) => row.comparator = comparator,
-            Self::Zone(zone) => row.time_zone = zone,
+            Self::Comparator(comparator) => row.comparator = comparator.map(Into::into),
+            Self::Zone(zone) => row.time_zone = zone.map(Into::into),
             Self::Total(total) => row.is_daily_total = total,
             Self::Start(start) => {
                 let length = row.ended_at.since(row.started_at);
@@ -218,7 +218,7 @@ fn placed(night: Timestamp, (metric, mut row): Row) -> Row {
 
 fn with_unit((metric, mut row): Row) -> Row {
     if row.unit.is_empty() {
-        row.unit = if metric == "steps" { "steps" } else { "bpm" }.to_owned();
+        row.unit = if metric == "steps" { "steps" } else { "bpm" }.into();
     }
     (metric, row)
 }

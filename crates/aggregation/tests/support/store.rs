@@ -265,7 +265,7 @@ fn change(metric: &str, row: &RawVital) -> Change {
         metric: metric.to_owned(),
         starts_at: start,
         ends_at: if is_finite && is_interval { end } else { start },
-        time_zone: row.time_zone.clone(),
+        time_zone: row.time_zone.as_deref().map(str::to_owned),
         whole_day: row.is_daily_total,
     }
 }

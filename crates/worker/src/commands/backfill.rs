@@ -28,6 +28,17 @@ struct Done {
     failed: i64,
 }
 
+impl Done {
+    fn and(self, other: Self) -> Self {
+        Self {
+            users: self.users + other.users,
+            dates: self.dates + other.dates,
+            rows: self.rows + other.rows,
+            failed: self.failed + other.failed,
+        }
+    }
+}
+
 /// Computes a range of dates anew.
 ///
 /// # Errors
@@ -41,10 +52,23 @@ pub async fn execute(config: Option<&Path>, arguments: Backfill) -> anyhow::Resu
     let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?;
     let started = Instant::now();
 
-    let kinds = arguments.of.kinds();
-    let backfill = Work { store: &store, settings: &settings, stop: &stop, kinds };
-    let mut done = Done::default();
-    let outcome = backfill.all(&arguments, &mut done).await;
+    let bar = progress_bar(
+        &store,
+        &arguments.of.kinds(),
+        arguments.of.user,
+        (arguments.from, arguments.to),
+    )
+    .await?;
+    let work = Work {
+        store: &store,
+        settings: &settings,
+        stop: &stop,
+        arguments: &arguments,
+        users: Users::of(arguments.of.user, arguments.of.kinds()),
+        bar: &bar,
+    };
+    let (done, outcome) = work.all(loaded.config.pool.max_size > 1).await;
+    bar.finish_and_clear();
     outcome.with_context(|| {
         format!(
             "interrupted after {}; what they are stands, run it again for the rest",
@@ -65,40 +89,45 @@ struct Work<'w> {
     store: &'w Store,
     settings: &'w Settings,
     stop: &'w Stop,
-    kinds: Vec<Kind>,
+    arguments: &'w Backfill,
+    users: Users,
+    bar: &'w ProgressBar,
 }
 
 impl Work<'_> {
-    async fn all(&self, arguments: &Backfill, done: &mut Done) -> Result<(), StoreError> {
-        let dates = (arguments.from, arguments.to);
-        let bar = progress_bar(self.store, &self.kinds, arguments.of.user, dates).await?;
-        let mut users = Users::of(arguments.of.user);
+    /// Everything, two users at a time if there is a connection for each. What fails one of them ends
+    /// the other, too; its transaction is rolled back.
+    async fn all(&self, two_at_a_time: bool) -> (Done, Result<(), StoreError>) {
+        let (mut one, mut other) = (Done::default(), Done::default());
+        let outcome = if two_at_a_time {
+            tokio::try_join!(self.walk(&mut one), self.walk(&mut other)).map(|_| ())
+        } else {
+            self.walk(&mut one).await
+        };
+        (one.and(other), outcome)
+    }
+
+    /// One user after the other, as long as there are any.
+    async fn walk(&self, done: &mut Done) -> Result<(), StoreError> {
         while !self.stop.is_requested() {
-            let find = async |from| self.store.next_user(&self.kinds, from).await;
-            let Some(user) = users.next(find).await? else { break };
-            for kind in &self.kinds {
-                self.of_user(*kind, user, arguments, done, &bar).await?;
+            let find = async |kinds: &[Kind], from| self.store.next_user(kinds, from).await;
+            let Some(user) = self.users.next(find).await? else { break };
+            for kind in user.kinds {
+                self.of_user(kind, user.user_id, done).await?;
             }
             done.users += 1;
         }
-        bar.finish_and_clear();
         Ok(())
     }
 
-    async fn of_user(
-        &self,
-        kind: Kind,
-        user_id: i64,
-        arguments: &Backfill,
-        done: &mut Done,
-        bar: &ProgressBar,
-    ) -> Result<(), StoreError> {
-        let (from, to) = (arguments.from, arguments.to);
+    async fn of_user(&self, kind: Kind, user_id: i64, done: &mut Done) -> Result<(), StoreError> {
+        let (from, to) = (self.arguments.from, self.arguments.to);
         let inventory = self.store.inventory(kind, user_id, earlier(from), later(to)).await?;
         for portion in rebuild::portions(&inventory, from, to) {
             if self.stop.is_requested() {
                 break;
             }
+            let _large = self.users.alone_if_large(&portion).await;
             match self.patiently(kind, user_id, &portion).await {
                 Ok(()) => done.dates += portion.dates.len() as i64,
                 Err(error) if error.class().is_interruption() => return Err(error),
@@ -108,7 +137,7 @@ impl Work<'_> {
                 }
             }
             done.rows += portion.rows;
-            progress::advance(bar, portion.rows as u64);
+            progress::advance(self.bar, portion.rows as u64);
         }
         Ok(())
     }

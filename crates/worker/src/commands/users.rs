@@ -5,8 +5,10 @@ use std::ops::AsyncFnOnce;
 use aggregation::Kind;
 use chrono::NaiveDate;
 use indicatif::ProgressBar;
-use store::{Store, StoreError};
+use store::{Store, StoreError, UserKinds};
+use tokio::sync::{Mutex, MutexGuard};
 
+use crate::group::rebuild::Dates;
 use crate::progress;
 
 /// A bar over the raw rows that a walk looks at.
@@ -26,9 +28,19 @@ pub async fn progress_bar(
     Ok(progress::about("raw rows", rows))
 }
 
+/// Users whom two walkers share, so that the server reads the rows of one while the figures of the
+/// other are computed. Each user is given to one of them, as two would only wait for the user's lock.
+#[derive(Debug)]
+pub struct Users {
+    kinds: Vec<Kind>,
+    next: Mutex<Next>,
+    /// Taken by whoever works on a large portion.
+    large: Mutex<()>,
+}
+
 /// Where the walk goes on.
 #[derive(Clone, Copy, Debug)]
-pub enum Users {
+enum Next {
     /// One user, and nobody else.
     Only(i64),
     /// Whoever is next from this id on.
@@ -38,27 +50,41 @@ pub enum Users {
 }
 
 impl Users {
-    /// This one user, or all.
-    pub fn of(only: Option<i64>) -> Self {
-        only.map_or(Self::From(i64::MIN), Self::Only)
+    /// This one user, or all who have something of these kinds.
+    pub fn of(only: Option<i64>, kinds: Vec<Kind>) -> Self {
+        Self {
+            kinds,
+            next: Mutex::new(only.map_or(Next::From(i64::MIN), Next::Only)),
+            large: Mutex::new(()),
+        }
     }
 
-    /// The next one; `find` looks for the first user from an id on.
+    /// Waits until no other large portion is worked on, if this is one: memory is for one of them. Until
+    /// what is given back is dropped, the next one waits.
+    pub async fn alone_if_large(&self, portion: &Dates) -> Option<MutexGuard<'_, ()>> {
+        match portion.is_large() {
+            true => Some(self.large.lock().await),
+            false => None,
+        }
+    }
+
+    /// The next one; `find` looks for the first user from an id on who has something of these kinds.
     ///
     /// # Errors
     /// Those of `find`.
     pub async fn next(
-        &mut self,
-        find: impl AsyncFnOnce(i64) -> Result<Option<i64>, StoreError>,
-    ) -> Result<Option<i64>, StoreError> {
-        let user = match *self {
-            Self::Only(user) => Some(user),
-            Self::From(from) => find(from).await?,
-            Self::End => None,
+        &self,
+        find: impl AsyncFnOnce(&[Kind], i64) -> Result<Option<UserKinds>, StoreError>,
+    ) -> Result<Option<UserKinds>, StoreError> {
+        let mut next = self.next.lock().await;
+        let user = match *next {
+            Next::Only(user_id) => Some(UserKinds { user_id, kinds: self.kinds.clone() }),
+            Next::From(from) => find(&self.kinds, from).await?,
+            Next::End => None,
         };
-        *self = match (*self, user.and_then(|user| user.checked_add(1))) {
-            (Self::From(_), Some(from)) => Self::From(from),
-            _ => Self::End,
+        *next = match (*next, user.as_ref().and_then(|user| user.user_id.checked_add(1))) {
+            (Next::From(_), Some(from)) => Next::From(from),
+            _ => Next::End,
         };
         Ok(user)
     }

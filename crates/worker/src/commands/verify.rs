@@ -83,16 +83,25 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
     let started = Instant::now();
 
     let repair = arguments.repair.then_some(&store);
-    let mut found = Found::default();
     let kinds = arguments.of.kinds();
     let bar = progress_bar(&store, &kinds, arguments.of.user, (from, to)).await?;
-    let mut shadow = store.shadow().await?;
-    let look = Look { kinds, from, to, settings: &settings, repair, stop: &stop, bar: &bar };
-    let outcome = look.at_users(&mut shadow, arguments.of.user, &mut found).await;
+    let users = Users::of(arguments.of.user, kinds);
+    let look = Look {
+        store: &store,
+        users,
+        from,
+        to,
+        settings: &settings,
+        repair,
+        stop: &stop,
+        bar: &bar,
+    };
+    // A repair has a connection of its own.
+    let to_look = loaded.config.pool.max_size - u32::from(arguments.repair);
+    let (found, outcome) = look.at_all(to_look > 1).await;
     bar.finish_and_clear();
     outcome
         .with_context(|| format!("interrupted after {}", counted(found.dates, "date", "dates")))?;
-    drop(shadow);
     let everything = arguments.from.is_none() && arguments.to.is_none() && arguments.of.is_all();
     let (took, stopped) = (started.elapsed(), stop.is_requested());
     if arguments.output.json {
@@ -115,7 +124,8 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
 }
 
 struct Look<'l> {
-    kinds: Vec<Kind>,
+    store: &'l Store,
+    users: Users,
     from: NaiveDate,
     to: NaiveDate,
     settings: &'l Settings,
@@ -126,20 +136,36 @@ struct Look<'l> {
 }
 
 impl Look<'_> {
-    async fn at_users(
-        &self,
-        shadow: &mut Shadow<'_>,
-        only: Option<i64>,
-        found: &mut Found,
-    ) -> Result<(), StoreError> {
-        let mut users = Users::of(only);
-        while !self.stop.is_requested() {
-            let find = async |from| shadow.next_user(&self.kinds, from).await;
-            let Some(user) = users.next(find).await? else { break };
-            for kind in &self.kinds {
-                self.at_user(shadow, *kind, user, found).await?;
+    /// At everybody, two users at a time if there is a connection for each.
+    async fn at_all(&self, two_at_a_time: bool) -> (Found, Result<(), StoreError>) {
+        let (mut one, mut other) = (Found::default(), Found::default());
+        let outcome = if two_at_a_time {
+            tokio::try_join!(self.at_users(&mut one), self.at_users(&mut other)).map(|_| ())
+        } else {
+            self.at_users(&mut one).await
+        };
+        (one.and(other), outcome)
+    }
+
+    /// At one user after the other, as long as there are any.
+    async fn at_users(&self, found: &mut Found) -> Result<(), StoreError> {
+        let find = async |kinds: &[Kind], from| self.store.next_user(kinds, from).await;
+        let Some(mut user) = self.users.next(find).await? else { return Ok(()) };
+        // Only now: tables of its own cost the server more than to look at a small user.
+        let mut shadow = self.store.shadow().await?;
+        loop {
+            for kind in &user.kinds {
+                self.at_user(&mut shadow, *kind, user.user_id, found).await?;
             }
             found.users += 1;
+            if self.stop.is_requested() {
+                break;
+            }
+            let find = async |kinds: &[Kind], from| shadow.next_user(kinds, from).await;
+            match self.users.next(find).await? {
+                Some(next) => user = next,
+                None => break,
+            }
         }
         shadow.leave().await
     }
@@ -164,6 +190,7 @@ impl Look<'_> {
             if self.stop.is_requested() {
                 break;
             }
+            let _large = self.users.alone_if_large(&portion).await;
             let own = shadow.own().await?;
             let verdicts = rebuild::dates(own, self.settings, &user, &portion.dates).await?;
             let asked = portion.dates.iter().filter(|date| **date >= self.from);
@@ -226,6 +253,24 @@ impl Pending {
 }
 
 impl Found {
+    /// What two have found, in the order of users.
+    fn and(self, other: Self) -> Self {
+        let mut listed = [self.listed, other.listed].concat();
+        listed.sort_by_key(|finding| finding.user_id);
+        listed.truncate(MOST_LISTED);
+        Self {
+            users: self.users + other.users,
+            dates: self.dates + other.dates,
+            pending: self.pending + other.pending,
+            raw_rows: self.raw_rows + other.raw_rows,
+            drift: self.drift + other.drift,
+            verdicts: self.verdicts + other.verdicts,
+            repaired: self.repaired + other.repaired,
+            left: self.left + other.left,
+            listed,
+        }
+    }
+
     fn add(&mut self, kind: Kind, user_id: i64, drift: &Drift) {
         self.drift += drift.rows;
         self.list(Finding {

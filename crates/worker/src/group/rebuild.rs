@@ -45,6 +45,21 @@ pub struct Dates {
     pub rows: i64,
 }
 
+impl Dates {
+    /// Whether it has more rows than a portion should, because one of its dates has.
+    pub fn is_large(&self) -> bool {
+        self.rows > MOST_ROWS
+    }
+
+    /// Whether the next date, with so many rows, is computed in the same transaction. That of a date with
+    /// too many takes its neighbours, too, where they have none: most of the rows that may belong to them,
+    /// in some zone, are those of that date, and would else be read three times.
+    fn has_room_for(&self, rows: i64) -> bool {
+        let is_neighbour = self.rows == 0 || (rows == 0 && self.dates.len() < 3);
+        self.dates.len() < MOST_DATES && (self.rows + rows <= MOST_ROWS || is_neighbour)
+    }
+}
+
 /// All dates between two that may have figures, in portions: those with raw rows, in whatever zone,
 /// and those with figures.
 pub fn portions(inventory: &Inventory, from: NaiveDate, to: NaiveDate) -> Vec<Dates> {
@@ -64,7 +79,7 @@ pub fn portions(inventory: &Inventory, from: NaiveDate, to: NaiveDate) -> Vec<Da
     for date in candidates.into_iter().filter(|date| (from..=to).contains(date)) {
         let rows = rows_on(date);
         match portions.last_mut() {
-            Some(last) if last.dates.len() < MOST_DATES && last.rows + rows <= MOST_ROWS => {
+            Some(last) if last.has_room_for(rows) => {
                 last.dates.insert(date);
                 last.rows += rows;
             }
@@ -195,8 +210,17 @@ mod tests {
         });
         let inventory = Inventory { raw: raw.collect(), stored: Vec::new() };
         let found = portions(&inventory, NaiveDate::MIN, NaiveDate::MAX);
-        assert!(found.iter().all(|of| of.rows <= MOST_ROWS || of.dates.len() == 1), "{found:?}");
+        assert!(found.iter().all(|of| !of.is_large() || of.dates.len() == 1), "{found:?}");
         assert_eq!(found.iter().map(|of| of.rows).sum::<i64>(), 39 * 400 + 86_400);
         assert_eq!(found.iter().map(|of| of.dates.len()).sum::<usize>(), 42);
+    }
+
+    #[test]
+    fn neighbours_without_rows_are_computed_with_the_date_whose_rows_they_would_read() {
+        let raw = vec![raw("2024-05-01", "2024-05-01", 86_400)];
+        let found =
+            portions(&Inventory { raw, stored: Vec::new() }, NaiveDate::MIN, NaiveDate::MAX);
+        let dates = ["2024-04-30", "2024-05-01", "2024-05-02"].map(date);
+        assert_eq!(found, [Dates { dates: BTreeSet::from(dates), rows: 86_400 }]);
     }
 }

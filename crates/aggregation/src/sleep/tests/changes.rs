@@ -117,7 +117,7 @@ fn when_the_newest_of_rows_for_one_sample_goes_the_other_comes_back_with_its_zon
     let mut store = berlin();
     let night = row("watch", "2024-05-01 22:00", "2024-05-02 06:00");
     store.insert(Asleep, night.clone());
-    let tonga = RawVital { time_zone: Some("Pacific/Tongatapu".to_owned()), ..night };
+    let tonga = RawVital { time_zone: Some("Pacific/Tongatapu".into()), ..night };
     let again = store.insert(Asleep, tonga.clone());
     let later = RawVital { ended_at: at("2024-05-02 12:00"), ..tonga };
     store.process_all(1);

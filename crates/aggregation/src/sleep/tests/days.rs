@@ -196,7 +196,7 @@ fn of_rows_that_end_together_the_one_that_began_last_says_where() {
 }
 
 fn valued(value: f64, unit: &str, row: &RawVital) -> RawVital {
-    RawVital { value, unit: unit.to_owned(), ..row.clone() }
+    RawVital { value, unit: unit.into(), ..row.clone() }
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn rejected_rows_are_counted_where_they_start_and_have_no_part_in_the_figures() 
         (valued(480.0, "zqx", &night), Reason::UnknownUnit),
         (valued(-1.0, "min", &night), Reason::ImplausibleValue),
         (valued(48.1, "h", &night), Reason::ImplausibleValue),
-        (RawVital { comparator: Some("~".to_owned()), ..night.clone() }, Reason::UnknownComparator),
+        (RawVital { comparator: Some("~".into()), ..night.clone() }, Reason::UnknownComparator),
     ];
     let metric = utc.catalogue.metric("sleep_core");
     let mut zones = Zones::new(&utc.base_zone);

@@ -70,8 +70,8 @@ pub(super) fn row(source: &str, from: &str, to: &str) -> RawVital {
         id: 1,
         value: 0.0,
         comparator: None,
-        unit: String::new(),
-        source: source.to_owned(),
+        unit: "".into(),
+        source: source.into(),
         started_at: at(from),
         ended_at: at(to),
         time_zone: None,
@@ -80,7 +80,7 @@ pub(super) fn row(source: &str, from: &str, to: &str) -> RawVital {
 }
 
 fn in_zone(zone: &str, row: RawVital) -> RawVital {
-    RawVital { time_zone: Some(zone.to_owned()), ..row }
+    RawVital { time_zone: Some(zone.into()), ..row }
 }
 
 fn rows(rows: &[(Stage, RawVital)]) -> Rows {

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::store::{Store, change};
 use super::*;
+use crate::Word;
 use crate::local_time::WIDEST_OFFSET_US;
 use crate::timestamp::{HOUR_US, MINUTE_US};
 
@@ -59,7 +60,7 @@ fn any_row(days: i64) -> impl Strategy<Value = (Stage, i64, RawVital)> {
             let row = row(&source, "2024-01-01 00:00", "2024-01-01 00:00");
             let row = RawVital { value, ..row };
             let ended_at = Timestamp(length);
-            let time_zone = zone.map(str::to_owned);
+            let time_zone = zone.map(Word::from);
             let start = quarter * 15 * MINUTE_US + nudge;
             (stage, start, RawVital { ended_at, time_zone, ..row })
         },
@@ -76,7 +77,7 @@ fn placed(epoch: Timestamp, (stage, start, row): (Stage, i64, RawVital)) -> (Sta
 enum Step {
     Insert(Stage, i64, RawVital),
     /// The row at this place is sent again, from this zone and with this value.
-    Repeat(prop::sample::Index, Option<String>, f64),
+    Repeat(prop::sample::Index, Option<Word>, f64),
     Update(prop::sample::Index, (Stage, i64, RawVital)),
     Delete(prop::sample::Index),
     /// The changes at these places of the queue are processed.
@@ -248,7 +249,7 @@ proptest! {
             let start = start.div_euclid(15 * MINUTE_US);
             let length = row.ended_at.0.div_euclid(15 * MINUTE_US).clamp(0, 48 * 4);
             let row = RawVital {
-                source: "a".to_owned(), time_zone: Some("UTC".to_owned()),
+                source: "a".into(), time_zone: Some("UTC".into()),
                 value: 0.0, ended_at: Timestamp(length * 15 * MINUTE_US), ..row
             };
             all.push(placed(epoch, (stage, start * 15 * MINUTE_US, row)));
@@ -295,10 +296,10 @@ proptest! {
         let mut store = Store::new(World::new(&zone, &[]));
         for ((stage, start), length) in stages.iter().zip(&instants).zip(&lengths) {
             let row = RawVital {
-                id: 0, value, comparator: comparator.clone(), unit: unit.clone(),
-                source: source.clone(), started_at: Timestamp(*start),
+                id: 0, value, comparator: comparator.clone().map(Word::from), unit: unit.clone().into(),
+                source: source.clone().into(), started_at: Timestamp(*start),
                 ended_at: Timestamp(start.saturating_add(*length)),
-                time_zone: (start % 2 == 0).then(|| zone.clone()), is_daily_total: false,
+                time_zone: (start % 2 == 0).then(|| zone.clone().into()), is_daily_total: false,
             };
             // Also what no trigger would write.
             let change = crate::vitals::Change {
