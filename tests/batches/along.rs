@@ -1,6 +1,6 @@
 //! Hours with more rows than a batch: what an hour's computation covers is done, claimed or not.
 
-use super::{BATCHES_OF_100, Running, assert_all_done, eventually, number, run, waiting};
+use super::{BATCHES_OF_100, Running, UserLock, assert_all_done, number, run, waiting};
 use crate::support::Database;
 
 /// Heart rates of user 1, one a second from 10:00 UTC on 2024-05-01.
@@ -42,16 +42,10 @@ async fn an_hour_with_a_reading_each_second_is_computed_once() {
 }
 
 #[tokio::test]
-async fn what_changes_or_is_claimed_while_an_hour_is_computed_is_left_in_the_queue() {
+async fn what_is_taken_along_is_nobody_elses_and_what_changes_meanwhile_is_done_again() {
     let db = Database::new().await;
     insert_seconds(&db, 300).await;
-    // The worker has chosen what it takes along when it comes to the raw rows.
-    let app = db.connect().await;
-    app.batch_execute("BEGIN; LOCK TABLE vitals_raw IN ACCESS EXCLUSIVE MODE").await.unwrap();
-    let worker = one_batch(&db);
-    waiting(&db, 1).await;
-
-    // Another worker's claim that is not committed yet when the rows are taken off the queue.
+    // Another worker's claim that is not committed yet.
     let other = db.connect().await;
     other
         .batch_execute(
@@ -62,19 +56,26 @@ async fn what_changes_or_is_claimed_while_an_hour_is_computed_is_left_in_the_que
         )
         .await
         .unwrap();
+    // The worker has chosen what it takes along when it comes to the raw rows.
+    let app = db.connect().await;
+    app.batch_execute("BEGIN; LOCK TABLE vitals_raw IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let worker = one_batch(&db);
+    waiting(&db, 1).await;
+
+    let to_claim = "SELECT count(*) FROM (SELECT FROM aggregation_queue WHERE state = 'pending'
+                                          FOR UPDATE SKIP LOCKED) AS q";
+    assert_eq!(db.value::<i64>(to_claim).await, 0, "nobody else can claim what is taken along");
     app.batch_execute(
         "UPDATE vitals_raw SET value = 250 WHERE started_at = '2024-05-01 10:03Z'; COMMIT",
     )
     .await
     .unwrap();
-    let waits_for_the_claim = "SELECT count(*) FROM pg_locks
-        WHERE NOT granted AND locktype = 'transactionid'";
-    eventually(&db, waits_for_the_claim, 1).await;
+    let ran = worker.end();
     other.batch_execute("COMMIT").await.unwrap();
 
-    let ran = worker.end();
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    assert_eq!(number(&ran.events("batch_claimed")[0], "rows"), 100);
+    let done = &ran.events("batch_done")[0];
+    assert_eq!((number(done, "rows"), number(done, "along")), (240, 140));
     let left = db
         .query(
             "SELECT count(*), min(state), (min(starts_at) AT TIME ZONE 'UTC')::text
@@ -93,6 +94,50 @@ async fn what_changes_or_is_claimed_while_an_hour_is_computed_is_left_in_the_que
         .await;
     assert_eq!(run(&db, &BATCHES_OF_100).code, 0);
     assert_all_done(&db).await;
+}
+
+#[tokio::test]
+async fn rows_that_come_after_a_change_of_the_profile_are_not_done_as_it_was_before() {
+    let db = Database::new().await;
+    insert_seconds(&db, 300).await;
+    let lock = UserLock::hold(&db.url, 1).await;
+    let worker = one_batch(&db);
+    // It has claimed its rows, and knows of no profile.
+    waiting(&db, 1).await;
+    db.execute("INSERT INTO user_profiles (user_id, time_zone) VALUES (1, 'Asia/Tokyo')").await;
+    assert_eq!(db.run(&["requeue", "--user", "1"]).code, 0);
+    lock.release().await;
+
+    let ran = worker.end();
+
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(number(&ran.events("batch_done")[0], "along"), 0);
+    assert_eq!(run(&db, &BATCHES_OF_100).code, 0);
+    let zones = "SELECT string_agg(DISTINCT time_zone, ', ') FROM vitals_daily";
+    assert_eq!(db.value::<String>(zones).await, "Asia/Tokyo");
+    let verified = db.run(&["verify"]);
+    assert_eq!(verified.code, 0, "{}", verified.stdout);
+}
+
+#[tokio::test]
+async fn a_row_that_is_taken_along_harms_none_of_those_that_were_claimed() {
+    let db = Database::new().await;
+    insert_seconds(&db, 300).await;
+    db.execute(
+        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         VALUES (1, 'blood_glucose', 5, 'mmol/L', 'sensor', '2024-05-01 10:04Z', '2024-05-01 10:04Z');
+         ALTER TABLE glucose_daily ADD CONSTRAINT nobody CHECK (user_id <> 1) NOT VALID",
+    )
+    .await;
+
+    let ran = one_batch(&db).end();
+
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(
+        (&ran.json()["rows_claimed"], &ran.json()["rows_completed"]),
+        (&100.into(), &100.into())
+    );
+    assert_eq!(crate::support::samples::untouched(&db).await, 201);
 }
 
 #[tokio::test]

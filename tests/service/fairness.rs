@@ -9,7 +9,7 @@ async fn import(db: &Database, user_id: i64, rows: u32) {
         "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
          SELECT {user_id}, 'heart_rate', 60, 'bpm', 'watch', at, at
          FROM generate_series(1, {rows}) AS r,
-              LATERAL (SELECT timestamptz '2024-05-02 00:00Z' + r * interval '10 s' AS at) AS t"
+              LATERAL (SELECT timestamptz '2024-05-02 00:00Z' + r * interval '1 minute' AS at) AS t"
     ))
     .await;
 }
@@ -36,14 +36,14 @@ async fn the_row_that_waits_longest_is_in_the_next_batch_however_many_rows_lie_a
     // The oldest of user 1 is the last of its window; user 2 is next.
     db.execute(
         "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
-         VALUES (1, 'heart_rate', 60, 'bpm', 'watch', '2024-05-02 23:59Z', '2024-05-02 23:59Z')",
+         VALUES (1, 'heart_rate', 60, 'bpm', 'watch', '2024-05-05 23:59Z', '2024-05-05 23:59Z')",
     )
     .await;
     import(&db, 2, 1).await;
     import(&db, 1, 5_000).await;
 
     db.run(&["run-once", "--max-batches", "1"]);
-    let oldest = "SELECT count(*) FROM aggregation_queue WHERE starts_at = '2024-05-02 23:59Z'";
+    let oldest = "SELECT count(*) FROM aggregation_queue WHERE starts_at = '2024-05-05 23:59Z'";
     assert_eq!(db.value::<i64>(oldest).await, 0, "the oldest is done first");
     db.run(&["run-once", "--max-batches", "1"]);
     assert_eq!(days_of(&db, 2).await, 1, "then the next oldest");

@@ -15,9 +15,9 @@
 //! | `Renew` | `RenewLease` | `Lease::keep`, `Store::renew` |
 //! | `Lock` | `BEGIN`, `LockUser` | `Store::begin_group` |
 //! | `LockTimesOut` | `LockUser` ends by `lock_timeout`, then `ReleaseEntries` with a pause | `Walk::first`, `Store::release` |
-//! | `TakeAlong` | `FindAlong`: due rows that nobody has claimed, under the lock and before the raw rows are read | `GroupTransaction::find_along` |
+//! | `TakeAlong` | `FindAlong`: due rows that nobody has claimed, `FOR UPDATE SKIP LOCKED`, under the lock of the user and before the raw rows are read | `GroupTransaction::find_along` |
 //! | `Read` | the reads of a group, each with a snapshot of its own (READ COMMITTED) | `group::figures`, `vitals::aggregate`, … |
-//! | `Finish` | the figures' writes, then `TakeOff`, and `TakeOffAlong` for what is pending still; all of it seen by nobody yet | `GroupTransaction::finish` |
+//! | `Finish` | the figures' writes, then `TakeOff` and `TakeOffAlong`; all of it seen by nobody yet | `GroupTransaction::finish` |
 //! | `Commit` | `COMMIT`, confirmed | `GroupTransaction::commit` |
 //! | `LosesTouch` | `COMMIT`, or a statement before it, without an answer | `group_patience`, `Stop::overdue` |
 //! | `OrphanCommits`, `OrphanRollsBack` | what the server makes of that transaction, maybe much later; until then it keeps its locks | |

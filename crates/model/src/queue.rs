@@ -126,13 +126,13 @@ impl Queue {
                 if !self.is_locked(state, user) {
                     actions.push(Action::Lock(w));
                 } else if budget.lock_timeouts > 0
-                    && !state.held(self, claim, group).meets(state.row_locked())
+                    && !state.held(self, claim, group).meets(state.row_locked(self))
                 {
                     actions.push(Action::LockTimesOut(w));
                 }
                 if claim.left.iter().any(|id| {
                     state.database.queue[id].is_some_and(|e| e.lease_expires_at < self.lease)
-                }) && !state.held(self, claim, claim.left).meets(state.row_locked())
+                }) && !state.held(self, claim, claim.left).meets(state.row_locked(self))
                 {
                     actions.push(Action::Renew(w));
                 }
@@ -164,12 +164,12 @@ impl Queue {
                 }
             }
             Worker::Failed(claim, group) => {
-                if !state.held(self, claim, *group).meets(state.row_locked()) {
+                if !state.held(self, claim, *group).meets(state.row_locked(self)) {
                     actions.push(Action::RecordFailure(w));
                 }
             }
             Worker::Interrupted(claim) => {
-                if !state.held(self, claim, claim.left).meets(state.row_locked()) {
+                if !state.held(self, claim, claim.left).meets(state.row_locked(self)) {
                     actions.push(Action::Release(w));
                 }
             }

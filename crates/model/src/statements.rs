@@ -10,11 +10,14 @@ impl State {
         ids.iter().map(|id| usize::from(self.raw_ids[id])).collect()
     }
 
-    /// The ids whose rows some transaction has deleted and not committed: SKIP LOCKED passes over
-    /// them, an UPDATE waits for them.
-    pub(crate) fn row_locked(&self) -> Set {
-        self.transactions()
-            .fold(Set::default(), |all, of| all.iter().chain(of.finished.iter()).collect())
+    /// The ids whose rows some transaction has deleted, or chosen to take along, and not committed: SKIP
+    /// LOCKED passes over them, an UPDATE waits for them.
+    pub(crate) fn row_locked(&self, queue: &Queue) -> Set {
+        let along_too = queue.variant != Variant::AlongUnlocked;
+        self.transactions().fold(Set::default(), |all, of| {
+            let along = of.along.iter().filter(|_| along_too);
+            all.iter().chain(of.finished.iter()).chain(along).collect()
+        })
     }
 
     /// Every transaction of a group that the server has.
@@ -28,7 +31,7 @@ impl State {
 
     /// The ids that a worker may claim.
     pub(crate) fn due(&self, queue: &Queue, worker: usize) -> Set {
-        let locked = self.row_locked();
+        let locked = self.row_locked(queue);
         let ids = self.database.queue.iter().enumerate().filter(|(id, entry)| {
             entry.is_some_and(|entry| is_due(queue, worker, &entry)) && !locked.has(*id)
         });
@@ -146,13 +149,7 @@ impl State {
         if !matches!(queue.variant, Variant::FinishByRawRow | Variant::HighWaterMark) {
             self.blame(claim, found);
         }
-        // Those that somebody else has claimed since are his.
-        let along = transaction.along.iter().filter(|id| {
-            self.database.queue[*id].is_some_and(|entry| {
-                queue.variant == Variant::AlongWhateverState || entry.state == QueueState::Pending
-            })
-        });
-        let along: Set = along.collect();
+        let along = transaction.along;
         self.wrongs.touched_anothers |= along
             .iter()
             .any(|id| self.database.queue[id].is_some_and(|e| e.state == QueueState::Processing));

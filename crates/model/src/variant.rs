@@ -13,8 +13,9 @@ pub enum Variant {
     LockAfterRead,
     /// What is taken along is chosen when the raw rows are read already.
     AlongAfterRead,
-    /// What is taken along goes off the queue whether somebody has claimed it meanwhile or not.
-    AlongWhateverState,
+    /// What is taken along is not locked until it goes off the queue, whether somebody has claimed it
+    /// meanwhile or not.
+    AlongUnlocked,
     /// No lock of the user at all: SKIP LOCKED is thought to be enough.
     NoLock,
     /// No queue: everything up to the largest id that was seen is taken for done.

@@ -102,8 +102,8 @@ fn what_is_taken_along_after_the_raw_rows_were_read_is_lost() {
 }
 
 #[test]
-fn what_is_taken_along_without_a_look_at_its_state_may_be_anothers() {
+fn what_is_taken_along_without_a_lock_may_be_anothers_by_then() {
     let budget = Budget { changes: 2, ..Budget::default() };
-    let whatever = Queue { budget, ..queue(Variant::AlongWhateverState) };
-    breaks(whatever, &[ONLY_ONES_OWN]);
+    let unlocked = Queue { budget, ..queue(Variant::AlongUnlocked) };
+    breaks(unlocked, &[ONLY_ONES_OWN]);
 }

@@ -213,7 +213,7 @@ claim_statement!(ClaimOldest, "");
 claim_statement!(ClaimNewest, "DESC");
 
 statement! {
-    /// Due rows of a user that nobody has claimed.
+    /// Due rows of a user that nobody has claimed. From now on nobody can.
     struct FindAlong<'a> {
         user_id: i64 => BigInt,
         kind: &'a str => Text,
@@ -226,7 +226,8 @@ statement! {
      WHERE user_id = {user_id} AND kind = {kind} AND starts_at >= {from} AND starts_at < {to}
        AND state = 'pending' AND not_before <= (SELECT clock_timestamp())
      ORDER BY user_id, kind, starts_at, id
-     LIMIT {most}"
+     LIMIT {most}
+     FOR UPDATE SKIP LOCKED"
 }
 
 statement! {
@@ -304,7 +305,7 @@ statement! {
 }
 
 statement! {
-    /// What somebody else has claimed since is left to him.
+    /// They have been locked since they were found, so that this waits for nobody and finds them all.
     struct TakeOffAlong {
         places: Vec<TupleId> => Array<Tid>,
         ids: Vec<i64> => Array<BigInt>,
@@ -582,7 +583,8 @@ impl Store {
 }
 
 impl GroupTransaction<'_> {
-    /// At most so many due rows of the user that start in this span and that nobody has claimed.
+    /// At most so many due rows of the user that start in this span and that nobody has claimed; nobody
+    /// will, before the transaction ends.
     ///
     /// To be asked before the raw rows are read: what is read afterwards shows the change behind each
     /// of them, so that figures computed from it are as good as done for them, too.
@@ -605,8 +607,7 @@ impl GroupTransaction<'_> {
     /// the group's figures. Returns for how long the connection was held.
     ///
     /// Exactly the rows that were claimed: if the raw row has changed since, the change has a
-    /// row of its own in the queue and is done again. Of what was found `along`, all that nobody has
-    /// claimed since.
+    /// row of its own in the queue and is done again. And what was found `along`.
     ///
     /// # Errors
     /// As [`GroupTransaction::commit`]. [`StoreError::LeaseLost`] if another worker has any of the rows

@@ -1,6 +1,7 @@
 //! The one place that opens transactions.
 
 use std::any::TypeId;
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
@@ -259,6 +260,8 @@ impl GroupTransaction<'_> {
         if !self.are_writes_prepared() {
             self.flush().await?;
         }
+        let names: BTreeSet<_> = parts.iter().map(|part| part.part).collect();
+        debug_assert_eq!(names.len(), parts.len(), "two parts of one name");
         for Deferred { id, statement, part } in parts.into_iter().rev() {
             last.prepend(part.unwrap_or_default(), id, statement);
         }

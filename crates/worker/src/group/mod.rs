@@ -24,7 +24,7 @@ use store::{
 };
 
 use crate::report::GroupReport;
-use crate::setup::Settings;
+use crate::setup::{Job, Settings};
 
 /// The most rows that a group takes along: an hour with a reading each second. So its transaction stays
 /// short, whatever there is.
@@ -41,7 +41,7 @@ const CLOSE_TOGETHER_US: i64 = HOUR_US / 2;
 const MOST_TRIES: u32 = 3;
 
 /// What decides a user's figures beside the raw rows.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct User {
     /// The zone of rows that name none.
     pub base_zone: BaseZone,
@@ -128,20 +128,28 @@ struct Work<'w> {
 /// # Errors
 /// Why it was rolled back.
 pub async fn run(
-    store: &Store,
+    job: &Job,
     settings: &Settings,
     claim: &Claim,
     users: &Users,
-    group: Group<'_>,
+    mut group: Group<'_>,
     found_by: &mut FoundBy,
 ) -> Result<GroupReport, StoreError> {
     let Group { user_id, date, entries, .. } = group;
     let work = Work { settings, user: users.get(user_id), date, entries };
     let mut tries = 1;
     loop {
-        match attempt(store, claim, work, &group, *found_by).await {
+        match attempt(job, claim, work, &group, *found_by).await {
             // That is nobody's fault, and so it will be for the rest of the batch.
             Err(StoreError::Moved) if *found_by == FoundBy::Place => *found_by = FoundBy::Key,
+            // It may be because of what it took along, for which its own rows must not be given up.
+            Err(error)
+                if group.along.is_some()
+                    && !error.class().is_interruption()
+                    && !matches!(error.class(), ErrorClass::Conflict | ErrorClass::Locked) =>
+            {
+                group.along = None;
+            }
             Err(error) if error.class() == ErrorClass::Conflict && tries < MOST_TRIES => {
                 tries += 1;
                 tracing::info!(
@@ -161,21 +169,18 @@ pub async fn run(
 
 /// One transaction: lock the user, read, compute, write, take the rows off the queue, commit.
 async fn attempt(
-    store: &Store,
+    job: &Job,
     claim: &Claim,
     work: Work<'_>,
     group: &Group<'_>,
     found_by: FoundBy,
 ) -> Result<GroupReport, StoreError> {
     let (user_id, entries) = (group.user_id, group.entries);
-    let mut transaction = store.open_group(claim.kind, user_id).await?;
-    let mut along = Vec::new();
-    if let Some(span) = group.along {
-        along = match transaction.find_along(span, MOST_ALONG).await {
-            Ok(along) => along,
-            Err(error) => return Err(transaction.rolled_back(error).await),
-        };
-    }
+    let mut transaction = job.store.open_group(claim.kind, user_id).await?;
+    let along = match find_along(&mut transaction, job, work, group.along).await {
+        Ok(along) => along,
+        Err(error) => return Err(transaction.rolled_back(error).await),
+    };
     let all = if along.is_empty() { Cow::from(entries) } else { [entries, &along].concat().into() };
     let work = Work { entries: &all, ..work };
     let verdicts = match figures(&mut transaction, claim, work).await {
@@ -197,6 +202,27 @@ async fn attempt(
     );
     let (rows, along) = (work.entries.len() as u32, along.len() as u32);
     Ok(GroupReport { completed: rows - rejected, rejected, along, held })
+}
+
+/// The rows that a group takes along.
+///
+/// Profile and settings are those of the moment in which the batch was claimed. A row may have been queued
+/// since because one of them has changed, so then it is left for the next batch, which knows of it.
+async fn find_along(
+    transaction: &mut GroupTransaction<'_>,
+    job: &Job,
+    work: Work<'_>,
+    span: Option<Span>,
+) -> Result<Vec<Entry>, StoreError> {
+    let Some(span) = span else { return Ok(Vec::new()) };
+    let along = transaction.find_along(span, MOST_ALONG).await?;
+    if along.is_empty() {
+        return Ok(along);
+    }
+    // Later than the rows, so that what changed before they were queued is seen.
+    let user = User::of(transaction.profile().await?, work.settings);
+    let is_known = user == *work.user && std::ptr::eq(&*job.settings.get(), work.settings);
+    Ok(if is_known { along } else { Vec::new() })
 }
 
 /// The hours of a group of vitals whose rows lie so close together that at least as many others of the
