@@ -72,7 +72,7 @@ bench *arguments:
 
 # the same for ten million rows; an hour, and 10 GB of disk
 bench-huge:
-    just bench --workload interleaved --rows 10000000 --workers 1,2
+    just bench --workload interleaved --rows 10000000 --workers 1 --alone --no-holds
 
 # how fresh figures are, what idling costs, how several workers share a backlog
 bench-service *arguments:

@@ -31,6 +31,9 @@ pub struct Load {
     /// Nothing to compare with
     #[arg(long)]
     alone: bool,
+    /// No drain beforehand that only measures for how long groups hold a connection
+    #[arg(long)]
+    no_holds: bool,
     /// A setting of the server, as name=value; may be given several times
     #[arg(long, value_parser = setting)]
     setting: Vec<(String, String)>,
@@ -82,7 +85,11 @@ pub async fn drain(load: Load) -> anyhow::Result<Value> {
             Workload::OneDay => 86_400,
             Workload::Sparse | Workload::Late => (load.rows / 10).max(1),
         };
-        let holds = worker::holds(&filled(*workload, rows, &load.setting).await?.url)?;
+        let holds = if load.no_holds {
+            Vec::new()
+        } else {
+            worker::holds(&filled(*workload, rows, &load.setting).await?.url)?
+        };
         let held = |share: f64| {
             let last = holds.len().saturating_sub(1) as f64;
             holds.get((last * share).ceil() as usize).copied().unwrap_or(f64::NAN)
