@@ -80,7 +80,7 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
 }
 
 fn describe() {
-    describe_counter!(ROWS_CLAIMED, "Queue rows claimed, by kind");
+    describe_counter!(ROWS_CLAIMED, "Queue rows claimed, and those taken along with them, by kind");
     describe_counter!(
         ROWS,
         "Queue rows by kind and outcome: completed, rejected, failed or released; \
