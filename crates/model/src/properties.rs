@@ -9,7 +9,8 @@ use crate::state::{QueueState, State, Worker};
 pub const NOTHING_IS_LOST: &str = "nothing is lost";
 /// With an empty queue the figures are those of the raw rows.
 pub const FIGURES_ARE_RIGHT: &str = "figures are right once nothing is left to do";
-/// Only what a worker claimed is finished, failed, renewed or released by it.
+/// Only what a worker claimed is finished, failed, renewed or released by it, and only what it locked is
+/// taken along.
 pub const ONLY_ONES_OWN: &str = "only what was claimed is touched";
 /// Nobody takes what another one holds.
 pub const LEASES_HOLD: &str = "a lease that has not run out is respected";

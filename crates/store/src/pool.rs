@@ -1,5 +1,6 @@
 //! The pool of connections: small, bounded, and visible.
 
+use std::any::TypeId;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -479,17 +480,17 @@ impl Held<'_> {
         }
     }
 
-    /// Remembers that statements are prepared on it.
+    /// Remembers that statements are prepared on it; those without a name cannot be known again.
     pub(crate) fn prepared(&mut self, statements: impl Iterator<Item = StatementName>) {
-        self.pooled.prepared.extend(statements);
+        self.pooled.prepared.extend(statements.filter(|name| !name.is_empty()));
     }
 
     /// Whether all statements are prepared on it, so that none is overtaken by what is sent behind it.
-    pub(crate) fn has_prepared(
+    pub(crate) fn has_prepared<'n>(
         &self,
-        mut statements: impl Iterator<Item = Option<StatementName>>,
+        mut statements: impl Iterator<Item = &'n [TypeId]>,
     ) -> bool {
-        statements.all(|name| name.is_some_and(|name| self.pooled.prepared.contains(&name)))
+        statements.all(|name| self.pooled.prepared.contains(name))
     }
 
     /// For how long it has been held.

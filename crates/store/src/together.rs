@@ -21,7 +21,7 @@ pub(crate) type StatementName = Vec<TypeId>;
 pub(crate) struct Together {
     parts: Vec<(&'static str, AnyStatement)>,
     last: AnyStatement,
-    /// The parts' and the last one's; none if one of them has none.
+    /// The last one's and the parts'; none if one of them has none.
     name: Option<StatementName>,
 }
 
@@ -38,22 +38,22 @@ impl Together {
         S: QueryFragment<Pg> + QueryId + Send + Sync + 'static,
     {
         let mut together = Self::alone(S::query_id(), Box::new(last));
-        together.prepend(name, P::query_id(), Box::new(part));
+        together.add(name, P::query_id(), Box::new(part));
         together
     }
 
-    /// Adds another part before all others.
-    pub(crate) fn prepend(&mut self, name: &'static str, id: Option<TypeId>, part: AnyStatement) {
-        self.parts.insert(0, (name, part));
+    /// Adds another part.
+    pub(crate) fn add(&mut self, name: &'static str, id: Option<TypeId>, part: AnyStatement) {
+        self.parts.push((name, part));
         self.name = self.name.take().zip(id).map(|(mut of_others, id)| {
-            of_others.insert(0, id);
+            of_others.push(id);
             of_others
         });
     }
 
-    /// What it is known by.
-    pub(crate) fn name(&self) -> Option<StatementName> {
-        self.name.clone()
+    /// What it is known by; nothing if it cannot be known again.
+    pub(crate) fn name(&self) -> &[TypeId] {
+        self.name.as_deref().unwrap_or_default()
     }
 }
 

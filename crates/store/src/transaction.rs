@@ -23,7 +23,7 @@ use tokio::task::unconstrained;
 use crate::crash::CrashPoint;
 use crate::error::{ErrorClass, StoreError};
 use crate::pool::{Held, Store};
-use crate::together::{AnyStatement, Together};
+use crate::together::{AnyStatement, StatementName, Together};
 
 /// The transaction of one group: the rows of one kind, one user and one date.
 ///
@@ -262,8 +262,8 @@ impl GroupTransaction<'_> {
         }
         let names: BTreeSet<_> = parts.iter().map(|part| part.part).collect();
         debug_assert_eq!(names.len(), parts.len(), "two parts of one name");
-        for Deferred { id, statement, part } in parts.into_iter().rev() {
-            last.prepend(part.unwrap_or_default(), id, statement);
+        for Deferred { id, statement, part } in parts {
+            last.add(part.unwrap_or_default(), id, statement);
         }
         self.last = Some(last);
         Ok(())
@@ -280,14 +280,14 @@ impl GroupTransaction<'_> {
             return Ok(());
         }
         self.begin().await.map_err(FailedWrite::before_all)?;
-        let names: Vec<_> = writes.iter().map(Together::name).collect();
+        let names: Vec<StatementName> = writes.iter().map(|write| write.name().to_vec()).collect();
         let connection = &*self.connection;
         let sending = writes.into_iter().map(|write| send(write, connection)).collect();
         let nothing = |_| -> Sending<'_> { Box::pin(async { Ok(0) }) };
         let (answers, _) = in_order(sending, nothing).await;
         // One that failed may have failed to be prepared.
         let answered = names.into_iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
-        self.connection.prepared(answered.filter_map(|(name, _)| name));
+        self.connection.prepared(answered.map(|(name, _)| name));
         FailedWrite::of(answers)
     }
 
@@ -301,7 +301,7 @@ impl GroupTransaction<'_> {
     }
 
     fn are_writes_prepared(&self) -> bool {
-        let writes = self.writes.iter().map(|write| write.id.map(|id| vec![id]));
+        let writes = self.writes.iter().map(|write| write.id.as_slice());
         self.connection.has_prepared(writes.chain(self.last.as_ref().map(Together::name)))
     }
 

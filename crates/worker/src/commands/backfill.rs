@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 use store::{ErrorClass, Store, StoreError};
 
-use super::users::{Users, progress_bar};
+use super::users::{self, Users, progress_bar};
 use crate::cli::{Backfill, require_order};
 use crate::exit::{self, Exit};
 use crate::group::rebuild::{self, Dates, earlier, later};
@@ -95,15 +95,10 @@ struct Work<'w> {
 }
 
 impl Work<'_> {
-    /// Everything, two users at a time if there is a connection for each. What fails one of them ends
-    /// the other, too; its transaction is rolled back.
+    /// Everything.
     async fn all(&self, two_at_a_time: bool) -> (Done, Result<(), StoreError>) {
-        let (mut one, mut other) = (Done::default(), Done::default());
-        let outcome = if two_at_a_time {
-            tokio::try_join!(self.walk(&mut one), self.walk(&mut other)).map(|_| ())
-        } else {
-            self.walk(&mut one).await
-        };
+        let ([one, other], outcome) =
+            users::by_two(two_at_a_time, async |done: &mut Done| self.walk(done).await).await;
         (one.and(other), outcome)
     }
 

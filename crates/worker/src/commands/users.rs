@@ -1,6 +1,6 @@
 //! A walk over the users, in order of their ids.
 
-use std::ops::AsyncFnOnce;
+use std::ops::{AsyncFn, AsyncFnOnce};
 
 use aggregation::Kind;
 use chrono::NaiveDate;
@@ -36,6 +36,22 @@ pub struct Users {
     next: Mutex<Next>,
     /// Taken by whoever works on a large portion.
     large: Mutex<()>,
+}
+
+/// Two walks at a time, if there is a connection for each, else one: what they have done. What fails one of
+/// them ends the other, too; its transaction is rolled back.
+pub async fn by_two<D: Default>(
+    two_at_a_time: bool,
+    walk: impl AsyncFn(&mut D) -> Result<(), StoreError>,
+) -> ([D; 2], Result<(), StoreError>) {
+    let mut done = <[D; 2]>::default();
+    let [one, other] = &mut done;
+    let outcome = if two_at_a_time {
+        tokio::try_join!(walk(one), walk(other)).map(|_| ())
+    } else {
+        walk(one).await
+    };
+    (done, outcome)
 }
 
 /// Where the walk goes on.

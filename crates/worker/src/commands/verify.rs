@@ -12,7 +12,7 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use store::{Drift, Shadow, Store, StoreError};
 
-use super::users::{Users, progress_bar};
+use super::users::{self, Users, progress_bar};
 use crate::alerts::drift;
 use crate::cli::{Verify, require_order};
 use crate::exit::{self, Exit};
@@ -136,14 +136,11 @@ struct Look<'l> {
 }
 
 impl Look<'_> {
-    /// At everybody, two users at a time if there is a connection for each.
+    /// At everybody.
     async fn at_all(&self, two_at_a_time: bool) -> (Found, Result<(), StoreError>) {
-        let (mut one, mut other) = (Found::default(), Found::default());
-        let outcome = if two_at_a_time {
-            tokio::try_join!(self.at_users(&mut one), self.at_users(&mut other)).map(|_| ())
-        } else {
-            self.at_users(&mut one).await
-        };
+        let ([one, other], outcome) =
+            users::by_two(two_at_a_time, async |found: &mut Found| self.at_users(found).await)
+                .await;
         (one.and(other), outcome)
     }
 
