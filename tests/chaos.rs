@@ -286,8 +286,7 @@ impl Round {
         assert_eq!(not_once, 0, "seed {seed}: changes not done exactly once\n{last}");
 
         let scratch = Database::new().await;
-        scratch.execute(PROFILES).await;
-        for table in RAW {
+        for table in RAW.into_iter().chain(["user_profiles"]) {
             scratch.insert_raw_rows(table, &self.db.raw_rows(table).await).await;
         }
         run(&scratch.url, "run-once");

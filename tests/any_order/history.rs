@@ -15,7 +15,7 @@ pub const BEGINNINGS: [&str; 3] =
 /// Stands in rows for the beginning of their history.
 pub(super) const BEGINNING: &str = "{beginning}";
 
-/// The profiles, which do not change. User 3 has none, user 4 one whose zone does not exist.
+/// The profiles, which no edit changes. User 3 has none, user 4 one whose zone does not exist.
 pub const PROFILES: &str = "
     INSERT INTO user_profiles (user_id, time_zone, source_priority) VALUES
         (1, 'Europe/Berlin', '{watch,phone}'),

@@ -111,6 +111,7 @@ async fn rows_that_come_after_a_change_of_the_profile_are_not_done_as_it_was_bef
     let ran = worker.end();
 
     assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(ran.events("group_outdated").len(), 1);
     assert_eq!(number(&ran.events("batch_done")[0], "along"), 0);
     assert_eq!(run(&db, &BATCHES_OF_100).code, 0);
     let zones = "SELECT string_agg(DISTINCT time_zone, ', ') FROM vitals_daily";

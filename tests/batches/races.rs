@@ -113,6 +113,60 @@ async fn rows_inserted_changed_moved_and_deleted_after_they_were_read_are_done_a
 }
 
 #[tokio::test]
+async fn rows_that_were_claimed_before_a_profile_changed_are_computed_as_it_is_now() {
+    let beginnings =
+        ["INSERT INTO user_profiles VALUES (1, 'Europe/Berlin', '{watch}')", "SELECT 1"];
+    let changes = [
+        "INSERT INTO user_profiles VALUES (1, 'Asia/Tokyo', '{watch}')
+         ON CONFLICT (user_id) DO UPDATE SET time_zone = excluded.time_zone",
+        "INSERT INTO user_profiles VALUES (1, 'Europe/Berlin', '{phone,watch}')
+         ON CONFLICT (user_id) DO UPDATE SET source_priority = excluded.source_priority",
+        "DELETE FROM user_profiles",
+    ];
+    let steps =
+        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at) VALUES
+            (1, 'steps', 100, 'count', 'watch', '2024-05-01 20:00Z', '2024-05-01 21:00Z'),
+            (1, 'steps', 70, 'count', 'phone', '2024-05-01 20:00Z', '2024-05-01 21:00Z')";
+    let meals =
+        "INSERT INTO nutrition_raw (user_id, food_name, meal_type, eaten_at, source, energy_kcal)
+        VALUES (1, 'rice', 'other', '2024-05-01 20:00Z', 'app', 100),
+               (1, 'rice', 'other', '2024-05-01 21:00Z', 'app', 100)";
+    let results =
+        "INSERT INTO lab_raw (user_id, test_name, value_text, status, collected_at, source)
+        VALUES (1, 'iron', '5', 'final', '2024-05-01 20:00Z', 'lab'),
+               (1, 'iron', '6', 'final', '2024-05-01 21:00Z', 'lab')";
+    for (table, rows, beginning, change) in [
+        ("vitals_raw", steps, beginnings[0], changes[0]),
+        ("vitals_raw", steps, beginnings[0], changes[1]),
+        ("vitals_raw", steps, beginnings[0], changes[2]),
+        ("vitals_raw", steps, beginnings[1], changes[1]),
+        ("nutrition_raw", meals, beginnings[0], changes[0]),
+        ("lab_raw", results, beginnings[1], changes[0]),
+    ] {
+        let db = Database::new().await;
+        db.execute(beginning).await;
+        db.execute(rows).await;
+        // The worker has the user's lock when it comes to the raw rows.
+        let gate = db.connect().await;
+        gate.batch_execute(&format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
+            .await
+            .unwrap();
+        let worker = Running::of(&db);
+        waiting(&db, 1).await;
+
+        db.execute(change).await;
+        gate.batch_execute("COMMIT").await.unwrap();
+
+        let ran = worker.succeeds();
+        assert_eq!(ran.json()["rows_completed"], 2, "{change}: {}", ran.stderr);
+        assert_eq!(ran.json()["rows_failed"], 0, "{change}: {}", ran.stderr);
+        assert_eq!(ran.events("group_outdated").len(), 1, "{change}: {}", ran.stderr);
+        let verified = db.run(&["verify"]);
+        assert_eq!(verified.code, 0, "{change}: {}", verified.stdout);
+    }
+}
+
+#[tokio::test]
 async fn an_app_never_waits_for_the_worker() {
     let db = Database::new().await;
     insert_samples(&db, 1, 5).await;

@@ -1,9 +1,12 @@
-//! The app: it inserts, corrects and deletes raw rows all the while, whatever happens.
+//! The app: it inserts, corrects and deletes raw rows all the while, whatever happens. Now and then a user
+//! moves.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use proptest::prelude::*;
+use proptest::sample::select;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
@@ -18,6 +21,41 @@ const BEFORE_NEXT_TRY: Duration = Duration::from_millis(100);
 
 /// How long the app waits for a lock or a restart before it gives an edit up and tries it again.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One edit of so many is a user's move.
+const A_MOVE_IN: u32 = 25;
+
+/// Where users move: hours that begin elsewhere, other dates, a zone that does not exist, one without clock
+/// changes.
+const ZONES: [&str; 5] =
+    ["Europe/Berlin", "Asia/Kathmandu", "Pacific/Auckland", "Mars/Olympus", "-03:30"];
+
+/// A user's profile changes, and all his rows are queued in the same transaction.
+#[derive(Clone, Debug)]
+struct Move {
+    user: i64,
+    zone: &'static str,
+    sources: &'static str,
+}
+
+impl Move {
+    fn sql(&self) -> String {
+        let Self { user, zone, sources } = self;
+        format!(
+            "INSERT INTO user_profiles VALUES ({user}, '{zone}', '{sources}')
+             ON CONFLICT (user_id) DO UPDATE
+             SET time_zone = excluded.time_zone, source_priority = excluded.source_priority;
+             UPDATE vitals_raw SET value = value WHERE user_id = {user};
+             UPDATE nutrition_raw SET energy_kcal = energy_kcal WHERE user_id = {user};
+             UPDATE lab_raw SET value_text = value_text WHERE user_id = {user}"
+        )
+    }
+}
+
+fn a_move() -> impl Strategy<Value = Move> {
+    (1i64..=4, select(ZONES.to_vec()), select(vec!["{}", "{watch,phone}", "{phone}"]))
+        .prop_map(|(user, zone, sources)| Move { user, zone, sources })
+}
 
 /// An app at work.
 pub struct App {
@@ -37,7 +75,11 @@ impl App {
             let beginning = BEGINNINGS[(seed % BEGINNINGS.len() as u64) as usize];
             let mut client = None;
             while !until.load(Ordering::SeqCst) {
-                let Some(sql) = draw(&mut chance, &edit()).sql(&mut ids, beginning) else {
+                let sql = if draw(&mut chance, &(0..A_MOVE_IN)) == 0 {
+                    draw(&mut chance, &a_move()).sql()
+                } else if let Some(sql) = draw(&mut chance, &edit()).sql(&mut ids, beginning) {
+                    sql
+                } else {
                     continue;
                 };
                 write(&mut client, &url, &sql).await;

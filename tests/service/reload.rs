@@ -2,7 +2,7 @@
 
 use crate::support::Database;
 use crate::support::outside::{Scratch, assert_says};
-use crate::support::running::{Running, eventually, number};
+use crate::support::running::{Running, UserLock, eventually, number, waiting};
 use crate::support::samples::insert_samples;
 
 use super::QUEUED;
@@ -40,6 +40,33 @@ async fn what_can_change_is_in_force_at_once_and_what_cannot_is_named() {
     assert_eq!(rows, [50; 10]);
     assert!(!ran.events("group_committed").is_empty(), "the level is debug");
     assert_eq!(ran.events("batch_done")[0]["pool.max"], 4);
+}
+
+#[tokio::test]
+async fn rows_that_were_claimed_before_a_reload_are_computed_as_the_new_settings_say() {
+    let db = Database::new().await;
+    let scratch = Scratch::new();
+    let service = service_with(&db, &scratch, "").await;
+    let lock = UserLock::hold(&db.url, 1).await;
+    insert_samples(&db, 3, 5).await;
+    // It has claimed the rows of all three.
+    waiting(&db, 1).await;
+
+    let catalogue = scratch.file("mine.toml", "[metrics.heart_rate]\nmax = 63\n");
+    scratch.file("worker.toml", format!("[aggregation]\ncatalogue = {catalogue:?}\n"));
+    service.signal("-HUP");
+    service.logs("reloaded").await;
+    lock.release().await;
+
+    eventually(&db, QUEUED, 0).await;
+    // Values from 62 on, one more for each row and user.
+    let used = "SELECT string_agg(sample_count::text, ' ' ORDER BY user_id) FROM vitals_daily";
+    assert_eq!(db.value::<String>(used).await, "2 1 0");
+    let ran = service.stops();
+    let outdated: Vec<_> =
+        ran.events("group_outdated").iter().map(|event| number(event, "user_id")).collect();
+    assert_eq!(outdated, [1], "the others are given back at once: {}", ran.stderr);
+    assert_eq!(number(&ran.events("batch_done")[0], "released"), 15);
 }
 
 #[tokio::test]

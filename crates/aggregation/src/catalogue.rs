@@ -31,7 +31,7 @@ pub enum Style {
 }
 
 /// One metric of the catalogue.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Metric {
     /// How rows become figures.
     pub style: Style,
@@ -76,7 +76,7 @@ impl Metric {
 }
 
 /// All metrics by name, and all analytes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Catalogue {
     metrics: BTreeMap<String, Metric>,
     analytes: Analytes,

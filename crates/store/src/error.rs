@@ -103,6 +103,9 @@ pub enum StoreError {
     /// The claimed rows are held, but stand elsewhere.
     #[error("the claimed rows stand elsewhere in the queue's table by now")]
     Moved,
+    /// Figures were computed with a profile or settings that no longer hold.
+    #[error("the user's profile or the settings have changed since the rows were claimed")]
+    Outdated,
     /// The server did not answer.
     #[error("the database has not answered for {0:.0} s, beyond all its time-outs")]
     NoAnswer(f64),
@@ -128,7 +131,7 @@ impl StoreError {
             Self::NoConnection { unreachable: true, .. } => ErrorClass::ConnectionLost,
             Self::NoConnection { .. } => ErrorClass::PoolExhausted,
             Self::LeaseLost => ErrorClass::LeaseLost,
-            Self::Moved => ErrorClass::Conflict,
+            Self::Moved | Self::Outdated => ErrorClass::Conflict,
             Self::NoAnswer(_) => ErrorClass::NoAnswer,
             Self::NeedsSession(_) => ErrorClass::Environment,
             Self::Stopped => ErrorClass::Stopped,

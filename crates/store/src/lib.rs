@@ -63,7 +63,7 @@ pub use import::{ImportError, ImportRow, Importer, ProfileRow, raw_columns};
 pub use inventory::{Inventory, Pending, RawDate, UserKinds};
 pub use migrate::{MigrateError, SchemaState, migrate, schema_state};
 pub use pool::{PoolHealth, PoolSettings, PoolStats, Store};
-pub use profiles::Profile;
+pub use profiles::{Profile, ProfileVersion};
 pub use queue::{Claim, ClaimFrom, Entry, FoundBy};
 pub use rejected::Verdict;
 pub use requeue::{RequeueSelection, Requeuer};

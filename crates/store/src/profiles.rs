@@ -16,16 +16,53 @@ pub struct Profile {
     pub time_zone: String,
     /// `source_priority`, best first.
     pub source_priority: Vec<String>,
+    /// Which state of the row this is.
+    pub version: ProfileVersion,
 }
+
+/// Tells a profile from what it was before: a hash of all that decides figures. By default, that there is
+/// no profile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProfileVersion(pub(crate) i64);
+
+/// The version of the row at hand.
+macro_rules! version {
+    () => {
+        "hashtextextended(ROW(time_zone, source_priority)::text, 0)"
+    };
+}
+
+/// The version of the profile of `{user_id}`.
+macro_rules! version_of_user {
+    () => {
+        concat!(
+            "coalesce((SELECT ",
+            crate::profiles::version!(),
+            " FROM user_profiles WHERE user_id = {user_id}), 0)"
+        )
+    };
+}
+
+pub(crate) use {version, version_of_user};
 
 statement! {
     struct ReadProfiles {
         user_ids: Vec<i64> => Array<BigInt>,
-    } -> (BigInt, Text, Array<Nullable<Text>>)
+    } -> (BigInt, Text, Array<Nullable<Text>>, BigInt)
     // The column takes arrays of any dimensions, which the driver does not read: one such profile
     // would fail the batch of everybody. unnest() gives the elements in their order.
-    "SELECT user_id, time_zone, ARRAY(SELECT unnest(source_priority)) FROM user_profiles
-     WHERE user_id = ANY ({user_ids})"
+    concat!(
+        "SELECT user_id, time_zone, ARRAY(SELECT unnest(source_priority)), ",
+        version!(),
+        " FROM user_profiles WHERE user_id = ANY ({user_ids})"
+    )
+}
+
+statement! {
+    struct ReadVersion {
+        user_id: i64 => BigInt,
+    } -> (BigInt)
+    concat!("SELECT ", version_of_user!())
 }
 
 impl Store {
@@ -36,6 +73,12 @@ impl Store {
     pub async fn profiles(&self, user_ids: Vec<i64>) -> Result<HashMap<i64, Profile>, StoreError> {
         let rows: Vec<Columns> = self.load("profiles", ReadProfiles { user_ids }).await?;
         Ok(rows.into_iter().map(profile).collect())
+    }
+
+    /// Which state a user's profile is in.
+    pub(crate) async fn profile_version(&self, user_id: i64) -> Result<ProfileVersion, StoreError> {
+        let read: Vec<(i64,)> = self.load("profiles", ReadVersion { user_id }).await?;
+        Ok(ProfileVersion(read.first().map_or(0, |(version,)| *version)))
     }
 }
 
@@ -51,9 +94,9 @@ impl GroupTransaction<'_> {
     }
 }
 
-type Columns = (i64, String, Vec<Option<String>>);
+type Columns = (i64, String, Vec<Option<String>>, i64);
 
-fn profile((user_id, time_zone, sources): Columns) -> (i64, Profile) {
+fn profile((user_id, time_zone, sources, version): Columns) -> (i64, Profile) {
     let source_priority = sources.into_iter().flatten().collect();
-    (user_id, Profile { time_zone, source_priority })
+    (user_id, Profile { time_zone, source_priority, version: ProfileVersion(version) })
 }

@@ -13,6 +13,7 @@ use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Ti
 use crate::crash::CrashPoint;
 use crate::error::{ErrorClass, StoreError};
 use crate::pool::Store;
+use crate::profiles::{ProfileVersion, version_of_user};
 use crate::reach::Since;
 use crate::rejected::Verdict;
 use crate::retry::RetryPolicy;
@@ -317,12 +318,18 @@ statement! {
 }
 
 statement! {
-    /// It fails where a row is missing, so that COMMIT can be sent with it: after a statement that
-    /// failed, that is a ROLLBACK.
+    /// It fails where a row is missing, or the profile has changed, so that COMMIT can be sent with it:
+    /// after a statement that failed, that is a ROLLBACK.
     struct AreAllGone {
         count: i64 => BigInt,
+        user_id: i64 => BigInt,
+        profile: i64 => BigInt,
     } -> ()
-    "SELECT 1 / (count(*) = {count})::integer FROM gone"
+    concat!(
+        "SELECT 1 / (count(*) = {count} AND ",
+        version_of_user!(),
+        " = {profile})::integer FROM gone"
+    )
 }
 
 statement! {
@@ -611,13 +618,15 @@ impl GroupTransaction<'_> {
     ///
     /// # Errors
     /// As [`GroupTransaction::commit`]. [`StoreError::LeaseLost`] if another worker has any of the rows
-    /// by now, [`StoreError::Moved`] if they are no longer at their places; then nothing is committed.
+    /// by now, [`StoreError::Outdated`] if the user's profile is no longer of this version,
+    /// [`StoreError::Moved`] if the rows are no longer at their places; then nothing is committed.
     pub async fn finish(
         mut self,
         token: i64,
         entries: &[Entry],
         along: &[Entry],
         verdicts: &[Verdict],
+        profile: ProfileVersion,
         found_by: FoundBy,
     ) -> Result<Duration, StoreError> {
         self.record_verdicts(verdicts);
@@ -625,8 +634,8 @@ impl GroupTransaction<'_> {
             let (places, ids) = along.iter().map(|entry| (entry.place, entry.id)).unzip();
             self.write_part("along", TakeOffAlong { places, ids });
         }
-        let (store, kind, count) = (self.store(), self.kind(), entries.len() as i64);
-        let all_gone = AreAllGone { count };
+        let (store, kind, user_id) = (self.store(), self.kind(), self.user_id());
+        let all_gone = AreAllGone { count: entries.len() as i64, user_id, profile: profile.0 };
         let last = match found_by {
             FoundBy::Place => {
                 let places = entries.iter().map(|entry| entry.place).collect();
@@ -635,7 +644,7 @@ impl GroupTransaction<'_> {
             }
             FoundBy::Key => {
                 let (_, starts_at, ids) = keys(entries);
-                let (kind, user_id) = (kind.name(), self.user_id());
+                let kind = kind.name();
                 let gone = TakeOffByKey { kind, user_id, token, starts_at, ids };
                 Together::with("gone", gone, all_gone)
             }
@@ -651,13 +660,14 @@ impl GroupTransaction<'_> {
         if !is_last || error.class() != ErrorClass::Database {
             return Err(error);
         }
-        match store.holds(kind, token, entries).await {
-            Ok(false) => Err(StoreError::LeaseLost),
-            Ok(true) if found_by == FoundBy::Place => Err(StoreError::Moved),
-            Ok(true) => Err(error),
-            // Nothing is known but that.
-            Err(unknown) => Err(unknown),
+        // Where one of these questions fails, nothing is known but that.
+        if !store.holds(kind, token, entries).await? {
+            return Err(StoreError::LeaseLost);
         }
+        if store.profile_version(user_id).await? != profile {
+            return Err(StoreError::Outdated);
+        }
+        Err(if found_by == FoundBy::Place { StoreError::Moved } else { error })
     }
 }
 

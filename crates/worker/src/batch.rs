@@ -81,7 +81,7 @@ pub async fn run(
 
     if !left.is_empty() {
         give_back(store, &claim, &left, outcome.as_ref().err()).await;
-        report.released = left.len() as u32;
+        report.released += left.len() as u32;
     }
     report.duration = started.elapsed();
     report.log(&store.stats());
@@ -116,15 +116,15 @@ struct Walk<'w> {
 
 impl Walk<'_> {
     /// Does group after group and takes each from `groups` when it is committed or its failure
-    /// is recorded. Ends early when asked to stop, and at an interruption, which concerns the
-    /// groups to come as much as the one that met it.
+    /// is recorded. Ends early when asked to stop or to work with other settings, and at an
+    /// interruption, which concerns the groups to come as much as the one that met it.
     async fn through(
         &self,
         groups: &mut Groups,
         lease: &mut Lease,
         report: &mut BatchReport,
     ) -> Result<(), StoreError> {
-        while !self.job.stop.is_requested() {
+        while !self.job.stop.is_requested() && self.job.settings.decide_as(self.settings) {
             tokio::select! {
                 done = in_time(self.settings.group_patience, self.first(groups, lease, report)) => {
                     if done.as_ref().is_err_and(|error| error.class() == ErrorClass::NoAnswer) {
@@ -172,6 +172,12 @@ impl Walk<'_> {
         }
         match done {
             Ok(done) => report.committed(&done),
+            // The next batch knows better.
+            Err(StoreError::Outdated) => {
+                store.release(claim.kind, claim.token, entries, None).await?;
+                report.released += entries.len() as u32;
+                group::log_outdated(claim.kind, *user_id, *date, entries.len());
+            }
             Err(error) if error.class().is_interruption() => return Err(error),
             Err(error) => {
                 let class = error.class();

@@ -136,6 +136,14 @@ impl Current {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether figures are still computed as these settings say.
+    pub fn decide_as(&self, settings: &Settings) -> bool {
+        let current = self.get();
+        std::ptr::eq(&raw const *current, settings)
+            || (current.default_zone == settings.default_zone
+                && current.catalogue == settings.catalogue)
+    }
+
     /// Puts others in force.
     pub fn set(&self, settings: Settings) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);

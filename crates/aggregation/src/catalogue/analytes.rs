@@ -43,7 +43,7 @@ impl UnitStep {
 }
 
 /// One entry: what is measured in which units.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Analyte {
     unit: String,
     units: Vec<String>,
@@ -70,7 +70,7 @@ impl Analyte {
 }
 
 /// All entries, by LOINC code and by name.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Analytes {
     names: Vec<String>,
     entries: Vec<Analyte>,

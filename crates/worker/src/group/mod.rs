@@ -20,7 +20,8 @@ use aggregation::zones::BaseZone;
 use aggregation::{Kind, Timestamp};
 use chrono::NaiveDate;
 use store::{
-    Claim, Entry, ErrorClass, FoundBy, GroupTransaction, Profile, Store, StoreError, Verdict,
+    Claim, Entry, ErrorClass, FoundBy, GroupTransaction, Profile, ProfileVersion, Store,
+    StoreError, Verdict,
 };
 
 use crate::report::GroupReport;
@@ -47,16 +48,24 @@ pub struct User {
     pub base_zone: BaseZone,
     /// Sources, best first.
     pub source_order: Vec<String>,
+    /// Which state of the profile says so.
+    profile: ProfileVersion,
 }
 
 impl User {
     /// What a profile says; without one, the defaults hold.
     pub fn of(profile: Option<Profile>, settings: &Settings) -> Self {
         match profile {
-            Some(profile) => {
-                Self { base_zone: profile.time_zone.parse(), source_order: profile.source_priority }
-            }
-            None => Self { base_zone: Ok(settings.default_zone), source_order: Vec::new() },
+            Some(profile) => Self {
+                base_zone: profile.time_zone.parse(),
+                source_order: profile.source_priority,
+                profile: profile.version,
+            },
+            None => Self {
+                base_zone: Ok(settings.default_zone),
+                source_order: Vec::new(),
+                profile: ProfileVersion::default(),
+            },
         }
     }
 }
@@ -141,6 +150,7 @@ pub async fn run(
     loop {
         match attempt(job, claim, work, &group, *found_by).await {
             // That is nobody's fault, and so it will be for the rest of the batch.
+            Err(StoreError::Outdated) => return Err(StoreError::Outdated),
             Err(StoreError::Moved) if *found_by == FoundBy::Place => *found_by = FoundBy::Key,
             // It may be because of what it took along, for which its own rows must not be given up.
             Err(error)
@@ -177,7 +187,7 @@ async fn attempt(
 ) -> Result<GroupReport, StoreError> {
     let (user_id, entries) = (group.user_id, group.entries);
     let mut transaction = job.store.open_group(claim.kind, user_id).await?;
-    let along = match find_along(&mut transaction, job, work, group.along).await {
+    let along = match find_along(&mut transaction, group.along).await {
         Ok(along) => along,
         Err(error) => return Err(transaction.rolled_back(error).await),
     };
@@ -187,7 +197,14 @@ async fn attempt(
         Ok(verdicts) => verdicts,
         Err(error) => return Err(transaction.rolled_back(error).await),
     };
-    let held = transaction.finish(claim.token, entries, &along, &verdicts, found_by).await?;
+    // Asked under the lock, and so is the profile with what is written: whoever changed one of them and then
+    // queued rows, finds no figures of before written after those of his rows.
+    if !job.settings.decide_as(work.settings) {
+        return Err(transaction.rolled_back(StoreError::Outdated).await);
+    }
+    let profile = work.user.profile;
+    let held =
+        transaction.finish(claim.token, entries, &along, &verdicts, profile, found_by).await?;
     let rejected = rejected_rows(work.entries, &verdicts);
     tracing::debug!(
         event = "group_committed",
@@ -205,24 +222,14 @@ async fn attempt(
 }
 
 /// The rows that a group takes along.
-///
-/// Profile and settings are those of the moment in which the batch was claimed. A row may have been queued
-/// since because one of them has changed, so then it is left for the next batch, which knows of it.
 async fn find_along(
     transaction: &mut GroupTransaction<'_>,
-    job: &Job,
-    work: Work<'_>,
     span: Option<Span>,
 ) -> Result<Vec<Entry>, StoreError> {
-    let Some(span) = span else { return Ok(Vec::new()) };
-    let along = transaction.find_along(span, MOST_ALONG).await?;
-    if along.is_empty() {
-        return Ok(along);
+    match span {
+        Some(span) => transaction.find_along(span, MOST_ALONG).await,
+        None => Ok(Vec::new()),
     }
-    // Later than the rows, so that what changed before they were queued is seen.
-    let user = User::of(transaction.profile().await?, work.settings);
-    let is_known = user == *work.user && std::ptr::eq(&*job.settings.get(), work.settings);
-    Ok(if is_known { along } else { Vec::new() })
 }
 
 /// The hours of a group of vitals whose rows lie so close together that at least as many others of the
@@ -285,6 +292,19 @@ fn verdicts(entries: &[Entry], judged: &HashMap<i64, Option<aggregation::Reason>
 fn guarded<T>(compute: impl FnOnce() -> T) -> Result<T, StoreError> {
     std::panic::catch_unwind(AssertUnwindSafe(compute))
         .map_err(|_| StoreError::Internal("the computation of a group panicked"))
+}
+
+/// Logs a group that was computed with what no longer holds.
+pub fn log_outdated(kind: Kind, user_id: i64, date: NaiveDate, rows: usize) {
+    tracing::info!(
+        event = "group_outdated",
+        kind = %kind,
+        user_id,
+        date = %date,
+        rows,
+        "user {user_id}, {date}: rolled back, because the profile or the settings have changed since the \
+         claim; done again with the new ones"
+    );
 }
 
 /// Logs a failed group: who, when and what class, never a value.
