@@ -4,6 +4,7 @@
 //! advisory lock before a group reads anything, or a table of figures after it has read.
 
 mod along;
+mod at_once;
 mod claims;
 mod groups;
 mod interruptions;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use aggregation::Kind;
 use chrono::NaiveDate;
 use store::{Claim, ClaimFrom, Entry, ErrorClass, Store, StoreError};
+use tokio::sync::Mutex;
 
 use crate::group::{self, Group, Users};
 use crate::lease::Lease;
@@ -30,6 +31,8 @@ pub enum Walked {
     NothingDue,
     /// It did work, and now leaves the database alone for this time, if it is in distress.
     Done {
+        /// Whether it had as many rows as it may have, so that there are probably more.
+        is_full: bool,
         /// How long.
         pause: Option<Duration>,
     },
@@ -37,16 +40,20 @@ pub enum Walked {
 
 /// Claims and computes one batch, and adds it to the run.
 ///
+/// Of several at once one claims after the other: they would find the same rows, and share them in crumbs.
+///
 /// # Errors
 /// What interrupted the batch. Its rows are given back by then, as far as that was possible.
 pub async fn run(
     job: &Job,
     kind: Kind,
     from: ClaimFrom,
+    claims: &Mutex<()>,
     run: &mut RunReport,
 ) -> Result<Walked, StoreError> {
     let Job { store, stop, pace, .. } = job;
     let settings = &*job.settings.get();
+    let mine = claims.lock().await;
     let started = Instant::now();
     let pool_before = store.stats();
     let rows = pace.rows(settings.batch_bounds);
@@ -55,8 +62,10 @@ pub async fn run(
         claimed = claiming => claimed?,
         () = stop.overdue() => return Err(StoreError::Stopped),
     };
+    drop(mine);
     job.heartbeat.beat();
     let Some(claim) = claimed else { return Ok(Walked::NothingDue) };
+    let is_full = claim.entries.len() >= rows as usize;
     let mut lease = Lease::new(settings.lease, started);
     let mut report = BatchReport::new(kind, claim.entries.len() as u32);
 
@@ -72,7 +81,6 @@ pub async fn run(
         Ok(users) => {
             let mut groups = grouped(&claim, &users);
             log_claim(kind, claim.entries.len(), groups.len(), &pool_before);
-            let is_full = claim.entries.len() >= rows as usize;
             let walk = Walk { job, settings, claim: &claim, users: &users, is_full };
             let outcome = walk.through(&mut groups, &mut lease, &mut report).await;
             (outcome, groups.into_values().flatten().collect())
@@ -93,7 +101,7 @@ pub async fn run(
         timeouts: report.timeouts,
     };
     let pause = pace.after(&went, settings.batch_bounds);
-    outcome.map(|()| Walked::Done { pause })
+    outcome.map(|()| Walked::Done { is_full, pause })
 }
 
 fn grouped(claim: &Claim, users: &Users) -> Groups {

@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use aggregation::Kind;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use store::{ClaimFrom, ErrorClass, StoreError};
+use tokio::sync::Mutex;
 
 use crate::batch::{self, Walked};
 use crate::pace::Went;
@@ -61,142 +64,256 @@ pub async fn drain(
     on_rows: impl Fn(u64),
 ) -> Result<Drained, StoreError> {
     let started = Instant::now();
-    let mut interruptions = 0;
     let mut turns: VecDeque<Turn> = limits.kinds.iter().copied().map(Turn::new).collect();
+    let mut trouble = Trouble::default();
+    let claims = Mutex::new(());
+    let mut batches = FuturesUnordered::new();
     loop {
-        let Some(mut turn) = next_turn(&mut turns) else {
-            if !limits.everything || !job.store.look_everywhere() {
-                return Ok(Drained::Everything);
+        // None begins while those that run have yet to end for a pause.
+        while trouble.is_none() && (batches.len() as u32) < job.settings.get().at_once {
+            let begun = report.counts.batches as u32 + batches.len() as u32;
+            let is_limit_reached = limits.max_batches.is_some_and(|most| begun >= most)
+                || limits.time_budget.is_some_and(|most| started.elapsed() >= most)
+                || limits.enough.load(Ordering::Relaxed);
+            if job.stop.is_requested() || is_limit_reached {
+                break;
             }
-            turns.iter_mut().for_each(|turn| turn.empty_since = None);
+            let Some(turn) = next_turn(&mut turns) else { break };
+            batches.push(turn.begin(job, &claims));
+        }
+        let Some(Ended { kind, batches_before, of_batch, walked }) = batches.next().await else {
+            if !trouble.is_none() {
+                trouble.pass(job).await?;
+            } else if turns.iter().all(|turn| turn.empty_since.is_some()) {
+                if !limits.everything || !job.store.look_everywhere() {
+                    return Ok(Drained::Everything);
+                }
+                turns.iter_mut().for_each(|turn| turn.empty_since = None);
+            } else if job.stop.is_requested() {
+                report.stopped = true;
+                return Ok(Drained::Stopped);
+            } else {
+                return Ok(Drained::LimitReached);
+            }
             continue;
         };
-        let out_of_batches =
-            limits.max_batches.is_some_and(|most| report.counts.batches as u32 >= most);
-        let out_of_time = limits.time_budget.is_some_and(|most| started.elapsed() >= most);
-        if job.stop.is_requested() {
-            report.stopped = true;
-            return Ok(Drained::Stopped);
-        }
-        if out_of_batches || out_of_time || limits.enough.load(Ordering::Relaxed) {
-            return Ok(Drained::LimitReached);
-        }
-        let before = report.counts.rows_claimed;
-        let walked = batch::run(job, turn.kind, turn.claims_from(), report).await;
-        on_rows((report.counts.rows_claimed - before).max(0) as u64);
+        report.merge(&of_batch);
+        on_rows(of_batch.counts.rows_claimed.max(0) as u64);
+        let Some(turn) = turns.iter_mut().find(|turn| turn.kind == kind) else { continue };
         match walked {
-            Ok(Walked::NothingDue) => turn.ended(false),
-            Ok(Walked::Done { pause }) => {
-                turn.ended(true);
-                interruptions = 0;
-                if let Some(pause) = pause {
-                    rest(pause, job).await;
+            Ok(Walked::NothingDue) => turn.found_nothing(batches_before),
+            Ok(Walked::Done { is_full, pause }) => {
+                turn.did_work(is_full);
+                trouble.is_over(pause);
+            }
+            Err(error) => {
+                turn.was_interrupted();
+                if !job.stop.is_requested() {
+                    trouble.meets(error, job);
                 }
             }
-            Err(_) if job.stop.is_requested() => {}
-            Err(error) => {
-                // A server that is silent is not asked again on the same connections.
-                let worth_it = match error.class() {
-                    ErrorClass::NoAnswer => false,
-                    // Of the claim, which met somebody's lock, or a table that takes long to read.
-                    ErrorClass::Locked | ErrorClass::Timeout => {
-                        let went = Went { timeouts: 1, ..Went::default() };
-                        job.pace.after(&went, job.settings.get().batch_bounds);
-                        true
-                    }
-                    ErrorClass::Conflict => true,
-                    class => class.is_interruption(),
-                };
-                let pause = PAUSES.get(interruptions).filter(|_| worth_it);
-                let Some(pause) = pause else { return Err(error) };
-                interruptions += 1;
-                pause_after(&error, spread(*pause), job).await;
-            }
         }
-        turns.push_back(turn);
     }
 }
 
-async fn pause_after(error: &StoreError, pause: Duration, job: &Job) {
-    tracing::warn!(
-        event = "drain_paused",
-        class = error.class().name(),
-        error = %error,
-        pause_ms = pause.as_millis() as u64,
-        "trying again after a pause: {error}"
-    );
-    rest(pause, job).await;
+/// What keeps a drain from its next batch.
+#[derive(Default)]
+struct Trouble {
+    /// Interruptions in a row.
+    interruptions: usize,
+    /// How long to rest before the next batch.
+    pause: Option<Duration>,
+    /// What ends the drain.
+    error: Option<StoreError>,
 }
 
-async fn rest(pause: Duration, job: &Job) {
-    tokio::select! {
-        () = tokio::time::sleep(pause) => {}
-        () = job.stop.requested() => {}
+impl Trouble {
+    const fn is_none(&self) -> bool {
+        self.pause.is_none() && self.error.is_none()
     }
-    job.heartbeat.beat();
+
+    /// A batch was done, and asks for this pause.
+    fn is_over(&mut self, pause: Option<Duration>) {
+        self.interruptions = 0;
+        self.pause = self.pause.max(pause);
+    }
+
+    /// A batch was interrupted: a pause, unless there have been enough of them or none would help.
+    fn meets(&mut self, error: StoreError, job: &Job) {
+        // Whatever befalls several batches at once is one interruption.
+        if !self.is_none() {
+            return;
+        }
+        // A server that is silent is not asked again on the same connections.
+        let worth_it = match error.class() {
+            ErrorClass::NoAnswer => false,
+            // Of the claim, which met somebody's lock, or a table that takes long to read.
+            ErrorClass::Locked | ErrorClass::Timeout => {
+                let went = Went { timeouts: 1, ..Went::default() };
+                job.pace.after(&went, job.settings.get().batch_bounds);
+                true
+            }
+            ErrorClass::Conflict => true,
+            class => class.is_interruption(),
+        };
+        let Some(pause) = PAUSES.get(self.interruptions).filter(|_| worth_it) else {
+            self.error = Some(error);
+            return;
+        };
+        self.interruptions += 1;
+        let pause = spread(*pause);
+        tracing::warn!(
+            event = "drain_paused",
+            class = error.class().name(),
+            error = %error,
+            pause_ms = pause.as_millis() as u64,
+            "trying again after a pause: {error}"
+        );
+        self.pause = Some(pause);
+    }
+
+    /// Waits until it has passed. No batch runs meanwhile: nobody would attend to it.
+    ///
+    /// # Errors
+    /// What it is, if it does not pass.
+    async fn pass(&mut self, job: &Job) -> Result<(), StoreError> {
+        job.suspects.interruption_is_over();
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
+        if let Some(pause) = self.pause.take() {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = job.stop.requested() => {}
+            }
+            job.heartbeat.beat();
+        }
+        Ok(())
+    }
 }
 
 /// The turns of one kind.
 struct Turn {
     kind: Kind,
+    /// Batches that did work.
     batches: u32,
+    /// Batches that run.
+    running: u32,
+    /// Whether the last one was as large as it may be, so that there is work for another beside it.
+    is_plenty: bool,
     /// When nothing of the kind was due, if that was so last time.
     empty_since: Option<Instant>,
 }
 
+/// How a batch of a turn ended.
+struct Ended {
+    kind: Kind,
+    /// The batches of its kind that had done work when it began.
+    batches_before: u32,
+    /// What it did.
+    of_batch: RunReport,
+    walked: Result<Walked, StoreError>,
+}
+
 impl Turn {
     const fn new(kind: Kind) -> Self {
-        Self { kind, batches: 0, empty_since: None }
+        Self { kind, batches: 0, running: 0, is_plenty: false, empty_since: None }
     }
 
+    /// Begins a batch.
+    fn begin<'d>(
+        &mut self,
+        job: &'d Job,
+        claims: &'d Mutex<()>,
+    ) -> impl Future<Output = Ended> + use<'d> {
+        let (kind, from, batches_before) = (self.kind, self.claims_from(), self.batches);
+        self.running += 1;
+        async move {
+            let mut of_batch = RunReport::default();
+            let walked = batch::run(job, kind, from, claims, &mut of_batch).await;
+            Ended { kind, batches_before, of_batch, walked }
+        }
+    }
+
+    /// Those that run have their place in the order, too: of those at once, one begins with the newest.
     const fn claims_from(&self) -> ClaimFrom {
-        if self.batches % NEWEST_EVERY == NEWEST_EVERY - 1 {
+        if (self.batches + self.running) % NEWEST_EVERY == NEWEST_EVERY - 1 {
             ClaimFrom::Newest
         } else {
             ClaimFrom::Oldest
         }
     }
 
-    fn ended(&mut self, did_work: bool) {
-        if did_work {
-            self.batches += 1;
-            self.empty_since = None;
-        } else {
+    /// A batch was done, or begun and given back.
+    const fn did_work(&mut self, is_full: bool) {
+        self.running -= 1;
+        self.batches += 1;
+        self.is_plenty = is_full;
+        self.empty_since = None;
+    }
+
+    /// Nothing was due for a batch that began after so many. What others have done since may have given
+    /// rows back that they held.
+    fn found_nothing(&mut self, batches_before: u32) {
+        self.running -= 1;
+        self.is_plenty = false;
+        if self.batches == batches_before && self.running == 0 {
             self.empty_since = Some(Instant::now());
         }
+    }
+
+    const fn was_interrupted(&mut self) {
+        self.running -= 1;
+        self.is_plenty = false;
+    }
+
+    /// Whether a batch of it may begin: none runs, or there is work for more than one; and it had
+    /// something due a moment ago.
+    fn is_worth_a_look(&self) -> bool {
+        (self.running == 0 || self.is_plenty)
+            && self.empty_since.is_none_or(|since| since.elapsed() >= LOOK_AGAIN)
     }
 }
 
 /// The kind whose turn it is: in order, except those that had nothing due a moment ago. None once
-/// no kind has anything due.
-fn next_turn(turns: &mut VecDeque<Turn>) -> Option<Turn> {
+/// no kind has anything due, or where all are at work already.
+fn next_turn(turns: &mut VecDeque<Turn>) -> Option<&mut Turn> {
     if turns.iter().all(|turn| turn.empty_since.is_some()) {
         return None;
     }
-    let worth_a_look =
-        |turn: &Turn| turn.empty_since.is_none_or(|since| since.elapsed() >= LOOK_AGAIN);
-    let first = turns.iter().position(worth_a_look)?;
-    turns.rotate_left(first);
-    turns.pop_front()
+    let first = turns.iter().position(Turn::is_worth_a_look)?;
+    turns.rotate_left(first + 1);
+    turns.back_mut()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    impl Turn {
+        /// Begins a batch, of which nobody does anything; what it claims from, and after how many.
+        fn began(&mut self) -> (ClaimFrom, u32) {
+            let beginning = (self.claims_from(), self.batches);
+            self.running += 1;
+            beginning
+        }
+    }
+
     #[test]
     fn kinds_take_turns_and_the_drain_ends_when_none_has_work() {
         let mut turns: VecDeque<Turn> = Kind::ALL.into_iter().map(Turn::new).collect();
         let mut work = [3, 1, 0];
         let mut order = Vec::new();
-        while let Some(mut turn) = next_turn(&mut turns) {
+        while let Some(turn) = next_turn(&mut turns) {
+            let (_, before) = turn.began();
             let left = &mut work[turn.kind as usize];
-            turn.ended(*left > 0);
             if *left > 0 {
                 *left -= 1;
                 order.push(turn.kind);
+                turn.did_work(false);
+            } else {
+                turn.found_nothing(before);
             }
-            turns.push_back(turn);
         }
         let [vitals, nutrition, _] = Kind::ALL;
         assert_eq!(order, [vitals, nutrition, vitals, vitals]);
@@ -207,23 +324,58 @@ mod tests {
         let mut idle = Turn::new(Kind::Labs);
         idle.empty_since = Instant::now().checked_sub(LOOK_AGAIN);
         let mut turns = VecDeque::from([Turn::new(Kind::Vitals), idle]);
-
-        let busy = next_turn(&mut turns).unwrap();
-        assert_eq!(busy.kind, Kind::Vitals);
-        turns.push_back(busy);
+        assert_eq!(next_turn(&mut turns).unwrap().kind, Kind::Vitals);
         assert_eq!(next_turn(&mut turns).unwrap().kind, Kind::Labs);
     }
 
     #[test]
     fn one_batch_of_eight_begins_with_the_newest_rows() {
-        let mut turn = Turn::new(Kind::Vitals);
-        let mut newest = Vec::new();
-        for batch in 1..=16 {
-            if turn.claims_from() == ClaimFrom::Newest {
-                newest.push(batch);
+        for at_once in 1..=8 {
+            let mut turn = Turn::new(Kind::Vitals);
+            let mut newest = Vec::new();
+            for batch in 1..=16 {
+                if turn.began().0 == ClaimFrom::Newest {
+                    newest.push(batch);
+                }
+                if turn.running == at_once {
+                    turn.did_work(true);
+                }
             }
-            turn.ended(true);
+            assert_eq!(newest, [8, 16]);
         }
-        assert_eq!(newest, [8, 16]);
+    }
+
+    #[test]
+    fn a_second_batch_begins_only_beside_one_after_a_full_one() {
+        let mut turns = VecDeque::from([Turn::new(Kind::Vitals)]);
+        next_turn(&mut turns).unwrap().began();
+        assert!(next_turn(&mut turns).is_none(), "how much there is is not known yet");
+
+        turns[0].did_work(true);
+        for _ in 0..3 {
+            next_turn(&mut turns).unwrap().began();
+        }
+        turns[0].did_work(false);
+        assert!(next_turn(&mut turns).is_none());
+        turns[0].did_work(true);
+        turns[0].was_interrupted();
+        assert!(!turns[0].is_plenty);
+        assert!(next_turn(&mut turns).is_some(), "none runs");
+    }
+
+    #[test]
+    fn a_batch_that_found_nothing_while_another_held_everything_ends_no_drain() {
+        let mut turns = VecDeque::from([Turn::new(Kind::Vitals)]);
+        let turn = &mut turns[0];
+        turn.began();
+        turn.did_work(true);
+        let ((_, before), _) = (turn.began(), turn.began());
+        // One found nothing, because the other one had claimed all, some of which it then gave back.
+        turn.did_work(false);
+        turn.found_nothing(before);
+        assert!(next_turn(&mut turns).is_some());
+        let (_, before) = turns[0].began();
+        turns[0].found_nothing(before);
+        assert!(next_turn(&mut turns).is_none());
     }
 }

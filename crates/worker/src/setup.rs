@@ -25,6 +25,8 @@ use crate::verbosity;
 pub struct Settings {
     /// The fewest and the most rows claimed at once.
     pub batch_bounds: Bounds,
+    /// How many batches run at once.
+    pub at_once: u32,
     /// For how long claimed rows belong to this worker.
     pub lease: Duration,
     /// What becomes of rows whose group failed.
@@ -90,6 +92,7 @@ impl Settings {
     pub fn of(config: &Config) -> anyhow::Result<Self> {
         Ok(Self {
             batch_bounds: Bounds { min: config.batch.min_size, max: config.batch.max_size },
+            at_once: config.batch.at_once,
             lease: config.batch.lease,
             failure_policy: RetryPolicy {
                 max_attempts: config.batch.max_attempts,

@@ -20,26 +20,43 @@ type Group = (Kind, i64, NaiveDate);
 
 /// The groups that were interrupted, and how often since they were last done.
 #[derive(Clone, Debug, Default)]
-pub struct Suspects(Arc<Mutex<HashMap<Group, u32>>>);
+pub struct Suspects(Arc<Mutex<Interruptions>>);
+
+#[derive(Debug, Default)]
+struct Interruptions {
+    /// How often, and by which one last.
+    groups: HashMap<Group, (u32, u64)>,
+    /// Those that are over.
+    over: u64,
+}
 
 impl Suspects {
-    /// The group was interrupted. Whether that has happened too often to be chance.
+    /// The group was interrupted. Whether that has happened too often to be chance. What interrupts several
+    /// batches at once, with rows of the same group, has happened once.
     pub fn interrupted(&self, kind: Kind, user_id: i64, date: NaiveDate) -> bool {
-        let mut groups = self.groups();
+        let Interruptions { groups, over } = &mut *self.interruptions();
         if groups.len() >= MOST {
             groups.clear();
         }
-        let times = groups.entry((kind, user_id, date)).or_default();
-        *times += 1;
+        let (times, by) = groups.entry((kind, user_id, date)).or_insert((0, u64::MAX));
+        if by != over {
+            *times += 1;
+            *by = *over;
+        }
         *times >= NO_CHANCE
+    }
+
+    /// The next interruption is another one.
+    pub fn interruption_is_over(&self) {
+        self.interruptions().over += 1;
     }
 
     /// The group was done, or failed on its own account.
     pub fn cleared(&self, kind: Kind, user_id: i64, date: NaiveDate) {
-        self.groups().remove(&(kind, user_id, date));
+        self.interruptions().groups.remove(&(kind, user_id, date));
     }
 
-    fn groups(&self) -> MutexGuard<'_, HashMap<Group, u32>> {
+    fn interruptions(&self) -> MutexGuard<'_, Interruptions> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

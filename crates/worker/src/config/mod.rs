@@ -125,6 +125,8 @@ pub(crate) struct Batch {
     pub(crate) min_size: u32,
     /// The most, when the database is quick; never less than `size`.
     pub(crate) max_size: u32,
+    /// Batches that run at the same time; more than one only where a connection is left beside them.
+    pub(crate) at_once: u32,
     /// How long claimed rows belong to a worker.
     pub(crate) lease: Duration,
     /// Attempts before a row is dead.

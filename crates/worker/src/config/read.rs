@@ -35,6 +35,7 @@ const CONNECTION_AGE_SECONDS: RangeInclusive<f64> = 1.0..=86_400.0;
 /// Fewer rows, and the fixed cost of a claim weighs more; more, and a batch holds its rows for
 /// longer and a crash repeats more.
 const BATCH_SIZE: RangeInclusive<u32> = 50..=200;
+const AT_ONCE: RangeInclusive<u32> = 1..=16;
 
 /// Shorter, and a lease ends in any pause of the network; longer, and a crash delays the figures by
 /// more than an hour.
@@ -127,6 +128,7 @@ impl<'a> Reader<'a> {
                 size: self.integer("batch.size", BATCH_SIZE),
                 min_size: self.integer("batch.min_size", BATCH_SIZE),
                 max_size: self.integer("batch.max_size", BATCH_SIZE),
+                at_once: self.integer("batch.at_once", AT_ONCE),
                 lease: self.seconds("batch.lease_seconds", LEASE_SECONDS),
                 max_attempts: self.integer("batch.max_attempts", ATTEMPTS),
                 backoff_first: self.seconds("batch.backoff_first_seconds", BACKOFF_SECONDS),
@@ -295,6 +297,13 @@ impl<'a> Reader<'a> {
             "batch.size",
             "must not be more than",
             "batch.max_size",
+        );
+        // Otherwise there is no connection left for leases, metrics and the health check.
+        self.relation(
+            batch.at_once == 1 || batch.at_once < pool.max_size,
+            "batch.at_once",
+            "must be 1, or less than",
+            "pool.max_size",
         );
         // Otherwise the server would end the session where it should only end the statement.
         self.relation(

@@ -44,6 +44,7 @@ fn without_file_and_variables_the_documented_defaults_are_in_force() {
             size: 100,
             min_size: 50,
             max_size: 200,
+            at_once: 1,
             lease: Duration::from_secs(60),
             max_attempts: 5,
             backoff_first: Duration::from_secs(30),
