@@ -46,6 +46,7 @@ pub struct Phase {
 pub struct Run {
     pub batch_size: u32,
     pub max_batches: Option<u32>,
+    pub at_once: u32,
     pub workers: usize,
     /// The edits are made while the workers run.
     pub beside_edits: bool,
@@ -186,10 +187,11 @@ pub fn history() -> impl Strategy<Value = History> {
 }
 
 fn run() -> impl Strategy<Value = Run> {
-    (50u32..=200, option::of(1u32..4), 1usize..=2, any::<bool>()).prop_map(
-        |(batch_size, max_batches, workers, beside_edits)| Run {
+    (50u32..=200, option::of(1u32..4), 1u32..=3, 1usize..=2, any::<bool>()).prop_map(
+        |(batch_size, max_batches, at_once, workers, beside_edits)| Run {
             batch_size,
             max_batches,
+            at_once,
             workers,
             beside_edits,
         },

@@ -46,6 +46,9 @@ async fn a_second_batch_runs_beside_the_first_and_neither_waits_for_the_other() 
 
     let ran = worker.succeeds();
     assert_eq!((&ran.json()["batches"], &ran.json()["rows_completed"]), (&5.into(), &250.into()));
+    for batch in ran.events("batch_claimed") {
+        assert_eq!(number(&batch, "rows"), 50, "they do not share rows in crumbs: {}", ran.stderr);
+    }
     let in_use = ran.events("batch_claimed").iter().map(|batch| number(batch, "pool.in_use")).max();
     assert_eq!(in_use, Some(1), "the second is claimed while the first holds its connection");
     assert_all_done(&db).await;

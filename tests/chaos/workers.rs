@@ -142,11 +142,12 @@ fn open(log: &Path) -> File {
 
 /// Eager and impatient, so that much happens in little time; and nothing is ever given up, because
 /// faults come more often than in the worst of nights.
-const SETTINGS: [(&str, &str); 14] = [
+const SETTINGS: [(&str, &str); 15] = [
     ("WORKER__SCHEDULE__POLL_SECONDS", "0.05"),
     ("WORKER__SERVICE__OBSERVE_SECONDS", "0.5"),
     ("WORKER__SERVICE__SHUTDOWN_TIMEOUT_SECONDS", "5"),
     ("WORKER__BATCH__SIZE", "50"),
+    ("WORKER__BATCH__AT_ONCE", "2"),
     ("WORKER__BATCH__LEASE_SECONDS", "5"),
     ("WORKER__BATCH__MAX_ATTEMPTS", "100"),
     ("WORKER__BATCH__BACKOFF_FIRST_SECONDS", "0.1"),

@@ -63,6 +63,9 @@ pub struct Load {
     /// How many requests a second the clients make together
     #[arg(long, default_value_t = 500)]
     rate: u32,
+    /// How many batches the worker does at once
+    #[arg(long, default_value_t = 1)]
+    at_once: u32,
     /// Whether all clients ask in the same moment, again and again, instead of evenly
     #[arg(long)]
     together: bool,
@@ -92,7 +95,7 @@ pub async fn beside(load: Load) -> anyhow::Result<Value> {
     clients.ask_until(tokio::time::sleep(WARM_UP)).await?;
     let (alone, ()) = clients.ask_until(tokio::time::sleep(time)).await?;
 
-    let service = Service::start(&role("aggregation"))?;
+    let service = Service::start_at_once(&role("aggregation"), load.at_once)?;
     let began = Instant::now();
     let drained = drained(&server, last);
     let (drain, most_sessions) = clients.ask_until(drained).await?;

@@ -13,6 +13,9 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// How often the peak of memory is looked at; the kernel keeps it, so little is missed at the end.
 const LOOK_AT_MEMORY: Duration = Duration::from_millis(20);
 
+/// How many batches run at once.
+const AT_ONCE: &str = "WORKER__BATCH__AT_ONCE";
+
 /// A running service. Dropped, it is killed.
 pub struct Service(Child);
 
@@ -76,7 +79,13 @@ pub fn tempfile_of(name: &str) -> PathBuf {
 
 /// Runs a command that says something with `--json`.
 pub fn run(url: &str, arguments: &[&str]) -> anyhow::Result<Ran> {
+    run_at_once(url, arguments, 1)
+}
+
+/// The same with so many batches at once.
+pub fn run_at_once(url: &str, arguments: &[&str], at_once: u32) -> anyhow::Result<Ran> {
     let mut command = command(url, arguments)?;
+    command.env(AT_ONCE, at_once.to_string());
     let began = Instant::now();
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let (mut peak_mb, mut cpu) = (0.0, 0.0);
@@ -129,7 +138,13 @@ pub fn cpu_of(process: u32) -> anyhow::Result<Cpu> {
 impl Service {
     /// Starts one with its default settings. Its log is written as in service, but nowhere.
     pub fn start(url: &str) -> anyhow::Result<Self> {
+        Self::start_at_once(url, 1)
+    }
+
+    /// The same with so many batches at once.
+    pub fn start_at_once(url: &str, at_once: u32) -> anyhow::Result<Self> {
         let mut command = command(url, &["run"])?;
+        command.env(AT_ONCE, at_once.to_string());
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         Ok(Self(child))
     }

@@ -106,7 +106,8 @@ macro_rules! due {
 /// - A window of four days holds a user's neighbouring rows of whole local days in nearly
 ///   all zones; where it cuts a day, the rest is the next batch's.
 /// - Each step is MATERIALIZED: a LIMIT that is evaluated twice would claim twice.
-/// - The heads begin at the oldest row, or where [`crate::reach`] says.
+/// - The heads begin at the oldest row, or where [`crate::reach`] says; behind those that other claims of the
+///   same worker are about to take.
 /// - The first head is always in the batch. Its window alone would be taken in order of time, and
 ///   a user whose window is larger than a batch could keep the head, and everybody behind it,
 ///   waiting. It may be picked twice; the update takes it once.
@@ -122,7 +123,8 @@ macro_rules! claim_from {
     ($end:literal) => {
         concat!(
             "WITH asked AS MATERIALIZED (
-         SELECT {kind}::text AS kind, {size}::bigint AS size, clock_timestamp() AS now,
+         SELECT {kind}::text AS kind, {size}::bigint AS size, {passed}::bigint AS passed,
+                clock_timestamp() AS now,
                 make_interval(secs => {lease_seconds}) AS lease,
                 ",
             since!(),
@@ -142,7 +144,7 @@ macro_rules! claim_from {
              ORDER BY not_before ",
             $end,
             "
-             LIMIT (SELECT size FROM asked)
+             LIMIT (SELECT size FROM asked) OFFSET (SELECT passed FROM asked)
          ) AS q
      ), windows AS MATERIALIZED (
          SELECT user_id, window_start, min(turn) AS turn
@@ -201,6 +203,7 @@ macro_rules! claim_statement {
             struct $name<'a> {
                 kind: &'a str => Text,
                 size: i64 => BigInt,
+                passed: i64 => BigInt,
                 lease_seconds: f64 => Double,
                 oldest: Option<PgTimestamp> => Nullable<Timestamptz>,
                 ago: f64 => Double,
@@ -458,7 +461,7 @@ impl Store {
     }
 
     /// Marks up to `size` due rows of `kind` as processing, committed at once: nothing stays
-    /// open. `None` if no row is due.
+    /// open. `None` if no row is due. The heads of `place` such batches are passed over.
     ///
     /// # Errors
     /// If the database fails; then nothing is claimed.
@@ -467,9 +470,11 @@ impl Store {
         kind: Kind,
         from: ClaimFrom,
         size: u32,
+        place: u32,
         lease: Duration,
     ) -> Result<Option<Claim>, StoreError> {
         let (kind_name, size, lease_seconds) = (kind.name(), i64::from(size), lease.as_secs_f64());
+        let passed = size * i64::from(place);
         let began = Instant::now();
         let since = match from {
             ClaimFrom::Oldest => self.reach(Some(kind)).at(began),
@@ -478,16 +483,18 @@ impl Store {
         let (oldest, ago) = bounds(since);
         let claimed: Result<Vec<ClaimedColumns>, StoreError> = match from {
             ClaimFrom::Oldest => {
-                let claim = ClaimOldest { kind: kind_name, size, lease_seconds, oldest, ago };
+                let claim =
+                    ClaimOldest { kind: kind_name, size, passed, lease_seconds, oldest, ago };
                 self.load("claim", claim).await
             }
             ClaimFrom::Newest => {
-                let claim = ClaimNewest { kind: kind_name, size, lease_seconds, oldest, ago };
+                let claim =
+                    ClaimNewest { kind: kind_name, size, passed, lease_seconds, oldest, ago };
                 self.load("claim", claim).await
             }
         };
         let timed_out = claimed.as_ref().is_err_and(|error| error.class() == ErrorClass::Timeout);
-        if from == ClaimFrom::Oldest && (claimed.is_ok() || timed_out) {
+        if from == ClaimFrom::Oldest && place == 0 && (claimed.is_ok() || timed_out) {
             let rows = claimed.as_deref().unwrap_or_default();
             let first = rows.iter().map(|(_, _, due)| *due).min_by_key(|due| due.0);
             self.reach(Some(kind)).looked(since, began, Instant::now(), first);

@@ -40,7 +40,7 @@ const HISTORIES: [(&str, &str); 4] = [
 const ENDS: [ClaimFrom; 2] = [ClaimFrom::Oldest, ClaimFrom::Newest];
 
 async fn claim(store: &Store, from: ClaimFrom) -> Option<Claim> {
-    store.claim(Kind::Vitals, from, 200, Duration::from_secs(60)).await.unwrap()
+    store.claim(Kind::Vitals, from, 200, 0, Duration::from_secs(60)).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,12 +7,12 @@
 //! the lease brings back; doing them again gives the same figures.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use aggregation::Kind;
 use chrono::NaiveDate;
 use store::{Claim, ClaimFrom, Entry, ErrorClass, Store, StoreError};
-use tokio::sync::Mutex;
 
 use crate::group::{self, Group, Users};
 use crate::lease::Lease;
@@ -38,9 +38,35 @@ pub enum Walked {
     },
 }
 
+/// Where the claims look that run at once. Two that looked at the same rows would share them in crumbs, so
+/// each passes over what the others are about to take; somebody always looks at the first ones.
+#[derive(Debug, Default)]
+pub struct Looks(AtomicU32);
+
+/// The look of one claim, until it is dropped.
+struct Look<'l> {
+    looks: &'l Looks,
+    /// So many other batches' rows are passed over.
+    place: u32,
+}
+
+impl Looks {
+    /// Takes the first place that is free.
+    fn begin(&self) -> Look<'_> {
+        let taken = self.0.fetch_or(self.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        Look { looks: self, place: taken.trailing_ones() }
+    }
+}
+
+impl Drop for Look<'_> {
+    fn drop(&mut self) {
+        self.looks.0.fetch_and(!(1 << self.place), Ordering::Relaxed);
+    }
+}
+
 /// Claims and computes one batch, and adds it to the run.
 ///
-/// Of several at once one claims after the other: they would find the same rows, and share them in crumbs.
+/// `looks` are those of the batches of its kind that run at once.
 ///
 /// # Errors
 /// What interrupted the batch. Its rows are given back by then, as far as that was possible.
@@ -48,21 +74,21 @@ pub async fn run(
     job: &Job,
     kind: Kind,
     from: ClaimFrom,
-    claims: &Mutex<()>,
+    looks: &Looks,
     run: &mut RunReport,
 ) -> Result<Walked, StoreError> {
     let Job { store, stop, pace, .. } = job;
     let settings = &*job.settings.get();
-    let mine = claims.lock().await;
+    let look = looks.begin();
     let started = Instant::now();
     let pool_before = store.stats();
     let rows = pace.rows(settings.batch_bounds);
-    let claiming = store.claim(kind, from, rows, settings.lease);
+    let claiming = store.claim(kind, from, rows, look.place, settings.lease);
     let claimed = tokio::select! {
         claimed = claiming => claimed?,
         () = stop.overdue() => return Err(StoreError::Stopped),
     };
-    drop(mine);
+    drop(look);
     job.heartbeat.beat();
     let Some(claim) = claimed else { return Ok(Walked::NothingDue) };
     let is_full = claim.entries.len() >= rows as usize;

@@ -9,9 +9,8 @@ use aggregation::Kind;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use store::{ClaimFrom, ErrorClass, StoreError};
-use tokio::sync::Mutex;
 
-use crate::batch::{self, Walked};
+use crate::batch::{self, Looks, Walked};
 use crate::pace::Went;
 use crate::report::RunReport;
 use crate::setup::{Job, PAUSES, spread};
@@ -66,7 +65,6 @@ pub async fn drain(
     let started = Instant::now();
     let mut turns: VecDeque<Turn> = limits.kinds.iter().copied().map(Turn::new).collect();
     let mut trouble = Trouble::default();
-    let claims = Mutex::new(());
     let mut batches = FuturesUnordered::new();
     loop {
         // None begins while those that run have yet to end for a pause.
@@ -79,9 +77,9 @@ pub async fn drain(
                 break;
             }
             let Some(turn) = next_turn(&mut turns) else { break };
-            batches.push(turn.begin(job, &claims));
+            batches.push(turn.begin(job));
         }
-        let Some(Ended { kind, batches_before, of_batch, walked }) = batches.next().await else {
+        let Some(Ended { kind, ended_before, of_batch, walked }) = batches.next().await else {
             if !trouble.is_none() {
                 trouble.pass(job).await?;
             } else if turns.iter().all(|turn| turn.empty_since.is_some()) {
@@ -101,7 +99,7 @@ pub async fn drain(
         on_rows(of_batch.counts.rows_claimed.max(0) as u64);
         let Some(turn) = turns.iter_mut().find(|turn| turn.kind == kind) else { continue };
         match walked {
-            Ok(Walked::NothingDue) => turn.found_nothing(batches_before),
+            Ok(Walked::NothingDue) => turn.found_nothing(ended_before),
             Ok(Walked::Done { is_full, pause }) => {
                 turn.did_work(is_full);
                 trouble.is_over(pause);
@@ -195,10 +193,14 @@ impl Trouble {
 /// The turns of one kind.
 struct Turn {
     kind: Kind,
+    /// Of the batches that run.
+    looks: Arc<Looks>,
     /// Batches that did work.
     batches: u32,
     /// Batches that run.
     running: u32,
+    /// Batches that may have given rows back.
+    ended: u32,
     /// Whether the last one was as large as it may be, so that there is work for another beside it.
     is_plenty: bool,
     /// When nothing of the kind was due, if that was so last time.
@@ -208,30 +210,35 @@ struct Turn {
 /// How a batch of a turn ended.
 struct Ended {
     kind: Kind,
-    /// The batches of its kind that had done work when it began.
-    batches_before: u32,
+    /// The batches of its kind that may have given rows back when it began.
+    ended_before: u32,
     /// What it did.
     of_batch: RunReport,
     walked: Result<Walked, StoreError>,
 }
 
 impl Turn {
-    const fn new(kind: Kind) -> Self {
-        Self { kind, batches: 0, running: 0, is_plenty: false, empty_since: None }
+    fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            looks: Arc::default(),
+            batches: 0,
+            running: 0,
+            ended: 0,
+            is_plenty: false,
+            empty_since: None,
+        }
     }
 
     /// Begins a batch.
-    fn begin<'d>(
-        &mut self,
-        job: &'d Job,
-        claims: &'d Mutex<()>,
-    ) -> impl Future<Output = Ended> + use<'d> {
-        let (kind, from, batches_before) = (self.kind, self.claims_from(), self.batches);
+    fn begin<'j>(&mut self, job: &'j Job) -> impl Future<Output = Ended> + use<'j> {
+        let (kind, from, ended_before) = (self.kind, self.claims_from(), self.ended);
+        let looks = Arc::clone(&self.looks);
         self.running += 1;
         async move {
             let mut of_batch = RunReport::default();
-            let walked = batch::run(job, kind, from, claims, &mut of_batch).await;
-            Ended { kind, batches_before, of_batch, walked }
+            let walked = batch::run(job, kind, from, &looks, &mut of_batch).await;
+            Ended { kind, ended_before, of_batch, walked }
         }
     }
 
@@ -247,23 +254,25 @@ impl Turn {
     /// A batch was done, or begun and given back.
     const fn did_work(&mut self, is_full: bool) {
         self.running -= 1;
+        self.ended += 1;
         self.batches += 1;
         self.is_plenty = is_full;
         self.empty_since = None;
     }
 
-    /// Nothing was due for a batch that began after so many. What others have done since may have given
-    /// rows back that they held.
-    fn found_nothing(&mut self, batches_before: u32) {
+    /// Nothing was due for a batch that began after so many had ended. Those that have ended since may have
+    /// given rows back that they held.
+    fn found_nothing(&mut self, ended_before: u32) {
         self.running -= 1;
         self.is_plenty = false;
-        if self.batches == batches_before && self.running == 0 {
+        if self.ended == ended_before && self.running == 0 {
             self.empty_since = Some(Instant::now());
         }
     }
 
     const fn was_interrupted(&mut self) {
         self.running -= 1;
+        self.ended += 1;
         self.is_plenty = false;
     }
 
@@ -291,9 +300,10 @@ mod tests {
     use super::*;
 
     impl Turn {
-        /// Begins a batch, of which nobody does anything; what it claims from, and after how many.
+        /// Begins a batch, of which nobody does anything; what it claims from, and after how many that have
+        /// ended.
         fn began(&mut self) -> (ClaimFrom, u32) {
-            let beginning = (self.claims_from(), self.batches);
+            let beginning = (self.claims_from(), self.ended);
             self.running += 1;
             beginning
         }
@@ -361,6 +371,16 @@ mod tests {
         turns[0].was_interrupted();
         assert!(!turns[0].is_plenty);
         assert!(next_turn(&mut turns).is_some(), "none runs");
+    }
+
+    #[test]
+    fn a_batch_that_found_nothing_beside_one_that_was_interrupted_ends_no_drain() {
+        let mut turns = VecDeque::from([Turn::new(Kind::Vitals)]);
+        let turn = &mut turns[0];
+        let (_, (_, before)) = (turn.began(), turn.began());
+        turn.was_interrupted();
+        turn.found_nothing(before);
+        assert!(next_turn(&mut turns).is_some(), "what the first one held is due again");
     }
 
     #[test]

@@ -25,9 +25,10 @@ pub struct Load {
     /// How many rows are drained; a day has 86,400 and the sparse and late ones a tenth of it
     #[arg(long, default_value_t = 100_000)]
     rows: u64,
-    /// How many workers drain together; several make several runs
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 4])]
-    workers: Vec<usize>,
+    /// How many workers drain together, and with how many batches at once each: 2, or 1x2; several make
+    /// several runs
+    #[arg(long, value_delimiter = ',', value_parser = workers, default_value = "1,1x2,2,4")]
+    workers: Vec<Workers>,
     /// Nothing to compare with
     #[arg(long)]
     alone: bool,
@@ -40,6 +41,30 @@ pub struct Load {
     /// So many times each; the median counts
     #[arg(long, default_value_t = 1)]
     times: usize,
+}
+
+/// How many workers, and how many batches at once in each.
+#[derive(Clone, Copy, Debug)]
+struct Workers {
+    workers: usize,
+    at_once: u32,
+}
+
+impl std::fmt::Display for Workers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self { workers, at_once: 1 } => write!(f, "{workers}"),
+            Self { workers, at_once } => write!(f, "{workers}x{at_once}"),
+        }
+    }
+}
+
+fn workers(text: &str) -> Result<Workers, String> {
+    let (workers, at_once) = text.split_once('x').unwrap_or((text, "1"));
+    match (workers.parse(), at_once.parse()) {
+        (Ok(workers @ 1..), Ok(at_once @ 1..)) => Ok(Workers { workers, at_once }),
+        _ => Err("a number of workers is expected, or workers x batches as in 1x2".to_owned()),
+    }
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {
@@ -137,7 +162,8 @@ pub async fn drain(load: Load) -> anyhow::Result<Value> {
             runs.push(json!({
                 "workload": workload.name(),
                 "rows": rows,
-                "workers": workers,
+                "workers": workers.workers,
+                "batches_at_once": workers.at_once,
                 "seconds": round(median.seconds, 3),
                 "rows_per_second": round(per_second, 0),
                 "groups_per_second": round(groups_per_second, 0),
@@ -196,14 +222,16 @@ async fn filled(
 }
 
 /// Drains it all, with so many processes.
-async fn once(server: &Server, rows: u64, workers: usize) -> anyhow::Result<Drained> {
+async fn once(server: &Server, rows: u64, workers: Workers) -> anyhow::Result<Drained> {
+    let Workers { workers, at_once } = workers;
     let before = server.used().await?;
     let began = Instant::now();
     let ran: Vec<std::thread::JoinHandle<anyhow::Result<Ran>>> = (0..workers)
         .map(|_| {
             let url = server.url.clone();
             std::thread::spawn(move || {
-                worker::run(&url, &["run-once", "--time-budget", "86400", "--json"])
+                let arguments = ["run-once", "--time-budget", "86400", "--json"];
+                worker::run_at_once(&url, &arguments, at_once)
             })
         })
         .collect();
