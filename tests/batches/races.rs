@@ -167,6 +167,29 @@ async fn rows_that_were_claimed_before_a_profile_changed_are_computed_as_it_is_n
 }
 
 #[tokio::test]
+async fn a_profile_that_changes_while_a_group_waits_for_its_user_is_the_one_that_counts() {
+    let db = Database::new().await;
+    insert_samples(&db, 2, 5).await;
+    let lock = UserLock::hold(&db.url, 2).await;
+    let worker = Running::of(&db);
+    // What it writes for user 1 has prepared its connection, so that COMMIT goes along for user 2.
+    waiting(&db, 1).await;
+
+    db.execute("INSERT INTO user_profiles VALUES (1, 'Asia/Tokyo'), (2, 'Asia/Tokyo')").await;
+    lock.release().await;
+
+    let ran = worker.succeeds();
+    let outdated = ran.events("group_outdated");
+    assert_eq!(outdated.iter().map(|event| number(event, "user_id")).collect::<Vec<_>>(), [2]);
+    let zones = "SELECT string_agg(time_zone, ' ' ORDER BY user_id) FROM vitals_daily";
+    assert_eq!(db.value::<String>(zones).await, "UTC Asia/Tokyo");
+    assert_eq!(
+        (&ran.json()["rows_completed"], &ran.json()["rows_failed"]),
+        (&10.into(), &0.into())
+    );
+}
+
+#[tokio::test]
 async fn an_app_never_waits_for_the_worker() {
     let db = Database::new().await;
     insert_samples(&db, 1, 5).await;

@@ -4,7 +4,7 @@ use super::gate::{Gate, USER};
 use super::proof::{
     assert_exact, assert_exact_at_no_attempt, insert_rows, remembering, users_with_attempts,
 };
-use super::{QUEUED, only, service};
+use super::{QUEUED, service};
 use crate::support::Ran;
 use crate::support::running::{UserLock, eventually, number, waiting};
 
@@ -56,8 +56,12 @@ async fn the_victim_of_a_deadlock_runs_its_group_again_at_no_attempt() {
     eventually(&db, QUEUED, 0).await;
 
     let ran = service.stops();
-    let told = only(&ran, "group_retried");
-    assert_eq!((&told["class"], &told["user_id"]), (&"conflict".into(), &USER.into()));
+    let told = ran.events("group_retried");
+    // Run again at once, it may take the queue's rows a second time before the other wakes.
+    assert!((1..=2).contains(&told.len()), "{}", ran.stderr);
+    for told in told {
+        assert_eq!((&told["class"], &told["user_id"]), (&"conflict".into(), &USER.into()));
+    }
     for unfounded in ["group_failed", "batch_interrupted", "drain_paused"] {
         assert!(ran.events(unfounded).is_empty(), "{unfounded} in {}", ran.stderr);
     }

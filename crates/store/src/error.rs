@@ -11,7 +11,7 @@ pub enum ErrorClass {
     ConnectionLost,
     /// Every connection of the pool was in use for the whole wait.
     PoolExhausted,
-    /// Deadlock or serialization failure: the same again may well succeed.
+    /// Others changed something at the same time: done again, it may well succeed.
     Conflict,
     /// A lock was not granted in time: somebody holds it for long, and no row is to blame.
     Locked,

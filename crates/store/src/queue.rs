@@ -553,6 +553,11 @@ impl Store {
     ) -> Result<(), StoreError> {
         let (user_ids, starts_at, ids) = keys(entries);
         let pause_seconds = pause.map(|pause| pause.as_secs_f64());
+        if pause.is_none() {
+            // They may lie before the oldest row that has been seen meanwhile.
+            self.reach(Some(kind)).look_everywhere();
+            self.reach(None).look_everywhere();
+        }
         let kind = kind.name();
         let statement = ReleaseEntries { kind, token, pause_seconds, user_ids, starts_at, ids };
         CrashPoint::BeforeRelease.pass();

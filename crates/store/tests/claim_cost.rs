@@ -40,7 +40,11 @@ const HISTORIES: [(&str, &str); 4] = [
 const ENDS: [ClaimFrom; 2] = [ClaimFrom::Oldest, ClaimFrom::Newest];
 
 async fn claim(store: &Store, from: ClaimFrom) -> Option<Claim> {
-    store.claim(Kind::Vitals, from, 200, 0, Duration::from_secs(60)).await.unwrap()
+    claim_at(store, from, 0).await
+}
+
+async fn claim_at(store: &Store, from: ClaimFrom, place: u32) -> Option<Claim> {
+    store.claim(Kind::Vitals, from, 200, place, Duration::from_secs(60)).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,16 +76,52 @@ async fn a_claim_reads_about_as_many_rows_as_it_takes() {
         let mut observer = AsyncPgConnection::establish(&url).await.unwrap();
         others_left(&mut observer, 1).await;
         observer.batch_execute("SELECT pg_stat_reset()").await.unwrap();
-        for from in [ENDS, ENDS].concat() {
+        for (from, place) in ENDS.into_iter().zip([0, 0]).chain(ENDS.into_iter().zip([1, 1])) {
             assert!(store.any_due().await.unwrap());
-            assert_eq!(claim(&store, from).await.unwrap().entries.len(), 200, "{history}");
+            let claimed = claim_at(&store, from, place).await.unwrap();
+            assert_eq!(claimed.entries.len(), 200, "{history}");
         }
         drop(store);
         others_left(&mut observer, 0).await;
 
         let read = rows_read(&mut observer, "aggregation_queue").await;
-        // Heads, neighbours, marking: each row three times, and those just claimed once more.
+        // Heads, neighbours, marking: each row three times, and those just claimed, or passed over, once more.
         assert!(read < 4 * 200 * 8, "{history}: {read} rows read for 800");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_beside_another_leaves_that_one_its_rows() {
+    let server = start(&[]);
+    let url = server.url("postgres");
+    let store = store(&url).await;
+    store::migrate(&store, Duration::from_secs(10)).await.unwrap();
+    let mut app = AsyncPgConnection::establish(&url).await.unwrap();
+    for user in 1..=4 {
+        let rows = format!(
+            "INSERT INTO aggregation_queue (user_id, kind, starts_at, raw_id, ends_at, not_before)
+             SELECT {user}, 'vitals', at, n, at, '2024-06-01 00:0{user}'
+             FROM generate_series(1, 200) AS n,
+                  LATERAL (SELECT timestamptz '2024-01-01' + n * interval '1 minute' AS at) AS t;"
+        );
+        app.batch_execute(&rows).await.unwrap();
+    }
+    for (from, place, expected) in [
+        (ClaimFrom::Oldest, 1, Some(2)),
+        (ClaimFrom::Newest, 0, Some(4)),
+        (ClaimFrom::Newest, 2, None),
+        (ClaimFrom::Oldest, 0, Some(1)),
+        (ClaimFrom::Oldest, 1, None),
+        (ClaimFrom::Oldest, 0, Some(3)),
+    ] {
+        let claimed = claim_at(&store, from, place).await;
+        let mut users: Vec<i64> = claimed
+            .map(|claim| claim.entries.into_iter().map(|entry| entry.user_id).collect())
+            .unwrap_or_default();
+        let rows = users.len();
+        users.dedup();
+        assert_eq!(users, Vec::from_iter(expected), "{from:?} at {place}");
+        assert_eq!(rows, expected.map_or(0, |_| 200));
     }
 }
 

@@ -28,7 +28,10 @@ pub type Groups = BTreeMap<(i64, NaiveDate), Vec<Entry>>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Walked {
     /// No row of the kind was due.
-    NothingDue,
+    NothingDue {
+        /// Whether it looked at the first rows, too.
+        saw_first: bool,
+    },
     /// It did work, and now leaves the database alone for this time, if it is in distress.
     Done {
         /// Whether it had as many rows as it may have, so that there are probably more.
@@ -38,8 +41,9 @@ pub enum Walked {
     },
 }
 
-/// Where the claims look that run at once. Two that looked at the same rows would share them in crumbs, so
-/// each passes over what the others are about to take; somebody always looks at the first ones.
+/// Where the claims look that run at once, from one end of a kind's queue. Two that looked at the same rows
+/// would share them in crumbs, so each passes over what those before it are about to take. The first place is
+/// the first to be taken again, so nobody's rows are passed over for long.
 #[derive(Debug, Default)]
 pub struct Looks(AtomicU32);
 
@@ -66,7 +70,7 @@ impl Drop for Look<'_> {
 
 /// Claims and computes one batch, and adds it to the run.
 ///
-/// `looks` are those of the batches of its kind that run at once.
+/// `looks` are those of the batches that run at once and claim from the same end of the same kind.
 ///
 /// # Errors
 /// What interrupted the batch. Its rows are given back by then, as far as that was possible.
@@ -88,9 +92,10 @@ pub async fn run(
         claimed = claiming => claimed?,
         () = stop.overdue() => return Err(StoreError::Stopped),
     };
+    let saw_first = look.place == 0;
     drop(look);
     job.heartbeat.beat();
-    let Some(claim) = claimed else { return Ok(Walked::NothingDue) };
+    let Some(claim) = claimed else { return Ok(Walked::NothingDue { saw_first }) };
     let is_full = claim.entries.len() >= rows as usize;
     let mut lease = Lease::new(settings.lease, started);
     let mut report = BatchReport::new(kind, claim.entries.len() as u32);
@@ -263,5 +268,23 @@ async fn give_back(store: &Store, claim: &Claim, left: &[Entry], cause: Option<&
             error = %error,
             "the rest of the batch is done again later: {error}"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_takes_the_first_place_that_is_free() {
+        let looks = Looks::default();
+        let (first, second, third) = (looks.begin(), looks.begin(), looks.begin());
+        assert_eq!([&first, &second, &third].map(|look| look.place), [0, 1, 2]);
+        drop(first);
+        assert_eq!(looks.begin().place, 0);
+        let first = looks.begin();
+        drop(second);
+        drop(third);
+        assert_eq!((first.place, looks.begin().place), (0, 1));
     }
 }

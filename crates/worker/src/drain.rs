@@ -68,7 +68,7 @@ pub async fn drain(
     let mut batches = FuturesUnordered::new();
     loop {
         // None begins while those that run have yet to end for a pause.
-        while trouble.is_none() && (batches.len() as u32) < job.settings.get().at_once {
+        while trouble.is_none() && batches.len() < at_once(&turns, job) {
             let begun = report.counts.batches as u32 + batches.len() as u32;
             let is_limit_reached = limits.max_batches.is_some_and(|most| begun >= most)
                 || limits.time_budget.is_some_and(|most| started.elapsed() >= most)
@@ -99,7 +99,7 @@ pub async fn drain(
         on_rows(of_batch.counts.rows_claimed.max(0) as u64);
         let Some(turn) = turns.iter_mut().find(|turn| turn.kind == kind) else { continue };
         match walked {
-            Ok(Walked::NothingDue) => turn.found_nothing(ended_before),
+            Ok(Walked::NothingDue { saw_first }) => turn.found_nothing(saw_first, ended_before),
             Ok(Walked::Done { is_full, pause }) => {
                 turn.did_work(is_full);
                 trouble.is_over(pause);
@@ -119,7 +119,9 @@ pub async fn drain(
 struct Trouble {
     /// Interruptions in a row.
     interruptions: usize,
-    /// How long to rest before the next batch.
+    /// How long a batch that was done asks to rest.
+    rest: Option<Duration>,
+    /// How long to wait because of an interruption.
     pause: Option<Duration>,
     /// What ends the drain.
     error: Option<StoreError>,
@@ -127,21 +129,18 @@ struct Trouble {
 
 impl Trouble {
     const fn is_none(&self) -> bool {
-        self.pause.is_none() && self.error.is_none()
+        self.rest.is_none() && self.pause.is_none() && self.error.is_none()
     }
 
-    /// A batch was done, and asks for this pause.
-    fn is_over(&mut self, pause: Option<Duration>) {
+    /// A batch was done, and asks for this rest.
+    fn is_over(&mut self, rest: Option<Duration>) {
         self.interruptions = 0;
-        self.pause = self.pause.max(pause);
+        self.rest = self.rest.max(rest);
     }
 
-    /// A batch was interrupted: a pause, unless there have been enough of them or none would help.
+    /// A batch was interrupted: a pause, unless there have been enough of them or none would help. What befalls
+    /// several batches at once is one interruption.
     fn meets(&mut self, error: StoreError, job: &Job) {
-        // Whatever befalls several batches at once is one interruption.
-        if !self.is_none() {
-            return;
-        }
         // A server that is silent is not asked again on the same connections.
         let worth_it = match error.class() {
             ErrorClass::NoAnswer => false,
@@ -154,6 +153,9 @@ impl Trouble {
             ErrorClass::Conflict => true,
             class => class.is_interruption(),
         };
+        if worth_it && self.pause.is_some() {
+            return;
+        }
         let Some(pause) = PAUSES.get(self.interruptions).filter(|_| worth_it) else {
             self.error = Some(error);
             return;
@@ -176,10 +178,11 @@ impl Trouble {
     /// What it is, if it does not pass.
     async fn pass(&mut self, job: &Job) -> Result<(), StoreError> {
         job.suspects.interruption_is_over();
-        if let Some(error) = self.error.take() {
+        let pause = self.pause.take().max(self.rest.take());
+        if let Some(error) = self.error.take().filter(|_| !job.stop.is_requested()) {
             return Err(error);
         }
-        if let Some(pause) = self.pause.take() {
+        if let Some(pause) = pause {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = job.stop.requested() => {}
@@ -193,8 +196,8 @@ impl Trouble {
 /// The turns of one kind.
 struct Turn {
     kind: Kind,
-    /// Of the batches that run.
-    looks: Arc<Looks>,
+    /// Of the batches that run: at the oldest rows, and at the newest.
+    looks: [Arc<Looks>; 2],
     /// Batches that did work.
     batches: u32,
     /// Batches that run.
@@ -221,7 +224,7 @@ impl Turn {
     fn new(kind: Kind) -> Self {
         Self {
             kind,
-            looks: Arc::default(),
+            looks: Default::default(),
             batches: 0,
             running: 0,
             ended: 0,
@@ -233,7 +236,8 @@ impl Turn {
     /// Begins a batch.
     fn begin<'j>(&mut self, job: &'j Job) -> impl Future<Output = Ended> + use<'j> {
         let (kind, from, ended_before) = (self.kind, self.claims_from(), self.ended);
-        let looks = Arc::clone(&self.looks);
+        let [oldest, newest] = &self.looks;
+        let looks = Arc::clone(if from == ClaimFrom::Oldest { oldest } else { newest });
         self.running += 1;
         async move {
             let mut of_batch = RunReport::default();
@@ -260,12 +264,12 @@ impl Turn {
         self.empty_since = None;
     }
 
-    /// Nothing was due for a batch that began after so many had ended. Those that have ended since may have
-    /// given rows back that they held.
-    fn found_nothing(&mut self, ended_before: u32) {
+    /// Nothing was due for a batch that began after so many had ended. That proves nothing if it passed over
+    /// the first rows, or if others have ended since, which may have given rows back.
+    fn found_nothing(&mut self, saw_first: bool, ended_before: u32) {
         self.running -= 1;
         self.is_plenty = false;
-        if self.ended == ended_before && self.running == 0 {
+        if saw_first && self.ended == ended_before && self.running == 0 {
             self.empty_since = Some(Instant::now());
         }
     }
@@ -274,6 +278,7 @@ impl Turn {
         self.running -= 1;
         self.ended += 1;
         self.is_plenty = false;
+        self.empty_since = None;
     }
 
     /// Whether a batch of it may begin: none runs, or there is work for more than one; and it had
@@ -282,6 +287,11 @@ impl Turn {
         (self.running == 0 || self.is_plenty)
             && self.empty_since.is_none_or(|since| since.elapsed() >= LOOK_AGAIN)
     }
+}
+
+/// How many batches may run: more than one only where one of the kinds has work for more than one.
+fn at_once(turns: &VecDeque<Turn>, job: &Job) -> usize {
+    if turns.iter().any(|turn| turn.is_plenty) { job.settings.get().at_once as usize } else { 1 }
 }
 
 /// The kind whose turn it is: in order, except those that had nothing due a moment ago. None once
@@ -322,7 +332,7 @@ mod tests {
                 order.push(turn.kind);
                 turn.did_work(false);
             } else {
-                turn.found_nothing(before);
+                turn.found_nothing(true, before);
             }
         }
         let [vitals, nutrition, _] = Kind::ALL;
@@ -374,12 +384,20 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_that_passed_over_the_first_rows_and_found_nothing_ends_no_drain() {
+        let mut turns = VecDeque::from([Turn::new(Kind::Vitals)]);
+        let (_, before) = turns[0].began();
+        turns[0].found_nothing(false, before);
+        assert!(next_turn(&mut turns).is_some());
+    }
+
+    #[test]
     fn a_batch_that_found_nothing_beside_one_that_was_interrupted_ends_no_drain() {
         let mut turns = VecDeque::from([Turn::new(Kind::Vitals)]);
         let turn = &mut turns[0];
         let (_, (_, before)) = (turn.began(), turn.began());
         turn.was_interrupted();
-        turn.found_nothing(before);
+        turn.found_nothing(true, before);
         assert!(next_turn(&mut turns).is_some(), "what the first one held is due again");
     }
 
@@ -392,10 +410,10 @@ mod tests {
         let ((_, before), _) = (turn.began(), turn.began());
         // One found nothing, because the other one had claimed all, some of which it then gave back.
         turn.did_work(false);
-        turn.found_nothing(before);
+        turn.found_nothing(true, before);
         assert!(next_turn(&mut turns).is_some());
         let (_, before) = turns[0].began();
-        turns[0].found_nothing(before);
+        turns[0].found_nothing(true, before);
         assert!(next_turn(&mut turns).is_none());
     }
 }

@@ -37,7 +37,7 @@ pub struct BatchReport {
     pub failed: u32,
     /// Of those, the rows that are dead now.
     pub dead: u32,
-    /// Rows given back because the work was interrupted.
+    /// Rows given back, as the work was interrupted or what they were claimed for no longer holds.
     pub released: u32,
     /// Groups committed.
     pub groups_committed: u32,

@@ -302,7 +302,7 @@ impl<'a> Reader<'a> {
         self.relation(
             batch.at_once == 1 || batch.at_once < pool.max_size,
             "batch.at_once",
-            "must be 1, or less than",
+            "must be less than",
             "pool.max_size",
         );
         // Otherwise the server would end the session where it should only end the statement.

@@ -150,7 +150,6 @@ pub async fn run(
     loop {
         match attempt(job, claim, work, &group, *found_by).await {
             // That is nobody's fault, and so it will be for the rest of the batch.
-            Err(StoreError::Outdated) => return Err(StoreError::Outdated),
             Err(StoreError::Moved) if *found_by == FoundBy::Place => *found_by = FoundBy::Key,
             // It may be because of what it took along, for which its own rows must not be given up.
             Err(error)
@@ -160,6 +159,8 @@ pub async fn run(
             {
                 group.along = None;
             }
+            // The same again would be outdated again.
+            Err(StoreError::Outdated) => return Err(StoreError::Outdated),
             Err(error) if error.class() == ErrorClass::Conflict && tries < MOST_TRIES => {
                 tries += 1;
                 tracing::info!(
