@@ -55,11 +55,14 @@ async fn a_group_reads_the_rows_of_its_dates_however_many_the_user_has() {
         let url = server.url(&database);
         let store = store(&url).await;
         store::migrate(&store, Duration::from_secs(10)).await.unwrap();
+        let mut app = AsyncPgConnection::establish(&url).await.unwrap();
+        for sql in [before, FILL, FIGURES, behind] {
+            app.batch_execute(sql).await.unwrap();
+        }
+        // What it read is counted when it ends.
+        drop(app);
         let mut observer = AsyncPgConnection::establish(&url).await.unwrap();
-        observer.batch_execute(before).await.unwrap();
-        observer.batch_execute(FILL).await.unwrap();
-        observer.batch_execute(FIGURES).await.unwrap();
-        observer.batch_execute(behind).await.unwrap();
+        others_left(&mut observer, 1).await;
         observer.batch_execute("SELECT pg_stat_reset()").await.unwrap();
 
         let date: NaiveDate = "2024-04-01".parse().unwrap();
@@ -85,5 +88,44 @@ async fn a_group_reads_the_rows_of_its_dates_however_many_the_user_has() {
         let passed = rows_read(&mut observer, "vitals_raw").await;
         // Rows of sleep that begin up to two days before, and may reach into the date, are looked at.
         assert!(passed < 2 * read, "statistics: {statistics}; {passed} rows were read for {read}");
+    }
+}
+
+/// The rows of a whole date in Tokyo that a group reads.
+async fn rows_of_a_whole_date(store: &store::Store) -> usize {
+    let catalogue = Catalogue::built_in().unwrap();
+    let dates = BTreeSet::from(["2024-04-01".parse().unwrap()]);
+    let whole = MetricScope { whole_dates: dates.clone(), dates, ..MetricScope::default() };
+    let mut scope = Scope::from([("heart_rate".to_owned(), whole)]);
+    let mut group = store.begin_group(Kind::Vitals, 1).await.unwrap();
+    let zone = "Asia/Tokyo".parse().unwrap();
+    group.narrow_whole_dates(&mut scope, &catalogue, zone).await.unwrap();
+    let read = group.read_vitals(&scope, &catalogue).await.unwrap();
+    group.commit().await.unwrap();
+    read["heart_rate"].rows.len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_date_takes_in_the_hours_around_it_only_where_a_row_names_another_zone() {
+    let server = start(&[]);
+    let url = server.url("postgres");
+    let store = store(&url).await;
+    store::migrate(&store, Duration::from_secs(10)).await.unwrap();
+    let mut app = AsyncPgConnection::establish(&url).await.unwrap();
+    app.batch_execute(FILL).await.unwrap();
+    assert_eq!(rows_of_a_whole_date(&store).await, 24 * 6);
+    let name_zone = |zone: &str, at: &str| {
+        format!(
+            "UPDATE vitals_raw SET time_zone = '{zone}'
+             WHERE user_id = 1 AND metric = 'heart_rate' AND started_at = '{at}'"
+        )
+    };
+    for (zone, at, hours) in [
+        ("Asia/Tokyo", "2024-04-01 10:00Z", 24),
+        ("Pacific/Honolulu", "2024-03-30 10:00Z", 24),
+        ("Pacific/Honolulu", "2024-04-02 09:50Z", 24 + 32),
+    ] {
+        app.batch_execute(&name_zone(zone, at)).await.unwrap();
+        assert_eq!(rows_of_a_whole_date(&store).await, hours * 6, "{zone} at {at}");
     }
 }

@@ -36,6 +36,8 @@ pub struct MetricScope {
     pub hour_starts: Vec<Span>,
     /// Days all of whose hours are computed again.
     pub whole_dates: BTreeSet<NaiveDate>,
+    /// The zone of every row that may belong to a whole date, where they are known to share one.
+    pub zone_of_whole_dates: Option<Zone>,
     /// Days whose figures are merged again.
     pub dates: BTreeSet<NaiveDate>,
     /// Start and end of each changed row. Rows that share both may be one sample: when the
@@ -69,10 +71,20 @@ impl MetricScope {
     ///
     /// An hour is at most 60 minutes long, so one that begins in a span ends at most 60
     /// minutes after it. A whole date reaches as far as the date lasts anywhere on earth,
-    /// because rows with other zones may belong to it.
+    /// because rows with other zones may belong to it, unless there are none.
     pub fn spans_to_read(&self) -> Vec<Span> {
         let hours = self.hour_starts.iter().map(|(from, to)| (*from, to.plus(HOUR_US)));
-        union(hours.chain(self.whole_dates.iter().map(|date| anywhere_on_earth(*date))).collect())
+        let whole_date = |date: &NaiveDate| match self.zone_of_whole_dates {
+            Some(zone) => (zone.day_start(*date), zone.day_end(*date)),
+            None => anywhere_on_earth(*date),
+        };
+        union(hours.chain(self.whole_dates.iter().map(whole_date)).collect())
+    }
+
+    /// The spans of instants in which rows start, or at most 48 hours after which they do, that may
+    /// belong to a whole date, whatever their zone; in order and disjoint.
+    pub fn spans_of_whole_dates(&self) -> Vec<Span> {
+        union(self.whole_dates.iter().map(|date| anywhere_on_earth(*date)).collect())
     }
 
     /// This scope, and what is touched by those of `rows` that may be one sample with a

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aggregation::Timestamp;
 use aggregation::catalogue::{Catalogue, Style};
+use aggregation::local_time::Zone;
 use aggregation::vitals::hour::Moments;
 use aggregation::vitals::sample::LONGEST_INTERVAL_US;
 use aggregation::vitals::scope::{FARTHEST_DAILY_TOTAL_US, MetricScope};
@@ -62,6 +63,28 @@ statement! {
            AND total.is_daily_total
            AND total.started_at >= span.totals_from AND total.started_at < span.totals_to
      ) AS v"
+}
+
+statement! {
+    /// The spans in which a row starts that names another zone.
+    struct FindOtherZones {
+        user_id: i64 => BigInt,
+        zone: String => Text,
+        ordinals: Vec<i32> => Array<Integer>,
+        metrics: Vec<String> => Array<Text>,
+        starts_from: Vec<PgTimestamp> => Array<Timestamptz>,
+        spans_to: Vec<PgTimestamp> => Array<Timestamptz>,
+    } -> (Integer)
+    "SELECT span.ordinal
+     FROM unnest({ordinals}::integer[], {metrics}::text[], {starts_from}::timestamptz[],
+                 {spans_to}::timestamptz[]) AS span (ordinal, metric, starts_from, span_to)
+     CROSS JOIN LATERAL (
+         SELECT FROM vitals_raw
+         WHERE user_id = {user_id} AND metric = span.metric
+           AND started_at >= span.starts_from AND started_at < span.span_to
+           AND time_zone <> {zone}
+         LIMIT 1
+     ) AS other"
 }
 
 statement! {
@@ -167,6 +190,47 @@ impl GroupTransaction<'_> {
         Ok(snapshots)
     }
 
+    /// Has the whole dates of each metric reach no further than they last in this zone, where no row around
+    /// them names another one. With a reading a second that is half of the rows.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn narrow_whole_dates(
+        &mut self,
+        scope: &mut Scope,
+        catalogue: &Catalogue,
+        zone: Zone,
+    ) -> Result<(), StoreError> {
+        let mut find = FindOtherZones {
+            user_id: self.user_id(),
+            zone: zone.to_string(),
+            ordinals: Vec::new(),
+            metrics: Vec::new(),
+            starts_from: Vec::new(),
+            spans_to: Vec::new(),
+        };
+        for (ordinal, (name, of_metric)) in (0..).zip(&mut *scope) {
+            of_metric.zone_of_whole_dates = (!of_metric.whole_dates.is_empty()).then_some(zone);
+            for (from, to) in of_metric.spans_of_whole_dates() {
+                find.ordinals.push(ordinal);
+                find.metrics.push(name.clone());
+                find.starts_from.push(to_postgres(from.plus(-reach(name, catalogue))));
+                find.spans_to.push(to_postgres(to));
+            }
+        }
+        if find.ordinals.is_empty() {
+            return Ok(());
+        }
+        let found: Vec<(i32,)> = self.read(find).await?;
+        let others: BTreeSet<i32> = found.into_iter().map(|(ordinal,)| ordinal).collect();
+        for (ordinal, of_metric) in (0..).zip(scope.values_mut()) {
+            if others.contains(&ordinal) {
+                of_metric.zone_of_whole_dates = None;
+            }
+        }
+        Ok(())
+    }
+
     /// Reads single raw rows with their metrics; those that are deleted are missing.
     ///
     /// # Errors
@@ -181,6 +245,12 @@ impl GroupTransaction<'_> {
     }
 }
 
+/// How long before a span the rows may start that reach into it: an instant of a discrete metric does not.
+fn reach(metric: &str, catalogue: &Catalogue) -> i64 {
+    let style = catalogue.metric(metric).map(|metric| metric.style);
+    if style == Some(Style::Cumulative) { LONGEST_INTERVAL_US } else { 0 }
+}
+
 fn raw_rows_of(scope: &Scope, catalogue: &Catalogue, user_id: i64) -> ReadVitals {
     let mut statement = ReadVitals {
         user_id,
@@ -193,9 +263,8 @@ fn raw_rows_of(scope: &Scope, catalogue: &Catalogue, user_id: i64) -> ReadVitals
         totals_to: Vec::new(),
     };
     for (ordinal, (name, of_metric)) in (0..).zip(scope) {
-        let style = catalogue.metric(name).map(|metric| metric.style);
-        let cumulative = style == Some(Style::Cumulative);
-        let reach = if cumulative { LONGEST_INTERVAL_US } else { 0 };
+        let reach = reach(name, catalogue);
+        let cumulative = reach > 0;
         for (from, to) in of_metric.spans_to_read() {
             let totals = |instant| cumulative.then(|| to_postgres(instant));
             statement.ordinals.push(ordinal);

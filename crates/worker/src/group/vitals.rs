@@ -57,6 +57,9 @@ async fn write(
     mut wanted: Scope,
 ) -> Result<BTreeMap<String, Snapshot>, StoreError> {
     for _ in 0..MOST_ROUNDS {
+        if let Ok(zone) = context.base_zone {
+            transaction.narrow_whole_dates(&mut wanted, context.catalogue, *zone).await?;
+        }
         let snapshots = transaction.read_vitals(&wanted, context.catalogue).await?;
         let outcome = guarded(|| recompute(context, &wanted, &snapshots))?
             .map_err(|_| StoreError::Internal("a stored percentile sketch is damaged"))?;
