@@ -141,7 +141,7 @@ impl Work<'_> {
     async fn patiently(&self, kind: Kind, user_id: i64, portion: &Dates) -> Result<(), StoreError> {
         let mut pauses = PAUSES.into_iter();
         loop {
-            match rebuild::commit(self.store, self.settings, kind, user_id, &portion.dates).await {
+            match rebuild::commit(self.store, self.settings, kind, user_id, portion).await {
                 Ok(()) => return Ok(()),
                 Err(error) => {
                     let class = error.class();

@@ -17,7 +17,7 @@ use crate::alerts::drift;
 use crate::cli::{Verify, require_order};
 use crate::exit::{self, Exit};
 use crate::group::User;
-use crate::group::rebuild::{self, earlier, later};
+use crate::group::rebuild::{self, Dates, earlier, later};
 use crate::report::milliseconds;
 use crate::setup::Settings;
 use crate::stop::Stop;
@@ -189,7 +189,7 @@ impl Look<'_> {
             }
             let _large = self.users.alone_if_large(&portion).await;
             let own = shadow.own().await?;
-            let verdicts = rebuild::dates(own, self.settings, &user, &portion.dates).await?;
+            let verdicts = rebuild::dates(own, self.settings, &user, &portion).await?;
             let asked = portion.dates.iter().filter(|date| **date >= self.from);
             let (left_out, dates): (Vec<NaiveDate>, Vec<NaiveDate>) =
                 asked.partition(|date| pending.contains(date));
@@ -216,9 +216,8 @@ impl Look<'_> {
                 // Portions, as long ones would hold the user's lock.
                 let wrong: Vec<NaiveDate> = wrong.into_iter().collect();
                 for dates in wrong.chunks(rebuild::MOST_DATES) {
-                    let dates = dates.iter().copied().collect();
-                    rebuild::commit_from_nothing(store, self.settings, kind, user_id, &dates)
-                        .await?;
+                    let few = Dates { dates: dates.iter().copied().collect(), rows: 0 };
+                    rebuild::commit_from_nothing(store, self.settings, kind, user_id, &few).await?;
                 }
             }
             _ => found.left += wrong.len() as i64,

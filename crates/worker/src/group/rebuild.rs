@@ -98,12 +98,12 @@ pub async fn dates(
     transaction: &mut GroupTransaction<'_>,
     settings: &Settings,
     user: &User,
-    dates: &BTreeSet<NaiveDate>,
+    portion: &Dates,
 ) -> Result<Vec<Verdict>, StoreError> {
     let judged = match transaction.kind() {
-        Kind::Vitals => vitals::rebuild(transaction, settings, user, dates).await?,
-        Kind::Nutrition => nutrition::rebuild(transaction, user, dates).await?,
-        Kind::Labs => labs::rebuild(transaction, settings, user, dates).await?,
+        Kind::Vitals => vitals::rebuild(transaction, settings, user, portion).await?,
+        Kind::Nutrition => nutrition::rebuild(transaction, user, &portion.dates).await?,
+        Kind::Labs => labs::rebuild(transaction, settings, user, &portion.dates).await?,
     };
     Ok(judged.into_iter().map(|(raw_id, reason)| Verdict { raw_id, reason }).collect())
 }
@@ -118,7 +118,7 @@ pub async fn commit(
     settings: &Settings,
     kind: Kind,
     user_id: i64,
-    of: &BTreeSet<NaiveDate>,
+    of: &Dates,
 ) -> Result<(), StoreError> {
     let transaction = store.begin_group(kind, user_id).await?;
     finish(transaction, settings, of).await
@@ -135,13 +135,13 @@ pub async fn commit_from_nothing(
     settings: &Settings,
     kind: Kind,
     user_id: i64,
-    of: &BTreeSet<NaiveDate>,
+    of: &Dates,
 ) -> Result<(), StoreError> {
     let mut transaction = store.begin_group(kind, user_id).await?;
     if kind != Kind::Vitals {
         return finish(transaction, settings, of).await;
     }
-    let of_dates: Vec<NaiveDate> = of.iter().copied().collect();
+    let of_dates: Vec<NaiveDate> = of.dates.iter().copied().collect();
     match transaction.clear(&of_dates).await {
         Ok(()) => finish(transaction, settings, of).await,
         Err(error) => Err(transaction.rolled_back(error).await),
@@ -151,7 +151,7 @@ pub async fn commit_from_nothing(
 async fn finish(
     mut transaction: GroupTransaction<'_>,
     settings: &Settings,
-    of: &BTreeSet<NaiveDate>,
+    of: &Dates,
 ) -> Result<(), StoreError> {
     let done = async {
         let user = User::of(transaction.profile().await?, settings);

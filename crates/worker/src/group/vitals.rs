@@ -1,14 +1,14 @@
 //! Vitals: the hours that the group's changes touch, and the days they belong to.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use aggregation::Reason;
 use aggregation::vitals::scope::{MetricScope, scope};
 use aggregation::vitals::{Change, Context, Outcome, RawVital, Scope, Snapshot, judge, recompute};
 use aggregation::zones::Zones;
-use chrono::NaiveDate;
 use store::{GroupTransaction, StoreError, Verdict};
 
+use super::rebuild::Dates;
 use super::{User, Work, blood_pressure, glucose, guarded, raw_ids, sleep, verdicts};
 use crate::setup::Settings;
 
@@ -41,7 +41,7 @@ pub(super) async fn aggregate(
         .collect();
 
     let wanted = guarded(|| scope(&changes, catalogue, context.base_zone))?;
-    let mut snapshots = write(transaction, &context, wanted).await?;
+    let mut snapshots = write(transaction, &context, wanted, true).await?;
     for (stage, rows) in sleep::aggregate(transaction, &context, &changes).await? {
         snapshots.insert(stage.metric().to_owned(), Snapshot { rows, ..Snapshot::default() });
     }
@@ -50,14 +50,16 @@ pub(super) async fn aggregate(
     judged(transaction, work, &context, &snapshots).await
 }
 
-/// Computes and writes the figures of a scope; gives back what was read for them.
+/// Computes and writes the figures of a scope; gives back what was read for them. Whether rows name other
+/// zones is asked if it is worth a question.
 async fn write(
     transaction: &mut GroupTransaction<'_>,
     context: &Context<'_>,
     mut wanted: Scope,
+    ask_for_zones: bool,
 ) -> Result<BTreeMap<String, Snapshot>, StoreError> {
     for _ in 0..MOST_ROUNDS {
-        if let Ok(zone) = context.base_zone {
+        if ask_for_zones && let Ok(zone) = context.base_zone {
             transaction.narrow_whole_dates(&mut wanted, context.catalogue, *zone).await?;
         }
         let snapshots = transaction.read_vitals(&wanted, context.catalogue).await?;
@@ -79,8 +81,9 @@ pub(super) async fn rebuild(
     transaction: &mut GroupTransaction<'_>,
     settings: &Settings,
     user: &User,
-    dates: &BTreeSet<NaiveDate>,
+    portion: &Dates,
 ) -> Result<HashMap<i64, Option<Reason>>, StoreError> {
+    let dates = &portion.dates;
     let context = Context {
         catalogue: &settings.catalogue,
         base_zone: &user.base_zone,
@@ -89,8 +92,8 @@ pub(super) async fn rebuild(
     let whole =
         MetricScope { whole_dates: dates.clone(), dates: dates.clone(), ..Default::default() };
     let names = settings.catalogue.metrics().map(|(name, _)| name.to_owned());
-    let snapshots =
-        write(transaction, &context, names.map(|name| (name, whole.clone())).collect()).await?;
+    let wanted = names.map(|name| (name, whole.clone())).collect();
+    let snapshots = write(transaction, &context, wanted, portion.is_large()).await?;
     sleep::rebuild(transaction, &context, dates).await?;
     blood_pressure::rebuild(transaction, &context, dates).await?;
     glucose::rebuild(transaction, &context, dates).await?;
