@@ -70,7 +70,7 @@ bench *arguments:
     cargo build --release -p worker -p bench
     target/release/bench drain {{arguments}}
 
-# the same for ten million rows; an hour, and 10 GB of disk
+# the same for ten million rows; ten minutes or more, and 10 GB of disk
 bench-huge:
     just bench --workload interleaved --rows 10000000 --workers 1 --alone --no-holds
 
