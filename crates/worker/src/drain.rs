@@ -10,7 +10,8 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use store::{ClaimFrom, ErrorClass, StoreError};
 
-use crate::batch::{self, Looks, Walked};
+use crate::batch::{self, Walked};
+use crate::looks::Looks;
 use crate::pace::Went;
 use crate::report::RunReport;
 use crate::setup::{Job, PAUSES, spread};

@@ -12,6 +12,7 @@ mod heartbeat;
 mod import;
 mod lease;
 mod logging;
+mod looks;
 mod metrics;
 mod output;
 mod pace;

@@ -142,7 +142,7 @@ impl Current {
     /// Whether figures are still computed as these settings say.
     pub fn decide_as(&self, settings: &Settings) -> bool {
         let current = self.get();
-        std::ptr::eq(&raw const *current, settings)
+        std::ptr::eq(&*current, settings)
             || (current.default_zone == settings.default_zone
                 && current.catalogue == settings.catalogue)
     }

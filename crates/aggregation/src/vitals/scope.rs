@@ -74,15 +74,18 @@ impl MetricScope {
     /// because rows with other zones may belong to it, unless there are none.
     pub fn spans_to_read(&self) -> Vec<Span> {
         let hours = self.hour_starts.iter().map(|(from, to)| (*from, to.plus(HOUR_US)));
-        let whole_date = |date: &NaiveDate| match self.zone_of_whole_dates {
-            Some(zone) => (zone.day_start(*date), zone.day_end(*date)),
-            None => anywhere_on_earth(*date),
+        let whole_dates: Vec<Span> = match self.zone_of_whole_dates {
+            Some(zone) => {
+                let dates = self.whole_dates.iter();
+                dates.map(|date| (zone.day_start(*date), zone.day_end(*date))).collect()
+            }
+            None => self.spans_of_whole_dates(),
         };
-        union(hours.chain(self.whole_dates.iter().map(whole_date)).collect())
+        union(hours.chain(whole_dates).collect())
     }
 
-    /// The spans of instants in which rows start, or at most 48 hours after which they do, that may
-    /// belong to a whole date, whatever their zone; in order and disjoint.
+    /// The spans of instants of which every row may belong to a whole date, whatever its zone; in order
+    /// and disjoint.
     pub fn spans_of_whole_dates(&self) -> Vec<Span> {
         union(self.whole_dates.iter().map(|date| anywhere_on_earth(*date)).collect())
     }
