@@ -18,6 +18,7 @@ mod any_order;
 mod batches;
 mod beside_the_api;
 mod budget;
+mod cases;
 mod catalogue;
 mod chaos;
 mod cli;

@@ -1,0 +1,6 @@
+create or replace function v(u int, m text, val float8, src text, off text, len text default '0', un text default '') returns void language sql as $$ insert into vitals_raw(user_id,metric,value,unit,source,started_at,ended_at) values (u,m,val,case when un<>'' then un when m like 'blood_p%' then 'mmHg' when m like 'sleep%' then '' when m='blood_glucose' then 'mg/dL' when m='steps' then 'count' else 'bpm' end,src,'2026-03-02Z'::timestamptz+off::interval,'2026-03-02Z'::timestamptz+off::interval+len::interval) $$;
+insert into lab_raw(user_id,test_name,loinc_code,value_text,unit,status,collected_at,source) values (371,'K','2823-3','4.1','mmol/L','final','2026-03-02 08:00Z','l');
+insert into lab_raw(user_id,test_name,loinc_code,value_text,unit,status,collected_at,source) values (371,'K','2823-3','6.0','mmol/L','corrected','2026-03-02 08:00Z','l');
+insert into lab_raw(user_id,test_name,loinc_code,value_text,unit,status,collected_at,source) values (371,'K','2823-3','4.2','mmol/L','amended','2026-03-02 08:00Z','l');
+-- 372: one result sent twice counts twice
+insert into lab_raw(user_id,test_name,loinc_code,value_text,unit,status,collected_at,source) select 372,'K','2823-3','4.1','mmol/L','final','2026-03-02 08:00Z','l' from generate_series(1,2);

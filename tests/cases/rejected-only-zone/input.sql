@@ -1,0 +1,7 @@
+create or replace function v(u int, m text, val float8, src text, off text, len text default '0', un text default '') returns void language sql as $$ insert into vitals_raw(user_id,metric,value,unit,source,started_at,ended_at) values (u,m,val,case when un<>'' then un when m like 'blood_p%' then 'mmHg' when m like 'sleep%' then '' when m='blood_glucose' then 'mg/dL' when m='steps' then 'count' else 'bpm' end,src,'2026-03-02Z'::timestamptz+off::interval,'2026-03-02Z'::timestamptz+off::interval+len::interval) $$;
+-- the only row of the date is rejected and names its zone: date by +05:30, bounds by the profile's zone; the row lies outside of them
+insert into user_profiles(user_id,time_zone) values (351,'America/New_York') on conflict do nothing;
+insert into vitals_raw(user_id,metric,value,unit,source,started_at,ended_at,time_zone) values (351,'heart_rate',1000,'bpm','w','2026-03-01 20:00Z','2026-03-01 20:00Z','+05:30');
+insert into nutrition_raw(user_id,food_name,meal_type,eaten_at,time_zone,source,energy_kcal) values (351,'x','lunch','2026-03-01 20:00Z','+05:30','s',-1);
+insert into vitals_raw(user_id,metric,value,unit,source,started_at,ended_at,time_zone) values (351,'sleep_core',1,'kg','w','2026-03-01 20:00Z','2026-03-01 21:00Z','+05:30');
+insert into vitals_raw(user_id,metric,value,unit,source,started_at,ended_at,time_zone) values (351,'blood_pressure_systolic',1,'mmHg','w','2026-03-01 20:00Z','2026-03-01 20:00Z','+05:30');
