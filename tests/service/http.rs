@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 
 use local_postgres::Shutdown;
 use serde_json::Value;
@@ -10,7 +11,7 @@ use super::QUEUED;
 use crate::support::outside::{assert_says, eventually as so};
 use crate::support::running::{Frozen, Running, UserLock, eventually, waiting};
 use crate::support::samples::insert_samples;
-use crate::support::{Database, server_of_its_own, worker_at};
+use crate::support::{Database, WORKER, database, server_of_its_own, worker_at};
 
 /// A port that was free a moment ago.
 pub fn free_port() -> String {
@@ -20,8 +21,13 @@ pub fn free_port() -> String {
 
 /// Status and body of an answer.
 fn get(port: &str, path: &str) -> (u16, String) {
+    get_from(port, path, "HTTP/1.1\r\nHost: localhost\r\nConnection: close")
+}
+
+/// Status and body of the answer to a request with this head behind its path.
+fn get_from(port: &str, path: &str, head: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET {path} {head}\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
@@ -92,6 +98,67 @@ async fn a_service_that_works_is_alive_ready_and_healthy() {
     let (code, else_where) = get(&port, "/");
     assert_eq!(code, 404);
     assert_says(&else_where, &["/health/ready", "/metrics"]);
+    service.stops();
+}
+
+#[tokio::test]
+async fn a_request_that_names_a_foreign_host_gets_no_figures() {
+    let db = Database::new().await;
+    let port = free_port();
+    let settings = [
+        ("WORKER__HTTP__PORT", port.as_str()),
+        ("WORKER__HTTP__ALLOWED_HOSTS", "worker-1.internal"),
+    ];
+    let service = Running::service(db.worker(), &settings);
+    service.logs("http_listening").await;
+    for path in ["/metrics", "/health/live", "/"] {
+        for host in ["evil.example", "evil.example:9187", "127.0.0.1.evil.example", "[evil]", ""] {
+            let head = format!("HTTP/1.1\r\nHost: {host}\r\nConnection: close");
+            let (code, body) = get_from(&port, path, &head);
+            assert_eq!(code, 421, "{path} of {host}");
+            assert_says(&body, &["http.allowed_hosts"]);
+        }
+    }
+    for host in ["localhost", "LOCALHOST:1", "127.0.0.1:9187", "[::1]:9187", "Worker-1.internal:80"]
+    {
+        let head = format!("HTTP/1.1\r\nHost: {host}\r\nConnection: close");
+        assert_eq!(get_from(&port, "/health/live", &head).0, 200, "{host}");
+    }
+    // A browser always names a host; a simple probe may not.
+    assert_eq!(get_from(&port, "/health/live", "HTTP/1.0").0, 200);
+    service.stops();
+}
+
+#[tokio::test]
+async fn requests_that_never_end_leave_file_handles_for_the_database() {
+    let (mut server, url) = server_of_its_own().await;
+    let port = free_port();
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 128 && exec \"$0\" \"$@\"", WORKER]);
+    command.env_clear().env("DATABASE_URL", &url).env("PATH", "/usr/bin:/bin");
+    let service = Running::service(command, &[("WORKER__HTTP__PORT", &port)]);
+    service.logs("database_ready").await;
+    // More than the process may have open, each a head without an end.
+    let half_sent: Vec<_> = (0..200)
+        .map(|_| {
+            let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+            write!(stream, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n").unwrap();
+            stream
+        })
+        .collect();
+    let handles = format!("/proc/{}/fd", service.child.id());
+    so("connections are accepted", || std::fs::read_dir(&handles).unwrap().count() > 64);
+
+    server.stop(Shutdown::Fast).unwrap();
+    service.logs("database_unavailable").await;
+    server.start_again().unwrap();
+    service.logs_times("database_ready", 2).await;
+    let db = database(&url).await;
+    insert_samples(&db, 1, 1).await;
+    eventually(&db, QUEUED, 0).await;
+    // A client that is complete gets its answer once the others have run into their time-out.
+    assert_eq!(get(&port, "/health/live").0, 200);
+    drop(half_sent);
     service.stops();
 }
 

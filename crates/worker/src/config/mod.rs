@@ -179,6 +179,8 @@ pub(crate) struct Service {
 pub(crate) struct Http {
     /// Where to listen; none if nobody asked for it.
     pub(crate) listen: Option<SocketAddr>,
+    /// Host names that requests may name, beside IP addresses and `localhost`.
+    pub(crate) allowed_hosts: Vec<String>,
 }
 
 /// `[log]`

@@ -199,7 +199,11 @@ impl<'a> Reader<'a> {
                 text.trim().parse().ok().map(Some)
             });
         let listen = address.filter(|_| port > 0).map(|address| SocketAddr::new(address, port));
-        Http { listen }
+        let allowed_hosts =
+            self.text("http.allowed_hosts", "be host names, separated by spaces", |text| {
+                text.split_whitespace().map(host).collect()
+            });
+        Http { listen, allowed_hosts }
     }
 
     fn alerts(&mut self) -> Alerts {

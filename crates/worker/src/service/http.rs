@@ -1,26 +1,32 @@
 //! Health and metrics over HTTP, for whoever asked for it in the configuration.
 //!
 //! No answer holds a health value, a URL or a password. There is no log-in: it listens on this
-//! host only, unless it is told otherwise.
+//! host only, unless the configuration names another address. A request that names a foreign host is
+//! refused, so that a page in a browser cannot read the answers by DNS rebinding.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 use store::PoolHealth;
-use tokio::net::TcpListener;
-use tokio::sync::Mutex;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Mutex, Semaphore};
 
 use super::Service;
 use super::database;
+use crate::config::Http;
 use crate::metrics;
 use crate::report::milliseconds;
 
@@ -34,6 +40,22 @@ const DATABASE_ANSWER_AGE: Duration = Duration::from_secs(1);
 
 /// What prometheus-style histograms need now and then, so that their memory stays bounded.
 const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Connections that are open at once. A process may often open no more than 1,024 files, and those of
+/// the database must be among them; further clients wait in the operating system's queue.
+const MAX_CONNECTIONS: usize = 64;
+
+/// A client has this long to send the head of a request, and this long for its next one.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection is closed after this time, so that clients which read slowly give their place back.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The head of a request may have this many bytes.
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+
+/// The pause after the operating system refused a connection, for example for want of a file handle.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 const PATHS: &str = "/health/live /health/ready /health/database /health/db-pool /metrics";
 
@@ -49,7 +71,11 @@ type Shared = State<Arc<Served>>;
 ///
 /// # Errors
 /// If it is taken or not of this host.
-pub async fn serve(service: Arc<Service>, address: SocketAddr) -> anyhow::Result<()> {
+pub async fn serve(
+    service: Arc<Service>,
+    address: SocketAddr,
+    settings: &Http,
+) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address} (http.address and http.port); choose another port")
     })?;
@@ -62,6 +88,7 @@ pub async fn serve(service: Arc<Service>, address: SocketAddr) -> anyhow::Result
         }
     });
     let served = Arc::new(Served { service, metrics, database: Mutex::new(None) });
+    let hosts: Arc<[String]> = settings.allowed_hosts.iter().cloned().collect();
     let router = Router::new()
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
@@ -69,10 +96,67 @@ pub async fn serve(service: Arc<Service>, address: SocketAddr) -> anyhow::Result
         .route("/health/db-pool", get(pool_health))
         .route("/metrics", get(all_metrics))
         .fallback(|| async { (StatusCode::NOT_FOUND, format!("there is only {PATHS}\n")) })
+        .layer(from_fn_with_state(hosts, refuse_foreign_hosts))
         .with_state(served);
     tracing::info!(event = "http_listening", address = %address, "health and metrics are served");
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    tokio::spawn(accept(listener, router));
     Ok(())
+}
+
+/// Accepts connections, at most [`MAX_CONNECTIONS`] at once.
+async fn accept(listener: TcpListener, router: Router) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let connection = connection(stream, router.clone());
+                tokio::spawn(async move {
+                    connection.await;
+                    drop(place);
+                });
+            }
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+/// Answers the requests of one connection. Its errors are the client's, so they are not logged.
+async fn connection(stream: TcpStream, router: Router) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEADER_BYTES)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection).await;
+}
+
+/// Refuses a request whose `Host` is neither an IP address, nor localhost, nor configured.
+async fn refuse_foreign_hosts(
+    State(allowed): State<Arc<[String]>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if is_allowed_host(request.headers(), &allowed) {
+        return next.run(request).await;
+    }
+    let text = "this host name is not served; add it to http.allowed_hosts or use an IP address\n";
+    (StatusCode::MISDIRECTED_REQUEST, text).into_response()
+}
+
+/// A request without `Host` comes from no browser.
+fn is_allowed_host(headers: &HeaderMap, allowed: &[String]) -> bool {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let Some(host) = hosts.next() else { return true };
+    let Some(host) = host.to_str().ok().filter(|_| hosts.next().is_none()) else { return false };
+    if let Some(bracketed) = host.strip_prefix('[') {
+        return bracketed
+            .split_once(']')
+            .is_some_and(|(address, _)| address.parse::<Ipv6Addr>().is_ok());
+    }
+    let name = host.split_once(':').map_or(host, |(name, _)| name);
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok()
+        || allowed.iter().any(|host| host.eq_ignore_ascii_case(name))
 }
 
 fn answer(good: bool, value: Value) -> Response {

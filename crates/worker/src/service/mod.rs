@@ -79,8 +79,9 @@ pub async fn run(config_file: Option<&Path>) -> anyhow::Result<Exit> {
     setup::check_url(&loaded.config)?;
     let signals = Signals::listen()?;
     let service = Arc::new(Service::new(config_file, loaded)?);
-    if let Some(address) = service.config().http.listen {
-        http::serve(Arc::clone(&service), address).await?;
+    let settings = service.config().http.clone();
+    if let Some(address) = settings.listen {
+        http::serve(Arc::clone(&service), address, &settings).await?;
     }
     service.log_start();
     let senders = Service::start_alerts(&service);

@@ -13,22 +13,30 @@ const MODE: u32 = 0o600;
 /// So many leftovers of processes with this one's number are stepped over.
 const MOST_LEFTOVERS: u32 = 16;
 
-/// Writes a file beside the one that is meant, and puts it in its place once it is whole: a reader
-/// sees the former content or the new one. What is not a regular file is refused, as it would be
-/// replaced: a device, or a pipe.
+/// Writes a new file beside `path` and renames it to `path` once it is whole: a reader sees the former
+/// content or the new one.
+///
+/// A symbolic link is refused: in a folder that others may write to, anyone could have put it there to
+/// have another file overwritten. A rename never follows a link that appears after the check. A device
+/// or a pipe is refused, because the rename would replace it.
 ///
 /// # Errors
 /// Names the file, and says why it cannot be written.
 pub fn put(path: &Path, content: &str) -> anyhow::Result<()> {
     let shown = path.display();
-    match fs::metadata(path) {
-        Ok(found) if found.is_dir() => bail!("{shown} cannot be written: it is a folder"),
-        Ok(found) if !found.is_file() => bail!("{shown} cannot be written: it is no regular file"),
-        _ => {}
+    if let Ok(found) = fs::symlink_metadata(path) {
+        let kind = found.file_type();
+        if kind.is_symlink() {
+            bail!("{shown} cannot be written: it is a symbolic link; name the file it leads to");
+        }
+        if kind.is_dir() {
+            bail!("{shown} cannot be written: it is a folder");
+        }
+        if !kind.is_file() {
+            bail!("{shown} cannot be written: it is no regular file");
+        }
     }
-    // A link stays, and what it leads to is replaced.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    replace(&target, content).with_context(|| format!("{shown} cannot be written"))
+    replace(path, content).with_context(|| format!("{shown} cannot be written"))
 }
 
 fn replace(target: &Path, content: &str) -> io::Result<()> {
