@@ -15,6 +15,7 @@ mod rejected;
 mod removal;
 mod silence;
 mod sleep;
+mod units;
 mod vitals;
 
 use tokio_postgres::types::FromSql;
