@@ -208,3 +208,21 @@ async fn rows_without_a_zone_are_rejected_where_the_profiles_is_unknown() {
     assert_eq!(of_only_day::<f64>(&db, "mean", "heart_rate").await, 80.0);
     assert_eq!(of_only_day::<String>(&db, "time_zone", "heart_rate").await, "Europe/Berlin");
 }
+
+#[tokio::test]
+async fn the_log_names_an_unknown_metric_once_and_the_one_that_is_meant() {
+    let db = user_in("Europe/Berlin", "").await;
+    for (id, metric) in (1..).zip(["weight", "weight", "mood", "weight: 81 kg of Anna"]) {
+        insert_odd(&db, id, &[("metric", &format!("'{metric}'"))]).await;
+    }
+    let ran = db.run(&["run-once"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let events = ran.events("metric_unknown");
+    let mut said: Vec<_> = events
+        .iter()
+        .map(|event| [event["metric"].as_str().unwrap(), event["nearest"].as_str().unwrap_or("-")])
+        .collect();
+    said.sort_unstable();
+    assert_eq!(said, [["mood", "-"], ["weight", "body_mass"], ["weight…", "-"]]);
+    assert!(!ran.stderr.contains("81 kg") && !ran.stderr.contains("Anna"), "{}", ran.stderr);
+}
