@@ -15,6 +15,7 @@ mod rejected;
 mod removal;
 mod silence;
 mod sleep;
+mod sources;
 mod units;
 mod vitals;
 

@@ -16,6 +16,7 @@ pub mod nutrition;
 mod place;
 pub mod rejection;
 pub mod sleep;
+mod source;
 pub mod timestamp;
 pub mod units;
 pub mod vitals;
@@ -24,6 +25,7 @@ pub mod zones;
 
 pub use kind::Kind;
 pub use rejection::Reason;
+pub use source::fold_source;
 pub use timestamp::Timestamp;
 pub use word::Word;
 
