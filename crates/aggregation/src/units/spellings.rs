@@ -79,6 +79,10 @@ impl Spellings {
         if let Some(code) = &code {
             any_case.retain(|other| !is_comparable(code, other).unwrap_or(false));
         }
+        // One letter alone means too much: M, D, S.
+        if text.chars().count() == 1 {
+            any_case.clear();
+        }
         let exact = alias.into_iter().chain(code).collect();
         Readings { exact, any_case, molar_mass: folded.molar_mass }
     }
@@ -110,6 +114,12 @@ impl Spellings {
         let number = |c: char| c.is_ascii_digit();
         if component.chars().all(number) {
             return Some(component.to_owned());
+        }
+        // Per 24h is per (24.h); 10* is a symbol.
+        let unit = component.trim_start_matches(number);
+        if unit.len() < component.len() && !unit.starts_with(['*', '^']) {
+            let count = component.strip_suffix(unit)?;
+            return Some(format!("({count}.{})", self.component(unit, case)?));
         }
         let symbol = component.trim_end_matches(number).trim_end_matches(['-', '+']);
         let exponent = component.get(symbol.len()..).unwrap_or_default();
@@ -269,9 +279,13 @@ mod tests {
         ] {
             assert_eq!(code(written).as_deref(), expected, "{written}");
         }
-        // A gauss is no mass, so that only the gram is meant where a mass is asked for.
-        let grams = |unit: &str| spellings().read(unit).find(|code| (code == "g").then_some(()));
-        assert_eq!(grams("G"), Some(()));
+        // A megagauss is no mass, so that only the milligram is meant where a mass is asked for.
+        let milligrams =
+            |unit: &str| spellings().read(unit).find(|code| (code == "mg").then_some(()));
+        assert_eq!(milligrams("MG"), Some(()));
+        assert_eq!(milligrams("Mg"), None);
+        // One letter alone is read as it is written.
+        assert_eq!(spellings().read("G").find(|code| (code == "g").then_some(())), None);
     }
 
     #[test]
@@ -280,6 +294,7 @@ mod tests {
         assert_eq!(code("mcg/dL").as_deref(), Some("ug/dL"));
         assert_eq!(code("km/hr").as_deref(), Some("km/h"));
         assert_eq!(code("hr-1").as_deref(), Some("h-1"));
+        assert_eq!(code("mg/24hr").as_deref(), Some("mg/(24.h)"));
         assert_eq!(code("mM2"), None);
     }
 
