@@ -14,7 +14,6 @@ use serde::Deserialize;
 use self::analytes::AnalyteEntry;
 pub use self::analytes::{Analyte, AnalyteError, Analytes, UnitStep};
 use self::memo::Memo;
-pub use self::nearest::printable_metric;
 use crate::fingerprint::Fingerprint;
 use crate::sleep::Stage;
 use crate::units::{Conversion, Spellings, conversion, is_factor_of_mass};

@@ -55,17 +55,6 @@ const OTHER_WORDS: [&str; 35] = [
 /// Prefixes of Apple HealthKit's identifiers.
 const APPLE_PREFIXES: [&str; 2] = ["hk_quantity_type_identifier_", "hk_category_type_identifier_"];
 
-/// The name that an app sent as it may be printed: up to its first character that no metric's name has,
-/// and no further than [`LONGEST_NAME_CHARS`], because it may be any text.
-pub fn printable_metric(sent: &str) -> String {
-    let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    let mut shown: String = sent.chars().take(LONGEST_NAME_CHARS).take_while(is_plain).collect();
-    if shown.len() < sent.len() || shown.is_empty() {
-        shown.push('…');
-    }
-    shown
-}
-
 impl Catalogue {
     /// The name of the metric that `sent`, which the catalogue does not know, most likely means; `None`
     /// if no name is close.
@@ -190,19 +179,6 @@ mod tests {
                 assert_eq!(catalogue.nearest_metric(sent), Some(name), "{sent}");
             }
         }
-    }
-
-    #[test]
-    fn of_a_name_that_may_be_any_text_only_its_plain_beginning_is_printed() {
-        for (sent, shown) in [
-            ("weight", "weight"),
-            ("body weight: 81 kg", "body…"),
-            ("\u{1b}[31mred", "…"),
-            ("", "…"),
-        ] {
-            assert_eq!(printable_metric(sent), shown);
-        }
-        assert_eq!(printable_metric(&"m".repeat(1000)).chars().count(), LONGEST_NAME_CHARS + 1);
     }
 
     #[test]

@@ -49,7 +49,9 @@ impl Spellings {
                 spellings.by_text.insert(folded.text, code.clone());
             }
         }
-        for (text, code) in &spellings.by_text {
+        // The case of a count says nothing: {Steps} are {steps}.
+        let counts = spellings.by_text.values().filter(|code| code.starts_with('{'));
+        for (text, code) in spellings.by_text.iter().chain(counts.map(|code| (code, code))) {
             spellings
                 .by_lower_case
                 .entry(text.to_lowercase())
@@ -76,7 +78,7 @@ impl Spellings {
             .chain(self.code(text, Case::Insensitive))
             .chain(ucum_symbol(text, text, Case::Insensitive))
             .collect();
-        if let Some(code) = &code {
+        if let Some(code) = code.as_ref().filter(|code| !code.starts_with('{')) {
             any_case.retain(|other| !is_comparable(code, other).unwrap_or(false));
         }
         // One letter alone means too much: M, D, S.
@@ -237,6 +239,7 @@ mod tests {
             ("mL/({kg}.min)", "mL/(1.min)"),
             ("{step}", "{steps}"),
             ("{flights}", "{flights}"),
+            ("{INR}", "{INR}"),
         ] {
             assert_eq!(code(written).as_deref(), Some(expected), "{written}");
         }

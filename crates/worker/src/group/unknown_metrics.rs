@@ -3,37 +3,34 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
-use aggregation::catalogue::{Catalogue, printable_metric};
+use aggregation::catalogue::Catalogue;
 
-/// Names are free text of an app; with more than these the log would fill.
-const MOST_NAMES: usize = 50;
-
-/// The names that this process has logged.
+/// The nearest metrics that this process has logged; empty text where none was near.
 static LOGGED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// Logs, once for each name, that rows of this metric are rejected, and which metric is meant most likely.
-/// The event names no user: the name of a metric says what is measured.
-pub(super) fn log(sent: &str, catalogue: &Catalogue) {
-    let metric = printable_metric(sent);
-    let is_new = LOGGED
-        .lock()
-        .is_ok_and(|mut logged| logged.len() < MOST_NAMES && logged.insert(metric.clone()));
+/// Logs that rows of unknown metrics are rejected, and which metric is meant most likely: once for each
+/// metric of the catalogue, and once for names that are like none. The name in the row is free text of an
+/// app, so that the row's id stands for it.
+pub(super) fn log(raw_id: i64, sent: &str, catalogue: &Catalogue) {
+    let nearest = catalogue.nearest_metric(sent);
+    let is_new =
+        LOGGED.lock().is_ok_and(|mut logged| logged.insert(nearest.unwrap_or_default().to_owned()));
     if !is_new {
         return;
     }
-    match catalogue.nearest_metric(sent) {
+    match nearest {
         Some(nearest) => tracing::warn!(
             event = "metric_unknown",
-            metric,
+            raw_id,
             nearest,
-            "rows of metric {metric} are rejected, because the catalogue does not know it; send {nearest} if \
-             that is meant, or add the metric to the catalogue"
+            "row {raw_id} of vitals_raw is rejected: the catalogue does not know its metric; the nearest \
+             is {nearest}"
         ),
         None => tracing::warn!(
             event = "metric_unknown",
-            metric,
-            "rows of metric {metric} are rejected, because the catalogue does not know it; add it to the \
-             catalogue"
+            raw_id,
+            "row {raw_id} of vitals_raw is rejected: the catalogue does not know its metric, and has none \
+             with a similar name"
         ),
     }
 }

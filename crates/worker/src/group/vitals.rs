@@ -134,9 +134,10 @@ async fn judged(
         transaction.read_vitals_by_id(missing.into_iter().collect()).await?
     };
     rows.extend(by_id.iter().map(|(metric, row)| (metric.as_str(), row)));
-    for (metric, _) in by_id.iter().filter(|(metric, _)| context.catalogue.metric(metric).is_none())
-    {
-        unknown_metrics::log(metric, context.catalogue);
+    for (metric, row) in &by_id {
+        if context.catalogue.metric(metric).is_none() {
+            unknown_metrics::log(row.id, metric, context.catalogue);
+        }
     }
 
     guarded(|| {
