@@ -15,6 +15,8 @@ mod rejected;
 mod removal;
 mod silence;
 mod sleep;
+mod sources;
+mod units;
 mod vitals;
 
 use tokio_postgres::types::FromSql;

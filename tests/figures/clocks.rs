@@ -1,6 +1,6 @@
 //! Local days and hours, where clocks are not as simple as one thinks.
 
-use super::{insert, lines, of_only_day, user_in};
+use super::{assert_as_from_scratch, insert, lines, of_only_day, user_in};
 use crate::support::{Database, Ran};
 
 /// `hours hourly-rows start end` of the only day, in UTC.
@@ -199,12 +199,12 @@ async fn a_day_that_has_not_ended_is_partial_in_every_table_and_tells_its_algori
     }
     db.run_once();
     for (table, version) in [
-        ("vitals_daily", 3),
-        ("sleep_daily", 3),
-        ("blood_pressure_daily", 3),
-        ("glucose_daily", 3),
-        ("nutrition_daily", 3),
-        ("lab_daily", 3),
+        ("vitals_daily", 4),
+        ("sleep_daily", 4),
+        ("blood_pressure_daily", 4),
+        ("glucose_daily", 4),
+        ("nutrition_daily", 4),
+        ("lab_daily", 4),
     ] {
         let days = format!(
             "SELECT DISTINCT concat_ws(' ', local_date < '2025-01-01', is_partial, algorithm_version)
@@ -234,4 +234,39 @@ async fn rows_without_a_profile_are_dated_in_the_configured_zone() {
         let sql = format!("SELECT concat_ws(' ', local_date, time_zone) FROM {table}");
         assert_eq!(lines(&db, &sql).await, ["2024-05-02 Asia/Tokyo"], "{table}");
     }
+}
+
+#[tokio::test]
+async fn a_day_of_rejected_rows_alone_has_the_zone_that_they_share() {
+    let db = user_in("America/New_York", "").await;
+    db.execute(
+        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at, time_zone)
+         SELECT 1, metric, 1000, unit, 'w', '2026-03-01 20:00Z', '2026-03-01 20:00Z', '+05:30'
+         FROM (VALUES ('heart_rate', 'bpm'), ('steps', 'kg'), ('sleep_core', 'kg'),
+                      ('blood_pressure_systolic', 'mmHg'), ('blood_glucose', 'kg')) AS v (metric, unit);
+         INSERT INTO nutrition_raw (user_id, food_name, meal_type, eaten_at, time_zone, source, energy_kcal)
+         VALUES (1, 'x', 'lunch', '2026-03-01 20:00Z', '+05:30', 's', -1)",
+    )
+    .await;
+    db.run_once();
+    let days = "SELECT concat_ws(' ', local_date, time_zone, day_start AT TIME ZONE 'UTC', rejected_count)
+                FROM (SELECT local_date, time_zone, day_start, rejected_count FROM vitals_daily
+                      UNION ALL SELECT local_date, time_zone, day_start, rejected_count FROM sleep_daily
+                      UNION ALL SELECT local_date, time_zone, day_start, rejected_count FROM nutrition_daily
+                      UNION ALL SELECT local_date, time_zone, day_start, rejected_count FROM glucose_daily
+                      UNION ALL SELECT local_date, time_zone, day_start, rejected_count
+                                FROM blood_pressure_daily) AS days";
+    assert_eq!(lines(&db, days).await, vec!["2026-03-02 +05:30 2026-03-01 18:30:00 1"; 8]);
+
+    // Rows of another zone at the same hour: the day is the profile's, whatever comes first.
+    db.execute(
+        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at, time_zone)
+         VALUES (1, 'heart_rate', 1000, 'bpm', 'w', '2026-03-01 20:10Z', '2026-03-01 20:10Z', 'Asia/Kolkata')",
+    )
+    .await;
+    db.run_once();
+    let day = "SELECT concat_ws(' ', local_date, time_zone, rejected_count)
+               FROM vitals_daily WHERE metric = 'heart_rate'";
+    assert_eq!(lines(&db, day).await, ["2026-03-02 America/New_York 2"]);
+    assert_as_from_scratch(&db).await;
 }

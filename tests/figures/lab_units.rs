@@ -47,7 +47,7 @@ async fn every_analyte_of_the_domain_converts_from_si() {
             "1975-2 'mg/dL' 1 1",
             "2093-3 'mg/dL' 1 200",
             "2160-0 'mg/dL' 1 1",
-            "2345-7 'mg/dL' 1 100",
+            "2345-7 'mg/dL' 1 99.9865",
             "2571-8 'mg/dL' 1 100",
             "3084-1 'mg/dL' 1 5",
             "3094-0 'mg/dL' 1 10",
@@ -55,7 +55,7 @@ async fn every_analyte_of_the_domain_converts_from_si() {
         ]
     );
     let versions = "SELECT DISTINCT algorithm_version::text FROM lab_daily";
-    assert_eq!(lines(&db, versions).await, ["3"]);
+    assert_eq!(lines(&db, versions).await, ["4"]);
 }
 
 #[tokio::test]
@@ -64,13 +64,14 @@ async fn one_analyte_in_two_units_has_one_row_with_its_range_and_flag_converted(
     report(&db, ["", "Glucose", "111", "mg/dL", "70-99", "final", "07"]).await;
     report(&db, ["", "glucose ", "5,55", "mmol/L", "3.885 - 5.55", "final", "08"]).await;
     db.run_once();
-    let day = "SELECT concat_ws(' ', analyte, unit, result_count, min, max, mean, last_value,
-                                reference_low, reference_high, '|' || reference_text || '|',
-                                last_flag, worst_flag)
+    let day = "SELECT concat_ws(' ', analyte, unit, result_count, round(min::numeric, 4), max,
+                                round(mean::numeric, 4), round(last_value::numeric, 4),
+                                round(reference_low::numeric, 4), round(reference_high::numeric, 4),
+                                '|' || reference_text || '|', last_flag, worst_flag)
                FROM lab_daily";
     assert_eq!(
         lines(&db, day).await,
-        ["name:glucose mg/dL 2 100 111 105.5 100 70 100 |3.885 - 5.55| N H"]
+        ["name:glucose mg/dL 2 99.9865 111 105.4933 99.9865 69.9906 99.9865 |3.885 - 5.55| N H"]
     );
 }
 
@@ -95,7 +96,7 @@ async fn what_is_not_known_to_convert_stays_a_row_of_its_own() {
     assert_eq!(
         lines(&db, ROWS).await,
         [
-            "14749-6 'mg/dL' 1 90.0901",
+            "14749-6 'mg/dL' 1 90.078",
             "2345-7 '' 1 5",
             "2345-7 'mg/dL' 1 90",
             "2345-7 'mmol' 1 5",
@@ -128,7 +129,7 @@ async fn bounds_convert_and_texts_stay_as_they_were_reported() {
             "name:bun 'mmol/L' 1 1:160",
             "name:calcium 'mg/dL' 1 16.8337",
             "name:creatinine 'mg/dL' 1 13.9593",
-            "name:glucose 'mg/dL' 1 < 100",
+            "name:glucose 'mg/dL' 1 < 99.9865",
             "name:uric acid 'mmol/L' 1 positive",
         ]
     );
@@ -145,7 +146,7 @@ async fn a_result_amended_later_in_another_unit_supersedes_the_first() {
     db.run_once();
     report(&db, ["2345-7", "Glucose", "5.55", "mmol/L", "", "amended", "08"]).await;
     db.run_once();
-    assert_eq!(lines(&db, ROWS).await, ["2345-7 'mg/dL' 1 100"]);
+    assert_eq!(lines(&db, ROWS).await, ["2345-7 'mg/dL' 1 99.9865"]);
     db.execute("UPDATE lab_raw SET status = 'entered-in-error' WHERE unit = 'mmol/L'").await;
     db.run_once();
     assert_eq!(lines(&db, ROWS).await, ["2345-7 'mg/dL' 1 111"]);

@@ -22,9 +22,9 @@ async fn three_sources_deep_the_best_open_one_counts_on_each_stretch() {
         ("ring,phone,watch", 600.0 + 400.0 + 600.0),
         // The ring until the phone begins, all of the phone, 20 min of the watch.
         ("phone,watch", 200.0 + 1200.0 + 600.0),
-        // Unlisted ones come after, the newest row first.
-        ("ring", 600.0 + 1200.0),
-        ("", 200.0 + 400.0 + 1800.0),
+        // Unlisted ones come after, by name: 20 min of the phone, 20 of the watch.
+        ("ring", 600.0 + 400.0 + 600.0),
+        ("", 200.0 + 1200.0 + 600.0),
     ] {
         let db = user_in("Europe/Berlin", order).await;
         insert(&db, &rows).await;
@@ -76,7 +76,8 @@ async fn rows_without_length_of_any_metric_are_one_instant() {
     .await;
     let run = db.run_once();
     assert_eq!((&run["rows_completed"], &run["rows_rejected"]), (&4.into(), &0.into()));
-    assert_eq!(totals(&db, "steps").await, ["2024-05-01 100", "2024-05-02 7"]);
+    // The interval ends at the instant, and is of a newer row.
+    assert_eq!(totals(&db, "steps").await, ["2024-05-01 100", "2024-05-02 0"]);
     let dates = "SELECT local_date::text FROM vitals_daily WHERE metric = 'heart_rate'";
     assert_eq!(lines(&db, dates).await, ["2024-05-02"]);
     assert_eq!(db.value::<i64>("SELECT count(*) FROM sleep_daily").await, 0);
@@ -197,8 +198,9 @@ async fn a_date_of_every_trouble_at_once_is_the_same_in_any_order_of_arrival() {
          UNION ALL SELECT concat_ws(' ', local_date, sample_count, from_70_to_180_percent) FROM glucose_daily",
     )
     .await;
-    // The phone's total spreads over 23 hours, of which the watch takes one and a half.
-    let total = 600.0 + 150.0 + 40.0 + 9000.0 * 21.5 / 23.0;
+    // The phone's total spreads over 23 hours, of which the watch takes one and a half. The ring's row
+    // without length counts for nothing beside the watch.
+    let total = 600.0 + 150.0 + 9000.0 * 21.5 / 23.0;
     let steps: Vec<&str> = figures[0].split(' ').collect();
     assert_eq!((steps[0], steps[2]), ("2024-03-31", "watch"));
     assert!((steps[1].parse::<f64>().unwrap() / total - 1.0).abs() < 1e-12, "{steps:?} {total}");

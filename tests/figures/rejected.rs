@@ -208,3 +208,20 @@ async fn rows_without_a_zone_are_rejected_where_the_profiles_is_unknown() {
     assert_eq!(of_only_day::<f64>(&db, "mean", "heart_rate").await, 80.0);
     assert_eq!(of_only_day::<String>(&db, "time_zone", "heart_rate").await, "Europe/Berlin");
 }
+
+#[tokio::test]
+async fn the_log_names_the_metric_that_an_unknown_one_means_and_never_the_text_of_the_row() {
+    let db = user_in("Europe/Berlin", "").await;
+    for (id, metric) in (1..).zip(["mood of Anna", "weight", "Weight (kg)", "mood"]) {
+        insert_odd(&db, id, &[("metric", &format!("'{metric}'"))]).await;
+    }
+    let ran = db.run(&["run-once"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let events = ran.events("metric_unknown");
+    let mut said: Vec<_> =
+        events.iter().map(|event| event["nearest"].as_str().unwrap_or("none")).collect();
+    said.sort_unstable();
+    assert_eq!(said, ["body_mass", "none"], "each is said once");
+    assert!(events.iter().all(|event| event["raw_id"].is_i64()), "{events:?}");
+    assert!(!ran.stderr.contains("mood") && !ran.stderr.contains("eight"), "{}", ran.stderr);
+}

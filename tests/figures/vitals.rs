@@ -13,9 +13,9 @@ async fn overlapping_steps_count_once_by_the_profiles_order() {
         ("watch,phone", [WATCH, PHONE], 1050.0),
         ("watch", [PHONE, WATCH], 1050.0),
         ("phone,watch", [WATCH, PHONE], 1200.0),
-        // Without an order the newest row is the best.
+        // Without an order the first name is the best.
         ("", [WATCH, PHONE], 1200.0),
-        ("", [PHONE, WATCH], 1050.0),
+        ("", [PHONE, WATCH], 1200.0),
     ] {
         let db = user_in("Europe/Berlin", order).await;
         insert(&db, &rows).await;
@@ -50,13 +50,21 @@ async fn each_hour_has_its_share_of_an_interval() {
 }
 
 #[tokio::test]
-async fn a_row_without_length_counts_once_and_whole_beside_an_interval() {
+async fn a_row_without_length_counts_whole_if_it_is_the_best_one_open() {
     let db = user_in("Europe/Berlin", "watch,phone").await;
-    let at = "2024-05-01 10:15+02";
-    insert(&db, &[WATCH, ("steps", "40", "phone", at, at), ("steps", "2", "watch", at, at)]).await;
+    let (during, after) = ("2024-05-01 10:15+02", "2024-05-01 12:00+02");
+    let instant = |value, source, at| ("steps", value, source, at, at);
+    insert(&db, &[WATCH, instant("40", "phone", during), instant("2", "watch", during)]).await;
+    insert(&db, &[instant("10", "phone", after), instant("20", "watch", after)]).await;
     db.run_once();
-    assert_eq!(of_only_day::<f64>(&db, "total", "steps").await, 642.0);
-    assert_eq!(of_only_day::<i32>(&db, "sample_count", "steps").await, 3);
+    assert_eq!(of_only_day::<f64>(&db, "total", "steps").await, 622.0);
+    assert_eq!(of_only_day::<i32>(&db, "sample_count", "steps").await, 5);
+
+    // An interval that ends at an instant is open there.
+    insert(&db, &[("steps", "60", "watch", "2024-05-01 11:30+02", "2024-05-01 12:00+02")]).await;
+    db.run_once();
+    assert_eq!(of_only_day::<f64>(&db, "total", "steps").await, 662.0);
+    assert_as_from_scratch(&db).await;
 }
 
 #[tokio::test]

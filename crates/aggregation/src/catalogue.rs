@@ -2,17 +2,21 @@
 //! units of laboratory analytes.
 
 mod analytes;
+mod memo;
+mod nearest;
 mod overlay;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 use self::analytes::AnalyteEntry;
 pub use self::analytes::{Analyte, AnalyteError, Analytes, UnitStep};
+use self::memo::Memo;
 use crate::fingerprint::Fingerprint;
 use crate::sleep::Stage;
-use crate::units::{Conversion, conversion, tidy};
+use crate::units::{Conversion, Spellings, conversion, is_factor_of_mass};
 
 /// The catalogue that comes with the worker.
 const BUILT_IN: &str = include_str!("../../../config/catalogue.toml");
@@ -43,10 +47,15 @@ pub struct Metric {
     pub min: f64,
     /// The greatest plausible value of a row, in the canonical unit.
     pub max: f64,
+    /// Names that senders give it; they only help to find its own, see [`Catalogue::nearest_metric`].
+    synonyms: Vec<String>,
     /// Factors by UCUM code where UCUM itself has no conversion.
     factors: BTreeMap<String, f64>,
+    spellings: Arc<Spellings>,
     /// Every listed spelling that converts, so that the usual row costs one look-up.
     conversions: HashMap<String, Conversion>,
+    /// Other spellings that were met.
+    met: Memo<Option<Conversion>>,
     fingerprint: u64,
 }
 
@@ -54,14 +63,32 @@ impl Metric {
     /// How a value in `unit`, as a raw row spells it, becomes one in the canonical unit;
     /// `None` if it cannot.
     pub fn conversion_from(&self, unit: &str) -> Option<Conversion> {
-        if let Some(known) = self.conversions.get(unit) {
-            return Some(*known);
-        }
-        let tidied = tidy(unit)?;
-        match self.conversions.get(tidied.as_str()) {
+        match self.conversions.get(unit) {
             Some(known) => Some(*known),
-            None => conversion(&tidied, &self.unit, &self.factors),
+            None => self.met.get_or_insert_with(unit, || self.conversion_from_unlisted(unit)),
         }
+    }
+
+    fn conversion_from_unlisted(&self, unit: &str) -> Option<Conversion> {
+        let readings = self.spellings.read(unit);
+        readings.find(|code| {
+            let conversion = conversion(code, &self.unit, &self.factors)?;
+            let is_of_substance = readings.molar_mass.is_none_or(|mass| {
+                is_factor_of_mass(mass, code, &self.unit, conversion.apply(1.0))
+            });
+            is_of_substance.then_some(conversion)
+        })
+    }
+
+    /// A value in the canonical unit. Apps write a percentage as a fraction with the unit `%`: where the
+    /// plausible limits lie wholly above 1 %, a value of at most 1 is one.
+    pub fn in_canonical_unit(&self, value: f64, conversion: Conversion) -> f64 {
+        let converted = conversion.apply(value);
+        let is_fraction = self.unit == "%"
+            && self.min > 1.0
+            && conversion == Conversion::IDENTITY
+            && converted <= 1.0;
+        if is_fraction { converted * 100.0 } else { converted }
     }
 
     /// Whether `value`, in the canonical unit, is within the plausible limits.
@@ -170,6 +197,8 @@ struct MetricEntry {
     max: f64,
     #[serde(default)]
     factors: BTreeMap<String, f64>,
+    #[serde(default)]
+    synonyms: Vec<String>,
 }
 
 impl Catalogue {
@@ -193,12 +222,14 @@ impl Catalogue {
                 return Err(CatalogueError::Spelling { spelling, code });
             }
         }
+        let read = Arc::new(Spellings::new([&file.spellings]));
         let metrics = file
             .metrics
             .into_iter()
-            .map(|(name, entry)| Ok((name.clone(), metric(&name, entry, &file.spellings)?)))
+            .map(|(name, entry)| Ok((name.clone(), metric(&name, entry, &file.spellings, &read)?)))
             .collect::<Result<_, CatalogueError>>()?;
-        let analytes = Analytes::of(file.analytes, [&file.spellings, &file.lab_spellings])?;
+        let spellings = Spellings::new([&file.spellings, &file.lab_spellings]);
+        let analytes = Analytes::new(file.analytes, Arc::new(spellings))?;
         Ok(Self { metrics, analytes, own: BTreeSet::new() })
     }
 
@@ -234,9 +265,10 @@ fn syntax(text: &str, error: &toml::de::Error) -> CatalogueError {
 fn metric(
     name: &str,
     entry: MetricEntry,
-    spellings: &BTreeMap<String, String>,
+    listed: &BTreeMap<String, String>,
+    spellings: &Arc<Spellings>,
 ) -> Result<Metric, CatalogueError> {
-    let MetricEntry { style, unit, loinc, min, max, factors } = entry;
+    let MetricEntry { style, unit, loinc, min, max, factors, synonyms } = entry;
     if style == Style::Sleep && Stage::from_metric(name).is_none() {
         return Err(CatalogueError::NotSleep { metric: name.to_owned() });
     }
@@ -254,8 +286,8 @@ fn metric(
         });
     }
 
-    let codes = spellings.values().chain(factors.keys()).chain([&unit]);
-    let spelled = spellings.iter().chain(codes.map(|code| (code, code)));
+    let codes = listed.values().chain(factors.keys()).chain([&unit]);
+    let spelled = listed.iter().chain(codes.map(|code| (code, code)));
     let mut fingerprint = Fingerprint::new();
     fingerprint.text(&format!("{style:?}")).text(&unit).number(min).number(max);
     let mut conversions = HashMap::new();
@@ -274,8 +306,11 @@ fn metric(
         loinc,
         min,
         max,
+        synonyms,
         factors,
+        spellings: Arc::clone(spellings),
         conversions,
+        met: Memo::default(),
         fingerprint: fingerprint.finish(),
     })
 }
@@ -345,9 +380,56 @@ mod tests {
         assert_eq!(convert("blood_glucose", 90.0, "mg/dl"), Some(90.0));
         assert_eq!(convert("steps", 12.0, "count"), Some(12.0));
         assert_eq!(convert("distance_walking_running", 2.0, "km"), Some(2000.0));
+        for unit in ["{beats}/min", "{Beats}/min", "count/min", "beats per minute", "BPM", "1/min"]
+        {
+            assert_eq!(convert("heart_rate", 61.0, unit), Some(61.0), "{unit}");
+        }
+        for unit in ["mL/min·kg", "ml/(kg*min)", "mL/kg/min", "mL.kg-1.min-1", "mL⋅kg⁻¹⋅min⁻¹"]
+        {
+            let converted = convert("vo2_max", 48.5, unit).map(|value| (value * 1e9).round());
+            assert_eq!(converted, Some(48.5e9), "{unit}");
+        }
+        for unit in ["mmol<180.1558800000541>/L", "mmol/l", "MMOL/L", "mM"] {
+            assert_eq!(convert("blood_glucose", 5.4, unit), Some(5.4 * 18.01559), "{unit}");
+        }
+        assert_eq!(convert("body_mass", 81.6, "kg{body}"), Some(81.6));
+        assert_eq!(convert("body_mass", 81.6, "Kg"), Some(81.6));
+        assert_eq!(convert("body_mass", 0.5, "Mg"), Some(500.0));
+        assert_eq!(convert("blood_pressure_systolic", 120.0, "MMHG"), Some(120.0));
+        assert_eq!(convert("height", 1.8, "M"), None);
+        assert_eq!(convert("active_energy", 5.0, "Cal"), Some(5.0));
+        assert_eq!(convert("active_energy", 5.0, "CAL"), None);
+        assert_eq!(convert("blood_glucose", 5.4, "mmol<386.65>/L"), None);
+        assert_eq!(convert("blood_glucose", 5.4, "Mmol/L"), None);
+        for unit in ["{step}", "{steps}", "{Steps}", "count", "1"] {
+            assert_eq!(convert("steps", 12.0, unit), Some(12.0), "{unit}");
+        }
+        for (metric, unit) in
+            [("steps", "{flights}"), ("steps", "%"), ("flights_climbed", "{step}")]
+        {
+            assert_eq!(convert(metric, 12.0, unit), None, "{metric} {unit}");
+        }
         assert_eq!(convert("blood_glucose", 5.5, "kg"), None);
         assert_eq!(convert("heart_rate", 61.0, "furlongs per fortnight"), None);
         assert_eq!(convert("heart_rate", 61.0, ""), None);
+    }
+
+    #[test]
+    fn a_percentage_of_at_most_1_is_a_fraction_where_1_percent_is_implausible() {
+        let catalogue = Catalogue::built_in().unwrap();
+        let canonical = |metric: &str, value: f64, unit: &str| {
+            let metric = catalogue.metric(metric).unwrap();
+            metric.in_canonical_unit(value, metric.conversion_from(unit).unwrap())
+        };
+        assert_eq!(canonical("oxygen_saturation", 0.97, "%"), 97.0);
+        assert_eq!(canonical("oxygen_saturation", 1.0, "percent"), 100.0);
+        assert_eq!(canonical("oxygen_saturation", 97.0, "%"), 97.0);
+        assert_eq!(canonical("oxygen_saturation", 0.97, "1"), 97.0);
+        assert_eq!(canonical("body_fat_percentage", 0.235, "%"), 23.5);
+        let own = "[metrics.blood_alcohol]\nstyle = \"discrete\"\nunit = \"%\"\nmin = 0\nmax = 1\n";
+        let own = Catalogue::extended_by(own).unwrap();
+        let metric = own.metric("blood_alcohol").unwrap();
+        assert_eq!(metric.in_canonical_unit(0.08, Conversion::IDENTITY), 0.08);
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod nutrition;
 mod place;
 pub mod rejection;
 pub mod sleep;
+mod source;
 pub mod timestamp;
 pub mod units;
 pub mod vitals;
@@ -24,6 +25,7 @@ pub mod zones;
 
 pub use kind::Kind;
 pub use rejection::Reason;
+pub use source::fold_source;
 pub use timestamp::Timestamp;
 pub use word::Word;
 
@@ -31,5 +33,6 @@ pub use word::Word;
 /// raised whenever a definition changes, or the bits of a figure do. Labs have
 /// [their own](labs::ALGORITHM_VERSION). 2: equal samples have no standard deviation. 3: a rejected row
 /// replaces the one before it; episodes of glucose over midnight; sessions of sleep longer than a day;
-/// pairs of blood pressure that come ever closer.
-pub const ALGORITHM_VERSION: i32 = 3;
+/// pairs of blood pressure that come ever closer. 4: units as senders write them; source names are
+/// folded; an instant counts if its row is the best one open; rejected rows alone date their day.
+pub const ALGORITHM_VERSION: i32 = 4;

@@ -42,14 +42,17 @@ impl<'a> Places<'a> {
 
     /// The zone of the day's row: the one that all `places` share, else the base zone. With an
     /// unknown base zone and rows of several zones it is the first row's, so `places` come in
-    /// an order that the facts give. `None` if there is neither a place nor a base zone.
+    /// an order that the facts give. `None` of no place.
+    ///
+    /// Rejected rows have no say unless there are no others: a day of rejected rows that all name one zone
+    /// has that zone.
     pub(crate) fn zone_of_day(&self, places: impl IntoIterator<Item = Place>) -> Option<Zone> {
         let mut zones = places.into_iter().map(|place| place.zone);
-        let base = self.base.as_ref().ok().copied();
-        let Some(first) = zones.next() else {
-            return base;
-        };
-        if zones.all(|zone| zone == first) { Some(first) } else { base.or(Some(first)) }
+        let first = zones.next()?;
+        if zones.all(|zone| zone == first) {
+            return Some(first);
+        }
+        Some(self.base.as_ref().ok().copied().unwrap_or(first))
     }
 }
 
@@ -108,7 +111,7 @@ mod tests {
         let (tokyo, seoul) = (Some("Asia/Tokyo"), Some("Asia/Seoul"));
 
         let berlin = Ok(zone("Europe/Berlin"));
-        assert_eq!(zone_of_day(&berlin, &[]), Some(zone("Europe/Berlin")));
+        assert_eq!(zone_of_day(&berlin, &[]), None);
         assert_eq!(zone_of_day(&berlin, &[tokyo, tokyo]), Some(zone("Asia/Tokyo")));
         assert_eq!(zone_of_day(&berlin, &[tokyo, seoul]), Some(zone("Europe/Berlin")));
         assert_eq!(zone_of_day(&berlin, &[tokyo, None]), Some(zone("Europe/Berlin")));

@@ -1,9 +1,14 @@
-//! Units: alias → UCUM code → canonical unit.
+//! Units as senders write them, and conversions between UCUM units.
+//!
+//! [`Spellings`] reads a unit: Unicode compatibility folding, then an alias of the catalogue, then a
+//! UCUM code, at last both without regard to case. [`conversion`] leads to the canonical unit.
+
+mod fold;
+mod spellings;
 
 use std::collections::BTreeMap;
 
-/// No unit that a person would write is longer; longer texts are not given to the UCUM parser.
-const LONGEST_UNIT_BYTES: usize = 40;
+pub(crate) use self::spellings::Spellings;
 
 /// The way from one unit to another: `value × factor + offset`.
 ///
@@ -16,6 +21,9 @@ pub struct Conversion {
 }
 
 impl Conversion {
+    /// From a unit to itself.
+    pub const IDENTITY: Self = Self { factor: 1.0, offset: 0.0 };
+
     /// The value in the other unit.
     pub fn apply(self, value: f64) -> f64 {
         if self.offset == 0.0 { value * self.factor } else { value * self.factor + self.offset }
@@ -27,17 +35,6 @@ impl Conversion {
     }
 }
 
-/// The unit without surrounding space and with one spelling of the micro sign, or `None` if
-/// it cannot be a unit at all.
-pub(crate) fn tidy(unit: &str) -> Option<String> {
-    let unit = unit.trim();
-    if unit.is_empty() || unit.len() > LONGEST_UNIT_BYTES {
-        return None;
-    }
-    // U+00B5 MICRO SIGN and U+03BC GREEK SMALL LETTER MU look alike; UCUM writes u.
-    Some(unit.replace(['\u{b5}', '\u{3bc}'], "u"))
-}
-
 /// The conversion from UCUM code `from` to UCUM code `to`, by the metric's own factor where
 /// there is one, else by UCUM.
 pub(crate) fn conversion(
@@ -46,14 +43,14 @@ pub(crate) fn conversion(
     factors: &BTreeMap<String, f64>,
 ) -> Option<Conversion> {
     if from == to {
-        return Some(Conversion { factor: 1.0, offset: 0.0 });
+        return Some(Conversion::IDENTITY);
     }
     if let Some(factor) = factors.get(from) {
         return Some(Conversion { factor: *factor, offset: 0.0 });
     }
-    // Annotations such as {steps} are dimensionless to UCUM, so that it would turn flights
-    // into steps; only a listed factor may do that.
-    if from.contains('{') || to.contains('{') || !from.is_ascii() {
+    // Counts such as {steps} are dimensionless to UCUM, so that it would turn flights into steps;
+    // only a listed factor may do that.
+    if from.contains('{') || to.contains('{') {
         return None;
     }
     let at_zero = octofhir_ucum::convert(0.0, from, to).ok()?;
@@ -62,4 +59,12 @@ pub(crate) fn conversion(
     let affine = ((at_two - at_one) - (at_one - at_zero)).abs() <= 1e-9 * at_two.abs().max(1e-300);
     (affine && at_one != at_zero)
         .then_some(Conversion { factor: at_one - at_zero, offset: at_zero })
+}
+
+/// Whether a listed factor (one `from`, an amount of substance, is `factor` in `to`, a mass) is that of a
+/// substance with this molar mass in g/mol. Published masses differ in the fifth digit.
+pub(crate) fn is_factor_of_mass(molar_mass: f64, from: &str, to: &str, factor: f64) -> bool {
+    const TOLERANCE: f64 = 1e-3;
+    let of_a_gram_per_mole = octofhir_ucum::convert(1.0, &from.replacen("mol", "g", 1), to);
+    of_a_gram_per_mole.is_ok_and(|of_one| (of_one * molar_mass / factor - 1.0).abs() <= TOLERANCE)
 }

@@ -52,13 +52,24 @@ fn the_watch_and_the_phone_never_count_the_same_steps_twice() {
 }
 
 #[test]
-fn a_listed_source_comes_before_the_others_and_of_those_the_newest_row() {
+fn a_listed_source_comes_before_the_others_which_follow_by_name() {
     assert_eq!(utc(&["watch"]).figures("steps", &watch_and_phone()).total(DAY), Some(1050.0));
     assert_eq!(utc(&["phone"]).figures("steps", &watch_and_phone()).total(DAY), Some(1200.0));
     assert_eq!(utc(&[]).figures("steps", &watch_and_phone()).total(DAY), Some(1200.0));
     let mut rows = watch_and_phone();
     rows[0].id = 3;
-    assert_eq!(utc(&[]).figures("steps", &rows).total(DAY), Some(1050.0));
+    assert_eq!(utc(&[]).figures("steps", &rows).total(DAY), Some(1200.0));
+}
+
+#[test]
+fn of_overlapping_rows_of_one_source_the_newest_counts() {
+    for (order, total) in [(&["phone"] as &[&str], 1200.0), (&[], 1200.0)] {
+        let mut rows = watch_and_phone();
+        rows[0].source = "phone".into();
+        assert_eq!(utc(order).figures("steps", &rows).total(DAY), Some(total));
+        rows[0].id = 3;
+        assert_eq!(utc(order).figures("steps", &rows).total(DAY), Some(1050.0));
+    }
 }
 
 #[test]
@@ -79,11 +90,24 @@ fn an_interval_that_ends_at_midnight_is_nothing_to_the_next_day() {
 }
 
 #[test]
-fn a_row_without_length_counts_once_and_whole() {
-    let mut rows = watch_and_phone();
-    rows.push(steps(3, "phone", "2024-05-01T10:15:00Z", "2024-05-01T10:15:00Z", 7.0));
-    rows.push(steps(4, "ring", "2024-05-01T10:45:00Z", "2024-05-01T10:45:00Z", 5.0));
-    assert_eq!(utc(WATCH_FIRST).figures("steps", &rows).total(DAY), Some(1062.0));
+fn a_row_without_length_counts_whole_if_it_is_the_best_one_open() {
+    let instant = |id, source: &str, clock: &str, value| {
+        let at = format!("2024-05-01T{clock}:00Z");
+        steps(id, source, &at, &at, value)
+    };
+    let with = |row: RawVital| {
+        let rows = [watch_and_phone(), vec![row]].concat();
+        utc(WATCH_FIRST).figures("steps", &rows).total(DAY)
+    };
+    // The watch is open to 11:00, the phone to 11:30, both ends included.
+    assert_eq!(with(instant(3, "watch", "10:15", 7.0)), Some(1057.0));
+    assert_eq!(with(instant(0, "watch", "10:15", 7.0)), Some(1050.0), "older than its interval");
+    assert_eq!(with(instant(3, "phone", "10:15", 7.0)), Some(1050.0));
+    assert_eq!(with(instant(3, "ring", "10:45", 7.0)), Some(1050.0));
+    assert_eq!(with(instant(3, "phone", "11:00", 7.0)), Some(1050.0));
+    assert_eq!(with(instant(3, "phone", "11:15", 7.0)), Some(1057.0));
+    assert_eq!(with(instant(3, "ring", "11:30", 7.0)), Some(1050.0));
+    assert_eq!(with(instant(3, "ring", "11:31", 7.0)), Some(1057.0));
 }
 
 #[test]

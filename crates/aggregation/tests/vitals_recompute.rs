@@ -201,6 +201,25 @@ fn a_daily_total_sent_again_as_a_sample_is_that_sample() {
 }
 
 #[test]
+fn an_interval_displaces_a_row_without_length_at_its_end_also_in_the_next_hour_or_day() {
+    for end in [ELEVEN, "2024-05-01T22:00:00Z"] {
+        let mut store = berlin();
+        store.insert(("steps".to_owned(), steps(0, "phone", end, end, 7.0)));
+        store.process_all(1);
+        let start = end.replace("00:00Z", "00:00-01:00");
+        let total = daily_total(steps(0, "watch", TEN, TEN, 8000.0));
+        for interval in [steps(0, "watch", &start, end, 100.0), total] {
+            let interval = store.insert(("steps".to_owned(), interval));
+            store.process_all(1);
+            store.check();
+            store.delete(interval);
+            store.process_all(1);
+            store.check();
+        }
+    }
+}
+
+#[test]
 fn a_day_whose_last_row_is_deleted_loses_its_row() {
     let mut store = berlin();
     let id = store.insert(("steps".to_owned(), steps(0, "phone", TEN, ELEVEN, 300.0)));

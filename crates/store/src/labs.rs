@@ -1,5 +1,6 @@
 //! Raw laboratory results and their daily figures.
 
+use aggregation::fold_source;
 use aggregation::labs::{ALGORITHM_VERSION, LabDay, RawLab};
 use aggregation::local_time::anywhere_on_earth;
 use chrono::NaiveDate;
@@ -193,7 +194,7 @@ fn labs(rows: Vec<LabColumns>) -> Vec<RawLab> {
                 status,
                 collected_at: from_postgres(collected_at),
                 time_zone,
-                source,
+                source: fold_source(&source).into_owned(),
             }
         })
         .collect()

@@ -2,9 +2,9 @@
 
 use std::sync::LazyLock;
 
-use aggregation::ALGORITHM_VERSION;
 use aggregation::local_time::anywhere_on_earth;
 use aggregation::nutrition::{MealType, NUTRIENTS, NutritionDay, RawMeal};
+use aggregation::{ALGORITHM_VERSION, fold_source};
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
@@ -218,7 +218,7 @@ fn meals(rows: Vec<MealColumns>) -> Result<Vec<RawMeal>, StoreError> {
                 meal_type,
                 eaten_at: from_postgres(eaten_at),
                 time_zone,
-                source,
+                source: fold_source(&source).into_owned(),
                 nutrients: nutrients
                     .try_into()
                     .map_err(|_| StoreError::Internal("a raw meal with missing nutrients"))?,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use aggregation::fold_source;
 use diesel::sql_types::{Array, BigInt, Nullable, Text};
 
 use crate::error::StoreError;
@@ -14,7 +15,7 @@ use crate::transaction::GroupTransaction;
 pub struct Profile {
     /// `time_zone`, as written; it may not be a zone at all.
     pub time_zone: String,
-    /// `source_priority`, best first.
+    /// `source_priority`, best first, with the names folded as those of rows are.
     pub source_priority: Vec<String>,
     /// Which state of the row this is.
     pub version: ProfileVersion,
@@ -97,6 +98,7 @@ impl GroupTransaction<'_> {
 type Columns = (i64, String, Vec<Option<String>>, i64);
 
 fn profile((user_id, time_zone, sources, version): Columns) -> (i64, Profile) {
-    let source_priority = sources.into_iter().flatten().collect();
+    let source_priority =
+        sources.into_iter().flatten().map(|name| fold_source(&name).into_owned()).collect();
     (user_id, Profile { time_zone, source_priority, version: ProfileVersion(version) })
 }

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 
-use aggregation::Word;
 use aggregation::vitals::RawVital;
+use aggregation::{Word, fold_source};
 use diesel::data_types::PgTimestamp;
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::pg::{Pg, PgValue};
@@ -27,7 +27,7 @@ pub(crate) type RawVitalSql =
 
 /// The same as they are loaded.
 pub(crate) type RawVitalColumns =
-    (i64, f64, Option<Shared>, Shared, Shared, PgTimestamp, PgTimestamp, Option<Shared>, bool);
+    (i64, f64, Option<Shared>, Shared, Source, PgTimestamp, PgTimestamp, Option<Shared>, bool);
 
 /// A text that rows share.
 #[derive(Debug, FromSqlRow)]
@@ -38,6 +38,18 @@ impl FromSql<Text, Pg> for Shared {
     fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
         let text = std::str::from_utf8(value.as_bytes())?;
         Ok(Self(WORDS.with_borrow_mut(|words| shared(words, text))))
+    }
+}
+
+/// A source's name, folded, that rows share.
+#[derive(Debug, FromSqlRow)]
+#[diesel(sql_type = Text)]
+pub(crate) struct Source(Word);
+
+impl FromSql<Text, Pg> for Source {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        let name = fold_source(std::str::from_utf8(value.as_bytes())?);
+        Ok(Self(WORDS.with_borrow_mut(|words| shared(words, &name))))
     }
 }
 

@@ -4,12 +4,14 @@
 //! An entry says how results convert, never which of them belong together: its LOINC codes and
 //! names share a molar mass, and each of them stays an analyte of its own.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 use crate::labs::tidy_name;
-use crate::units::tidy;
+use crate::units::{Spellings, is_factor_of_mass};
 
 /// The way of a number from the unit in which it was reported to the analyte's canonical one: one
 /// multiplication or one division, then one addition, each rounded once as IEEE 754 says. So the
@@ -46,9 +48,9 @@ impl UnitStep {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Analyte {
     unit: String,
-    units: Vec<String>,
-    /// By every spelling that stands for the canonical unit or one that converts to it.
-    steps: HashMap<String, UnitStep>,
+    /// By the UCUM codes of the canonical unit and of those that convert to it.
+    steps: BTreeMap<String, UnitStep>,
+    spellings: Arc<Spellings>,
 }
 
 impl Analyte {
@@ -59,13 +61,20 @@ impl Analyte {
 
     /// The UCUM units that convert to it, in order.
     pub fn units(&self) -> impl Iterator<Item = &str> {
-        self.units.iter().map(String::as_str)
+        self.steps.keys().map(String::as_str).filter(|unit| *unit != self.unit)
     }
 
     /// How a number in `unit`, as a laboratory spells it, comes into the canonical unit; `None`
     /// if no factor is known.
     pub fn step_from(&self, unit: &str) -> Option<UnitStep> {
-        self.steps.get(tidy(unit)?.as_str()).copied()
+        let readings = self.spellings.read(unit);
+        readings.find(|code| {
+            let step = *self.steps.get(code)?;
+            let is_of_substance = readings
+                .molar_mass
+                .is_none_or(|mass| is_factor_of_mass(mass, code, &self.unit, step.apply(1.0)));
+            is_of_substance.then_some(step)
+        })
     }
 }
 
@@ -76,6 +85,7 @@ pub struct Analytes {
     entries: Vec<Analyte>,
     by_code: HashMap<String, usize>,
     by_name: HashMap<String, usize>,
+    spellings: Arc<Spellings>,
 }
 
 impl Analytes {
@@ -92,17 +102,24 @@ impl Analytes {
         self.entries.get(*index?)
     }
 
+    /// The UCUM code of a unit as a laboratory spells it, so that two spellings of one unit are one; the
+    /// text itself if it is none or may be several.
+    pub fn unit_code<'u>(&self, unit: &'u str) -> Cow<'u, str> {
+        let code = self.spellings.read(unit).find(|code| Some(code.to_owned()));
+        code.map_or(Cow::Borrowed(unit), Cow::Owned)
+    }
+
     /// Each entry with its name, in the names' order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Analyte)> {
         self.names.iter().map(String::as_str).zip(&self.entries)
     }
 
-    /// Reads the entries; a laboratory's spelling of a unit goes before a general one.
-    pub(super) fn of(
+    /// Reads the entries.
+    pub(super) fn new(
         entries: BTreeMap<String, AnalyteEntry>,
-        spellings: [&BTreeMap<String, String>; 2],
+        spellings: Arc<Spellings>,
     ) -> Result<Self, AnalyteError> {
-        let mut analytes = Self::default();
+        let mut analytes = Self { spellings, ..Self::default() };
         let names: Vec<String> = entries.keys().cloned().collect();
         for (index, (entry_name, entry)) in entries.into_iter().enumerate() {
             let fail = |problem| AnalyteError { analyte: entry_name.clone(), problem };
@@ -128,6 +145,7 @@ impl Analytes {
                     return Err(fail(Problem::Twice(name.clone(), listed_by(other))));
                 }
             }
+            let spellings = Arc::clone(&analytes.spellings);
             analytes.entries.push(analyte(entry, spellings).map_err(fail)?);
         }
         analytes.names = names;
@@ -185,31 +203,20 @@ enum Problem {
     NotFinite(String, f64),
 }
 
-fn analyte(
-    entry: AnalyteEntry,
-    spellings: [&BTreeMap<String, String>; 2],
-) -> Result<Analyte, Problem> {
+fn analyte(entry: AnalyteEntry, spellings: Arc<Spellings>) -> Result<Analyte, Problem> {
     let AnalyteEntry { unit, units, .. } = entry;
-    let mut by_code = BTreeMap::from([(unit.clone(), UnitStep::IDENTITY)]);
+    let mut steps = BTreeMap::from([(unit.clone(), UnitStep::IDENTITY)]);
     for (code, entry) in units {
         if code == unit {
             return Err(Problem::Canonical(code));
         }
         let step = step(&code, &entry)?;
-        by_code.insert(code, step);
+        steps.insert(code, step);
     }
-    if let Some(code) = by_code.keys().find(|code| octofhir_ucum::validate(code).is_err()) {
+    if let Some(code) = steps.keys().find(|code| octofhir_ucum::validate(code).is_err()) {
         return Err(Problem::Unit(code.clone()));
     }
-    let units = by_code.keys().filter(|code| **code != unit).cloned().collect();
-    let spelled = spellings
-        .into_iter()
-        .flatten()
-        .filter_map(|(spelling, code)| Some((tidy(spelling)?, *by_code.get(code)?)));
-    let mut steps: HashMap<String, UnitStep> = spelled.collect();
-    // A UCUM code stands for itself, whatever it is a spelling of.
-    steps.extend(by_code);
-    Ok(Analyte { unit, units, steps })
+    Ok(Analyte { unit, steps, spellings })
 }
 
 fn step(code: &str, entry: &UnitEntry) -> Result<UnitStep, Problem> {
@@ -269,7 +276,6 @@ mod tests {
     #[test]
     fn the_factors_of_the_domain_lead_from_si_to_conventional_units() {
         for (code, unit, factor) in [
-            ("2345-7", "mmol/L", 0.0555),
             ("2093-3", "mmol/L", 0.02586),
             ("2085-9", "mmol/L", 0.02586),
             ("2571-8", "mmol/L", 0.01129),
@@ -282,6 +288,8 @@ mod tests {
             assert_eq!(convert(Some(code), "", 5.3, unit), Some(5.3 / factor), "{code}");
             assert_eq!(convert(Some(code), "", 5.3, "mg/dL"), Some(5.3), "{code}");
         }
+        // Glucose converts as it does in vitals.
+        assert_eq!(convert(Some("2345-7"), "", 5.3, "mmol/L"), Some(5.3 * 18.01559));
         assert_eq!(convert(Some("4548-4"), "", 38.0, "mmol/mol"), Some(0.09148 * 38.0 + 2.152));
         assert_eq!(convert(Some("4548-4"), "", 5.6, "%"), Some(5.6));
     }
@@ -312,12 +320,14 @@ mod tests {
 
     #[test]
     fn everyday_spellings_of_names_and_units_are_known() {
-        assert_eq!(convert(None, "  Fasting  GLUCOSE ", 5.5, "mmol/l"), Some(5.5 / 0.0555));
+        assert_eq!(convert(None, "  Fasting  GLUCOSE ", 5.5, "mmol/l"), Some(5.5 * 18.01559));
         assert_eq!(convert(None, "creatinine", 88.4, " \u{b5}mol/L "), Some(1.0));
         assert_eq!(convert(None, "creatinine", 88.4, "\u{3bc}mol/l"), Some(1.0));
         assert_eq!(convert(None, "BUN", 12.0, "MG/DL"), Some(12.0));
         assert_eq!(convert(None, "HbA1c", 5.6, "% of total Hgb"), Some(5.6));
         assert_eq!(convert(None, "Glucose", 1.0, "g/L"), Some(100.0));
+        assert_eq!(convert(None, "Glucose", 1.0, "G/L"), Some(100.0));
+        assert_eq!(convert(None, "Glucose", 5.0, "mmol<180.156>/L"), Some(5.0 * 18.01559));
     }
 
     #[test]
@@ -325,6 +335,8 @@ mod tests {
         // Urea weighs 2.14 times the nitrogen in it, and is reported in the same units.
         assert_eq!(convert(None, "urea", 5.0, "mmol/L"), None);
         assert_eq!(convert(None, "glucose", 5.0, "mmol"), None);
+        // The molar mass of cholesterol.
+        assert_eq!(convert(None, "glucose", 5.0, "mmol<386.65>/L"), None);
         assert_eq!(convert(None, "glucose", 5.0, ""), None);
         assert_eq!(convert(None, "glucose", 5.0, &"m".repeat(300)), None);
         // An unknown code is not a known name.

@@ -1,5 +1,7 @@
 //! What was measured, and in which unit: the key of a day's row.
 
+use std::borrow::Cow;
+
 use super::{LabValue, RawLab};
 use crate::Reason;
 use crate::catalogue::{Analytes, UnitStep};
@@ -65,15 +67,15 @@ pub(super) fn reported_unit(row: &RawLab) -> Result<&str, Reason> {
 }
 
 /// The unit of a result.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Unit<'a> {
     /// See [`reported_unit`].
     pub(super) reported: &'a str,
     /// What a number in it would be kept in: the analyte's canonical unit where a factor is
-    /// known, else the reported one. Revisions of one result have it in common.
-    pub(super) canonical: &'a str,
+    /// known, else the reported one by its UCUM code. Revisions of one result have it in common.
+    pub(super) canonical: Cow<'a, str>,
     /// The unit of the figures, a part of the key of the day's row.
-    pub(super) kept: &'a str,
+    pub(super) kept: Cow<'a, str>,
     /// The way of numbers from the reported unit to the one that is kept.
     pub(super) step: UnitStep,
 }
@@ -88,18 +90,18 @@ impl<'a> Unit<'a> {
         value: &LabValue,
         analytes: &'a Analytes,
     ) -> Self {
-        let unconverted =
-            Self { reported, canonical: reported, kept: reported, step: UnitStep::IDENTITY };
         let known = analytes
             .find(row.loinc_code.as_deref(), &row.test_name)
             .and_then(|analyte| Some((analyte.unit(), analyte.step_from(reported)?)));
-        match known {
-            None => unconverted,
-            Some((canonical, step)) if step != UnitStep::IDENTITY && value.text().is_some() => {
-                Self { canonical, ..unconverted }
+        let code = || analytes.unit_code(reported);
+        let (canonical, kept, step) = match known {
+            None => (code(), code(), UnitStep::IDENTITY),
+            Some((unit, step)) if step != UnitStep::IDENTITY && value.text().is_some() => {
+                (unit.into(), code(), UnitStep::IDENTITY)
             }
-            Some((canonical, step)) => Self { reported, canonical, kept: canonical, step },
-        }
+            Some((unit, step)) => (unit.into(), unit.into(), step),
+        };
+        Self { reported, canonical, kept, step }
     }
 }
 
@@ -175,17 +177,26 @@ mod tests {
         };
         let value = LabValue::read(value).unwrap();
         let reported = reported_unit(&row)?;
-        Ok(Unit::of(&row, reported, &value, analytes()).kept.to_owned())
+        Ok(Unit::of(&row, reported, &value, analytes()).kept.into_owned())
     }
 
     #[test]
-    fn units_without_a_factor_are_kept_as_written() {
+    fn units_without_a_factor_are_kept_by_their_ucum_code() {
         for code in ["2276-4", "2345-7"] {
             assert_eq!(kept(code, Some(" ng/mL "), "5").unwrap(), "ng/mL");
             assert_eq!(kept(code, Some("  "), "5").unwrap(), "");
             assert_eq!(kept(code, None, "5").unwrap(), "");
         }
-        assert_eq!(kept("2276-4", Some("mg/dl"), "5").unwrap(), "mg/dl");
+        for unit in ["ng/ml", "NG/ML", "ng / mL"] {
+            assert_eq!(kept("2276-4", Some(unit), "5").unwrap(), "ng/mL");
+        }
+        for unit in ["\u{b5}g/L", "\u{3bc}g/l", "mcg/L"] {
+            assert_eq!(kept("2276-4", Some(unit), "5").unwrap(), "ug/L");
+        }
+        // Not a unit; and the gauss, which a French laboratory uses for 10*9.
+        for unit in ["spoons", "G/L"] {
+            assert_eq!(kept("2276-4", Some(unit), "5").unwrap(), unit);
+        }
     }
 
     #[test]
@@ -194,7 +205,7 @@ mod tests {
             assert_eq!(kept("2345-7", Some(unit), "5").unwrap(), "mg/dL");
             assert_eq!(kept("2345-7", Some(unit), "<5").unwrap(), "mg/dL");
         }
-        assert_eq!(kept("2345-7", Some("mmol/l"), "4-6").unwrap(), "mmol/l");
+        assert_eq!(kept("2345-7", Some("mmol/l"), "4-6").unwrap(), "mmol/L");
         assert_eq!(kept("2345-7", Some("mg/dl"), "4-6").unwrap(), "mg/dL");
     }
 }

@@ -67,7 +67,7 @@ impl LabDay {
             (numbers.iter().copied().reduce(f64::min), numbers.iter().copied().reduce(f64::max));
         Some(Self {
             analyte: last.analyte.clone(),
-            unit: last.unit.kept.to_owned(),
+            unit: last.unit.kept.to_string(),
             result_count: count(findings.len()),
             exact_count: count(numbers.len()),
             last_value: last.value.value(),

@@ -42,11 +42,12 @@ use crate::{Reason, Timestamp};
 
 /// The version of the definitions of this module, stored with every day's figures and raised
 /// whenever one changes. 2: units convert by analyte, and rows have deltas. 3: rows tell how many of
-/// their results are exact numbers.
+/// their results are exact numbers. 4: a unit without a factor is kept by its UCUM code; glucose converts as in
+/// vitals.
 ///
 /// It is not the [crate's](crate::ALGORITHM_VERSION), a change of which has every stored day of
 /// vitals computed anew.
-pub const ALGORITHM_VERSION: i32 = 3;
+pub const ALGORITHM_VERSION: i32 = 4;
 
 /// A row of `lab_raw`, as the database holds it.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,7 +74,7 @@ pub struct RawLab {
     pub collected_at: Timestamp,
     /// The row's own zone, an IANA name or an offset.
     pub time_zone: Option<String>,
-    /// Who reported it.
+    /// Who reported it, [folded](crate::fold_source).
     pub source: String,
 }
 
@@ -212,14 +213,14 @@ fn without_superseded(mut findings: Vec<Finding<'_>>) -> Vec<Finding<'_>> {
 impl Finding<'_> {
     /// The key of the daily row within its date.
     fn key(&self) -> (&str, &str) {
-        (&self.analyte, self.unit.kept)
+        (&self.analyte, &self.unit.kept)
     }
 
     /// What revisions of one result have in common.
     fn identity(&self) -> (&str, &str, Timestamp, &str, &str) {
         (
             &self.analyte,
-            self.unit.canonical,
+            &self.unit.canonical,
             self.row.collected_at,
             &self.row.source,
             &self.specimen,

@@ -28,9 +28,9 @@ fn results_of_two_units_share_the_row_of_the_canonical_unit() {
     ]);
     assert_eq!(days.len(), 1);
     assert_eq!((days[0].unit.as_str(), days[0].result_count), ("mg/dL", 3));
-    assert_eq!((days[0].min, days[0].max), (Some(5.0 / 0.0555), Some(100.0)));
-    assert_eq!(days[0].mean, Some((100.0 + 5.0 / 0.0555) / 2.0));
-    assert_eq!(days[0].last_value, Some(2.0 / 0.0555));
+    assert_eq!((days[0].min, days[0].max), (Some(5.0 * 18.01559), Some(100.0)));
+    assert_eq!(days[0].mean, Some((100.0 + 5.0 * 18.01559) / 2.0));
+    assert_eq!(days[0].last_value, Some(2.0 * 18.01559));
     assert_eq!(days[0].last_comparator, Some(Comparator::Less));
 }
 
@@ -106,7 +106,7 @@ fn a_revision_supersedes_a_result_or_a_text_in_another_unit() {
     for first in [glucose("08:00", "90", "mg/dL"), glucose("08:00", "clotted", "mmol/L")] {
         let days = days(&[first, revised("5", "mmol/L")]);
         assert_eq!((days.len(), days[0].result_count), (1, 1));
-        assert_eq!(days[0].last_value, Some(5.0 / 0.0555));
+        assert_eq!(days[0].last_value, Some(5.0 * 18.01559));
     }
 }
 

@@ -87,7 +87,7 @@ pub struct RawMeal {
     pub eaten_at: Timestamp,
     /// The row's own zone, an IANA name or an offset.
     pub time_zone: Option<String>,
-    /// Who recorded it.
+    /// Who recorded it, [folded](crate::fold_source).
     pub source: String,
     /// The amounts in the order and the units of [`NUTRIENTS`]; `None` is unknown, not 0.
     pub nutrients: [Option<f64>; 32],

@@ -3,7 +3,8 @@
 //!
 //! The sweep line of Android Health Connect (AOSP, `PriorityRecordsAggregator`): on each
 //! elementary segment exactly one of the open intervals contributes, that of the best source,
-//! and it contributes value × overlap / duration.
+//! and it contributes value × overlap / duration. A sample without length contributes its whole
+//! value if it is the best one open at its instant, which an interval that begins or ends there is, too.
 //!
 //! Where AOSP adds up segment by segment, overlaps are collected here in whole microseconds
 //! for each interval and hour first. So the figure does not depend on where other rows cut the
@@ -60,7 +61,8 @@ impl Clocks {
 /// The hours of the samples of one metric, given in fact order, and which samples have a part
 /// in each of them.
 ///
-/// `source_order` names the sources, best first; the others come after, newest row first.
+/// `source_order` names the sources, best first; the others come after, in the order of their names. Of
+/// one source the newest row is the best.
 /// Only hours all of whose overlapping samples were given are right; the caller knows which.
 /// An hour from which others displaced every sample is there, but empty: its figures may stand
 /// in the store, under a date on which nothing else is left.
@@ -181,45 +183,47 @@ fn known<'s, 'row>(samples: &'s [Sample<'row>]) -> impl Iterator<Item = (usize, 
     samples.iter().enumerate().filter(|(_, sample)| !sample.censored)
 }
 
-/// Calls `contribute` for each elementary segment with the sample that wins it, and once for
-/// each sample without length, which counts whole whatever else is open.
+/// Calls `contribute` for each elementary segment with the sample that wins it, and once for each sample
+/// without length that is the best one open at its instant, which then counts whole.
 fn sweep(
     samples: &[Sample<'_>],
     source_order: &[String],
     pieces: &[Piece],
     mut contribute: impl FnMut(usize, Timestamp, Timestamp),
 ) {
-    // The least key is the best: the profile's order, then the newest row.
+    // The least key is the best: the profile's order, then the other sources by name, then the newest row.
     let preference = |piece: &Piece| {
         let row = samples[piece.sample].row;
-        let rank = source_order.iter().position(|source| **source == *row.source);
-        (rank.unwrap_or(usize::MAX), Reverse(row.id))
+        match source_order.iter().position(|source| **source == *row.source) {
+            Some(rank) => (rank, "", Reverse(row.id)),
+            None => (usize::MAX, &*row.source, Reverse(row.id)),
+        }
     };
     let mut borders: Vec<(Timestamp, bool, usize)> = Vec::with_capacity(pieces.len() * 2);
     for (index, piece) in pieces.iter().enumerate() {
-        if piece.start == piece.end {
-            contribute(piece.sample, piece.start, piece.start);
-        } else {
-            borders.push((piece.start, true, index));
-            borders.push((piece.end, false, index));
-        }
+        borders.push((piece.start, false, index));
+        borders.push((piece.end, true, index));
     }
+    // As in AOSP, what starts at an instant comes before what ends there: between the last start and the
+    // first end everything is open that touches the instant.
     borders.sort_unstable();
 
     let mut open: BTreeSet<(_, usize)> = BTreeSet::new();
-    let mut since = Timestamp::MIN;
-    for (at, opens, index) in borders {
-        if at > since
-            && let Some((_, best)) = open.first()
-        {
-            contribute(pieces[*best].sample, since, at);
+    let (mut since, mut has_just_opened) = (Timestamp::MIN, false);
+    for (at, closes, index) in borders {
+        if let Some((_, best)) = open.first() {
+            let best = &pieces[*best];
+            let is_instant = best.start == best.end;
+            if at > since || (is_instant && has_just_opened && closes) {
+                contribute(best.sample, since, at);
+            }
         }
-        since = at;
+        (since, has_just_opened) = (at, !closes);
         let entry = (preference(&pieces[index]), index);
-        if opens {
-            open.insert(entry);
-        } else {
+        if closes {
             open.remove(&entry);
+        } else {
+            open.insert(entry);
         }
     }
 }

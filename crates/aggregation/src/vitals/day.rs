@@ -66,10 +66,10 @@ pub fn merge<'h>(
         day_end: Timestamp::MIN,
     };
     let mut sketch = Sketch::default();
-    let mut zones: Vec<&str> = Vec::new();
-    let mut any_zone: Option<&str> = None;
+    let (mut zones, mut zones_of_rejected): (Vec<&str>, Vec<&str>) = Default::default();
+    let mut is_empty = true;
     for (_, hour) in hours {
-        any_zone.get_or_insert(&hour.time_zone);
+        is_empty = false;
         day.sample_count = day.sample_count.saturating_add(hour.sample_count);
         day.censored_count = day.censored_count.saturating_add(hour.censored_count);
         day.rejected_count = day.rejected_count.saturating_add(hour.rejected_count);
@@ -86,11 +86,18 @@ pub fn merge<'h>(
             let so_far = day.sources.entry(source.clone()).or_default();
             *so_far = so_far.saturating_add(*samples);
         }
-        if hour.has_samples() && !zones.contains(&hour.time_zone.as_str()) {
+        let zones = if hour.has_samples() { &mut zones } else { &mut zones_of_rejected };
+        if !zones.contains(&hour.time_zone.as_str()) {
             zones.push(&hour.time_zone);
         }
     }
-    let Some(any_zone) = any_zone else { return Ok(None) };
+    if is_empty {
+        return Ok(None);
+    }
+    // Rejected rows have no say in the zone unless there are no others.
+    if zones.is_empty() {
+        zones = zones_of_rejected;
+    }
     day.percentiles = day.moments.and_then(|m| sketch.percentiles(m.min, m.max));
     day.primary_source = primary_source(&day.sources, style, source_order);
 
@@ -98,9 +105,8 @@ pub fn merge<'h>(
         [one] => one.parse::<Zone>().ok(),
         _ => None,
     };
-    let zone = shared
-        .or_else(|| base.as_ref().ok().copied())
-        .or_else(|| zones.first().unwrap_or(&any_zone).parse().ok());
+    let zone =
+        shared.or_else(|| base.as_ref().ok().copied()).or_else(|| zones.first()?.parse().ok());
     if let Some(zone) = zone {
         day.time_zone = zone.to_string();
         day.day_start = zone.day_start(date);

@@ -13,7 +13,7 @@ use super::{cumulative, discrete};
 use crate::ALGORITHM_VERSION;
 use crate::catalogue::{Catalogue, Metric, Style};
 use crate::fingerprint::Fingerprint;
-use crate::local_time::Hours;
+use crate::local_time::{Hours, Zone};
 use crate::zones::{BaseZone, Zones};
 
 /// What decides the figures of a user beside the raw rows.
@@ -23,7 +23,7 @@ pub struct Context<'a> {
     pub catalogue: &'a Catalogue,
     /// The zone of rows that name none.
     pub base_zone: &'a BaseZone,
-    /// The profile's order of sources, best first.
+    /// The profile's order of sources, best first; [folded](crate::fold_source), as those of rows are.
     pub source_order: &'a [String],
 }
 
@@ -140,20 +140,20 @@ fn hours(
     };
     for (key, members) in &members {
         if let Some(figures) = hours.get_mut(key) {
-            figures.time_zone =
-                shared_zone(members.iter().map(|index| &judged.samples[*index]), context.base_zone);
+            let zones = members.iter().map(|index| judged.samples[*index].zone);
+            figures.time_zone = shared_zone(zones, context.base_zone);
         }
     }
+    let mut zones_of_rejected: BTreeMap<HourKey, BTreeMap<String, Zone>> = BTreeMap::new();
     for (start, zone) in judged.rejected {
         let hour = zone.hour_of(start);
         let key = HourKey { date: hour.date, start: hour.start };
-        let figures = hours.entry(key).or_default();
-        figures.rejected_count += 1;
-        // Without samples the hour takes the zone of its rejected rows, the first by name.
-        let name = zone.to_string();
-        let has_samples = figures.has_samples();
-        if figures.time_zone.is_empty() || (!has_samples && name < figures.time_zone) {
-            figures.time_zone = name;
+        hours.entry(key).or_default().rejected_count += 1;
+        zones_of_rejected.entry(key).or_default().insert(zone.to_string(), zone);
+    }
+    for (key, zones) in zones_of_rejected {
+        if let Some(figures) = hours.get_mut(&key).filter(|figures| !figures.has_samples()) {
+            figures.time_zone = shared_zone(zones.into_values(), context.base_zone);
         }
     }
     hours.retain(|key, _| scope.contains(key));
@@ -184,14 +184,14 @@ fn discrete_hours(samples: &[Sample<'_>]) -> HoursAndMembers {
     (hours, members)
 }
 
-/// The zone that all the samples carry themselves, else the base zone, else any of theirs.
-fn shared_zone<'s>(samples: impl Iterator<Item = &'s Sample<'s>>, base: &BaseZone) -> String {
+/// The zone that all rows share, else the base zone, else the first one.
+fn shared_zone(zones: impl IntoIterator<Item = Zone>, base: &BaseZone) -> String {
     let mut shared = None;
-    for sample in samples {
+    for zone in zones {
         match shared {
-            None => shared = Some(sample.zone),
-            Some(zone) if zone == sample.zone => {}
-            Some(zone) => return base.as_ref().unwrap_or(&zone).to_string(),
+            None => shared = Some(zone),
+            Some(first) if first == zone => {}
+            Some(first) => return base.as_ref().unwrap_or(&first).to_string(),
         }
     }
     shared.map_or_else(String::new, |zone| zone.to_string())

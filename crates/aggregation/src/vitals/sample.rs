@@ -25,7 +25,7 @@ pub struct RawVital {
     pub comparator: Option<Word>,
     /// `unit` as the app wrote it.
     pub unit: Word,
-    /// `source`: the device or app that measured.
+    /// `source`: the device or app that measured, [folded](crate::fold_source).
     pub source: Word,
     /// `started_at`.
     pub started_at: Timestamp,
@@ -133,7 +133,7 @@ pub fn judge<'row>(
     }
     let value = match conversion {
         // Adding zero turns −0 into 0, which sorts and prints like the zero that it is.
-        Some(conversion) => conversion.apply(row.value) + 0.0,
+        Some(conversion) => metric.in_canonical_unit(row.value, conversion) + 0.0,
         None => 0.0,
     };
     if conversion.is_some() && !metric.is_plausible(value) {

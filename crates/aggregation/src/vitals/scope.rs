@@ -135,12 +135,12 @@ impl MetricScope {
         let ((from, to), last) = if whole_day {
             (anywhere_on_earth(date), date)
         } else {
-            // An instant is the shortest interval.
-            let end = end.min(start.plus(LONGEST_INTERVAL_US)).max(start.plus(1));
-            ((start, end), zone.date_of(end.plus(-1)))
+            let end = end.min(start.plus(LONGEST_INTERVAL_US)).max(start);
+            ((start, end), zone.date_of(end))
         };
         self.dates.extend(date.iter_days().take_while(|date| *date <= last));
-        self.hour_starts.push((from.plus(1 - HOUR_US), to));
+        // It is still open at its end, where it may displace a row without length.
+        self.hour_starts.push((from.plus(1 - HOUR_US), to.plus(1)));
     }
 }
 

@@ -75,8 +75,13 @@ fn totals(world: &World, rows: &[RawVital]) -> Totals {
     };
     let rank = |row: &RawVital| {
         let listed = world.source_order.iter().position(|source| **source == *row.source);
-        (listed.unwrap_or(usize::MAX), -row.id)
+        let name = if listed.is_some() { String::new() } else { row.source.to_string() };
+        (listed.unwrap_or(usize::MAX), name, -row.id)
     };
+    let instant = |row: &RawVital| !row.is_daily_total && row.started_at == row.ended_at;
+    // Whether a row is open at an instant: also one that ends there.
+    let touches =
+        |row: &RawVital, at: Timestamp| open(row, at) || !instant(row) && open(row, at.plus(-1));
     let day_length = |row: &RawVital| {
         let date = date_at(row, row.started_at);
         let zone = zone_of(world, row);
@@ -102,9 +107,9 @@ fn totals(world: &World, rows: &[RawVital]) -> Totals {
             let key = (date_at(row, cell), hour_start(zone_of(world, row), cell));
             *totals.hours.entry(key).or_default() += value;
         };
-        let instant = |row: &RawVital| !row.is_daily_total && row.started_at == row.ended_at;
-        for row in open.iter().filter(|row| instant(row)) {
-            add(row, row.value);
+        let touching = rows.iter().filter(|row| touches(row, cell));
+        if let Some(best) = touching.min_by_key(|row| rank(row)).filter(|row| instant(row)) {
+            add(best, best.value);
         }
         if let Some(best) = open.iter().filter(|row| !instant(row)).min_by_key(|row| rank(row)) {
             let length = if best.is_daily_total {

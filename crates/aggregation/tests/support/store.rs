@@ -195,7 +195,7 @@ impl Store {
         };
         let rows = self.rows_of(metric);
         // A row that is one sample with a daily total may be the newest of them.
-        let sample = |row: &RawVital| (row.started_at, row.ended_at, row.source.clone());
+        let sample = |row: &RawVital| (row.started_at, row.ended_at);
         let totals: BTreeSet<_> = rows
             .iter()
             .filter(|row| row.is_daily_total)

@@ -53,6 +53,8 @@ pub struct UserDays {
     pub as_of: Timestamp,
     /// The profile's zone, as written; it may be none at all.
     pub profile_zone: Option<String>,
+    /// The profile's order of sources, best first, with the names folded as those of figures are.
+    pub source_priority: Vec<String>,
     /// Whether the user has a profile, raw rows or figures, of whatever date.
     pub is_known: bool,
     /// The first and the last date with figures, whichever were asked for.
@@ -104,6 +106,7 @@ impl Store {
             to,
             as_of: from_postgres(moment.now),
             profile_zone: moment.profile_zone,
+            source_priority: moment.source_priority,
             is_known: moment.is_known,
             extent: moment.extent,
             vitals: vitals::days(&mut snapshot, user_id, from, to).await?,

@@ -1,9 +1,9 @@
 //! The moment, the user, and what is not in the figures.
 
-use aggregation::{Kind, Timestamp};
+use aggregation::{Kind, Timestamp, fold_source};
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
-use diesel::sql_types::{BigInt, Bool, Date, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Text, Timestamptz};
 
 use crate::error::StoreError;
 use crate::snapshot::Snapshot;
@@ -36,14 +36,15 @@ pub struct RejectedRows {
 pub(super) struct Moment {
     pub(super) now: PgTimestamp,
     pub(super) profile_zone: Option<String>,
+    pub(super) source_priority: Vec<String>,
     pub(super) is_known: bool,
     pub(super) extent: Option<(NaiveDate, NaiveDate)>,
 }
 
 statement! {
     struct ReadMoment { user_id: i64 => BigInt }
-        -> (Timestamptz, Nullable<Text>, Bool, Nullable<Date>, Nullable<Date>)
-    "SELECT now(), profile.time_zone,
+        -> (Timestamptz, Nullable<Text>, Array<Nullable<Text>>, Bool, Nullable<Date>, Nullable<Date>)
+    "SELECT now(), profile.time_zone, ARRAY(SELECT unnest(profile.source_priority)),
             profile.user_id IS NOT NULL OR days.first IS NOT NULL
             OR EXISTS (SELECT FROM vitals_raw AS r WHERE r.user_id = of.user_id)
             OR EXISTS (SELECT FROM nutrition_raw AS r WHERE r.user_id = of.user_id)
@@ -112,12 +113,21 @@ pub(super) async fn moment(
     snapshot: &mut Snapshot<'_>,
     user_id: i64,
 ) -> Result<Moment, StoreError> {
-    type Columns = (PgTimestamp, Option<String>, bool, Option<NaiveDate>, Option<NaiveDate>);
+    type Columns = (
+        PgTimestamp,
+        Option<String>,
+        Vec<Option<String>>,
+        bool,
+        Option<NaiveDate>,
+        Option<NaiveDate>,
+    );
     let rows: Vec<Columns> = snapshot.load(ReadMoment { user_id }).await?;
-    let Some((now, profile_zone, is_known, first, last)) = rows.into_iter().next() else {
+    let Some((now, profile_zone, sources, is_known, first, last)) = rows.into_iter().next() else {
         return Err(StoreError::Internal("the database's clock shows no time"));
     };
-    Ok(Moment { now, profile_zone, is_known, extent: first.zip(last) })
+    let source_priority =
+        sources.into_iter().flatten().map(|name| fold_source(&name).into_owned()).collect();
+    Ok(Moment { now, profile_zone, source_priority, is_known, extent: first.zip(last) })
 }
 
 pub(super) async fn waiting(

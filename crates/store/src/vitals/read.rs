@@ -27,8 +27,9 @@ statement! {
     ///
     /// A sample belongs to the span in which it starts. An interval may reach into the span,
     /// from at most 48 hours before it; the second condition is answered from the index. Daily
-    /// totals decide hours far from their own start, and have an index of their own; rows with
-    /// the source, start and end of a total are one sample with it, and may be the newest.
+    /// totals decide hours far from their own start, and have an index of their own; a row with
+    /// the start and end of a total may be one sample with it, and the newest: names of sources
+    /// are compared after folding, which is not done here.
     struct ReadVitals {
         user_id: i64 => BigInt,
         ordinals: Vec<i32> => Array<Integer>,
@@ -58,7 +59,7 @@ statement! {
          SELECT twin.id, twin.value, twin.comparator, twin.unit, twin.source, twin.started_at,
                 twin.ended_at, twin.time_zone, twin.is_daily_total
          FROM vitals_raw AS total
-         JOIN vitals_raw AS twin USING (user_id, metric, started_at, ended_at, source)
+         JOIN vitals_raw AS twin USING (user_id, metric, started_at, ended_at)
          WHERE total.user_id = span.user_id AND total.metric = span.metric
            AND total.is_daily_total
            AND total.started_at >= span.totals_from AND total.started_at < span.totals_to

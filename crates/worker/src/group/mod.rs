@@ -6,6 +6,7 @@ mod labs;
 mod nutrition;
 pub mod rebuild;
 mod sleep;
+mod unknown_metrics;
 mod vitals;
 mod whole_days;
 

@@ -9,7 +9,9 @@ use aggregation::zones::Zones;
 use store::{GroupTransaction, StoreError, Verdict};
 
 use super::rebuild::Dates;
-use super::{User, Work, blood_pressure, glucose, guarded, raw_ids, sleep, verdicts};
+use super::{
+    User, Work, blood_pressure, glucose, guarded, raw_ids, sleep, unknown_metrics, verdicts,
+};
 use crate::setup::Settings;
 
 /// A scope is widened three times at most: by rows that are one sample with a changed one, by
@@ -132,6 +134,11 @@ async fn judged(
         transaction.read_vitals_by_id(missing.into_iter().collect()).await?
     };
     rows.extend(by_id.iter().map(|(metric, row)| (metric.as_str(), row)));
+    for (metric, row) in &by_id {
+        if context.catalogue.metric(metric).is_none() {
+            unknown_metrics::log(row.id, metric, context.catalogue);
+        }
+    }
 
     guarded(|| {
         let mut zones = Zones::new(context.base_zone);

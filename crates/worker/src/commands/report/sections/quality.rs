@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use store::DayRow;
 
 use super::section;
-use crate::commands::report::sheet::Sheet;
+use crate::commands::report::sheet::{Sheet, all_days};
 use crate::commands::report::text;
 use crate::tables::thousands;
 
@@ -25,7 +25,7 @@ struct Basis<'b> {
 
 /// The section.
 pub fn quality(sheet: &Sheet<'_>) -> Markup {
-    let content = html! { (bases(sheet)) (rejected(sheet)) };
+    let content = html! { (bases(sheet)) (unmatched_priorities(sheet)) (rejected(sheet)) };
     section("quality", "What the figures rest on", &content)
 }
 
@@ -113,6 +113,22 @@ impl<'b> Basis<'b> {
             return first;
         }
         format!("{} to {last}", first.trim_end_matches(" UTC"))
+    }
+}
+
+/// Sources of the profile's order that no row of these days has: a misspelt one ranks nothing.
+fn unmatched_priorities(sheet: &Sheet<'_>) -> Markup {
+    let found: BTreeSet<&str> =
+        all_days(sheet.days).flat_map(|day| &day.sources).map(String::as_str).collect();
+    let order = sheet.days.source_priority.iter().map(String::as_str);
+    let unmatched: Vec<&str> = order.filter(|source| !found.contains(source)).collect();
+    html! {
+        @if !unmatched.is_empty() && !found.is_empty() {
+            p {
+                "The profile ranks sources from which these days have no row: "
+                (unmatched.join(", ")) ". A name must be the one that the rows have."
+            }
+        }
     }
 }
 
