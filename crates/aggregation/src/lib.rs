@@ -31,5 +31,7 @@ pub use word::Word;
 /// raised whenever a definition changes, or the bits of a figure do. Labs have
 /// [their own](labs::ALGORITHM_VERSION). 2: equal samples have no standard deviation. 3: a rejected row
 /// replaces the one before it; episodes of glucose over midnight; sessions of sleep longer than a day;
-/// pairs of blood pressure that come ever closer.
-pub const ALGORITHM_VERSION: i32 = 3;
+/// pairs of blood pressure that come ever closer. 4: of a night's sources a short recording no longer
+/// counts, and an instant of sleep has one state; coverage of glucose by the interval of each source, and
+/// ranges in the unit of the row.
+pub const ALGORITHM_VERSION: i32 = 4;
