@@ -379,7 +379,7 @@ fn readings_more_than_fifteen_minutes_apart_are_those_of_a_meter() {
     assert_eq!(of(15.6), None);
     let meter = day(&[reading(5.0, 100.0), reading(725.0, 120.0)]);
     assert_eq!((meter.coverage_percent, meter.is_sufficient), (None, None));
-    // Whoever is low measures again; a sensor has pauses.
+    // A person who is low measures again.
     let again = [420.0, 435.0, 720.0, 1080.0, 1320.0].map(|at| reading(at, 65.0));
     assert_eq!(day(&again).coverage_percent, None);
     let mut with_sensor = every(5.0, &[100.0; 144]);

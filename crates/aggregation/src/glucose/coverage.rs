@@ -65,7 +65,7 @@ pub(super) fn has_intervals(track: &[&Reading<'_>]) -> bool {
 /// The median interval of a sensor with at least so many; `None` of a meter.
 ///
 /// It is the longest that the rows allow: so a reading that is sent again never shortens it, and
-/// never uncovers what was covered. That a source is a sensor is told by the shortest.
+/// never uncovers what was covered. The shortest decides whether the source is a sensor.
 pub(super) fn sensor_interval(track: &[&Reading<'_>], at_least: usize) -> Option<i64> {
     let intervals = intervals(track);
     let median_of = |length: fn(&Interval) -> i64| median(intervals.iter().map(length).collect());

@@ -33,8 +33,8 @@ pub struct SleepDay {
     pub rem_minutes: Option<f64>,
     /// Time asleep for which no stage is given, in minutes.
     pub unspecified_minutes: Option<f64>,
-    /// Time awake within sessions, in minutes, whatever else is given for the same time. `None` if no
-    /// source tells stages or when its owner was awake.
+    /// Time awake within sessions, in minutes, also where another state is given for the same time.
+    /// `None` if no source tells stages or when its owner was awake.
     pub awake_minutes: Option<f64>,
     /// Time in bed in minutes: the union of in bed and asleep; of a session of sleep without rows of
     /// the bed, the time from its first segment to its last. `None` without either.

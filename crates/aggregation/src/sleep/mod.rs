@@ -22,7 +22,7 @@
 //!      list, one that tells stages is best, then the longer time asleep, the longer time covered, and
 //!      the name: facts of the session, where the id of the newest row would depend on who wrote last.
 //!    - All others come after them, by the time covered: a phone that knows when its owner lay down
-//!      counts where no source knows of sleep, whatever a third one calls awake.
+//!      counts where no source knows of sleep, even if an app wrote an awakening into that time.
 //!    - A session is beaten only by one that counts, so the best is decided first. Where all sources
 //!      together go on for four days or longer, any better rival beats it: else whether it counts could
 //!      depend on sessions weeks away.

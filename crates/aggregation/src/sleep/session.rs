@@ -15,9 +15,9 @@ use crate::vitals::Context;
 use crate::vitals::scope::{Span, union};
 use crate::zones::BaseZone;
 
-/// The longest recording of a source without sleep that other sources are measured by. Somebody who
-/// lies in bed for longer is ill, or the sensor never lets go of the bed: neither is one night. So a
-/// source that recorded sleep for 6 hours always represents it.
+/// The longest recording of a source without sleep that other sources are measured by. In a longer one
+/// the person is ill, or the sensor never lets go of the bed: neither is one night. So a source that
+/// covers 6 hours and knows of sleep is never hidden by one that does not.
 const LONGEST_NIGHT_IN_BED_US: i64 = 12 * HOUR_US;
 
 /// In a chain of all sources that is shorter, a session loses only to one that counts. In a longer
