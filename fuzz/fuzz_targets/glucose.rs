@@ -33,7 +33,7 @@ fn run(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
             assert_within([Some(r.glycemia_risk_index)], 0.0, 100.0);
         }
         assert_within([day.coverage_percent], 0.0, 100.0);
-        assert_eq!(day.is_sufficient, day.coverage_percent.is_some_and(|percent| percent >= 70.0));
+        assert_eq!(day.is_sufficient, day.coverage_percent.map(|percent| percent >= 70.0));
         assert_eq!(day.low_episodes.is_some(), day.high_episodes.is_some());
     }
     assert!(counted as usize <= rows.len());

@@ -47,7 +47,7 @@ GRANT SELECT ON
     lab_daily, rejected_rows, raw_row_status,
     vitals_weekly, sleep_weekly, blood_pressure_weekly, glucose_weekly, nutrition_weekly, lab_weekly,
     vitals_monthly, sleep_monthly, blood_pressure_monthly, glucose_monthly, nutrition_monthly,
-    lab_monthly
+    lab_monthly, glucose_14_days
     TO :"app";
 -- Of the views; everybody's unless somebody took it away.
 GRANT EXECUTE ON FUNCTION aggregation_square(double precision),

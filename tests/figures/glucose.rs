@@ -58,7 +58,8 @@ async fn readings_in_both_units_are_one_days_readings() {
     db.execute("UPDATE vitals_raw SET unit = 'mmol/L' WHERE value = 10").await;
     db.run_once();
     let figures = "sample_count, round(mean::numeric, 4), stddev < 1e-9, above_180_percent";
-    assert_eq!(column(&db, figures).await, ["2024-05-01 2 180.1559 t 100"]);
+    // 180.1559 mg/dL are above 180; 10 mmol/L are not above 10.0.
+    assert_eq!(column(&db, figures).await, ["2024-05-01 2 180.1559 t 50"]);
 }
 
 #[tokio::test]
@@ -164,15 +165,194 @@ async fn enough_readings_are_seventy_percent_of_those_expected() {
 }
 
 #[tokio::test]
+async fn readings_sent_again_seconds_later_lower_neither_coverage_nor_sufficiency() {
+    let db = user_in("UTC", "").await;
+    for start in ["00:00", "00:00:09"] {
+        db.execute(&format!(
+            "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+             SELECT 1, 'blood_glucose', 110 + n % 7, 'mg/dL', 'cgm', at, at
+             FROM generate_series(0, 287) AS n,
+                  LATERAL (SELECT timestamptz '2024-03-05 {start}Z' + n * interval '5 min' AS at) AS t"
+        ))
+        .await;
+        db.run_once();
+        let coverage = "coverage_percent, is_sufficient";
+        assert_eq!(column(&db, coverage).await, ["2024-03-05 100 t"]);
+    }
+    assert_eq!(column(&db, "sample_count").await, ["2024-03-05 576"]);
+}
+
+#[tokio::test]
+async fn a_meter_has_no_coverage_and_two_sensors_that_follow_each_other_cover_the_day() {
+    let db = user_in("UTC", "").await;
+    db.execute(
+        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         SELECT 1, 'blood_glucose', 100, 'mg/dL', source, at, at
+         FROM (SELECT 'meter', timestamptz '2024-05-01 00:05Z'
+               UNION ALL SELECT 'meter', '2024-05-01 12:05Z'
+               UNION ALL SELECT 'five', timestamptz '2024-05-02Z' + n * interval '5 min'
+                         FROM generate_series(0, 143) AS n
+               UNION ALL SELECT 'fifteen', timestamptz '2024-05-02 12:00Z' + n * interval '15 min'
+                         FROM generate_series(0, 47) AS n) AS reading (source, at)",
+    )
+    .await;
+    db.run_once();
+    assert_eq!(
+        column(&db, "coalesce(coverage_percent::text, '-'), coalesce(is_sufficient::text, '-')")
+            .await,
+        ["2024-05-01 - -", "2024-05-02 100 true"]
+    );
+    // The weekly and monthly views take what is known.
+    for view in ["glucose_weekly", "glucose_monthly"] {
+        let known = format!("SELECT sum(coverage_percent)::text FROM {view}");
+        assert!(lines(&db, &known).await[0].parse::<f64>().unwrap() > 3.0);
+    }
+    let page = db
+        .run(&[
+            "report",
+            "--user",
+            "1",
+            "--html",
+            "-",
+            "--from",
+            "2024-05-01",
+            "--to",
+            "2024-05-02",
+        ])
+        .stdout;
+    assert!(page.contains("meter: no coverage"));
+    assert!(page.contains("1 of them with enough readings"));
+    assert_as_from_scratch(&db).await;
+}
+
+#[tokio::test]
+async fn a_reading_in_millimoles_on_a_limit_of_the_consensus_is_in_range() {
+    let db = user_in("UTC", "").await;
+    for (day, value) in [(1, 10.0), (2, 13.9), (3, 7.8), (4, 3.9), (5, 3.0)] {
+        db.execute(&format!(
+            "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+             SELECT 1, 'blood_glucose', {value}, 'mmol/L', 'cgm', at, at
+             FROM generate_series(0, 9) AS n,
+                  LATERAL (SELECT timestamptz '2024-05-0{day} 10:00Z' + n * interval '5 min' AS at) AS t"
+        ))
+        .await;
+    }
+    db.run_once();
+    let ranges =
+        "below_54_percent, below_70_percent, from_70_to_180_percent, from_70_to_140_percent,
+                  above_180_percent, above_250_percent, low_episodes, high_episodes";
+    assert_eq!(
+        column(&db, ranges).await,
+        [
+            "2024-05-01 0 0 100 0 0 0 0 0",
+            "2024-05-02 0 0 0 0 100 0 0 1",
+            "2024-05-03 0 0 100 100 0 0 0 0",
+            "2024-05-04 0 0 100 100 0 0 0 0",
+            "2024-05-05 0 100 0 0 0 0 1 0",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn fourteen_days_are_what_all_their_readings_say() {
+    let db = user_in("UTC", "").await;
+    // 20 days with two days without a reading, two of a meter, and some bounds.
+    db.execute(
+        "INSERT INTO vitals_raw (user_id, metric, value, comparator, unit, source, started_at, ended_at)
+         SELECT 1, 'blood_glucose', 60 + (d * 37 + n * 11) % 230,
+                CASE WHEN (d + n) % 50 = 0 THEN '>' END, 'mg/dL', 'cgm', at, at
+         FROM generate_series(0, 19) AS d, generate_series(0, 287) AS n,
+              LATERAL (SELECT timestamptz '2024-05-01Z' + d * interval '1 day' + n * interval '5 min' AS at) AS t
+         WHERE d NOT IN (3, 4) AND n % (1 + d % 3) = 0 AND (d NOT IN (7, 8) OR n % 48 = 0)",
+    )
+    .await;
+    db.run_once();
+    let wrong = "
+        WITH raw AS (
+            SELECT (started_at AT TIME ZONE 'UTC')::date AS date, value, comparator IS NULL AS exact,
+                   value + CASE WHEN comparator IS NULL THEN 0 ELSE 0.001 END AS placed
+            FROM vitals_raw
+        ), expected AS (
+            SELECT g.local_date, count(DISTINCT date) AS days, count(*) FILTER (WHERE exact) AS n,
+                   avg(value) FILTER (WHERE exact) AS mean, stddev_samp(value) FILTER (WHERE exact) AS sd,
+                   100.0 * count(*) FILTER (WHERE placed < 70) / count(*) AS low,
+                   100.0 * count(*) FILTER (WHERE placed BETWEEN 70 AND 180) / count(*) AS in_range,
+                   100.0 * count(*) FILTER (WHERE placed > 180 AND placed <= 250) / count(*) AS high,
+                   100.0 * count(*) FILTER (WHERE placed > 250) / count(*) AS very_high,
+                   -- All that have sensors cover their days but for the last readings' intervals.
+                   count(DISTINCT date) FILTER (WHERE date NOT IN ('2024-05-08', '2024-05-09')) / 0.14 AS coverage
+            FROM glucose_daily AS g
+            JOIN raw ON date > g.local_date - 14 AND date <= g.local_date GROUP BY 1
+        )
+        SELECT v.local_date::text
+        FROM expected AS e FULL JOIN glucose_14_days AS v USING (local_date)
+        WHERE (v.days_with_data = e.days AND v.sample_count = e.n
+               AND abs(v.mean - e.mean) < 1e-9 AND abs(v.stddev - e.sd) < 1e-9
+               AND abs(v.cv_percent - 100 * e.sd / e.mean) < 1e-9
+               AND abs(v.gmi_percent - (3.31 + 0.02392 * e.mean)) < 1e-9
+               AND abs(v.below_70_percent - e.low) < 1e-9
+               AND abs(v.from_70_to_180_percent - e.in_range) < 1e-9
+               AND abs(v.above_180_percent - e.high - e.very_high) < 1e-9
+               AND abs(v.glycemia_risk_index
+                       - least(100, 2.4 * e.low + 0.8 * e.high + 1.6 * e.very_high)) < 1e-9
+               AND abs(v.coverage_percent - e.coverage) < 1e-9
+               AND v.is_sufficient = (e.coverage >= 70)) IS NOT TRUE";
+    assert_eq!(lines(&db, wrong).await, Vec::<String>::new());
+    assert_eq!(db.value::<i64>("SELECT count(*) FROM glucose_14_days").await, 18);
+    let sufficient = "SELECT count(*) FROM glucose_14_days WHERE is_sufficient";
+    assert_eq!(db.value::<i64>(sufficient).await, 7, "from the 12th to the 14th with data, and on");
+
+    // Fourteen days of a meter cover nothing that could be enough.
+    db.execute("DELETE FROM vitals_raw WHERE extract(hour FROM started_at AT TIME ZONE 'UTC')::int % 4 <> 0
+                OR extract(minute FROM started_at) <> 0")
+        .await;
+    db.run_once();
+    let unknown = "SELECT count(*) FROM glucose_14_days
+                   WHERE coverage_percent IS NULL AND is_sufficient IS NULL AND gmi_percent > 3";
+    assert_eq!(db.value::<i64>(unknown).await, 18);
+}
+
+#[tokio::test]
+async fn fourteen_days_of_one_user_read_no_other_days() {
+    let db = user_in("UTC", "").await;
+    sense(&db, "2024-05-01 08:00", &[100.0, 120.0]).await;
+    db.run_once();
+    db.execute(
+        "INSERT INTO glucose_daily
+         SELECT (jsonb_populate_record(d, jsonb_build_object(
+                    'user_id', 2 + n / 200, 'local_date', d.local_date + n % 200))).*
+         FROM glucose_daily AS d, generate_series(0, 19999) AS n",
+    )
+    .await;
+    db.execute("ANALYZE glucose_daily").await;
+    let plan = lines(
+        &db,
+        "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) SELECT * FROM glucose_14_days
+         WHERE user_id = 50 AND local_date BETWEEN '2024-06-01' AND '2024-06-30'",
+    )
+    .await;
+    let scans: Vec<_> = plan.iter().filter(|line| line.contains(" on glucose_daily ")).collect();
+    assert!(!scans.is_empty() && scans.iter().all(|line| !line.contains("Seq Scan")), "{plan:#?}");
+    let number = |line: &str, name: &str| -> f64 {
+        let (_, behind) = line.split_once(name).unwrap();
+        behind.split([' ', ')']).next().unwrap().parse().unwrap()
+    };
+    let rows = scans.iter().map(|line| number(line, "rows=") * number(line, "loops="));
+    // 30 dates, and 14 days of each, twice.
+    assert!(rows.sum::<f64>() <= 30.0 * 29.0, "{plan:#?}");
+}
+
+#[tokio::test]
 async fn a_day_goes_with_its_last_row_and_a_rejected_row_still_is_one() {
     let db = user_in("Europe/Berlin", "").await;
     sense(&db, "2024-05-01 08:00", &[100.0, 3.0]).await;
     db.run_once();
     let counts = "sample_count, rejected_count, is_sufficient, below_70_percent";
-    assert_eq!(column(&db, counts).await, ["2024-05-01 1 1 f 0"]);
+    // One reading is of no sensor: whether it is enough for a day is not known.
+    assert_eq!(column(&db, counts).await, ["2024-05-01 1 1 0"]);
     db.execute("DELETE FROM vitals_raw WHERE value = 100").await;
     db.run_once();
-    assert_eq!(column(&db, counts).await, ["2024-05-01 0 1 f"]);
+    assert_eq!(column(&db, counts).await, ["2024-05-01 0 1"]);
     db.execute("DELETE FROM vitals_raw").await;
     db.run_once();
     assert!(column(&db, counts).await.is_empty());

@@ -152,6 +152,9 @@ async fn a_night_of_the_bed_alone_says_nothing_of_sleep() {
                                     unspecified_minutes, awake_minutes, efficiency, nap_minutes)::bigint
                    FROM sleep_daily";
     assert_eq!(db.value::<i64>(unknown).await, 8);
+    assert!(
+        db.value::<bool>("SELECT main_start IS NULL AND main_end IS NULL FROM sleep_daily").await
+    );
 
     // Whoever only tells awake from asleep knows no stages.
     sleep(&db, &[("asleep", "phone", "2024-03-04 23:00Z", "2024-03-05 05:00Z")]).await;
@@ -160,6 +163,119 @@ async fn a_night_of_the_bed_alone_says_nothing_of_sleep() {
     let unknown = "SELECT num_nulls(core_minutes, deep_minutes, rem_minutes, awake_minutes)::bigint
                    FROM sleep_daily";
     assert_eq!(db.value::<i64>(unknown).await, 4);
+}
+
+#[tokio::test]
+async fn a_watch_that_died_in_the_night_leaves_it_to_the_ring() {
+    let db = user_in("Europe/Berlin", "Watch,Ring").await;
+    let watch = ("core", "Watch", "2024-03-05 22:30+01", "2024-03-05 22:50+01");
+    sleep(&db, &[watch]).await;
+    db.run_once();
+    assert_eq!(days(&db).await, ["2024-03-05 20 20 0 Watch"]);
+    sleep(
+        &db,
+        &[
+            ("core", "Ring", "2024-03-05 22:25+01", "2024-03-06 03:00+01"),
+            ("rem", "Ring", "2024-03-06 03:00+01", "2024-03-06 04:00+01"),
+            ("deep", "Ring", "2024-03-06 04:00+01", "2024-03-06 06:30+01"),
+        ],
+    )
+    .await;
+    db.run_once();
+    assert_eq!(days(&db).await, ["2024-03-06 485 485 0 Ring"]);
+    assert_as_from_scratch(&db).await;
+
+    // What the watch sends later in the night makes it half of the longest recording.
+    sleep(&db, &[("rem", "Watch", "2024-03-05 22:50+01", "2024-03-06 02:33+01")]).await;
+    db.run_once();
+    assert_eq!(days(&db).await, ["2024-03-06 243 243 0 Watch"]);
+    assert_as_from_scratch(&db).await;
+}
+
+#[tokio::test]
+async fn a_session_is_beaten_only_by_one_that_counts() {
+    let db = user_in("UTC", "watch,ring,phone").await;
+    sleep(
+        &db,
+        &[
+            ("core", "watch", "2024-03-04 23:00Z", "2024-03-05 03:00Z"),
+            ("asleep", "phone", "2024-03-05 08:30Z", "2024-03-05 10:00Z"),
+        ],
+    )
+    .await;
+    db.run_once();
+    assert_eq!(days(&db).await, ["2024-03-05 330 330 1 watch"]);
+    sleep(&db, &[("core", "ring", "2024-03-04 23:10Z", "2024-03-05 07:00Z")]).await;
+    db.run_once();
+    assert_eq!(days(&db).await, ["2024-03-05 330 330 1 watch"], "the watch beats the ring");
+    assert_as_from_scratch(&db).await;
+
+    // Only now does the ring count, and beat the phone that lies nine hours behind the watch.
+    db.execute("DELETE FROM vitals_raw WHERE source = 'watch'").await;
+    db.run_once();
+    assert_eq!(days(&db).await, ["2024-03-05 470 470 0 ring"]);
+    assert_as_from_scratch(&db).await;
+}
+
+#[tokio::test]
+async fn awake_rows_alone_are_neither_sleep_nor_a_main_session() {
+    let db = user_in("UTC", "phone,watch").await;
+    sleep(
+        &db,
+        &[
+            // An app writes one awakening into the night of the phone.
+            ("in_bed", "phone", "2024-03-04 23:00Z", "2024-03-05 07:00Z"),
+            ("awake", "app", "2024-03-05 03:00Z", "2024-03-05 03:15Z"),
+            ("in_bed", "phone", "2024-03-07 00:00Z", "2024-03-07 07:00Z"),
+            ("awake", "watch", "2024-03-07 15:00Z", "2024-03-07 15:20Z"),
+        ],
+    )
+    .await;
+    db.run_once();
+    assert_eq!(days(&db).await, ["2024-03-05 NULL 480 0 phone", "2024-03-07 NULL 420 0 phone"]);
+    let none = "SELECT count(*) FROM sleep_daily
+                WHERE num_nonnulls(main_start, main_end, efficiency, nap_minutes) = 0";
+    assert_eq!(db.value::<i64>(none).await, 2);
+    let page = db
+        .run(&[
+            "report",
+            "--user",
+            "1",
+            "--html",
+            "-",
+            "--from",
+            "2024-03-01",
+            "--to",
+            "2024-03-31",
+        ])
+        .stdout;
+    assert!(page.contains("no source tells of sleep"));
+    assert_as_from_scratch(&db).await;
+}
+
+#[tokio::test]
+async fn an_instant_has_one_state_so_that_minutes_of_stages_add_up_to_sleep() {
+    let db = user_in("UTC", "").await;
+    sleep(
+        &db,
+        &[
+            ("core", "watch", "2024-03-05 00:00Z", "2024-03-05 02:00Z"),
+            ("deep", "watch", "2024-03-05 01:00Z", "2024-03-05 03:00Z"),
+            // A short awakening inside a stage, as a Fitbit exports it.
+            ("core", "watch", "2024-03-06 00:00Z", "2024-03-06 01:00Z"),
+            ("awake", "watch", "2024-03-06 00:20Z", "2024-03-06 00:30Z"),
+        ],
+    )
+    .await;
+    db.run_once();
+    let stages = "SELECT concat_ws(' ', local_date, asleep_minutes, core_minutes, deep_minutes,
+                                   rem_minutes, unspecified_minutes, awake_minutes, in_bed_minutes)
+                  FROM sleep_daily ORDER BY local_date";
+    assert_eq!(
+        lines(&db, stages).await,
+        ["2024-03-05 180 60 120 0 0 0 180", "2024-03-06 50 50 0 0 0 10 60"]
+    );
+    assert_as_from_scratch(&db).await;
 }
 
 #[tokio::test]

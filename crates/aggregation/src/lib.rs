@@ -34,5 +34,7 @@ pub use word::Word;
 /// [their own](labs::ALGORITHM_VERSION). 2: equal samples have no standard deviation. 3: a rejected row
 /// replaces the one before it; episodes of glucose over midnight; sessions of sleep longer than a day;
 /// pairs of blood pressure that come ever closer. 4: units as senders write them; source names are
-/// folded; an instant counts if its row is the best one open; rejected rows alone date their day.
+/// folded; an instant counts if its row is the best one open; rejected rows alone date their day; a short
+/// recording no longer decides a night, and an instant of sleep has one state; coverage of glucose by the
+/// interval of each source, and ranges in the unit of the row.
 pub const ALGORITHM_VERSION: i32 = 4;

@@ -98,16 +98,54 @@ fn a_bound_lies_just_beyond_its_value() {
     assert_eq!(of(">", 250.0), [0.0, 0.0, 0.0, 0.0, 100.0, 100.0]);
 }
 
+fn mmol(row: RawVital) -> RawVital {
+    RawVital { unit: "mmol/L".into(), ..row }
+}
+
 #[test]
-fn millimoles_stand_beside_milligrams() {
-    let mmol = |row: RawVital| RawVital { unit: "mmol/L".into(), ..row };
+fn a_row_is_placed_by_the_limits_in_its_own_unit() {
     let rows = [reading(0.0, 90.0), mmol(reading(5.0, 5.5)), mmol(reading(10.0, 10.0))];
-    let day = day(&rows);
-    assert!(close(day.moments.unwrap().mean, (90.0 + 15.5 * 18.01559) / 3.0));
-    assert!(
-        close(day.ranges.unwrap().above_180_percent, 100.0 / 3.0),
-        "10 mmol/L are 180.16 mg/dL"
-    );
+    let both = day(&rows);
+    assert!(close(both.moments.unwrap().mean, (90.0 + 15.5 * 18.01559) / 3.0));
+    assert_eq!(both.ranges.unwrap().from_70_to_180_percent, 100.0, "10 mmol/L are in range");
+
+    let of = |unit: &str, value: f64| {
+        percents(&ranges(&[RawVital { unit: unit.into(), ..reading(0.0, value) }]))
+            .map(|of| of > 0.0)
+    };
+    for (milligrams, millimoles) in [
+        (53.9, 2.9),
+        (54.0, 3.0),
+        (69.9, 3.8),
+        (70.0, 3.9),
+        (140.0, 7.8),
+        (140.1, 7.9),
+        (180.0, 10.0),
+        (180.1, 10.1),
+        (250.0, 13.9),
+        (250.1, 14.0),
+    ] {
+        for unit in ["mmol/L", "mmol/l"] {
+            assert_eq!(of(unit, millimoles), of("mg/dL", milligrams), "{millimoles} {unit}");
+        }
+    }
+    let bound =
+        |comparator, value| percents(&ranges(&[beyond(comparator, mmol(reading(0.0, value)))]));
+    assert_eq!(bound(">", 10.0), [0.0, 0.0, 0.0, 0.0, 100.0, 0.0]);
+    assert_eq!(bound(">", 13.9), [0.0, 0.0, 0.0, 0.0, 100.0, 100.0]);
+    assert_eq!(bound("<", 3.9), [0.0, 100.0, 0.0, 0.0, 0.0, 0.0]);
+    assert_eq!(bound("<", 3.0), [100.0, 100.0, 0.0, 0.0, 0.0, 0.0]);
+}
+
+#[test]
+fn an_episode_in_millimoles_begins_beyond_the_limits_in_millimoles() {
+    let episodes = |value: f64| {
+        let day = day(&every(5.0, &[value; 4]).into_iter().map(mmol).collect::<Vec<_>>());
+        (day.low_episodes, day.high_episodes)
+    };
+    assert_eq!([3.9, 10.0].map(episodes), [(Some(0), Some(0)); 2]);
+    assert_eq!(episodes(3.8), (Some(1), Some(0)));
+    assert_eq!(episodes(10.1), (Some(0), Some(1)));
 }
 
 #[test]
@@ -275,7 +313,8 @@ fn a_second_source_neither_cuts_an_episode_nor_counts_it_again() {
         .collect();
     let both = [sensor.clone(), again].concat();
     assert_eq!(low(&both), Some(1));
-    assert_eq!(day(&both).coverage_percent, day(&sensor).coverage_percent);
+    // The last one ends a second later.
+    assert_eq!(day(&both).coverage_percent, Some(100.0 * (45.0 * 60.0 + 1.0) / 86_400.0));
     assert_eq!(day(&both).sample_count, 18);
     assert_eq!(day(&both).sources, BTreeMap::from([("app".into(), 9), ("sensor".into(), 9)]));
 }
@@ -309,22 +348,70 @@ fn coverage_is_of_the_local_days_23_24_or_25_hours() {
         let of = |number| figures_of(day, "Europe/Berlin", &readings(number)).unwrap();
         let (whole, half) = (of(hours * 12), of(hours * 6));
         assert_eq!(whole.day_end.since(whole.day_start), i64::from(hours) * HOUR_US);
-        assert_eq!((whole.coverage_percent, whole.is_sufficient), (Some(100.0), true));
-        assert_eq!((half.coverage_percent, half.is_sufficient), (Some(50.0), false));
+        assert_eq!((whole.coverage_percent, whole.is_sufficient), (Some(100.0), Some(true)));
+        assert_eq!((half.coverage_percent, half.is_sufficient), (Some(50.0), Some(false)));
         assert_eq!(whole.sample_count, hours * 12);
     }
 }
 
 #[test]
-fn coverage_takes_the_median_interval_and_stops_at_100() {
-    // 1, 5, 5 and 60 minutes: the median is 5, and 288 readings are expected.
-    let rows = [0.0, 1.0, 6.0, 11.0, 71.0].map(|at| reading(at, 100.0));
-    assert!(close(day(&rows).coverage_percent.unwrap(), 100.0 * 5.0 / 288.0));
+fn coverage_is_the_part_of_the_day_within_one_interval_of_a_reading() {
+    let coverage = |minutes: &[f64]| {
+        let rows: Vec<_> = minutes.iter().map(|at| reading(*at, 100.0)).collect();
+        day(&rows).coverage_percent
+    };
+    let percent = |minutes: f64| Some(100.0 * minutes / 1440.0);
+    // 1, 5, 5 and 60 minutes: the median is 5; the second reading comes 4 minutes early.
+    assert_eq!(coverage(&[0.0, 1.0, 6.0, 11.0, 71.0]), percent(21.0));
     // 10 and 20 minutes: the median is 15.
-    let rows = [0.0, 10.0, 30.0].map(|at| reading(at, 100.0));
-    assert!(close(day(&rows).coverage_percent.unwrap(), 100.0 * 3.0 / 96.0));
-    let rows = [0.0, 1439.0].map(|at| reading(at, 100.0));
-    assert_eq!(day(&rows).coverage_percent, Some(100.0));
+    assert_eq!(coverage(&[0.0, 10.0, 30.0]), percent(40.0));
+    // The reading before the first is of yesterday.
+    assert_eq!(coverage(&[3.0, 8.0, 13.0]), percent(18.0));
+    assert_eq!(coverage(&[6.0, 11.0, 16.0]), percent(15.0));
+    assert_eq!(coverage(&[1427.0, 1432.0, 1437.0]), percent(13.0), "the day ends");
+}
+
+#[test]
+fn readings_more_than_fifteen_minutes_apart_are_those_of_a_meter() {
+    let of = |minutes: f64| day(&every(minutes, &[100.0; 4])).coverage_percent;
+    // Half a minute is the jitter of a clock; no reading covers more than 15 minutes.
+    assert_eq!([15.0, 15.5].map(of), [Some(100.0 * 60.0 / 1440.0); 2]);
+    assert_eq!(of(15.6), None);
+    let meter = day(&[reading(5.0, 100.0), reading(725.0, 120.0)]);
+    assert_eq!((meter.coverage_percent, meter.is_sufficient), (None, None));
+    // A person who is low measures again.
+    let again = [420.0, 435.0, 720.0, 1080.0, 1320.0].map(|at| reading(at, 65.0));
+    assert_eq!(day(&again).coverage_percent, None);
+    let mut with_sensor = every(5.0, &[100.0; 144]);
+    with_sensor.extend(again.map(|row| RawVital { source: "meter".into(), ..row }));
+    assert_eq!(day(&with_sensor).coverage_percent, Some(50.0));
+}
+
+#[test]
+fn each_sensor_covers_by_its_own_interval() {
+    let five = (0..144).map(|n| from("five", START, f64::from(n) * 5.0, 100.0));
+    let fifteen = (48..96).map(|n| from("fifteen", START, f64::from(n) * 15.0, 100.0));
+    let day = day(&five.chain(fifteen).collect::<Vec<_>>());
+    assert_eq!((day.coverage_percent, day.is_sufficient), (Some(100.0), Some(true)));
+}
+
+#[test]
+fn a_day_sent_again_some_seconds_later_is_as_covered_and_has_the_same_episodes() {
+    let lows = [vec![100.0; 12], vec![60.0; 3], vec![100.0; 273]].concat();
+    let rows = every(5.0, &lows);
+    assert_eq!((day(&rows).coverage_percent, day(&rows).low_episodes), (Some(100.0), Some(1)));
+    for seconds in [-45, -9, 9, 45] {
+        let again = rows.iter().map(|row| {
+            let started_at = row.started_at.plus(seconds * SECOND_US);
+            RawVital { started_at, ended_at: started_at, ..row.clone() }
+        });
+        let twice = day(&rows.iter().cloned().chain(again).collect::<Vec<_>>());
+        assert_eq!(twice.coverage_percent, Some(100.0), "{seconds} s");
+        assert_eq!(twice.low_episodes, Some(1), "{seconds} s");
+    }
+    // A reading of a meter that is sent again is no second one.
+    let meter = day(&[reading(5.0, 100.0), reading(5.2, 100.0)]);
+    assert_eq!((meter.coverage_percent, meter.low_episodes), (None, None));
 }
 
 #[test]
@@ -334,8 +421,8 @@ fn seventy_percent_are_sufficient() {
         (0..number).map(|n| reading(f64::from(n) * 14.4, 100.0)).collect()
     };
     assert_eq!(day(&readings(70)).coverage_percent, Some(70.0));
-    assert!(day(&readings(70)).is_sufficient);
-    assert!(!day(&readings(69)).is_sufficient);
+    assert_eq!(day(&readings(70)).is_sufficient, Some(true));
+    assert_eq!(day(&readings(69)).is_sufficient, Some(false));
 }
 
 #[test]
@@ -345,7 +432,7 @@ fn a_single_reading_says_nothing_of_durations() {
         (single.low_episodes, single.high_episodes, single.coverage_percent),
         (None, None, None)
     );
-    assert!(!single.is_sufficient);
+    assert_eq!(single.is_sufficient, None);
     let two_sources = [reading(0.0, 60.0), from("meter", START, 5.0, 60.0)];
     assert_eq!((day(&two_sources).low_episodes, day(&two_sources).coverage_percent), (None, None));
 }
@@ -390,7 +477,7 @@ fn a_date_with_rejected_rows_only_counts_them_and_knows_nothing_else() {
     let day = figures_of(DAY, "nowhere", &rows).unwrap();
     assert_eq!((day.sample_count, day.censored_count, day.rejected_count), (0, 0, 1));
     assert_eq!((day.moments, day.ranges, day.low_episodes), (None, None, None));
-    assert_eq!((day.time_zone.as_str(), day.is_sufficient), ("Asia/Tokyo", false));
+    assert_eq!((day.time_zone.as_str(), day.is_sufficient), ("Asia/Tokyo", None));
     assert_eq!(figures_of("2024-05-03", "UTC", &rows), None);
 }
 

@@ -39,22 +39,28 @@ fn any_rows() -> impl Strategy<Value = Vec<RawVital>> {
         0..60i64,
         "[ab]",
         prop_oneof![9 => 20.0..400.0f64, 1 => prop::sample::select(&[54.0, 70.0, 180.0, 1.0, f64::NAN])],
+        prop::sample::select(&[3.0, 3.9, 7.8, 10.0, 13.9, 0.0, 0.0, 0.0]),
         prop::option::weighted(0.15, prop::sample::select(&["<", ">", "~"])),
         prop::sample::select(&["mg/dL", "mg/dL", "mg/dl", "mmol/L"]),
         prop::option::weighted(0.3, prop::sample::select(&["Asia/Tokyo", "-10:00", "Mars"])),
     );
     prop::collection::vec(any_row, 0..40).prop_map(|rows| {
         let mut seen = BTreeSet::new();
-        let rows =
-            rows.into_iter().zip(1..).map(|((step, source, value, comparator, unit, zone), id)| {
-                let value = if unit == "mmol/L" { value / 18.01559 } else { value };
+        let rows = rows.into_iter().zip(1..).map(
+            |((step, source, value, limit, comparator, unit, zone), id)| {
+                let value = match (unit, limit) {
+                    ("mmol/L", 0.0) => value / 18.01559,
+                    ("mmol/L", limit) => limit,
+                    _ => value,
+                };
                 RawVital {
                     comparator: comparator.map(Into::into),
                     unit: unit.into(),
                     time_zone: zone.map(Into::into),
                     ..reading(id, &source, step / 20 * 1440 + step % 20 * 10 - 100, value)
                 }
-            });
+            },
+        );
         // Two samples of one source and time would be one.
         rows.filter(|row| seen.insert((row.started_at, row.source.clone()))).collect()
     })
@@ -94,6 +100,32 @@ fn welford(values: &[f64]) -> (f64, f64) {
         squares += before * (value - mean);
     }
     (mean, squares)
+}
+
+fn in_second(second: i64, source: &str) -> RawVital {
+    let started_at = at(START).plus(second * 1_000_000);
+    RawVital { started_at, ended_at: started_at, ..reading(second, source, 0, 100.0) }
+}
+
+fn median_gap(seconds: &[i64]) -> Option<f64> {
+    let mut gaps: Vec<i64> = seconds.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    gaps.sort_unstable();
+    let middle = |place: usize| gaps.get(place).copied();
+    let lower = middle(gaps.len().checked_sub(1)? / 2)?;
+    Some((lower + middle(gaps.len() / 2)?) as f64 / 2.0)
+}
+
+/// The coverage of a day of UTC by one source at whole minutes, walked through in steps of 30 seconds.
+fn walked_coverage(seconds: &[i64]) -> Option<f64> {
+    let interval = median_gap(seconds).filter(|gap| *gap <= 930.0)?.min(900.0);
+    let first = seconds.first()?;
+    let is_covered =
+        |at: i64| match seconds[..seconds.partition_point(|second| *second <= at)].last() {
+            Some(before) => ((at - before) as f64) < interval,
+            None => *first as f64 <= interval,
+        };
+    let covered = (0..2880).filter(|step| is_covered(step * 30)).count();
+    Some(covered as f64 / 28.8)
 }
 
 /// Episodes of a sensor that measures at whole minutes, walked through in steps of 30 seconds.
@@ -204,12 +236,19 @@ proptest! {
 
             prop_assert_eq!(day.ranges.is_some(), !sound.is_empty());
             if let Some(ranges) = day.ranges {
-                let percent = |is_in: &dyn Fn(f64, Option<&str>) -> bool| {
-                    let inside = sound.iter().filter(|row| is_in(mg_per_dl(row), row.comparator.as_deref()));
+                // Whether a row lies beyond a limit in mg/dL, which has another one in mmol/L.
+                let percent = |limit: f64, side: &str| {
+                    let in_mmol = [(54.0, 3.0), (70.0, 3.9), (140.0, 7.8), (180.0, 10.0), (250.0, 13.9)];
+                    let inside = sound.iter().filter(|row| {
+                        let is_mmol = &*row.unit == "mmol/L";
+                        let limit = if is_mmol { in_mmol.iter().find(|one| one.0 == limit).unwrap().1 } else { limit };
+                        let is_bound = row.value == limit && row.comparator.as_deref() == Some(side);
+                        is_bound || if side == "<" { row.value < limit } else { row.value > limit }
+                    });
                     inside.count() as f64 / sound.len() as f64 * 100.0
                 };
-                let below = |limit: f64| percent(&|v, c| v < limit || (v == limit && c == Some("<")));
-                let above = |limit: f64| percent(&|v, c| v > limit || (v == limit && c == Some(">")));
+                let below = |limit: f64| percent(limit, "<");
+                let above = |limit: f64| percent(limit, ">");
                 let expected = [
                     (ranges.below_54_percent, below(54.0)),
                     (ranges.below_70_percent, below(70.0)),
@@ -257,12 +296,64 @@ proptest! {
         prop_assert_eq!(day.low_episodes, Some(walked_episodes(&readings, |value| value < 70.0)));
         prop_assert_eq!(day.high_episodes, Some(walked_episodes(&readings, |value| value > 180.0)));
 
-        let mut gaps: Vec<_> = readings.keys().zip(readings.keys().skip(1)).map(|(a, b)| b - a).collect();
-        gaps.sort_unstable();
-        let median = (gaps[gaps.len() / 2] + gaps[(gaps.len() - 1) / 2]) as f64 / 2.0;
-        let expected = (readings.len() as f64 * median / 1440.0 * 100.0).min(100.0);
-        prop_assert!(close(day.coverage_percent.unwrap(), expected));
-        prop_assert_eq!(day.is_sufficient, day.coverage_percent.unwrap() >= 70.0);
+        let coverage = walked_coverage(&readings.keys().map(|minute| minute * 60).collect::<Vec<_>>());
+        prop_assert_eq!(day.coverage_percent.is_some(), coverage.is_some());
+        if let (Some(one), Some(other)) = (day.coverage_percent, coverage) {
+            prop_assert!(close(one, other), "{} {}", one, other);
+        }
+        prop_assert_eq!(day.is_sufficient, coverage.map(|percent| percent >= 70.0));
+    }
+
+    #[test]
+    fn sending_readings_again_never_lowers_the_coverage(
+        interval in 1..=15i64,
+        begin in 0..600i64,
+        present in prop::collection::vec(any::<bool>(), 2..200),
+        again in prop::collection::vec((any::<prop::sample::Index>(), -25..=25i64), 1..400),
+    ) {
+        let seconds: Vec<i64> = (0..)
+            .zip(present)
+            .filter(|(_, is_present)| *is_present)
+            .map(|(n, _)| (begin + n * interval) * 60)
+            .filter(|second| *second < 86_400)
+            .collect();
+        prop_assume!(!seconds.is_empty());
+        let day = |seconds: &[i64]| {
+            let rows: Vec<_> = seconds.iter().map(|second| in_second(*second, "sensor")).collect();
+            figures(&rows, date("2024-05-01"), &"UTC".parse()).unwrap().coverage_percent
+        };
+        let mut all = seconds.clone();
+        for (index, later) in again {
+            all.push((index.get(&seconds) + later).clamp(0, 86_399));
+        }
+        all.sort_unstable();
+        all.dedup();
+        let (before, after) = (day(&seconds), day(&all));
+        prop_assert!(after >= before, "{:?} became {:?}", before, after);
+    }
+
+    #[test]
+    fn more_readings_never_lower_the_coverage_unless_their_source_measures_more_often_than_it_seemed(
+        some in prop::collection::btree_set(0..300i64, 2..80),
+        others in prop::collection::btree_set(0..300i64, 1..80),
+        of_another_source in any::<bool>(),
+    ) {
+        let seconds = |minutes: &BTreeSet<i64>| -> Vec<i64> { minutes.iter().map(|minute| minute * 60).collect() };
+        let of = |minutes: &BTreeSet<i64>, source: &str| -> Vec<_> {
+            minutes.iter().map(|minute| in_second(minute * 60, source)).collect()
+        };
+        let coverage = |rows: &[RawVital]| {
+            figures(rows, date("2024-05-01"), &"UTC".parse()).unwrap().coverage_percent
+        };
+        let before = coverage(&of(&some, "sensor"));
+        let (after, is_shorter) = if of_another_source {
+            (coverage(&[of(&some, "sensor"), of(&others, "other")].concat()), false)
+        } else {
+            let all = some.union(&others).copied().collect();
+            let (was, is) = (median_gap(&seconds(&some)), median_gap(&seconds(&all)));
+            (coverage(&of(&all, "sensor")), is < was || is.is_some_and(|is| is > 930.0))
+        };
+        prop_assert!(after >= before || is_shorter, "{:?} became {:?}", before, after);
     }
 
     #[test]

@@ -65,7 +65,7 @@ statement! {
         low_episodes: Option<i32> => Nullable<Integer>,
         high_episodes: Option<i32> => Nullable<Integer>,
         coverage_percent: Option<f64> => Nullable<Double>,
-        is_sufficient: bool => Bool,
+        is_sufficient: Option<bool> => Nullable<Bool>,
         rejected_count: i32 => Integer,
         sources: String => Text,
         time_zone: String => Text,

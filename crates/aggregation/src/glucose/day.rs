@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 
 use super::coverage::{self, SUFFICIENT_COVERAGE_PERCENT};
-use super::{Reading, episodes, formulas};
+use super::{Limits, Reading, episodes, formulas};
 use crate::Timestamp;
 use crate::local_time::Zone;
 
@@ -22,19 +22,17 @@ pub struct GlucoseDay {
     pub ranges: Option<Ranges>,
     /// Episodes below 70 mg/dL of at least 15 minutes that begin on this date: such an episode begins
     /// when glucose is low for 15 minutes on end, and is over when it is not for 15 minutes on end,
-    /// or unknown for more than 45 minutes. `None` where none begins and no source has readings of
-    /// two instants, so that nothing is known of durations.
+    /// or unknown for more than 45 minutes. `None` where none begins and no source has two
+    /// readings, so that nothing is known of durations.
     pub low_episodes: Option<i32>,
     /// Episodes above 180 mg/dL, likewise.
     pub high_episodes: Option<i32>,
-    /// The percent of expected readings that are there, at most 100. Expected is the length of
-    /// the local day (23, 24 or 25 hours) by the median interval between successive readings of
-    /// a source. `None` where no source has readings of two instants, or the day has no length.
+    /// The percent of the local day (23, 24 or 25 hours) within one interval of a reading, each source
+    /// by its own median interval, at most 15 minutes. `None` where no source is a sensor: readings
+    /// that are farther apart are those of a meter; and where the day has no length.
     pub coverage_percent: Option<f64>,
-    /// Whether the coverage is at least [`SUFFICIENT_COVERAGE_PERCENT`]; false where it is
-    /// unknown. It is relative to the day's own interval, so four readings with a meter, six
-    /// hours apart, are sufficient, too.
-    pub is_sufficient: bool,
+    /// Whether the coverage is at least [`SUFFICIENT_COVERAGE_PERCENT`]; `None` where it is `None`.
+    pub is_sufficient: Option<bool>,
     /// Rejected rows that fall on this date.
     pub rejected_count: i32,
     /// Readings without a comparator, by source.
@@ -65,8 +63,8 @@ pub struct Moments {
     pub j_index: Option<f64>,
 }
 
-/// The percent of readings in each range. A reading with a comparator lies just beyond its
-/// value. What is not below 70 nor above 180 is from 70 to 180, so the three make up 100.
+/// The percent of readings in each range, each by the limits in its own unit, mg/dL or mmol/L. A
+/// reading with a comparator lies just beyond its value. What is not below 70 nor above 180 is from 70 to 180, so the three make up 100.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ranges {
     /// Below 54 mg/dL.
@@ -99,7 +97,7 @@ impl GlucoseDay {
         }
         let values: Vec<f64> = known.iter().map(|reading| reading.value).collect();
         let (day_start, day_end) = (zone.day_start(date), zone.day_end(date));
-        let coverage_percent = coverage::percent(readings, day_end.since(day_start));
+        let coverage_percent = coverage::percent(readings, (day_start, day_end));
         Self {
             sample_count: count(known.len()),
             censored_count: count(readings.len() - known.len()),
@@ -108,8 +106,7 @@ impl GlucoseDay {
             low_episodes: episodes.map(|(low, _)| count(low)),
             high_episodes: episodes.map(|(_, high)| count(high)),
             coverage_percent,
-            is_sufficient: coverage_percent
-                .is_some_and(|percent| percent >= SUFFICIENT_COVERAGE_PERCENT),
+            is_sufficient: coverage_percent.map(|percent| percent >= SUFFICIENT_COVERAGE_PERCENT),
             rejected_count: count(rejected),
             sources,
             time_zone: zone.to_string(),
@@ -146,24 +143,28 @@ impl Ranges {
         if readings.is_empty() {
             return None;
         }
-        let percent_where = |is_in: fn(f64) -> bool| {
-            let inside = readings.iter().filter(|reading| is_in(reading.placed)).count();
-            100.0 * f64::from(count(inside)) / f64::from(count(readings.len()))
+        let percent_where = |is_in: fn(f64, &Limits) -> bool| {
+            let inside = readings.iter().filter(|reading| is_in(reading.placed, reading.limits));
+            100.0 * f64::from(count(inside.count())) / f64::from(count(readings.len()))
         };
-        let very_low = percent_where(|mg_per_dl| mg_per_dl < 54.0);
-        let very_high = percent_where(|mg_per_dl| mg_per_dl > 250.0);
+        let very_low = percent_where(|placed, limits| placed < limits.very_low);
+        let very_high = percent_where(|placed, limits| placed > limits.very_high);
         Some(Self {
             below_54_percent: very_low,
-            below_70_percent: percent_where(|mg_per_dl| mg_per_dl < 70.0),
-            from_70_to_180_percent: percent_where(|mg_per_dl| (70.0..=180.0).contains(&mg_per_dl)),
-            from_70_to_140_percent: percent_where(|mg_per_dl| (70.0..=140.0).contains(&mg_per_dl)),
-            above_180_percent: percent_where(|mg_per_dl| mg_per_dl > 180.0),
+            below_70_percent: percent_where(|placed, limits| placed < limits.low),
+            from_70_to_180_percent: percent_where(|placed, limits| {
+                (limits.low..=limits.high).contains(&placed)
+            }),
+            from_70_to_140_percent: percent_where(|placed, limits| {
+                (limits.low..=limits.tight).contains(&placed)
+            }),
+            above_180_percent: percent_where(|placed, limits| placed > limits.high),
             above_250_percent: very_high,
             glycemia_risk_index: formulas::glycemia_risk_index(
                 very_low,
-                percent_where(|mg_per_dl| (54.0..70.0).contains(&mg_per_dl)),
+                percent_where(|placed, limits| (limits.very_low..limits.low).contains(&placed)),
                 very_high,
-                percent_where(|mg_per_dl| mg_per_dl > 180.0 && mg_per_dl <= 250.0),
+                percent_where(|placed, limits| placed > limits.high && placed <= limits.very_high),
             ),
         })
     }

@@ -29,7 +29,7 @@
 use chrono::NaiveDate;
 
 use super::Reading;
-use super::coverage::{by_source, intervals, median};
+use super::coverage::{by_source, has_intervals, sensor_interval};
 use crate::Timestamp;
 use crate::timestamp::{HOUR_US, MINUTE_US, SECOND_US};
 use crate::vitals::scope::union;
@@ -39,9 +39,6 @@ use crate::vitals::scope::union;
 const JITTER_US: i64 = 10 * SECOND_US;
 
 const LEAST_DURATION_US: i64 = 15 * MINUTE_US - JITTER_US;
-
-/// Sensors that measure less often than every 15 minutes are meters; see [`LEAST_DURATION_US`].
-const LONGEST_INTERVAL_US: i64 = 15 * MINUTE_US + 30 * SECOND_US;
 
 /// Readings farther apart say nothing of the time between them.
 const LONGEST_GAP_US: i64 = 45 * MINUTE_US;
@@ -62,17 +59,17 @@ pub(super) const AFTER_US: i64 = 2 * HOUR_US;
 /// Beyond which limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Side {
-    /// Below 70 mg/dL.
+    /// Below 70 mg/dL, or 3.9 mmol/L.
     Low,
-    /// Above 180 mg/dL.
+    /// Above 180 mg/dL, or 10.0 mmol/L.
     High,
 }
 
 impl Side {
-    fn contains(self, mg_per_dl: f64) -> bool {
+    fn contains(self, reading: &Reading<'_>) -> bool {
         match self {
-            Self::Low => mg_per_dl < 70.0,
-            Self::High => mg_per_dl > 180.0,
+            Self::Low => reading.placed < reading.limits.low,
+            Self::High => reading.placed > reading.limits.high,
         }
     }
 }
@@ -85,8 +82,8 @@ struct Episode<'r, 'row> {
 }
 
 /// How many episodes of low and of high begin on a date. `readings` come in fact order: those of the
-/// date, and others around them. `None` if none begins and no source has readings of two instants of
-/// the date, so that nothing is known of durations.
+/// date, and others around them. `None` if none begins and no source has two readings of the
+/// date, so that nothing is known of durations.
 pub(super) fn count(readings: &[Reading<'_>], date: NaiveDate) -> Option<(usize, usize)> {
     let of_date: Vec<_> = readings.iter().filter(|reading| reading.date == date).copied().collect();
     let near = |reading: &Reading<'_>| (reading.at.plus(-BEFORE_US), reading.at.plus(AFTER_US + 1));
@@ -97,7 +94,7 @@ pub(super) fn count(readings: &[Reading<'_>], date: NaiveDate) -> Option<(usize,
         low += begun(&readings[first..last], date, Side::Low);
         high += begun(&readings[first..last], date, Side::High);
     }
-    let is_known = || by_source(&of_date).values().any(|track| !intervals(track).is_empty());
+    let is_known = || by_source(&of_date).values().any(|track| has_intervals(track));
     (low + high > 0 || is_known()).then_some((low, high))
 }
 
@@ -118,7 +115,7 @@ fn begun(readings: &[Reading<'_>], date: NaiveDate, side: Side) -> usize {
 
 /// The episodes of one source.
 fn of_source<'r, 'row>(track: &[&'r Reading<'row>], side: Side) -> Vec<Episode<'r, 'row>> {
-    let is_beyond = |reading: &Reading<'_>| side.contains(reading.placed);
+    let is_beyond = |reading: &Reading<'_>| side.contains(reading);
     let is_gap = |from: Timestamp, to: Timestamp| to.since(from) > LONGEST_GAP_US;
     let mut episodes = Vec::new();
     let mut open: Option<Episode<'_, '_>> = None;
@@ -161,9 +158,5 @@ fn of_source<'r, 'row>(track: &[&'r Reading<'row>], side: Side) -> Vec<Episode<'
 fn interval_near(track: &[&Reading<'_>], at: Timestamp) -> Option<i64> {
     let first = track.partition_point(|reading| reading.at < at.plus(-NEAR_US));
     let last = track.partition_point(|reading| reading.at <= at.plus(NEAR_US));
-    let near = intervals(&track[first..last]);
-    if near.len() < FEWEST_INTERVALS {
-        return None;
-    }
-    median(near).map(|interval| interval as i64).filter(|interval| *interval <= LONGEST_INTERVAL_US)
+    sensor_interval(&track[first..last], FEWEST_INTERVALS)
 }

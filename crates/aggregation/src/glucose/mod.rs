@@ -11,8 +11,8 @@
 //! - **A row with a comparator** (a sensor's "Low" or "High") lies just beyond its value: it is
 //!   in the percentages, the episodes, the risk index and the coverage, but not in mean and
 //!   standard deviation, nor in what follows from them.
-//! - **Ranges are in mg/dL whatever the unit of a row.** So 10.0 mmol/L, which are 180.16 mg/dL,
-//!   are above 180.
+//! - **A row in mmol/L is placed by the consensus' limits in mmol/L**, in ranges and episodes. So 10.0
+//!   mmol/L are in range, although they are 180.16 mg/dL.
 //! - **Several sources** are taken together in mean and percentages, as in `vitals_daily`. Where
 //!   time is measured, in coverage and episodes, none counts twice.
 //! - **What must be read** for a date is every row that starts in [`span_to_read`]. More rows
@@ -33,7 +33,7 @@ use self::episodes::{AFTER_US, BEFORE_US};
 use crate::Timestamp;
 use crate::local_time::{Zone, anywhere_on_earth};
 use crate::place::{Place, Places};
-use crate::vitals::sample::{Sample, judge_all};
+use crate::vitals::sample::judge_all;
 use crate::vitals::scope::{Change, Span};
 use crate::vitals::{Context, RawVital};
 use crate::zones::{BaseZone, Zones};
@@ -42,6 +42,8 @@ use crate::zones::{BaseZone, Zones};
 pub const METRIC: &str = "blood_glucose";
 /// The UCUM unit in which glucose is given.
 pub const UNIT: &str = "mg/dL";
+/// The other unit in which the consensus gives its limits.
+const MOLAR_UNIT: &str = "mmol/L";
 
 /// The figures of local date `date` from all raw rows of one user that start in
 /// [`span_to_read`]; rows of other dates only tell how episodes go on. `None` if the date has neither an
@@ -53,10 +55,23 @@ pub const UNIT: &str = "mg/dL";
 pub fn figures(rows: &[RawVital], date: NaiveDate, context: &Context<'_>) -> Option<GlucoseDay> {
     let metric = context.catalogue.metric(METRIC)?;
     metric.conversion_from(UNIT)?;
+    let molar = metric.conversion_from(MOLAR_UNIT);
     let judged = judge_all(rows, metric, &mut Zones::new(context.base_zone));
     let (mut readings, mut zones) = (Vec::new(), Vec::new());
     for sample in &judged.samples {
-        let reading = Reading::of(sample, sample.value_in(UNIT, metric)?);
+        let value = sample.value_in(UNIT, metric)?;
+        let is_molar = molar.is_some() && metric.conversion_from(&sample.row.unit) == molar;
+        let (own, limits) =
+            if is_molar { (sample.row.value, &MMOL_PER_L) } else { (value, &MG_PER_DL) };
+        let reading = Reading {
+            at: sample.row.started_at,
+            date: sample.date(),
+            source: &sample.row.source,
+            value,
+            censored: sample.censored,
+            placed: sample.placed(own),
+            limits,
+        };
         if reading.date == date {
             zones.push(sample.zone);
         }
@@ -119,6 +134,21 @@ pub fn touched_dates<'r>(
         .collect()
 }
 
+/// The limits of the ranges in one unit.
+#[derive(Debug)]
+struct Limits {
+    very_low: f64,
+    low: f64,
+    tight: f64,
+    high: f64,
+    very_high: f64,
+}
+
+static MG_PER_DL: Limits =
+    Limits { very_low: 54.0, low: 70.0, tight: 140.0, high: 180.0, very_high: 250.0 };
+static MMOL_PER_L: Limits =
+    Limits { very_low: 3.0, low: 3.9, tight: 7.8, high: 10.0, very_high: 13.9 };
+
 /// An accepted row.
 #[derive(Clone, Copy, Debug)]
 struct Reading<'row> {
@@ -130,19 +160,7 @@ struct Reading<'row> {
     value: f64,
     /// Whether the value is only a bound.
     censored: bool,
-    /// Where it lies among the ranges: its value, or just beyond a bound.
+    /// Where it lies among `limits`: its value in their unit, or just beyond a bound.
     placed: f64,
-}
-
-impl<'row> Reading<'row> {
-    fn of(sample: &Sample<'row>, value: f64) -> Self {
-        Self {
-            at: sample.row.started_at,
-            date: sample.date(),
-            source: &sample.row.source,
-            value,
-            censored: sample.censored,
-            placed: sample.placed(value),
-        }
-    }
+    limits: &'static Limits,
 }

@@ -20,9 +20,9 @@ use crate::vitals::scope::Span;
 /// not 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SleepDay {
-    /// Time asleep in minutes: the union of core, deep and REM sleep and of sleep without a stage,
-    /// the latter less the time that the same source calls awake. `None` if the day's sources only
-    /// know of the bed.
+    /// Time asleep in minutes: the union of core, deep and REM sleep and of sleep without a stage, less
+    /// the time that the same source calls awake. The four add up to it. `None` if the day's sources
+    /// tell of no sleep.
     pub asleep_minutes: Option<f64>,
     /// Core (light) sleep in minutes; `None`, as `deep_minutes` and `rem_minutes`, if no source
     /// tells stages.
@@ -33,17 +33,17 @@ pub struct SleepDay {
     pub rem_minutes: Option<f64>,
     /// Time asleep for which no stage is given, in minutes.
     pub unspecified_minutes: Option<f64>,
-    /// Time awake within sessions, in minutes; where a stage of sleep is given for the same time,
-    /// it counts as sleep. `None` if no source tells stages or when its owner was awake.
+    /// Time awake within sessions, in minutes, also where another state is given for the same time.
+    /// `None` if no source tells stages or when its owner was awake.
     pub awake_minutes: Option<f64>,
-    /// Time in bed in minutes: the union of in bed and asleep; of a session without rows of the
-    /// bed, the time from its first segment to its last. `None` without a session.
+    /// Time in bed in minutes: the union of in bed and asleep; of a session of sleep without rows of
+    /// the bed, the time from its first segment to its last. `None` without either.
     pub in_bed_minutes: Option<f64>,
     /// `asleep_minutes / in_bed_minutes`, from 0 to 1; `None` if either is not known. (Sleep
     /// efficiency is total sleep time over time in bed, AASM scoring manual.)
     pub efficiency: Option<f64>,
-    /// The first instant of the main session: the one with the longest time asleep, then in bed,
-    /// then the earliest.
+    /// The first instant of the main session: of those with sleep the one with the longest time
+    /// asleep, then in bed, then the earliest. `None` if no session has sleep.
     pub main_start: Option<Timestamp>,
     /// The last instant of the main session.
     pub main_end: Option<Timestamp>,
@@ -55,7 +55,7 @@ pub struct SleepDay {
     pub segment_count: i32,
     /// Those segments by source.
     pub sources: BTreeMap<String, i32>,
-    /// The source of the main session.
+    /// The source of the main session; without one, of the session with the longest time in bed.
     pub primary_source: Option<String>,
     /// Rejected rows that start on this date in their own zone.
     pub rejected_count: i32,
@@ -78,13 +78,13 @@ pub(super) struct Parts<'row> {
     rejected: Vec<(Timestamp, Zone)>,
 }
 
-/// The parts of each date: those of the sessions that stand, which come in the order of their starts.
+/// The parts of each date: those of the sessions that count, which come in the order of their starts.
 pub(super) fn parts<'row>(
     sessions: impl IntoIterator<Item = Session<'row>>,
     rejected: impl IntoIterator<Item = (Timestamp, Zone)>,
 ) -> BTreeMap<NaiveDate, Parts<'row>> {
     let mut parts: BTreeMap<NaiveDate, Parts<'row>> = BTreeMap::new();
-    for session in sessions.into_iter().filter(|session| session.stands) {
+    for session in sessions.into_iter().filter(|session| session.counts) {
         parts.entry(session.date).or_default().sessions.push(session);
     }
     for (start, zone) in rejected {
@@ -103,17 +103,17 @@ impl Parts<'_> {
     /// The figures of these parts; `None` if there are neither sessions nor rejected rows.
     pub(super) fn figures(mut self, date: NaiveDate, context: &Context<'_>) -> Option<SleepDay> {
         self.rejected.sort_by_cached_key(|(start, zone)| (*start, zone.to_string()));
-        let main = self.sessions.iter().max_by(|a, b| longer(a, b));
-        let is_nap = |session: &&Session<'_>| {
-            main.is_some_and(|main| main.start != session.start)
-                && session.lengths.asleep.is_some_and(|asleep| asleep > 0)
-        };
-        let naps = || self.sessions.iter().filter(is_nap);
+        let longest = self.sessions.iter().max_by(|a, b| longer(a, b));
+        let has_sleep = |session: &&Session<'_>| session.lengths.asleep.is_some_and(|of| of > 0);
+        let main = longest.filter(has_sleep);
+        let is_other =
+            |session: &&Session<'_>| main.is_some_and(|main| main.start != session.start);
+        let naps = || self.sessions.iter().filter(has_sleep).filter(is_other);
 
         let places = Places::of(context.base_zone);
         let place = |zone: Zone| Place { zone, date };
         // Rejected rows have no say in the zone unless nothing else names one.
-        let counted = main.into_iter().chain(&self.sessions);
+        let counted = longest.into_iter().chain(&self.sessions);
         let zone = places
             .zone_of_day(counted.flat_map(|session| &session.zones).map(|zone| place(*zone)))
             .or_else(|| places.zone_of_day(self.rejected.iter().map(|(_, zone)| place(*zone))))?;
@@ -131,7 +131,7 @@ impl Parts<'_> {
             let known = self.sessions.iter().filter_map(|session| length(&session.lengths));
             known.reduce(|sum, length| sum + length)
         };
-        let (asleep, in_bed) = (sum(|l| l.asleep), sum(|l| Some(l.in_bed)));
+        let (asleep, in_bed) = (sum(|l| l.asleep), sum(|l| l.in_bed));
         let in_naps = naps().filter_map(|session| session.lengths.asleep).sum();
         Some(SleepDay {
             asleep_minutes: asleep.map(minutes),
@@ -150,7 +150,7 @@ impl Parts<'_> {
             nap_minutes: asleep.map(|_| minutes(in_naps)),
             segment_count: count(self.sessions.iter().map(|session| session.segments.len()).sum()),
             sources,
-            primary_source: main.map(|main| main.source.to_owned()),
+            primary_source: longest.map(|longest| longest.source.to_owned()),
             rejected_count: count(self.rejected.len()),
             time_zone: zone.to_string(),
             day_start: zone.day_start(date),

@@ -12,20 +12,29 @@
 //!    to noon (GGIR). So one of less than four days is never cut, and no figure depends on rows
 //!    that lie farther away than [`FARTHEST_US`].
 //! 3. **The best source.** Sessions of two sources that overlap, or are at most [`LONGEST_GAP_US`]
-//!    apart, are of one sleep, and the better one counts alone. So a watch that was worn for an
-//!    afternoon's nap only has no say in the night. One that has segments of sleep comes before one
-//!    that only knows of the bed: a phone that knows when its owner lay down must not hide the watch
-//!    that measured. Then the profile's order decides. Of sources that it does not list, one that
-//!    tells stages is best, then the longer time asleep, the longer time covered, and the name:
-//!    facts of the session, where the id of the newest row would depend on who wrote last.
+//!    apart, are rivals, and the better one counts alone. So a watch that was worn for an
+//!    afternoon's nap only has no say in the night.
+//!    - A session *represents* its night if it has rows of sleep and covers at least half as much time
+//!      as each of its rivals. So a watch whose battery ran out leaves the night to the ring. A rival
+//!      that only knows of the bed is such a measure up to 12 hours: one that never lets go of the bed
+//!      must not hide the watch.
+//!    - Of sessions that represent their nights the profile's order decides. Of sources that it does not
+//!      list, one that tells stages is best, then the longer time asleep, the longer time covered, and
+//!      the name: facts of the session, where the id of the newest row would depend on who wrote last.
+//!    - All others come after them, by the time covered: a phone that knows when its owner lay down
+//!      counts where no source knows of sleep, even if an app wrote an awakening into that time.
+//!    - A session is beaten only by one that counts, so the best is decided first. Where all sources
+//!      together go on for four days or longer, any better rival beats it: else whether it counts could
+//!      depend on sessions weeks away.
 //! 4. **Days.** A session belongs to the local date of its end, in the zone of the row that ends
 //!    it (of several, the one that began last). Of a day's sessions the one with the longest sleep
-//!    is the main one, others with sleep are naps ([`SleepDay`]).
+//!    is the main one, others with sleep are naps ([`SleepDay`]). Without sleep none is.
 //!
-//! An instant has one state: a stage (core, deep, REM) if there is one, else awake, else asleep
-//! without a stage, else in bed. HealthKit wants the first three not to overlap ("they don't
-//! overlap each other", `HKCategoryValueSleepAnalysis`); Health Connect takes awake stages off a
-//! session that was given as a whole (AOSP, `SessionDurationAggregationData`).
+//! An instant of a session has one state: awake, else deep, REM, core, asleep without a stage, in bed.
+//! So a short awakening inside a stage, as Fitbit writes it, is no sleep, and the minutes of the stages
+//! add up to the time asleep. HealthKit wants them not to overlap ("they don't overlap each other",
+//! `HKCategoryValueSleepAnalysis`); Health Connect takes awake stages off a session that was given as a
+//! whole (AOSP, `SessionDurationAggregationData`).
 //!
 //! All lengths are whole microseconds of unions of intervals until a day's figure is made, so the
 //! order of rows leaves no trace. A late row, a correction and a deletion are one code path:

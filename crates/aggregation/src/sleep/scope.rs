@@ -14,13 +14,13 @@ use crate::vitals::sample::LONGEST_INTERVAL_US;
 use crate::vitals::scope::{Span, union};
 use crate::zones::{BaseZone, Zones};
 
-/// No row farther than this from a session's end has a part in the session.
+/// No row farther than this from a session's end has a part in the session, or in whether it counts.
 ///
 /// Between a session's ends lie two margins of [a cut](super::CUT_MARGIN_US) and the time between
 /// two noons, 48 hours at most (where the date line moved): 6 days. A rival begins so long before it
-/// at most, and two hours. Where that begins, or is cut, shows within a margin and two hours more:
-/// 14 days and 4 hours; the rest is room.
-pub const FARTHEST_US: i64 = 15 * DAY_US;
+/// at most, and two hours; so does a rival's rival, which the rival is measured by. Where that begins,
+/// or is cut, shows within a margin and two hours more: 20 days and 8 hours; the rest is room.
+pub const FARTHEST_US: i64 = 21 * DAY_US;
 
 /// How much is read around what is to be computed: first what does for nearly every night; then what
 /// does for all that goes on for days, a bed that nobody ever leaves among them; then what can ever
@@ -29,7 +29,7 @@ const MARGINS_US: [i64; 3] = [LONGEST_GAP_US, 4 * DAY_US, FARTHEST_US];
 
 /// How far from a changed row's UTC date a stored day can lie that it concerns: as far as
 /// [`FARTHEST_US`], and a date begins up to 16 hours earlier than in UTC.
-pub const FARTHEST_STORED_DAY: Days = Days::new(16);
+pub const FARTHEST_STORED_DAY: Days = Days::new(22);
 
 /// What must be read, and computed again.
 #[derive(Clone, Debug, Default, PartialEq)]

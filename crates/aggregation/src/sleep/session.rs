@@ -5,14 +5,25 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 
-use super::period::{Piece, chains, cutting_zone, noon_after};
+use super::period::{Chain, Piece, chains, cutting_zone, noon_after};
 use super::segment::Segment;
-use super::{LONGEST_GAP_US, Stage};
+use super::{CUT_MARGIN_US, LONGEST_GAP_US, Stage};
 use crate::Timestamp;
 use crate::local_time::Zone;
+use crate::timestamp::HOUR_US;
 use crate::vitals::Context;
 use crate::vitals::scope::{Span, union};
 use crate::zones::BaseZone;
+
+/// The longest recording of a source without sleep that other sources are measured by. In a longer one
+/// the person is ill, or the sensor never lets go of the bed: neither is one night. So a source that
+/// covers 6 hours and knows of sleep is never hidden by one that does not.
+const LONGEST_NIGHT_IN_BED_US: i64 = 12 * HOUR_US;
+
+/// In a chain of all sources that is shorter, a session loses only to one that counts. In a longer
+/// one, a bed that is never left perhaps, whether one counts could depend on sessions weeks away; so
+/// there a session loses to any better one that it meets.
+const LONGEST_CONTEST_US: i64 = 2 * CUT_MARGIN_US;
 
 /// Segments of one source without a gap of more than [`LONGEST_GAP_US`], or a piece of them, and what
 /// they come to. Lengths are in microseconds.
@@ -28,27 +39,21 @@ pub(super) struct Session<'row> {
     /// In the order of their starts.
     pub(super) segments: Vec<Segment<'row>>,
     pub(super) lengths: Lengths,
-    /// The least is the best.
-    preference: Preference<'row>,
-    /// Whether no better session of another source has something to say of this time.
-    pub(super) stands: bool,
+    /// Whether it counts: no better session of another source says something of this time.
+    pub(super) counts: bool,
     /// Whether enough was read to know where it begins and ends.
     is_settled: bool,
-    /// Whether that is so of its rivals, too.
+    /// Whether enough was read to know whether it counts.
     pub(super) is_certain: bool,
     /// A row that comes, changes or goes outside of this span, both ends in, can change neither the
-    /// session nor whether it stands.
+    /// session nor whether it counts.
     pub(super) reach: Span,
 }
-
-/// In the order that [`super`] gives: whether it knows of sleep, the profile's order, whether it tells
-/// stages, the time asleep, the time covered, the name.
-type Preference<'row> = (bool, usize, bool, Reverse<Option<i64>>, Reverse<i64>, &'row str);
 
 /// How long a source was in each state; `None` where it cannot know.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Lengths {
-    /// Asleep in any stage or in none that is known. Unknown to a source that only knows the bed.
+    /// Asleep in any stage or in none that is known. Unknown to a source that tells of no sleep.
     pub(super) asleep: Option<i64>,
     /// Asleep without a stage.
     pub(super) unspecified: Option<i64>,
@@ -59,7 +64,10 @@ pub(super) struct Lengths {
     /// Awake; unknown to a source that tells neither stages nor when its owner was awake.
     pub(super) awake: Option<i64>,
     /// In bed, or asleep anywhere; without rows of the bed from the first segment to the last.
-    pub(super) in_bed: i64,
+    /// Unknown to a source that only tells when its owner was awake.
+    pub(super) in_bed: Option<i64>,
+    /// In any state.
+    covered: i64,
 }
 
 /// All sessions, from segments in the order of their starts; `read` are the instants of which every
@@ -79,48 +87,82 @@ pub(super) fn sessions<'row>(
         for of_source in sources.values().flat_map(|segments| chains(segments)) {
             let goes_on = of_source.goes_on_beyond(read);
             let pieces = of_source.pieces(context.base_zone).into_iter();
-            sessions.extend(pieces.filter_map(|piece| Session::of(piece, goes_on, context)));
+            sessions.extend(pieces.filter_map(|piece| Session::of(piece, goes_on)));
         }
         if sources.len() > 1 {
-            contest(&mut sessions);
+            contest(&mut sessions, &chain, read, context.source_order);
         }
         all.append(&mut sessions);
     }
     all
 }
 
-/// Of sessions of two sources that overlap, or are no farther apart than [`LONGEST_GAP_US`], only
-/// the better one can stand. Whether it does is no matter: that may be decided by a third one, and
-/// so on for weeks.
-fn contest(sessions: &mut [Session<'_>]) {
+/// Decides which sessions of a chain of several sources count. Of sessions of two sources that
+/// overlap, or are no farther apart than [`LONGEST_GAP_US`], one counts at most.
+fn contest(sessions: &mut [Session<'_>], chain: &Chain<'_, '_>, read: Span, order: &[String]) {
     sessions.sort_by_key(|session| (session.start, session.end, session.source));
-    let rivals: Vec<(usize, usize)> = (0..sessions.len())
-        .flat_map(|one| {
-            let (source, end) = (sessions[one].source, sessions[one].end);
-            let near = move |session: &&Session<'_>| session.start.since(end) <= LONGEST_GAP_US;
-            let later = sessions[one + 1..].iter().take_while(near).zip(one + 1..);
-            later
-                .filter(move |(other, _)| other.source != source)
-                .map(move |(_, other)| (one, other))
-        })
+    let rivals = rivals(sessions);
+    let longest_near: Vec<i64> = rivals
+        .iter()
+        .map(|rivals| rivals.iter().map(|rival| sessions[*rival].claimed()).max().unwrap_or(0))
         .collect();
+    let preferences: Vec<_> = sessions
+        .iter()
+        .zip(longest_near)
+        .map(|(session, longest)| session.preference(longest, order))
+        .collect();
+    let is_long = chain.end.since(chain.start) >= LONGEST_CONTEST_US;
+    let mut best_first: Vec<usize> = (0..sessions.len()).collect();
+    best_first.sort_by_key(|place| &preferences[*place]);
+    for place in best_first {
+        let beats = |rival: &usize| {
+            preferences[*rival] < preferences[place] && (is_long || sessions[*rival].counts)
+        };
+        sessions[place].counts = !rivals[place].iter().any(beats);
+    }
+
+    // What decides: the whole chain, unless it is long.
+    let (goes_on_before, goes_on_after) = chain.goes_on_beyond(read);
+    let is_whole = !goes_on_before && !goes_on_after;
     let own: Vec<(Span, bool)> = sessions.iter().map(|s| (s.reach, s.is_settled)).collect();
-    for (one, other) in rivals {
-        let is_better = sessions[one].preference < sessions[other].preference;
-        let loser = if is_better { other } else { one };
-        sessions[loser].stands = false;
-        for (session, rival) in [(one, other), (other, one)] {
-            let ((from, to), is_settled) = own[rival];
-            let session = &mut sessions[session];
+    for (place, session) in sessions.iter_mut().enumerate().filter(|(n, _)| !rivals[*n].is_empty())
+    {
+        if !is_long {
+            session.reach = (chain.start.plus(-LONGEST_GAP_US), chain.end.plus(LONGEST_GAP_US));
+            session.is_certain = is_whole;
+            continue;
+        }
+        // That the chain is long shows within its limit. A rival is measured by its own rivals.
+        let far = LONGEST_CONTEST_US + LONGEST_GAP_US;
+        session.reach.0 = session.reach.0.min(session.start.plus(-far));
+        session.reach.1 = session.reach.1.max(session.end.plus(far));
+        let near = rivals[place].iter().flat_map(|rival| rivals[*rival].iter().chain([rival]));
+        for rival in near {
+            let ((from, to), is_settled) = own[*rival];
             session.reach = (session.reach.0.min(from), session.reach.1.max(to));
             session.is_certain &= is_settled;
         }
     }
 }
 
+/// The places of each session's rivals; sessions come in the order of their starts.
+fn rivals(sessions: &[Session<'_>]) -> Vec<Vec<usize>> {
+    let mut rivals = vec![Vec::new(); sessions.len()];
+    for (one, session) in sessions.iter().enumerate() {
+        let near = |other: &&Session<'_>| other.start.since(session.end) <= LONGEST_GAP_US;
+        for (other, later) in (one + 1..).zip(sessions[one + 1..].iter().take_while(near)) {
+            if later.source != session.source {
+                rivals[one].push(other);
+                rivals[other].push(one);
+            }
+        }
+    }
+    rivals
+}
+
 impl<'row> Session<'row> {
     /// `goes_on` is whether more of its chain may lie before and after what was read.
-    fn of(piece: Piece<'row>, goes_on: (bool, bool), context: &Context<'_>) -> Option<Self> {
+    fn of(piece: Piece<'row>, goes_on: (bool, bool)) -> Option<Self> {
         let Piece { segments, reach, .. } = piece;
         let last = ending(&segments)?;
         let (source, end) = (last.source, last.end);
@@ -130,7 +172,6 @@ impl<'row> Session<'row> {
                 zones.push(segment.zone);
             }
         }
-        let lengths = Lengths::of(&segments);
         let is_settled = !(piece.begins && goes_on.0 || piece.ends && goes_on.1);
         Some(Self {
             source,
@@ -138,14 +179,37 @@ impl<'row> Session<'row> {
             end,
             date: last.zone.date_of(end),
             zones,
-            preference: preference(source, &segments, lengths.asleep, context.source_order),
+            lengths: Lengths::of(&segments),
             segments,
-            lengths,
-            stands: true,
+            counts: true,
             is_settled,
             is_certain: is_settled,
             reach,
         })
+    }
+
+    /// The length of the night that it claims to have recorded.
+    const fn claimed(&self) -> i64 {
+        let covered = self.lengths.covered;
+        if self.lengths.asleep.is_some() || covered <= LONGEST_NIGHT_IN_BED_US {
+            covered
+        } else {
+            0
+        }
+    }
+
+    /// Its place among its rivals in the order that [`super`] gives; the least is the best. The
+    /// longest of them claims a night of `longest`.
+    fn preference(&self, longest: i64, order: &[String]) -> Preference<'row> {
+        let (source, lengths) = (self.source, &self.lengths);
+        let (asleep, covered) = (Reverse(lengths.asleep), Reverse(lengths.covered));
+        let rank = order.iter().position(|listed| listed == source).unwrap_or(usize::MAX);
+        let has_stages = lengths.core.is_some();
+        if lengths.asleep.is_some() && lengths.covered >= longest - lengths.covered {
+            Preference::Represents(rank, !has_stages, asleep, covered, source)
+        } else {
+            Preference::Covers(covered, rank, !has_stages, asleep, source)
+        }
     }
 
     /// The dates that it may have when all of it is known, as far as its rows have been read: one of
@@ -173,47 +237,58 @@ fn ending<'s, 'row>(segments: &'s [Segment<'row>]) -> Option<&'s Segment<'row>> 
     segments.iter().max_by_key(|segment| (segment.end, segment.start, segment.stage))
 }
 
-fn preference<'row>(
-    source: &'row str,
-    segments: &[Segment<'_>],
-    asleep: Option<i64>,
-    order: &[String],
-) -> Preference<'row> {
-    let has = |kind: fn(Stage) -> bool| segments.iter().any(|segment| kind(segment.stage));
-    let rank = order.iter().position(|listed| listed == source).unwrap_or(usize::MAX);
-    let covered = length(&spans(segments, |_| true));
-    (!has(Stage::is_sleep), rank, !has(Stage::is_staged), Reverse(asleep), Reverse(covered), source)
+/// How sessions compare; see [`Session::preference`].
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Preference<'row> {
+    /// Knows of sleep, and covers at least half of the longest recording: the profile's order, whether
+    /// it tells stages, the time asleep, the time covered, the name.
+    Represents(usize, bool, Reverse<Option<i64>>, Reverse<i64>, &'row str),
+    /// Another one: the time covered first.
+    Covers(Reverse<i64>, usize, bool, Reverse<Option<i64>>, &'row str),
 }
 
 impl Lengths {
     fn of(segments: &[Segment<'_>]) -> Self {
         let has = |kind: fn(Stage) -> bool| segments.iter().any(|segment| kind(segment.stage));
-        let of = |stage: Stage| spans(segments, |other| other == stage);
+        let of = |wanted: Stage| spans(segments, |stage| stage == wanted);
+        let both = |one: &[Span], other: &[Span]| union([one, other].concat());
 
-        let staged = spans(segments, Stage::is_staged);
-        let awake = without(&of(Stage::Awake), &staged);
-        let unspecified = without(&without(&of(Stage::Asleep), &awake), &staged);
+        // An instant has one state: that of the first of these that covers it.
+        let awake = of(Stage::Awake);
+        let mut taken = awake.clone();
+        let mut left = |stage: Stage| {
+            let spans = of(stage);
+            let left = without(&spans, &taken);
+            taken = both(&taken, &spans);
+            left
+        };
+        let (deep, rem, core) = (left(Stage::Deep), left(Stage::Rem), left(Stage::Core));
+        let unspecified = left(Stage::Asleep);
+        let asleep = union([&deep[..], &rem, &core, &unspecified].concat());
 
+        let knows_sleep = has(Stage::is_sleep);
         let knows_stages = has(Stage::is_staged);
-        let knows_awake = knows_stages || has(|stage| stage == Stage::Awake);
-        let knows_sleep = knows_awake || has(Stage::is_sleep);
+        let knows_awake = knows_stages || !awake.is_empty();
         let known = |knows: bool, spans: &[Span]| knows.then(|| length(spans));
         let in_bed = if has(|stage| stage == Stage::InBed) {
             // Who sleeps is in bed, so that efficiency is never above 1.
-            union([of(Stage::InBed), staged.clone(), unspecified.clone()].concat())
-        } else {
+            Some(both(&of(Stage::InBed), &asleep))
+        } else if knows_sleep {
             let start = segments.iter().map(|segment| segment.start).min();
             let end = segments.iter().map(|segment| segment.end).max();
-            start.zip(end).into_iter().collect()
+            Some(start.zip(end).into_iter().collect())
+        } else {
+            None
         };
         Self {
-            asleep: knows_sleep.then(|| length(&staged) + length(&unspecified)),
+            asleep: known(knows_sleep, &asleep),
             unspecified: known(knows_sleep, &unspecified),
-            core: known(knows_stages, &of(Stage::Core)),
-            deep: known(knows_stages, &of(Stage::Deep)),
-            rem: known(knows_stages, &of(Stage::Rem)),
+            core: known(knows_stages, &core),
+            deep: known(knows_stages, &deep),
+            rem: known(knows_stages, &rem),
             awake: known(knows_awake, &awake),
-            in_bed: length(&in_bed),
+            in_bed: in_bed.map(|in_bed| length(&in_bed)),
+            covered: length(&spans(segments, |_| true)),
         }
     }
 }

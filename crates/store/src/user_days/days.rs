@@ -97,10 +97,10 @@ pub struct GlucoseDay {
     pub low_episodes: Option<i32>,
     /// Episodes above 180 of at least 15 minutes.
     pub high_episodes: Option<i32>,
-    /// Readings in percent of those expected.
+    /// Percent of the day that sensors measured; `None` of a meter.
     pub coverage_percent: Option<f64>,
     /// Whether that is at least 70.
-    pub is_sufficient: bool,
+    pub is_sufficient: Option<bool>,
 }
 
 type Number = Option<f64>;
@@ -158,7 +158,7 @@ statement! {
         (Date, Text, Bool, Integer, Integer, Timestamptz, Array<Text>),
         (Integer, Integer, Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>),
         (Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>),
-        (Nullable<Double>, Nullable<Integer>, Nullable<Integer>, Nullable<Double>, Bool)
+        (Nullable<Double>, Nullable<Integer>, Nullable<Integer>, Nullable<Double>, Nullable<Bool>)
     )
     "SELECT local_date, time_zone, is_partial, rejected_count, algorithm_version, computed_at,
             ARRAY(SELECT jsonb_object_keys(sources) ORDER BY 1),
@@ -239,7 +239,7 @@ pub(super) async fn glucose(
         DayColumns,
         (i32, i32, Number, Number, Number, Number),
         (Number, Number, Number, Number, Number),
-        (Number, Option<i32>, Option<i32>, Number, bool),
+        (Number, Option<i32>, Option<i32>, Number, Option<bool>),
     );
     let rows: Vec<Columns> = snapshot.load(ReadGlucose { user_id, from, to }).await?;
     let day = |(day, readings, bands, rest): Columns| {

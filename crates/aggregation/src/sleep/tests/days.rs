@@ -63,6 +63,20 @@ fn the_longest_sleep_is_the_main_one_and_the_others_are_naps() {
 }
 
 #[test]
+fn a_session_without_sleep_is_no_main_one_however_long() {
+    let utc = World::new("UTC", &[]);
+    let bed = (InBed, "2024-03-05 00:00", "2024-03-05 07:00");
+    let awake = (Awake, "2024-03-05 15:00", "2024-03-05 15:20");
+    let day = utc.day("2024-03-05", &watch(&[bed, awake]));
+    assert_eq!((day.main_start, day.main_end, day.nap_count), (None, None, 0));
+    assert_eq!((day.in_bed_minutes, day.awake_minutes), (Some(420.0), Some(20.0)));
+    assert_eq!(day.primary_source.as_deref(), Some("watch"));
+    let nap = (Asleep, "2024-03-05 20:00", "2024-03-05 20:20");
+    let day = utc.day("2024-03-05", &watch(&[bed, awake, nap]));
+    assert_eq!((day.main_start, day.nap_count), (Some(at("2024-03-05 20:00")), 0));
+}
+
+#[test]
 fn of_two_sleeps_of_one_length_the_main_one_was_longer_in_bed_or_earlier() {
     let mut sleeps = vec![
         (Asleep, "2024-03-05 01:00", "2024-03-05 02:00"),
@@ -108,8 +122,7 @@ fn a_row_without_length_counts_nothing_and_links_nothing() {
 }
 
 #[test]
-fn awake_counts_before_asleep_and_a_stage_before_awake() {
-    // As Health Connect takes awake stages off a session that was given as a whole.
+fn an_instant_is_awake_before_deep_rem_core_and_asleep() {
     let day = World::new("UTC", &[]).day(
         "2024-03-05",
         &watch(&[
@@ -117,11 +130,26 @@ fn awake_counts_before_asleep_and_a_stage_before_awake() {
             (Awake, "2024-03-05 03:00", "2024-03-05 04:00"),
             (Deep, "2024-03-05 03:30", "2024-03-05 05:00"),
             (Rem, "2024-03-05 04:30", "2024-03-05 05:30"),
+            (Core, "2024-03-05 04:00", "2024-03-05 06:00"),
         ]),
     );
-    assert_eq!((day.asleep_minutes, day.awake_minutes), (Some(450.0), Some(30.0)));
-    assert_eq!((day.deep_minutes, day.rem_minutes), (Some(90.0), Some(60.0)));
-    assert_eq!((day.core_minutes, day.unspecified_minutes), (Some(0.0), Some(330.0)));
+    assert_eq!((day.asleep_minutes, day.awake_minutes), (Some(420.0), Some(60.0)));
+    assert_eq!((day.deep_minutes, day.rem_minutes), (Some(60.0), Some(30.0)));
+    assert_eq!((day.core_minutes, day.unspecified_minutes), (Some(30.0), Some(300.0)));
+}
+
+#[test]
+fn a_short_awakening_inside_a_stage_is_no_sleep() {
+    // As the export of a Fitbit writes it.
+    let day = World::new("UTC", &[]).day(
+        "2024-03-05",
+        &watch(&[
+            (Core, "2024-03-05 00:00", "2024-03-05 01:00"),
+            (Awake, "2024-03-05 00:20", "2024-03-05 00:30"),
+        ]),
+    );
+    assert_eq!((day.asleep_minutes, day.core_minutes), (Some(50.0), Some(50.0)));
+    assert_eq!((day.awake_minutes, day.in_bed_minutes), (Some(10.0), Some(60.0)));
 }
 
 #[test]
@@ -137,7 +165,8 @@ fn what_a_source_cannot_know_is_not_zero() {
     assert_eq!((asleep.deep_minutes, asleep.awake_minutes), (None, None));
 
     let awake = utc.day("2024-03-05", &watch(&[(Awake, "2024-03-05 02:00", "2024-03-05 03:00")]));
-    assert_eq!((awake.asleep_minutes, awake.efficiency), (Some(0.0), Some(0.0)));
+    assert_eq!((awake.awake_minutes, awake.asleep_minutes), (Some(60.0), None));
+    assert_eq!((awake.in_bed_minutes, awake.efficiency), (None, None));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 mod changes;
 mod days;
 mod properties;
+mod reference;
 mod sources;
 mod store;
 

@@ -214,16 +214,16 @@ proptest! {
         for (date, day) in figures(&world.context(), &super::rows(&rows)) {
             let asleep = day.asleep_minutes.unwrap_or(0.0);
             let stages = [day.core_minutes, day.deep_minutes, day.rem_minutes];
-            let longest = stages.iter().flatten().fold(0.0f64, |a, b| a.max(*b));
             let unspecified = day.unspecified_minutes.unwrap_or(0.0);
-            prop_assert!(longest + unspecified <= asleep + 1e-9);
-            prop_assert!(asleep <= stages.iter().flatten().sum::<f64>() + unspecified + 1e-9);
+            let sum = stages.iter().flatten().sum::<f64>() + unspecified;
+            prop_assert!((asleep - sum).abs() < 1e-9);
             prop_assert!(asleep <= day.in_bed_minutes.unwrap_or(0.0));
             prop_assert!(day.efficiency.is_none_or(|part| (0.0..=1.0).contains(&part)));
             prop_assert!(day.nap_minutes.unwrap_or(0.0) <= asleep);
             prop_assert_eq!(day.nap_count > 0, day.nap_minutes.is_some_and(|nap| nap > 0.0));
             prop_assert_eq!(day.sources.values().sum::<i32>(), day.segment_count);
-            prop_assert_eq!(day.main_start.is_some(), day.segment_count > 0);
+            prop_assert_eq!(day.main_start.is_some(), asleep > 0.0);
+            prop_assert_eq!(day.primary_source.is_some(), day.segment_count > 0);
             prop_assert!(day.segment_count + day.rejected_count > 0);
             let (Some(start), Some(end)) = (day.main_start, day.main_end) else { continue };
             let length = end.since(start);
@@ -258,14 +258,12 @@ proptest! {
         }
         let (mut asleep, mut awake, mut deep) = (0.0, 0.0, 0.0);
         for stages in cells.values() {
-            if stages.iter().any(|stage| stage.is_staged()) {
-                asleep += 15.0;
-            } else if stages.contains(&Stage::Awake) {
+            if stages.contains(&Stage::Awake) {
                 awake += 15.0;
-            } else if stages.contains(&Stage::Asleep) {
+            } else if stages.iter().any(|stage| stage.is_sleep()) {
                 asleep += 15.0;
+                deep += if stages.contains(&Stage::Deep) { 15.0 } else { 0.0 };
             }
-            deep += if stages.contains(&Stage::Deep) { 15.0 } else { 0.0 };
         }
         let days = figures(&world.context(), &super::rows(&all));
         let total = |figure: fn(&SleepDay) -> Option<f64>| {

@@ -33,7 +33,7 @@ fn sources_that_no_profile_lists_are_told_apart_by_what_they_measured() {
         UTC(&[]).day("2024-03-05", &night(segments)).primary_source.unwrap()
     };
     let long = (Asleep, "a", "2024-03-04 22:00", "2024-03-05 07:00");
-    let staged = (Rem, "b", "2024-03-05 02:00", "2024-03-05 03:00");
+    let staged = (Rem, "b", "2024-03-05 02:00", "2024-03-05 06:30");
     assert_eq!(winner(&[long, staged]), "b", "stages before none");
     let longer = (Asleep, "c", "2024-03-04 21:00", "2024-03-05 07:00");
     assert_eq!(winner(&[long, longer]), "c", "the longer sleep");
@@ -62,12 +62,68 @@ fn a_better_source_with_only_a_nap_leaves_the_night_to_the_other() {
         &night(&[
             (Asleep, "phone", "2024-03-04 23:00", "2024-03-05 06:00"),
             (Core, "watch", "2024-03-05 14:00", "2024-03-05 14:30"),
-            (Asleep, "phone", "2024-03-05 13:50", "2024-03-05 15:00"),
+            (Asleep, "phone", "2024-03-05 13:50", "2024-03-05 14:50"),
         ]),
     );
     assert_eq!((day.asleep_minutes, day.nap_minutes), (Some(450.0), Some(30.0)));
     assert_eq!(day.primary_source.as_deref(), Some("phone"));
     assert_eq!(day.sources.len(), 2);
+}
+
+#[test]
+fn a_watch_that_died_in_the_night_leaves_it_to_the_ring() {
+    let ring = (Core, "ring", "2024-03-04 22:25", "2024-03-05 06:25");
+    let source = |until: &str| {
+        let both = night(&[ring, (Core, "watch", "2024-03-04 22:30", until)]);
+        UTC(&["watch", "ring"]).day("2024-03-05", &both).primary_source.unwrap()
+    };
+    assert_eq!(source("2024-03-04 22:50"), "ring");
+    assert_eq!(source("2024-03-05 02:29"), "ring");
+    assert_eq!(source("2024-03-05 02:30"), "watch", "half of the longest recording");
+}
+
+#[test]
+fn a_watch_that_died_in_the_night_does_not_hide_the_time_in_bed() {
+    let watch = (Core, "watch", "2024-03-04 22:30", "2024-03-05 02:30");
+    let with_bed = |until: &str| {
+        let both = night(&[watch, (InBed, "phone", "2024-03-04 22:00", until)]);
+        let day = UTC(&["watch"]).days(&both).remove("2024-03-05");
+        day.map(|day| (day.asleep_minutes, day.in_bed_minutes))
+    };
+    assert_eq!(with_bed("2024-03-05 06:00"), Some((Some(240.0), Some(240.0))));
+    assert_eq!(with_bed("2024-03-05 06:01"), Some((None, Some(481.0))));
+    // A time in bed of more than 12 hours is no measure of a night.
+    assert_eq!(with_bed("2024-03-05 10:00"), Some((None, Some(720.0))));
+    assert_eq!(with_bed("2024-03-05 10:01"), Some((Some(240.0), Some(240.0))));
+}
+
+#[test]
+fn a_session_is_beaten_only_by_one_that_counts() {
+    let of = |segments: &[(Stage, &str, &str, &str)]| {
+        let day = UTC(&["watch", "ring", "phone"]).day("2024-03-05", &night(segments));
+        (day.asleep_minutes, day.nap_minutes)
+    };
+    let watch = (Core, "watch", "2024-03-04 23:00", "2024-03-05 03:00");
+    let ring = (Core, "ring", "2024-03-04 23:10", "2024-03-05 07:00");
+    // Asleep again, with the ring on its charger.
+    let phone = (Asleep, "phone", "2024-03-05 08:30", "2024-03-05 10:00");
+    assert_eq!(of(&[watch, phone]), (Some(330.0), Some(90.0)));
+    assert_eq!(of(&[watch, ring, phone]), (Some(330.0), Some(90.0)), "the ring does not count");
+    assert_eq!(of(&[ring, phone]), (Some(470.0), Some(0.0)));
+}
+
+#[test]
+fn sources_that_know_of_no_sleep_compete_by_time_covered() {
+    let phone = (InBed, "phone", "2024-03-04 23:00", "2024-03-05 07:00");
+    let app = (Awake, "app", "2024-03-05 03:00", "2024-03-05 03:15");
+    for order in [&[][..], &["app", "phone"]] {
+        let day = UTC(order).day("2024-03-05", &night(&[phone, app]));
+        assert_eq!(
+            (day.in_bed_minutes, day.primary_source.as_deref()),
+            (Some(480.0), Some("phone"))
+        );
+        assert_eq!((day.asleep_minutes, day.efficiency, day.awake_minutes), (None, None, None));
+    }
 }
 
 #[test]

@@ -19,6 +19,9 @@ const BANDS: [(Fill, &str); 5] = [
     (Fill::VERY_HIGH, "above 250"),
 ];
 
+/// Readings more than 15 minutes apart say nothing of the time in between.
+const METER: &str = "meter: no coverage";
+
 /// The section, if there are readings.
 pub fn glucose(sheet: &Sheet<'_>) -> Option<Markup> {
     let readings = one(sheet, "blood_glucose");
@@ -81,7 +84,7 @@ fn chart(sheet: &Sheet<'_>) -> Markup {
     let legend = html! {
         (legend(&signs, &feet))
         p.small {
-            "Bands in mg/dL (70 mg/dL = 3.9, 180 mg/dL = 10.0 mmol/L), as the consensus on time in range has them."
+            "Bands in mg/dL, as the consensus on time in range has them. Readings in mmol/L are in the bands by its limits in mmol/L: 3.0, 3.9, 10.0 and 13.9."
         }
     };
     figure(frame, "Time in range by day", "% of readings", &says, &drawing, &legend)
@@ -93,7 +96,8 @@ fn says(sheet: &Sheet<'_>) -> String {
     let weight = |row: &GlucoseDay| f64::from(row.sample_count) + f64::from(row.censored_count);
     let readings: f64 = known().map(|(row, _)| weight(row)).sum();
     let days = known().count();
-    let sufficient = known().filter(|(row, _)| row.is_sufficient).count();
+    let verdicts: Vec<bool> = known().filter_map(|(row, _)| row.is_sufficient).collect();
+    let sufficient = verdicts.iter().filter(|is_sufficient| **is_sufficient).count();
     if readings <= 0.0 {
         return sheet.says(days, None);
     }
@@ -101,6 +105,9 @@ fn says(sheet: &Sheet<'_>) -> String {
         known().map(|(row, shares)| of(&shares) * weight(row)).sum::<f64>() / readings
     };
     let enough = match (sheet.is_one_day(), sufficient) {
+        _ if verdicts.is_empty() => {
+            format!("{METER}, so time in range is of readings, not of time")
+        }
         (true, 0) => "too few readings for a day (70 %)".to_owned(),
         (true, _) => "enough readings for a day (70 %)".to_owned(),
         (false, _) => format!("{sufficient} of them with enough readings (70 %)"),
@@ -144,7 +151,11 @@ fn table(sheet: &Sheet<'_>) -> Markup {
         );
         cells.extend([row.low_episodes, row.high_episodes].map(text::count));
         cells.push(text::places(row.coverage_percent, 0));
-        let few = (!row.is_sufficient).then(|| "too few readings for a day".to_owned());
+        let few = match row.is_sufficient {
+            Some(true) => None,
+            Some(false) => Some("too few readings for a day".to_owned()),
+            None => shares.map(|_| METER.to_owned()),
+        };
         let bounds = (row.censored_count > 0).then(|| {
             let readings = counted(row.censored_count.into(), "reading", "readings");
             format!("{readings} out of the sensor's range")
