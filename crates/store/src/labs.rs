@@ -30,8 +30,9 @@ statement! {
         (Nullable<Text>, Nullable<Text>, Nullable<Text>, Text),
         (Timestamptz, Nullable<Text>, Text)
     )
-    "SELECT id, test_name, loinc_code, value_text, unit, reference_range, flag, specimen, status,
-            collected_at, time_zone, source
+    "SELECT id::bigint, test_name::text, loinc_code::text, value_text::text, unit::text,
+            reference_range::text, flag::text, specimen::text, status::text, collected_at,
+            time_zone::text, source::text
      FROM lab_raw
      WHERE user_id = {user_id} AND collected_at >= {from} AND collected_at < {to}"
 }
@@ -46,8 +47,9 @@ statement! {
         (Nullable<Text>, Nullable<Text>, Nullable<Text>, Text),
         (Timestamptz, Nullable<Text>, Text)
     )
-    "SELECT id, test_name, loinc_code, value_text, unit, reference_range, flag, specimen, status,
-            collected_at, time_zone, source
+    "SELECT id::bigint, test_name::text, loinc_code::text, value_text::text, unit::text,
+            reference_range::text, flag::text, specimen::text, status::text, collected_at,
+            time_zone::text, source::text
      FROM lab_raw
      WHERE user_id = {user_id} AND id = ANY ({ids})"
 }

@@ -19,7 +19,8 @@ type MealColumns = (i64, String, String, PgTimestamp, Option<String>, String, Ve
 
 static COLUMNS: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "id, food_name, meal_type, eaten_at, time_zone, source, ARRAY[{}]",
+        "id::bigint, food_name::text, meal_type::text, eaten_at, time_zone::text, source::text, \
+         ARRAY[{}]::float8[]",
         NUTRIENTS.join(", ")
     )
 });

@@ -52,7 +52,7 @@ statement! {
     // The column takes arrays of any dimensions, which the driver does not read: one such profile
     // would fail the batch of everybody. unnest() gives the elements in their order.
     concat!(
-        "SELECT user_id, time_zone, ARRAY(SELECT unnest(source_priority)), ",
+        "SELECT user_id::bigint, time_zone::text, ARRAY(SELECT unnest(source_priority)::text), ",
         version!(),
         " FROM user_profiles WHERE user_id = ANY ({user_ids})"
     )

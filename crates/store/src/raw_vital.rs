@@ -25,6 +25,20 @@ thread_local! {
 pub(crate) type RawVitalSql =
     (BigInt, Double, Nullable<Text>, Text, Text, Timestamptz, Timestamptz, Nullable<Text>, Bool);
 
+/// They with the types that are read: the application may have columns of another type, such as `real`,
+/// `varchar` or `integer`, and change them while the worker runs.
+macro_rules! raw_vital_columns {
+    ($row:literal) => {
+        concat!(
+            $row, ".id::bigint, ", $row, ".value::float8, ", $row, ".comparator::text, ",
+            $row, ".unit::text, ", $row, ".source::text, ", $row, ".started_at, ",
+            $row, ".ended_at, ", $row, ".time_zone::text, ", $row, ".is_daily_total"
+        )
+    };
+}
+
+pub(crate) use raw_vital_columns;
+
 /// The same as they are loaded.
 pub(crate) type RawVitalColumns =
     (i64, f64, Option<Shared>, Shared, Shared, PgTimestamp, PgTimestamp, Option<Shared>, bool);

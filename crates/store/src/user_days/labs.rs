@@ -91,7 +91,7 @@ statement! {
         from: PgTimestamp => Timestamptz,
         to: PgTimestamp => Timestamptz,
     } -> (Nullable<Text>, Text, Nullable<Text>)
-    "SELECT loinc_code, test_name, specimen
+    "SELECT loinc_code::text, test_name::text, specimen::text
      FROM lab_raw
      WHERE user_id = {user_id}
        AND collected_at BETWEEN {from} - interval '27 hours' AND {to} + interval '27 hours'

@@ -17,7 +17,7 @@ use diesel::sql_types::{
 
 use crate::crash::CrashPoint;
 use crate::error::StoreError;
-use crate::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital};
+use crate::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital_columns};
 use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
 use crate::transaction::GroupTransaction;
@@ -39,8 +39,10 @@ statement! {
         totals_from: Vec<Option<PgTimestamp>> => Array<Nullable<Timestamptz>>,
         totals_to: Vec<Option<PgTimestamp>> => Array<Nullable<Timestamptz>>,
     } -> (Integer, RawVitalSql)
-    "SELECT span.ordinal, v.id, v.value, v.comparator, v.unit, v.source, v.started_at,
-            v.ended_at, v.time_zone, v.is_daily_total
+    concat!(
+        "SELECT span.ordinal, ",
+        raw_vital_columns!("v"),
+        "
      FROM (SELECT {user_id}::bigint AS user_id, s.*
            FROM unnest({ordinals}::integer[], {metrics}::text[], {spans_from}::timestamptz[],
                        {spans_to}::timestamptz[], {starts_from}::timestamptz[],
@@ -63,6 +65,7 @@ statement! {
            AND total.is_daily_total
            AND total.started_at >= span.totals_from AND total.started_at < span.totals_to
      ) AS v"
+    )
 }
 
 statement! {
@@ -92,10 +95,13 @@ statement! {
         user_id: i64 => BigInt,
         ids: Vec<i64> => Array<BigInt>,
     } -> (Text, RawVitalSql)
-    "SELECT metric, id, value, comparator, unit, source, started_at, ended_at, time_zone,
-            is_daily_total
-     FROM vitals_raw
-     WHERE user_id = {user_id} AND id = ANY ({ids})"
+    concat!(
+        "SELECT v.metric::text, ",
+        raw_vital_columns!("v"),
+        "
+     FROM vitals_raw AS v
+     WHERE v.user_id = {user_id} AND v.id = ANY ({ids})"
+    )
 }
 
 statement! {
