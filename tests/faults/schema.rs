@@ -25,8 +25,11 @@ async fn a_column_that_gets_another_type_under_the_service_costs_no_attempt() {
         "ALTER TABLE vitals_raw ALTER COLUMN source TYPE varchar(64)",
         "ALTER TABLE vitals_raw ALTER COLUMN value TYPE real",
         "ALTER TABLE vitals_raw ALTER COLUMN value TYPE numeric",
+        // It reads the numbers of all raw rows.
+        "DROP VIEW raw_row_status",
         "ALTER TABLE vitals_raw ALTER COLUMN user_id TYPE integer, ALTER COLUMN id TYPE integer",
-        "ALTER TABLE nutrition_raw ALTER COLUMN energy_kcal TYPE real,
+        "ALTER TABLE nutrition_raw ALTER COLUMN energy_kcal TYPE numeric,
+             ALTER COLUMN protein_g TYPE real,
              ALTER COLUMN food_name TYPE varchar(64), ALTER COLUMN id TYPE integer",
         "ALTER TABLE lab_raw ALTER COLUMN value_text TYPE varchar(64),
              ALTER COLUMN user_id TYPE integer",

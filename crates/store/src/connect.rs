@@ -19,6 +19,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::address::{Address, Place, Server};
 use crate::dial::{Connection, Encrypt, Reached, watched};
 use crate::error::{ConnectError, StoreError};
+use crate::raw_text::NO_ENCODING;
 use crate::session::{Pooler, Session, SessionSettings, major_version};
 use crate::surroundings::Variables;
 use crate::wire::Wire;
@@ -26,6 +27,9 @@ use crate::wire::Wire;
 const NOT_TOLD: &str = "a pooler such as PgBouncer stands between the worker and PostgreSQL, and \
      refuses the settings of the session: set database.pooler to \"session\" or \"transaction\", as \
      its pool_mode is";
+
+const VERSION_1: &str = "the server's certificate is of X.509 version 1, which cannot be verified: give \
+     the server one of version 3, or use sslmode=require without sslrootcert";
 
 /// Whether a URL can be used at all, as far as it shows without connecting; the variables hold where
 /// it says nothing.
@@ -98,6 +102,8 @@ pub(crate) struct Link {
     server: Server,
     tls: MakeRustlsConnect,
     driver: AbortHandle,
+    /// The database keeps texts as bytes.
+    has_no_encoding: bool,
     /// When it was begun to open it.
     pub(crate) opened: std::time::Instant,
 }
@@ -204,10 +210,13 @@ impl Target {
     /// Connects, and says nothing yet: behind a pooler nobody knows whose session it is.
     pub(crate) async fn connect_bare(&self) -> Result<Connected, ConnectError> {
         let (client, link, until) = self.connect_client().await?;
-        let connection = AsyncPgConnection::try_from(client);
-        let connection = self
-            .by(until, connection.map(|done| done.map_err(|error| error.to_string())))
-            .await?;
+        let connecting = AsyncPgConnection::try_from(client);
+        let connecting = connecting.map(|done| done.map_err(|error| error.to_string()));
+        let mut connection = self.by(until, connecting).await?;
+        if link.has_no_encoding {
+            // diesel asks for UTF-8. The server then converts nothing, and refuses what is none.
+            self.asks(connection.batch_execute("SET client_encoding TO 'SQL_ASCII'")).await?;
+        }
         Ok(Connected { connection, link })
     }
 
@@ -285,9 +294,11 @@ impl Target {
         })?;
         let version = connection.parameter("server_version").map_or(0, major_version);
         self.version.store(version, Ordering::Relaxed);
+        let has_no_encoding = connection.parameter("server_encoding") == Some(NO_ENCODING);
         // The client reports a broken connection with the statement that meets it.
         let driver = tokio::spawn(connection.map(drop)).abort_handle();
-        let link = Link { wire, reached, server: server.clone(), tls, driver, opened };
+        let link =
+            Link { wire, reached, server: server.clone(), tls, driver, has_no_encoding, opened };
         require_target(&client, &server.config).await?;
         Ok((client, link))
     }
@@ -360,7 +371,9 @@ fn cause(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(error) => error.message().to_owned(),
         None => {
-            std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+            let cause = std::error::Error::source(error)
+                .map_or_else(|| error.to_string(), ToString::to_string);
+            if cause.contains("UnsupportedCertVersion") { VERSION_1.to_owned() } else { cause }
         }
     }
 }

@@ -231,7 +231,8 @@ impl StoreError {
         let server = self.server();
         let code = server.map(|server| &server.code).filter(|code| !code.is_empty());
         let table = server.and_then(|server| server.table.as_ref());
-        let object = server.and_then(|server| server.constraint.as_ref().or(server.column.as_ref()));
+        let object =
+            server.and_then(|server| server.constraint.as_ref().or(server.column.as_ref()));
         for part in [code, table, object].into_iter().flatten() {
             label.push(' ');
             label.push_str(part);
@@ -339,7 +340,7 @@ const SQLSTATES: [(&str, ErrorClass, &str); 45] = {
         ("58030", Class::Environment, "the server cannot read or write a file"),
         ("58", Class::Environment, "the server's system failed"),
         ("F0", Class::Environment, "the server's configuration is damaged"),
-        ("XX000", Class::Environment, "the server failed; its log says why"),
+        ("XX000", Class::Environment, "the server failed; see its log"),
         ("XX001", Class::Environment, "the server found damaged data"),
         ("XX002", Class::Environment, "the server found a damaged index"),
         ("P0001", Class::Database, "a function of the database raised an error"),
@@ -456,9 +457,8 @@ mod tests {
         let document = include_str!("../../../docs/faults.md");
         let rows = document.lines().skip_while(|line| *line != "| SQLSTATE | class | meaning |");
         let listed: Vec<&str> = rows.skip(2).take_while(|line| !line.is_empty()).collect();
-        let known = SQLSTATES.map(|(code, class, meaning)| {
-            format!("| {code} | {} | {meaning} |", class.name())
-        });
+        let known = SQLSTATES
+            .map(|(code, class, meaning)| format!("| {code} | {} | {meaning} |", class.name()));
         assert_eq!(listed, known);
     }
 

@@ -36,8 +36,16 @@ const COLUMNS: [(&str, &str, &[&str]); 14] = [
         "lab_raw",
         "S",
         &[
-            "test_name", "loinc_code", "value_text", "unit", "reference_range", "flag",
-            "specimen", "status", "time_zone", "source",
+            "test_name",
+            "loinc_code",
+            "value_text",
+            "unit",
+            "reference_range",
+            "flag",
+            "specimen",
+            "status",
+            "time_zone",
+            "source",
         ],
     ),
     ("lab_raw", "D", &["collected_at"]),
@@ -157,7 +165,9 @@ impl Store {
     async fn lacking_rights(&self) -> Result<Vec<String>, StoreError> {
         let missing = self.missing_rights().await?.into_iter();
         Ok(missing
-            .map(|missing| format!("{} on {} {} is missing", missing.rights, missing.kind, missing.object))
+            .map(|missing| {
+                format!("{} on {} {} is missing", missing.rights, missing.kind, missing.object)
+            })
             .collect())
     }
 

@@ -8,15 +8,16 @@ use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Ti
 
 use crate::crash::CrashPoint;
 use crate::error::StoreError;
+use crate::raw_text::RawText;
 use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
 use crate::transaction::GroupTransaction;
 
 type LabColumns = (
     i64,
-    (String, Option<String>, String, Option<String>),
-    (Option<String>, Option<String>, Option<String>, String),
-    (PgTimestamp, Option<String>, String),
+    (RawText, Option<RawText>, RawText, Option<RawText>),
+    (Option<RawText>, Option<RawText>, Option<RawText>, RawText),
+    (PgTimestamp, Option<RawText>, RawText),
 );
 
 statement! {
@@ -185,17 +186,17 @@ fn labs(rows: Vec<LabColumns>) -> Vec<RawLab> {
             let (collected_at, time_zone, source) = origin;
             RawLab {
                 id,
-                test_name,
-                loinc_code,
-                value_text,
-                unit,
-                reference_range,
-                flag,
-                specimen,
-                status,
+                test_name: test_name.into(),
+                loinc_code: loinc_code.map(String::from),
+                value_text: value_text.into(),
+                unit: unit.map(String::from),
+                reference_range: reference_range.map(String::from),
+                flag: flag.map(String::from),
+                specimen: specimen.map(String::from),
+                status: status.into(),
                 collected_at: from_postgres(collected_at),
-                time_zone,
-                source,
+                time_zone: time_zone.map(String::from),
+                source: source.into(),
             }
         })
         .collect()

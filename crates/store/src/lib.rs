@@ -30,6 +30,7 @@ mod pool;
 mod probe;
 mod profiles;
 mod queue;
+mod raw_text;
 mod raw_vital;
 mod reach;
 mod rejected;

@@ -123,7 +123,8 @@ pub async fn migrate(store: &Store, patience: Duration) -> Result<Vec<String>, M
     }
     // The lock belongs to the session and ends with it.
     let (applied, mut connection) = apply(connection).await?;
-    let _: Vec<(i64,)> = Unlock {}.load(&mut connection).await.map_err(|error| link.error(error))?;
+    let _: Vec<(i64,)> =
+        Unlock {}.load(&mut connection).await.map_err(|error| link.error(error))?;
     let known = known()?;
     let name = |version: &String| known.iter().find(|(known, _)| known == version);
     Ok(applied.iter().filter_map(name).map(|(_, name)| name.clone()).collect())

@@ -11,11 +11,12 @@ use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Ti
 
 use crate::crash::CrashPoint;
 use crate::error::StoreError;
+use crate::raw_text::RawText;
 use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
 use crate::transaction::GroupTransaction;
 
-type MealColumns = (i64, String, String, PgTimestamp, Option<String>, String, Vec<Option<f64>>);
+type MealColumns = (i64, RawText, RawText, PgTimestamp, Option<RawText>, RawText, Vec<Option<f64>>);
 
 static COLUMNS: LazyLock<String> = LazyLock::new(|| {
     format!(
@@ -215,11 +216,11 @@ fn meals(rows: Vec<MealColumns>) -> Result<Vec<RawMeal>, StoreError> {
         .map(|(id, food_name, meal_type, eaten_at, time_zone, source, nutrients)| {
             Ok(RawMeal {
                 id,
-                food_name,
-                meal_type,
+                food_name: food_name.into(),
+                meal_type: meal_type.into(),
                 eaten_at: from_postgres(eaten_at),
-                time_zone,
-                source,
+                time_zone: time_zone.map(String::from),
+                source: source.into(),
                 nutrients: nutrients
                     .try_into()
                     .map_err(|_| StoreError::Internal("a raw meal with missing nutrients"))?,

@@ -54,10 +54,7 @@ statement! {
 ///
 /// # Errors
 /// Why there is none, or what stands in the way and what to set.
-pub(crate) async fn proven(
-    target: &Target,
-    max_size: u32,
-) -> Result<Vec<Connected>, ConnectError> {
+pub(crate) async fn proven(target: &Target, max_size: u32) -> Result<Vec<Connected>, ConnectError> {
     let mut connections = vec![target.connect_bare().await?];
     match target.pooler() {
         Pooler::None => require_settings(&mut connections, target).await?,
@@ -83,7 +80,8 @@ async fn require_settings(
     target: &Target,
 ) -> Result<(), ConnectError> {
     for connection in connections {
-        let limits: Vec<(String,)> = target.asks(ReadStatementTimeout {}.load(&mut **connection)).await?;
+        let limits: Vec<(String,)> =
+            target.asks(ReadStatementTimeout {}.load(&mut **connection)).await?;
         let wanted = target.statement_timeout();
         if !limits.iter().any(|(limit,)| wanted.is_none_or(|wanted| wanted == limit)) {
             return Err(ConnectError::Pooler(SETTINGS_DROPPED));
@@ -116,7 +114,8 @@ async fn require_sessions(
     let mut first_round: Vec<i32> = Vec::new();
     for round in 0..ROUNDS {
         for (index, connection) in connections.iter_mut().enumerate() {
-            let asked: Result<Vec<(i32,)>, _> = target.asks(ReadProcess {}.load(&mut **connection)).await;
+            let asked: Result<Vec<(i32,)>, _> =
+                target.asks(ReadProcess {}.load(&mut **connection)).await;
             let process = match asked {
                 Ok(rows) => rows.as_slice().first().map_or(0, |(process,)| *process),
                 // A session that answers, but does not know a statement that was prepared on it just

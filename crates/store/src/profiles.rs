@@ -6,6 +6,7 @@ use diesel::sql_types::{Array, BigInt, Nullable, Text};
 
 use crate::error::StoreError;
 use crate::pool::Store;
+use crate::raw_text::RawText;
 use crate::statement::statement;
 use crate::transaction::GroupTransaction;
 
@@ -94,9 +95,12 @@ impl GroupTransaction<'_> {
     }
 }
 
-type Columns = (i64, String, Vec<Option<String>>, i64);
+type Columns = (i64, RawText, Vec<Option<RawText>>, i64);
 
 fn profile((user_id, time_zone, sources, version): Columns) -> (i64, Profile) {
-    let source_priority = sources.into_iter().flatten().collect();
-    (user_id, Profile { time_zone, source_priority, version: ProfileVersion(version) })
+    let source_priority = sources.into_iter().flatten().map(String::from).collect();
+    (
+        user_id,
+        Profile { time_zone: time_zone.into(), source_priority, version: ProfileVersion(version) },
+    )
 }

@@ -14,6 +14,7 @@ use crate::crash::CrashPoint;
 use crate::error::{ErrorClass, StoreError};
 use crate::pool::Store;
 use crate::profiles::{ProfileVersion, version_of_user};
+use crate::raw_text::RawText;
 use crate::reach::Since;
 use crate::rejected::Verdict;
 use crate::retry::RetryPolicy;
@@ -440,7 +441,7 @@ statement! {
 /// another worker on it has run out.
 type ClaimedColumns = (i64, EntryColumns, PgTimestamp, Option<f64>);
 type EntryColumns =
-    (i64, TupleId, i64, i64, PgTimestamp, PgTimestamp, Option<String>, Option<String>, bool);
+    (i64, TupleId, i64, i64, PgTimestamp, PgTimestamp, Option<RawText>, Option<RawText>, bool);
 type EntrySql =
     (BigInt, Tid, BigInt, BigInt, Timestamptz, Timestamptz, Nullable<Text>, Nullable<Text>, Bool);
 
@@ -449,6 +450,7 @@ impl From<EntryColumns> for Entry {
         let (id, place, user_id, raw_id, starts_at, ends_at, metric, time_zone, whole_day) =
             columns;
         let (starts_at, ends_at) = (from_postgres(starts_at), from_postgres(ends_at));
+        let (metric, time_zone) = (metric.map(String::from), time_zone.map(String::from));
         Self { id, place, user_id, raw_id, starts_at, ends_at, metric, time_zone, whole_day }
     }
 }

@@ -10,6 +10,7 @@ use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::pg::{Pg, PgValue};
 use diesel::sql_types::{BigInt, Bool, Double, Nullable, Text, Timestamptz};
 
+use crate::raw_text::readable;
 use crate::time::from_postgres;
 
 /// More than the units, sources and zones of a user. With more, the rows of some have words of their own.
@@ -30,9 +31,24 @@ pub(crate) type RawVitalSql =
 macro_rules! raw_vital_columns {
     ($row:literal) => {
         concat!(
-            $row, ".id::bigint, ", $row, ".value::float8, ", $row, ".comparator::text, ",
-            $row, ".unit::text, ", $row, ".source::text, ", $row, ".started_at, ",
-            $row, ".ended_at, ", $row, ".time_zone::text, ", $row, ".is_daily_total"
+            $row,
+            ".id::bigint, ",
+            $row,
+            ".value::float8, ",
+            $row,
+            ".comparator::text, ",
+            $row,
+            ".unit::text, ",
+            $row,
+            ".source::text, ",
+            $row,
+            ".started_at, ",
+            $row,
+            ".ended_at, ",
+            $row,
+            ".time_zone::text, ",
+            $row,
+            ".is_daily_total"
         )
     };
 }
@@ -50,8 +66,8 @@ pub(crate) struct Shared(Word);
 
 impl FromSql<Text, Pg> for Shared {
     fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
-        let text = std::str::from_utf8(value.as_bytes())?;
-        Ok(Self(WORDS.with_borrow_mut(|words| shared(words, text))))
+        let text = readable(value.as_bytes());
+        Ok(Self(WORDS.with_borrow_mut(|words| shared(words, &text))))
     }
 }
 

@@ -99,8 +99,7 @@ impl Store {
         let answer = match asked?.map_err(|cause| held.error(cause)) {
             Err(error) => {
                 if in_transaction {
-                    let rolled_back =
-                        AnsiTransactionManager::rollback_transaction(&mut *held);
+                    let rolled_back = AnsiTransactionManager::rollback_transaction(&mut *held);
                     let _ = self.in_time(rolled_back).await;
                 }
                 Err(error)

@@ -186,7 +186,8 @@ impl Verifier {
             return Ok(HandshakeSignatureValid::assertion());
         };
         let key = cert.tbs_certificate.subject_public_key_info;
-        let algorithm = key.algorithm.to_der().map_err(|error| Error::General(error.to_string()))?;
+        let algorithm =
+            key.algorithm.to_der().map_err(|error| Error::General(error.to_string()))?;
         // Without the tag and the length, which is shorter than 128 bytes.
         let algorithm = algorithm.get(2..).unwrap_or_default();
         let known = self.provider.signature_verification_algorithms.mapping;

@@ -508,10 +508,7 @@ async fn in_order<'c>(
 const IN_FAILED_TRANSACTION: &str = "25P02";
 
 /// The error of the statement that failed first.
-fn cause(
-    held: &Held<'_>,
-    errors: impl IntoIterator<Item = Option<DieselError>>,
-) -> StoreError {
+fn cause(held: &Held<'_>, errors: impl IntoIterator<Item = Option<DieselError>>) -> StoreError {
     let errors = errors.into_iter().flatten().map(|cause| held.error(cause));
     errors
         .min_by_key(|error| error.sqlstate() == Some(IN_FAILED_TRANSACTION))

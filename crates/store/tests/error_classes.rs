@@ -24,7 +24,12 @@ fn url() -> (String, String) {
     let server = SERVER.get_or_init(|| {
         let server = start(&[("deadlock_timeout", "10ms")]);
         let german = std::process::Command::new("psql")
-            .args(["-qc", "ALTER SYSTEM SET lc_messages = 'de_DE.utf8'", "-c", "SELECT pg_reload_conf()"])
+            .args([
+                "-qc",
+                "ALTER SYSTEM SET lc_messages = 'de_DE.utf8'",
+                "-c",
+                "SELECT pg_reload_conf()",
+            ])
             .arg(server.url("postgres"))
             .output();
         eprintln!("{german:?}");

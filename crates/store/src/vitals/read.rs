@@ -17,6 +17,7 @@ use diesel::sql_types::{
 
 use crate::crash::CrashPoint;
 use crate::error::StoreError;
+use crate::raw_text::RawText;
 use crate::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital_columns};
 use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
@@ -246,8 +247,8 @@ impl GroupTransaction<'_> {
         ids: Vec<i64>,
     ) -> Result<Vec<(String, RawVital)>, StoreError> {
         let read = ReadVitalsById { user_id: self.user_id(), ids };
-        let rows: Vec<(String, RawVitalColumns)> = self.read(read).await?;
-        Ok(rows.into_iter().map(|(metric, row)| (metric, raw_vital(row))).collect())
+        let rows: Vec<(RawText, RawVitalColumns)> = self.read(read).await?;
+        Ok(rows.into_iter().map(|(metric, row)| (metric.into(), raw_vital(row))).collect())
     }
 }
 

@@ -357,7 +357,8 @@ pub fn log_failure(
         format!("retry in {:.1} s, no attempt counted", policy.first.as_secs_f64())
     } else {
         let wait = policy.wait_after(attempts).as_secs_f64();
-        let given_up = if dead == 0 { String::new() } else { format!("; gave up {dead} of {rows} rows") };
+        let given_up =
+            if dead == 0 { String::new() } else { format!("; gave up {dead} of {rows} rows") };
         format!("retry {} of {most} in {wait:.1} s{given_up}", attempts + 1)
     };
     tracing::warn!(
