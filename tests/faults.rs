@@ -7,12 +7,14 @@
 //! A fault is put where it must strike by a lock (`Gate`) or by freezing the worker's process, never
 //! by sleeping.
 
+mod causes;
 mod commits;
 mod disk;
 mod gate;
 mod outages;
 pub mod proof;
 mod refusals;
+mod schema;
 mod sessions;
 mod silence;
 mod waits;

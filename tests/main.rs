@@ -28,6 +28,7 @@ mod demo;
 mod demo_figures;
 mod doctor;
 mod documents;
+mod encodings;
 mod faults;
 mod figures;
 mod hostile;

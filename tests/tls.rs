@@ -50,19 +50,25 @@ struct Server {
 
 impl Server {
     async fn for_names(names: &[&str]) -> Self {
+        let ours = Authority::new("ours");
+        let (cert, key) = ours.issue(names, "server");
+        Self::with(&ours, &cert, key).await
+    }
+
+    /// With a certificate of its own and an authority for its clients.
+    async fn with(ours: &Authority, cert: &str, key: String) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let binaries = Binaries::find_or_install(|line| eprintln!("{line}")).unwrap();
         let settings = [("listen_addresses", "127.0.0.1"), ("port", &port.to_string())];
         let postgres = LocalPostgres::start_with(&binaries, &settings).unwrap();
         let server = Self { postgres, port, place: Scratch::new() };
 
-        let (ours, stranger) = (Authority::new("ours"), Authority::new("stranger"));
-        let (cert, key) = ours.issue(names, "server");
+        let stranger = Authority::new("stranger");
         let (client_cert, client_key) = ours.issue(&[], "certified");
         for (name, pem) in [
             ("ca.pem", &ours.pem),
             ("stranger.pem", &stranger.pem),
-            ("server.pem", &cert),
+            ("server.pem", &cert.to_owned()),
             ("client.pem", &client_cert),
             ("client.key", &client_key),
         ] {
@@ -176,6 +182,39 @@ async fn only_verify_full_minds_whose_certificate_it_is() {
         works(&mut worker_at(&server.url(&format!("sslmode=verify-ca&sslrootcert={trusted}"))));
         let full = server.url(&format!("sslmode=verify-full&sslrootcert={trusted}"));
         refuses(&full, &["127.0.0.1", "certificate"]);
+    }
+}
+
+/// Made by `openssl x509 -req`, which makes version 1 where nothing else is asked for; so does Citus.
+const VERSION_1: (&str, &str) =
+    (include_str!("tls/version_1.pem"), include_str!("tls/version_1.key"));
+
+/// A certificate that nobody else has signed, and that was good for a day of 2020.
+fn expired() -> (String, String) {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2020, 1, 2);
+    let key = KeyPair::generate().unwrap();
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+#[tokio::test]
+async fn any_certificate_will_do_where_none_is_checked() {
+    let (version_1, key_1) = VERSION_1;
+    for (cert, key) in [(version_1.to_owned(), key_1.to_owned()), expired()] {
+        let server = Server::with(&Authority::new("ours"), &cert, key).await;
+        for protocol in ["TLSv1.2", "TLSv1.3"] {
+            let client = connect(&server.by_socket()).await;
+            let most = format!("ALTER SYSTEM SET ssl_max_protocol_version = '{protocol}'");
+            client.batch_execute(&most).await.unwrap();
+            client.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+            for options in ["", "sslmode=prefer", "sslmode=require"] {
+                works(&mut worker_at(&server.url(options)));
+            }
+        }
+        for options in ["sslmode=verify-ca&sslrootcert=CA", "sslmode=verify-full&sslrootcert=CA"] {
+            refuses(&server.url(options), &["127.0.0.1", "certificate"]);
+        }
     }
 }
 

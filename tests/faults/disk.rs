@@ -1,7 +1,7 @@
 //! The disk is full.
 //!
 //! A quota on the size of a file stands in for it: the server cannot extend the largest one, and
-//! says so as it would for a disk. The signal that comes with it is one that PostgreSQL ignores.
+//! says so with XX000, where a disk has 53100 of the same class. The signal that comes with it is one that PostgreSQL ignores.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -73,7 +73,7 @@ async fn a_full_disk_counts_no_attempt_and_the_work_goes_on_when_there_is_space(
     assert!(!ran.events("group_postponed").is_empty(), "{}", ran.stderr);
     assert_eq!(ran.events("database_ready").len(), 2, "{}", ran.stderr);
     let cause = ran.events("database_unavailable")[0]["cause"].to_string();
-    assert_says(&cause, &["is the disk full?", "[environment]"]);
+    assert_says(&cause, &["the server failed; see its log (XX000)", "[environment]"]);
     assert!(ran.events("group_failed").is_empty(), "{}", ran.stderr);
     db.execute("DELETE FROM vitals_hourly WHERE user_id = 99").await;
     assert_exact_at_no_attempt(&db, &ran).await;

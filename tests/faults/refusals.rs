@@ -128,6 +128,6 @@ async fn a_server_that_became_a_standby_is_worked_with_once_it_is_promoted() {
     eventually(&db, QUEUED, 0).await;
 
     let ran = service.stops();
-    assert_degraded(&ran, "environment", "it can only be read; is it a standby?");
+    assert_degraded(&ran, "environment", "the server can only be read; is it a standby? (25006)");
     assert_exact_at_no_attempt(&db, &ran).await;
 }

@@ -7,25 +7,29 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use diesel::QueryResult;
+use diesel::result::Error as DieselError;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
-use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Client, Socket};
+use tokio_postgres::config::{Config, TargetSessionAttrs};
+use tokio_postgres::{CancelToken, Client, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::address::{Address, Place, Server};
-use crate::error::ConnectError;
+use crate::dial::{Connection, Encrypt, Reached, watched};
+use crate::error::{ConnectError, StoreError};
+use crate::raw_text::NO_ENCODING;
 use crate::session::{Pooler, Session, SessionSettings, major_version};
 use crate::surroundings::Variables;
-
-/// The task behind a client, which somebody must drive.
-type Connection =
-    tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
+use crate::wire::Wire;
 
 const NOT_TOLD: &str = "a pooler such as PgBouncer stands between the worker and PostgreSQL, and \
      refuses the settings of the session: set database.pooler to \"session\" or \"transaction\", as \
      its pool_mode is";
+
+const VERSION_1: &str = "the server's certificate is of X.509 version 1, which cannot be verified: give \
+     the server one of version 3, or use sslmode=require without sslrootcert";
 
 /// Whether a URL can be used at all, as far as it shows without connecting; the variables hold where
 /// it says nothing.
@@ -61,6 +65,93 @@ pub fn way(url: &str, variables: Variables<'_>) -> Result<Way, ConnectError> {
     let (insists, verifies) = address.tls_asked;
     let places = address.servers.into_iter().map(|server| server.place).collect();
     Ok(Way { places, insists, verifies })
+}
+
+/// A connection with what the server says on it.
+pub struct Connected {
+    pub(crate) connection: AsyncPgConnection,
+    pub(crate) link: Link,
+}
+
+impl std::fmt::Debug for Connected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connected").finish_non_exhaustive()
+    }
+}
+
+impl Connected {
+    /// Connects with the settings of the pool's sessions.
+    ///
+    /// # Errors
+    /// Why that is not possible.
+    pub async fn establish(url: &str, session: &SessionSettings) -> Result<Self, ConnectError> {
+        let target = Target::new(url, session.statement_timeout, "", &|_| None)?;
+        target.with_session(session.limited())?.connect().await
+    }
+
+    /// An error of the connection, with what the server said about it.
+    pub fn error(&self, cause: DieselError) -> StoreError {
+        self.link.error(cause)
+    }
+}
+
+/// What is behind a connection.
+pub(crate) struct Link {
+    wire: Arc<Wire>,
+    reached: Reached,
+    server: Server,
+    tls: MakeRustlsConnect,
+    driver: AbortHandle,
+    /// The database keeps texts as bytes.
+    has_no_encoding: bool,
+    /// When it was begun to open it.
+    pub(crate) opened: std::time::Instant,
+}
+
+impl Link {
+    /// An error of the connection, with what the server said about it.
+    pub(crate) fn error(&self, cause: DieselError) -> StoreError {
+        self.wire.error(cause)
+    }
+
+    /// The server's process behind the connection.
+    pub(crate) fn process(&self) -> i32 {
+        self.wire.process()
+    }
+
+    /// Asks the server, over a connection of its own, to end what runs.
+    pub(crate) fn cancel(&self, token: CancelToken) -> impl Future<Output = ()> + use<> {
+        let (reached, config) = (self.reached.clone(), self.server.config.clone());
+        let encrypt = Encrypt::new(&self.tls, &self.server.place);
+        async move {
+            // What cannot be cancelled ends by its statement time-out.
+            if let Ok(stream) = reached.open_again(&config).await {
+                let stream = watched(stream, &config, Wire::new(None));
+                token.cancel_query_raw(stream, encrypt).await.unwrap_or_default();
+            }
+        }
+    }
+}
+
+impl Drop for Link {
+    /// The task would wait for the answer to what runs, and keep the session open for that long.
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl std::ops::Deref for Connected {
+    type Target = AsyncPgConnection;
+
+    fn deref(&self) -> &AsyncPgConnection {
+        &self.connection
+    }
+}
+
+impl std::ops::DerefMut for Connected {
+    fn deref_mut(&mut self) -> &mut AsyncPgConnection {
+        &mut self.connection
+    }
 }
 
 /// Where to connect to. Its parts hold the password, so it has no `Debug`.
@@ -110,17 +201,23 @@ impl Target {
     }
 
     /// Connects, with the settings of the session.
-    pub(crate) async fn connect(&self) -> Result<AsyncPgConnection, ConnectError> {
-        let mut connection = self.connect_bare().await?;
-        self.settle(&mut connection).await?;
-        Ok(connection)
+    pub(crate) async fn connect(&self) -> Result<Connected, ConnectError> {
+        let mut connected = self.connect_bare().await?;
+        self.settle(&mut connected).await?;
+        Ok(connected)
     }
 
     /// Connects, and says nothing yet: behind a pooler nobody knows whose session it is.
-    pub(crate) async fn connect_bare(&self) -> Result<AsyncPgConnection, ConnectError> {
-        let (client, connection, until) = self.connect_client().await?;
-        let connection = AsyncPgConnection::try_from_client_and_connection(client, connection);
-        self.by(until, connection.map(|done| done.map_err(|error| error.to_string()))).await
+    pub(crate) async fn connect_bare(&self) -> Result<Connected, ConnectError> {
+        let (client, link, until) = self.connect_client().await?;
+        let connecting = AsyncPgConnection::try_from(client);
+        let connecting = connecting.map(|done| done.map_err(|error| error.to_string()));
+        let mut connection = self.by(until, connecting).await?;
+        if link.has_no_encoding {
+            // diesel asks for UTF-8. The server then converts nothing, and refuses what is none.
+            self.asks(connection.batch_execute("SET client_encoding TO 'SQL_ASCII'")).await?;
+        }
+        Ok(Connected { connection, link })
     }
 
     /// Makes the settings that are made after the log-in.
@@ -136,28 +233,22 @@ impl Target {
     }
 
     /// Connects without diesel, which has no COPY.
-    pub(crate) async fn connect_without_diesel(&self) -> Result<Client, ConnectError> {
-        let (client, connection, until) = self.connect_client().await?;
-        // The client reports a broken connection with the statement that meets it.
-        tokio::spawn(connection.map(drop));
+    pub(crate) async fn connect_without_diesel(&self) -> Result<(Client, Link), ConnectError> {
+        let (client, link, until) = self.connect_client().await?;
         let settings = self.session.after_login(self.version());
         let settling = client.batch_execute(&settings);
         self.by(until, settling.map(|done| done.map_err(|error| cause(&error)))).await?;
-        Ok(client)
+        Ok((client, link))
     }
 
     /// The first server that lets us in, each within a time-out of its own; and until when the rest
     /// of the handshake must be done.
-    async fn connect_client(&self) -> Result<(Client, Connection, Instant), ConnectError> {
+    async fn connect_client(&self) -> Result<(Client, Link, Instant), ConnectError> {
         let mut failures = Vec::new();
         for server in self.address.in_turn() {
             let until = Instant::now() + self.timeout;
             match timeout_at(until, self.log_in(server)).await {
-                Ok(Ok((client, connection))) => {
-                    let version = connection.parameter("server_version").map_or(0, major_version);
-                    self.version.store(version, Ordering::Relaxed);
-                    return Ok((client, connection, until));
-                }
+                Ok(Ok((client, link))) => return Ok((client, link, until)),
                 Ok(Err(cause)) if cause.contains("unsupported startup parameter") => {
                     return Err(ConnectError::Pooler(NOT_TOLD));
                 }
@@ -175,7 +266,7 @@ impl Target {
         Err(self.failure(causes))
     }
 
-    async fn log_in(&self, server: &Server) -> Result<(Client, Connection), String> {
+    async fn log_in(&self, server: &Server) -> Result<(Client, Link), String> {
         let mut config = Cow::Borrowed(&server.config);
         let mut trouble = None;
         if let Some(passfile) = &self.address.passfile {
@@ -187,14 +278,29 @@ impl Target {
                 Err(problem) => trouble = Some(problem),
             }
         }
-        config.connect(self.address.tls.clone()).await.map_err(|error| {
+        let opened = std::time::Instant::now();
+        let (reached, stream) = Reached::open(server).await.map_err(|error| error.to_string())?;
+        let wire = Wire::new(self.session.statement_timeout_duration());
+        let stream = watched(stream, &config, Arc::clone(&wire));
+        let tls = self.address.tls.clone();
+        let connecting = config.connect_raw(stream, Encrypt::new(&tls, &server.place));
+        let (client, connection): (_, Connection) = connecting.await.map_err(|error| {
             let cause = cause(&error);
             match trouble {
                 // A server that asks for none needs no file either.
                 Some(trouble) if cause.contains("password") => format!("{cause}, and {trouble}"),
                 _ => cause,
             }
-        })
+        })?;
+        let version = connection.parameter("server_version").map_or(0, major_version);
+        self.version.store(version, Ordering::Relaxed);
+        let has_no_encoding = connection.parameter("server_encoding") == Some(NO_ENCODING);
+        // The client reports a broken connection with the statement that meets it.
+        let driver = tokio::spawn(connection.map(drop)).abort_handle();
+        let link =
+            Link { wire, reached, server: server.clone(), tls, driver, has_no_encoding, opened };
+        require_target(&client, &server.config).await?;
+        Ok((client, link))
     }
 
     fn version(&self) -> u32 {
@@ -210,14 +316,14 @@ impl Target {
         self.session.pooler
     }
 
+    /// For how long connecting is tried.
+    pub(crate) const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// What each session must be limited to, in milliseconds, if it is limited at all.
     pub(crate) fn statement_timeout(&self) -> Option<&str> {
         self.session.statement_timeout()
-    }
-
-    /// What a second connection, to cancel a statement, connects with, and for how long it is tried.
-    pub(crate) fn cancelling(&self) -> (MakeRustlsConnect, Duration) {
-        (self.address.tls.clone(), self.timeout)
     }
 
     /// Asks a fresh connection something.
@@ -265,7 +371,28 @@ fn cause(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(error) => error.message().to_owned(),
         None => {
-            std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+            let cause = std::error::Error::source(error)
+                .map_or_else(|| error.to_string(), ToString::to_string);
+            if cause.contains("UnsupportedCertVersion") { VERSION_1.to_owned() } else { cause }
         }
+    }
+}
+
+/// Refuses a server that is not of the kind that `target_session_attrs` asks for.
+async fn require_target(client: &Client, config: &Config) -> Result<(), String> {
+    let wanted = match config.get_target_session_attrs() {
+        TargetSessionAttrs::ReadWrite => "off",
+        TargetSessionAttrs::ReadOnly => "on",
+        _ => return Ok(()),
+    };
+    let asked = client.simple_query("SHOW transaction_read_only").await;
+    let messages = asked.map_err(|error| cause(&error))?;
+    let is_wanted = messages.iter().any(
+        |message| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some(wanted)),
+    );
+    match (is_wanted, wanted) {
+        (true, _) => Ok(()),
+        (false, "off") => Err("the server can only be read".to_owned()),
+        (false, _) => Err("the server is not read-only".to_owned()),
     }
 }

@@ -10,7 +10,7 @@ use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Integer, Text, Timestamptz};
 
 use crate::error::StoreError;
-use crate::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital};
+use crate::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital_columns};
 use crate::statement::statement;
 use crate::time::to_postgres;
 use crate::transaction::GroupTransaction;
@@ -27,8 +27,10 @@ statement! {
         spans_from: Vec<PgTimestamp> => Array<Timestamptz>,
         spans_to: Vec<PgTimestamp> => Array<Timestamptz>,
     } -> (Integer, RawVitalSql)
-    "SELECT span.ordinal, v.id, v.value, v.comparator, v.unit, v.source, v.started_at,
-            v.ended_at, v.time_zone, v.is_daily_total
+    concat!(
+        "SELECT span.ordinal, ",
+        raw_vital_columns!("v"),
+        "
      FROM unnest({ordinals}::integer[], {metrics}::text[], {spans_from}::timestamptz[],
                  {spans_to}::timestamptz[]) AS span (ordinal, metric, span_from, span_to)
      CROSS JOIN LATERAL (
@@ -39,6 +41,7 @@ statement! {
            AND started_at >= span.span_from AND started_at < span.span_to
          OFFSET 0
      ) AS v"
+    )
 }
 
 statement! {

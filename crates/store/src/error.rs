@@ -1,9 +1,10 @@
 //! What can go wrong with the database, in the classes that a caller acts on.
 
-use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use std::fmt;
 
-/// What kind of trouble an error is. The class is what is logged and written to
-/// `aggregation_queue.last_error`: a server's message may quote the row that it refused.
+use diesel::result::{DatabaseErrorKind, DeserializeFieldError, Error as DieselError};
+
+/// What kind of trouble an error is: it decides what is done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorClass {
     /// The connection is gone, or the server does not take any: nothing is known to be wrong
@@ -11,12 +12,16 @@ pub enum ErrorClass {
     ConnectionLost,
     /// Every connection of the pool was in use for the whole wait.
     PoolExhausted,
+    /// The session's prepared statements do not fit the schema any more: another connection has none.
+    StaleSession,
     /// Others changed something at the same time: done again, it may well succeed.
     Conflict,
     /// A lock was not granted in time: somebody holds it for long, and no row is to blame.
     Locked,
-    /// A statement took longer than it may, or was cancelled.
+    /// A statement took longer than it may.
     Timeout,
+    /// An administrator cancelled the statement.
+    Cancelled,
     /// The database is not as it must be: rights are missing, the schema is another one, the disk is
     /// full, or it is a standby that can only be read. No row is to blame.
     Environment,
@@ -40,9 +45,11 @@ impl ErrorClass {
         match self {
             Self::ConnectionLost => "connection_lost",
             Self::PoolExhausted => "pool_exhausted",
+            Self::StaleSession => "stale_session",
             Self::Conflict => "conflict",
             Self::Locked => "locked",
             Self::Timeout => "timeout",
+            Self::Cancelled => "cancelled",
             Self::Environment => "environment",
             Self::LeaseLost => "lease_lost",
             Self::NoAnswer => "no_answer",
@@ -60,11 +67,18 @@ impl ErrorClass {
             self,
             Self::ConnectionLost
                 | Self::PoolExhausted
+                | Self::StaleSession
+                | Self::Cancelled
                 | Self::Environment
                 | Self::LeaseLost
                 | Self::NoAnswer
                 | Self::Stopped
         )
+    }
+
+    /// Whether other connections of the pool would meet the same: they are replaced.
+    pub(crate) fn concerns_all_connections(self, code: Option<&str>) -> bool {
+        self == Self::StaleSession || code == Some("25006")
     }
 }
 
@@ -72,12 +86,17 @@ impl ErrorClass {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database refused or failed a statement.
-    #[error("the database failed a statement ({})", described(*.class, .cause))]
+    #[error("{}{}", described(*.class, .server.as_deref(), .cause), listed(.details))]
     Database {
         /// What kind of trouble it is.
         class: ErrorClass,
+        /// What the server says about it, if it was the server.
+        server: Option<Box<ServerError>>,
         /// The driver's error. It may quote rows, so it is for debugging only and never logged.
         cause: DieselError,
+        /// What was found out afterwards: who holds the lock, which right is missing, which column has
+        /// another type.
+        details: Vec<String>,
     },
     /// No connection could be had.
     #[error(
@@ -142,23 +161,94 @@ impl StoreError {
 
 impl From<DieselError> for StoreError {
     fn from(cause: DieselError) -> Self {
-        Self::Database { class: ErrorClass::of(&cause), cause }
+        Self::of_driver(cause, None)
+    }
+}
+
+impl StoreError {
+    /// An error of the driver, with what the server said about it.
+    pub(crate) fn of_driver(cause: DieselError, server: Option<ServerError>) -> Self {
+        let class = server.as_ref().map_or_else(|| ErrorClass::of(&cause), ServerError::class);
+        Self::Database { class, server: server.map(Box::new), cause, details: Vec::new() }
+    }
+
+    /// What the server says about it, if it was the server.
+    pub fn server(&self) -> Option<&ServerError> {
+        match self {
+            Self::Database { server, .. } => server.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The SQLSTATE, if the server gave one.
+    pub fn sqlstate(&self) -> Option<&str> {
+        self.server().map(|server| server.code.as_str())
+    }
+
+    /// The table that the server names.
+    pub fn table(&self) -> Option<&str> {
+        self.server()?.table.as_deref()
+    }
+
+    /// The column that the server names, or that cannot be read.
+    pub fn column(&self) -> Option<&str> {
+        self.server().map_or(self.unreadable_column(), |server| server.column.as_deref())
+    }
+
+    /// The constraint that the server names.
+    pub fn constraint(&self) -> Option<&str> {
+        self.server()?.constraint.as_deref()
+    }
+
+    /// The process of the server that met it.
+    pub fn process(&self) -> Option<i32> {
+        self.server().map(|server| server.process)
+    }
+
+    /// The column whose type is not the one that is read.
+    pub(crate) fn unreadable_column(&self) -> Option<&str> {
+        match self {
+            Self::Database { cause: DieselError::DeserializationError(error), .. } => {
+                error.downcast_ref::<DeserializeFieldError>()?.field_name.as_deref()
+            }
+            _ => None,
+        }
+    }
+
+    /// Adds what was found out afterwards.
+    #[must_use]
+    pub(crate) fn with_details(mut self, found: Vec<String>) -> Self {
+        if let Self::Database { details, .. } = &mut self {
+            *details = found;
+        }
+        self
+    }
+
+    /// What `aggregation_queue.last_error` keeps: the class, then the SQLSTATE and the names of table
+    /// and constraint or column, as far as the server gives them.
+    pub fn label(&self) -> String {
+        let mut label = self.class().name().to_owned();
+        let server = self.server();
+        let code = server.map(|server| &server.code).filter(|code| !code.is_empty());
+        let table = server.and_then(|server| server.table.as_ref());
+        let object =
+            server.and_then(|server| server.constraint.as_ref().or(server.column.as_ref()));
+        for part in [code, table, object].into_iter().flatten() {
+            label.push(' ');
+            label.push_str(part);
+        }
+        label
     }
 }
 
 impl ErrorClass {
-    /// The class of a driver's error.
-    ///
-    /// The driver drops the SQLSTATE of most errors and keeps the server's English text, so that
-    /// text is all there is; each phrase is proven against a live server in
-    /// `tests/error_classes.rs`.
-    pub fn of(error: &DieselError) -> Self {
+    /// The class of an error of the driver about which the server says nothing.
+    fn of(error: &DieselError) -> Self {
         use DatabaseErrorKind as Kind;
         match error {
-            DieselError::DatabaseError(kind, information) => match kind {
+            DieselError::DatabaseError(kind, _) => match kind {
                 Kind::SerializationFailure => Self::Conflict,
                 Kind::ReadOnlyTransaction => Self::Environment,
-                // Whatever is no answer of the server.
                 Kind::ClosedConnection | Kind::UnableToSendCommand => Self::ConnectionLost,
                 Kind::UniqueViolation
                 | Kind::ForeignKeyViolation
@@ -166,63 +256,164 @@ impl ErrorClass {
                 | Kind::NotNullViolation
                 | Kind::CheckViolation
                 | Kind::ExclusionViolation => Self::Refused,
-                _ => Self::of_text(information.message()),
+                _ => Self::Database,
             },
             DieselError::BrokenTransactionManager => Self::ConnectionLost,
             // The statement's own error comes first; what went wrong with the rollback is less.
             DieselError::RollbackErrorOnCommit { commit_error, .. } => Self::of(commit_error),
-            DieselError::DeserializationError(_) | DieselError::SerializationError(_) => {
-                Self::Internal
-            }
+            // A column has another type than the one that is read.
+            DieselError::DeserializationError(_) => Self::Environment,
+            DieselError::SerializationError(_) => Self::Internal,
             _ => Self::Database,
         }
     }
-
-    fn of_text(message: &str) -> Self {
-        known(message).map_or(Self::Database, |(class, _)| class)
-    }
 }
 
-/// The class that a server's message stands for by its beginning, and what it means where the class
-/// alone says too little: words of our own, as the rest of the message may quote a row.
-fn known(message: &str) -> Option<(ErrorClass, &'static str)> {
-    const PHRASES: [(&str, ErrorClass, &str); 10] = [
-        ("deadlock detected", ErrorClass::Conflict, ""),
-        ("canceling statement due to lock timeout", ErrorClass::Locked, ""),
-        ("canceling statement due to statement timeout", ErrorClass::Timeout, ""),
-        ("canceling statement due to user request", ErrorClass::Timeout, ""),
-        // By an administrator, a shutdown, or for idling in a transaction.
-        ("terminating connection", ErrorClass::ConnectionLost, ""),
-        ("permission denied", ErrorClass::Environment, "a right is missing"),
-        ("cannot execute", ErrorClass::Environment, "it can only be read; is it a standby?"),
-        ("could not extend file", ErrorClass::Environment, "no file can grow; is the disk full?"),
-        ("could not write", ErrorClass::Environment, "no file can be written; is the disk full?"),
-        ("out of memory", ErrorClass::Environment, "it has no memory left"),
-    ];
-    /// Objects of the schema that another version of it may lack.
-    const OBJECTS: [&str; 3] = ["relation ", "column ", "function "];
-    if OBJECTS.iter().any(|object| message.starts_with(object))
-        && message.contains(" does not exist")
-    {
-        return Some((ErrorClass::Environment, "the schema is another one"));
-    }
-    let phrase = PHRASES.iter().find(|(phrase, ..)| message.starts_with(phrase));
-    phrase.map(|(_, class, meaning)| (*class, *meaning))
+/// What the server says about an error, as far as it is safe to show: a code, and names of its catalogs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerError {
+    /// SQLSTATE.
+    pub code: String,
+    /// The schema of the table.
+    pub schema: Option<String>,
+    /// The table.
+    pub table: Option<String>,
+    /// The column.
+    pub column: Option<String>,
+    /// The constraint.
+    pub constraint: Option<String>,
+    /// The process of the server that met it.
+    pub process: i32,
+    /// It ended the session.
+    pub(crate) ends_session: bool,
+    /// It came out of a function, such as a trigger of the app.
+    pub(crate) in_function: bool,
+    /// The statement took as long as the server's `statement_timeout`.
+    pub(crate) timed_out: bool,
 }
 
-/// The class by its name, and what is behind it as far as that is known.
-fn described(class: ErrorClass, error: &DieselError) -> String {
-    let meaning = match error {
-        DieselError::DatabaseError(_, information) => {
-            known(information.message()).map_or("", |(_, meaning)| meaning)
+/// The class of each SQLSTATE, and its meaning: the first one whose code it begins with. All others are
+/// of the class `database`. `docs/faults.md` lists them for people, and a test compares the two.
+///
+/// Source: PostgreSQL documentation, "PostgreSQL Error Codes".
+const SQLSTATES: [(&str, ErrorClass, &str); 45] = {
+    use ErrorClass as Class;
+    [
+        ("08", Class::ConnectionLost, "the connection failed"),
+        ("0A000", Class::StaleSession, "a prepared statement does not fit the schema any more"),
+        ("0L", Class::Environment, "a right is missing"),
+        ("0P", Class::Environment, "a right is missing"),
+        ("23502", Class::Refused, "NOT NULL"),
+        ("23503", Class::Refused, "foreign key"),
+        ("23505", Class::Refused, "unique constraint"),
+        ("23514", Class::Refused, "check constraint"),
+        ("23P01", Class::Refused, "exclusion constraint"),
+        ("23", Class::Refused, "constraint"),
+        ("25006", Class::Environment, "the server can only be read; is it a standby?"),
+        ("25P03", Class::ConnectionLost, "the session was idle in a transaction for too long"),
+        ("25P04", Class::ConnectionLost, "the transaction took too long"),
+        ("26000", Class::StaleSession, "a prepared statement is gone"),
+        ("28", Class::Environment, "the role may not log in"),
+        ("3D000", Class::Environment, "the database is missing"),
+        ("3F000", Class::Environment, "the schema is missing"),
+        ("40P01", Class::Conflict, "deadlock"),
+        ("40", Class::Conflict, "another transaction changed the same rows"),
+        ("42501", Class::Environment, "a right is missing"),
+        ("42703", Class::Environment, "a column is missing: the schema is another one"),
+        ("42804", Class::Environment, "a column has another type: the schema is another one"),
+        ("42846", Class::Environment, "a column has another type: the schema is another one"),
+        ("42883", Class::Environment, "a function is missing: the schema is another one"),
+        ("42P01", Class::Environment, "a table is missing: the schema is another one"),
+        ("42P05", Class::StaleSession, "a prepared statement is there already"),
+        ("42", Class::Environment, "the statement does not fit the schema"),
+        ("44", Class::Refused, "check option of a view"),
+        ("53100", Class::Environment, "no file can grow; is the disk full?"),
+        ("53200", Class::Environment, "the server has no memory left"),
+        ("53300", Class::ConnectionLost, "the server has no connection left"),
+        ("53", Class::Environment, "the server lacks resources"),
+        ("55P03", Class::Locked, "a lock was not granted in time"),
+        ("57014", Class::Timeout, "the statement took too long"),
+        ("57P01", Class::ConnectionLost, "an administrator ended the session"),
+        ("57P02", Class::ConnectionLost, "the server crashed"),
+        ("57P03", Class::ConnectionLost, "the server is starting or stopping"),
+        ("57P", Class::ConnectionLost, "the session was ended"),
+        ("58030", Class::Environment, "the server cannot read or write a file"),
+        ("58", Class::Environment, "the server's system failed"),
+        ("F0", Class::Environment, "the server's configuration is damaged"),
+        ("XX000", Class::Environment, "the server failed; see its log"),
+        ("XX001", Class::Environment, "the server found damaged data"),
+        ("XX002", Class::Environment, "the server found a damaged index"),
+        ("P0001", Class::Database, "a function of the database raised an error"),
+    ]
+};
+
+impl ServerError {
+    fn known(&self) -> Option<(&'static str, ErrorClass, &'static str)> {
+        SQLSTATES.into_iter().find(|(code, ..)| self.code.starts_with(code))
+    }
+
+    /// The class that the code stands for.
+    fn class(&self) -> ErrorClass {
+        if self.ends_session {
+            return ErrorClass::ConnectionLost;
         }
-        _ => "",
-    };
-    if meaning.is_empty() {
-        class.name().to_owned()
-    } else {
-        format!("{}: {meaning}", class.name())
+        match self.code.as_str() {
+            // The same code tells of both.
+            "57014" if !self.timed_out => ErrorClass::Cancelled,
+            // Only a column that has become text is read as a number in vain. In a function it is the
+            // application's.
+            "22P02" | "22P03" if !self.in_function => ErrorClass::Environment,
+            "XX000" if self.in_function => ErrorClass::Database,
+            _ => self.known().map_or(ErrorClass::Database, |(_, class, _)| class),
+        }
     }
+
+    /// The meaning of the code, in words of our own.
+    fn meaning(&self) -> &'static str {
+        match (self.code.as_str(), self.class()) {
+            ("57014", ErrorClass::Cancelled) => "an administrator cancelled the statement",
+            ("22P02" | "22P03", ErrorClass::Environment) => {
+                "a column has another type: the schema is another one"
+            }
+            _ => self.known().map_or("the database failed a statement", |(_, _, meaning)| meaning),
+        }
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { code, table, column, constraint, .. } = self;
+        f.write_str(self.meaning())?;
+        if let Some(constraint) = constraint {
+            write!(f, " {constraint}")?;
+        } else if let Some(column) = column {
+            write!(f, " of column {column}")?;
+        }
+        if let Some(table) = table {
+            write!(f, " on {table}")?;
+        }
+        write!(f, " ({code})")
+    }
+}
+
+/// The meaning with the code, or where the server says nothing, the class.
+fn described(class: ErrorClass, server: Option<&ServerError>, cause: &DieselError) -> String {
+    match (server, cause) {
+        (Some(server), _) => server.to_string(),
+        (None, DieselError::DeserializationError(error)) => {
+            let field = error.downcast_ref::<DeserializeFieldError>();
+            match field.and_then(|field| field.field_name.as_deref()) {
+                Some(column) => format!("column {column} has another type than expected"),
+                None => "a column has another type than expected".to_owned(),
+            }
+        }
+        (None, _) if class == ErrorClass::ConnectionLost => "the connection was lost".to_owned(),
+        (None, _) => format!("the database failed a statement ({})", class.name()),
+    }
+}
+
+fn listed(details: &[String]) -> String {
+    details.iter().map(|detail| format!("; {detail}")).collect()
 }
 
 /// Why a connection could not be made, in words that hold no secret.
@@ -255,4 +446,27 @@ pub enum ConnectError {
         /// What the server or the network said.
         cause: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_lists_each_sqlstate_with_its_class_and_meaning() {
+        let document = include_str!("../../../docs/faults.md");
+        let rows = document.lines().skip_while(|line| *line != "| SQLSTATE | class | meaning |");
+        let listed: Vec<&str> = rows.skip(2).take_while(|line| !line.is_empty()).collect();
+        let known = SQLSTATES
+            .map(|(code, class, meaning)| format!("| {code} | {} | {meaning} |", class.name()));
+        assert_eq!(listed, known);
+    }
+
+    #[test]
+    fn a_longer_code_comes_before_the_class_that_it_begins_with() {
+        for (place, (code, ..)) in SQLSTATES.iter().enumerate() {
+            let first = SQLSTATES.iter().position(|(known, ..)| code.starts_with(known));
+            assert_eq!(first, Some(place), "{code}");
+        }
+    }
 }

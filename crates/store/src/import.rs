@@ -7,7 +7,8 @@ use futures_util::SinkExt;
 use aggregation::Kind;
 use aggregation::nutrition::NUTRIENTS;
 
-use crate::error::{ConnectError, ErrorClass, StoreError};
+use crate::connect::{Connected, Link};
+use crate::error::{ConnectError, ErrorClass};
 use crate::pool::Store;
 use crate::statement::statement;
 
@@ -34,12 +35,6 @@ pub enum ImportError {
     /// The database refused the rows. Its message could quote them, so only the class is told.
     #[error("the database did not take the rows ({})", .0.name())]
     Refused(ErrorClass),
-}
-
-impl From<diesel::result::Error> for ImportError {
-    fn from(error: diesel::result::Error) -> Self {
-        Self::Refused(StoreError::from(error).class())
-    }
 }
 
 /// The columns of a raw table that an import fills, in order.
@@ -104,6 +99,8 @@ statement! {
 /// import must not take one of the pool's places.
 pub struct Importer {
     client: tokio_postgres::Client,
+    /// Without it the connection ends.
+    _link: Link,
     /// What is said at the beginning of a transaction.
     settings: String,
 }
@@ -121,7 +118,8 @@ impl Store {
     /// Why no connection could be made.
     pub async fn importer(&self) -> Result<Importer, ConnectError> {
         let settings = self.in_dedicated_transaction();
-        Ok(Importer { client: self.dedicated_client().await?, settings })
+        let (client, link) = self.dedicated_client().await?;
+        Ok(Importer { client, _link: link, settings })
     }
 
     /// Writes profiles, all of them or none; those that exist are replaced.
@@ -131,17 +129,22 @@ impl Store {
     pub async fn write_profiles(&self, profiles: &[ProfileRow]) -> Result<(), ImportError> {
         let mut connection = self.dedicated().await?;
         let begin = format!("BEGIN;{}", self.in_dedicated_transaction());
-        AnsiTransactionManager::begin_transaction_sql(&mut connection, &begin).await?;
+        let refused = |link: &Link, error| ImportError::Refused(link.error(error).class());
+        let Connected { connection, link } = &mut connection;
+        AnsiTransactionManager::begin_transaction_sql(connection, &begin)
+            .await
+            .map_err(|error| refused(link, error))?;
         for profile in profiles {
             let upsert = UpsertProfile {
                 user_id: profile.user_id,
                 time_zone: &profile.time_zone,
                 source_priority: &profile.source_priority,
             };
-            upsert.execute(&mut connection).await?;
+            upsert.execute(connection).await.map_err(|error| refused(link, error))?;
         }
-        AnsiTransactionManager::commit_transaction(&mut connection).await?;
-        Ok(())
+        AnsiTransactionManager::commit_transaction(connection)
+            .await
+            .map_err(|error| refused(link, error))
     }
 }
 

@@ -1,6 +1,5 @@
 //! Raw laboratory results and their daily figures.
 
-use aggregation::fold_source;
 use aggregation::labs::{ALGORITHM_VERSION, LabDay, RawLab};
 use aggregation::local_time::anywhere_on_earth;
 use chrono::NaiveDate;
@@ -9,15 +8,16 @@ use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Ti
 
 use crate::crash::CrashPoint;
 use crate::error::StoreError;
+use crate::raw_text::RawText;
 use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
 use crate::transaction::GroupTransaction;
 
 type LabColumns = (
     i64,
-    (String, Option<String>, String, Option<String>),
-    (Option<String>, Option<String>, Option<String>, String),
-    (PgTimestamp, Option<String>, String),
+    (RawText, Option<RawText>, RawText, Option<RawText>),
+    (Option<RawText>, Option<RawText>, Option<RawText>, RawText),
+    (PgTimestamp, Option<RawText>, RawText),
 );
 
 statement! {
@@ -31,8 +31,9 @@ statement! {
         (Nullable<Text>, Nullable<Text>, Nullable<Text>, Text),
         (Timestamptz, Nullable<Text>, Text)
     )
-    "SELECT id, test_name, loinc_code, value_text, unit, reference_range, flag, specimen, status,
-            collected_at, time_zone, source
+    "SELECT id::bigint, test_name::text, loinc_code::text, value_text::text, unit::text,
+            reference_range::text, flag::text, specimen::text, status::text, collected_at,
+            time_zone::text, source::text
      FROM lab_raw
      WHERE user_id = {user_id} AND collected_at >= {from} AND collected_at < {to}"
 }
@@ -47,8 +48,9 @@ statement! {
         (Nullable<Text>, Nullable<Text>, Nullable<Text>, Text),
         (Timestamptz, Nullable<Text>, Text)
     )
-    "SELECT id, test_name, loinc_code, value_text, unit, reference_range, flag, specimen, status,
-            collected_at, time_zone, source
+    "SELECT id::bigint, test_name::text, loinc_code::text, value_text::text, unit::text,
+            reference_range::text, flag::text, specimen::text, status::text, collected_at,
+            time_zone::text, source::text
      FROM lab_raw
      WHERE user_id = {user_id} AND id = ANY ({ids})"
 }
@@ -184,17 +186,17 @@ fn labs(rows: Vec<LabColumns>) -> Vec<RawLab> {
             let (collected_at, time_zone, source) = origin;
             RawLab {
                 id,
-                test_name,
-                loinc_code,
-                value_text,
-                unit,
-                reference_range,
-                flag,
-                specimen,
-                status,
+                test_name: test_name.into(),
+                loinc_code: loinc_code.map(String::from),
+                value_text: value_text.into(),
+                unit: unit.map(String::from),
+                reference_range: reference_range.map(String::from),
+                flag: flag.map(String::from),
+                specimen: specimen.map(String::from),
+                status: status.into(),
                 collected_at: from_postgres(collected_at),
-                time_zone,
-                source: fold_source(&source).into_owned(),
+                time_zone: time_zone.map(String::from),
+                source: source.into_source(),
             }
         })
         .collect()

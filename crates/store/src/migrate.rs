@@ -8,6 +8,7 @@ use diesel::sql_types::{BigInt, Bool, Text};
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
+use crate::connect::Connected;
 use crate::error::{ConnectError, StoreError};
 use crate::pool::Store;
 use crate::session::Pooler;
@@ -101,16 +102,16 @@ pub async fn migrate(store: &Store, patience: Duration) -> Result<Vec<String>, M
         // The lock that keeps others from migrating at the same time belongs to a session.
         return Err(StoreError::NeedsSession("migrating").into());
     }
-    let mut connection = store.dedicated().await?;
+    let Connected { mut connection, link } = store.dedicated().await?;
     let schema: Vec<(bool,)> =
-        HasSchema {}.load(&mut connection).await.map_err(StoreError::from)?;
+        HasSchema {}.load(&mut connection).await.map_err(|error| link.error(error))?;
     if schema != [(true,)] {
         return Err(MigrateError::NoSchema);
     }
     let mut waited = Duration::ZERO;
     loop {
         let locked: Vec<(bool,)> =
-            TryLockMigrations {}.load(&mut connection).await.map_err(StoreError::from)?;
+            TryLockMigrations {}.load(&mut connection).await.map_err(|error| link.error(error))?;
         if locked == [(true,)] {
             break;
         }
@@ -122,7 +123,8 @@ pub async fn migrate(store: &Store, patience: Duration) -> Result<Vec<String>, M
     }
     // The lock belongs to the session and ends with it.
     let (applied, mut connection) = apply(connection).await?;
-    let _: Vec<(i64,)> = Unlock {}.load(&mut connection).await.map_err(StoreError::from)?;
+    let _: Vec<(i64,)> =
+        Unlock {}.load(&mut connection).await.map_err(|error| link.error(error))?;
     let known = known()?;
     let name = |version: &String| known.iter().find(|(known, _)| known == version);
     Ok(applied.iter().filter_map(name).map(|(_, name)| name.clone()).collect())

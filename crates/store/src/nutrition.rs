@@ -2,24 +2,26 @@
 
 use std::sync::LazyLock;
 
+use aggregation::ALGORITHM_VERSION;
 use aggregation::local_time::anywhere_on_earth;
 use aggregation::nutrition::{MealType, NUTRIENTS, NutritionDay, RawMeal};
-use aggregation::{ALGORITHM_VERSION, fold_source};
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
 
 use crate::crash::CrashPoint;
 use crate::error::StoreError;
+use crate::raw_text::RawText;
 use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
 use crate::transaction::GroupTransaction;
 
-type MealColumns = (i64, String, String, PgTimestamp, Option<String>, String, Vec<Option<f64>>);
+type MealColumns = (i64, RawText, RawText, PgTimestamp, Option<RawText>, RawText, Vec<Option<f64>>);
 
 static COLUMNS: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "id, food_name, meal_type, eaten_at, time_zone, source, ARRAY[{}]",
+        "id::bigint, food_name::text, meal_type::text, eaten_at, time_zone::text, source::text, \
+         ARRAY[{}]::float8[]",
         NUTRIENTS.join(", ")
     )
 });
@@ -214,11 +216,11 @@ fn meals(rows: Vec<MealColumns>) -> Result<Vec<RawMeal>, StoreError> {
         .map(|(id, food_name, meal_type, eaten_at, time_zone, source, nutrients)| {
             Ok(RawMeal {
                 id,
-                food_name,
-                meal_type,
+                food_name: food_name.into(),
+                meal_type: meal_type.into(),
                 eaten_at: from_postgres(eaten_at),
-                time_zone,
-                source: fold_source(&source).into_owned(),
+                time_zone: time_zone.map(String::from),
+                source: source.into_source(),
                 nutrients: nutrients
                     .try_into()
                     .map_err(|_| StoreError::Internal("a raw meal with missing nutrients"))?,

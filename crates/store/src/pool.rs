@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 
 use aggregation::Kind;
 use bb8::{PooledConnection, QueueStrategy};
-use diesel_async::pooled_connection::{
-    AsyncDieselConnectionManager, ManagerConfig, PoolError, RecyclingMethod,
+use diesel::result::Error as DieselError;
+use diesel_async::pooled_connection::PoolableConnection;
+use diesel_async::{
+    AnsiTransactionManager, AsyncPgConnection, SimpleAsyncConnection, TransactionManager,
 };
-use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
-use futures_util::FutureExt;
 use tokio::sync::Notify;
 use tokio_postgres::Client;
 
 use crate::chance::chance;
-use crate::connect::Target;
-use crate::error::{ConnectError, ErrorClass, StoreError};
+use crate::connect::{Connected, Link, Target};
+use crate::error::{ConnectError, StoreError};
 use crate::probe;
 use crate::reach::Reach;
 use crate::session::{Pooler, SessionSettings};
@@ -129,11 +129,16 @@ struct Shared {
     unlimited: Target,
     /// The longest wait for the answer to one statement. The server ends it before, if it can.
     command_timeout: Duration,
+    lock_timeout: Duration,
     settings: PoolSettings,
     waiting: AtomicU32,
     last_timed_out: Mutex<Option<Instant>>,
     last_connect_error: Mutex<Option<String>>,
     connect_failed: Notify,
+    /// Connections that were there before the pool was.
+    ready: Mutex<Vec<Connected>>,
+    /// Connections that were opened before are replaced.
+    replaced: Mutex<Option<Instant>>,
     holds: Mutex<Holds>,
     /// In microseconds, since it was last asked for.
     longest_wait: AtomicU64,
@@ -176,43 +181,25 @@ impl Store {
             Target::new(url, settings.connect_timeout, &session.application_name, variables)?;
         let target = plain.with_session(session.limited())?;
         let ready = probe::proven(&target, settings.max_size).await?;
-        // Not closed once the pool is there, nor added to it beside those that it opens itself:
-        // either would be one more than `max_size` for a moment.
-        let ready = Mutex::new(ready);
-
         let shared = Arc::new(Shared {
             target,
             unlimited: plain.with_session(session.unlimited())?,
             command_timeout: session.statement_timeout + GRACE,
+            lock_timeout: session.lock_timeout,
             settings,
             waiting: AtomicU32::new(0),
             last_timed_out: Mutex::new(None),
             last_connect_error: Mutex::new(None),
             connect_failed: Notify::new(),
+            // Not closed once the pool is there, nor added to it beside those that it opens itself:
+            // either would be one more than `max_size` for a moment.
+            ready: Mutex::new(ready),
+            replaced: Mutex::default(),
             holds: Mutex::default(),
             longest_wait: AtomicU64::new(0),
             reaches: Default::default(),
         });
         tokio::spawn(warn_of_slow_holds(Arc::downgrade(&shared)));
-        let mut config = ManagerConfig::default();
-        config.recycling_method = RecyclingMethod::Verified;
-        let for_setup = Arc::clone(&shared);
-        config.custom_setup = Box::new(move |_| {
-            let (shared, ready) = (Arc::clone(&for_setup), lock(&ready).pop());
-            async move {
-                if let Some(ready) = ready {
-                    return Ok(ready);
-                }
-                let result = shared.target.connect().await;
-                let cause = result.as_ref().err().map(ToString::to_string);
-                *lock(&shared.last_connect_error) = cause;
-                if result.is_err() {
-                    shared.connect_failed.notify_waiters();
-                }
-                result.map_err(|error| diesel::ConnectionError::BadConnection(error.to_string()))
-            }
-            .boxed()
-        });
         let pool = bb8::Pool::builder()
             .max_size(settings.max_size)
             .min_idle(settings.min_idle)
@@ -226,7 +213,7 @@ impl Store {
             // would come less and less often, long after the server is back.
             .retry_connection(false)
             .error_sink(Box::new(SayIdleEnded))
-            .build_unchecked(Manager(AsyncDieselConnectionManager::new_with_config("", config)));
+            .build_unchecked(Manager(Arc::clone(&shared)));
         Ok(Self { pool, shared })
     }
 
@@ -310,7 +297,11 @@ impl Store {
         loop {
             tokio::select! {
                 biased;
-                result = self.pool.get() => return result,
+                result = self.pool.get() => match result {
+                    // Dropped, it is closed.
+                    Ok(pooled) if self.shared.has_replaced(&pooled.connection) => continue,
+                    result => return result,
+                },
                 () = self.shared.connect_failed.notified() => {}
             }
             let none_left = self.pool.state().connections == 0;
@@ -359,12 +350,12 @@ impl Store {
     }
 
     /// A connection outside the pool, for work that must not take one of its places.
-    pub(crate) async fn dedicated(&self) -> Result<AsyncPgConnection, ConnectError> {
+    pub(crate) async fn dedicated(&self) -> Result<Connected, ConnectError> {
         self.shared.unlimited.connect().await
     }
 
     /// The same without diesel, which has no COPY.
-    pub(crate) async fn dedicated_client(&self) -> Result<Client, ConnectError> {
+    pub(crate) async fn dedicated_client(&self) -> Result<(Client, Link), ConnectError> {
         self.shared.unlimited.connect_without_diesel().await
     }
 
@@ -390,9 +381,32 @@ impl Store {
         lock(of_kind.unwrap_or(of_any))
     }
 
+    /// After this time the server gives up waiting for a lock.
+    pub fn lock_timeout(&self) -> Duration {
+        self.shared.lock_timeout
+    }
+
     pub(crate) fn command_timeout(&self) -> Duration {
         self.shared.command_timeout
     }
+}
+
+impl Shared {
+    /// Whether others are to be opened instead of those that were opened before this one failed.
+    fn has_replaced(&self, connection: &Connected) -> bool {
+        lock(&self.replaced).is_some_and(|since| connection.link.opened <= since)
+    }
+}
+
+/// Why the pool has no connection to give.
+#[derive(Debug, thiserror::Error)]
+enum PoolError {
+    /// None can be opened.
+    #[error(transparent)]
+    Connect(ConnectError),
+    /// One that was open fails.
+    #[error(transparent)]
+    Broken(StoreError),
 }
 
 /// Says that a connection was found ended before it was used: else a server that ends sessions, or
@@ -403,11 +417,13 @@ struct SayIdleEnded;
 impl bb8::ErrorSink<PoolError> for SayIdleEnded {
     fn sink(&self, error: PoolError) {
         // Why connecting failed is said by whoever waits for it.
-        if let PoolError::QueryError(error) = error {
+        if let PoolError::Broken(error) = error {
             tracing::info!(
                 event = "idle_connection_ended",
-                class = ErrorClass::of(&error).name(),
-                "a connection had ended while nobody used it; the pool opens another one"
+                class = error.class().name(),
+                sqlstate = error.sqlstate(),
+                pid = error.server().map(|server| server.process),
+                "an idle connection had ended; the pool opens another one: {error}"
             );
         }
     }
@@ -419,7 +435,7 @@ impl bb8::ErrorSink<PoolError> for SayIdleEnded {
 
 /// What the pool keeps.
 pub(crate) struct Kept {
-    connection: AsyncPgConnection,
+    connection: Connected,
     /// When it was last given back and nothing was wrong with it.
     worked: Option<Instant>,
     /// The statements that are prepared on it, as far as that matters to anybody.
@@ -427,26 +443,45 @@ pub(crate) struct Kept {
 }
 
 /// Opens connections and tries them before they are handed out, but for those just used.
-struct Manager(AsyncDieselConnectionManager<AsyncPgConnection>);
+struct Manager(Arc<Shared>);
+
+impl Manager {
+    async fn open(&self) -> Result<Connected, ConnectError> {
+        let ready = lock(&self.0.ready).pop();
+        if let Some(ready) = ready {
+            return Ok(ready);
+        }
+        let result = self.0.target.connect().await;
+        *lock(&self.0.last_connect_error) = result.as_ref().err().map(ToString::to_string);
+        if result.is_err() {
+            self.0.connect_failed.notify_waiters();
+        }
+        result
+    }
+}
 
 impl bb8::ManageConnection for Manager {
     type Connection = Kept;
     type Error = PoolError;
 
     async fn connect(&self) -> Result<Kept, PoolError> {
-        Ok(Kept { connection: self.0.connect().await?, worked: None, prepared: HashSet::new() })
+        let connection = self.open().await.map_err(PoolError::Connect)?;
+        Ok(Kept { connection, worked: None, prepared: HashSet::new() })
     }
 
     async fn is_valid(&self, kept: &mut Kept) -> Result<(), PoolError> {
         let trusted = kept.worked.is_some_and(|worked| worked.elapsed() < TRUSTED_FOR);
-        if trusted && !self.0.has_broken(&mut kept.connection) {
+        if trusted && !self.has_broken(kept) {
             return Ok(());
         }
-        self.0.is_valid(&mut kept.connection).await
+        let answered = kept.connection.batch_execute("SELECT 1").await;
+        answered.map_err(|cause| PoolError::Broken(kept.connection.link.error(cause)))
     }
 
     fn has_broken(&self, kept: &mut Kept) -> bool {
-        self.0.has_broken(&mut kept.connection)
+        std::thread::panicking()
+            || kept.connection.connection.is_broken()
+            || self.0.has_replaced(&kept.connection)
     }
 }
 
@@ -468,16 +503,26 @@ impl Held<'_> {
     /// connection only when its statement ends, and hold the locks until then. The connection is not
     /// handed on, or the request to cancel could meet the statement of the next one.
     fn abandon(&mut self) {
-        AnsiTransactionManager::transaction_manager_status_mut(&mut self.pooled.connection)
-            .set_in_error();
-        // What cannot be cancelled ends by its statement time-out.
+        AnsiTransactionManager::transaction_manager_status_mut(&mut **self).set_in_error();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let token = self.pooled.connection.cancel_token();
-            let (tls, patience) = self.shared.target.cancelling();
-            runtime.spawn(tokio::time::timeout(patience, async move {
-                token.cancel_query(tls).await.unwrap_or_default();
-            }));
+            let Connected { connection, link } = &self.pooled.connection;
+            let cancelling = link.cancel(connection.cancel_token());
+            runtime.spawn(tokio::time::timeout(self.shared.target.timeout(), cancelling));
         }
+    }
+
+    /// An error of the connection, with what the server said about it.
+    pub(crate) fn error(&self, cause: DieselError) -> StoreError {
+        let error = self.pooled.connection.link.error(cause);
+        if error.class().concerns_all_connections(error.sqlstate()) {
+            *lock(&self.shared.replaced) = Some(Instant::now());
+        }
+        error
+    }
+
+    /// The server's process behind it.
+    pub(crate) fn process(&self) -> i32 {
+        self.pooled.connection.link.process()
     }
 
     /// Remembers that statements are prepared on it; those without a name cannot be known again.

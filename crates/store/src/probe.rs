@@ -5,9 +5,9 @@
 //! session that the application gets next.
 
 use diesel::sql_types::{BigInt, Integer, Text};
-use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 
-use crate::connect::Target;
+use crate::connect::{Connected, Target};
 use crate::error::ConnectError;
 use crate::session::Pooler;
 use crate::statement::statement;
@@ -54,10 +54,7 @@ statement! {
 ///
 /// # Errors
 /// Why there is none, or what stands in the way and what to set.
-pub(crate) async fn proven(
-    target: &Target,
-    max_size: u32,
-) -> Result<Vec<AsyncPgConnection>, ConnectError> {
+pub(crate) async fn proven(target: &Target, max_size: u32) -> Result<Vec<Connected>, ConnectError> {
     let mut connections = vec![target.connect_bare().await?];
     match target.pooler() {
         Pooler::None => require_settings(&mut connections, target).await?,
@@ -79,11 +76,12 @@ pub(crate) async fn proven(
 }
 
 async fn require_settings(
-    connections: &mut [AsyncPgConnection],
+    connections: &mut [Connected],
     target: &Target,
 ) -> Result<(), ConnectError> {
     for connection in connections {
-        let limits: Vec<(String,)> = target.asks(ReadStatementTimeout {}.load(connection)).await?;
+        let limits: Vec<(String,)> =
+            target.asks(ReadStatementTimeout {}.load(&mut **connection)).await?;
         let wanted = target.statement_timeout();
         if !limits.iter().any(|(limit,)| wanted.is_none_or(|wanted| wanted == limit)) {
             return Err(ConnectError::Pooler(SETTINGS_DROPPED));
@@ -93,9 +91,9 @@ async fn require_settings(
 }
 
 /// A server session that does not know the statement is an answer, too.
-async fn is_renamed(connections: &mut [AsyncPgConnection], target: &Target) -> bool {
+async fn is_renamed(connections: &mut [Connected], target: &Target) -> bool {
     for connection in connections {
-        let asking = target.asks(CountRenamed {}.load(connection));
+        let asking = target.asks(CountRenamed {}.load(&mut **connection));
         let renamed: Vec<(i64,)> = asking.await.unwrap_or_default();
         if matches!(renamed.as_slice(), [(1.., ..)]) {
             return true;
@@ -106,7 +104,7 @@ async fn is_renamed(connections: &mut [AsyncPgConnection], target: &Target) -> b
 
 /// Each connection has one server process, and each another one.
 async fn require_sessions(
-    connections: &mut [AsyncPgConnection],
+    connections: &mut [Connected],
     target: &Target,
 ) -> Result<(), ConnectError> {
     let by_transaction = Err(ConnectError::Pooler(BY_TRANSACTION));
@@ -116,7 +114,8 @@ async fn require_sessions(
     let mut first_round: Vec<i32> = Vec::new();
     for round in 0..ROUNDS {
         for (index, connection) in connections.iter_mut().enumerate() {
-            let asked: Result<Vec<(i32,)>, _> = target.asks(ReadProcess {}.load(connection)).await;
+            let asked: Result<Vec<(i32,)>, _> =
+                target.asks(ReadProcess {}.load(&mut **connection)).await;
             let process = match asked {
                 Ok(rows) => rows.as_slice().first().map_or(0, |(process,)| *process),
                 // A session that answers, but does not know a statement that was prepared on it just

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use aggregation::fold_source;
 use diesel::sql_types::{Array, BigInt, Nullable, Text};
 
 use crate::error::StoreError;
 use crate::pool::Store;
+use crate::raw_text::RawText;
 use crate::statement::statement;
 use crate::transaction::GroupTransaction;
 
@@ -53,7 +53,7 @@ statement! {
     // The column takes arrays of any dimensions, which the driver does not read: one such profile
     // would fail the batch of everybody. unnest() gives the elements in their order.
     concat!(
-        "SELECT user_id, time_zone, ARRAY(SELECT unnest(source_priority)), ",
+        "SELECT user_id::bigint, time_zone::text, ARRAY(SELECT unnest(source_priority)::text), ",
         version!(),
         " FROM user_profiles WHERE user_id = ANY ({user_ids})"
     )
@@ -95,10 +95,12 @@ impl GroupTransaction<'_> {
     }
 }
 
-type Columns = (i64, String, Vec<Option<String>>, i64);
+type Columns = (i64, RawText, Vec<Option<RawText>>, i64);
 
 fn profile((user_id, time_zone, sources, version): Columns) -> (i64, Profile) {
-    let source_priority =
-        sources.into_iter().flatten().map(|name| fold_source(&name).into_owned()).collect();
-    (user_id, Profile { time_zone, source_priority, version: ProfileVersion(version) })
+    let source_priority = sources.into_iter().flatten().map(RawText::into_source).collect();
+    (
+        user_id,
+        Profile { time_zone: time_zone.into(), source_priority, version: ProfileVersion(version) },
+    )
 }

@@ -14,6 +14,7 @@ use crate::crash::CrashPoint;
 use crate::error::{ErrorClass, StoreError};
 use crate::pool::Store;
 use crate::profiles::{ProfileVersion, version_of_user};
+use crate::raw_text::RawText;
 use crate::reach::Since;
 use crate::rejected::Verdict;
 use crate::retry::RetryPolicy;
@@ -64,6 +65,19 @@ pub struct Claim {
     pub token: i64,
     /// The rows, at most as many as asked for.
     pub entries: Vec<Entry>,
+    /// How many of them another worker had claimed, whose lease has run out.
+    pub rescued: u32,
+    /// For how long the oldest of these leases had run out.
+    pub overdue: Duration,
+}
+
+/// What became of rows whose group failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Failed {
+    /// How many were given up.
+    pub dead: u32,
+    /// The most attempts that one of the others has had.
+    pub attempts: i32,
 }
 
 /// By what claimed rows are found again.
@@ -152,7 +166,7 @@ macro_rules! claim_from {
          GROUP BY user_id, window_start
          ORDER BY turn
      ), first_head AS MATERIALIZED (
-         SELECT ctid
+         SELECT ctid, lease_expires_at
          FROM aggregation_queue
          WHERE ctid = (SELECT place FROM heads WHERE turn = 1)
            AND ",
@@ -160,14 +174,14 @@ macro_rules! claim_from {
             "
          FOR UPDATE SKIP LOCKED
      ), picked AS MATERIALIZED (
-         SELECT ctid FROM first_head
+         SELECT ctid, lease_expires_at FROM first_head
          UNION ALL
-         SELECT filling.ctid
+         SELECT filling.ctid, filling.lease_expires_at
          FROM (
-             SELECT q.ctid
+             SELECT q.ctid, q.lease_expires_at
              FROM windows AS w
              CROSS JOIN LATERAL (
-                 SELECT ctid
+                 SELECT ctid, lease_expires_at
                  FROM aggregation_queue
                  WHERE user_id = w.user_id
                    AND kind = (SELECT kind FROM asked)
@@ -192,7 +206,8 @@ macro_rules! claim_from {
      FROM picked, lease, asked
      WHERE q.ctid = picked.ctid
      RETURNING lease.token, q.id, q.ctid, q.user_id, q.raw_id, q.starts_at, q.ends_at, q.metric,
-               q.time_zone, q.whole_day, q.not_before"
+               q.time_zone, q.whole_day, q.not_before,
+               extract(epoch FROM asked.now - picked.lease_expires_at)::float8"
         )
     };
 }
@@ -207,7 +222,7 @@ macro_rules! claim_statement {
                 lease_seconds: f64 => Double,
                 oldest: Option<PgTimestamp> => Nullable<Timestamptz>,
                 ago: f64 => Double,
-            } -> (BigInt, EntrySql, Timestamptz)
+            } -> (BigInt, EntrySql, Timestamptz, Nullable<Double>)
             claim_from!($end)
         }
     };
@@ -363,7 +378,7 @@ statement! {
         backoff_first: f64 => Double,
         backoff_max: f64 => Double,
         error: &'a str => Text,
-    } -> (Bool)
+    } -> (Bool, Integer)
     "UPDATE aggregation_queue AS q
      SET attempts = q.attempts + 1,
          state = CASE WHEN q.attempts + 1 >= policy.max_attempts THEN 'dead' ELSE 'pending' END,
@@ -381,7 +396,7 @@ statement! {
      WHERE q.user_id = failed.user_id AND q.kind = {kind}
        AND q.starts_at = failed.starts_at AND q.id = failed.id
        AND q.lease_token = {token} AND q.state = 'processing'
-     RETURNING q.state = 'dead'"
+     RETURNING q.state = 'dead', q.attempts"
 }
 
 statement! {
@@ -422,10 +437,11 @@ statement! {
        AND q.lease_token = {token} AND q.state = 'processing'"
 }
 
-/// The token of the claim, an entry, and since when it has been due.
-type ClaimedColumns = (i64, EntryColumns, PgTimestamp);
+/// The token of the claim, an entry, since when it has been due, and for how many seconds the lease of
+/// another worker on it has run out.
+type ClaimedColumns = (i64, EntryColumns, PgTimestamp, Option<f64>);
 type EntryColumns =
-    (i64, TupleId, i64, i64, PgTimestamp, PgTimestamp, Option<String>, Option<String>, bool);
+    (i64, TupleId, i64, i64, PgTimestamp, PgTimestamp, Option<RawText>, Option<RawText>, bool);
 type EntrySql =
     (BigInt, Tid, BigInt, BigInt, Timestamptz, Timestamptz, Nullable<Text>, Nullable<Text>, Bool);
 
@@ -434,6 +450,7 @@ impl From<EntryColumns> for Entry {
         let (id, place, user_id, raw_id, starts_at, ends_at, metric, time_zone, whole_day) =
             columns;
         let (starts_at, ends_at) = (from_postgres(starts_at), from_postgres(ends_at));
+        let (metric, time_zone) = (metric.map(String::from), time_zone.map(String::from));
         Self { id, place, user_id, raw_id, starts_at, ends_at, metric, time_zone, whole_day }
     }
 }
@@ -496,19 +513,22 @@ impl Store {
         let timed_out = claimed.as_ref().is_err_and(|error| error.class() == ErrorClass::Timeout);
         if from == ClaimFrom::Oldest && place == 0 && (claimed.is_ok() || timed_out) {
             let rows = claimed.as_deref().unwrap_or_default();
-            let first = rows.iter().map(|(_, _, due)| *due).min_by_key(|due| due.0);
+            let first = rows.iter().map(|(_, _, due, _)| *due).min_by_key(|due| due.0);
             self.reach(Some(kind)).looked(since, began, Instant::now(), first);
         }
         let rows = claimed?;
         let [(token, ..), ..] = rows.as_slice() else { return Ok(None) };
         CrashPoint::AfterClaim.pass();
         let token = *token;
-        let entries = rows.into_iter().map(|(_, columns, _)| columns.into()).collect();
-        Ok(Some(Claim { kind, token, entries }))
+        let overdue: Vec<f64> = rows.iter().filter_map(|(.., overdue)| *overdue).collect();
+        let rescued = overdue.len() as u32;
+        let overdue = Duration::from_secs_f64(overdue.into_iter().fold(0.0, f64::max));
+        let entries = rows.into_iter().map(|(_, columns, ..)| columns.into()).collect();
+        Ok(Some(Claim { kind, token, entries, rescued, overdue }))
     }
 
     /// Records a failed attempt of claimed rows, in a transaction of its own: they wait for
-    /// their back-off, or are dead after the last attempt. Returns how many are dead now.
+    /// their back-off, or are dead after the last attempt. `label` is [`StoreError::label`].
     ///
     /// # Errors
     /// If the database fails; then the lease runs out and the rows are claimed again.
@@ -517,9 +537,9 @@ impl Store {
         kind: Kind,
         token: i64,
         entries: &[Entry],
-        class: ErrorClass,
+        label: &str,
         policy: RetryPolicy,
-    ) -> Result<u32, StoreError> {
+    ) -> Result<Failed, StoreError> {
         let (user_ids, starts_at, ids) = keys(entries);
         let statement = FailEntries {
             kind: kind.name(),
@@ -530,12 +550,20 @@ impl Store {
             max_attempts: policy.max_attempts,
             backoff_first: policy.first.as_secs_f64(),
             backoff_max: policy.max.as_secs_f64(),
-            error: class.name(),
+            error: label,
         };
         CrashPoint::BeforeFail.pass();
-        let dead: Vec<(bool,)> = self.load("fail", statement).await?;
+        let rows: Vec<(bool, i32)> = self.load("fail", statement).await?;
         CrashPoint::AfterFail.pass();
-        Ok(dead.iter().filter(|(dead,)| *dead).count() as u32)
+        let mut failed = Failed::default();
+        for (is_dead, attempts) in rows {
+            if is_dead {
+                failed.dead += 1;
+            } else {
+                failed.attempts = failed.attempts.max(attempts);
+            }
+        }
+        Ok(failed)
     }
 
     /// Gives claimed rows back: interrupted is not failed, no attempt is counted. Without a pause they

@@ -10,6 +10,7 @@ use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::pg::{Pg, PgValue};
 use diesel::sql_types::{BigInt, Bool, Double, Nullable, Text, Timestamptz};
 
+use crate::raw_text::readable;
 use crate::time::from_postgres;
 
 /// More than the units, sources and zones of a user. With more, the rows of some have words of their own.
@@ -25,6 +26,35 @@ thread_local! {
 pub(crate) type RawVitalSql =
     (BigInt, Double, Nullable<Text>, Text, Text, Timestamptz, Timestamptz, Nullable<Text>, Bool);
 
+/// They with the types that are read: the application may have columns of another type, such as `real`,
+/// `varchar` or `integer`, and change them while the worker runs.
+macro_rules! raw_vital_columns {
+    ($row:literal) => {
+        concat!(
+            $row,
+            ".id::bigint, ",
+            $row,
+            ".value::float8, ",
+            $row,
+            ".comparator::text, ",
+            $row,
+            ".unit::text, ",
+            $row,
+            ".source::text, ",
+            $row,
+            ".started_at, ",
+            $row,
+            ".ended_at, ",
+            $row,
+            ".time_zone::text, ",
+            $row,
+            ".is_daily_total"
+        )
+    };
+}
+
+pub(crate) use raw_vital_columns;
+
 /// The same as they are loaded.
 pub(crate) type RawVitalColumns =
     (i64, f64, Option<Shared>, Shared, Source, PgTimestamp, PgTimestamp, Option<Shared>, bool);
@@ -36,8 +66,8 @@ pub(crate) struct Shared(Word);
 
 impl FromSql<Text, Pg> for Shared {
     fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
-        let text = std::str::from_utf8(value.as_bytes())?;
-        Ok(Self(WORDS.with_borrow_mut(|words| shared(words, text))))
+        let text = readable(value.as_bytes());
+        Ok(Self(WORDS.with_borrow_mut(|words| shared(words, &text))))
     }
 }
 
@@ -48,7 +78,8 @@ pub(crate) struct Source(Word);
 
 impl FromSql<Text, Pg> for Source {
     fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
-        let name = fold_source(std::str::from_utf8(value.as_bytes())?);
+        let text = readable(value.as_bytes());
+        let name = fold_source(&text);
         Ok(Self(WORDS.with_borrow_mut(|words| shared(words, &name))))
     }
 }

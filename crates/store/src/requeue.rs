@@ -51,7 +51,7 @@ macro_rules! requeue_from {
             " <= coalesce({before}, 'infinity')
                  RETURNING 1
              )
-             SELECT (SELECT count(*) FROM page), (SELECT count(*) FROM queued), user_id, id
+             SELECT (SELECT count(*) FROM page), (SELECT count(*) FROM queued), user_id::bigint, id::bigint
              FROM page
              ORDER BY user_id DESC, id DESC
              LIMIT 1"

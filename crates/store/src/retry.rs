@@ -12,3 +12,11 @@ pub struct RetryPolicy {
     /// The longest wait.
     pub max: Duration,
 }
+
+impl RetryPolicy {
+    /// The wait after so many failed attempts, as the queue has it.
+    pub fn wait_after(&self, attempts: i32) -> Duration {
+        let doubled = 2_f64.powi((attempts - 1).clamp(0, 30));
+        Duration::from_secs_f64((self.first.as_secs_f64() * doubled).min(self.max.as_secs_f64()))
+    }
+}

@@ -148,6 +148,13 @@ impl Session {
     }
 }
 
+impl Session {
+    /// The limit of each statement, if there is one.
+    pub(crate) fn statement_timeout_duration(&self) -> Option<Duration> {
+        self.statement_timeout()?.parse().ok().map(Duration::from_millis)
+    }
+}
+
 /// The major version out of `server_version`, such as 17 of `17.5 (Debian 17.5-1)`; 0 if it says
 /// nothing of the kind.
 pub(crate) fn major_version(text: &str) -> u32 {

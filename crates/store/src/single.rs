@@ -2,6 +2,7 @@
 
 use aggregation::Kind;
 use diesel::QueryResult;
+use diesel::result::Error as DieselError;
 use diesel_async::methods::{ExecuteDsl, LoadQuery};
 use diesel_async::{
     AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
@@ -18,6 +19,23 @@ impl Store {
     /// # Errors
     /// If the database fails, or does not answer in time; the statement is then cancelled.
     pub(crate) async fn load<'q, S, U>(
+        &self,
+        purpose: &'static str,
+        statement: S,
+    ) -> Result<Vec<U>, StoreError>
+    where
+        S: LoadQuery<'q, AsyncPgConnection, U> + Clone + Send + 'q,
+        U: Send,
+    {
+        match self.load_once(purpose, statement.clone()).await {
+            Err(error) if error.class() == ErrorClass::StaleSession => {
+                self.load_once(purpose, statement).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn load_once<'q, S, U>(
         &self,
         purpose: &'static str,
         statement: S,
@@ -42,6 +60,22 @@ impl Store {
         statement: S,
     ) -> Result<usize, StoreError>
     where
+        S: ExecuteDsl<AsyncPgConnection> + Clone + Send,
+    {
+        match self.execute_once(purpose, statement.clone()).await {
+            Err(error) if error.class() == ErrorClass::StaleSession => {
+                self.execute_once(purpose, statement).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn execute_once<S>(
+        &self,
+        purpose: &'static str,
+        statement: S,
+    ) -> Result<usize, StoreError>
+    where
         S: ExecuteDsl<AsyncPgConnection> + Send,
     {
         let mut held = self.hold(purpose).await?;
@@ -58,25 +92,22 @@ impl Store {
     async fn end_single<T>(
         &self,
         mut held: Held<'_>,
-        asked: Result<T, StoreError>,
+        asked: Result<QueryResult<T>, StoreError>,
     ) -> Result<T, StoreError> {
         let in_transaction = self.pooler() == Pooler::Transaction;
-        let answer = match asked {
-            // Whoever did not answer is left alone, but for the request to stop.
-            Err(error @ StoreError::NoAnswer(_)) => return Err(error),
+        // A server that does not answer is left alone, but for the request to stop.
+        let answer = match asked?.map_err(|cause| held.error(cause)) {
             Err(error) => {
                 if in_transaction {
-                    let rolled_back = self
-                        .in_time(AnsiTransactionManager::rollback_transaction(&mut *held))
-                        .await;
-                    rolled_back.unwrap_or_default();
+                    let rolled_back = AnsiTransactionManager::rollback_transaction(&mut *held);
+                    let _ = self.in_time(rolled_back).await;
                 }
-                Err(self.explained(&mut held, error).await)
+                Err(error)
             }
             Ok(answer) if in_transaction => {
-                let committed =
-                    self.in_time(AnsiTransactionManager::commit_transaction(&mut *held)).await;
-                committed.map(|()| answer)
+                let committing = AnsiTransactionManager::commit_transaction(&mut *held);
+                let committed = self.in_time(committing).await?;
+                committed.map(|()| answer).map_err(|cause| held.error(cause))
             }
             Ok(answer) => Ok(answer),
         };
@@ -131,50 +162,28 @@ impl Store {
         begin: &str,
     ) -> Result<(), StoreError> {
         let begun = AnsiTransactionManager::begin_transaction_sql(&mut **held, begin);
-        match self.in_time(begun).await {
+        match self.in_time(begun).await? {
             Ok(()) => Ok(()),
-            Err(error) => Err(self.not_begun(held, error).await),
+            Err(cause) => Err(self.not_begun(held, cause).await),
         }
     }
 
     /// Leaves nothing of a transaction that did not begin, and says why it did not.
-    pub(crate) async fn not_begun(&self, held: &mut Held<'_>, error: StoreError) -> StoreError {
-        if matches!(error, StoreError::NoAnswer(_)) {
-            return error;
-        }
+    pub(crate) async fn not_begun(&self, held: &mut Held<'_>, cause: DieselError) -> StoreError {
+        let error = held.error(cause);
         // It may have begun before a setting was refused, and nobody else knows.
         let rolled_back = self.in_time(held.batch_execute("ROLLBACK")).await;
-        held.unfinished &= rolled_back.is_err();
-        match (error, rolled_back) {
-            (StoreError::Database { class: ErrorClass::Database, cause }, Err(_)) => {
-                StoreError::Database { class: ErrorClass::ConnectionLost, cause }
-            }
-            (error, _) => error,
-        }
-    }
-
-    /// The error of a statement, in whatever language the server told it: whether the connection was
-    /// lost with it shows by asking once more.
-    pub(crate) async fn explained(&self, held: &mut Held<'_>, error: StoreError) -> StoreError {
-        match error {
-            StoreError::Database { class: ErrorClass::Database, cause } => {
-                let lost = self.in_time(held.batch_execute("")).await.is_err();
-                let class = if lost { ErrorClass::ConnectionLost } else { ErrorClass::Database };
-                StoreError::Database { class, cause }
-            }
-            error => error,
-        }
+        held.unfinished &= !matches!(rolled_back, Ok(Ok(())));
+        error
     }
 
     /// Waits no longer for an answer than the server may take, and a little for its way.
     pub(crate) async fn in_time<T>(
         &self,
-        question: impl Future<Output = QueryResult<T>>,
+        question: impl Future<Output = T>,
     ) -> Result<T, StoreError> {
         let limit = self.command_timeout();
-        match tokio::time::timeout(limit, question).await {
-            Ok(answer) => answer.map_err(StoreError::from),
-            Err(_) => Err(StoreError::NoAnswer(limit.as_secs_f64())),
-        }
+        let answer = tokio::time::timeout(limit, question).await;
+        answer.map_err(|_| StoreError::NoAnswer(limit.as_secs_f64()))
     }
 }

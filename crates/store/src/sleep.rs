@@ -11,7 +11,7 @@ use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Ti
 
 use crate::day_rows::{sources, split};
 use crate::error::StoreError;
-use crate::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital};
+use crate::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital_columns};
 use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
 use crate::transaction::GroupTransaction;
@@ -27,8 +27,10 @@ statement! {
         spans_to: Vec<PgTimestamp> => Array<Timestamptz>,
         starts_from: Vec<PgTimestamp> => Array<Timestamptz>,
     } -> (Text, RawVitalSql)
-    "SELECT stage.metric, v.id, v.value, v.comparator, v.unit, v.source, v.started_at, v.ended_at,
-            v.time_zone, v.is_daily_total
+    concat!(
+        "SELECT stage.metric, ",
+        raw_vital_columns!("v"),
+        "
      FROM (SELECT {user_id}::bigint AS user_id, s.*
            FROM unnest({spans_from}::timestamptz[], {spans_to}::timestamptz[],
                        {starts_from}::timestamptz[])
@@ -44,6 +46,7 @@ statement! {
            AND (ended_at >= span.span_from OR started_at >= span.span_from)
          OFFSET 0
      ) AS v"
+    )
 }
 
 statement! {

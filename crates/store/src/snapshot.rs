@@ -38,10 +38,8 @@ impl Snapshot<'_> {
         S: LoadQuery<'q, AsyncPgConnection, U> + Send + 'q,
         U: Send,
     {
-        match self.store.in_time(RunQueryDsl::load(statement, &mut self.held)).await {
-            Err(error) => Err(self.store.explained(&mut self.held, error).await),
-            rows => rows,
-        }
+        let asked = self.store.in_time(RunQueryDsl::load(statement, &mut self.held)).await?;
+        asked.map_err(|cause| self.held.error(cause))
     }
 
     /// Ends it, so that its connection can be used again.
@@ -50,7 +48,7 @@ impl Snapshot<'_> {
     /// If the database fails.
     pub(crate) async fn end(mut self) -> Result<(), StoreError> {
         let end = AnsiTransactionManager::commit_transaction(&mut *self.held);
-        self.store.in_time(end).await?;
+        self.store.in_time(end).await?.map_err(|cause| self.held.error(cause))?;
         self.held.unfinished = false;
         Ok(())
     }

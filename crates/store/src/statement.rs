@@ -16,6 +16,7 @@ macro_rules! statement {
         $sql:expr
     ) => {
         $(#[$meta])*
+        #[derive(Clone)]
         pub(crate) struct $name $(<$life>)? {
             $(pub(crate) $field: $rust,)*
         }

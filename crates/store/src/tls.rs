@@ -25,6 +25,8 @@ use rustls::{
 };
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
+use x509_cert::Certificate;
+use x509_cert::der::{Decode, Encode};
 
 use crate::error::ConnectError;
 
@@ -170,6 +172,42 @@ struct Verifier {
     check_name: bool,
 }
 
+impl Verifier {
+    /// Checks that the server has the key of a certificate that is trusted unseen. rustls would read the
+    /// certificate more strictly than libpq does, and refuses one of X.509 version 1.
+    fn verify_key(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        // One that cannot be read at all proves nothing, and nothing was to be proven.
+        let Ok(cert) = Certificate::from_der(cert) else {
+            return Ok(HandshakeSignatureValid::assertion());
+        };
+        let key = cert.tbs_certificate.subject_public_key_info;
+        let algorithm =
+            key.algorithm.to_der().map_err(|error| Error::General(error.to_string()))?;
+        // Without the tag and the length, which is shorter than 128 bytes.
+        let algorithm = algorithm.get(2..).unwrap_or_default();
+        let known = self.provider.signature_verification_algorithms.mapping;
+        let is_valid = known
+            .iter()
+            .filter(|(scheme, _)| *scheme == signature.scheme)
+            .flat_map(|(_, algorithms)| algorithms.iter())
+            .filter(|known| known.public_key_alg_id().as_ref() == algorithm)
+            .any(|known| {
+                let key = key.subject_public_key.raw_bytes();
+                known.verify_signature(key, message, signature.signature()).is_ok()
+            });
+        if is_valid {
+            Ok(HandshakeSignatureValid::assertion())
+        } else {
+            Err(Error::InvalidCertificate(CertificateError::BadSignature))
+        }
+    }
+}
+
 impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
@@ -206,6 +244,9 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        if self.authority.is_none() {
+            return self.verify_key(message, cert, signature);
+        }
         let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls12_signature(message, cert, signature, algorithms)
     }
@@ -216,6 +257,9 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        if self.authority.is_none() {
+            return self.verify_key(message, cert, signature);
+        }
         let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls13_signature(message, cert, signature, algorithms)
     }

@@ -11,6 +11,7 @@ use diesel::QueryResult;
 use diesel::connection::TransactionDepthChange;
 use diesel::pg::Pg;
 use diesel::query_builder::{QueryFragment, QueryId};
+use diesel::result::Error as DieselError;
 use diesel_async::methods::LoadQuery;
 use diesel_async::{
     AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
@@ -21,7 +22,7 @@ use futures_util::future::{BoxFuture, join, try_join};
 use tokio::task::unconstrained;
 
 use crate::crash::CrashPoint;
-use crate::error::{ErrorClass, StoreError};
+use crate::error::StoreError;
 use crate::pool::{Held, Store};
 use crate::together::{AnyStatement, StatementName, Together};
 
@@ -63,12 +64,12 @@ impl FailedWrite {
         Self { error, is_last: false }
     }
 
-    fn of(answers: Vec<QueryResult<usize>>) -> Result<(), Self> {
+    fn of(held: &Held<'_>, answers: Vec<QueryResult<usize>>) -> Result<(), Self> {
         let last = answers.len().saturating_sub(1);
         let first_failed = answers.iter().position(Result::is_err);
         let errors: Vec<_> = answers.into_iter().map(Result::err).collect();
         match first_failed {
-            Some(place) => Err(Self { error: cause(errors), is_last: place == last }),
+            Some(place) => Err(Self { error: cause(held, errors), is_last: place == last }),
             None => Ok(()),
         }
     }
@@ -175,8 +176,11 @@ impl GroupTransaction<'_> {
         U: Send,
     {
         let begin = self.before_a_question().await?;
-        let (store, connection) = (self.store, &*self.connection);
-        let question = async { Ok(statement.load(&mut &*connection).await?) };
+        let (store, connection) = (self.store, &self.connection);
+        let question = async {
+            let rows = statement.load(&mut &**connection).await;
+            rows.map_err(|cause| connection.error(cause))
+        };
         let asked = ask(store, connection, begin, question).await;
         self.answer_to(asked).await
     }
@@ -195,12 +199,12 @@ impl GroupTransaction<'_> {
         U2: Send,
     {
         let begin = self.before_a_question().await?;
-        let (store, connection) = (self.store, &*self.connection);
+        let (store, connection) = (self.store, &self.connection);
         let question = async {
-            let (mut to_first, mut to_second) = (connection, connection);
+            let (mut to_first, mut to_second) = (&**connection, &**connection);
             match join(first.load(&mut to_first), second.load(&mut to_second)).await {
                 (Ok(first), Ok(second)) => Ok((first, second)),
-                (first, second) => Err(cause([first.err(), second.err()])),
+                (first, second) => Err(cause(connection, [first.err(), second.err()])),
             }
         };
         let asked = ask(store, connection, begin, question).await;
@@ -219,9 +223,9 @@ impl GroupTransaction<'_> {
 
     async fn answer_to<T>(
         &mut self,
-        asked: Result<Result<T, StoreError>, StoreError>,
+        asked: Result<Result<Result<T, StoreError>, DieselError>, StoreError>,
     ) -> Result<T, StoreError> {
-        match asked {
+        match asked? {
             Ok(answer) => {
                 if !self.begun {
                     self.change_depth(TransactionDepthChange::IncreaseDepth);
@@ -229,7 +233,7 @@ impl GroupTransaction<'_> {
                 }
                 answer
             }
-            Err(error) => Err(self.store.not_begun(&mut self.connection, error).await),
+            Err(cause) => Err(self.store.not_begun(&mut self.connection, cause).await),
         }
     }
 
@@ -288,7 +292,7 @@ impl GroupTransaction<'_> {
         // One that failed may have failed to be prepared.
         let answered = names.into_iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
         self.connection.prepared(answered.map(|(name, _)| name));
-        FailedWrite::of(answers)
+        FailedWrite::of(&self.connection, answers)
     }
 
     /// All that was written, in the order in which it is sent.
@@ -358,12 +362,13 @@ impl GroupTransaction<'_> {
             std::process::abort();
         }
         let (answers, committed) = in_order(sending, last).await;
-        self.ended(committed, FailedWrite::of(answers)).await
+        let written = FailedWrite::of(&self.connection, answers);
+        self.ended(committed, written)
     }
 
     /// What came of COMMIT and the writes before it. After one that failed, the server takes COMMIT for
     /// ROLLBACK, and says that it was one.
-    async fn ended(
+    fn ended(
         mut self,
         committed: QueryResult<usize>,
         written: Result<(), FailedWrite>,
@@ -371,27 +376,18 @@ impl GroupTransaction<'_> {
         self.connection.unfinished = false;
         self.connection.answered = committed.is_ok();
         CrashPoint::AfterCommit.pass();
-        let Err(error) = committed else {
+        if committed.is_ok() {
             self.change_depth(TransactionDepthChange::DecreaseDepth);
-            return written.map(|()| self.connection.held());
-        };
-        let error = match written {
-            Err(failed) if failed.error.class() != ErrorClass::Database => return Err(failed),
-            _ => StoreError::from(error),
-        };
-        if error.class() != ErrorClass::Database {
-            return Err(FailedWrite::before_all(error));
         }
-        // An error of no class may be the end of the session, told in a language that is not known.
-        // Nothing is left to roll back, so it is asked for.
-        let gone = self.connection.batch_execute("").await.map_err(StoreError::from);
-        let lost = gone.err().filter(|gone| gone.class() == ErrorClass::ConnectionLost);
-        Err(FailedWrite::before_all(lost.unwrap_or(error)))
+        written?;
+        match committed {
+            Ok(_) => Ok(self.connection.held()),
+            Err(cause) => Err(FailedWrite::before_all(self.connection.error(cause))),
+        }
     }
 
     /// Undoes everything and hands back the error that made it necessary: what may go wrong
-    /// with the rollback itself is less than that, and its connection is closed anyway. Only where
-    /// the server gave an error of no class, a connection that is gone tells more than that.
+    /// with the rollback itself is less than that, and its connection is closed anyway.
     pub async fn rolled_back(mut self, error: StoreError) -> StoreError {
         if !self.begun {
             return error;
@@ -399,15 +395,17 @@ impl GroupTransaction<'_> {
         let rolled_back = AnsiTransactionManager::rollback_transaction(&mut *self.connection).await;
         self.connection.unfinished = false;
         self.connection.answered = rolled_back.is_ok();
-        let Err(rollback) = rolled_back else { return error };
-        let rollback = StoreError::from(rollback);
-        tracing::debug!(
-            event = "rollback_failed",
-            class = rollback.class().name(),
-            "the connection is closed"
-        );
-        let lost = rollback.class() == ErrorClass::ConnectionLost;
-        if lost && error.class() == ErrorClass::Database { rollback } else { error }
+        if let Err(cause) = rolled_back {
+            let error = self.connection.error(cause);
+            tracing::debug!(
+                event = "rollback_failed",
+                class = error.class().name(),
+                sqlstate = error.sqlstate(),
+                pid = self.connection.process(),
+                "rollback failed; the connection is closed: {error}"
+            );
+        }
+        error
     }
 
     /// Tells diesel of a transaction that began or ended without it.
@@ -424,6 +422,11 @@ impl GroupTransaction<'_> {
         self.take_writes();
     }
 
+    /// The server's process that does it.
+    pub fn process(&self) -> i32 {
+        self.connection.process()
+    }
+
     /// The user whose rows it handles.
     pub const fn user_id(&self) -> i64 {
         self.user_id
@@ -438,19 +441,30 @@ impl GroupTransaction<'_> {
 /// Asks a question, behind BEGIN if there is one.
 ///
 /// # Errors
-/// If it did not begin. The question is not waited for, then.
+/// If the server does not answer, and inside of that, if it did not begin. The question is not waited
+/// for, then.
 async fn ask<T>(
     store: &Store,
-    mut connection: &AsyncPgConnection,
+    held: &Held<'_>,
     begin: Option<String>,
     question: impl Future<Output = Result<T, StoreError>>,
-) -> Result<Result<T, StoreError>, StoreError> {
-    let Some(begin) = begin else { return Ok(question.await) };
+) -> Result<Result<Result<T, StoreError>, DieselError>, StoreError> {
+    let Some(begin) = begin else { return Ok(Ok(question.await)) };
     // Polled first, BEGIN is sent first. A task that is out of its budget would be stopped between the
     // two, and go on with whichever.
+    let mut connection: &AsyncPgConnection = held;
     let beginning = store.in_time(connection.batch_execute(&begin));
-    let ((), answer) = unconstrained(try_join(beginning, question.map(Ok))).await?;
-    Ok(answer)
+    // An error of BEGIN is told for what it is, and not as one of the question behind it.
+    let beginning = beginning.map(|begun| match begun {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(cause)) => Err(Ok(cause)),
+        Err(no_answer) => Err(Err(no_answer)),
+    });
+    match unconstrained(try_join(beginning, question.map(Ok))).await {
+        Ok(((), answer)) => Ok(Ok(answer)),
+        Err(Ok(cause)) => Ok(Err(cause)),
+        Err(Err(no_answer)) => Err(no_answer),
+    }
 }
 
 /// Waits for statements that are sent in this order, and then for a last one, which may depend on whether
@@ -490,12 +504,14 @@ async fn in_order<'c>(
     (answers.into_iter().flatten().collect(), ended.unwrap_or(Ok(0)))
 }
 
-/// Behind the statement that failed all others of the transaction fail, too: with an error that has no
-/// class of its own and says nothing.
-fn cause(errors: impl IntoIterator<Item = Option<diesel::result::Error>>) -> StoreError {
-    let errors = errors.into_iter().flatten().map(StoreError::from);
+/// The SQLSTATE of all statements behind the one that failed the transaction.
+const IN_FAILED_TRANSACTION: &str = "25P02";
+
+/// The error of the statement that failed first.
+fn cause(held: &Held<'_>, errors: impl IntoIterator<Item = Option<DieselError>>) -> StoreError {
+    let errors = errors.into_iter().flatten().map(|cause| held.error(cause));
     errors
-        .min_by_key(|error| error.class() == ErrorClass::Database)
+        .min_by_key(|error| error.sqlstate() == Some(IN_FAILED_TRANSACTION))
         .unwrap_or(StoreError::Internal("no statement of several has failed"))
 }
 

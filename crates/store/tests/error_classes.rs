@@ -1,5 +1,5 @@
-//! Each class of errors, from a live server: the driver keeps the SQLSTATE of few of them, so
-//! the others are told apart by the server's text.
+//! Each class of errors, from a live server that speaks German, if this host has the language: no class
+//! depends on the server's words.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -10,37 +10,47 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use aggregation::Kind;
-use diesel::result::Error as DieselError;
-use diesel_async::{
-    AnsiTransactionManager, AsyncConnection, AsyncPgConnection, SimpleAsyncConnection,
-    TransactionManager,
-};
+use diesel_async::{AnsiTransactionManager, SimpleAsyncConnection, TransactionManager};
 use local_postgres::{LocalPostgres, Shutdown};
-use store::ErrorClass;
+use store::{Connected, ErrorClass, StoreError};
 
-use support::{start, store};
+use support::{session_settings, start, store};
 
 static SERVER: OnceLock<LocalPostgres> = OnceLock::new();
 static NAMES: AtomicU32 = AtomicU32::new(0);
 
 /// The address of the server that the tests share; a session of its own name is found by it.
 fn url() -> (String, String) {
-    let server = SERVER.get_or_init(|| start(&[("deadlock_timeout", "10ms")]));
+    let server = SERVER.get_or_init(|| {
+        let server = start(&[("deadlock_timeout", "10ms")]);
+        let german = std::process::Command::new("psql")
+            .args([
+                "-qc",
+                "ALTER SYSTEM SET lc_messages = 'de_DE.utf8'",
+                "-c",
+                "SELECT pg_reload_conf()",
+            ])
+            .arg(server.url("postgres"))
+            .output();
+        eprintln!("{german:?}");
+        server
+    });
     let name = format!("session{}", NAMES.fetch_add(1, Ordering::SeqCst));
     (format!("{}&application_name={name}", server.url("postgres")), name)
 }
 
-async fn connect(url: &str) -> AsyncPgConnection {
-    AsyncPgConnection::establish(url).await.unwrap()
+async fn connect(url: &str) -> Connected {
+    Connected::establish(url, &session_settings()).await.unwrap()
 }
 
-async fn session() -> (AsyncPgConnection, String) {
+async fn session() -> (Connected, String) {
     let (url, name) = url();
     (connect(&url).await, name)
 }
 
-async fn error_of(session: &mut AsyncPgConnection, sql: &str) -> DieselError {
-    session.batch_execute(sql).await.expect_err(sql)
+async fn error_of(session: &mut Connected, sql: &str) -> StoreError {
+    let cause = session.batch_execute(sql).await.expect_err(sql);
+    session.error(cause)
 }
 
 /// Waits until a condition on pg_stat_activity holds.
@@ -77,8 +87,13 @@ async fn signal(function: &str, name: &str) {
 }
 
 #[track_caller]
-fn assert_class(error: &DieselError, class: ErrorClass) {
-    assert_eq!(ErrorClass::of(error), class, "{error:?}");
+fn assert_class(error: &StoreError, class: ErrorClass) {
+    assert_eq!(error.class(), class, "{error:?}");
+}
+
+#[track_caller]
+fn assert_code(error: &StoreError, code: &str, class: ErrorClass) {
+    assert_eq!((error.sqlstate(), error.class()), (Some(code), class), "{error:?}");
 }
 
 #[tokio::test]
@@ -92,8 +107,11 @@ async fn a_deadlock_is_a_conflict() {
         two.batch_execute("SELECT pg_advisory_xact_lock(1); ROLLBACK"),
     );
 
-    let error = both.0.and(both.1).expect_err("one of them is the victim");
-    assert_class(&error, ErrorClass::Conflict);
+    let victim = match both {
+        (Err(cause), _) => one.error(cause),
+        (_, cause) => two.error(cause.expect_err("one of them is the victim")),
+    };
+    assert_code(&victim, "40P01", ErrorClass::Conflict);
 }
 
 #[tokio::test]
@@ -118,18 +136,19 @@ async fn a_lock_is_told_from_a_statement_that_takes_too_long_or_is_cancelled() {
     holder.batch_execute("SELECT pg_advisory_lock(3)").await.unwrap();
     waiter.batch_execute("SET lock_timeout = '10ms'").await.unwrap();
     let error = error_of(&mut waiter, "SELECT pg_advisory_lock(3)").await;
-    assert_class(&error, ErrorClass::Locked);
+    assert_code(&error, "55P03", ErrorClass::Locked);
 
-    waiter.batch_execute("SET statement_timeout = '10ms'").await.unwrap();
-    let error = error_of(&mut waiter, "SELECT pg_sleep(60)").await;
-    assert_class(&error, ErrorClass::Timeout);
+    let mut short = session_settings();
+    short.statement_timeout = Duration::from_millis(100);
+    let mut slow = Connected::establish(&url().0, &short).await.unwrap();
+    let error = error_of(&mut slow, "SELECT pg_sleep(60)").await;
+    assert_code(&error, "57014", ErrorClass::Timeout);
 
-    waiter.batch_execute("SET statement_timeout = 0").await.unwrap();
     let (error, ()) = tokio::join!(error_of(&mut waiter, "SELECT pg_sleep(60)"), async {
         until_asleep(&name).await;
         signal("pg_cancel_backend", &name).await;
     });
-    assert_class(&error, ErrorClass::Timeout);
+    assert_code(&error, "57014", ErrorClass::Cancelled);
 }
 
 #[tokio::test]
@@ -153,20 +172,21 @@ async fn a_session_that_idles_in_a_transaction_is_a_lost_connection() {
     for commit in [false, true] {
         let (mut idle, name) = session().await;
         idle.batch_execute("SET idle_in_transaction_session_timeout = '10ms'").await.unwrap();
-        AnsiTransactionManager::begin_transaction(&mut idle).await.unwrap();
+        AnsiTransactionManager::begin_transaction(&mut *idle).await.unwrap();
         until_gone(&name).await;
 
         let error = if commit {
-            AnsiTransactionManager::commit_transaction(&mut idle).await.unwrap_err()
+            let cause = AnsiTransactionManager::commit_transaction(&mut *idle).await.unwrap_err();
+            idle.error(cause)
         } else {
             error_of(&mut idle, "SELECT 1").await
         };
         assert_class(&error, ErrorClass::ConnectionLost);
 
         // What is left of the connection is no better.
-        let _ = AnsiTransactionManager::rollback_transaction(&mut idle).await;
-        let again = AnsiTransactionManager::begin_transaction(&mut idle).await.unwrap_err();
-        assert_class(&again, ErrorClass::ConnectionLost);
+        let _ = AnsiTransactionManager::rollback_transaction(&mut *idle).await;
+        let again = AnsiTransactionManager::begin_transaction(&mut *idle).await.unwrap_err();
+        assert_class(&idle.error(again), ErrorClass::ConnectionLost);
     }
 }
 
@@ -217,14 +237,19 @@ async fn a_row_that_a_constraint_refuses_is_refused() {
         "INSERT INTO refusing VALUES (2, 1, NULL, '[3,9]')",
         "DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = 'restrict_violation'; END $$",
     ] {
-        assert_class(&error_of(&mut session, sql).await, ErrorClass::Refused);
+        let error = error_of(&mut session, sql).await;
+        assert_class(&error, ErrorClass::Refused);
+        assert!(!error.to_string().contains("99"), "{error}");
     }
 
     // Refused at the very end.
-    AnsiTransactionManager::begin_transaction(&mut session).await.unwrap();
+    AnsiTransactionManager::begin_transaction(&mut *session).await.unwrap();
     session.batch_execute("INSERT INTO refusing VALUES (2, 1, NULL, NULL, 1)").await.unwrap();
-    let error = AnsiTransactionManager::commit_transaction(&mut session).await.unwrap_err();
-    assert_class(&error, ErrorClass::Refused);
+    let cause = AnsiTransactionManager::commit_transaction(&mut *session).await.unwrap_err();
+    let error = session.error(cause);
+    assert_code(&error, "23505", ErrorClass::Refused);
+    assert_eq!(error.constraint(), Some("refusing_d_key"));
+    assert_eq!(error.label(), "refused 23505 refusing refusing_d_key");
 }
 
 #[tokio::test]
@@ -232,7 +257,7 @@ async fn whatever_else_a_statement_meets_is_an_error_of_the_database() {
     let (mut session, _) = session().await;
     for sql in [
         "SELECT 1 / 0",
-        "SELECT 'x'::int",
+        "DO $$ BEGIN PERFORM 'x'::int; END $$",
         "DO $$ BEGIN RAISE EXCEPTION 'an app''s trigger'; END $$",
         // Words of another class, in a text of the app's own.
         "DO $$ BEGIN RAISE EXCEPTION 'no deadlock detected by the app'; END $$",
@@ -268,7 +293,7 @@ async fn a_server_without_a_free_place_is_a_lost_connection_and_says_why() {
         let mut others = Vec::new();
         while others.len() < places {
             // The store's own connection may still be on its way out.
-            match AsyncPgConnection::establish(&url).await {
+            match Connected::establish(&url, &session_settings()).await {
                 Ok(connection) => others.push(connection),
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             }
@@ -322,13 +347,81 @@ async fn a_database_that_is_not_as_it_must_be_is_the_environment_and_not_the_row
         ("", "SELECT m FROM of_others"),
         ("", "UPDATE of_others SET m = 1"),
         ("", "SELECT unheard_of(1)"),
+        ("", "SELECT 'x'::int"),
+        ("", "SELECT '1' + 1.5 + now()"),
+        ("", "INSERT INTO of_others VALUES (now())"),
+        ("", "SELECT now()::integer"),
+        ("", "SELECT FROM pg_temp_999.nowhere"),
     ] {
         session.batch_execute(before).await.unwrap();
         let error = error_of(&mut session, sql).await;
         assert_class(&error, ErrorClass::Environment);
-        assert!(ErrorClass::of(&error).is_interruption(), "no attempt is counted: {sql}");
+        assert!(error.class().is_interruption(), "no attempt is counted: {sql}");
         session.batch_execute("RESET ROLE; RESET default_transaction_read_only").await.unwrap();
     }
     let quoted = "DO $$ BEGIN RAISE EXCEPTION 'the relation to 71.5 does not exist'; END $$";
     assert_class(&error_of(&mut session, quoted).await, ErrorClass::Database);
+}
+
+#[tokio::test]
+async fn each_code_has_its_class_and_a_function_of_the_app_may_raise_any() {
+    use ErrorClass::{
+        Conflict, ConnectionLost, Database, Environment, Locked, Refused, StaleSession,
+    };
+    let (mut session, _) = session().await;
+    for (code, class) in [
+        ("08006", ConnectionLost),
+        ("0A000", StaleSession),
+        ("22012", Database),
+        ("22P02", Database),
+        ("23514", Refused),
+        ("25006", Environment),
+        ("26000", StaleSession),
+        ("3F000", Environment),
+        ("40001", Conflict),
+        ("42501", Environment),
+        ("42804", Environment),
+        ("42846", Environment),
+        ("42P01", Environment),
+        ("42P05", StaleSession),
+        ("44000", Refused),
+        ("53100", Environment),
+        ("53200", Environment),
+        ("55P03", Locked),
+        ("57P03", ConnectionLost),
+        ("58030", Environment),
+        ("P0001", Database),
+        ("XX000", Database),
+        ("XX001", Environment),
+        ("XX002", Environment),
+        ("ZZ999", Database),
+    ] {
+        let raise = format!(
+            "DO $$ BEGIN RAISE 'permission denied: 71.5'
+             USING ERRCODE = '{code}', TABLE = 'of_the_app', CONSTRAINT = '71.5'; END $$"
+        );
+        let error = error_of(&mut session, &raise).await;
+        assert_code(&error, code, class);
+        assert_eq!((error.table(), error.constraint()), (Some("of_the_app"), None));
+        assert!(!error.to_string().contains("71.5"), "{error}");
+        assert!(error.to_string().contains(code), "{error}");
+    }
+    let (mut other, _) = self::session().await;
+    let process = error_of(&mut other, "SELECT 1 / 0").await.process();
+    assert_ne!(process, error_of(&mut session, "SELECT 1 / 0").await.process());
+}
+
+#[tokio::test]
+async fn a_plan_that_does_not_fit_the_schema_any_more_is_a_stale_session() {
+    let (mut one, mut two) = (session().await.0, session().await.0);
+    one.batch_execute(
+        "CREATE TABLE changing (n integer); PREPARE s900 AS SELECT n FROM changing; EXECUTE s900",
+    )
+    .await
+    .unwrap();
+    two.batch_execute("ALTER TABLE changing ALTER COLUMN n TYPE bigint").await.unwrap();
+    assert_code(&error_of(&mut one, "EXECUTE s900").await, "0A000", ErrorClass::StaleSession);
+    assert_code(&error_of(&mut one, "EXECUTE s901").await, "26000", ErrorClass::StaleSession);
+    let again = error_of(&mut one, "PREPARE s900 AS SELECT 1").await;
+    assert_code(&again, "42P05", ErrorClass::StaleSession);
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use aggregation::Kind;
 use chrono::NaiveDate;
-use store::{Claim, ClaimFrom, Entry, ErrorClass, Store, StoreError};
+use store::{Claim, ClaimFrom, Entry, ErrorClass, Failed, Store, StoreError};
 
 use crate::group::{self, Group, Users};
 use crate::lease::Lease;
@@ -62,13 +62,18 @@ pub async fn run(
     let rows = pace.rows(settings.batch_bounds);
     let claiming = store.claim(kind, from, rows, look.place, settings.lease);
     let claimed = tokio::select! {
-        claimed = claiming => claimed?,
+        claimed = claiming => claimed,
         () = stop.overdue() => return Err(StoreError::Stopped),
+    };
+    let claimed = match claimed {
+        Ok(claimed) => claimed,
+        Err(error) => return Err(store.explain(error).await),
     };
     let saw_first = look.place == 0;
     drop(look);
     job.heartbeat.beat();
     let Some(claim) = claimed else { return Ok(Walked::NothingDue { saw_first }) };
+    log_rescued(&claim);
     let is_full = claim.entries.len() >= rows as usize;
     let mut lease = Lease::new(settings.lease, started);
     let mut report = BatchReport::new(kind, claim.entries.len() as u32);
@@ -80,7 +85,7 @@ pub async fn run(
     let (outcome, left) = match users {
         Err(error) => {
             log_claim(kind, claim.entries.len(), 0, &pool_before);
-            (Err(error), claim.entries.clone())
+            (Err(store.explain(error).await), claim.entries.clone())
         }
         Ok(users) => {
             let mut groups = grouped(&claim, &users);
@@ -194,15 +199,16 @@ impl Walk<'_> {
             Err(error) => {
                 let class = error.class();
                 let (kind, token, policy) = (claim.kind, claim.token, settings.failure_policy);
-                let dead = if class == ErrorClass::Locked {
-                    // Whoever holds a lock for an hour must not have rows given up.
-                    let pause = Some(policy.first);
-                    store.release(kind, token, entries, pause).await.map(|()| 0)?
+                let failed = if class == ErrorClass::Locked {
+                    // A lock that is held for an hour must not have rows given up.
+                    store.release(kind, token, entries, Some(policy.first)).await?;
+                    Failed::default()
                 } else {
-                    store.fail(kind, token, entries, class, policy).await?
+                    store.fail(kind, token, entries, &error.label(), policy).await?
                 };
-                report.failed(entries.len() as u32, dead, class);
-                group::log_failure(claim.kind, *user_id, *date, entries.len(), dead, &error);
+                report.failed(entries.len() as u32, failed.dead, class);
+                let group = (kind, *user_id, *date);
+                group::log_failure(group, entries.len(), failed, policy, &error);
             }
         }
         Ok(true)
@@ -221,9 +227,26 @@ impl Walk<'_> {
                 date = %date,
                 rows = entries.len(),
                 pause_s = pause.as_secs_f64(),
-                "user {user_id}, {date}: interrupted again; the others come first for a while"
+                "Group postponed (user {user_id}, {date}, {kind}): interrupted twice; its rows wait for {:.1} s, the \
+                 other groups come first",
+                pause.as_secs_f64()
             );
         }
+    }
+}
+
+/// Says that rows were taken over from a worker that is gone, or stood still for longer than its lease.
+fn log_rescued(claim: &Claim) {
+    if claim.rescued > 0 {
+        tracing::warn!(
+            event = "rows_rescued",
+            kind = %claim.kind,
+            rows = claim.rescued,
+            overdue_s = claim.overdue.as_secs_f64(),
+            "{} rows of a stopped worker taken over; their lease expired {:.1} s ago",
+            claim.rescued,
+            claim.overdue.as_secs_f64()
+        );
     }
 }
 
@@ -238,8 +261,16 @@ async fn give_back(store: &Store, claim: &Claim, left: &[Entry], cause: Option<&
             left = left.len(),
             released,
             class = error.class().name(),
+            sqlstate = error.sqlstate(),
+            table = error.table(),
+            column = error.column(),
+            constraint = error.constraint(),
+            pid = error.process(),
             error = %error,
-            "the rest of the batch is done again later: {error}"
+            "Batch interrupted ({}): {error}; its {} remaining rows {}",
+            claim.kind,
+            left.len(),
+            if released { "are released" } else { "return when their lease expires" }
         );
     }
 }

@@ -166,9 +166,15 @@ impl Trouble {
         tracing::warn!(
             event = "drain_paused",
             class = error.class().name(),
+            sqlstate = error.sqlstate(),
+            table = error.table(),
+            column = error.column(),
+            constraint = error.constraint(),
+            pid = error.process(),
             error = %error,
             pause_ms = pause.as_millis() as u64,
-            "trying again after a pause: {error}"
+            "retrying in {:.1} s: {error}",
+            pause.as_secs_f64()
         );
         self.pause = Some(pause);
     }

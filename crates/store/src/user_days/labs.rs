@@ -10,6 +10,7 @@ use diesel::sql_types::{BigInt, Bool, Date, Double, Integer, Nullable, Text, Tim
 
 use super::DayRow;
 use crate::error::StoreError;
+use crate::raw_text::RawText;
 use crate::snapshot::Snapshot;
 use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
@@ -91,7 +92,7 @@ statement! {
         from: PgTimestamp => Timestamptz,
         to: PgTimestamp => Timestamptz,
     } -> (Nullable<Text>, Text, Nullable<Text>)
-    "SELECT loinc_code, test_name, specimen
+    "SELECT loinc_code::text, test_name::text, specimen::text
      FROM lab_raw
      WHERE user_id = {user_id}
        AND collected_at BETWEEN {from} - interval '27 hours' AND {to} + interval '27 hours'
@@ -157,10 +158,12 @@ pub(super) async fn names(
     user_id: i64,
     (from, to): (Timestamp, Timestamp),
 ) -> Result<BTreeMap<String, LabName>, StoreError> {
-    type Columns = (Option<String>, String, Option<String>);
+    type Columns = (Option<RawText>, RawText, Option<RawText>);
     let read = ReadNames { user_id, from: to_postgres(from), to: to_postgres(to) };
     let rows: Vec<Columns> = snapshot.load(read).await?;
     let named = rows.into_iter().filter_map(|(code, test_name, specimen)| {
+        let (code, test_name) = (code.map(String::from), String::from(test_name));
+        let specimen = specimen.map(String::from);
         // A row that has no key has no figures either.
         let key = analyte_key(code.as_deref(), &test_name, specimen.as_deref()).ok()?;
         Some((key, LabName { test_name, specimen }))

@@ -17,7 +17,8 @@ use diesel::sql_types::{
 
 use crate::crash::CrashPoint;
 use crate::error::StoreError;
-use crate::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital};
+use crate::raw_text::RawText;
+use crate::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital_columns};
 use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
 use crate::transaction::GroupTransaction;
@@ -40,8 +41,10 @@ statement! {
         totals_from: Vec<Option<PgTimestamp>> => Array<Nullable<Timestamptz>>,
         totals_to: Vec<Option<PgTimestamp>> => Array<Nullable<Timestamptz>>,
     } -> (Integer, RawVitalSql)
-    "SELECT span.ordinal, v.id, v.value, v.comparator, v.unit, v.source, v.started_at,
-            v.ended_at, v.time_zone, v.is_daily_total
+    concat!(
+        "SELECT span.ordinal, ",
+        raw_vital_columns!("v"),
+        "
      FROM (SELECT {user_id}::bigint AS user_id, s.*
            FROM unnest({ordinals}::integer[], {metrics}::text[], {spans_from}::timestamptz[],
                        {spans_to}::timestamptz[], {starts_from}::timestamptz[],
@@ -64,6 +67,7 @@ statement! {
            AND total.is_daily_total
            AND total.started_at >= span.totals_from AND total.started_at < span.totals_to
      ) AS v"
+    )
 }
 
 statement! {
@@ -93,10 +97,13 @@ statement! {
         user_id: i64 => BigInt,
         ids: Vec<i64> => Array<BigInt>,
     } -> (Text, RawVitalSql)
-    "SELECT metric, id, value, comparator, unit, source, started_at, ended_at, time_zone,
-            is_daily_total
-     FROM vitals_raw
-     WHERE user_id = {user_id} AND id = ANY ({ids})"
+    concat!(
+        "SELECT v.metric::text, ",
+        raw_vital_columns!("v"),
+        "
+     FROM vitals_raw AS v
+     WHERE v.user_id = {user_id} AND v.id = ANY ({ids})"
+    )
 }
 
 statement! {
@@ -241,8 +248,8 @@ impl GroupTransaction<'_> {
         ids: Vec<i64>,
     ) -> Result<Vec<(String, RawVital)>, StoreError> {
         let read = ReadVitalsById { user_id: self.user_id(), ids };
-        let rows: Vec<(String, RawVitalColumns)> = self.read(read).await?;
-        Ok(rows.into_iter().map(|(metric, row)| (metric, raw_vital(row))).collect())
+        let rows: Vec<(RawText, RawVitalColumns)> = self.read(read).await?;
+        Ok(rows.into_iter().map(|(metric, row)| (metric.into(), raw_vital(row))).collect())
     }
 }
 

@@ -24,7 +24,12 @@ pub async fn store(url: &str) -> Store {
         connect_timeout: Duration::from_secs(10),
         slow_hold: Duration::from_secs(60),
     };
-    let session = SessionSettings {
+    Store::connect(url, pool, &session_settings(), &|_| None).await.unwrap()
+}
+
+/// As the worker's sessions have them.
+pub fn session_settings() -> SessionSettings {
+    SessionSettings {
         statement_timeout: Duration::from_secs(30),
         lock_timeout: Duration::from_secs(10),
         idle_in_transaction_timeout: Duration::from_secs(30),
@@ -33,6 +38,5 @@ pub async fn store(url: &str) -> Store {
         synchronous_commit: false,
         application_name: "dayfold-test".to_owned(),
         pooler: Pooler::None,
-    };
-    Store::connect(url, pool, &session, &|_| None).await.unwrap()
+    }
 }

@@ -3,6 +3,7 @@
 mod blood_pressure;
 mod glucose;
 mod labs;
+mod lock_waits;
 mod nutrition;
 pub mod rebuild;
 mod sleep;
@@ -21,9 +22,11 @@ use aggregation::zones::BaseZone;
 use aggregation::{Kind, Timestamp};
 use chrono::NaiveDate;
 use store::{
-    Claim, Entry, ErrorClass, FoundBy, GroupTransaction, Profile, ProfileVersion, Store,
-    StoreError, Verdict,
+    Claim, Entry, ErrorClass, Failed, FoundBy, GroupTransaction, Profile, ProfileVersion,
+    RetryPolicy, Store, StoreError, Verdict,
 };
+
+use lock_waits::LockWaits;
 
 use crate::report::GroupReport;
 use crate::setup::{Job, Settings};
@@ -162,7 +165,11 @@ pub async fn run(
             }
             // The same again would be outdated again.
             Err(StoreError::Outdated) => return Err(StoreError::Outdated),
-            Err(error) if error.class() == ErrorClass::Conflict && tries < MOST_TRIES => {
+            // A session that does not fit the schema any more is replaced by then.
+            Err(error)
+                if matches!(error.class(), ErrorClass::Conflict | ErrorClass::StaleSession)
+                    && tries < MOST_TRIES =>
+            {
                 tries += 1;
                 tracing::info!(
                     event = "group_retried",
@@ -170,8 +177,11 @@ pub async fn run(
                     user_id,
                     date = %date,
                     class = error.class().name(),
+                    sqlstate = error.sqlstate(),
+                    pid = error.process(),
                     tries,
-                    "user {user_id}, {date}: rolled back by a conflict, run again at once"
+                    "Group retried at once (user {user_id}, {date}, {}): {error}",
+                    claim.kind
                 );
             }
             outcome => return outcome,
@@ -187,8 +197,31 @@ async fn attempt(
     group: &Group<'_>,
     found_by: FoundBy,
 ) -> Result<GroupReport, StoreError> {
+    let user_id = group.user_id;
+    let transaction = job.store.open_group(claim.kind, user_id).await?;
+    let mut waits = LockWaits::new(&job.store, transaction.process());
+    let done = tokio::select! {
+        biased;
+        done = transact(job, claim, work, group, found_by, transaction) => done,
+        never = waits.watch((claim.kind, user_id, work.date), job.store.lock_timeout()) => match never {},
+    };
+    match done {
+        Err(error) => {
+            Err(job.store.explain_group(error, (claim.kind, user_id), waits.holders).await)
+        }
+        done => done,
+    }
+}
+
+async fn transact(
+    job: &Job,
+    claim: &Claim,
+    work: Work<'_>,
+    group: &Group<'_>,
+    found_by: FoundBy,
+    mut transaction: GroupTransaction<'_>,
+) -> Result<GroupReport, StoreError> {
     let (user_id, entries) = (group.user_id, group.entries);
-    let mut transaction = job.store.open_group(claim.kind, user_id).await?;
     let along = match find_along(&mut transaction, group.along).await {
         Ok(along) => along,
         Err(error) => return Err(transaction.rolled_back(error).await),
@@ -304,20 +337,31 @@ pub fn log_outdated(kind: Kind, user_id: i64, date: NaiveDate, rows: usize) {
         user_id,
         date = %date,
         rows,
-        "user {user_id}, {date}: rolled back, because the profile or the settings have changed since the \
-         claim; done again with the new ones"
+        "Group rolled back (user {user_id}, {date}, {kind}): the profile or the settings have changed since \
+         the claim; it is computed again at once"
     );
 }
 
 /// Logs a failed group: who, when and what class, never a value.
 pub fn log_failure(
-    kind: Kind,
-    user_id: i64,
-    date: NaiveDate,
+    (kind, user_id, date): (Kind, i64, NaiveDate),
     rows: usize,
-    dead: u32,
+    failed: Failed,
+    policy: RetryPolicy,
     error: &StoreError,
 ) {
+    let Failed { dead, attempts } = failed;
+    let most = policy.max_attempts;
+    let next = if dead as usize == rows {
+        format!("gave up after {most} attempts")
+    } else if attempts == 0 {
+        format!("retry in {:.1} s, no attempt counted", policy.first.as_secs_f64())
+    } else {
+        let wait = policy.wait_after(attempts).as_secs_f64();
+        let given_up =
+            if dead == 0 { String::new() } else { format!("; gave up {dead} of {rows} rows") };
+        format!("retry {} of {most} in {wait:.1} s{given_up}", attempts + 1)
+    };
     tracing::warn!(
         event = "group_failed",
         kind = %kind,
@@ -326,8 +370,12 @@ pub fn log_failure(
         rows,
         dead,
         class = error.class().name(),
+        sqlstate = error.sqlstate(),
+        table = error.table(),
+        column = error.column(),
+        constraint = error.constraint(),
+        pid = error.process(),
         error = %error,
-        "user {user_id}, {date}: rolled back ({}); tried again after a pause unless dead",
-        error.class().name(),
+        "Group failed (user {user_id}, {date}, {kind}): {error}; {next}",
     );
 }

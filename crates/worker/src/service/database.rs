@@ -102,11 +102,14 @@ impl Database {
     /// How long to leave it alone. A little of it is chance, so that several workers do not come
     /// all at once.
     fn wait(&self) -> Duration {
-        let troubles = self.troubles.load(Ordering::Relaxed) as usize;
-        let Some(last) = troubles.checked_sub(1) else { return Duration::ZERO };
-        let wait = WAITS[last.min(WAITS.len() - 1)];
-        spread(wait)
+        spread(wait_after(self.troubles.load(Ordering::Relaxed)))
     }
+}
+
+/// The wait after so many failed attempts in a row.
+fn wait_after(troubles: u32) -> Duration {
+    let Some(last) = (troubles as usize).checked_sub(1) else { return Duration::ZERO };
+    WAITS[last.min(WAITS.len() - 1)]
 }
 
 impl Service {
@@ -137,7 +140,7 @@ impl Service {
                 }
                 Err(error) => {
                     let unreachable = error.is::<ConnectError>();
-                    self.miss(format!("{error:#}"), unreachable);
+                    self.miss(format!("{error:#}"), None, unreachable);
                 }
             }
         }
@@ -170,7 +173,7 @@ impl Service {
     pub(super) fn lose(&self, error: &StoreError) {
         let there = !matches!(error.class(), ErrorClass::ConnectionLost | ErrorClass::NoAnswer);
         self.database.unproven.store(there, Ordering::Relaxed);
-        self.miss(format!("{error} [{}]", error.class().name()), !there);
+        self.miss(format!("{error} [{}]", error.class().name()), error.sqlstate(), !there);
     }
 
     fn found(&self, store: &Store) {
@@ -179,12 +182,12 @@ impl Service {
         tracing::info!(
             event = "database_ready",
             missed_s = missed.map_or(0.0, |told| told.since.elapsed().as_secs_f64()),
-            "the database is there, and worked with"
+            "connected to the database"
         );
         self.set(State::Ready(store.clone()));
     }
 
-    fn miss(&self, cause: String, unreachable: bool) {
+    fn miss(&self, cause: String, sqlstate: Option<&str>, unreachable: bool) {
         metrics::show_breaker(Breaker::Open);
         self.database.unreachable.store(unreachable, Ordering::Relaxed);
         let troubles = self.database.troubles.fetch_add(1, Ordering::Relaxed) + 1;
@@ -196,8 +199,10 @@ impl Service {
             tracing::warn!(
                 event = "database_unavailable",
                 cause,
+                sqlstate,
                 tries = troubles,
-                "degraded, rows stay queued, trying again: {cause}"
+                "database unavailable; rows stay queued; circuit breaker open; next attempt in {:.1} s: {cause}",
+                wait_after(troubles).as_secs_f64()
             );
             let since = told.as_ref().map_or(now, |told| told.since);
             *told = Some(Told { cause: cause.clone(), since, last: now });

@@ -165,8 +165,15 @@ impl Service {
         // Asked also where nobody wants to know: a database that is away must not be found out by
         // the next tick only.
         let any_due = tokio::select! {
-            due = store.any_due() => due.inspect_err(|_| self.tick_again(&ticked))?,
+            due = store.any_due() => due,
             () = self.stop.requested() => return Ok(Vec::new()),
+        };
+        let any_due = match any_due {
+            Ok(any_due) => any_due,
+            Err(error) => {
+                self.tick_again(&ticked);
+                return Err(store.explain(error).await);
+            }
         };
         let all = polled && any_due;
         Ok(if all { Kind::ALL.to_vec() } else { ticked.into_iter().collect() })
