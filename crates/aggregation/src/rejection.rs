@@ -30,6 +30,8 @@ pub enum Reason {
     UnknownStatus,
     /// The result is blank.
     EmptyResult,
+    /// The result is longer than the daily table keeps.
+    ResultTooLong,
     /// Neither a LOINC code nor a test name says what was measured.
     UnnamedTest,
     /// The analyte or its unit is longer than a key of the daily table may be.
@@ -52,6 +54,7 @@ impl Reason {
             Self::UnknownMealType => "unknown_meal_type",
             Self::UnknownStatus => "unknown_status",
             Self::EmptyResult => "empty_result",
+            Self::ResultTooLong => "result_too_long",
             Self::UnnamedTest => "unnamed_test",
             Self::KeyTooLong => "key_too_long",
         }
