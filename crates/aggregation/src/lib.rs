@@ -27,9 +27,9 @@ pub use rejection::Reason;
 pub use timestamp::Timestamp;
 pub use word::Word;
 
-/// The version of the definitions of vitals and nutrition, stored with every day's figures. It is
-/// raised whenever a definition changes, or the bits of a figure do. Labs have
-/// [their own](labs::ALGORITHM_VERSION). 2: equal samples have no standard deviation. 3: a rejected row
+/// The version of the definitions of vitals, stored with every day's figures. It is
+/// raised whenever a definition changes, or the bits of a figure do. Labs
+/// and nutrition have [their](labs::ALGORITHM_VERSION) [own](nutrition::ALGORITHM_VERSION). 2: equal samples have no standard deviation. 3: a rejected row
 /// replaces the one before it; episodes of glucose over midnight; sessions of sleep longer than a day;
 /// pairs of blood pressure that come ever closer.
 pub const ALGORITHM_VERSION: i32 = 3;

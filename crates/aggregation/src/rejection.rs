@@ -24,8 +24,6 @@ pub enum Reason {
     EndBeforeStart,
     /// The interval is longer than 48 hours.
     IntervalTooLong,
-    /// The meal type is none of breakfast, lunch, dinner, snack, other.
-    UnknownMealType,
     /// The laboratory's status is none that is known.
     UnknownStatus,
     /// The result is blank.
@@ -51,7 +49,6 @@ impl Reason {
             Self::TimeOutOfRange => "time_out_of_range",
             Self::EndBeforeStart => "end_before_start",
             Self::IntervalTooLong => "interval_too_long",
-            Self::UnknownMealType => "unknown_meal_type",
             Self::UnknownStatus => "unknown_status",
             Self::EmptyResult => "empty_result",
             Self::ResultTooLong => "result_too_long",
