@@ -88,3 +88,39 @@ async fn a_metric_of_ones_own_has_figures_and_changed_limits_count_after_a_backf
     assert_eq!(listed, "implausible_value");
     assert_eq!(with_file(&["verify"]).code, 0);
 }
+
+#[tokio::test]
+async fn changed_limits_of_a_nutrient_outdate_the_days_of_nutrition_until_a_backfill() {
+    let db = Database::new().await;
+    db.execute(
+        "INSERT INTO nutrition_raw (user_id, food_name, meal_type, eaten_at, source, energy_kcal)
+         VALUES (1, 'soup', 'lunch', '2024-05-01 10:00Z', 'app', 900),
+                (1, 'cake', 'snack', '2024-05-01 15:00Z', 'app', 1100),
+                (1, 'bread', 'snack', '2024-05-02 15:00Z', 'app', 300)",
+    )
+    .await;
+    assert_eq!(db.run_once()["rows_rejected"], 0);
+    let scratch = Scratch::new();
+    let file = scratch.file("mine.toml", "[nutrients.energy_kcal]\nmax = 1000\n");
+    let with_file = |arguments: &[&str]| {
+        let mut command = db.worker();
+        command.env("WORKER__AGGREGATION__CATALOGUE", &file).args(arguments);
+        Ran::of(command.output().unwrap())
+    };
+    let shown = with_file(&["catalogue"]).stdout;
+    let line = shown.lines().find(|line| line.starts_with("energy_kcal")).unwrap();
+    assert_says(line, &["1000", "your file"]);
+
+    let found = with_file(&["verify", "--json"]);
+    assert_eq!(found.code, 4);
+    assert_says(&found.stdout, &["outdated"]);
+
+    let ran = with_file(&["backfill", "--from", "2024-05-01", "--to", "2024-05-02"]);
+
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let days = "SELECT string_agg(concat_ws(' ', item_count, rejected_count, energy_kcal), ', '
+                                  ORDER BY local_date)
+                FROM nutrition_daily";
+    assert_eq!(db.value::<String>(days).await, "1 1 900, 1 0 300");
+    assert_eq!(with_file(&["verify"]).code, 0);
+}

@@ -119,6 +119,32 @@ async fn the_figures_of_the_page_are_those_of_the_tables() {
 }
 
 #[tokio::test]
+async fn a_result_is_shown_first_as_the_laboratory_reported_it() {
+    let db = Database::new().await;
+    db.execute(
+        "INSERT INTO lab_raw (user_id, test_name, loinc_code, value_text, unit, reference_range,
+                              status, collected_at, source)
+         VALUES (1, 'Creatinine', '2160-0', '80', '\u{b5}mol/L', '60\u{2013}110', 'final',
+                 '2024-05-01 08:00Z', 'lab'),
+                (1, 'Creatinine', '2160-0', '1.00', 'mg/dL', '0.7-1.2', 'final',
+                 '2024-05-03 08:00Z', 'lab')",
+    )
+    .await;
+    db.run_once();
+
+    let page = page(&db, "1", &MAY);
+
+    let rows = table(&page, "<table class=\"labs\">");
+    let small = |text: &str| format!("<span class=\"small\">{text}</span>");
+    assert_eq!(rows[0][1], format!("80<br>{}", small("= 0.905 mg/dL")));
+    assert_eq!(rows[0][2], "\u{b5}mol/L");
+    assert_eq!(rows[0][5], format!("60\u{2013}110<br>{}", small("= 0.6787\u{2013}1.244 mg/dL")));
+    assert_eq!(rows[1][1..3], ["1.00", "mg/dL"]);
+    assert_eq!(rows[1][5], "0.7-1.2");
+    assert_well_formed(&page);
+}
+
+#[tokio::test]
 async fn a_day_without_data_is_a_gap_and_not_zero() {
     let db = Database::new().await;
     insert_days(&db).await;

@@ -9,10 +9,10 @@ use libfuzzer_sys::fuzz_target;
 
 /// Text of the characters that mean something, or any.
 fn printed(u: &mut Unstructured<'_>) -> arbitrary::Result<String> {
-    const SIGNS: [&str; 32] = [
+    const SIGNS: [&str; 36] = [
         "0", "1", "5", "9", "123", ".", ",", " ", "-", "\u{2212}", "\u{2013}", "<", ">", "=",
         "\u{2264}", "\u{2265}", "e", "E", "+", "to", "up to ", ":", "/", "\u{a0}", "\u{202f}", "%",
-        "nan", "inf", "M:", "000", "H", "pos",
+        "nan", "inf", "M:", "000", "H", "pos", "'", "(", ")", " mg/dL",
     ];
     if u.ratio(1, 8)? {
         return String::arbitrary(u);

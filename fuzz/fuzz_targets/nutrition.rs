@@ -3,7 +3,7 @@
 
 use aggregation::nutrition::{RawMeal, date_of, figures, judge};
 use arbitrary::{Arbitrary, Unstructured};
-use fuzz::{Scene, assert_finite, assert_same_bits, assert_within, one_of, shuffled};
+use fuzz::{CATALOGUE, Scene, assert_finite, assert_same_bits, assert_within, one_of, shuffled};
 use libfuzzer_sys::fuzz_target;
 
 fn meals(u: &mut Unstructured<'_>, scene: &Scene) -> arbitrary::Result<Vec<RawMeal>> {
@@ -36,8 +36,9 @@ fn run(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     let rows = meals(u, &scene)?;
     let other = shuffled(u, &rows);
     for date in scene.dates() {
-        let day = figures(&rows, date, &scene.base_zone);
-        assert_same_bits(&day, &figures(&other, date, &scene.base_zone));
+        let nutrients = CATALOGUE.nutrients();
+        let day = figures(&rows, date, &scene.base_zone, nutrients);
+        assert_same_bits(&day, &figures(&other, date, &scene.base_zone, nutrients));
         let of_date =
             rows.iter().filter(|row| date_of(row, &scene.base_zone) == Some(date)).count();
         let Some(day) = day else {
@@ -45,7 +46,8 @@ fn run(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
             continue;
         };
         assert_eq!((day.item_count + day.rejected_count) as usize, of_date);
-        let accepted = rows.iter().filter(|row| judge(row, &scene.base_zone) == Ok(date)).count();
+        let is_accepted = |row: &&RawMeal| judge(row, &scene.base_zone, nutrients) == Ok(date);
+        let accepted = rows.iter().filter(is_accepted).count();
         assert_eq!(day.item_count as usize, accepted);
         assert_eq!(day.item_count, day.meals.iter().map(|meal| meal.item_count).sum::<i32>());
         assert_finite(day.totals);

@@ -76,6 +76,27 @@ async fn one_analyte_in_two_units_has_one_row_with_its_range_and_flag_converted(
 }
 
 #[tokio::test]
+async fn the_last_result_stays_as_it_was_reported_beside_the_converted_figures() {
+    let db = user_in("Europe/Berlin", "").await;
+    report(&db, ["2160-0", "Creatinine", "0.9", "mg/dL", "0.7-1.2", "final", "07"]).await;
+    report(&db, ["2160-0", "Creatinine", "80", "\u{b5}mol/L", "60\u{2013}110", "final", "08"])
+        .await;
+    report(&db, ["", "INR", "2,5", "", "", "final", "08"]).await;
+    db.run_once();
+    let days = "SELECT concat_ws(' ', analyte, round(last_value::numeric, 3), unit,
+                                 round(reference_low::numeric, 3), last_flag, '|', reported_value,
+                                 coalesce(reported_unit, '-'), coalesce(reported_range, '-'))
+                FROM lab_daily ORDER BY analyte";
+    assert_eq!(
+        lines(&db, days).await,
+        ["2160-0 0.905 mg/dL 0.679 N | 80 \u{b5}mol/L 60\u{2013}110", "name:inr 2.500  | 2,5 - -",]
+    );
+    assert_eq!(db.run(&["verify"]).code, 0);
+    db.execute("UPDATE lab_daily SET reported_unit = 'mmol/L' WHERE analyte = '2160-0'").await;
+    assert_eq!(db.run(&["verify"]).code, 4, "verify compares what was reported");
+}
+
+#[tokio::test]
 async fn what_is_not_known_to_convert_stays_a_row_of_its_own() {
     let db = user_in("Europe/Berlin", "").await;
     for (code, name, value, unit) in [

@@ -1,6 +1,6 @@
 //! Laboratory results: numbers, bounds, texts, ranges, flags.
 
-use super::{lines, user_in};
+use super::{lines, rejected, user_in};
 use crate::support::Database;
 
 /// Results of user 1 at Berlin's 08:00, each a minute after the one before: name, value, unit,
@@ -145,8 +145,9 @@ async fn analytes_and_units_are_never_merged() {
     .await;
     db.execute(
         "INSERT INTO lab_raw (user_id, source, test_name, loinc_code, value_text, unit, specimen, status, collected_at)
-         SELECT 1, 'lab', 'Iron', code, '7', 'mg/dL', specimen, 'final', '2024-05-01 09:00+02'
-         FROM (VALUES (NULL, 'Urine'), ('2498-4', NULL), ('2498-4', 'serum')) AS v (code, specimen)",
+         SELECT 1, 'lab', 'Iron', code, value, 'mg/dL', specimen, 'final', '2024-05-01 09:00+02'
+         FROM (VALUES (NULL, '7', 'Urine'), ('2498-4', '7', NULL), ('2498-4', '8', 'serum'))
+             AS v (code, value, specimen)",
     )
     .await;
     db.run_once();
@@ -169,7 +170,133 @@ async fn analytes_and_units_are_never_merged() {
 }
 
 #[tokio::test]
-async fn a_correction_of_a_result_supersedes_it() {
+async fn a_result_and_its_own_range_prove_each_others_decimal_sign() {
+    let db = reported(&[
+        ["a", "1,100", "mg/dL", "0,2-1,2", "", "final"],
+        ["b", "2,345", "mU/L", "(0,27 - 4,20 mU/L)", "", "final"],
+        ["c", "1,012", "mg/dL", "0,70-1,20", "", "final"],
+        ["d", "1,100", "mg/dL", "M: 0,2-1,2 F: 0,1-1,1", "", "final"],
+        ["e", "1.100", "ng/mL", "30,0-400,0", "", "final"],
+        ["f", "1,100", "ng/mL", "30.0-400.0", "", "final"],
+        ["g", "1800", "/uL", "500-1.200", "", "final"],
+        ["h", "12,34,567.8", "", "1,50,000 - 4,50,000", "", "final"],
+        ["i", "1'234.5", "", "\u{2264}\u{a0}2\u{202f}000", "", "final"],
+        ["j", "1,100", "", "150-400", "", "final"],
+        ["k", "1,100", "", "1-2", "N", "final"],
+    ])
+    .await;
+    let read = "SELECT concat_ws(' ', analyte, last_value, coalesce(reference_low::text, '-'),
+                                 coalesce(reference_high::text, '-'), coalesce(last_flag, '-'))
+                FROM lab_daily ORDER BY analyte";
+    assert_eq!(
+        lines(&db, read).await,
+        [
+            "name:a 1.1 0.2 1.2 N",
+            "name:b 2.345 0.27 4.2 N",
+            "name:c 1.012 0.7 1.2 N",
+            "name:d 1.1 - - -",
+            "name:e 1100 30 400 H",
+            "name:f 1100 30 400 H",
+            "name:g 1800 500 1200 H",
+            "name:h 1234567.8 150000 450000 H",
+            "name:i 1234.5 - 2000 N",
+            "name:j 1100 150 400 H",
+            "name:k 1.1 1 2 N",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn ranges_are_read_with_brackets_and_the_unit_of_the_result() {
+    let db = reported(&[
+        ["a", "5", "mmol/L", "(4.0-5.6 mmol/L)", "", "final"],
+        ["b", "5", "mmol/L", "4.0 mmol/l - 5.6 mmol/l", "", "final"],
+        ["c", "5", "%", "4.0-5.6%", "", "final"],
+        ["d", "5", "mg/dL", "4.0-5.6 mmol/L", "", "final"],
+        ["e", "5", "10*3/uL", "[4-11] 10*3/uL", "", "final"],
+        ["f", "5", "mg/L", "up to 5 mg/L", "", "final"],
+    ])
+    .await;
+    let flags = "SELECT concat_ws(' ', analyte, reference_low, reference_high,
+                                  coalesce(last_flag, '-'))
+                 FROM lab_daily ORDER BY analyte";
+    assert_eq!(
+        lines(&db, flags).await,
+        [
+            "name:a 4 5.6 N",
+            "name:b 4 5.6 N",
+            "name:c 4 5.6 N",
+            "name:d -",
+            "name:e 4 11 N",
+            "name:f 5 N",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_result_that_the_laboratory_calls_abnormal_is_never_normal() {
+    let db = reported(&[
+        ["a", "11", "mmol/L", "4-12", "A", "final"],
+        ["b", "0.03", "ng/mL", "<0.04", "AA", "final"],
+        ["c", "2.5", "", "2.0-3.0", "abnormal", "final"],
+        ["d", "120", "mg/dL", "70-99", "A", "final"],
+        ["e", "2.5", "", "2.0-3.0", "POS", "final"],
+        ["f", "1", "", "2.0-3.0", "L", "final"],
+        ["f", "2.5", "", "2.0-3.0", "A", "final"],
+        ["g", "2.5", "", "2.0-3.0", "A", "final"],
+        ["g", "2.5", "", "2.0-3.0", "N", "final"],
+    ])
+    .await;
+    let flags =
+        "SELECT concat_ws(' ', analyte, coalesce(last_flag, '-'), coalesce(worst_flag, '-'))
+                 FROM lab_daily ORDER BY analyte";
+    assert_eq!(
+        lines(&db, flags).await,
+        [
+            "name:a A A",
+            "name:b A A",
+            "name:c A A",
+            "name:d H H",
+            "name:e - -",
+            "name:f A L",
+            "name:g N A",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_endless_result_is_rejected_and_an_endless_range_is_cut() {
+    let (long, remark) = ("x".repeat(1_000_000), "see the remark; ".repeat(60_000));
+    let db =
+        reported(&[["a", &long, "", "", "", "final"], ["b", "5", "", &remark, "", "final"]]).await;
+    assert_eq!(rejected(&db).await, ["labs 1 result_too_long"]);
+    let kept = "SELECT concat_ws(' ', analyte, last_value, octet_length(reported_range),
+                                 right(reported_range, 1), reference_text = reported_range)
+                FROM lab_daily";
+    assert_eq!(lines(&db, kept).await, ["name:b 5 4096 \u{2026} t"]);
+}
+
+#[tokio::test]
+async fn a_result_that_is_sent_again_is_one() {
+    let db = reported(&[["iron", "4.1", "", "3-5", "", "final"]]).await;
+    let again = |value: &str, range: &str| {
+        format!(
+            "INSERT INTO lab_raw (user_id, source, test_name, value_text, reference_range, status, collected_at)
+             VALUES (1, 'lab', 'iron', '{value}', '{range}', 'final', '2024-05-01 08:00+02')"
+        )
+    };
+    db.execute(&again("4.10", "3-4")).await;
+    db.run_once();
+    let day = "SELECT concat_ws(' ', result_count, exact_count, mean, last_flag, reported_value)
+               FROM lab_daily";
+    assert_eq!(lines(&db, day).await, ["1 1 4.1 H 4.10"]);
+    db.execute(&again("4.2", "3-5")).await;
+    db.run_once();
+    assert_eq!(lines(&db, day).await, ["2 2 4.15 N 4.2"]);
+}
+
+#[tokio::test]
+async fn the_newest_revision_of_a_result_supersedes_the_others() {
     let db = reported(&[["iron", "5", "", "", "", "final"]]).await;
     db.execute(
         "INSERT INTO lab_raw (user_id, source, test_name, value_text, status, collected_at)
@@ -177,6 +304,9 @@ async fn a_correction_of_a_result_supersedes_it() {
                 (1, 'lab', 'iron', '7', 'amended', '2024-05-01 08:00+02')",
     )
     .await;
+    db.run_once();
+    assert_eq!(lines(&db, LAST).await, ["name:iron 1 7 - -"]);
+    db.execute("UPDATE lab_raw SET status = 'entered-in-error' WHERE value_text = '7'").await;
     db.run_once();
     assert_eq!(lines(&db, LAST).await, ["name:iron 1 6 - -"]);
     db.execute("UPDATE lab_raw SET status = 'entered-in-error' WHERE value_text IN ('6', '7')")

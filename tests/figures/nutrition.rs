@@ -1,6 +1,6 @@
 //! Days of nutrition.
 
-use super::{lines, user_in};
+use super::{lines, rejected, user_in};
 use crate::support::Database;
 
 async fn eaten(rows: &str) -> Database {
@@ -70,6 +70,40 @@ async fn energy_by_macronutrients_is_4_4_9_7_and_its_shares_make_a_hundred() {
             percent(180.0),
             percent(140.0)
         )]
+    );
+}
+
+#[tokio::test]
+async fn no_label_loses_the_energy_of_its_meal() {
+    let unknown = ", NULL::float8, NULL::float8, NULL::float8, NULL::float8, NULL::float8)";
+    let db = eaten(&format!(
+        "('Breakfast', timestamptz '2024-05-01 08:00+02', 400::float8{unknown},
+         ('Snacks', '2024-05-01 16:00+02', 250{unknown}, ('Dinner', '2024-05-01 19:00+02', 700{unknown},
+         ('brunch', '2024-05-01 11:00+02', 300{unknown}, ('unknown', '2024-05-01 20:00+02', 50{unknown}"
+    ))
+    .await;
+    let day =
+        "SELECT concat_ws(' ', item_count, rejected_count, energy_kcal, breakfast_energy_kcal,
+                                lunch_energy_kcal, dinner_energy_kcal, snack_energy_kcal,
+                                other_energy_kcal)
+               FROM nutrition_daily";
+    assert_eq!(lines(&db, day).await, ["5 0 1700 400 300 700 250 50"]);
+}
+
+#[tokio::test]
+async fn a_slip_of_units_rejects_its_row_alone() {
+    let db = eaten(
+        "('lunch', timestamptz '2024-05-01 12:00+02', 450000::float8, 20::float8, NULL::float8, NULL::float8, NULL::float8, NULL::float8),
+         ('lunch', '2024-05-01 12:00+02', 450, 25000, NULL, NULL, NULL, NULL),
+         ('dinner', '2024-05-01 19:00+02', 700, 30, NULL, NULL, NULL, NULL)",
+    )
+    .await;
+    let day = "SELECT concat_ws(' ', item_count, rejected_count, energy_kcal, protein_g)
+               FROM nutrition_daily";
+    assert_eq!(lines(&db, day).await, ["1 2 700 30"]);
+    assert_eq!(
+        rejected(&db).await,
+        ["nutrition 1 implausible_value", "nutrition 2 implausible_value"]
     );
 }
 

@@ -106,7 +106,7 @@ async fn unusable_meals_and_results_are_listed_with_their_reason() {
         "INSERT INTO nutrition_raw (id, user_id, food_name, meal_type, eaten_at, time_zone, source, energy_kcal)
          SELECT id, 1, 'soup', meal, at, zone, 'app', kcal
          FROM (VALUES (1, 'lunch', timestamptz '2024-05-01 12:00+02', NULL, 100::float8),
-                      (2, 'brunch', '2024-05-01 12:00+02', NULL, 200),
+                      (2, 'brunch', '2024-05-01 12:00+02', NULL, 200000),
                       (3, 'lunch', '2024-05-01 12:00+02', NULL, 'NaN'),
                       (4, 'lunch', '2024-05-01 12:00+02', NULL, -1),
                       (5, 'lunch', '2024-05-01 12:00+02', 'Nowhere', 300),
@@ -141,7 +141,7 @@ async fn unusable_meals_and_results_are_listed_with_their_reason() {
             "labs 6 time_out_of_range",
             "labs 7 unknown_time_zone",
             "labs 8 key_too_long",
-            "nutrition 2 unknown_meal_type",
+            "nutrition 2 implausible_value",
             "nutrition 3 non_finite_value",
             "nutrition 4 implausible_value",
             "nutrition 5 unknown_time_zone",

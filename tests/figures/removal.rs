@@ -24,7 +24,7 @@ async fn a_day_of_everything() -> Database {
     .await;
     db.execute(&format!(
         "INSERT INTO nutrition_raw (user_id, food_name, meal_type, eaten_at, source, energy_kcal)
-         VALUES (1, 'rice', 'dinner', '{noon}', 'app', 100), (1, 'rice', 'tea', '{noon}', 'app', 1);
+         VALUES (1, 'rice', 'dinner', '{noon}', 'app', 100), (1, 'rice', 'dinner', '{noon}', 'app', -1);
          INSERT INTO lab_raw (user_id, test_name, value_text, status, collected_at, source)
          VALUES (1, 'iron', '5', 'final', '{noon}', 'lab'), (1, 'iron', '', 'final', '{noon}', 'lab')"
     ))
@@ -65,7 +65,7 @@ async fn a_truncated_table_takes_its_figures_with_it_and_no_others() {
     db.execute("TRUNCATE vitals_raw").await;
     db.run_once();
     assert_eq!(lines(&db, COUNTS).await, ["0 0 1 1 2 0"]);
-    assert_eq!(rejected(&db).await, ["labs 2 empty_result", "nutrition 2 unknown_meal_type"]);
+    assert_eq!(rejected(&db).await, ["labs 2 empty_result", "nutrition 2 implausible_value"]);
 
     db.execute("TRUNCATE nutrition_raw, lab_raw").await;
     db.run_once();

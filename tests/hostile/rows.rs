@@ -113,7 +113,7 @@ fn meal(dice: &mut Dice) -> Vec<Cell> {
     let is_sound = !dice.seldom(3);
     row.extend((0..5).map(|_| {
         Cell::Number(if is_sound {
-            dice.pick(&[0.0, 5e-324, 1e6, 77.133_713_37])
+            dice.pick(&[0.0, 5e-324, 1e3, 77.133_713_37])
         } else {
             dice.number()
         })
@@ -213,10 +213,9 @@ fn broken(dice: &mut Dice, kind: usize) -> Vec<Cell> {
             let mut row =
                 vec![text("zqx"), text("lunch"), text(at), Cell::Text(None), source(dice)];
             row.extend((0..5).map(|_| Cell::Number(77.133_713_37)));
-            match dice.below(4) {
-                0 => row[1] = strange(dice),
-                1 => row[2] = text(dice.pick(&never)),
-                2 => row[3] = strange(dice),
+            match dice.below(3) {
+                0 => row[2] = text(dice.pick(&never)),
+                1 => row[3] = strange(dice),
                 _ => row[5 + dice.below(5)] = impossible(dice),
             }
             row
@@ -227,13 +226,14 @@ fn broken(dice: &mut Dice, kind: usize) -> Vec<Cell> {
                     .map(text)
                     .into();
             row.extend([Cell::Text(None), source(dice)]);
-            match dice.below(7) {
+            match dice.below(8) {
                 0 => (row[0], row[1]) = (text("\u{a0}"), Cell::Text(None)),
                 1 => row[1] = text("zqx".repeat(500)),
                 2 => row[2] = text(" \u{2003}"),
                 3 => row[2] = text("7713371337e999"),
                 4 => row[7] = strange(dice),
                 5 => row[8] = text(dice.pick(&never)),
+                6 => row[2] = text("zqx".repeat(2000)),
                 _ => row[9] = strange(dice),
             }
             row

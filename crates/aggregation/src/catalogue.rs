@@ -1,9 +1,10 @@
-//! The catalogue: style, canonical unit, accepted units and plausible limits of metrics, and the
-//! units of laboratory analytes.
+//! The catalogue: style, canonical unit, accepted units and plausible limits of metrics, the units of
+//! laboratory analytes, and the plausible limits of nutrients.
 
 mod analytes;
 mod memo;
 mod nearest;
+mod nutrients;
 mod overlay;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,7 +15,9 @@ use serde::Deserialize;
 use self::analytes::AnalyteEntry;
 pub use self::analytes::{Analyte, AnalyteError, Analytes, UnitStep};
 use self::memo::Memo;
+pub use self::nutrients::{Limits, Nutrients};
 use crate::fingerprint::Fingerprint;
+use crate::nutrition::NUTRIENTS;
 use crate::sleep::Stage;
 use crate::units::{Conversion, Spellings, conversion, is_factor_of_mass};
 
@@ -107,6 +110,7 @@ impl Metric {
 pub struct Catalogue {
     metrics: BTreeMap<String, Metric>,
     analytes: Analytes,
+    nutrients: Nutrients,
     /// The entries that a user's file has.
     own: BTreeSet<String>,
 }
@@ -165,6 +169,25 @@ pub enum CatalogueError {
     /// An analyte's names, codes or units are wrong.
     #[error("catalogue: {0}")]
     Analyte(#[from] AnalyteError),
+    /// An entry of a nutrient is for none that raw rows have.
+    #[error("catalogue: nutrients.{nutrient} is none of the columns {}", NUTRIENTS.join(", "))]
+    NoNutrient {
+        /// The name found.
+        nutrient: String,
+    },
+    /// The limits of a nutrient are not finite numbers from 0 on, in ascending order.
+    #[error(
+        "catalogue: nutrients.{nutrient}: min {min} and max {max} must be finite, min at least 0 and \
+         below max"
+    )]
+    NutrientLimits {
+        /// The nutrient's name.
+        nutrient: String,
+        /// The lower limit found.
+        min: f64,
+        /// The upper limit found.
+        max: f64,
+    },
     /// A metric of style sleep is none of the stages that the figures of sleep are made of.
     #[error(
         "catalogue: metrics.{metric} cannot have the style \"sleep\", which is only for {}",
@@ -185,6 +208,8 @@ struct CatalogueFile {
     lab_spellings: BTreeMap<String, String>,
     #[serde(default)]
     analytes: BTreeMap<String, AnalyteEntry>,
+    #[serde(default)]
+    nutrients: BTreeMap<String, Limits>,
 }
 
 #[derive(Deserialize)]
@@ -230,7 +255,8 @@ impl Catalogue {
             .collect::<Result<_, CatalogueError>>()?;
         let spellings = Spellings::new([&file.spellings, &file.lab_spellings]);
         let analytes = Analytes::new(file.analytes, Arc::new(spellings))?;
-        Ok(Self { metrics, analytes, own: BTreeSet::new() })
+        let nutrients = Nutrients::of(&file.nutrients)?;
+        Ok(Self { metrics, analytes, nutrients, own: BTreeSet::new() })
     }
 
     /// The metric called `name`, exactly as raw rows write it.
@@ -243,7 +269,7 @@ impl Catalogue {
         self.metrics.iter().map(|(name, metric)| (name.as_str(), metric))
     }
 
-    /// Whether a user's file has a metric or an analyte of this name.
+    /// Whether a user's file has a metric, an analyte or a nutrient of this name.
     pub fn is_own(&self, name: &str) -> bool {
         self.own.contains(name)
     }
@@ -251,6 +277,11 @@ impl Catalogue {
     /// The analytes whose units convert.
     pub const fn analytes(&self) -> &Analytes {
         &self.analytes
+    }
+
+    /// The plausible limits of nutrients.
+    pub const fn nutrients(&self) -> &Nutrients {
+        &self.nutrients
     }
 }
 

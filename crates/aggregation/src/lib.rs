@@ -29,9 +29,9 @@ pub use source::fold_source;
 pub use timestamp::Timestamp;
 pub use word::Word;
 
-/// The version of the definitions of vitals and nutrition, stored with every day's figures. It is
-/// raised whenever a definition changes, or the bits of a figure do. Labs have
-/// [their own](labs::ALGORITHM_VERSION). 2: equal samples have no standard deviation. 3: a rejected row
+/// The version of the definitions of vitals, stored with every day's figures. It is
+/// raised whenever a definition changes, or the bits of a figure do. Labs
+/// and nutrition have [their](labs::ALGORITHM_VERSION) [own](nutrition::ALGORITHM_VERSION). 2: equal samples have no standard deviation. 3: a rejected row
 /// replaces the one before it; episodes of glucose over midnight; sessions of sleep longer than a day;
 /// pairs of blood pressure that come ever closer. 4: units as senders write them; source names are
 /// folded; an instant counts if its row is the best one open; rejected rows alone date their day; a short

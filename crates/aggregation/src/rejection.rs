@@ -24,12 +24,12 @@ pub enum Reason {
     EndBeforeStart,
     /// The interval is longer than 48 hours.
     IntervalTooLong,
-    /// The meal type is none of breakfast, lunch, dinner, snack, other.
-    UnknownMealType,
     /// The laboratory's status is none that is known.
     UnknownStatus,
     /// The result is blank.
     EmptyResult,
+    /// The result is longer than the daily table keeps.
+    ResultTooLong,
     /// Neither a LOINC code nor a test name says what was measured.
     UnnamedTest,
     /// The analyte or its unit is longer than a key of the daily table may be.
@@ -49,9 +49,9 @@ impl Reason {
             Self::TimeOutOfRange => "time_out_of_range",
             Self::EndBeforeStart => "end_before_start",
             Self::IntervalTooLong => "interval_too_long",
-            Self::UnknownMealType => "unknown_meal_type",
             Self::UnknownStatus => "unknown_status",
             Self::EmptyResult => "empty_result",
+            Self::ResultTooLong => "result_too_long",
             Self::UnnamedTest => "unnamed_test",
             Self::KeyTooLong => "key_too_long",
         }

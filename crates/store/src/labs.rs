@@ -73,7 +73,9 @@ statement! {
         means: Vec<Option<f64>> => Array<Nullable<Double>>,
         reference_lows: Vec<Option<f64>> => Array<Nullable<Double>>,
         reference_highs: Vec<Option<f64>> => Array<Nullable<Double>>,
-        reference_texts: Vec<Option<String>> => Array<Nullable<Text>>,
+        reported_values: Vec<String> => Array<Text>,
+        reported_units: Vec<Option<String>> => Array<Nullable<Text>>,
+        reported_ranges: Vec<Option<String>> => Array<Nullable<Text>>,
         last_flags: Vec<Option<&'static str>> => Array<Nullable<Text>>,
         worst_flags: Vec<Option<&'static str>> => Array<Nullable<Text>>,
         deltas: Vec<Option<f64>> => Array<Nullable<Double>>,
@@ -84,26 +86,31 @@ statement! {
     } -> ()
     "INSERT INTO lab_daily (
          user_id, local_date, analyte, unit, result_count, exact_count, last_value,
-         last_comparator, last_text, last_at, min, max, mean, reference_low, reference_high, reference_text, last_flag,
-         worst_flag, delta, delta_percent, time_zone, day_start, day_end, is_partial,
-         algorithm_version)
-     SELECT {user_id}, {date}, d.*, d.day_end > now(), {algorithm_version}
+         last_comparator, last_text, last_at, min, max, mean, reference_low, reference_high,
+         reported_value, reported_unit, reported_range, last_flag, worst_flag, delta, delta_percent,
+         time_zone, day_start, day_end, is_partial, algorithm_version, reference_text)
+     SELECT {user_id}, {date}, d.*, d.day_end > now(), {algorithm_version}, d.reported_range
      FROM unnest({analytes}::text[], {units}::text[], {result_counts}::integer[],
                  {exact_counts}::integer[], {last_values}::float8[], {last_comparators}::text[],
-                 {last_texts}::text[], {last_ats}::timestamptz[], {mins}::float8[], {maxs}::float8[], {means}::float8[],
-                 {reference_lows}::float8[], {reference_highs}::float8[],
-                 {reference_texts}::text[], {last_flags}::text[], {worst_flags}::text[],
-                 {deltas}::float8[], {delta_percents}::float8[], {time_zones}::text[], {day_starts}::timestamptz[], {day_ends}::timestamptz[])
+                 {last_texts}::text[], {last_ats}::timestamptz[], {mins}::float8[], {maxs}::float8[],
+                 {means}::float8[], {reference_lows}::float8[], {reference_highs}::float8[],
+                 {reported_values}::text[], {reported_units}::text[], {reported_ranges}::text[],
+                 {last_flags}::text[], {worst_flags}::text[], {deltas}::float8[],
+                 {delta_percents}::float8[], {time_zones}::text[], {day_starts}::timestamptz[],
+                 {day_ends}::timestamptz[])
           AS d (analyte, unit, result_count, exact_count, last_value, last_comparator, last_text,
-                last_at, min, max, mean, reference_low, reference_high, reference_text, last_flag, worst_flag,
-                delta, delta_percent, time_zone, day_start, day_end)
+                last_at, min, max, mean, reference_low, reference_high, reported_value,
+                reported_unit, reported_range, last_flag, worst_flag, delta, delta_percent,
+                time_zone, day_start, day_end)
      ON CONFLICT (user_id, local_date, analyte, unit) DO UPDATE SET
          result_count = excluded.result_count, exact_count = excluded.exact_count,
          last_value = excluded.last_value,
          last_comparator = excluded.last_comparator, last_text = excluded.last_text,
          last_at = excluded.last_at, min = excluded.min, max = excluded.max, mean = excluded.mean,
          reference_low = excluded.reference_low, reference_high = excluded.reference_high,
-         reference_text = excluded.reference_text, last_flag = excluded.last_flag,
+         reference_text = excluded.reference_text, reported_value = excluded.reported_value,
+         reported_unit = excluded.reported_unit, reported_range = excluded.reported_range,
+         last_flag = excluded.last_flag,
          worst_flag = excluded.worst_flag, delta = excluded.delta,
          delta_percent = excluded.delta_percent, time_zone = excluded.time_zone,
          day_start = excluded.day_start, day_end = excluded.day_end,
@@ -163,7 +170,9 @@ impl GroupTransaction<'_> {
             means: column(days, |day| day.mean),
             reference_lows: column(days, |day| day.reference_low),
             reference_highs: column(days, |day| day.reference_high),
-            reference_texts: column(days, |day| day.reference_text.clone()),
+            reported_values: column(days, |day| day.reported_value.clone()),
+            reported_units: column(days, |day| day.reported_unit.clone()),
+            reported_ranges: column(days, |day| day.reference_text.clone()),
             last_flags: column(days, |day| day.last_flag.map(|flag| flag.code())),
             worst_flags: column(days, |day| day.worst_flag.map(|flag| flag.code())),
             deltas: column(days, |day| day.delta.value),

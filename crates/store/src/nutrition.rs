@@ -2,9 +2,8 @@
 
 use std::sync::LazyLock;
 
-use aggregation::ALGORITHM_VERSION;
 use aggregation::local_time::anywhere_on_earth;
-use aggregation::nutrition::{MealType, NUTRIENTS, NutritionDay, RawMeal};
+use aggregation::nutrition::{ALGORITHM_VERSION, MealType, NUTRIENTS, NutritionDay, RawMeal};
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
@@ -68,24 +67,27 @@ static UPSERT_DAY: LazyLock<String> = LazyLock::new(|| {
     format!(
         "INSERT INTO nutrition_daily (
              user_id, local_date, item_count, rejected_count, first_eaten_at, last_eaten_at,
-             time_zone, day_start, day_end, is_partial, algorithm_version, {columns})
+             time_zone, day_start, day_end, is_partial, context_fingerprint, algorithm_version,
+             {columns})
          SELECT d.user_id, d.local_date, d.item_count, d.rejected_count, d.first_eaten_at,
                 d.last_eaten_at, d.time_zone, d.day_start, d.day_end, d.day_end > now(),
-                d.algorithm_version, {}, {}
+                d.context_fingerprint, d.algorithm_version, {}, {}
          FROM (VALUES ({{user_id}}::bigint, {{date}}::date, {{item_count}}::integer,
                        {{rejected_count}}::integer, {{first_eaten_at}}::timestamptz,
                        {{last_eaten_at}}::timestamptz, {{time_zone}}::text,
                        {{day_start}}::timestamptz, {{day_end}}::timestamptz,
-                       {{algorithm_version}}::integer, {{meal_counts}}::integer[],
+                       {{context_fingerprint}}::bigint, {{algorithm_version}}::integer,
+                       {{meal_counts}}::integer[],
                        {{numbers}}::float8[]))
               AS d (user_id, local_date, item_count, rejected_count, first_eaten_at,
-                    last_eaten_at, time_zone, day_start, day_end, algorithm_version, meal_counts,
-                    numbers)
+                    last_eaten_at, time_zone, day_start, day_end, context_fingerprint,
+                    algorithm_version, meal_counts, numbers)
          ON CONFLICT (user_id, local_date) DO UPDATE SET
              item_count = excluded.item_count, rejected_count = excluded.rejected_count,
              first_eaten_at = excluded.first_eaten_at, last_eaten_at = excluded.last_eaten_at,
              time_zone = excluded.time_zone, day_start = excluded.day_start,
              day_end = excluded.day_end, is_partial = excluded.is_partial,
+             context_fingerprint = excluded.context_fingerprint,
              algorithm_version = excluded.algorithm_version, computed_at = excluded.computed_at,
              {updates}",
         element("meal_counts", meals.len()),
@@ -121,6 +123,7 @@ statement! {
         time_zone: String => Text,
         day_start: PgTimestamp => Timestamptz,
         day_end: PgTimestamp => Timestamptz,
+        context_fingerprint: i64 => BigInt,
         algorithm_version: i32 => Integer,
         meal_counts: Vec<i32> => Array<Integer>,
         numbers: Vec<Option<f64>> => Array<Nullable<Double>>,
@@ -167,6 +170,7 @@ impl GroupTransaction<'_> {
         &mut self,
         date: NaiveDate,
         day: Option<&NutritionDay>,
+        context_fingerprint: i64,
     ) -> Result<(), StoreError> {
         let user_id = self.user_id();
         CrashPoint::BeforeWrite.pass();
@@ -184,6 +188,7 @@ impl GroupTransaction<'_> {
             time_zone: day.time_zone.clone(),
             day_start: to_postgres(day.day_start),
             day_end: to_postgres(day.day_end),
+            context_fingerprint,
             algorithm_version: ALGORITHM_VERSION,
             meal_counts: day.meals.iter().map(|meal| meal.item_count).collect(),
             numbers: numbers(day),

@@ -158,7 +158,7 @@ pub enum Command {
     /// so, which is no failure.
     #[command(override_usage = REPORT_USAGE)]
     Report(Report),
-    /// Show the catalogue in force: metrics and analytes, their units and limits
+    /// Show the catalogue in force: metrics, analytes and nutrients, their units and limits
     ///
     /// aggregation.catalogue names a file that extends or overrides the built-in one. No database
     /// is needed.

@@ -23,6 +23,16 @@ struct Shape {
     lab_spellings: BTreeMap<String, String>,
     #[serde(default)]
     analytes: BTreeMap<String, AnalyteShape>,
+    #[serde(default)]
+    nutrients: BTreeMap<String, LimitsShape>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+struct LimitsShape {
+    min: Option<f64>,
+    max: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -49,8 +59,11 @@ struct AnalyteShape {
 }
 
 /// What an entry must say that the built-in catalogue does not have.
-const NEEDED: [(&str, &[&str]); 2] =
-    [("metrics", &["style", "unit", "min", "max"]), ("analytes", &["unit"])];
+const NEEDED: [(&str, &[&str]); 3] = [
+    ("metrics", &["style", "unit", "min", "max"]),
+    ("analytes", &["unit"]),
+    ("nutrients", &["min", "max"]),
+];
 
 impl Catalogue {
     /// The built-in catalogue, extended and overridden by a user's TOML: a key of it wins over the
@@ -102,7 +115,11 @@ fn merge(into: &mut Table, from: Table) {
 }
 
 /// An error of the merged catalogue, at its place in the user's file: the built-in one alone has none.
-fn located(text: &str, names: &[Vec<String>; 2], error: &CatalogueError) -> CatalogueError {
+fn located(
+    text: &str,
+    names: &[Vec<String>; NEEDED.len()],
+    error: &CatalogueError,
+) -> CatalogueError {
     let said = error.to_string();
     let problem = said.strip_prefix("catalogue: ").unwrap_or(&said).to_owned();
     for ((section, _), names) in NEEDED.iter().zip(names) {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::{LabValue, RawLab};
 use crate::Reason;
-use crate::catalogue::{Analytes, UnitStep};
+use crate::catalogue::{Analyte, Analytes, UnitStep};
 
 /// The longest analyte key and unit. PostgreSQL refuses index entries over 2,704 bytes, so one
 /// endless name would fail its whole group again and again; no test is named at such length.
@@ -85,14 +85,13 @@ impl<'a> Unit<'a> {
     /// of their analyte. A text cannot be converted, and `4-6` found in mmol/L must not stand in
     /// a row of mg/dL: it keeps the reported unit, but for another spelling of the canonical one.
     pub(super) fn of(
-        row: &'a RawLab,
         reported: &'a str,
         value: &LabValue,
-        analytes: &'a Analytes,
+        analyte: Option<&'a Analyte>,
+        analytes: &Analytes,
     ) -> Self {
-        let known = analytes
-            .find(row.loinc_code.as_deref(), &row.test_name)
-            .and_then(|analyte| Some((analyte.unit(), analyte.step_from(reported)?)));
+        let known =
+            analyte.and_then(|analyte| Some((analyte.unit(), analyte.step_from(reported)?)));
         let code = || analytes.unit_code(reported);
         let (canonical, kept, step) = match known {
             None => (code(), code(), UnitStep::IDENTITY),
@@ -105,6 +104,51 @@ impl<'a> Unit<'a> {
     }
 }
 
+/// The unit of a result, as it may follow the numbers of its reference range.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OwnUnit<'a> {
+    /// See [`reported_unit`].
+    pub(super) reported: &'a str,
+    /// What is known of the units of the analyte.
+    pub(super) analyte: Option<&'a Analyte>,
+}
+
+impl OwnUnit<'_> {
+    /// A text without the unit behind its last number or bracket, and without space around it. One
+    /// that ends with another unit stays as it is.
+    pub(super) fn strip<'t>(&self, text: &'t str) -> &'t str {
+        let text = text.trim();
+        let is_end = |c: &char| c.is_ascii_digit() || matches!(c, ')' | ']');
+        text.char_indices()
+            .filter(|(start, c)| is_end(c) && text.len() - start <= 2 * LONGEST_UNIT_BYTES)
+            .map(|(start, _)| text.split_at(start + 1))
+            .find(|(_, tail)| {
+                // Digits in a row are one number.
+                !tail.starts_with(|c: char| c.is_ascii_digit())
+                    && self.is_spelled(without_brackets(tail.trim()))
+            })
+            .map_or(text, |(number, _)| number)
+    }
+
+    /// Whether `unit` is a spelling of this unit: the same but for case, spaces and the code point of
+    /// the micro sign, or one that converts alike.
+    fn is_spelled(&self, unit: &str) -> bool {
+        if unit.is_empty() || self.reported.is_empty() {
+            return false;
+        }
+        let plain = |unit: &str| tidy(unit).replace(' ', "").replace(['\u{b5}', '\u{3bc}'], "u");
+        let step = |unit: &str| self.analyte.and_then(|analyte| analyte.step_from(unit));
+        plain(unit) == plain(self.reported)
+            || step(unit).is_some_and(|step_of| step(self.reported) == Some(step_of))
+    }
+}
+
+/// A text without the brackets around it.
+pub(super) fn without_brackets(text: &str) -> &str {
+    let inside = |open, close| text.strip_prefix(open)?.strip_suffix(close);
+    inside('(', ')').or_else(|| inside('[', ']')).unwrap_or(text)
+}
+
 /// Lower case, single spaces, none around.
 pub(crate) fn tidy(text: &str) -> String {
     text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")
@@ -112,6 +156,7 @@ pub(crate) fn tidy(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::number::DecimalSign;
     use super::super::tests::{analytes, lab};
     use super::*;
 
@@ -175,9 +220,10 @@ mod tests {
             unit: unit.map(str::to_owned),
             ..lab("2024-03-05 08:00", value)
         };
-        let value = LabValue::read(value).unwrap();
+        let value = LabValue::read(value, DecimalSign::Dot).unwrap();
         let reported = reported_unit(&row)?;
-        Ok(Unit::of(&row, reported, &value, analytes()).kept.into_owned())
+        let analyte = analytes().find(Some(code), &row.test_name);
+        Ok(Unit::of(reported, &value, analyte, analytes()).kept.into_owned())
     }
 
     #[test]

@@ -43,9 +43,14 @@ pub struct LabDay {
     /// The last result's reference range as the laboratory printed it, in the unit in which it
     /// reported the result.
     pub reference_text: Option<String>,
+    /// The last result as the laboratory wrote it.
+    pub reported_value: String,
+    /// The unit as the laboratory wrote it for the last result, which is also that of
+    /// [`LabDay::reference_text`]; `None` if it gave none.
+    pub reported_unit: Option<String>,
     /// The flag of the last result.
     pub last_flag: Option<Flag>,
-    /// The worst flag of the day (LL, HH before L, H before N); of equally bad ones the last.
+    /// The worst flag of the day (LL, HH before L, H before A before N); of equally bad ones the last.
     pub worst_flag: Option<Flag>,
     /// To the day before; empty until [`compare`](super::compare) has seen it.
     pub delta: Delta,
@@ -79,7 +84,9 @@ impl LabDay {
             mean: min.zip(max).map(|(min, max)| mean(&numbers).max(min).min(max)),
             reference_low: last.range.and_then(|range| range.low).map(|end| end.value),
             reference_high: last.range.and_then(|range| range.high).map(|end| end.value),
-            reference_text: last.reference_text().map(str::to_owned),
+            reference_text: last.reference_text().map(Into::into),
+            reported_value: last.value_text().to_owned(),
+            reported_unit: Some(last.unit.reported).filter(|u| !u.is_empty()).map(str::to_owned),
             last_flag: last.flag,
             // Of equal maxima the last is taken.
             worst_flag: findings.iter().filter_map(|f| f.flag).max_by_key(|f| f.severity()),

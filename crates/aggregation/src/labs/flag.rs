@@ -9,6 +9,8 @@ pub enum Flag {
     Low,
     /// `N`: within the reference range.
     Normal,
+    /// `A`: abnormal, and neither the laboratory nor the range says in which direction.
+    Abnormal,
     /// `H`: above the reference range.
     High,
     /// `HH`: above the upper panic limit.
@@ -22,25 +24,60 @@ impl Flag {
             Self::CriticalLow => "LL",
             Self::Low => "L",
             Self::Normal => "N",
+            Self::Abnormal => "A",
             Self::High => "H",
             Self::CriticalHigh => "HH",
         }
     }
 
-    /// How much a day is marked by this flag: N below L and H, these below LL and HH.
+    /// How much a day is marked by this flag: N below A, A below L and H, these below LL and HH.
     pub const fn severity(self) -> u8 {
         match self {
             Self::Normal => 0,
-            Self::Low | Self::High => 1,
-            Self::CriticalLow | Self::CriticalHigh => 2,
+            Self::Abnormal => 1,
+            Self::Low | Self::High => 2,
+            Self::CriticalLow | Self::CriticalHigh => 3,
         }
     }
+}
 
-    /// Reads the laboratory's own flag: the codes, and the words that HL7 and FHIR print for
-    /// them, whatever the case. Asterisks and brackets around it are ignored, so `H*` is H: what
-    /// a star means differs between laboratories, that the value is high does not. `None` for
-    /// flags that name no direction (`A`, `abnormal`) and for unknown ones.
-    pub fn read(text: &str) -> Option<Self> {
+/// What the laboratory itself says of a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OwnFlag {
+    /// Nothing, or nothing about the reference range.
+    Missing,
+    /// A flag with a direction, or normal.
+    Known(Flag),
+    /// Abnormal, in no direction.
+    Abnormal,
+    /// Critically abnormal, in no direction.
+    Critical,
+    /// Something that has no meaning here, so that the result cannot be called normal.
+    Unknown,
+}
+
+impl OwnFlag {
+    /// Longer texts are remarks, not flags.
+    const LONGEST_BYTES: usize = 64;
+
+    /// Reads the laboratory's own flag: the codes of HL7 table 0078 and of FHIR's
+    /// ObservationInterpretation, and the words that are printed for them, whatever the case.
+    ///
+    /// Asterisks and brackets around it are ignored, so `H*` is H: what a star means differs between
+    /// laboratories, that the value is high does not. `HU` and `LU` (significantly high and low) are
+    /// H and L, because HL7 keeps HH and LL for panic limits. `<` and `>` say that the value is off
+    /// the instrument's scale, which is nothing about the range.
+    ///
+    /// Findings of another kind (`POS`, `NEG`, `DET`, `ND`, `R`, `I`, `S`, …), changes (`U`, `D`,
+    /// `B`, `W`) and remarks are [`OwnFlag::Unknown`].
+    pub(super) fn read(text: Option<&str>) -> Self {
+        let text = text.unwrap_or_default().trim();
+        if text.is_empty() || text == "<" || text == ">" {
+            return Self::Missing;
+        }
+        if text.len() > Self::LONGEST_BYTES {
+            return Self::Unknown;
+        }
         let bare = text.trim_matches(|c: char| c.is_whitespace() || "*()[]".contains(c));
         let words = bare.to_lowercase().replace(['-', '_'], " ");
         let words: Vec<&str> = words.split_whitespace().collect();
@@ -51,18 +88,65 @@ impl Flag {
             | "low critical"
             | "panic low"
             | "low panic"
-            | "below lower panic limits" => Some(Self::CriticalLow),
-            "l" | "low" | "below low normal" => Some(Self::Low),
-            "n" | "normal" => Some(Self::Normal),
-            "h" | "high" | "above high normal" => Some(Self::High),
+            | "below lower panic limits"
+            | "\u{2193}\u{2193}" => Self::Known(Flag::CriticalLow),
+            "l" | "lu" | "l<" | "low" | "significantly low" | "below low normal" | "\u{2193}" => {
+                Self::Known(Flag::Low)
+            }
+            "n" | "normal" | "wnl" | "within normal limits" => Self::Known(Flag::Normal),
+            "h" | "hu" | "h>" | "high" | "significantly high" | "above high normal"
+            | "\u{2191}" => Self::Known(Flag::High),
             "hh"
             | "critical high"
             | "critically high"
             | "high critical"
             | "panic high"
             | "high panic"
-            | "above upper panic limits" => Some(Self::CriticalHigh),
-            _ => None,
+            | "above upper panic limits"
+            | "\u{2191}\u{2191}" => Self::Known(Flag::CriticalHigh),
+            "a" | "abnormal" => Self::Abnormal,
+            "aa"
+            | "critical"
+            | "panic"
+            | "critical abnormal"
+            | "critically abnormal"
+            | "very abnormal" => Self::Critical,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The flag of a result, which is `from_range` by its reference range. A result that the
+    /// laboratory calls anything else is never normal by its range.
+    pub(super) fn or(self, from_range: Option<Flag>) -> Option<Flag> {
+        let outside = from_range.filter(|flag| *flag != Flag::Normal);
+        match (self, outside) {
+            (Self::Missing, _) => from_range,
+            (Self::Known(flag), _) => Some(flag),
+            // HL7 and FHIR: HH and LL are the directions of AA.
+            (Self::Critical, Some(Flag::High)) => Some(Flag::CriticalHigh),
+            (Self::Critical, Some(Flag::Low)) => Some(Flag::CriticalLow),
+            (Self::Abnormal | Self::Critical, outside) => Some(outside.unwrap_or(Flag::Abnormal)),
+            (Self::Unknown, outside) => outside,
+        }
+    }
+
+    /// Whether the laboratory cannot have found the result where the range has it.
+    pub(super) fn contradicts(self, from_range: Option<Flag>) -> bool {
+        match self {
+            Self::Known(Flag::Low | Flag::CriticalLow) => from_range == Some(Flag::High),
+            Self::Known(Flag::High | Flag::CriticalHigh) => from_range == Some(Flag::Low),
+            Self::Known(Flag::Normal) => matches!(from_range, Some(Flag::Low | Flag::High)),
+            _ => false,
+        }
+    }
+
+    /// Whether the laboratory found the result where the range has it: below, within or above.
+    pub(super) fn agrees_with(self, from_range: Option<Flag>) -> bool {
+        match self {
+            Self::Known(Flag::Low | Flag::CriticalLow) => from_range == Some(Flag::Low),
+            Self::Known(Flag::High | Flag::CriticalHigh) => from_range == Some(Flag::High),
+            Self::Known(Flag::Normal) => from_range == Some(Flag::Normal),
+            _ => false,
         }
     }
 }
@@ -71,33 +155,76 @@ impl Flag {
 mod tests {
     use super::*;
 
+    fn read(text: &str) -> OwnFlag {
+        OwnFlag::read(Some(text))
+    }
+
     #[test]
     fn codes_and_words_are_read_whatever_the_case() {
         for (flag, spellings) in [
-            (Flag::CriticalLow, ["LL", "critical low", "Critically-Low", "[ll]"]),
-            (Flag::Low, ["L", "low", " l ", "L*"]),
-            (Flag::Normal, ["N", "normal", "NORMAL", "(n)"]),
-            (Flag::High, ["H", "High", "H*", "*h"]),
-            (Flag::CriticalHigh, ["HH", "hh", "critical  high", "HIGH_CRITICAL"]),
+            (
+                Flag::CriticalLow,
+                ["LL", "critical low", "Critically-Low", "[ll]", "\u{2193}\u{2193}"],
+            ),
+            (Flag::Low, ["L", "low", " l ", "L*", "LU"]),
+            (Flag::Normal, ["N", "normal", "NORMAL", "(n)", "WNL"]),
+            (Flag::High, ["H", "High", "H*", "*h", "Significantly high"]),
+            (Flag::CriticalHigh, ["HH", "hh", "critical  high", "HIGH_CRITICAL", "HH*"]),
         ] {
             for spelling in spellings {
-                assert_eq!(Flag::read(spelling), Some(flag), "{spelling}");
+                assert_eq!(read(spelling), OwnFlag::Known(flag), "{spelling}");
             }
-            assert_eq!(Flag::read(flag.code()), Some(flag));
+            assert_eq!(read(flag.code()), OwnFlag::Known(flag));
+        }
+        for spelling in ["A", "a*", "Abnormal"] {
+            assert_eq!(read(spelling), OwnFlag::Abnormal, "{spelling}");
+        }
+        for spelling in ["AA", "critical", "Critical abnormal", "PANIC"] {
+            assert_eq!(read(spelling), OwnFlag::Critical, "{spelling}");
         }
     }
 
     #[test]
-    fn unknown_flags_and_those_without_a_direction_are_ignored() {
-        for text in ["", " ", "A", "AA", "abnormal", "critical", "*", "<", "HHH", "highly", "h l"] {
-            assert_eq!(Flag::read(text), None, "{text}");
+    fn a_flag_without_a_direction_takes_it_from_the_range_and_never_becomes_normal() {
+        let flags = [None, Some(Flag::Normal), Some(Flag::Low), Some(Flag::High)];
+        let codes = |text: &str| flags.map(|range| read(text).or(range).map_or("", Flag::code));
+        assert_eq!(codes(""), ["", "N", "L", "H"]);
+        assert_eq!(codes(">"), ["", "N", "L", "H"]);
+        assert_eq!(codes("abnormal"), ["A", "A", "L", "H"]);
+        assert_eq!(codes("AA"), ["A", "A", "LL", "HH"]);
+        assert_eq!(codes("N"), ["N", "N", "N", "N"]);
+        assert_eq!(codes("L"), ["L", "L", "L", "L"]);
+        let remark = "x".repeat(100_000);
+        for unknown in [
+            "POS",
+            "NEG",
+            "DET",
+            "ND",
+            "IND",
+            "R",
+            "S",
+            "I",
+            "U",
+            "D",
+            "B",
+            "W",
+            "*",
+            "-",
+            "HHH",
+            "highly",
+            "h l",
+            "see comment",
+            &remark,
+        ] {
+            assert_eq!(codes(unknown), ["", "", "L", "H"]);
         }
     }
 
     #[test]
-    fn critical_is_worse_than_out_of_range_and_that_than_normal() {
+    fn critical_is_worse_than_out_of_range_and_that_than_abnormal_and_normal() {
         assert!(Flag::CriticalLow.severity() > Flag::High.severity());
-        assert!(Flag::Low.severity() > Flag::Normal.severity());
+        assert!(Flag::Low.severity() > Flag::Abnormal.severity());
+        assert!(Flag::Abnormal.severity() > Flag::Normal.severity());
         assert_eq!(Flag::CriticalLow.severity(), Flag::CriticalHigh.severity());
         assert_eq!(Flag::Low.severity(), Flag::High.severity());
     }

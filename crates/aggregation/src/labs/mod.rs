@@ -13,6 +13,7 @@ mod delta;
 mod flag;
 mod number;
 mod range;
+mod reading;
 mod value;
 
 #[cfg(test)]
@@ -22,17 +23,20 @@ mod tests;
 #[cfg(test)]
 mod unit_tests;
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use chrono::NaiveDate;
 
-use self::analyte::Unit;
 pub use self::analyte::analyte_key;
 pub(crate) use self::analyte::tidy as tidy_name;
+use self::analyte::{OwnUnit, Unit};
 pub use self::day::LabDay;
 pub use self::delta::{Delta, Neighbours, NextDay, NextDelta, compare};
 pub use self::flag::Flag;
+use self::flag::OwnFlag;
 use self::range::ReferenceRange;
+use self::reading::Reading;
 pub use self::value::Comparator;
 use self::value::LabValue;
 use crate::catalogue::Analytes;
@@ -42,17 +46,26 @@ use crate::{Reason, Timestamp};
 
 /// The version of the definitions of this module, stored with every day's figures and raised
 /// whenever one changes. 2: units convert by analyte, and rows have deltas. 3: rows tell how many of
-/// their results are exact numbers. 4: a unit without a factor is kept by its UCUM code; glucose converts as in
-/// vitals.
+/// their results are exact numbers. 4: a result and its range prove each other's decimal sign; ranges with
+/// their unit and in brackets; the flag A; the newest revision counts, and a result that is sent again is
+/// one; rows have the last result as reported; a unit without a factor is kept by its UCUM code; glucose
+/// converts as in vitals.
 ///
 /// It is not the [crate's](crate::ALGORITHM_VERSION), a change of which has every stored day of
 /// vitals computed anew.
 pub const ALGORITHM_VERSION: i32 = 4;
 
+/// The longest result. `last_text` and `reported_value` keep its text, and the end of a finding that
+/// is cut off may be what matters, so that a longer one is rejected.
+pub const LONGEST_RESULT_BYTES: usize = 4096;
+
+/// The longest reference range. A longer text is a remark: it is cut here, and no bound is read from it.
+pub const LONGEST_RANGE_BYTES: usize = 4096;
+
 /// A row of `lab_raw`, as the database holds it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RawLab {
-    /// The row's identity; it only tells the newest of several revisions of one result.
+    /// The row's identity; it only tells the newest of the versions of one result.
     pub id: i64,
     /// What was measured, in the laboratory's words.
     pub test_name: String,
@@ -86,8 +99,9 @@ pub struct RawLab {
 /// # Errors
 /// The first of [`Reason::TimeOutOfRange`], [`Reason::UnknownTimeZone`] (the row's own zone, or
 /// without one the base zone), [`Reason::UnknownStatus`] and, if the row counts,
-/// [`Reason::UnnamedTest`], [`Reason::KeyTooLong`], [`Reason::EmptyResult`] and
-/// [`Reason::NonFiniteValue`] (as reported or in the canonical unit) that applies.
+/// [`Reason::UnnamedTest`], [`Reason::KeyTooLong`], [`Reason::ResultTooLong`],
+/// [`Reason::EmptyResult`] and [`Reason::NonFiniteValue`] (as reported or in the canonical unit) that
+/// applies.
 pub fn judge(row: &RawLab, base_zone: &BaseZone, analytes: &Analytes) -> Result<NaiveDate, Reason> {
     examine(row, &mut Places::of(base_zone), analytes).map(|(place, _)| place.date)
 }
@@ -112,7 +126,7 @@ pub fn figures(
         .filter_map(|row| examine(row, &mut places, analytes).ok().and_then(|(_, finding)| finding))
         .filter(|finding| finding.place.date == date)
         .collect();
-    let mut findings = without_superseded(counting);
+    let mut findings = without_resent(without_superseded(counting));
     findings.sort_by(|a, b| a.key().cmp(&b.key()).then_with(|| a.fact_order(b)));
     findings
         .chunk_by(|a, b| a.key() == b.key())
@@ -123,28 +137,23 @@ pub fn figures(
         .collect()
 }
 
-/// What the status of a row says; the later ones supersede those before them.
+/// What the status of a row says; a revision supersedes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Status {
     Uncounted,
     Final,
-    Amended,
-    Corrected,
+    /// Amended or corrected.
+    Revised,
 }
 
 impl Status {
     fn read(text: &str) -> Result<Self, Reason> {
         match text.trim().to_ascii_lowercase().as_str() {
             "final" => Ok(Self::Final),
-            "amended" => Ok(Self::Amended),
-            "corrected" => Ok(Self::Corrected),
+            "amended" | "corrected" => Ok(Self::Revised),
             "preliminary" | "cancelled" | "entered-in-error" => Ok(Self::Uncounted),
             _ => Err(Reason::UnknownStatus),
         }
-    }
-
-    const fn is_revision(self) -> bool {
-        matches!(self, Self::Amended | Self::Corrected)
     }
 }
 
@@ -178,36 +187,56 @@ fn examine<'a>(
     }
     let analyte = analyte::key(row)?;
     let reported_unit = analyte::reported_unit(row)?;
-    let reported = LabValue::read(&row.value_text)?;
-    let unit = Unit::of(row, reported_unit, &reported, analytes);
-    let range = row.reference_range.as_deref().and_then(ReferenceRange::read);
+    let value_text = row.value_text.trim();
+    if value_text.len() > LONGEST_RESULT_BYTES {
+        return Err(Reason::ResultTooLong);
+    }
+    let known = analytes.find(row.loinc_code.as_deref(), &row.test_name);
+    let own_unit = OwnUnit { reported: reported_unit, analyte: known };
+    let range = range_text(row).filter(|text| text.len() <= LONGEST_RANGE_BYTES);
+    let own_flag = OwnFlag::read(row.flag.as_deref());
     // Result and range are compared as they were reported: rounding may draw a value onto an end.
-    let own_flag = row.flag.as_deref().and_then(Flag::read);
-    let flag = own_flag.or_else(|| range.and_then(|range| range.flag(&reported)));
-    let value = reported.converted(unit.step)?;
-    let range = range.and_then(|range| range.converted(unit.step));
+    let reported = Reading::of(value_text, range.unwrap_or_default(), &own_unit, own_flag)?;
+    let unit = Unit::of(reported_unit, &reported.value, known, analytes);
+    let value = reported.value.converted(unit.step)?;
+    let range = reported.range.and_then(|range| range.converted(unit.step));
+    let flag = reported.flag;
     let specimen = analyte::tidy(row.specimen.as_deref().unwrap_or_default());
     Ok((place, Some(Finding { row, place, status, analyte, unit, specimen, value, range, flag })))
 }
 
+/// The reference range as printed; `None` if it is blank.
+fn range_text(row: &RawLab) -> Option<&str> {
+    row.reference_range.as_deref().map(str::trim).filter(|text| !text.is_empty())
+}
+
 /// Leaves out results that the laboratory has revised: where rows of one analyte, unit, source,
-/// specimen and instant are amended or corrected, only the one of the highest status (corrected,
-/// amended, final) and then of the highest id counts. Where all are final, all count.
+/// specimen and instant are amended or corrected, only the one of these with the highest id counts.
+/// Where all are final, all count.
 fn without_superseded(mut findings: Vec<Finding<'_>>) -> Vec<Finding<'_>> {
     findings.sort_by(|a, b| {
         let newest_first = (b.status, b.row.id).cmp(&(a.status, a.row.id));
         a.identity().cmp(&b.identity()).then(newest_first).then_with(|| a.fact_order(b))
     });
-    let mut current: Vec<Finding<'_>> = Vec::with_capacity(findings.len());
-    for finding in findings {
-        let is_superseded = current.last().is_some_and(|newest| {
-            newest.status.is_revision() && newest.identity() == finding.identity()
-        });
-        if !is_superseded {
-            current.push(finding);
-        }
-    }
-    current
+    findings.dedup_by(|later, newest| {
+        newest.status == Status::Revised && newest.identity() == later.identity()
+    });
+    findings
+}
+
+/// Leaves out results that were sent again: of rows with one analyte, unit, instant, source and value
+/// only the one with the highest id counts. Its range and flag may differ from those before it.
+fn without_resent(mut findings: Vec<Finding<'_>>) -> Vec<Finding<'_>> {
+    let by_result = |a: &Finding<'_>, b: &Finding<'_>| {
+        (a.key(), a.row.collected_at, &a.row.source)
+            .cmp(&(b.key(), b.row.collected_at, &b.row.source))
+            .then_with(|| a.value.order(&b.value))
+    };
+    findings.sort_by(|a, b| {
+        by_result(a, b).then(b.row.id.cmp(&a.row.id)).then_with(|| a.fact_order(b))
+    });
+    findings.dedup_by(|later, newest| by_result(newest, later).is_eq());
+    findings
 }
 
 impl Finding<'_> {
@@ -231,9 +260,16 @@ impl Finding<'_> {
         self.row.value_text.trim()
     }
 
-    /// The reference range as printed; `None` if it is blank.
-    fn reference_text(&self) -> Option<&str> {
-        self.row.reference_range.as_deref().map(str::trim).filter(|text| !text.is_empty())
+    /// The reference range as printed, or its beginning; `None` if it is blank.
+    fn reference_text(&self) -> Option<Cow<'_, str>> {
+        let text = range_text(self.row)?;
+        if text.len() <= LONGEST_RANGE_BYTES {
+            return Some(text.into());
+        }
+        const ELLIPSIS: char = '\u{2026}';
+        let ends = (0..=LONGEST_RANGE_BYTES - ELLIPSIS.len_utf8()).rev();
+        let beginning = ends.map(|end| text.get(..end)).find_map(|beginning| beginning)?;
+        Some(format!("{beginning}{ELLIPSIS}").into())
     }
 
     /// The order in which sums run and the last result is found: everything that the figures of

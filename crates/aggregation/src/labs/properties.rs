@@ -1,6 +1,7 @@
 use chrono::{Days, NaiveDate};
 use proptest::prelude::*;
 
+use super::number::DecimalSign;
 use super::tests::{date, figures, judge, lab, zone};
 use super::*;
 use crate::timestamp::HOUR_US;
@@ -10,7 +11,8 @@ fn any_lab() -> impl Strategy<Value = RawLab> {
         any::<i64>(),
         prop::option::of(Just("4548-4".to_owned())),
         prop_oneof![
-            6 => "[1-9]\\.[0-9]{1,16}",
+            // Not three digits, which a flag may make thousands.
+            6 => "[1-9]\\.([0-9]{1,2}|[0-9]{4,16})",
             2 => "[<>]=?[1-9]",
             2 => prop::sample::select(vec!["positive", "0,1", " 1,234.5", "", "1e999", "1e308"])
                 .prop_map(str::to_owned),
@@ -83,12 +85,13 @@ fn same_bits(one: &[RawLab], other: &[RawLab], base: &BaseZone) -> Result<(), Te
     Ok(())
 }
 
-/// The digits of `whole` in groups of three.
-fn grouped(whole: u64, separator: &str) -> String {
+/// The digits of `whole` in groups: the last of three digits, those before it of `size`.
+fn grouped(whole: u64, separator: &str, size: usize) -> String {
     let digits = whole.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+        let left = digits.len() - i;
+        if i > 0 && left >= 3 && (left - 3).is_multiple_of(size) {
             text.push_str(separator);
         }
         text.push(digit);
@@ -96,29 +99,95 @@ fn grouped(whole: u64, separator: &str) -> String {
     text
 }
 
-/// As `figures`, a value at a time: superseded are those that a better revision stands beside.
+/// How a laboratory writes numbers.
+#[derive(Clone, Copy, Debug)]
+struct Locale {
+    decimal_sign: char,
+    separator: &'static str,
+    group: usize,
+}
+
+impl Locale {
+    const fn new(decimal_sign: char, separator: &'static str, group: usize) -> Self {
+        Self { decimal_sign, separator, group }
+    }
+
+    fn write(self, whole: u64, fraction: &str, separates: bool) -> String {
+        let whole =
+            if separates { grouped(whole, self.separator, self.group) } else { whole.to_string() };
+        if fraction.is_empty() { whole } else { format!("{whole}{}{fraction}", self.decimal_sign) }
+    }
+}
+
+fn any_locale() -> impl Strategy<Value = Locale> {
+    prop::sample::select(vec![
+        Locale::new('.', ",", 3),
+        Locale::new('.', ",", 2),
+        Locale::new('.', "'", 3),
+        Locale::new('.', "\u{2019}", 3),
+        Locale::new('.', " ", 3),
+        Locale::new(',', ".", 3),
+        Locale::new(',', " ", 3),
+        Locale::new(',', "\u{a0}", 3),
+        Locale::new(',', "\u{202f}", 3),
+        Locale::new(',', "'", 3),
+    ])
+}
+
+fn any_number() -> impl Strategy<Value = (u64, String)> {
+    (
+        prop_oneof![0..10u64, 0..2000u64, 0..10_000_000_000u64],
+        prop_oneof![Just(String::new()), Just("100".to_owned()), "[0-9]{1,4}"],
+    )
+}
+
+/// Whether a number can be read with one decimal sign alone, found from its marks.
+fn proves_its_sign(text: &str) -> bool {
+    let marks: Vec<char> = text.chars().filter(|c| !c.is_ascii_digit()).collect();
+    let [mark @ ('.' | ',')] = marks[..] else {
+        return marks.iter().any(|c| matches!(c, '.' | ','));
+    };
+    let (whole, fraction) = text.split_once(mark).unwrap();
+    whole.is_empty() || whole.starts_with('0') || whole.len() > 3 || fraction.len() != 3
+}
+
+fn read_range(text: &str, sign: DecimalSign) -> Option<ReferenceRange> {
+    ReferenceRange::read(text, &OwnUnit { reported: "mg/dL", analyte: None }, sign)
+}
+
+/// As `figures`, a value at a time: superseded are those that a newer revision stands beside, and the
+/// same result is one.
 fn naive_numbers(rows: &[RawLab], day: NaiveDate, base: &BaseZone) -> Vec<f64> {
-    let rank =
-        |row: &RawLab| ["final", "amended", "corrected"].iter().position(|s| *s == row.status);
-    let counting: Vec<&RawLab> =
-        rows.iter().filter(|row| judge(row, base) == Ok(day) && rank(row).is_some()).collect();
-    counting
+    let is_revised = |row: &RawLab| row.status != "final";
+    let counting: Vec<&RawLab> = rows
+        .iter()
+        .filter(|row| judge(row, base) == Ok(day))
+        .filter(|row| ["final", "amended", "corrected"].contains(&row.status.as_str()))
+        .collect();
+    let mut numbers: Vec<(i64, &str, f64)> = counting
         .iter()
         .filter(|row| {
             !counting.iter().any(|other| {
                 other.collected_at == row.collected_at
                     && other.source == row.source
                     && other.loinc_code == row.loinc_code
-                    && rank(other) > Some(0)
-                    && (rank(other), other.id) > (rank(row), row.id)
+                    && is_revised(other)
+                    && (is_revised(other), other.id) > (is_revised(row), row.id)
             })
         })
-        .filter_map(|row| match row.value_text.trim() {
-            "0,1" => Some(0.1),
-            "1,234.5" => Some(1234.5),
-            text => text.parse().ok(),
+        .filter_map(|row| {
+            let number = match row.value_text.trim() {
+                "0,1" => 0.1,
+                "1,234.5" => 1234.5,
+                // Where the decimal sign is open, a dot.
+                text => text.parse().ok()?,
+            };
+            Some((row.collected_at.0, row.source.as_str(), number))
         })
-        .collect()
+        .collect();
+    numbers.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2)));
+    numbers.dedup();
+    numbers.into_iter().map(|(_, _, number)| number).collect()
 }
 
 proptest! {
@@ -133,13 +202,20 @@ proptest! {
     }
 
     #[test]
-    fn ids_decide_nothing_without_revisions(
+    fn ids_decide_nothing_without_revisions_and_results_that_are_sent_again(
         rows in rows_alike(),
         ids in prop::collection::vec(any::<i64>(), 14),
         base in prop::sample::select(vec!["Europe/Berlin", "nowhere"]),
     ) {
-        let rows: Vec<_> =
+        let mut rows: Vec<_> =
             rows.into_iter().map(|row| RawLab { status: "final".to_owned(), ..row }).collect();
+        // Of a result that is sent again the newest row counts.
+        let result = |row: &RawLab| {
+            let number = row.value_text.trim().replace(',', ".").trim_end_matches('0').to_owned();
+            (row.collected_at, row.source.clone(), row.loinc_code.clone(), number)
+        };
+        rows.sort_by_key(result);
+        rows.dedup_by_key(|row| result(row));
         let renumbered: Vec<_> =
             rows.iter().zip(ids).map(|(row, id)| RawLab { id, ..row.clone() }).collect();
         same_bits(&rows, &renumbered, &zone(base))?;
@@ -175,43 +251,71 @@ proptest! {
     }
 
     #[test]
-    fn american_european_and_spaced_writing_give_the_same_value(
-        whole in prop_oneof![0..2000u64, 0..10_000_000_000u64],
-        fraction in "[0-9]{1,6}",
-        sign in prop::sample::select(vec!["", "-", "+"]),
-        exponent in prop::sample::select(vec!["", "e3", "E-7"]),
-        space in prop::sample::select(vec![" ", "\u{a0}", "\u{2009}", "\u{202f}"]),
+    fn a_laboratory_that_writes_result_and_range_alike_is_read_exactly(
+        locale in any_locale(),
+        numbers in prop::collection::vec(any_number(), 3),
+        separates in any::<bool>(),
+        pattern in prop::sample::select(vec![
+            "{l}-{h}", "{l} \u{2013} {h}", "({l}-{h} mg/dL)", "<{h}", "\u{2264} {h} mg/dl", "up to {h}", ">{l}", "M: {l}-{h} F: <{h}",
+        ]),
+        comparator in prop::sample::select(vec!["", "<", ">="]),
     ) {
-        let expected: f64 = format!("{sign}{whole}.{fraction}{exponent}").parse().unwrap();
-        let plain = format!("{whole}.{fraction}");
-        let american = format!("{}.{fraction}", grouped(whole, ","));
-        let european = format!("{},{fraction}", grouped(whole, "."));
-        let french = format!("{},{fraction}", grouped(whole, space));
-        let swiss = format!("{}.{fraction}", grouped(whole, space));
-        for text in [plain, american, european, french, swiss] {
-            // A single comma before three digits is the one writing that cannot mean both.
-            let is_thousands = whole > 0 && whole < 1000 && fraction.len() == 3 && text.contains(',');
-            if is_thousands {
-                continue;
-            }
-            let text = format!("{sign}{text}{exponent}");
-            let value = number::read(&text).map(|written| written.value);
-            prop_assert_eq!(value, Some(expected), "{}", text);
+        let texts: Vec<String> =
+            numbers.iter().map(|(whole, fraction)| locale.write(*whole, fraction, separates)).collect();
+        let exact: Vec<f64> =
+            numbers.iter().map(|(whole, fraction)| format!("{whole}.{fraction}0").parse().unwrap()).collect();
+        let (low, high) = if exact[1] <= exact[2] { (1, 2) } else { (2, 1) };
+        let value_text = format!("{comparator}{}", texts[0]);
+        let range = pattern.replace("{l}", &texts[low]).replace("{h}", &texts[high]);
+        // A dot is the decimal sign where nothing proves one; and spaces part numbers in a text.
+        let is_proven = proves_its_sign(&texts[0])
+            || (pattern.contains("{l}") && proves_its_sign(&texts[low]))
+            || (pattern.contains("{h}") && proves_its_sign(&texts[high]));
+        let is_text = pattern.starts_with("M:");
+        if locale.decimal_sign == ',' && (!is_proven || is_text && separates) {
+            return Ok(());
         }
-        let integer = format!("{sign}{}", grouped(whole, ","));
-        let value = number::read(&integer).map(|written| written.value);
-        prop_assert_eq!(value, format!("{sign}{whole}").parse().ok(), "{}", integer);
+        let unit = OwnUnit { reported: "mg/dL", analyte: None };
+        let reading = Reading::of(&value_text, &range, &unit, OwnFlag::Missing).unwrap();
+        prop_assert_eq!(reading.value.value(), Some(exact[0]), "{} beside {}", value_text, range);
+        if is_text {
+            prop_assert_eq!(reading.range, None);
+        } else {
+            let range_read = reading.range.unwrap();
+            for (end, exact) in [(range_read.low, exact[low]), (range_read.high, exact[high])] {
+                prop_assert!(end.is_none_or(|end| end.value == exact), "{} in {}", exact, range);
+            }
+        }
     }
 
     #[test]
-    fn an_accepted_number_is_never_nan(text in "[<>=+\\-0-9., eE]{0,12}") {
-        if let Some(written) = number::read(&text) {
-            prop_assert!(!written.value.is_nan());
+    fn no_result_beside_a_range_that_proves_its_sign_is_off_by_a_power_of_ten(
+        whole in 1..1000u64,
+        fraction in "[0-9]{3}",
+        range in prop::sample::select(vec![
+            ("0,2-1,2", ','), ("<0,05", ','), ("M:0,5 F:0,6", ','), ("500-1.200", ','),
+            ("0.2-1.2", '.'), ("<0.05", '.'), ("M:0.5 F:0.6", '.'), ("900-1,200", '.'),
+        ]),
+    ) {
+        let (range, decimal_sign) = range;
+        let unit = OwnUnit { reported: "", analyte: None };
+        for mark in ['.', ','] {
+            let text = format!("{whole}{mark}{fraction}");
+            let reading = Reading::of(&text, range, &unit, OwnFlag::Missing).unwrap();
+            let exact = if mark == decimal_sign { format!("{whole}.{fraction}") } else { format!("{whole}{fraction}") };
+            prop_assert_eq!(reading.value.value(), exact.parse().ok(), "{} beside {}", text, range);
         }
-        if let Some(range) = ReferenceRange::read(&text) {
-            let (low, high) = (range.low.map(|end| end.value), range.high.map(|end| end.value));
-            prop_assert!(low.or(high).is_some());
-            prop_assert!(low.zip(high).is_none_or(|(low, high)| low <= high));
+    }
+
+    #[test]
+    fn an_accepted_number_is_never_nan(text in "[<>=+\\-0-9., '()eE]{0,12}") {
+        for sign in [DecimalSign::Dot, DecimalSign::Comma] {
+            prop_assert!(number::read(&text, sign).is_none_or(|number| !number.is_nan()));
+            if let Some(range) = read_range(&text, sign) {
+                let (low, high) = (range.low.map(|end| end.value), range.high.map(|end| end.value));
+                prop_assert!(low.or(high).is_some());
+                prop_assert!(low.zip(high).is_none_or(|(low, high)| low <= high));
+            }
         }
     }
 
@@ -222,7 +326,7 @@ proptest! {
         dash in prop::sample::select(vec!["-", " - ", "\u{2013}", " \u{2013} ", " to "]),
     ) {
         let high = low + width;
-        let range = ReferenceRange::read(&format!("{low}{dash}{high}"));
+        let range = read_range(&format!("{low}{dash}{high}"), DecimalSign::Dot);
         let ends = range.map(|range| (range.low.map(|e| e.value), range.high.map(|e| e.value)));
         prop_assert_eq!(ends, Some((Some(low), Some(high))));
     }
@@ -234,8 +338,8 @@ proptest! {
         bound in 0..20i32,
     ) {
         let bound = f64::from(bound) / 2.0;
-        let range = ReferenceRange::read(range).unwrap();
-        let result = LabValue::read(&format!("{comparator}{bound}")).unwrap();
+        let range = read_range(range, DecimalSign::Dot).unwrap();
+        let result = LabValue::read(&format!("{comparator}{bound}"), DecimalSign::Dot).unwrap();
         if let Some(flag) = range.flag(&result) {
             for step in 0..=80i32 {
                 let value = f64::from(step - 40) / 4.0 + 5.0;

@@ -1,12 +1,14 @@
 //! Reference ranges as laboratories print them.
 
+use super::analyte::{OwnUnit, without_brackets};
 use super::flag::Flag;
-use super::number::{self, Written};
+use super::number::{self, DecimalSign};
 use super::value::{Comparator, LabValue};
 use crate::catalogue::UnitStep;
 
 /// Characters between the two ends of a range: hyphens, dashes and the minus sign.
-const DASHES: [char; 6] = ['-', '\u{2010}', '\u{2011}', '\u{2013}', '\u{2014}', '\u{2212}'];
+const DASHES: [char; 7] =
+    ['-', '\u{2010}', '\u{2011}', '\u{2012}', '\u{2013}', '\u{2014}', '\u{2212}'];
 
 /// A range that can be read has no more: between its ends, and each end's sign and that of its
 /// exponent. So a text of a hundred thousand of them is not parted at each.
@@ -32,15 +34,21 @@ pub(super) struct ReferenceRange {
 
 impl ReferenceRange {
     /// Reads `4.0-5.6`, `4.0 – 5.6`, `-5 - 10`, `4 to 6` (both ends in), `<200`, `≤200`, `<=200`,
-    /// `>40`, `≥40`, `>=40` and `up to 5` (the end in); numbers by the rule for values.
+    /// `>40`, `≥40`, `>=40` and `up to 5` (the end in), in round or square brackets or none, with the
+    /// unit of the result or without; numbers with this decimal sign.
     ///
-    /// `None` for anything else, for a low end above the high one, for numbers beyond doubles,
-    /// and for ends whose decimal and thousands marks contradict each other (`0,5-1,200` is 1.2
-    /// or 1200: a wrong bound would flag healthy people, none flags nobody).
-    pub(super) fn read(text: &str) -> Option<Self> {
-        let text = text.trim();
+    /// `None` for anything else, for a low end above the high one, and for numbers beyond doubles.
+    pub(super) fn read(text: &str, unit: &OwnUnit<'_>, sign: DecimalSign) -> Option<Self> {
+        let text = unit.strip(without_brackets(unit.strip(text)));
+        let number =
+            |text: &str| number::read(unit.strip(text), sign).filter(|number| number.is_finite());
+        let between = |low: &str, high: &str| {
+            let (low, high) = (number(low)?, number(high)?);
+            let inclusive = |value| Some(End { value, is_inclusive: true });
+            (low <= high).then(|| Self { low: inclusive(low), high: inclusive(high) })
+        };
         if let Some((comparator, rest)) = Comparator::strip(text) {
-            let value = finite(rest)?.value;
+            let value = number(rest)?;
             return Some(match comparator {
                 Comparator::Less => Self::up_to(value, false),
                 Comparator::LessOrEqual => Self::up_to(value, true),
@@ -51,10 +59,10 @@ impl ReferenceRange {
         // ASCII lower case keeps every byte in its place.
         let lower = text.to_ascii_lowercase();
         if let Some(rest) = lower.strip_prefix("up to ") {
-            return Some(Self::up_to(finite(rest)?.value, true));
+            return Some(Self::up_to(number(rest)?, true));
         }
         if let Some((low, high)) = lower.split_once(" to ") {
-            return Self::between(low, high);
+            return between(low, high);
         }
         // A dash may also be a sign, of a number or of its exponent; but wherever the text is
         // parted at a wrong one, a side is no number.
@@ -62,8 +70,7 @@ impl ReferenceRange {
         if dashes().nth(MOST_DASHES).is_some() {
             return None;
         }
-        dashes()
-            .find_map(|(i, dash)| Self::between(lower.get(..i)?, lower.get(i + dash.len_utf8()..)?))
+        dashes().find_map(|(i, dash)| between(lower.get(..i)?, lower.get(i + dash.len_utf8()..)?))
     }
 
     const fn up_to(value: f64, is_inclusive: bool) -> Self {
@@ -72,13 +79,6 @@ impl ReferenceRange {
 
     const fn from(value: f64, is_inclusive: bool) -> Self {
         Self { low: Some(End { value, is_inclusive }), high: None }
-    }
-
-    fn between(low: &str, high: &str) -> Option<Self> {
-        let (low, high) = (finite(low)?, finite(high)?);
-        let inclusive = |end: Written| Some(End { value: end.value, is_inclusive: true });
-        (low.value <= high.value && !low.contradicts(&high))
-            .then(|| Self { low: inclusive(low), high: inclusive(high) })
     }
 
     /// The same in another unit; `None` if an end is beyond what a double holds there.
@@ -148,10 +148,6 @@ impl ReferenceRange {
     }
 }
 
-fn finite(text: &str) -> Option<Written> {
-    number::read(text.trim()).filter(|written| written.value.is_finite())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,14 +155,24 @@ mod tests {
     /// Low and high end, each with whether it is inclusive.
     type Ends = (Option<(f64, bool)>, Option<(f64, bool)>);
 
-    fn ends(text: &str) -> Option<Ends> {
-        let tuple = |end: End| (end.value, end.is_inclusive);
-        ReferenceRange::read(text).map(|range| (range.low.map(tuple), range.high.map(tuple)))
+    /// The range of a result in mg/dL.
+    fn range(text: &str, sign: DecimalSign) -> Option<ReferenceRange> {
+        ReferenceRange::read(text, &OwnUnit { reported: "mg/dL", analyte: None }, sign)
     }
 
-    fn flag(range: &str, value_text: &str) -> Option<&'static str> {
-        let value = LabValue::read(value_text).unwrap();
-        ReferenceRange::read(range).unwrap().flag(&value).map(Flag::code)
+    /// With a dot or a comma as decimal sign; where both are possible, they must agree.
+    fn ends(text: &str) -> Option<Ends> {
+        let tuple = |end: End| (end.value, end.is_inclusive);
+        let [dot, comma] = [DecimalSign::Dot, DecimalSign::Comma].map(|sign| {
+            range(text, sign).map(|range| (range.low.map(tuple), range.high.map(tuple)))
+        });
+        assert!(dot.is_none() || comma.is_none() || dot == comma, "{text}");
+        dot.or(comma)
+    }
+
+    fn flag(of: &str, value_text: &str) -> Option<&'static str> {
+        let value = LabValue::read(value_text, DecimalSign::Dot).unwrap();
+        range(of, DecimalSign::Dot).unwrap().flag(&value).map(Flag::code)
     }
 
     #[test]
@@ -175,6 +181,7 @@ mod tests {
             ("4.0-5.6", 4.0, 5.6),
             (" 4.0 \u{2013} 5.6 ", 4.0, 5.6),
             ("4,0\u{2014}5,6", 4.0, 5.6),
+            ("4.0\u{2012}5.6", 4.0, 5.6),
             ("-5 - 10", -5.0, 10.0),
             ("-5--1", -5.0, -1.0),
             ("-5 - -1", -5.0, -1.0),
@@ -182,7 +189,12 @@ mod tests {
             ("4 to 6", 4.0, 6.0),
             ("-4 TO -2", -4.0, -2.0),
             ("1e-5-2e-4", 1e-5, 2e-4),
-            ("4,000-11,000", 4000.0, 11_000.0),
+            ("500-1.200", 500.0, 1200.0),
+            ("900-1,100", 900.0, 1100.0),
+            ("0,500-1,200", 0.5, 1.2),
+            ("0.5-1,200", 0.5, 1200.0),
+            ("1,50,000 - 4,50,000", 150_000.0, 450_000.0),
+            ("4'000-11'000", 4000.0, 11_000.0),
             ("4 000 - 11 000", 4000.0, 11_000.0),
             ("0,5-1,2", 0.5, 1.2),
             ("5-5", 5.0, 5.0),
@@ -195,7 +207,7 @@ mod tests {
     fn one_end_is_inclusive_as_it_says() {
         for (text, high) in [
             ("<200", (200.0, false)),
-            ("< 1,000", (1000.0, false)),
+            ("< 1 000", (1000.0, false)),
             ("\u{2264}200", (200.0, true)),
             ("<= 200", (200.0, true)),
             ("up to 5", (5.0, true)),
@@ -229,8 +241,12 @@ mod tests {
             "up to five",
             "<",
             ">40 <60",
-            "4-5 mg/dL",
-            "(4-5)",
+            "4-5 mmol/L",
+            "(4-5",
+            "(4)-(5)",
+            "4-5 (fasting)",
+            "4-5 mg/dL fasting",
+            "mg/dL",
             "0-1e999",
             "<1e999",
             "nan-5",
@@ -253,10 +269,51 @@ mod tests {
     }
 
     #[test]
-    fn ends_that_nobody_could_have_written_together_stay_text() {
-        for text in ["0,500-1,200", "4,5-1,234", "1,234-5.678,9"] {
+    fn ends_with_different_decimal_signs_stay_text() {
+        for text in ["0.5-1,2", "4,5-1,234", "1,2-1,234.5"] {
             assert_eq!(ends(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn brackets_and_the_unit_of_the_result_do_not_matter() {
+        for text in [
+            "(4.0-5.6)",
+            "[4.0 - 5.6]",
+            "4.0-5.6 mg/dL",
+            "4.0-5.6mg/dl",
+            "4.0 mg/dL - 5.6 mg/dL",
+            "( 4.0 - 5.6 MG/DL )",
+            "(4.0-5.6) mg/dL",
+            "4.0-5.6 (mg/dL)",
+            "4.0 to 5.6 [mg/dL]",
+        ] {
+            assert_eq!(ends(text), ends("4.0-5.6"), "{text}");
+            assert!(ends(text).is_some(), "{text}");
+        }
+        assert_eq!(ends("(<= 200 mg/dL)"), ends("<=200"));
+        assert_eq!(ends("up to 5 mg/dL"), ends("up to 5"));
+        assert_eq!(ends("(>40)"), ends(">40"));
+        assert_eq!(ends("(-5 - 10)"), ends("-5 - 10"));
+
+        let read = |text: &str, reported: &str| {
+            let unit = OwnUnit { reported, analyte: None };
+            let range = ReferenceRange::read(text, &unit, DecimalSign::Dot)?;
+            Some((range.low?.value, range.high?.value))
+        };
+        for (text, unit) in [
+            ("4-11 10*3/uL", "10*3/uL"),
+            ("4-11 x10^9/L", "x10^9/L"),
+            ("4-11 \u{3bc}g/L", "\u{b5}g/L"),
+            ("4%-11%", "%"),
+            ("(4 - 11 mL/min/1.73 m2)", "mL/min/1.73m2"),
+        ] {
+            assert_eq!(read(text, unit), Some((4.0, 11.0)), "{text}");
+        }
+        // Digits of a number are no unit, nor is a part of a unit, nor any unit beside none.
+        assert_eq!(read("4-51", "1"), Some((4.0, 51.0)));
+        assert_eq!(read("4-11 mmol/L", "L"), None);
+        assert_eq!(read("4-11 mmol/L", ""), None);
     }
 
     #[test]

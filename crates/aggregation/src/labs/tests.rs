@@ -124,6 +124,74 @@ fn the_laboratorys_flag_comes_before_the_range_and_an_unknown_one_does_not() {
 }
 
 #[test]
+fn a_result_that_the_laboratory_calls_abnormal_is_never_normal() {
+    let flagged = |value: &str, range: &str, flag: &str| {
+        let row = RawLab {
+            reference_range: Some(range.to_owned()),
+            flag: Some(flag.to_owned()),
+            ..lab("2024-03-05 08:00", value)
+        };
+        let day = only_day(&[row]);
+        (code(day.last_flag), code(day.worst_flag))
+    };
+    assert_eq!(flagged("11", "4-12", "A"), (Some("A"), Some("A")));
+    assert_eq!(flagged("0.03", "<0.04", "AA"), (Some("A"), Some("A")));
+    assert_eq!(flagged("120", "70-99", "A"), (Some("H"), Some("H")));
+    assert_eq!(flagged("120", "70-99", "AA"), (Some("HH"), Some("HH")));
+    assert_eq!(flagged("positive", "negative", "abnormal"), (Some("A"), Some("A")));
+    assert_eq!(flagged("11", "4-12", "POS"), (None, None));
+}
+
+#[test]
+fn a_result_and_its_own_range_prove_each_others_decimal_sign() {
+    let beside = |value: &str, range: &str| {
+        let row =
+            RawLab { reference_range: Some(range.to_owned()), ..lab("2024-03-05 08:00", value) };
+        let day = only_day(&[row]);
+        (day.last_value, day.reference_low, day.reference_high, code(day.last_flag))
+    };
+    assert_eq!(beside("1,100", "0,2-1,2"), (Some(1.1), Some(0.2), Some(1.2), Some("N")));
+    assert_eq!(beside("2,345", "(0,27 - 4,20 %)"), (Some(2.345), Some(0.27), Some(4.2), Some("N")));
+}
+
+#[test]
+fn the_last_result_is_kept_as_it_was_reported() {
+    let row = RawLab {
+        loinc_code: Some("2160-0".to_owned()),
+        unit: Some(" \u{b5}mol/L".to_owned()),
+        reference_range: Some(" 60 \u{2013} 110 ".to_owned()),
+        ..lab("2024-03-05 08:00", " 80,0 ")
+    };
+    let day = only_day(&[row]);
+    assert_eq!((day.unit.as_str(), day.last_value), ("mg/dL", Some(80.0 / 88.4)));
+    assert_eq!(
+        (day.reported_value.as_str(), day.reported_unit.as_deref()),
+        ("80,0", Some("\u{b5}mol/L"))
+    );
+    assert_eq!(day.reference_text.as_deref(), Some("60 \u{2013} 110"));
+    let row = RawLab { unit: Some(" ".to_owned()), ..lab("2024-03-05 08:00", "trace") };
+    assert_eq!(only_day(&[row]).reported_unit, None);
+}
+
+#[test]
+fn an_endless_result_is_rejected_and_an_endless_range_is_cut() {
+    let longest = "x".repeat(LONGEST_RESULT_BYTES);
+    let day = only_day(&[lab("2024-03-05 08:00", &format!(" {longest} "))]);
+    assert_eq!(day.last_text, Some(longest.clone()));
+    let row = lab("2024-03-05 08:00", &format!("{longest}x"));
+    assert_eq!(judge(&row, &zone("UTC")), Err(Reason::ResultTooLong));
+
+    let ranged = |range: String| {
+        only_day(&[RawLab { reference_range: Some(range), ..lab("2024-03-05 08:00", "5") }])
+    };
+    let day = ranged(format!("4.0-5.6{}", " \u{20ac}".repeat(LONGEST_RANGE_BYTES)));
+    let text = day.reference_text.unwrap();
+    assert!(text.starts_with("4.0-5.6 \u{20ac}") && text.ends_with("\u{2026}"));
+    assert!((LONGEST_RANGE_BYTES - 4..=LONGEST_RANGE_BYTES).contains(&text.len()));
+    assert_eq!((day.reference_low, day.last_flag), (None, None));
+}
+
+#[test]
 fn a_range_that_is_text_gives_no_bounds_and_no_flag() {
     let row = RawLab {
         reference_range: Some(" M:13-17 F:12-15 ".to_owned()),
@@ -157,6 +225,8 @@ fn the_worst_flag_is_the_last_of_the_equally_bad() {
     assert_eq!(worst(&[at_hour(1, "HH"), at_hour(2, "L"), at_hour(3, "N")]), Some("HH"));
     assert_eq!(worst(&[at_hour(1, "HH"), at_hour(2, "LL")]), Some("LL"));
     assert_eq!(worst(&[at_hour(1, "N"), at_hour(2, "L"), at_hour(3, "H")]), Some("H"));
+    assert_eq!(worst(&[at_hour(1, "L"), at_hour(2, "A"), at_hour(3, "N")]), Some("L"));
+    assert_eq!(worst(&[at_hour(1, "A"), at_hour(2, "N")]), Some("A"));
     assert_eq!(worst(&[at_hour(1, "N")]), Some("N"));
 }
 
@@ -173,7 +243,7 @@ fn analytes_and_units_are_rows_of_their_own_in_order() {
         named("Iron", Some("umol/L"), "Urine"),
         named("IRON ", Some(" ug/dL"), "serum"),
         named("iron", None, "serum"),
-        named("iron", Some("ug/dL"), "Serum "),
+        RawLab { value_text: "6".to_owned(), ..named("iron", Some("ug/dL"), "Serum ") },
         lab("2024-03-05 08:00", "5"),
     ];
     let days = figures(&rows, date("2024-03-05"), &zone("UTC"));
@@ -210,6 +280,8 @@ fn a_rows_first_objection_is_its_reason() {
     assert_eq!(judge(&row, &utc), Err(Reason::NonFiniteValue));
     row.value_text = " ".to_owned();
     assert_eq!(judge(&row, &utc), Err(Reason::EmptyResult));
+    row.value_text = "x".repeat(LONGEST_RESULT_BYTES + 1);
+    assert_eq!(judge(&row, &utc), Err(Reason::ResultTooLong));
     row.unit = Some("x".repeat(1000));
     assert_eq!(judge(&row, &utc), Err(Reason::KeyTooLong));
     row.loinc_code = None;
@@ -225,14 +297,40 @@ fn a_rows_first_objection_is_its_reason() {
 }
 
 #[test]
-fn final_results_of_one_instant_all_count() {
+fn different_final_results_of_one_instant_all_count() {
     let day = only_day(&[revision(1, "final", "5"), revision(2, "final", "6")]);
     assert_eq!((day.result_count, day.mean), (2, Some(5.5)));
     assert_eq!(day.last_value, Some(6.0));
 }
 
 #[test]
-fn a_revision_supersedes_the_results_of_its_instant() {
+fn a_result_that_is_sent_again_is_one_and_the_newest_row_counts() {
+    let first = revision(1, "final", "5");
+    let again = RawLab {
+        reference_range: Some("1-2".to_owned()),
+        specimen: None,
+        ..revision(2, "final", "5.0")
+    };
+    for rows in [[first.clone(), again.clone()], [again, first.clone()]] {
+        let day = only_day(&rows);
+        assert_eq!((day.result_count, day.exact_count, day.mean), (1, 1, Some(5.0)));
+        assert_eq!((day.reported_value.as_str(), day.reference_high), ("5.0", Some(2.0)));
+    }
+    for value in ["<5", "positive"] {
+        let twice = [revision(1, "final", value), revision(2, "final", value)];
+        assert_eq!(only_day(&twice).result_count, 1, "{value}");
+    }
+    for other in [
+        revision(2, "final", "<5"),
+        RawLab { collected_at: at("2024-03-05 08:01"), ..revision(2, "final", "5") },
+        RawLab { source: "other lab".to_owned(), ..revision(2, "final", "5") },
+    ] {
+        assert_eq!(only_day(&[first.clone(), other]).result_count, 2);
+    }
+}
+
+#[test]
+fn the_newest_revision_supersedes_the_results_of_its_instant() {
     let results = |rows: &[RawLab]| {
         let day = only_day(rows);
         (day.result_count, day.last_value)
@@ -240,7 +338,7 @@ fn a_revision_supersedes_the_results_of_its_instant() {
     let (first, second) = (revision(1, "final", "5"), revision(9, "final", "6"));
     let (amended, corrected) = (revision(3, "amended", "7"), revision(2, "corrected", "8"));
     assert_eq!(results(&[first.clone(), second.clone(), amended.clone()]), (1, Some(7.0)));
-    assert_eq!(results(&[amended.clone(), corrected.clone(), first.clone()]), (1, Some(8.0)));
+    assert_eq!(results(&[amended.clone(), corrected.clone(), first.clone()]), (1, Some(7.0)));
     let newer = revision(4, "corrected", "4");
     assert_eq!(results(&[corrected.clone(), newer, amended]), (1, Some(4.0)));
 
@@ -301,7 +399,8 @@ fn the_mean_never_leaves_the_numbers_it_is_of() {
     // 0.1 + 0.1 + 0.1 rounds up.
     let rows = ["08:00", "09:00", "10:00"].map(|at| lab(&format!("2024-03-05 {at}"), "0.1"));
     assert_eq!(only_day(&rows).mean, Some(0.1));
-    let rows = ["1e308", "1.5e308", "1e308"].map(|value| lab("2024-03-05 08:00", value));
+    let rows = [("08", "1e308"), ("09", "1.5e308"), ("10", "1e308")]
+        .map(|(hour, value)| lab(&format!("2024-03-05 {hour}:00"), value));
     let mean = only_day(&rows).mean.unwrap();
     assert!((mean / 1e308 - 3.5 / 3.0).abs() < 1e-12);
 }

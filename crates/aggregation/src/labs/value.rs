@@ -1,6 +1,8 @@
 //! What a result says: a number, a bound, or text.
 
-use super::number;
+use std::cmp::Ordering;
+
+use super::number::{self, DecimalSign};
 use crate::Reason;
 use crate::catalogue::UnitStep;
 
@@ -57,13 +59,13 @@ pub(super) enum LabValue {
 }
 
 impl LabValue {
-    /// Reads `value_text`: an optional comparator and a number by the rule of
-    /// [`number`], else text.
+    /// Reads `value_text`: an optional comparator and a number with this decimal sign by the rule
+    /// of [`number`], else text.
     ///
     /// # Errors
     /// [`Reason::EmptyResult`] if it is blank, [`Reason::NonFiniteValue`] if it is a number
     /// beyond what a double holds.
-    pub(super) fn read(value_text: &str) -> Result<Self, Reason> {
+    pub(super) fn read(value_text: &str, sign: DecimalSign) -> Result<Self, Reason> {
         let text = value_text.trim();
         if text.is_empty() {
             return Err(Reason::EmptyResult);
@@ -72,7 +74,7 @@ impl LabValue {
             Some((comparator, rest)) => (Some(comparator), rest.trim_start()),
             None => (None, text),
         };
-        let Some(value) = number::read(rest).map(|written| written.value) else {
+        let Some(value) = number::read(rest, sign) else {
             return Ok(Self::Text(text.to_owned()));
         };
         if !value.is_finite() {
@@ -96,6 +98,16 @@ impl LabValue {
             Self::Bound(comparator, value) => Self::Bound(comparator, convert(value)?),
             Self::Text(text) => Self::Text(text),
         })
+    }
+
+    /// An order in which only equal results are equal.
+    pub(super) fn order(&self, other: &Self) -> Ordering {
+        let bits = |result: &Self| result.value().map(f64::to_bits);
+        (self.comparator(), bits(self), self.text()).cmp(&(
+            other.comparator(),
+            bits(other),
+            other.text(),
+        ))
     }
 
     /// The number, with a comparator or without.
@@ -135,19 +147,23 @@ impl LabValue {
 mod tests {
     use super::*;
 
+    fn read(text: &str) -> Result<LabValue, Reason> {
+        LabValue::read(text, DecimalSign::Dot)
+    }
+
     #[test]
     fn a_number_may_have_a_comparator_in_any_spelling() {
         for (text, comparator, value) in [
             ("<5", Comparator::Less, 5.0),
             ("> 1 000", Comparator::Greater, 1000.0),
-            ("<=0,5", Comparator::LessOrEqual, 0.5),
+            ("<=0.5", Comparator::LessOrEqual, 0.5),
             (">=\u{a0}1,234.5", Comparator::GreaterOrEqual, 1234.5),
             (" \u{2264}5 ", Comparator::LessOrEqual, 5.0),
             ("\u{2265} -2", Comparator::GreaterOrEqual, -2.0),
         ] {
-            assert_eq!(LabValue::read(text), Ok(LabValue::Bound(comparator, value)), "{text}");
+            assert_eq!(read(text), Ok(LabValue::Bound(comparator, value)), "{text}");
         }
-        assert_eq!(LabValue::read(" 5.6\n"), Ok(LabValue::Number(5.6)));
+        assert_eq!(read(" 5.6\n"), Ok(LabValue::Number(5.6)));
     }
 
     #[test]
@@ -166,15 +182,15 @@ mod tests {
             "<inf",
         ] {
             let padded = format!("  {text} ");
-            assert_eq!(LabValue::read(&padded), Ok(LabValue::Text(text.to_owned())), "{text}");
+            assert_eq!(read(&padded), Ok(LabValue::Text(text.to_owned())), "{text}");
         }
     }
 
     #[test]
     fn blank_and_endless_results_are_rejected() {
-        assert_eq!(LabValue::read(""), Err(Reason::EmptyResult));
-        assert_eq!(LabValue::read(" \t\u{a0}"), Err(Reason::EmptyResult));
-        assert_eq!(LabValue::read("1e999"), Err(Reason::NonFiniteValue));
-        assert_eq!(LabValue::read("<-1e999"), Err(Reason::NonFiniteValue));
+        assert_eq!(read(""), Err(Reason::EmptyResult));
+        assert_eq!(read(" \t\u{a0}"), Err(Reason::EmptyResult));
+        assert_eq!(read("1e999"), Err(Reason::NonFiniteValue));
+        assert_eq!(read("<-1e999"), Err(Reason::NonFiniteValue));
     }
 }

@@ -1,11 +1,13 @@
 //! Nutrition: what was eaten on a local day.
 //!
 //! [`judge`] says whether a raw row counts, [`figures`] makes the day of one date. Each row is
-//! judged for its time, its zone, its meal type and its values, in this order, and the first
-//! objection is the reason of its rejection. Two servings of the same food are two: nothing is
-//! a duplicate here.
+//! judged for its time, its zone and its amounts, in this order, and the first objection is the
+//! reason of its rejection: one implausible amount rejects the row, as it says that the row's units
+//! or fields are not what they seem. A label never does. Two servings of the same food are two:
+//! nothing is a duplicate here.
 
 mod day;
+mod meal_type;
 
 #[cfg(test)]
 mod properties;
@@ -13,14 +15,19 @@ mod properties;
 mod tests;
 
 use std::cmp::Ordering;
-use std::str::FromStr;
 
 use chrono::NaiveDate;
 
 pub use self::day::{MacroEnergy, MealFigures, NutritionDay};
+pub use self::meal_type::MealType;
+use crate::catalogue::Nutrients;
 use crate::place::{Place, Places};
 use crate::zones::BaseZone;
 use crate::{Reason, Timestamp};
+
+/// The version of the definitions of this module, stored with every day's figures and raised
+/// whenever one changes. 4: limits by nutrient, meal types by synonym.
+pub const ALGORITHM_VERSION: i32 = 4;
 
 /// The nutrients: column names of `nutrition_raw` and `nutrition_daily`, each ending in its unit.
 pub const NUTRIENTS: [&str; 32] = [
@@ -67,13 +74,6 @@ mod index {
     pub(super) const ALCOHOL: usize = 9;
 }
 
-/// The most of any nutrient in one row, in the nutrient's own unit.
-///
-/// No human takes a million kcal, grams, milligrams or micrograms of anything listed in a whole
-/// day (a litre of water is 1,000 g, a day's potassium 5,000 mg; 30 mg of vitamin A in liver are
-/// 30,000 µg), so only a slip of units or of a field gets there. It also keeps every sum finite.
-pub const LARGEST_AMOUNT: f64 = 1e6;
-
 /// A row of `nutrition_raw`, as the database holds it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RawMeal {
@@ -81,7 +81,7 @@ pub struct RawMeal {
     pub id: i64,
     /// What was eaten; it only gives an order to rows of the same time.
     pub food_name: String,
-    /// One of the names of [`MealType`], unless the row is to be rejected.
+    /// The meal in the app's words, see [`MealType::read`].
     pub meal_type: String,
     /// When it was eaten.
     pub eaten_at: Timestamp,
@@ -93,65 +93,19 @@ pub struct RawMeal {
     pub nutrients: [Option<f64>; 32],
 }
 
-/// The meal that a row belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum MealType {
-    /// `breakfast`
-    Breakfast,
-    /// `lunch`
-    Lunch,
-    /// `dinner`
-    Dinner,
-    /// `snack`
-    Snack,
-    /// `other`
-    Other,
-}
-
-impl MealType {
-    /// Every meal type, in the order of [`NutritionDay::meals`].
-    pub const ALL: [Self; 5] =
-        [Self::Breakfast, Self::Lunch, Self::Dinner, Self::Snack, Self::Other];
-
-    /// The name in raw rows, and the prefix of the daily columns.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Breakfast => "breakfast",
-            Self::Lunch => "lunch",
-            Self::Dinner => "dinner",
-            Self::Snack => "snack",
-            Self::Other => "other",
-        }
-    }
-}
-
-/// The text names no meal type.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the meal types are breakfast, lunch, dinner, snack and other")]
-pub struct UnknownMealType;
-
-impl FromStr for MealType {
-    type Err = UnknownMealType;
-
-    /// Surrounding space and the case of letters do not matter.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let text = text.trim();
-        Self::ALL
-            .into_iter()
-            .find(|meal| text.eq_ignore_ascii_case(meal.name()))
-            .ok_or(UnknownMealType)
-    }
-}
-
 /// Judges one row: the local date whose figures it enters.
 ///
 /// # Errors
 /// The first of [`Reason::TimeOutOfRange`], [`Reason::UnknownTimeZone`] (the row's own zone, or
-/// without one the base zone), [`Reason::UnknownMealType`], [`Reason::NonFiniteValue`] and
-/// [`Reason::ImplausibleValue`] (below 0 or above [`LARGEST_AMOUNT`]) that applies.
-pub fn judge(row: &RawMeal, base_zone: &BaseZone) -> Result<NaiveDate, Reason> {
+/// without one the base zone), [`Reason::NonFiniteValue`] and [`Reason::ImplausibleValue`] (an
+/// amount outside the limits of its nutrient) that applies.
+pub fn judge(
+    row: &RawMeal,
+    base_zone: &BaseZone,
+    nutrients: &Nutrients,
+) -> Result<NaiveDate, Reason> {
     let place = find(row, &mut Places::of(base_zone))?;
-    Meal::accept(row, place).map(|_| place.date)
+    Meal::accept(row, place, nutrients).map(|_| place.date)
 }
 
 /// The local date in whose [`NutritionDay`] the row appears, as an item or as a rejected row.
@@ -170,7 +124,12 @@ fn find<'a>(row: &'a RawMeal, places: &mut Places<'a>) -> Result<Place, Reason> 
 /// dates are left out. `None` if the date has neither an item nor a rejected row.
 ///
 /// The order of `rows` does not matter, nor do their ids.
-pub fn figures(rows: &[RawMeal], date: NaiveDate, base_zone: &BaseZone) -> Option<NutritionDay> {
+pub fn figures(
+    rows: &[RawMeal],
+    date: NaiveDate,
+    base_zone: &BaseZone,
+    nutrients: &Nutrients,
+) -> Option<NutritionDay> {
     let mut places = Places::of(base_zone);
     let mut meals = Vec::new();
     let mut rejected = Vec::new();
@@ -181,7 +140,7 @@ pub fn figures(rows: &[RawMeal], date: NaiveDate, base_zone: &BaseZone) -> Optio
         if place.date != date {
             continue;
         }
-        match Meal::accept(row, place) {
+        match Meal::accept(row, place, nutrients) {
             Ok(meal) => meals.push(meal),
             Err(_) => rejected.push((row.eaten_at, place)),
         }
@@ -209,16 +168,14 @@ struct Meal<'a> {
 
 impl<'a> Meal<'a> {
     /// Judges everything but the place.
-    fn accept(row: &'a RawMeal, place: Place) -> Result<Self, Reason> {
-        let meal_type = row.meal_type.parse().map_err(|UnknownMealType| Reason::UnknownMealType)?;
-        let known = || row.nutrients.iter().flatten();
-        if !known().all(|amount| amount.is_finite()) {
+    fn accept(row: &'a RawMeal, place: Place, nutrients: &Nutrients) -> Result<Self, Reason> {
+        if !row.nutrients.iter().flatten().all(|amount| amount.is_finite()) {
             return Err(Reason::NonFiniteValue);
         }
-        if !known().all(|amount| (0.0..=LARGEST_AMOUNT).contains(amount)) {
+        if !nutrients.are_plausible(&row.nutrients) {
             return Err(Reason::ImplausibleValue);
         }
-        Ok(Self { row, meal_type, place })
+        Ok(Self { row, meal_type: MealType::read(&row.meal_type), place })
     }
 
     /// The order in which sums run: everything that a figure is made of, and nothing else, so

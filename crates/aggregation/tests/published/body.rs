@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aggregation::catalogue::Catalogue;
 use aggregation::nutrition::{self, MacroEnergy, NUTRIENTS, RawMeal};
 use aggregation::sleep::{self, Stage};
 
@@ -22,7 +23,9 @@ fn energy_of(grams: &[(&str, f64)]) -> MacroEnergy {
         source: "app".to_owned(),
         nutrients,
     };
-    nutrition::figures(&[meal], date(DAY), &"UTC".parse()).unwrap().macros
+    let catalogue = Catalogue::built_in().unwrap();
+    let day = nutrition::figures(&[meal], date(DAY), &"UTC".parse(), catalogue.nutrients());
+    day.unwrap().macros
 }
 
 /// The sample label of the FDA's rule of 2016 (81 FR 33742): 8 g of fat, 37 g of carbohydrate and

@@ -42,8 +42,12 @@ pub struct LabResults {
     pub reference_low: Option<f64>,
     /// See [`LabResults::reference_low`].
     pub reference_high: Option<f64>,
-    /// The same as the laboratory printed it.
-    pub reference_text: Option<String>,
+    /// The last result as the laboratory wrote it; `None` in days of older versions.
+    pub reported_value: Option<String>,
+    /// The unit as the laboratory wrote it, if it gave one.
+    pub reported_unit: Option<String>,
+    /// The last result's range as the laboratory wrote it.
+    pub reported_range: Option<String>,
     /// The last result's flag.
     pub last_flag: Option<String>,
     /// The day's worst flag.
@@ -72,13 +76,15 @@ statement! {
         (Date, Text, Bool, Integer, Timestamptz),
         (Text, Text, Integer),
         (Nullable<Double>, Nullable<Text>, Nullable<Text>, Timestamptz),
-        (Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Text>),
+        (Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>),
+        (Nullable<Text>, Nullable<Text>, Nullable<Text>),
         (Nullable<Text>, Nullable<Text>, Nullable<Double>, Nullable<Double>)
     )
     "SELECT local_date, time_zone, is_partial, algorithm_version, computed_at,
             analyte, unit, result_count,
             last_value, last_comparator, last_text, last_at,
-            min, max, reference_low, reference_high, reference_text,
+            min, max, reference_low, reference_high,
+            reported_value, reported_unit, reference_text,
             last_flag, worst_flag, delta, delta_percent
      FROM lab_daily
      WHERE user_id = {user_id} AND local_date BETWEEN {from} AND {to}
@@ -112,15 +118,17 @@ pub(super) async fn days(
         (NaiveDate, String, bool, i32, PgTimestamp),
         (String, String, i32),
         (Number, Words, Words, PgTimestamp),
-        (Number, Number, Number, Number, Words),
+        (Number, Number, Number, Number),
+        (Words, Words, Words),
         (Words, Words, Number, Number),
     );
     let rows: Vec<Columns> = snapshot.load(ReadDays { user_id, from, to }).await?;
-    let day = |(day, what, last, range, flags): Columns| {
+    let day = |(day, what, last, range, reported, flags): Columns| {
         let (date, time_zone, is_partial, algorithm_version, computed_at) = day;
         let (analyte, unit, result_count) = what;
         let (last_value, last_comparator, last_text, last_at) = last;
-        let (min, max, reference_low, reference_high, reference_text) = range;
+        let (min, max, reference_low, reference_high) = range;
+        let (reported_value, reported_unit, reported_range) = reported;
         let (last_flag, worst_flag, delta, delta_percent) = flags;
         LabResults {
             day: DayRow {
@@ -143,7 +151,9 @@ pub(super) async fn days(
             max,
             reference_low,
             reference_high,
-            reference_text,
+            reported_value,
+            reported_unit,
+            reported_range,
             last_flag,
             worst_flag,
             delta,

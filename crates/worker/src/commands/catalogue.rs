@@ -60,7 +60,15 @@ fn to_json(catalogue: &Catalogue) -> Value {
             json!({ "name": name, "unit": analyte.unit(), "units": units, "own": own })
         })
         .collect();
-    json!({ "metrics": metrics, "analytes": analytes })
+    let nutrients: Vec<Value> = catalogue
+        .nutrients()
+        .iter()
+        .map(|(name, limits)| {
+            let own = catalogue.is_own(name);
+            json!({ "name": name, "min": limits.min, "max": limits.max, "own": own })
+        })
+        .collect();
+    json!({ "metrics": metrics, "analytes": analytes, "nutrients": nutrients })
 }
 
 fn to_text(catalogue: &Catalogue) -> String {
@@ -83,5 +91,10 @@ fn to_text(catalogue: &Catalogue) -> String {
         vec![name.to_owned(), analyte.unit().to_owned(), units, origin]
     });
     let analytes = table(&["analyte", "unit", "converted from", "from"], analytes);
-    format!("{metrics}\n\n{analytes}")
+    let nutrients = catalogue.nutrients().iter().map(|(name, limits)| {
+        let (least, most) = (limits.min.to_string(), limits.max.to_string());
+        vec![name.to_owned(), least, most, origin(catalogue, name).to_owned()]
+    });
+    let nutrients = table(&["nutrient", "least", "most", "from"], nutrients);
+    format!("{metrics}\n\n{analytes}\n\n{nutrients}")
 }

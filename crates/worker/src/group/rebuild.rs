@@ -102,7 +102,7 @@ pub async fn dates(
 ) -> Result<Vec<Verdict>, StoreError> {
     let judged = match transaction.kind() {
         Kind::Vitals => vitals::rebuild(transaction, settings, user, portion).await?,
-        Kind::Nutrition => nutrition::rebuild(transaction, user, &portion.dates).await?,
+        Kind::Nutrition => nutrition::rebuild(transaction, settings, user, &portion.dates).await?,
         Kind::Labs => labs::rebuild(transaction, settings, user, &portion.dates).await?,
     };
     Ok(judged.into_iter().map(|(raw_id, reason)| Verdict { raw_id, reason }).collect())

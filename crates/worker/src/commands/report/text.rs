@@ -57,16 +57,35 @@ const CONVERTED_DIGITS: usize = 4;
 
 /// A laboratory's result: as reported, but for the digits that a conversion makes.
 pub fn result(value: f64) -> String {
+    let (whole, fraction) = digits(value);
+    if whole + fraction > REPORTED_DIGITS {
+        converted(value)
+    } else {
+        shortened(value, REPORTED_DIGITS)
+    }
+}
+
+/// A result in another unit than the one in which it was reported.
+pub fn converted(value: f64) -> String {
+    shortened(value, CONVERTED_DIGITS)
+}
+
+/// How many digits a number has before and after the decimal point.
+fn digits(value: f64) -> (usize, usize) {
+    let amount = value.abs();
+    let whole = if amount < 1.0 { 0 } else { amount.log10().floor() as usize + 1 };
+    let written = amount.to_string();
+    (whole, written.split_once('.').map_or(0, |(_, fraction)| fraction.len()))
+}
+
+/// A number of this many digits, or of those that it has.
+fn shortened(value: f64, known: usize) -> String {
     let amount = value.abs();
     if amount > 0.0 && amount < TINY_RESULT {
         return with_exponent(value);
     }
-    let digits = if amount < 1.0 { 0 } else { amount.log10().floor() as usize + 1 };
-    let as_it_is = amount.to_string();
-    let fraction = as_it_is.split_once('.').map_or(0, |(_, fraction)| fraction.len());
-    let known =
-        if digits + fraction > REPORTED_DIGITS { CONVERTED_DIGITS } else { REPORTED_DIGITS };
-    rounded(value, fraction.min(known.saturating_sub(digits)))
+    let (whole, fraction) = digits(value);
+    rounded(value, fraction.min(known.saturating_sub(whole)))
 }
 
 /// The number beside a line of an axis.
@@ -200,6 +219,8 @@ mod tests {
     fn results_stay_as_reported_and_converted_ones_are_rounded() {
         let written = [5.6, 96.3963963, 0.0123, 1_234_567.0, 12_345.678].map(result);
         assert_eq!(written, ["5.6", "96.4", "0.0123", "1,234,567", "12,346"]);
+        let written = [0.904_977_375, 7.00044, 5.0, 0.5].map(converted);
+        assert_eq!(written, ["0.905", "7", "5", "0.5"]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Laboratory results against their reference ranges, and the course of those with several.
 
+use std::borrow::Cow;
+
 use maud::{Markup, html};
 use store::LabResults;
 
@@ -85,7 +87,12 @@ impl<'a> Analyte<'a> {
             Level {
                 value: Some(row.last_value.filter(|value| value.is_finite())?),
                 is_bound: row.last_comparator.is_some(),
-                words: format!("{}: {} {}", text::short_date(row.day.date), said(row), self.unit),
+                words: format!(
+                    "{}: {} {}",
+                    text::short_date(row.day.date),
+                    said(row, text::result),
+                    self.unit
+                ),
                 flag,
                 ..Level::default()
             }
@@ -179,12 +186,7 @@ fn table(sheet: &Sheet<'_>, analytes: &[Analyte<'_>]) -> Markup {
 }
 
 fn result(sheet: &Sheet<'_>, row: &LabResults) -> Markup {
-    let range = range(row);
-    let printed = row.reference_text.as_deref();
-    // What the laboratory printed says it all, unless it was in another unit.
-    let ends = [row.reference_low, row.reference_high].into_iter().flatten();
-    let says_all = |text: &str| ends.clone().all(|end| text.contains(&end.to_string()));
-    let range = range.filter(|_| !printed.is_some_and(says_all));
+    let reported = Reported::of(row);
     let several = (row.result_count > 1).then(|| {
         let span = match row.min.zip(row.max) {
             Some((min, max)) if min < max => {
@@ -198,37 +200,96 @@ fn result(sheet: &Sheet<'_>, row: &LabResults) -> Markup {
     let worst = worst.map(|flag| format!("worst flag of the day {}", flagged(flag)));
     html! {
         td.date { (text::short_date(row.day.date)) }
-        td.number { (said(row)) }
-        td.in { (row.unit) }
+        td.number[row.last_text.is_none()].finding[row.last_text.is_some()] {
+            (reported.value)
+            @if let Some(figure) = &reported.figure { br; span.small { "= " (figure) } }
+        }
+        td.in { (reported.unit) }
         td { @if let Some(flag) = &row.last_flag { (flagged(flag)) } }
         td { @if let Some(value) = row.last_value { (gauge(value, row)) } }
-        td {
-            @if let Some(range) = &range { (range) }
-            @if let Some(printed) = printed {
-                @if range.is_some() { " " span.small { "printed: " (printed) } } @else { (printed) }
+        td.limits {
+            @if let Some(range) = reported.range { (range) }
+            @if let Some(range) = &reported.range_figure {
+                @if reported.range.is_some() { br; }
+                span.small { "= " (range) }
             }
         }
-        td.number { (delta(row)) }
+        td.number { (delta(row, reported.other_unit)) }
         td.notes { (sheet.notes(&row.day, [several, worst])) }
     }
 }
 
-/// The result as a laboratory would write it.
-fn said(row: &LabResults) -> String {
+/// A result as its laboratory reported it, and the figures where they are others.
+struct Reported<'r> {
+    value: Cow<'r, str>,
+    unit: &'r str,
+    range: Option<&'r str>,
+    /// What was read from the value, if its text does not say it.
+    figure: Option<String>,
+    /// What was read from the range, if its text does not say it.
+    range_figure: Option<String>,
+    /// The unit of the figures, if it is another one.
+    other_unit: Option<&'r str>,
+}
+
+impl<'r> Reported<'r> {
+    fn of(row: &'r LabResults) -> Self {
+        let range = row.reported_range.as_deref();
+        let says_ends = |text: &str| {
+            let ends = [row.reference_low, row.reference_high].into_iter().flatten();
+            ends.into_iter().all(|end| text.contains(&end.to_string()))
+        };
+        let says_range = range.is_some_and(says_ends);
+        let figures_of_range = |write| self::range(row, write).filter(|_| !says_range);
+        // Days of older versions have the figures alone.
+        let Some(value) = row.reported_value.as_deref() else {
+            return Self {
+                value: said(row, text::result).into(),
+                unit: &row.unit,
+                range,
+                figure: None,
+                range_figure: figures_of_range(text::result),
+                other_unit: None,
+            };
+        };
+        let unit = row.reported_unit.as_deref().unwrap_or_default();
+        let number = value.trim_start_matches(['<', '>', '=', '\u{2264}', '\u{2265}']).trim();
+        let says_value = row.last_value.is_none() || number.parse().ok() == row.last_value;
+        let is_converted = !row.unit.eq_ignore_ascii_case(unit)
+            && (!says_value || figures_of_range(text::result).is_some());
+        let other_unit = Some(row.unit.as_str()).filter(|_| is_converted);
+        let write = if is_converted { text::converted } else { text::result };
+        let with_unit = |figure: String| match other_unit {
+            Some(unit) => format!("{figure} {unit}"),
+            None => figure,
+        };
+        Self {
+            value: value.into(),
+            unit,
+            range,
+            figure: (!says_value).then(|| with_unit(said(row, write))),
+            range_figure: figures_of_range(write).map(with_unit),
+            other_unit,
+        }
+    }
+}
+
+/// The figure as a laboratory would write it.
+fn said(row: &LabResults, write: fn(f64) -> String) -> String {
     let comparator = row.last_comparator.as_deref().unwrap_or_default();
     match (row.last_value, &row.last_text) {
-        (Some(value), _) => format!("{comparator}{}", text::result(value)),
+        (Some(value), _) => format!("{comparator}{}", write(value)),
         (None, Some(text)) => text.clone(),
         (None, None) => text::NONE.to_owned(),
     }
 }
 
 /// The range in the figure's unit.
-fn range(row: &LabResults) -> Option<String> {
+fn range(row: &LabResults, write: fn(f64) -> String) -> Option<String> {
     match (row.reference_low, row.reference_high) {
-        (Some(low), Some(high)) => Some(format!("{}–{}", text::result(low), text::result(high))),
-        (Some(low), None) => Some(format!("from {}", text::result(low))),
-        (None, Some(high)) => Some(format!("up to {}", text::result(high))),
+        (Some(low), Some(high)) => Some(format!("{}–{}", write(low), write(high))),
+        (Some(low), None) => Some(format!("from {}", write(low))),
+        (None, Some(high)) => Some(format!("up to {}", write(high))),
         (None, None) => None,
     }
 }
@@ -244,13 +305,14 @@ fn flagged(flag: &str) -> String {
     }
 }
 
-fn delta(row: &LabResults) -> String {
+fn delta(row: &LabResults, unit: Option<&str>) -> String {
     let signed = |value: f64, text: String| if value > 0.0 { format!("+{text}") } else { text };
     let Some(delta) = row.delta else { return text::NONE.to_owned() };
     let percent = row
         .delta_percent
         .map(|percent| format!(" ({} %)", signed(percent, text::places(Some(percent), 0))));
-    format!("{}{}", signed(delta, text::result(delta)), percent.unwrap_or_default())
+    let unit = unit.map_or_else(String::new, |unit| format!(" {unit}"));
+    format!("{}{unit}{}", signed(delta, text::result(delta)), percent.unwrap_or_default())
 }
 
 /// Where a result lies, beside its reference range.
@@ -267,7 +329,10 @@ fn gauge(value: f64, row: &LabResults) -> Markup {
     let x = |value: f64| GAUGE_WIDTH * ((value - low) / (span * (1.0 + 2.0 * GAUGE_MARGIN)));
     let left = row.reference_low.map_or(0.0, x);
     let right = row.reference_high.map_or(GAUGE_WIDTH, x);
-    let label = format!("{} in its reference range {}", said(row), range(row).unwrap_or_default());
+    let label = {
+        let range = range(row, text::result).unwrap_or_default();
+        format!("{} in its reference range {range}", said(row, text::result))
+    };
     html! {
         svg.gauge viewBox=(format!("0 0 {GAUGE_WIDTH} 16")) role="img" aria-label=(label) {
             line.floor x1="0" x2=(GAUGE_WIDTH) y1="8" y2="8" {}
@@ -309,7 +374,9 @@ mod tests {
             max: Some(4.0),
             reference_low: low,
             reference_high: high,
-            reference_text: None,
+            reported_value: Some("4.0".to_owned()),
+            reported_unit: Some("mmol/l".to_owned()),
+            reported_range: None,
             last_flag: None,
             worst_flag: None,
             delta: None,
@@ -330,18 +397,65 @@ mod tests {
     }
 
     #[test]
+    fn a_result_is_shown_as_reported_and_the_figures_only_where_they_are_others() {
+        let shown = |row: &LabResults| {
+            let reported = Reported::of(row);
+            [
+                Some(reported.value.into_owned()),
+                Some(reported.unit.to_owned()),
+                reported.figure,
+                reported.range.map(str::to_owned),
+                reported.range_figure,
+                reported.other_unit.map(str::to_owned),
+            ]
+            .map(|text| text.unwrap_or_else(|| "-".to_owned()))
+        };
+        let row = |value: &str, unit: &str, range: &str, figure: f64| LabResults {
+            unit: "mg/dL".to_owned(),
+            last_value: Some(figure),
+            reported_value: Some(value.to_owned()),
+            reported_unit: Some(unit.to_owned()),
+            reported_range: Some(range.to_owned()),
+            ..result(Some(0.5), Some(1.5))
+        };
+        assert_eq!(
+            shown(&row("80", "\u{b5}mol/L", "44.2-132.6", 0.905)),
+            ["80", "\u{b5}mol/L", "0.905 mg/dL", "44.2-132.6", "0.5\u{2013}1.5 mg/dL", "mg/dL"]
+        );
+        assert_eq!(
+            shown(&row("0.90", "mg/dl", "0.5 - 1.5", 0.9)),
+            ["0.90", "mg/dl", "-", "0.5 - 1.5", "-", "-"]
+        );
+        assert_eq!(
+            shown(&row("1,100", "mg/dL", "0,5 - 1,5", 1.1)),
+            ["1,100", "mg/dL", "1.1", "0,5 - 1,5", "0.5\u{2013}1.5", "-"]
+        );
+        let old = LabResults { reported_value: None, reported_range: None, ..row("", "", "", 1.1) };
+        assert_eq!(shown(&old), ["1.1", "mg/dL", "-", "-", "0.5\u{2013}1.5", "-"]);
+        let words = LabResults {
+            unit: "mmol/L".to_owned(),
+            last_value: None,
+            last_text: Some("trace".to_owned()),
+            ..row("trace", "mmol/L", "negative", 0.0)
+        };
+        let words = LabResults { reference_low: None, reference_high: None, ..words };
+        assert_eq!(shown(&words), ["trace", "mmol/L", "-", "negative", "-", "-"]);
+    }
+
+    #[test]
     fn a_result_is_said_as_a_laboratory_writes_it() {
         let bound = LabResults { last_comparator: Some("<".to_owned()), ..result(None, None) };
-        assert_eq!(said(&bound), "<4");
+        assert_eq!(said(&bound, text::result), "<4");
         let words = LabResults {
             last_value: None,
             last_text: Some("positive".to_owned()),
             ..result(None, None)
         };
-        assert_eq!(said(&words), "positive");
+        assert_eq!(said(&words, text::result), "positive");
         let fallen =
             LabResults { delta: Some(-1.25), delta_percent: Some(-23.8), ..result(None, None) };
-        assert_eq!(delta(&fallen), "−1.25 (−24 %)");
+        assert_eq!(delta(&fallen, None), "−1.25 (−24 %)");
+        assert_eq!(delta(&fallen, Some("mg/dL")), "−1.25 mg/dL (−24 %)");
         assert_eq!(gauge(4.0, &result(None, None)).into_string(), "");
     }
 }
