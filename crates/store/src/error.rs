@@ -186,7 +186,7 @@ impl ErrorClass {
 /// The class that a server's message stands for by its beginning, and what it means where the class
 /// alone says too little: words of our own, as the rest of the message may quote a row.
 fn known(message: &str) -> Option<(ErrorClass, &'static str)> {
-    const PHRASES: [(&str, ErrorClass, &str); 10] = [
+    const PHRASES: [(&str, ErrorClass, &str); 11] = [
         ("deadlock detected", ErrorClass::Conflict, ""),
         ("canceling statement due to lock timeout", ErrorClass::Locked, ""),
         ("canceling statement due to statement timeout", ErrorClass::Timeout, ""),
@@ -194,6 +194,11 @@ fn known(message: &str) -> Option<(ErrorClass, &'static str)> {
         // By an administrator, a shutdown, or for idling in a transaction.
         ("terminating connection", ErrorClass::ConnectionLost, ""),
         ("permission denied", ErrorClass::Environment, "a right is missing"),
+        (
+            "query would be affected by row-level security",
+            ErrorClass::Environment,
+            "a policy hides rows from the worker",
+        ),
         ("cannot execute", ErrorClass::Environment, "it can only be read; is it a standby?"),
         ("could not extend file", ErrorClass::Environment, "no file can grow; is the disk full?"),
         ("could not write", ErrorClass::Environment, "no file can be written; is the disk full?"),

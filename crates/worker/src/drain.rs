@@ -50,6 +50,22 @@ pub enum Drained {
     Stopped,
 }
 
+/// Makes rows due that the server dated in the future while its clock was ahead, and says so.
+///
+/// # Errors
+/// If the database fails.
+pub async fn date_back(job: &Job) -> Result<(), StoreError> {
+    let rows = job.store.date_back(job.settings.get().failure_policy.max).await?;
+    if rows > 0 {
+        tracing::warn!(
+            event = "rows_dated_back",
+            rows,
+            "{rows} rows were dated in the future by the server's clock, which was ahead; they are due now"
+        );
+    }
+    Ok(())
+}
+
 /// Works until nothing is due, a limit is reached, or somebody asks to stop.
 ///
 /// `report` holds what was done also when an error ends the drain. `on_rows` is told after each batch how
