@@ -172,18 +172,8 @@ async fn migrate_at(
     let schema: Vec<(bool,)> =
         HasSchema {}.load(&mut connection).await.map_err(StoreError::from)?;
     let has_schema = schema == [(true,)];
-    let mut waited = Duration::ZERO;
-    while has_schema {
-        let locked: Vec<(bool,)> =
-            TryLockMigrations {}.load(&mut connection).await.map_err(StoreError::from)?;
-        if locked == [(true,)] {
-            break;
-        }
-        if waited >= patience {
-            return Err(MigrateError::Busy(patience.as_secs()));
-        }
-        tokio::time::sleep(LOCK_POLL).await;
-        waited += LOCK_POLL;
+    if has_schema {
+        lock(&mut connection, patience).await?;
     }
     match schema_state(store).await? {
         SchemaState::Elsewhere(elsewhere) if !beside => {
@@ -201,6 +191,23 @@ async fn migrate_at(
     let name = |version: &String| known.iter().find(|(known, _)| known == version);
     let applied = applied.iter().filter_map(name).map(|(_, name)| (*name).to_owned()).collect();
     Ok(Migrated { applied, functions })
+}
+
+/// Waits for the lock that lets one process migrate at a time.
+async fn lock(connection: &mut AsyncPgConnection, patience: Duration) -> Result<(), MigrateError> {
+    let mut waited = Duration::ZERO;
+    loop {
+        let locked: Vec<(bool,)> =
+            TryLockMigrations {}.load(connection).await.map_err(StoreError::from)?;
+        if locked == [(true,)] {
+            return Ok(());
+        }
+        if waited >= patience {
+            return Err(MigrateError::Busy(patience.as_secs()));
+        }
+        tokio::time::sleep(LOCK_POLL).await;
+        waited += LOCK_POLL;
+    }
 }
 
 /// Sets the search_path of trigger functions that look in another schema than that of their table.

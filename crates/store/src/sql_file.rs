@@ -157,7 +157,8 @@ mod tests {
                 0..12,
             )
         ) {
-            prop_assert_eq!(statements(&whole.concat()), whole);
+            let sql = whole.concat();
+            prop_assert_eq!(statements(&sql), whole);
         }
     }
 }
