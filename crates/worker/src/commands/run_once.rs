@@ -101,7 +101,7 @@ pub async fn run(
     let started_at = store.clock().await?;
     let started = Instant::now();
     let mut report = RunReport::default();
-    date_back(job).await?;
+    date_back(job).await;
     let outcome = drain(job, limits, &mut report, |rows| {
         progress::advance(bar, rows);
     })

@@ -152,7 +152,7 @@ impl Service {
         while !self.stop.is_requested() && !self.database.has_moved() {
             self.heartbeat.beat();
             if dated_back.is_none_or(|last| last.elapsed() >= DATE_BACK_EVERY) {
-                drain::date_back(job).await?;
+                drain::date_back(job).await;
                 dated_back = Some(Instant::now());
             }
             let kinds = self.due(&job.store).await?;
