@@ -115,7 +115,7 @@ fn look_at_the_worker(url: &str) -> impl AsyncFnOnce() -> i64 + use<> {
 async fn an_api_of_50_clients_is_answered_during_a_full_drain_and_keeps_its_connections() {
     let (server, db) = tight_server().await;
     insert_backlog(&db).await;
-    let last: i64 = db.value("SELECT max(id) FROM aggregation_queue").await;
+    let last: String = db.value("SELECT max(queued_at)::text FROM aggregation_queue").await;
     let url_of = |role: &str| db.url.replace("postgres@", &format!("{role}@"));
     let api = Clients::start(&url_of("api"), API_SESSIONS, API_CLIENTS, USERS).await;
     api.are_answered(1).await;
@@ -133,7 +133,7 @@ async fn an_api_of_50_clients_is_answered_during_a_full_drain_and_keeps_its_conn
     // ends after their last round.
     service.logs("batch_done").await;
     api.are_answered(10).await;
-    let backlog = format!("SELECT count(*) FROM aggregation_queue WHERE id <= {last}");
+    let backlog = format!("SELECT count(*) FROM aggregation_queue WHERE queued_at <= '{last}'");
     eventually(&db, &backlog, 0).await;
     api.stop_writing();
     eventually(&db, "SELECT count(*) FROM aggregation_queue", 0).await;

@@ -190,6 +190,25 @@ async fn truncating_a_raw_table_queues_all_that_was_in_it() {
 }
 
 #[tokio::test]
+async fn a_truncate_that_would_not_see_every_row_is_refused() {
+    let app = App::new().await;
+    app.execute(&format!("INSERT INTO vitals_raw {COLUMNS} VALUES {}", sample(1, 10))).await;
+    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+        // Its snapshot is older than the second row, which TRUNCATE would remove all the same.
+        let late = app.db.connect().await;
+        late.batch_execute(&format!("BEGIN ISOLATION LEVEL {level}; SELECT 1")).await.unwrap();
+        let row = sample(2, 11);
+        app.execute(&format!("INSERT INTO vitals_raw {COLUMNS} VALUES {row}")).await;
+        let refused = late.batch_execute("TRUNCATE vitals_raw").await.unwrap_err();
+        assert_eq!(refused.code().unwrap().code(), "25000", "{refused}");
+        late.batch_execute("ROLLBACK").await.unwrap();
+        app.execute("DELETE FROM vitals_raw WHERE id = 2").await;
+    }
+    app.db.execute("TRUNCATE vitals_raw").await;
+    app.gone().await;
+}
+
+#[tokio::test]
 async fn a_table_of_the_apps_own_cannot_take_the_queue_s_place() {
     let app = App::new().await;
     // Were it found first, its trigger would run with the rights of the raw tables' owner.

@@ -79,7 +79,7 @@ COMMENT ON COLUMN glucose_daily.stddev IS 'mg/dL: sample standard deviation (n -
 COMMENT ON COLUMN glucose_daily.cv_percent IS 'Coefficient of variation: 100 stddev / mean';
 COMMENT ON COLUMN glucose_daily.gmi_percent IS 'Glucose management indicator: 3.31 + 0.02392 mean (Bergenstal et al., Diabetes Care 2018;41:2275)';
 COMMENT ON COLUMN glucose_daily.ea1c_percent IS 'Estimated HbA1c (NGSP): (46.7 + mean) / 28.7 (Nathan et al., Diabetes Care 2008;31:1473)';
-COMMENT ON COLUMN glucose_daily.j_index IS '0.001 (mean + stddev)^2 (Wójcicki, Horm Metab Res 1995;27:41)';
+COMMENT ON COLUMN glucose_daily.j_index IS '0.001 (mean + stddev)^2 (Wojcicki, Horm Metab Res 1995;27:41)';
 COMMENT ON COLUMN glucose_daily.below_54_percent IS 'Percent of readings, those with a comparator among them; NULL without a reading';
 COMMENT ON COLUMN glucose_daily.below_70_percent IS 'Those below 54 among them';
 COMMENT ON COLUMN glucose_daily.from_70_to_180_percent IS 'Time in range, both ends in';

@@ -48,7 +48,20 @@ GRANT TEMPORARY ON DATABASE :"DBNAME" TO :"worker";
 CREATE SCHEMA IF NOT EXISTS :"schema" AUTHORIZATION :"owner";
 GRANT USAGE, CREATE ON SCHEMA :"schema" TO :"owner";
 GRANT USAGE ON SCHEMA :"schema" TO :"worker", :"app";
+-- In a schema that existed, every role may have had this right: a function or an operator of the same
+-- name and better types would be used in place of the server's.
+REVOKE CREATE ON SCHEMA :"schema" FROM PUBLIC;
 
 -- No statement names a schema.
 ALTER ROLE :"owner" IN DATABASE :"DBNAME" SET search_path = :"schema";
 ALTER ROLE :"worker" IN DATABASE :"DBNAME" SET search_path = :"schema";
+-- The app finds its own tables first, also those of our names. A search_path that it has stays.
+SELECT format('ALTER ROLE %I IN DATABASE %I SET search_path = "$user", public, %I',
+              :'app', current_database(), :'schema')
+WHERE NOT EXISTS (
+    SELECT FROM pg_db_role_setting AS s, unnest(s.setconfig) AS setting
+    WHERE s.setrole = (SELECT oid FROM pg_roles WHERE rolname = :'app')
+      AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+      AND setting LIKE 'search_path=%'
+)
+\gexec

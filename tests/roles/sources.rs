@@ -21,12 +21,16 @@ const WAYS: [&str; 9] = [
 ];
 
 /// Where they are used, and why no data can be in the text.
-const LOOKED_AT: [(&str, &str); 8] = [
+const LOOKED_AT: [(&str, &str); 9] = [
     ("store/src/statement.rs", "pieces of text that is 'static"),
     ("store/src/together.rs", "WITH and names of parts that are 'static, around statements"),
     ("store/src/single.rs", "BEGIN and the session's settings: names of ours, numbers, on and off"),
     ("store/src/connect.rs", "the session's settings"),
     ("store/src/import.rs", "COPY of a table and columns of ours; rows go into its stream"),
+    (
+        "store/src/migrate.rs",
+        "statements of the migrations, and ALTER FUNCTION with names as format writes them",
+    ),
     ("store/src/shadow.rs", "tables of ours, and columns of theirs as quote_ident writes them"),
     ("store/src/transaction.rs", "an empty statement"),
     ("store/src/probe.rs", "an empty statement"),

@@ -86,8 +86,8 @@ pub async fn beside(load: Load) -> anyhow::Result<Value> {
     for chore in ["VACUUM ANALYZE vitals_raw", "CHECKPOINT"] {
         server.client.batch_execute(chore).await?;
     }
-    let last = "SELECT max(id) FROM aggregation_queue";
-    let last: i64 = server.client.query_one(last, &[]).await?.get(0);
+    let last = "SELECT max(queued_at)::text FROM aggregation_queue";
+    let last: String = server.client.query_one(last, &[]).await?.get(0);
 
     let role = |name: &str| server.url.replace("postgres@", &format!("{name}@"));
     let clients = Clients::connect(&role("api"), &load).await?;
@@ -137,9 +137,10 @@ pub async fn beside(load: Load) -> anyhow::Result<Value> {
 }
 
 /// Waits until the backlog is gone, and tells the most sessions that the worker had meanwhile.
-async fn drained(server: &Server, last: i64) -> anyhow::Result<i64> {
+async fn drained(server: &Server, last: String) -> anyhow::Result<i64> {
     let looking = connect(&server.url).await?;
-    let left = "SELECT EXISTS (SELECT FROM aggregation_queue WHERE id <= $1)";
+    let left =
+        "SELECT EXISTS (SELECT FROM aggregation_queue WHERE queued_at <= $1::text::timestamptz)";
     let sessions = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'aggregation'";
     let sessions = looking.prepare(sessions).await?;
     let mut most = 0;

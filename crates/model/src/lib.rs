@@ -34,6 +34,8 @@
 //! - A claim takes any due rows, in any number: `ORDER BY`, windows and the size of a batch only choose
 //!   among these.
 //! - A deadlock or a serialization failure runs the group again: a transaction that was never there.
+//! - The server's clock never goes back. After it did, `DateBack` makes rows due that lie in the future, and a
+//!   claim takes a lease that ends in more than an hour for void: a lease that ends early, which is `Tick`.
 //! - Instants are counted in ticks from the present. A tick may be as long as a lease.
 //! - `requeue`, `backfill` and `verify --repair` insert queue rows as the app does, or hold the lock of
 //!   the user while they read and write.

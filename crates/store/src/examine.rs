@@ -3,6 +3,7 @@
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text};
 
 use crate::error::StoreError;
+use crate::migrate::{latest_definition, own_search_path};
 use crate::pool::Store;
 use crate::statement::statement;
 
@@ -27,6 +28,11 @@ const RIGHTS: [(&str, &[&str]); 17] = [
     ("nutrition_daily", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("lab_daily", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
 ];
+
+/// Every table of ours, and the list of migrations.
+pub(crate) fn table_names() -> Vec<&'static str> {
+    RIGHTS.iter().map(|(table, _)| *table).collect()
+}
 
 /// The server and this session, as an examination finds them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +59,10 @@ pub struct Examination {
     pub tls: Option<String>,
     /// Whether this role may see what other roles' sessions do.
     pub sees_others: bool,
+    /// `server_encoding`; with `SQL_ASCII` the server checks no text.
+    pub encoding: String,
+    /// Whether every role may create objects in the schema.
+    pub everybody_may_create: bool,
     /// `statement_timeout`, `lock_timeout`, `idle_in_transaction_session_timeout` and, where the
     /// server knows it, `transaction_timeout`, as they hold in the worker's transactions, in
     /// milliseconds.
@@ -72,7 +82,8 @@ pub struct MissingRights {
 
 statement! {
     struct ReadServer {} -> (
-        Text, Integer, Text, Text, Nullable<Text>, Bool, Bool, Text, Text, Nullable<Text>, Bool
+        Text, Integer, Text, Text, Nullable<Text>, Bool, Bool, Text, Text, Nullable<Text>, Bool, Text,
+        Bool
     )
     "SELECT current_setting('server_version'),
             current_setting('server_version_num')::integer,
@@ -84,7 +95,11 @@ statement! {
             current_setting('session_replication_role'),
             current_setting('lc_messages'),
             (SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl),
-            pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')"
+            pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'),
+            current_setting('server_encoding'),
+            EXISTS (SELECT FROM pg_namespace AS n, aclexplode(n.nspacl) AS acl
+                    WHERE n.nspname = current_schema() AND acl.grantee = 0
+                      AND acl.privilege_type = 'CREATE')"
 }
 
 statement! {
@@ -136,22 +151,83 @@ statement! {
      WHERE to_regclass(needed.name) IS NOT NULL AND row_security_active(to_regclass(needed.name))"
 }
 
+/// What is known of a trigger of a raw table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TriggerFault {
+    /// In words: which trigger, and what is wrong with it.
+    pub found: String,
+    /// Whether it queues all the same.
+    pub is_harmless: bool,
+}
+
 statement! {
-    /// D: disabled; R: fires for replicas only.
-    struct ReadSilentTriggers {} -> (Text)
-    "SELECT format('%s on %s', tgname, tgrelid::regclass)
-     FROM pg_trigger
-     WHERE tgrelid IN (to_regclass('vitals_raw'), to_regclass('nutrition_raw'), to_regclass('lab_raw'))
-       AND tgname LIKE 'queue\\_%' AND tgenabled IN ('D', 'R')
-     UNION ALL
-     SELECT format('%s on %s (it is not there)', needed.name, raw.name)
-     FROM unnest(ARRAY['queue_inserted', 'queue_updated', 'queue_deleted', 'queue_truncated'])
-              AS needed (name),
-          unnest(ARRAY['vitals_raw', 'nutrition_raw', 'lab_raw']) AS raw (name)
-     WHERE to_regclass(raw.name) IS NOT NULL
-       AND NOT EXISTS (SELECT FROM pg_trigger
-                       WHERE tgrelid = to_regclass(raw.name) AND tgname = needed.name)
-     ORDER BY 1"
+    /// Each trigger that there must be: its table and kind; whether it is enabled, D: disabled, R: for
+    /// replicas only; then its function: name, text, rights, search_path, and where it lies.
+    struct ReadTriggers {} -> (
+        Text, Text, Text, Text, Nullable<Text>, Nullable<Text>, Nullable<Text>, Nullable<Bool>,
+        Nullable<Bool>, Nullable<Text>
+    )
+    concat!(
+        "SELECT raw.name, raw.kind, needed.name, n.nspname::text,
+                t.tgenabled::text, p.proname::text, p.prosrc,
+                p.prosecdef AND has_table_privilege(p.proowner, to_regclass('aggregation_queue'), 'INSERT'),
+                p.pronamespace = n.oid AND ",
+        own_search_path!(),
+        " = ANY (coalesce(p.proconfig, ARRAY[]::text[])),
+                coalesce((SELECT substr(of.setting, 13) FROM unnest(p.proconfig) AS of (setting)
+                          WHERE of.setting LIKE 'search_path=%'), 'the session''s')
+         FROM (VALUES ('vitals_raw', 'vitals'), ('nutrition_raw', 'nutrition'), ('lab_raw', 'labs'))
+                  AS raw (name, kind)
+         CROSS JOIN unnest(ARRAY['queue_inserted', 'queue_updated', 'queue_deleted', 'queue_truncated'])
+                  AS needed (name)
+         JOIN pg_class AS c ON c.oid = to_regclass(raw.name)
+         JOIN pg_namespace AS n ON n.oid = c.relnamespace
+         LEFT JOIN pg_trigger AS t ON t.tgrelid = c.oid AND t.tgname = needed.name
+         LEFT JOIN pg_proc AS p ON p.oid = t.tgfoid
+         ORDER BY raw.name, needed.name"
+    )
+}
+
+type TriggerColumns = (
+    String,
+    String,
+    String,
+    String,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<bool>,
+    Option<bool>,
+    Option<String>,
+);
+
+impl TriggerFault {
+    fn of(row: TriggerColumns) -> Option<Self> {
+        let (table, kind, trigger, schema, enabled, function, source, has_rights, is_led, path) =
+            row;
+        let wrong = |what: &str| Some(format!("{trigger} on {table} ({what})"));
+        let harmful = |found| Self { found, is_harmless: false };
+        let Some(function) = function else { return wrong("it is not there").map(harmful) };
+        if matches!(enabled.as_deref(), Some("D" | "R")) {
+            return wrong("it is disabled").map(harmful);
+        }
+        let source = source.unwrap_or_default();
+        if function != format!("{trigger}_{kind}")
+            || !latest_definition(&function).is_some_and(|text| text.contains(&source))
+        {
+            return wrong(&format!("its function {function} is not that of this version"))
+                .map(harmful);
+        }
+        if has_rights != Some(true) {
+            return wrong(&format!("{function} has no right to insert into the queue"))
+                .map(harmful);
+        }
+        let path = path.unwrap_or_default();
+        (is_led != Some(true)).then(|| Self {
+            found: format!("{function} looks in {path}, the tables are in {schema:?}"),
+            is_harmless: true,
+        })
+    }
 }
 
 impl Store {
@@ -172,6 +248,8 @@ impl Store {
             String,
             Option<String>,
             bool,
+            String,
+            bool,
         );
         let server: Vec<Columns> = self.load("doctor", ReadServer {}).await?;
         let timeouts = self.load("doctor", ReadTimeouts {}).await?;
@@ -190,6 +268,8 @@ impl Store {
             messages: server.8,
             tls: server.9,
             sees_others: server.10,
+            encoding: server.11,
+            everybody_may_create: server.12,
             timeouts,
         })
     }
@@ -215,18 +295,18 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn row_security(&self) -> Result<Vec<String>, StoreError> {
-        let read = ReadRowSecurity { tables: RIGHTS.iter().map(|(table, _)| *table).collect() };
+        let read = ReadRowSecurity { tables: table_names() };
         let rows: Vec<(String,)> = self.load("doctor", read).await?;
         Ok(rows.into_iter().map(|(table,)| table).collect())
     }
 
-    /// The triggers of the raw tables that do not fire, or are not there, in words: what they should
-    /// queue is never computed.
+    /// What is wrong with the triggers of the raw tables, as far as the server's catalogue shows it: what
+    /// they should queue is never computed.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn silent_triggers(&self) -> Result<Vec<String>, StoreError> {
-        let rows: Vec<(String,)> = self.load("doctor", ReadSilentTriggers {}).await?;
-        Ok(rows.into_iter().map(|(trigger,)| trigger).collect())
+    pub async fn trigger_faults(&self) -> Result<Vec<TriggerFault>, StoreError> {
+        let rows: Vec<TriggerColumns> = self.load("doctor", ReadTriggers {}).await?;
+        Ok(rows.into_iter().filter_map(TriggerFault::of).collect())
     }
 }

@@ -75,7 +75,7 @@ pub fn raw_columns(kind: Kind) -> Vec<&'static str> {
     }
 }
 
-const fn raw_table(kind: Kind) -> &'static str {
+pub(crate) const fn raw_table(kind: Kind) -> &'static str {
     match kind {
         Kind::Vitals => "vitals_raw",
         Kind::Nutrition => "nutrition_raw",

@@ -1,43 +1,47 @@
-//! The schema and its versions.
+//! The schema: migrating it.
 
+use std::fmt;
 use std::time::Duration;
 
-use diesel::migration::{Migration, MigrationSource};
+use diesel::connection::BoxableConnection;
+use diesel::migration::{
+    self, Migration, MigrationMetadata, MigrationName, MigrationSource, MigrationVersion,
+};
 use diesel::pg::Pg;
 use diesel::sql_types::{BigInt, Bool, Text};
-use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl};
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_migrations::MigrationHarness;
 
-use crate::connect::Connected;
+use crate::connect::{Connected, Link};
 use crate::error::{ConnectError, StoreError};
 use crate::pool::Store;
+use crate::schema_state::{Elsewhere, NamesTaken, SchemaState, schema_state};
 use crate::session::Pooler;
+use crate::sql_file::{first_line, statements};
 use crate::statement::statement;
 
-/// Every migration that this version of the worker knows.
-const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations");
+/// A migration of this version of the worker.
+#[derive(Clone, Copy, Debug)]
+struct SqlMigration {
+    /// The name of its folder, such as `2026-11-21-000001_raw_tables`.
+    name: &'static str,
+    /// Its `up.sql`.
+    up: &'static str,
+}
+
+/// Every migration that this version of the worker knows, in order; `build.rs` writes the list.
+const MIGRATIONS: &[SqlMigration] = &include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
 
 /// How often the migration lock is tried for.
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
-/// How the database's schema compares with the one this version of the worker needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SchemaState {
-    /// It is the one.
-    Current,
-    /// These migrations are still to be applied.
-    TooOld {
-        /// Their names, in order.
-        pending: Vec<String>,
-    },
-    /// None of the schemas of the `search_path` is there, or may be used by this role: what is in them
-    /// is not seen.
-    OutOfSight,
-    /// It has migrations of a later version of the worker.
-    TooNew {
-        /// Their version numbers, in order.
-        unknown: Vec<String>,
-    },
+/// What migrating has changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Migrated {
+    /// The names of the migrations that were applied.
+    pub applied: Vec<String>,
+    /// The trigger functions whose `search_path` named another schema than that of their table.
+    pub functions: Vec<String>,
 }
 
 /// Migration failed.
@@ -54,24 +58,28 @@ pub enum MigrateError {
         "no schema of the search_path exists or may be used by this role: CREATE SCHEMA makes one"
     )]
     NoSchema,
+    /// The tables are in another schema.
+    #[error("{0}")]
+    Elsewhere(Elsewhere),
+    /// Another program has tables of these names.
+    #[error("{0}")]
+    NamesTaken(NamesTaken),
     /// A migration failed; it was rolled back, those before it stand.
     #[error("a migration failed and was rolled back: {0}")]
     Migration(String),
+    /// The search_path of a trigger function could not be set.
+    #[error("the search_path of {function} could not be set: {cause}")]
+    Function {
+        /// The function.
+        function: String,
+        /// What the server said.
+        cause: diesel::result::Error,
+    },
     /// Another worker migrates and does not come to an end.
     #[error(
         "another process has been migrating for more than {0} s; look for it in pg_stat_activity"
     )]
     Busy(u64),
-}
-
-statement! {
-    struct HasMigrationsTable {} -> (Bool)
-    "SELECT to_regclass('__diesel_schema_migrations') IS NOT NULL"
-}
-
-statement! {
-    struct AppliedMigrations {} -> (Text)
-    "SELECT version FROM __diesel_schema_migrations ORDER BY version"
 }
 
 statement! {
@@ -89,31 +97,116 @@ statement! {
     "SELECT count(*) FROM (SELECT pg_advisory_unlock(hashtext('dayfold migrate'), hashtext(current_schema()))) AS unlocked"
 }
 
-/// Brings the schema up to date and returns the names of the migrations it applied.
+statement! {
+    /// New tables and functions are made in the first schema of the search_path. Where ours are in
+    /// another one of it, that one comes first.
+    struct FollowTables {} -> (Text)
+    "SELECT set_config('search_path', quote_ident(n.nspname), false)
+     FROM pg_class AS list
+     JOIN pg_class AS queue
+       ON queue.relnamespace = list.relnamespace AND queue.relname = 'aggregation_queue'
+     JOIN pg_namespace AS n ON n.oid = list.relnamespace
+     WHERE list.oid = to_regclass('__diesel_schema_migrations')"
+}
+
+/// The `search_path` that a trigger function has, as the server's catalogue keeps it, for the schema `n`.
+macro_rules! own_search_path {
+    () => {
+        "('search_path=' || quote_ident(n.nspname) || ', pg_temp')"
+    };
+}
+pub(crate) use own_search_path;
+
+statement! {
+    /// Trigger functions of the raw tables that look in another schema, and what sets that right.
+    struct ReadMisledFunctions {} -> (Text, Text)
+    concat!(
+        "SELECT p.proname::text,
+                format('ALTER FUNCTION %s SET search_path = %I, pg_temp', p.oid::regprocedure, n.nspname)
+         FROM pg_trigger AS t
+         JOIN pg_class AS c ON c.oid = t.tgrelid
+         JOIN pg_namespace AS n ON n.oid = c.relnamespace
+         JOIN pg_proc AS p ON p.oid = t.tgfoid AND p.pronamespace = n.oid
+         WHERE t.tgrelid IN (to_regclass('vitals_raw'), to_regclass('nutrition_raw'), to_regclass('lab_raw'))
+           AND t.tgname LIKE 'queue\\_%' AND p.proname LIKE 'queue\\_%'
+           AND ",
+        own_search_path!(),
+        " <> ALL (coalesce(p.proconfig, ARRAY[]::text[]))
+         ORDER BY 1"
+    )
+}
+
+/// Brings the schema up to date, and has the trigger functions look in the schema of their tables, which
+/// may have been renamed.
 ///
 /// Any number of processes may do so at once: one migrates, the others wait and then find
 /// nothing to do. The lock is polled for, because waiting inside the server for an advisory
 /// lock holds a snapshot, which a concurrent index build would wait for in turn.
 ///
 /// # Errors
-/// If a migration fails, or another process migrates for longer than `patience`.
-pub async fn migrate(store: &Store, patience: Duration) -> Result<Vec<String>, MigrateError> {
+/// If the tables are in another schema, other tables have their names, a migration fails, or another
+/// process migrates for longer than `patience`.
+pub async fn migrate(store: &Store, patience: Duration) -> Result<Migrated, MigrateError> {
+    migrate_at(store, patience, false).await
+}
+
+/// Does the same also where another schema of the database has the tables: then this one has them, too.
+///
+/// # Errors
+/// As [`migrate`].
+pub async fn migrate_beside(store: &Store, patience: Duration) -> Result<Migrated, MigrateError> {
+    migrate_at(store, patience, true).await
+}
+
+async fn migrate_at(
+    store: &Store,
+    patience: Duration,
+    beside: bool,
+) -> Result<Migrated, MigrateError> {
     if store.pooler() == Pooler::Transaction {
         // The lock that keeps others from migrating at the same time belongs to a session.
         return Err(StoreError::NeedsSession("migrating").into());
     }
     let Connected { mut connection, link } = store.dedicated().await?;
+    let _: Vec<(String,)> =
+        FollowTables {}.load(&mut connection).await.map_err(|error| link.error(error))?;
     let schema: Vec<(bool,)> =
         HasSchema {}.load(&mut connection).await.map_err(|error| link.error(error))?;
-    if schema != [(true,)] {
-        return Err(MigrateError::NoSchema);
+    let has_schema = schema == [(true,)];
+    if has_schema {
+        lock(&mut connection, &link, patience).await?;
     }
+    match schema_state(store).await? {
+        SchemaState::Elsewhere(elsewhere) if !beside => {
+            return Err(MigrateError::Elsewhere(elsewhere));
+        }
+        SchemaState::NamesTaken(taken) => return Err(MigrateError::NamesTaken(taken)),
+        _ if !has_schema => return Err(MigrateError::NoSchema),
+        _ => {}
+    }
+    // The lock belongs to the session and ends with it.
+    let (applied, mut connection) = apply(connection).await?;
+    let functions = lead_functions(&mut connection, &link).await?;
+    let _: Vec<(i64,)> =
+        Unlock {}.load(&mut connection).await.map_err(|error| link.error(error))?;
+    let known = known();
+    let name = |version: &String| known.iter().find(|(known, _)| known == version);
+    let applied = applied.iter().filter_map(name).map(|(_, name)| (*name).to_owned()).collect();
+    Ok(Migrated { applied, functions })
+}
+
+/// Waits for the lock that lets one process migrate at a time.
+async fn lock(
+    connection: &mut AsyncPgConnection,
+    link: &Link,
+    patience: Duration,
+) -> Result<(), MigrateError> {
     let mut waited = Duration::ZERO;
     loop {
         let locked: Vec<(bool,)> =
-            TryLockMigrations {}.load(&mut connection).await.map_err(|error| link.error(error))?;
+            TryLockMigrations {}.load(connection).await.map_err(|error| link.error(error))?;
         if locked == [(true,)] {
-            break;
+            return Ok(());
         }
         if waited >= patience {
             return Err(MigrateError::Busy(patience.as_secs()));
@@ -121,13 +214,23 @@ pub async fn migrate(store: &Store, patience: Duration) -> Result<Vec<String>, M
         tokio::time::sleep(LOCK_POLL).await;
         waited += LOCK_POLL;
     }
-    // The lock belongs to the session and ends with it.
-    let (applied, mut connection) = apply(connection).await?;
-    let _: Vec<(i64,)> =
-        Unlock {}.load(&mut connection).await.map_err(|error| link.error(error))?;
-    let known = known()?;
-    let name = |version: &String| known.iter().find(|(known, _)| known == version);
-    Ok(applied.iter().filter_map(name).map(|(_, name)| name.clone()).collect())
+}
+
+/// Sets the search_path of trigger functions that look in another schema than that of their table.
+async fn lead_functions(
+    connection: &mut AsyncPgConnection,
+    link: &Link,
+) -> Result<Vec<String>, MigrateError> {
+    let misled: Vec<(String, String)> =
+        ReadMisledFunctions {}.load(connection).await.map_err(|error| link.error(error))?;
+    let mut functions = Vec::new();
+    for (function, alter) in misled {
+        if let Err(cause) = connection.batch_execute(&alter).await {
+            return Err(MigrateError::Function { function, cause });
+        }
+        functions.push(function);
+    }
+    Ok(functions)
 }
 
 /// Applies what is missing, on a thread of its own: the harness blocks, and what it waits for is done by
@@ -139,7 +242,7 @@ async fn apply(
     std::thread::spawn(move || {
         let mut harness = AsyncMigrationHarness::new(connection);
         let applied = harness
-            .run_pending_migrations(MIGRATIONS)
+            .run_pending_migrations(Embedded)
             .map(|versions| versions.iter().map(ToString::to_string).collect::<Vec<_>>())
             .map_err(|error| MigrateError::Migration(error.to_string()));
         let _ = done.send(applied.map(|applied| (applied, harness.into_inner())));
@@ -148,43 +251,69 @@ async fn apply(
     applied.await.map_err(|_| StoreError::Internal(ended))?
 }
 
-/// Version and name of every migration that this version of the worker knows.
-fn known() -> Result<Vec<(String, String)>, StoreError> {
-    Ok(MigrationSource::<Pg>::migrations(&MIGRATIONS)
-        .map_err(|_| StoreError::Internal("the embedded migrations cannot be read"))?
-        .iter()
-        .map(|migration| (migration.name().version().to_string(), migration.name().to_string()))
-        .collect())
+/// Version and name of every migration that this version of the worker knows, in order.
+pub(crate) fn known() -> Vec<(String, &'static str)> {
+    MIGRATIONS.iter().map(|migration| (migration.version().to_string(), migration.name)).collect()
 }
 
-/// Compares the database's schema with the one this version needs, changing nothing.
-///
-/// # Errors
-/// If the database fails.
-pub async fn schema_state(store: &Store) -> Result<SchemaState, StoreError> {
-    let exists: Vec<(bool,)> = store.load("schema", HasMigrationsTable {}).await?;
-    let applied: Vec<(String,)> = if exists == [(true,)] {
-        store.load("schema", AppliedMigrations {}).await?
-    } else if store.load::<_, (bool,)>("schema", HasSchema {}).await? == [(false,)] {
-        return Ok(SchemaState::OutOfSight);
-    } else {
-        Vec::new()
-    };
-    let applied: Vec<String> = applied.into_iter().map(|(version,)| version).collect();
-    let known = known()?;
-    let unknown: Vec<String> = applied
-        .iter()
-        .filter(|a| known.iter().all(|(version, _)| version != *a))
-        .cloned()
-        .collect();
-    if !unknown.is_empty() {
-        return Ok(SchemaState::TooNew { unknown });
+/// The latest text in which the migrations define this function.
+pub(crate) fn latest_definition(function: &str) -> Option<&'static str> {
+    let begins = format!("FUNCTION {function}(");
+    MIGRATIONS.iter().rev().find(|migration| migration.up.contains(&begins)).map(|of| of.up)
+}
+
+/// [`MIGRATIONS`], for diesel.
+struct Embedded;
+
+impl MigrationSource<Pg> for Embedded {
+    fn migrations(&self) -> migration::Result<Vec<Box<dyn Migration<Pg>>>> {
+        Ok(MIGRATIONS.iter().map(|migration| Box::new(*migration) as _).collect())
     }
-    let mut pending: Vec<String> = known
-        .into_iter()
-        .filter(|(version, _)| !applied.contains(version))
-        .map(|(_, name)| name)
-        .collect();
-    pending.sort();
-    Ok(if pending.is_empty() { SchemaState::Current } else { SchemaState::TooOld { pending } })
+}
+
+impl Migration<Pg> for SqlMigration {
+    /// Sends one statement after the other: some poolers and extensions refuse several in one message.
+    fn run(&self, connection: &mut dyn BoxableConnection<Pg>) -> migration::Result<()> {
+        let mut line = 1;
+        for (number, statement) in (1..).zip(statements(self.up)) {
+            if let Some((before, first)) = first_line(statement)
+                && let Err(cause) = connection.batch_execute(statement)
+            {
+                let (name, line) = (self.name, line + before);
+                return Err(format!(
+                    "{name}/up.sql, statement {number} in line {line} ({first}): {cause}"
+                )
+                .into());
+            }
+            line += statement.matches('\n').count();
+        }
+        Ok(())
+    }
+
+    fn revert(&self, _: &mut dyn BoxableConnection<Pg>) -> migration::Result<()> {
+        Err("the worker takes no migration back".into())
+    }
+
+    fn metadata(&self) -> &dyn MigrationMetadata {
+        self
+    }
+
+    fn name(&self) -> &dyn MigrationName {
+        self
+    }
+}
+
+/// In a transaction, as is the default.
+impl MigrationMetadata for SqlMigration {}
+
+impl MigrationName for SqlMigration {
+    fn version(&self) -> MigrationVersion<'_> {
+        self.name.split('_').next().unwrap_or_default().replace('-', "").into()
+    }
+}
+
+impl fmt::Display for SqlMigration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
 }

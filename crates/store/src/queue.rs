@@ -99,12 +99,16 @@ macro_rules! since {
     };
 }
 
-/// Whether a row may be claimed at `(SELECT now FROM asked)`.
+/// Whether a row may be claimed at `(SELECT now FROM asked)`. No lease is longer than an hour, which is
+/// the limit of `batch.lease_seconds`: one that ends later was given while the server's clock was ahead,
+/// and is void.
 macro_rules! due {
     () => {
         "not_before <= (SELECT now FROM asked)
                AND (state = 'pending'
-                    OR (state = 'processing' AND lease_expires_at < (SELECT now FROM asked)))"
+                    OR (state = 'processing'
+                        AND (lease_expires_at < (SELECT now FROM asked)
+                             OR lease_expires_at > (SELECT now FROM asked) + interval '1 hour')))"
     };
 }
 
@@ -437,6 +441,38 @@ statement! {
        AND q.lease_token = {token} AND q.state = 'processing'"
 }
 
+statement! {
+    /// Rows whose turn would come too late because the server's clock was ahead when they were written.
+    /// A row is never queued in the future, and never waits for longer than the longest back-off.
+    ///
+    /// Of each kind this walks the index from now on, past the rows that wait for their back-off, and
+    /// ends before the dead ones at infinity: where nothing is wrong it reads no row that is due.
+    struct DateBack {
+        longest_wait: f64 => Double,
+        step: i64 => BigInt,
+    } -> ()
+    "WITH asked AS MATERIALIZED (
+         SELECT clock_timestamp() AS now, make_interval(secs => {longest_wait}) AS longest
+     ), picked AS MATERIALIZED (
+         SELECT late.place
+         FROM unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)
+         CROSS JOIN LATERAL (
+             SELECT q.ctid AS place
+             FROM aggregation_queue AS q
+             WHERE q.kind = of.kind AND q.not_before > (SELECT now FROM asked)
+               AND q.not_before < 'infinity'
+               AND (q.queued_at > (SELECT now FROM asked)
+                    OR q.not_before > (SELECT now + longest FROM asked))
+             LIMIT {step}
+             FOR UPDATE SKIP LOCKED
+         ) AS late
+     )
+     UPDATE aggregation_queue AS q
+     SET not_before = asked.now, queued_at = least(q.queued_at, asked.now)
+     FROM picked, asked
+     WHERE q.ctid = picked.place"
+}
+
 /// The token of the claim, an entry, since when it has been due, and for how many seconds the lease of
 /// another worker on it has run out.
 type ClaimedColumns = (i64, EntryColumns, PgTimestamp, Option<f64>);
@@ -525,6 +561,24 @@ impl Store {
         let overdue = Duration::from_secs_f64(overdue.into_iter().fold(0.0, f64::max));
         let entries = rows.into_iter().map(|(_, columns, ..)| columns.into()).collect();
         Ok(Some(Claim { kind, token, entries, rescued, overdue }))
+    }
+
+    /// Makes rows due that were dated in the future while the server's clock was ahead, and says how many
+    /// they were. `longest_wait` is the longest back-off of a row that failed.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn date_back(&self, longest_wait: Duration) -> Result<u64, StoreError> {
+        const STEP: usize = 10_000;
+        let mut dated_back = 0;
+        loop {
+            let longest_wait = longest_wait.as_secs_f64();
+            let step = self.execute("queue", DateBack { longest_wait, step: STEP as i64 }).await?;
+            dated_back += step as u64;
+            if step < STEP {
+                return Ok(dated_back);
+            }
+        }
     }
 
     /// Records a failed attempt of claimed rows, in a transaction of its own: they wait for

@@ -24,6 +24,9 @@ pub struct KindStatus {
     pub expired: i64,
     /// Changes given up after the last attempt.
     pub dead: i64,
+    /// Changes that are dated in the future, as the server's clock was ahead when they were queued or
+    /// claimed.
+    pub in_future: i64,
     /// Age of the oldest pending change, in seconds by the database's clock.
     pub oldest_pending_seconds: Option<f64>,
     /// Raw rows that take no part in the figures.
@@ -92,14 +95,20 @@ pub struct Status {
 }
 
 statement! {
-    struct ReadStatus {} -> (Text, BigInt, BigInt, BigInt, BigInt, BigInt, Nullable<Double>)
+    struct ReadStatus {} -> (
+        Text, BigInt, BigInt, BigInt, BigInt, BigInt, Nullable<Double>, BigInt
+    )
     "SELECT kind,
             count(*) FILTER (WHERE state = 'pending'),
             count(*) FILTER (WHERE state = 'pending' AND not_before > clock_timestamp()),
             count(*) FILTER (WHERE state = 'processing'),
             count(*) FILTER (WHERE state = 'processing' AND lease_expires_at < clock_timestamp()),
             count(*) FILTER (WHERE state = 'dead'),
-            extract(epoch FROM clock_timestamp() - min(queued_at) FILTER (WHERE state = 'pending'))::float8
+            extract(epoch FROM clock_timestamp() - min(least(queued_at, statement_timestamp()))
+                                                       FILTER (WHERE state = 'pending'))::float8,
+            count(*) FILTER (WHERE state <> 'dead'
+                             AND (queued_at > clock_timestamp()
+                                  OR lease_expires_at > clock_timestamp() + interval '1 hour'))
      FROM aggregation_queue
      GROUP BY kind"
 }
@@ -115,7 +124,7 @@ statement! {
         Integer, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt
     )
     "SELECT finished_at,
-            extract(epoch FROM clock_timestamp() - finished_at)::float8,
+            greatest(0, extract(epoch FROM clock_timestamp() - finished_at))::float8,
             extract(epoch FROM finished_at - started_at)::float8,
             command, worker, batches, rows_claimed, rows_completed, rows_rejected, rows_failed,
             rows_released, groups_committed, groups_failed
@@ -129,18 +138,18 @@ statement! {
     "SELECT kind, count(*) FROM aggregation_queue WHERE state = 'pending' GROUP BY kind"
 }
 
-/// The age in seconds of the oldest change of a kind, and how many are dead. The next in turn is read from
+/// The age in seconds of the oldest change of a kind, never below 0, and how many are dead. The next in turn is read from
 /// one end of the index. It need not be the oldest: one that waits for its back-off lies behind it, by
 /// when it is due. Dead rows lie at infinity.
 macro_rules! oldest_and_dead {
     () => {
         "extract(epoch FROM clock_timestamp() - least(
-                (SELECT q.queued_at
+                (SELECT least(q.queued_at, statement_timestamp())
                  FROM aggregation_queue AS q
                  WHERE q.kind = of.kind AND q.not_before < 'infinity'
                  ORDER BY q.not_before
                  LIMIT 1),
-                (SELECT min(q.queued_at)
+                (SELECT min(least(q.queued_at, statement_timestamp()))
                  FROM aggregation_queue AS q
                  WHERE q.kind = of.kind AND q.not_before > statement_timestamp()
                    AND q.not_before < 'infinity' AND q.state = 'pending')
@@ -199,6 +208,15 @@ statement! {
 }
 
 statement! {
+    struct CountInFuture {} -> (BigInt)
+    "SELECT count(*)
+     FROM unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)
+     JOIN aggregation_queue AS q ON q.kind = of.kind
+     WHERE q.not_before > statement_timestamp() AND q.not_before < 'infinity'
+       AND q.queued_at > statement_timestamp()"
+}
+
+statement! {
     struct Clock {} -> (Timestamptz)
     "SELECT clock_timestamp()"
 }
@@ -209,7 +227,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn status(&self, runs: u32) -> Result<Status, StoreError> {
-        type KindColumns = (String, i64, i64, i64, i64, i64, Option<f64>);
+        type KindColumns = (String, i64, i64, i64, i64, i64, Option<f64>, i64);
         let queue: Vec<KindColumns> = self.load("status", ReadStatus {}).await?;
         let rejected: Vec<(String, i64)> = self.load("status", CountRejected {}).await?;
         let kinds = Kind::ALL
@@ -224,6 +242,7 @@ impl Store {
                     processing: count(|row| row.3),
                     expired: count(|row| row.4),
                     dead: count(|row| row.5),
+                    in_future: count(|row| row.7),
                     oldest_pending_seconds: row.and_then(|row| row.6),
                     rejected: rejected.iter().find(|r| r.0 == kind.name()).map_or(0, |r| r.1),
                 }
@@ -275,6 +294,16 @@ impl Store {
             return Err(StoreError::Internal("the queue says nothing of its oldest change"));
         };
         Ok(*found)
+    }
+
+    /// How many changes were queued at a time that is still to come: the server's clock was ahead. Their
+    /// turn lies there, too, so that only rows that are not due are read.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn count_in_future(&self) -> Result<i64, StoreError> {
+        let rows: Vec<(i64,)> = self.load("status", CountInFuture {}).await?;
+        Ok(rows.into_iter().map(|(count,)| count).sum())
     }
 
     /// The database's clock.

@@ -31,8 +31,8 @@ const HISTORIES: [(&str, &str); 4] = [
     ),
     (
         "full of dead and waiting rows",
-        "UPDATE aggregation_queue SET state = 'dead', not_before = 'infinity' WHERE id % 2 = 0;
-         UPDATE aggregation_queue SET not_before = now() + interval '1 hour' WHERE id % 2 = 1;
+        "UPDATE aggregation_queue SET state = 'dead', not_before = 'infinity' WHERE raw_id % 2 = 0;
+         UPDATE aggregation_queue SET not_before = now() + interval '1 hour' WHERE raw_id % 2 = 1;
          ANALYZE aggregation_queue",
     ),
 ];
@@ -90,6 +90,38 @@ async fn a_claim_reads_about_as_many_rows_as_it_takes() {
         // Heads, neighbours, marking: each row three times, and those just claimed, or passed over, once more.
         assert!(read < 4 * 200 * 8, "{history}: {read} rows read for 800");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn looking_for_rows_of_the_future_reads_none_that_is_due_or_dead() {
+    let server = start(&[("autovacuum", "off")]);
+    let url = server.url("postgres");
+    let store = store(&url).await;
+    store::migrate(&store, Duration::from_secs(10)).await.unwrap();
+    let mut app = AsyncPgConnection::establish(&url).await.unwrap();
+    app.batch_execute(FILL).await.unwrap();
+    app.batch_execute(
+        "UPDATE aggregation_queue SET state = 'dead', not_before = 'infinity' WHERE raw_id % 4 = 0;
+         UPDATE aggregation_queue SET attempts = 1, not_before = now() + interval '1 minute'
+         WHERE raw_id % 1000 = 1;
+         UPDATE aggregation_queue SET not_before = now() + interval '400 days' WHERE raw_id % 1000 = 2",
+    )
+    .await
+    .unwrap();
+    drop(app);
+    assert_eq!(store.date_back(Duration::from_secs(3_600)).await.unwrap(), 20);
+    let mut observer = AsyncPgConnection::establish(&url).await.unwrap();
+    others_left(&mut observer, 1).await;
+    observer.batch_execute("SELECT pg_stat_reset()").await.unwrap();
+    for _ in 0..8 {
+        assert_eq!(store.date_back(Duration::from_secs(3_600)).await.unwrap(), 0);
+    }
+    drop(store);
+    others_left(&mut observer, 0).await;
+
+    // The 20 that wait for their back-off, each time, and what the updates have left of others.
+    let read = rows_read(&mut observer, "aggregation_queue").await;
+    assert!(read < 8 * 50, "{read} rows read");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -112,7 +112,7 @@ pub enum Command {
     /// Bring the database's schema up to date
     ///
     /// Any number of workers may do this at once: one migrates, the others wait for it.
-    Migrate(Json),
+    Migrate(Migrate),
     /// Load raw rows or profiles from a CSV file
     ///
     /// The file's first line names the columns. A line that cannot be used is reported with its
@@ -206,6 +206,18 @@ pub enum Alerts {
     /// Each way that is configured is tried at once and tells in one line how it went. No database
     /// is needed. Exit code 1 if a message could not be delivered, or if nothing is configured.
     Test(Json),
+}
+
+/// How to migrate.
+#[derive(Debug, Args)]
+pub struct Migrate {
+    /// Make the tables here although another schema of the database has them
+    #[arg(long)]
+    pub beside: bool,
+
+    /// Print one JSON object as the last line of stdout
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Whether to print JSON.

@@ -50,6 +50,19 @@ pub enum Drained {
     Stopped,
 }
 
+/// Makes rows due that the server dated in the future while its clock was ahead, and says so. If it
+/// cannot, the work finds out why.
+pub async fn date_back(job: &Job) {
+    let rows = job.store.date_back(job.settings.get().failure_policy.max).await.unwrap_or_default();
+    if rows > 0 {
+        tracing::warn!(
+            event = "rows_dated_back",
+            rows,
+            "{rows} rows were dated in the future by the server's clock, which was ahead; they are due now"
+        );
+    }
+}
+
 /// Works until nothing is due, a limit is reached, or somebody asks to stop.
 ///
 /// `report` holds what was done also when an error ends the drain. `on_rows` is told after each batch how

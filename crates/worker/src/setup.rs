@@ -326,6 +326,8 @@ pub async fn require_current_schema(store: &Store) -> anyhow::Result<()> {
             "no schema of the search_path exists, or may be used by this role: set the role's \
              search_path, or GRANT USAGE ON SCHEMA"
         ),
+        SchemaState::Elsewhere(elsewhere) => bail!("{elsewhere}"),
+        SchemaState::NamesTaken(taken) => bail!("{taken}"),
         SchemaState::TooNew { unknown } => bail!(
             "the database's schema is newer than this worker: it has {} that version {} does not know ({}); install the newer worker",
             count(unknown.len()),

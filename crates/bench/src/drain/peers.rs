@@ -112,7 +112,7 @@ pub async fn floor(server: &Server, users: u64, seconds: u64) -> anyhow::Result<
         "DROP TABLE IF EXISTS floor_daily, floor_queue;
          CREATE TABLE floor_daily (LIKE vitals_daily INCLUDING ALL);
          CREATE TABLE floor_queue (LIKE aggregation_queue INCLUDING ALL);
-         INSERT INTO floor_queue (user_id, id, kind, raw_id, starts_at, ends_at) OVERRIDING SYSTEM VALUE
+         INSERT INTO floor_queue (user_id, id, kind, raw_id, starts_at, ends_at)
          SELECT u, u, 'vitals', u, '2024-05-01', '2024-05-01' FROM generate_series(1, {users}) AS u"
     );
     server.client.batch_execute(&prepare).await?;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::exit::{self, Exit};
-use crate::{output, setup};
+use crate::{cli, output, setup};
 
 /// How long to wait for another process that migrates: index builds on large tables take long.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -13,22 +13,30 @@ const PATIENCE: Duration = Duration::from_secs(600);
 ///
 /// # Errors
 /// Why it could not.
-pub async fn execute(config: Option<&Path>, json: bool) -> anyhow::Result<Exit> {
+pub async fn execute(config: Option<&Path>, arguments: &cli::Migrate) -> anyhow::Result<Exit> {
     let loaded = setup::configuration(config)?;
     let store = setup::connect(&loaded.config).await?;
     // A newer schema is left alone; an older one is what this command is for.
     if let store::SchemaState::TooNew { .. } = store::schema_state(&store).await? {
         setup::require_current_schema(&store).await?;
     }
-    let applied = store::migrate(&store, PATIENCE).await?;
-    if json {
-        output::print_json(&serde_json::json!({ "applied": applied }));
-    } else if applied.is_empty() {
-        output::print_success("The schema is up to date.");
+    let store::Migrated { applied, functions } = if arguments.beside {
+        store::migrate_beside(&store, PATIENCE).await?
     } else {
-        for migration in &applied {
-            output::print_success(&format!("applied {migration}"));
-        }
+        store::migrate(&store, PATIENCE).await?
+    };
+    if arguments.json {
+        output::print_json(&serde_json::json!({ "applied": applied, "functions": functions }));
+        return Ok(exit::DONE);
+    }
+    for migration in &applied {
+        output::print_success(&format!("applied {migration}"));
+    }
+    for function in &functions {
+        output::print_success(&format!("{function} looks in the schema of its table now"));
+    }
+    if applied.is_empty() && functions.is_empty() {
+        output::print_success("The schema is up to date.");
     }
     Ok(exit::DONE)
 }

@@ -29,7 +29,7 @@ pub async fn execute(cli: Cli) -> anyhow::Result<Exit> {
     let config = cli.config.as_deref();
     match cli.command {
         Command::Demo(arguments) => demo::execute(config, &arguments).await,
-        Command::Migrate(arguments) => migrate::execute(config, arguments.json).await,
+        Command::Migrate(arguments) => migrate::execute(config, &arguments).await,
         Command::Import(arguments) => import::execute(config, &arguments).await,
         Command::Run => service::run(config).await,
         Command::RunOnce(arguments) => run_once::execute(config, arguments).await,

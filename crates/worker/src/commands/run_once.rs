@@ -10,7 +10,7 @@ use indicatif::ProgressBar;
 use store::{RunCounts, Store};
 
 use crate::cli::{RunOnce, kinds_or_all};
-use crate::drain::{Limits, drain};
+use crate::drain::{Limits, date_back, drain};
 use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
 use crate::pace::Pace;
@@ -101,6 +101,7 @@ pub async fn run(
     let started_at = store.clock().await?;
     let started = Instant::now();
     let mut report = RunReport::default();
+    date_back(job).await;
     let outcome = drain(job, limits, &mut report, |rows| {
         progress::advance(bar, rows);
     })

@@ -102,6 +102,7 @@ fn to_json(status: &Status, pool: &PoolStats) -> Value {
                 "processing": kind.processing,
                 "expired": kind.expired,
                 "dead": kind.dead,
+                "in_future": kind.in_future,
                 "oldest_pending_seconds": kind.oldest_pending_seconds,
                 "rejected": kind.rejected,
             });
@@ -189,6 +190,14 @@ fn verdict(kinds: &[KindStatus]) -> String {
              SELECT * FROM raw_row_status WHERE status = 'dead'\n  \
              `worker requeue --dead` has them tried again once the cause is gone.",
             are(dead)
+        ));
+    }
+    let in_future = sum(|kind| kind.in_future);
+    if in_future > 0 {
+        lines.push(format!(
+            "{} dated in the future by the server's clock, which was ahead; the service makes them due \
+             within a minute, or `worker run-once`.",
+            are(in_future)
         ));
     }
     if sum(|kind| kind.rejected) > 0 {

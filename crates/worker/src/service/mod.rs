@@ -47,6 +47,9 @@ use watch::Watched;
 /// The longest sleep between two signs of life.
 const NAP: Duration = Duration::from_secs(1);
 
+/// How often rows are looked for that a wrong clock of the server has dated in the future.
+const DATE_BACK_EVERY: Duration = Duration::from_secs(60);
+
 /// How long a stop waits for what becomes of messages that are just being sent. One that is not marked
 /// is sent again.
 const LAST_MARKS: Duration = Duration::from_secs(1);
@@ -146,8 +149,13 @@ impl Service {
 
     /// Drains whenever something is due, until asked to stop, or to work with another database.
     async fn drain_when_due(&self, job: &Job) -> Result<(), StoreError> {
+        let mut dated_back: Option<Instant> = None;
         while !self.stop.is_requested() && !self.database.has_moved() {
             self.heartbeat.beat();
+            if dated_back.is_none_or(|last| last.elapsed() >= DATE_BACK_EVERY) {
+                drain::date_back(job).await;
+                dated_back = Some(Instant::now());
+            }
             let kinds = self.due(&job.store).await?;
             if !kinds.is_empty() {
                 self.drain(job, kinds).await?;

@@ -85,7 +85,7 @@ async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Resu
     let settings = Settings::of(config)?;
     let default_zone = settings.default_zone;
     let store = setup::connect_with(config, &|_| None).await?;
-    let applied = store::migrate(&store, std::time::Duration::from_secs(60)).await?;
+    let applied = store::migrate(&store, std::time::Duration::from_secs(60)).await?.applied;
     output::print(&format!("2. The schema is there: {} migrations applied.", applied.len()));
 
     output::print("3. Real data goes into the raw tables; triggers queue each row:");

@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use aggregation::Kind;
 use store::{
-    Examination, MissingRights, Place, Pooler, SchemaState, Store, StoreError, Way, schema_state,
+    Examination, MissingRights, Place, Pooler, SchemaState, Store, StoreError, Trial, Way,
+    schema_state,
 };
 
 use super::{Check, Checkup, Outcome};
@@ -35,12 +37,19 @@ pub async fn examine(
     checkup.add(timeouts(config, &found));
     checkup.add(replication(&found));
     checkup.add(messages(&found));
+    checkup.add(encoding(&found));
     let rights = rights(store, &found).await?;
     let may_look = rights.outcome != Outcome::Wrong;
     checkup.add(rights);
     if may_look && schema(store, &found, checkup).await? {
         checkup.add(row_security(store, &found).await?);
         checkup.add(triggers(store, &found).await?);
+        if found.in_recovery || found.read_only {
+            checkup.add(Check::untried("queueing", "the database takes no changes"));
+        } else {
+            checkup.add(queueing(store).await?);
+        }
+        checkup.add(future(store).await?);
     }
     checkup.add(budget(store).await?);
     checkup.add(sessions(store, &found).await?);
@@ -181,6 +190,19 @@ fn messages(found: &Examination) -> Check {
     )
 }
 
+fn encoding(found: &Examination) -> Check {
+    let encoding = &found.encoding;
+    if encoding != "SQL_ASCII" {
+        return Check::fine("encoding", format!("the database stores text in {encoding}"));
+    }
+    Check::doubtful(
+        "encoding",
+        "server_encoding is SQL_ASCII: the server takes any bytes for text, and a row with bytes that are \
+         no UTF-8 is in no figure",
+        "copy the application's database into one that is made with ENCODING 'UTF8'",
+    )
+}
+
 /// Whether it is the one that this version works on.
 async fn schema(
     store: &Store,
@@ -190,10 +212,22 @@ async fn schema(
     let state = schema_state(store).await?;
     let schema = found.schema.as_deref().unwrap_or_default();
     checkup.add(match &state {
+        SchemaState::Elsewhere(elsewhere) => {
+            Check::wrong("schema", elsewhere.found(), elsewhere.advice())
+        }
+        SchemaState::NamesTaken(taken) => Check::wrong("schema", taken.found(), taken.advice()),
         SchemaState::OutOfSight => Check::wrong(
             "schema",
             "no schema of the search_path exists, or may be used by this role",
             format!("GRANT USAGE ON SCHEMA … TO {}, or set the role's search_path", found.role),
+        ),
+        SchemaState::Current if found.everybody_may_create => Check::doubtful(
+            "schema",
+            format!(
+                "{schema:?} is up to date, but every role may create objects in it, functions and \
+                 operators among them, which the worker would then use"
+            ),
+            format!("as its owner: REVOKE CREATE ON SCHEMA {schema:?} FROM PUBLIC"),
         ),
         SchemaState::Current => Check::fine("schema", format!("{schema:?} is up to date")),
         SchemaState::TooOld { pending } => Check::wrong(
@@ -244,19 +278,85 @@ async fn row_security(store: &Store, found: &Examination) -> Result<Check, Store
     })
 }
 
+/// What the server's catalogue shows; [`queueing`] is what comes of it.
 async fn triggers(store: &Store, found: &Examination) -> Result<Check, StoreError> {
-    let silent = store.silent_triggers().await?;
+    let name = "triggers";
+    let faults = store.trigger_faults().await?;
+    let shown = |is_harmless| {
+        let of = faults.iter().filter(|fault| fault.is_harmless == is_harmless);
+        of.map(|fault| fault.found.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let (harmful, harmless) = (shown(false), shown(true));
     let schema = found.schema.as_deref().unwrap_or_default();
-    Ok(if silent.is_empty() {
-        Check::fine("triggers", "raw rows queue themselves")
+    Ok(if !harmful.is_empty() {
+        Check::doubtful(
+            name,
+            format!("raw rows do not queue themselves by {harmful}"),
+            format!(
+                "ALTER TABLE {schema:?}.… ENABLE TRIGGER …, or make the trigger and its function as the \
+                 migrations do; then `worker requeue` for what came meanwhile; unless something else \
+                 feeds the queue"
+            ),
+        )
+    } else if !harmless.is_empty() {
+        Check::doubtful(
+            name,
+            format!("{harmless}: they find the queue all the same, but take longer"),
+            "run `worker migrate`, which sets their search_path",
+        )
+    } else {
+        Check::fine(name, "raw rows queue themselves by the functions of this version")
+    })
+}
+
+/// Tries it, where this role may.
+async fn queueing(store: &Store) -> Result<Check, StoreError> {
+    let name = "queueing";
+    let (mut failed, mut untried) = (Vec::new(), Vec::new());
+    for kind in Kind::ALL {
+        match store.try_queueing(kind).await? {
+            Trial::Works => {}
+            Trial::Fails(what) => failed.push(what),
+            Trial::NotTried(why) => untried.push(why),
+        }
+    }
+    Ok(if !failed.is_empty() {
+        Check::wrong(
+            name,
+            failed.join("; "),
+            "restore the trigger, its function and its owner's rights on the queue, as `triggers` above \
+             and the migrations show; then `worker requeue` for what came meanwhile",
+        )
+    } else if !untried.is_empty() {
+        Check::untried(
+            name,
+            format!(
+                "whether changes of raw rows reach the queue was not tried: {}; `worker doctor` as the \
+                 tables' owner tries it and rolls it back",
+                untried.join("; ")
+            ),
+        )
+    } else {
+        Check::fine(
+            name,
+            "an insert, an update and a delete were tried in each raw table, and rolled back",
+        )
+    })
+}
+
+async fn future(store: &Store) -> Result<Check, StoreError> {
+    let rows = store.count_in_future().await?;
+    Ok(if rows == 0 {
+        Check::fine("queue", "no row is dated in the future")
     } else {
         Check::doubtful(
-            "triggers",
-            format!("raw rows do not queue themselves by {}", silent.join(", ")),
+            "queue",
             format!(
-                "ALTER TABLE {schema}.… ENABLE TRIGGER …, then `worker requeue` for what came \
-                 meanwhile; unless something else feeds the queue"
+                "{} dated in the future by the server's clock, which was ahead",
+                counted(rows, "row is", "rows are")
             ),
+            "`worker run-once` makes them due, as the service does every minute; keep the server's clock \
+             by NTP",
         )
     })
 }
@@ -349,6 +449,8 @@ mod tests {
             messages: String::new(),
             tls: None,
             sees_others: true,
+            encoding: "UTF8".to_owned(),
+            everybody_may_create: false,
             timeouts: Vec::new(),
         }
     }

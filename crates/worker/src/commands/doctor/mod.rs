@@ -17,6 +17,8 @@ use crate::{output, setup};
 enum Outcome {
     /// As it should be.
     Fine,
+    /// This role cannot find it out; nothing is known to be wrong.
+    Untried,
     /// The worker works, but somebody should look at it.
     Doubtful,
     /// The worker cannot work.
@@ -27,6 +29,7 @@ impl Outcome {
     const fn name(self) -> &'static str {
         match self {
             Self::Fine => "ok",
+            Self::Untried => "untried",
             Self::Doubtful => "warning",
             Self::Wrong => "error",
         }
@@ -45,6 +48,10 @@ struct Check {
 impl Check {
     fn fine(name: &'static str, found: impl Into<String>) -> Self {
         Self { name, outcome: Outcome::Fine, found: found.into(), advice: None }
+    }
+
+    fn untried(name: &'static str, found: impl Into<String>) -> Self {
+        Self { name, outcome: Outcome::Untried, found: found.into(), advice: None }
     }
 
     fn doubtful(name: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
@@ -112,7 +119,7 @@ impl Checkup {
     }
 }
 
-/// Examines everything that the worker needs, and changes nothing.
+/// Examines everything that the worker needs, and changes nothing: what it tries is rolled back.
 ///
 /// # Errors
 /// What is wrong with the configuration. Whatever else is wrong is what it is there to tell.
