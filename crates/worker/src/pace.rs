@@ -41,6 +41,8 @@ pub struct Went {
     pub longest_wait: Duration,
     /// Statements, and groups, that ran into a time-out.
     pub timeouts: u32,
+    /// Rows that failed or were released.
+    pub unfinished: u32,
 }
 
 /// What the number of rows changes for, or the pause is for.
@@ -100,7 +102,8 @@ impl Size {
         };
         let (to, reason) = match distress {
             Some(reason) => ((from / STEP_DOWN).max(bounds.min), reason),
-            None if went.rows >= from && went.duration <= QUICK_BATCH => {
+            // A batch that fails is quick because it does not write: that says nothing of the database.
+            None if went.rows >= from && went.duration <= QUICK_BATCH && went.unfinished == 0 => {
                 ((from + STEP_UP).min(bounds.max), Reason::Quick)
             }
             None => return Next::default(),
@@ -181,15 +184,17 @@ mod tests {
         duration: Duration::from_millis(100),
         longest_wait: Duration::ZERO,
         timeouts: 0,
+        unfinished: 0,
     };
 
     fn went() -> impl Strategy<Value = Went> {
-        (0..400_u32, 0..60_000_u64, 0..60_000_u64, 0..3_u32).prop_map(
-            |(rows, duration, wait, timeouts)| Went {
+        (0..400_u32, 0..60_000_u64, 0..60_000_u64, 0..3_u32, 0..3_u32).prop_map(
+            |(rows, duration, wait, timeouts, unfinished)| Went {
                 rows,
                 duration: Duration::from_millis(duration),
                 longest_wait: Duration::from_millis(wait),
                 timeouts,
+                unfinished,
             },
         )
     }
@@ -208,6 +213,7 @@ mod tests {
                 if let Some((from, to, reason)) = next.change {
                     prop_assert_eq!(to, size.0);
                     prop_assert_eq!(to > from, reason == Reason::Quick);
+                    prop_assert!(to < from || went.unfinished == 0);
                 }
                 if let Some((pause, reason)) = next.pause {
                     prop_assert!(pause <= went.duration && pause <= Duration::from_secs(5));

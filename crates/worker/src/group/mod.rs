@@ -24,7 +24,7 @@ use store::{
     StoreError, Verdict,
 };
 
-use crate::report::GroupReport;
+use crate::report::{GroupReport, Holds};
 use crate::setup::{Job, Settings};
 
 /// The most rows that a group takes along: an hour with a reading each second. So its transaction stays
@@ -143,12 +143,13 @@ pub async fn run(
     users: &Users,
     mut group: Group<'_>,
     found_by: &mut FoundBy,
+    holds: &mut Holds,
 ) -> Result<GroupReport, StoreError> {
     let Group { user_id, date, entries, .. } = group;
     let work = Work { settings, user: users.get(user_id), date, entries };
     let mut tries = 1;
     loop {
-        match attempt(job, claim, work, &group, *found_by).await {
+        match attempt(job, claim, work, &group, *found_by, holds).await {
             // That is nobody's fault, and so it will be for the rest of the batch.
             Err(StoreError::Moved) if *found_by == FoundBy::Place => *found_by = FoundBy::Key,
             // It may be because of what it took along, for which its own rows must not be given up.
@@ -185,9 +186,11 @@ async fn attempt(
     work: Work<'_>,
     group: &Group<'_>,
     found_by: FoundBy,
+    holds: &mut Holds,
 ) -> Result<GroupReport, StoreError> {
     let (user_id, entries) = (group.user_id, group.entries);
     let mut transaction = job.store.open_group(claim.kind, user_id).await?;
+    let _hold = holds.begin();
     let along = match find_along(&mut transaction, group.along).await {
         Ok(along) => along,
         Err(error) => return Err(transaction.rolled_back(error).await),
@@ -219,7 +222,7 @@ async fn attempt(
         "in the figures"
     );
     let (rows, along) = (work.entries.len() as u32, along.len() as u32);
-    Ok(GroupReport { completed: rows - rejected, rejected, along, held })
+    Ok(GroupReport { completed: rows - rejected, rejected, along })
 }
 
 /// The rows that a group takes along.
