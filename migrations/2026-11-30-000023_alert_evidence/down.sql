@@ -1,0 +1,2 @@
+ALTER TABLE alert_outbox DROP COLUMN lasted_seconds;
+ALTER TABLE alert_conditions DROP COLUMN dead_rows;
