@@ -70,7 +70,7 @@ pub use requeue::{RequeueSelection, Requeuer};
 pub use retry::RetryPolicy;
 pub use session::{Pooler, SessionSettings};
 pub use sessions::{OldTransaction, Sessions};
-pub use shadow::{Difference, Drift, Shadow};
+pub use shadow::{Difference, Drift, Shadow, WrongVerdicts};
 pub use status::{Backlog, KindStatus, Run, RunCounts, Status};
 pub use surroundings::Variables;
 pub use transaction::GroupTransaction;
