@@ -2,6 +2,7 @@
 //! units of laboratory analytes.
 
 mod analytes;
+mod nearest;
 mod overlay;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -43,6 +44,8 @@ pub struct Metric {
     pub min: f64,
     /// The greatest plausible value of a row, in the canonical unit.
     pub max: f64,
+    /// Names that senders give it; they only help to find its own, see [`Catalogue::nearest_metric`].
+    synonyms: Vec<String>,
     /// Factors by UCUM code where UCUM itself has no conversion.
     factors: BTreeMap<String, f64>,
     /// Every listed spelling that converts, so that the usual row costs one look-up.
@@ -170,6 +173,8 @@ struct MetricEntry {
     max: f64,
     #[serde(default)]
     factors: BTreeMap<String, f64>,
+    #[serde(default)]
+    synonyms: Vec<String>,
 }
 
 impl Catalogue {
@@ -236,7 +241,7 @@ fn metric(
     entry: MetricEntry,
     spellings: &BTreeMap<String, String>,
 ) -> Result<Metric, CatalogueError> {
-    let MetricEntry { style, unit, loinc, min, max, factors } = entry;
+    let MetricEntry { style, unit, loinc, min, max, factors, synonyms } = entry;
     if style == Style::Sleep && Stage::from_metric(name).is_none() {
         return Err(CatalogueError::NotSleep { metric: name.to_owned() });
     }
@@ -274,6 +279,7 @@ fn metric(
         loinc,
         min,
         max,
+        synonyms,
         factors,
         conversions,
         fingerprint: fingerprint.finish(),

@@ -35,6 +35,7 @@ struct MetricShape {
     min: Option<f64>,
     max: Option<f64>,
     factors: Option<BTreeMap<String, f64>>,
+    synonyms: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
