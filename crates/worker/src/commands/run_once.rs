@@ -106,7 +106,7 @@ pub async fn run(
     })
     .await;
     let duration = started.elapsed();
-    record(store, started_at, command, application_name, &report.counts).await;
+    record(store, started_at, command, application_name, &report.counts, (false, None)).await;
     outcome.with_context(|| {
         format!(
             "interrupted after {} batches; what they did stands, the rest is still queued",
@@ -120,26 +120,29 @@ pub async fn run(
     Ok(run)
 }
 
-/// Remembers what was done for `worker status`, if anything was.
+/// Remembers what was done for `worker status`, if anything was: of a run that goes on, again and again
+/// in place of its former record. Returns the id of the record.
 pub async fn record(
     store: &Store,
     started_at: Timestamp,
     command: &str,
     application_name: &str,
     counts: &RunCounts,
-) {
+    progress: (bool, Option<i64>),
+) -> Option<i64> {
     if counts.batches == 0 {
-        return;
+        return None;
     }
     let worker = setup::identity(application_name);
     // The figures stand, whether or not the run can be listed.
-    if let Err(error) = store.record_run(started_at, command, &worker, counts).await {
+    store.record_run(started_at, command, &worker, counts, progress).await.unwrap_or_else(|error| {
         tracing::warn!(
             event = "run_not_recorded",
             class = error.class().name(),
-            "the work stands, but `worker status` will not list it"
+            "the figures are committed, but `worker status` will not list the run"
         );
-    }
+        None
+    })
 }
 
 impl Run {

@@ -48,11 +48,13 @@ struct AllKinds {
 struct Period {
     began: Instant,
     report: RunReport,
+    /// What was recorded of it so far: the id, and the batches by then.
+    recorded: Option<(i64, i32)>,
 }
 
 impl Period {
     fn new() -> Self {
-        Self { began: Instant::now(), report: RunReport::default() }
+        Self { began: Instant::now(), report: RunReport::default(), recorded: None }
     }
 }
 
@@ -103,6 +105,8 @@ impl Service {
             if last_summary.elapsed() >= config.summary {
                 self.summarise().await;
                 last_summary = Instant::now();
+            } else {
+                self.record_progress().await;
             }
             let rest = config.observe.max(took * REST_PER_LOOK);
             let rest = rest.min(config.summary.saturating_sub(last_summary.elapsed()));
@@ -267,26 +271,42 @@ impl Service {
             counts.rows_claimed,
             queued.map_or_else(|| "unknown".to_owned(), |rows| rows.to_string()),
         );
-        self.record(&period).await;
+        self.record(&period, false).await;
+    }
+
+    /// Remembers the current period for `worker status`, if it did more since the last time.
+    async fn record_progress(&self) {
+        let period = *lock(&self.watched.period);
+        let batches = period.report.counts.batches;
+        if period.recorded.is_none_or(|(_, recorded)| recorded != batches)
+            && let Some(id) = self.record(&period, true).await
+        {
+            // Unless another period has begun meanwhile.
+            let mut now = lock(&self.watched.period);
+            if now.began == period.began {
+                now.recorded = Some((id, batches));
+            }
+        }
     }
 
     /// Remembers a period for `worker status`, as if it were one run.
-    async fn record(&self, period: &Period) {
-        let Some(store) = self.database.store() else { return };
+    async fn record(&self, period: &Period, is_running: bool) -> Option<i64> {
+        let store = self.database.store()?;
         if period.report.counts.batches == 0 {
-            return;
+            return None;
         }
-        let Ok(now) = store.clock().await else { return };
+        let now = store.clock().await.ok()?;
         let started_at = now.plus(-(period.began.elapsed().as_micros() as i64));
         let name = &self.config().session.application_name;
-        run_once::record(&store, started_at, "run", name, &period.report.counts).await;
+        let progress = (is_running, period.recorded.map(|(id, _)| id));
+        run_once::record(&store, started_at, "run", name, &period.report.counts, progress).await
     }
 
     /// The last entry of the log, and of `worker status`.
     pub(super) async fn say_goodbye(&self) {
         // What is not recorded is still in the log; nobody waits for it at a stop.
         let period = *lock(&self.watched.period);
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.record(&period)).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.record(&period, false)).await;
         let total = *lock(&self.watched.total);
         let counts = &total.report.counts;
         tracing::info!(

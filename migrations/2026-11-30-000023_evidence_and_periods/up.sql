@@ -4,3 +4,7 @@ COMMENT ON COLUMN alert_conditions.dead_rows IS 'Dead rows of the queue when the
 
 ALTER TABLE alert_outbox ADD COLUMN lasted_seconds float8 NOT NULL DEFAULT 0;
 COMMENT ON COLUMN alert_outbox.lasted_seconds IS 'How long the condition had held at happened_at';
+
+-- `worker status` shows the current period of a service, too.
+ALTER TABLE aggregation_runs ADD COLUMN is_running boolean NOT NULL DEFAULT false;
+COMMENT ON COLUMN aggregation_runs.is_running IS 'The period of a service that had not ended at finished_at. It stays true if the service is killed';
