@@ -9,6 +9,7 @@ use crate::support::outside::{Scratch, assert_says};
 use crate::support::running::{Running, UserLock, waiting};
 use crate::support::samples::{assert_all_done, insert_samples};
 use crate::support::tables::difference;
+use crate::support::terminal::answering;
 use crate::support::{Database, Ran};
 
 /// Rows of all kinds, of every shape that sets another column, for the users 1 to `users`.
@@ -397,6 +398,35 @@ async fn ranges_the_wrong_way_round_are_wrong_usage() {
         assert_eq!(ran.code, 2, "{ran:?}");
         assert_says(&ran.stderr, &["later than --to", "exchange them"]);
     }
+}
+
+#[tokio::test]
+async fn a_repair_lists_and_counts_and_asks_at_a_terminal_and_a_script_is_not_asked() {
+    let db = Database::new().await;
+    insert_samples(&db, 2, 5).await;
+    db.run_once();
+    let damage = "UPDATE vitals_daily SET sample_count = 99";
+    db.execute(damage).await;
+    let damaged = "SELECT count(*) FROM vitals_daily WHERE sample_count = 99";
+    let repair = |more: &[&str], answer: &str| {
+        answering(db.worker().args(["verify", "--repair"]).args(more), answer)
+    };
+
+    assert_eq!(db.run(&["verify", "--repair", "--dry-run"]).code, 4);
+    let (code, shown) = repair(&[], "n\n");
+    assert_eq!(code, 4, "{shown}");
+    assert_says(&shown, &["2 rows differ", "This computes 2 dates again. Continue? [y/N]"]);
+    assert_eq!(db.value::<i64>(damaged).await, 2);
+
+    let (code, shown) = repair(&[], "yes\n");
+    assert_eq!(code, 0, "{shown}");
+    assert_says(&shown, &["2 dates computed again."]);
+    assert_eq!(db.value::<i64>(damaged).await, 0);
+    db.execute(damage).await;
+    let (code, shown) = repair(&["--yes"], "");
+    assert!(code == 0 && !shown.contains("[y/N]"), "{shown}");
+    db.execute(damage).await;
+    assert_eq!(db.run(&["verify", "--repair"]).code, 0);
 }
 
 #[tokio::test]

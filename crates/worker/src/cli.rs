@@ -137,9 +137,9 @@ pub enum Command {
     /// Have rows computed again: dead ones, or those of a user or of some days
     ///
     /// Without --dead, raw rows are queued as if they had just been changed, and the figures of
-    /// their days are computed anew from all raw rows: harmless at any time, and what to do after
+    /// their days are computed again from all raw rows: harmless at any time, and what to do after
     /// a change of a user's profile. With --dead, rows that were given up get all their attempts
-    /// back.
+    /// back. At a terminal it counts the rows first and asks; a script is not asked.
     Requeue(Requeue),
     /// Compute the figures of a range of dates anew, straight from raw rows
     ///
@@ -338,6 +338,12 @@ pub struct Requeue {
     /// Whose rows
     #[command(flatten)]
     pub of: Of,
+    /// Do not ask, as without a terminal
+    #[arg(short, long, conflicts_with = "dry_run")]
+    pub yes: bool,
+    /// Count the rows and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
     /// How to print
     #[command(flatten)]
     pub output: Json,
@@ -363,9 +369,15 @@ pub struct Backfill {
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// Compute anew what differs
+    /// Compute again what differs; at a terminal, count it first and ask
     #[arg(long)]
     pub repair: bool,
+    /// Do not ask before a repair, as without a terminal
+    #[arg(short, long, requires = "repair", conflicts_with = "dry_run")]
+    pub yes: bool,
+    /// With --repair: list what would be computed again and change nothing
+    #[arg(long, requires = "repair")]
+    pub dry_run: bool,
     /// Only this local date and later, such as 2026-03-01
     #[arg(long, value_name = "DATE", value_parser = parse_date)]
     pub from: Option<NaiveDate>,

@@ -5,6 +5,7 @@ mod batch;
 mod cli;
 mod commands;
 mod config;
+mod confirm;
 mod drain;
 mod exit;
 mod group;

@@ -22,7 +22,7 @@ use crate::report::milliseconds;
 use crate::setup::Settings;
 use crate::stop::Stop;
 use crate::tables::{counted, table, thousands};
-use crate::{output, progress, setup};
+use crate::{confirm, output, progress, setup};
 
 /// The dates that figures can have.
 /// In the west the first instant of the year 1 belongs to the day before.
@@ -84,35 +84,43 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
     let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?;
     let started = Instant::now();
 
-    let repair = arguments.repair.then_some(&store);
-    let kinds = arguments.of.kinds();
-    let bar = progress_bar(&store, &kinds, arguments.of.user, (from, to)).await?;
-    let users = Users::of(arguments.of.user, kinds);
-    let look = Look {
-        store: &store,
-        users,
-        from,
-        to,
-        settings: &settings,
-        repair,
-        stop: &stop,
-        bar: &bar,
-    };
-    // A repair has a connection of its own.
-    let to_look = loaded.config.pool.max_size - u32::from(arguments.repair);
-    let (found, outcome) = look.at_all(to_look > 1).await;
-    bar.finish_and_clear();
-    outcome
-        .with_context(|| format!("interrupted after {}", counted(found.dates, "date", "dates")))?;
     let everything = arguments.from.is_none() && arguments.to.is_none() && arguments.of.is_all();
-    let (took, stopped) = (started.elapsed(), stop.is_requested());
-    if arguments.output.json {
-        output::print_json(&found.to_json(took, stopped));
-    } else {
-        let text = found.to_text(took, stopped, repair.is_some());
-        output::print_outcome(&text, found.listed.is_empty() && !stopped);
+    let (kinds, user) = (arguments.of.kinds(), arguments.of.user);
+    let pass = async |repair: Option<&Store>| {
+        let started = Instant::now();
+        let bar = progress_bar(&store, &kinds, user, (from, to)).await?;
+        let users = Users::of(user, kinds.clone());
+        let (settings, stop, bar) = (&settings, &stop, &bar);
+        let look = Look { store: &store, users, from, to, settings, repair, stop, bar };
+        // A repair has a connection of its own.
+        let to_look = loaded.config.pool.max_size - u32::from(repair.is_some());
+        let (found, outcome) = look.at_all(to_look > 1).await;
+        bar.finish_and_clear();
+        outcome.with_context(|| {
+            format!("interrupted after {}", counted(found.dates, "date", "dates"))
+        })?;
+        let (took, stopped) = (started.elapsed(), stop.is_requested());
+        if arguments.output.json {
+            output::print_json(&found.to_json(took, stopped));
+        } else {
+            let text = found.to_text(took, stopped, repair.is_some());
+            output::print_outcome(&text, found.listed.is_empty() && !stopped);
+        }
+        anyhow::Ok(found)
+    };
+    let repair = Some(&store).filter(|_| arguments.repair && !arguments.dry_run);
+    let asks = repair.is_some() && !arguments.yes && confirm::is_possible();
+    let mut found = pass(repair.filter(|_| !asks)).await?;
+    if asks && found.left > 0 && !stop.is_requested() {
+        let dates = counted(found.left, "date", "dates");
+        if confirm::ask(&format!("This computes {dates} again. Continue?"), &stop).await {
+            found = pass(repair).await?;
+        } else {
+            output::print("Nothing was changed.");
+        }
     }
     // Behind the report, which must not wait for a mail server.
+    let stopped = stop.is_requested();
     let everything = everything && !stopped;
     let verified = drift::Verified { dates: found.drifted, everything, took: started.elapsed() };
     drift::tell(&loaded.config, &store, verified, &stop).await;
