@@ -43,8 +43,9 @@ Columns (* must be there and filled in, in any order):
   labs       user_id* value_text* status* collected_at* test_name loinc_code unit
              reference_range flag specimen time_zone source
 
-Times need an offset: 2026-03-29T01:30:00+01:00. The sources in source_priority
-are separated by semicolons, the best one first.";
+Names of columns may be in any case. Times need an offset:
+2026-03-29T01:30:00+01:00. A sensor's value may have its comparator: <40. The
+sources in source_priority are separated by semicolons, the best one first.";
 
 /// Broken by hand: clap breaks no usage, and a terminal may have 80 columns.
 const REPORT_USAGE: &str = "\
@@ -244,8 +245,11 @@ pub struct Import {
     /// What the file holds
     #[arg(long, value_enum, value_name = "KIND")]
     pub kind: ImportKind,
-    /// The CSV file; - reads stdin
+    /// The CSV file, in UTF-8; - reads stdin
     pub file: PathBuf,
+    /// Leave out columns that the kind does not have, and name them, instead of refusing the file
+    #[arg(long)]
+    pub skip_unknown_columns: bool,
     /// Print one JSON object as the last line of stdout
     #[arg(long)]
     pub json: bool,

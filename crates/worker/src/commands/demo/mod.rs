@@ -95,7 +95,8 @@ async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Resu
             output::say(&format!("{name}, line {}: {}", bad.number, bad.problem));
         };
         let imported =
-            import(&store, kind, text.as_bytes(), complain, |at| bar.set_position(at)).await?;
+            import(&store, kind, text.as_bytes(), false, complain, |at| bar.set_position(at))
+                .await?;
         bar.finish_and_clear();
         output::print(&format!("   {:>7} {name}", thousands(imported.rows as i64)));
     }
