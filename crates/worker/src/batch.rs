@@ -83,6 +83,7 @@ pub async fn run(
             (Err(error), claim.entries.clone())
         }
         Ok(users) => {
+            job.assumed_zone.note(&claim, &users);
             let mut groups = grouped(&claim, &users);
             log_claim(kind, claim.entries.len(), groups.len(), &pool_before);
             let walk = Walk { job, settings, claim: &claim, users: &users, is_full };

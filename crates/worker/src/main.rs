@@ -1,6 +1,7 @@
 //! The worker: folds raw vitals, nutrition and lab rows into daily figures.
 
 mod alerts;
+mod assumed_zone;
 mod batch;
 mod cli;
 mod commands;

@@ -12,6 +12,7 @@ use store::{
     Variables, Way, schema_state,
 };
 
+use crate::assumed_zone::AssumedZone;
 use crate::config::{Config, ConfigError, Loaded};
 use crate::heartbeat::Heartbeat;
 use crate::logging;
@@ -168,6 +169,8 @@ pub struct Job {
     pub suspects: Suspects,
     /// How many rows a batch takes.
     pub pace: Pace,
+    /// For whom the default zone is assumed.
+    pub assumed_zone: AssumedZone,
 }
 
 /// Reads the configuration in all its layers and starts logging as it says.

@@ -9,6 +9,7 @@ use anyhow::Context;
 use indicatif::ProgressBar;
 use store::{RunCounts, Store};
 
+use crate::assumed_zone::AssumedZone;
 use crate::cli::{RunOnce, kinds_or_all};
 use crate::drain::{Limits, drain};
 use crate::exit::{self, Exit};
@@ -38,6 +39,7 @@ pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Resul
         heartbeat: Heartbeat::unheard(),
         suspects: Suspects::default(),
         pace: Pace::new(loaded.config.batch.size),
+        assumed_zone: AssumedZone::default(),
     };
 
     let limits = Limits {
@@ -84,6 +86,8 @@ pub struct Run {
     pub pending_after: i64,
     /// From the first claim to the last commit.
     pub duration: Duration,
+    /// Users for whom the default zone is assumed, and what to say of them.
+    assumed_zone: (usize, Option<String>),
 }
 
 /// Drains, and records that for `worker status`.
@@ -115,7 +119,8 @@ pub async fn run(
     })?;
 
     let pending_after = store.pending(&limits.kinds).await?;
-    let run = Run { report, pending_after, duration };
+    let assumed_zone = job.assumed_zone.tell(&job.settings.get().default_zone);
+    let run = Run { report, pending_after, duration, assumed_zone };
     run.log();
     Ok(run)
 }
@@ -182,6 +187,7 @@ impl Run {
             "groups_committed": counts.groups_committed,
             "groups_failed": counts.groups_failed,
             "pending_after": self.pending_after,
+            "users_without_profile": self.assumed_zone.0,
             "duration_ms": milliseconds(self.duration),
             "stopped": self.report.stopped,
         })
@@ -209,6 +215,9 @@ impl Run {
         match self.pending_after {
             0 => text.push_str(" Nothing is pending."),
             rows => text.push_str(&format!(" Still pending: {}.", counted(rows, "row", "rows"))),
+        }
+        if let Some(sentence) = &self.assumed_zone.1 {
+            text.push_str(&format!("\n{sentence}."));
         }
         if self.report.stopped {
             text.push_str("\nIt was stopped before everything due was done.");

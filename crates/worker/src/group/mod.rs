@@ -98,6 +98,11 @@ impl Users {
         self.known.get(&user_id).unwrap_or(&self.default)
     }
 
+    /// Whether the user has a profile.
+    pub fn has_profile(&self, user_id: i64) -> bool {
+        self.known.contains_key(&user_id)
+    }
+
     /// The local date of a row. One whose zone is unknown has none and is rejected; it is put
     /// to the UTC date, so that somebody does so.
     pub fn date_of(&self, entry: &Entry) -> NaiveDate {

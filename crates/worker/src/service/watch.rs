@@ -246,6 +246,7 @@ impl Service {
         let queued = backlog.as_ref().map(|all| all.rows);
         let pool = self.database.store().map(|store| store.stats());
         let counts = &period.report.counts;
+        self.assumed_zone.tell(&self.settings.get().default_zone);
         tracing::info!(
             event = "summary",
             period_s = period.began.elapsed().as_secs(),

@@ -112,6 +112,7 @@ async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Resu
         everything: true,
     };
     let job = Job {
+        assumed_zone: crate::assumed_zone::AssumedZone::default(),
         store,
         settings: Current::new(settings),
         stop: stop.clone(),
