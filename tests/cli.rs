@@ -103,6 +103,66 @@ fn wrong_usage_exits_with_2_and_says_why_on_stderr() {
     }
 }
 
+#[test]
+fn an_error_shows_the_usage_of_its_own_command() {
+    let days = ["--from", "2024-05-02", "--to", "2024-05-01"];
+    for (arguments, usage) in [
+        ([&["requeue"][..], &days].concat(), "Usage: worker requeue"),
+        ([&["verify"][..], &days].concat(), "Usage: worker verify"),
+        ([&["backfill"][..], &days].concat(), "Usage: worker backfill"),
+        (vec!["-q", "status", "-v"], "Usage: worker status"),
+        (vec!["requeue"], "Usage: worker requeue"),
+        (vec!["requeue", "--dead", "--yes", "--dry-run"], "Usage: worker requeue"),
+        (vec!["verify", "--yes"], "Usage: worker verify"),
+        (vec!["config", "show", "moon"], "Usage: worker config show"),
+    ] {
+        let ran = run(&arguments);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}: {ran:?}");
+        assert_says(&ran.stderr, &["error: ", usage]);
+    }
+}
+
+#[test]
+fn the_help_lists_a_commands_own_options_before_those_of_every_command() {
+    for command in ["requeue", "verify", "import", "run-once", "status", "report"] {
+        let help = run(&[command, "--help"]).stdout;
+        let place = |text: &str| help.find(text).unwrap_or_else(|| panic!("no {text}: {help}"));
+        assert!(place("--json") < place("Options of every command:"), "{help}");
+        assert!(place("Options of every command:") < place("--config"), "{help}");
+    }
+}
+
+#[test]
+fn advice_names_the_place_that_the_url_comes_from() {
+    let scratch = Scratch::new();
+    let url = "postgresql://me@127.0.0.1:1/app";
+    let file =
+        scratch.file("own.toml", format!("[pool]\nmax_size = 3\n\n[database]\nurl = \"{url}\"\n"));
+    let file = file.to_str().unwrap();
+    scratch.file("database-url", url);
+    let credentials = scratch.path().to_str().unwrap();
+    for (arguments, variable, place) in [
+        (vec!["--config", file], None, format!("correct the host in {file} line 5")),
+        (vec![], Some(("DATABASE_URL", url)), "correct the host in DATABASE_URL".to_owned()),
+        (
+            vec![],
+            Some(("WORKER__DATABASE__URL", url)),
+            "correct the host in WORKER__DATABASE__URL".to_owned(),
+        ),
+        (
+            vec![],
+            Some(("CREDENTIALS_DIRECTORY", credentials)),
+            "correct the host in the credential database-url".to_owned(),
+        ),
+    ] {
+        let mut worker = worker_at("");
+        worker.env_remove("DATABASE_URL").args(arguments).arg("status").envs(variable);
+        let ran = Ran::of(worker.output().unwrap());
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert_says(&ran.stderr, &[&place]);
+    }
+}
+
 #[tokio::test]
 async fn run_once_prints_one_json_object_on_stdout_and_logs_json_lines_on_stderr() {
     let db = Database::new().await;

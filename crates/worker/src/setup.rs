@@ -15,11 +15,10 @@ use store::{
 use crate::assumed_zone::AssumedZone;
 use crate::config::{Config, ConfigError, Loaded};
 use crate::heartbeat::Heartbeat;
-use crate::logging;
 use crate::pace::Pace;
 use crate::stop::Stop;
 use crate::suspects::Suspects;
-use crate::verbosity;
+use crate::{logging, output, verbosity};
 
 /// What the drain needs to know, checked.
 #[derive(Clone, Debug)]
@@ -188,7 +187,9 @@ pub fn configuration(file: Option<&Path>) -> anyhow::Result<Loaded> {
 /// # Errors
 /// What is wrong with it, one line for each problem.
 pub fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
-    Config::load(file, std::env::vars_os(), verbosity::asked().layer())
+    let loaded = Config::load(file, std::env::vars_os(), verbosity::asked().layer())?;
+    output::set_url_origin(loaded.url_origin());
+    Ok(loaded)
 }
 
 /// Tells several workers apart: name@host:process, in `pg_stat_activity` as in `worker status`.
