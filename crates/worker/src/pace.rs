@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::setup::Bounds;
+use crate::tables::counted;
 
 /// So many rows more after a full batch that was quick.
 const STEP_UP: u32 = 25;
@@ -151,7 +152,8 @@ impl Pace {
                 from,
                 to,
                 reason = reason.name(),
-                "batches of {to} rows from now on, {from} before"
+                "batches of {} from now on, {from} before",
+                counted(i64::from(to), "row", "rows")
             );
         }
         let (pause, reason) = next.pause?;
@@ -159,7 +161,8 @@ impl Pace {
             event = "database_busy",
             pause_ms = pause.as_millis() as u64,
             reason = reason.name(),
-            "the database is busy and batches are as small as may be: a pause"
+            "the database is busy and batches have their smallest size: pausing for {:.1} s",
+            pause.as_secs_f64()
         );
         Some(pause)
     }

@@ -6,6 +6,7 @@ use aggregation::Kind;
 use store::{ErrorClass, PoolStats, RunCounts};
 
 use crate::metrics;
+use crate::tables::counted;
 
 /// What one group did.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -143,9 +144,9 @@ impl BatchReport {
             pool.waiting = pool.waiting,
             pool.utilisation = pool.utilisation,
             pool.health = %pool.health,
-            "{} of {} {} rows completed, {} rejected, {} failed",
+            "{} of {} of {} completed, {} rejected, {} failed",
             self.completed,
-            self.claimed,
+            counted(i64::from(self.claimed), "row", "rows"),
             self.kind,
             self.rejected,
             self.failed,
@@ -176,7 +177,8 @@ pub fn log_claim(kind: Kind, rows: usize, groups: usize, pool: &PoolStats) {
         pool.waiting = pool.waiting,
         pool.utilisation = pool.utilisation,
         pool.health = %pool.health,
-        "{rows} {kind} rows marked and committed"
+        "{} of {kind} claimed and committed",
+        counted(rows as i64, "row", "rows")
     );
 }
 

@@ -18,6 +18,7 @@ use crate::heartbeat::Heartbeat;
 use crate::pace::Pace;
 use crate::stop::Stop;
 use crate::suspects::Suspects;
+use crate::tables::counted;
 use crate::{logging, output, verbosity};
 
 /// What the drain needs to know, checked.
@@ -307,8 +308,8 @@ pub async fn require_budget(store: &Store) -> anyhow::Result<()> {
             max_connections = budget.max_connections,
             reserved = budget.reserved,
             others = budget.others,
-            "{} connections are left for the worker: {budget}",
-            budget.left()
+            "left for the worker: {}: {budget}",
+            counted(budget.left(), "connection", "connections")
         );
     }
     Ok(())
@@ -340,7 +341,7 @@ pub async fn require_current_schema(store: &Store) -> anyhow::Result<()> {
 }
 
 fn count(migrations: usize) -> String {
-    if migrations == 1 { "1 migration".to_owned() } else { format!("{migrations} migrations") }
+    counted(migrations as i64, "migration", "migrations")
 }
 
 #[cfg(test)]

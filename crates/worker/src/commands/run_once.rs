@@ -113,8 +113,8 @@ pub async fn run(
     record(store, started_at, command, application_name, &report.counts, (false, None)).await;
     outcome.with_context(|| {
         format!(
-            "interrupted after {} batches; what they did stands, the rest is still queued",
-            report.counts.batches
+            "interrupted after {}; their figures are committed, the rest is still queued",
+            counted(i64::from(report.counts.batches), "batch", "batches")
         )
     })?;
 
@@ -168,8 +168,8 @@ impl Run {
             duration_ms = milliseconds(self.duration),
             held_longest_ms = milliseconds(self.report.held_longest),
             stopped = self.report.stopped,
-            "{} rows completed, {} pending",
-            counts.rows_completed,
+            "{} completed, {} pending",
+            counted(counts.rows_completed, "row", "rows"),
             self.pending_after,
         );
     }

@@ -268,8 +268,8 @@ impl Service {
             pool.open = pool.map(|pool| pool.open),
             pool.max = pool.map(|pool| pool.max),
             pool.health = pool.map(|pool| tracing::field::display(pool.health)),
-            "{} rows since the last summary; queued now: {}",
-            counts.rows_claimed,
+            "{} since the last summary; queued now: {}",
+            counted(counts.rows_claimed, "row", "rows"),
             queued.map_or_else(|| "unknown".to_owned(), |rows| rows.to_string()),
         );
         self.record(&period, false).await;
@@ -320,8 +320,8 @@ impl Service {
             failed = counts.rows_failed,
             released = counts.rows_released,
             groups = counts.groups_committed,
-            "the service is down, {} rows completed since its start",
-            counts.rows_completed,
+            "the service is down; {} completed since its start",
+            counted(counts.rows_completed, "row", "rows"),
         );
         self.supervisor.flush();
     }

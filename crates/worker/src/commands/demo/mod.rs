@@ -86,7 +86,10 @@ async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Resu
     let default_zone = settings.default_zone;
     let store = setup::connect_with(config, &|_| None).await?;
     let applied = store::migrate(&store, std::time::Duration::from_secs(60)).await?;
-    output::print(&format!("2. The schema is there: {} migrations applied.", applied.len()));
+    output::print(&format!(
+        "2. The schema is there: {} applied.",
+        counted(applied.len() as i64, "migration", "migrations")
+    ));
 
     output::print("3. Real data goes into the raw tables; triggers queue each row:");
     for (name, kind, text) in FILES {
