@@ -323,7 +323,7 @@ async fn a_change_of_a_users_zone_makes_days_outdated_in_every_table_and_is_no_d
     let text = db.run(&["verify"]).stdout;
     assert_says(&text, &["of them outdated", "Outdated rows are right for the zone"]);
 
-    // A figure that somebody changed is drift, of whichever user.
+    // A figure that another program changed is drift.
     db.execute("UPDATE nutrition_daily SET energy_kcal = 1 WHERE user_id = 3").await;
     let (_, report) = verify(&db, &[]);
     assert_eq!(findings(&report, 3), BTreeSet::from(["nutrition_daily different".to_owned()]));

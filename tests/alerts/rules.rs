@@ -141,7 +141,7 @@ async fn a_database_that_cannot_be_reached_fires_one_alert_and_no_second() {
         ("WORKER__ALERTS__DATABASE_UNREACHABLE_AFTER_SECONDS", "0"),
         ("WORKER__ALERTS__CIRCUIT_OPEN_AFTER_SECONDS", "0"),
     ];
-    // Nobody listens there.
+    // No server listens there.
     let mut worker = worker_at("postgresql://nobody@127.0.0.1:1/none");
     worker.envs(settings(&mail, "none", &at_once));
     let service = Running::service(worker, &[]);

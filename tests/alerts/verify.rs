@@ -80,7 +80,7 @@ async fn neither_report_nor_exit_code_waits_for_a_mail_server_that_hangs() {
 }
 
 #[tokio::test]
-async fn a_change_of_a_users_zone_is_told_to_nobody() {
+async fn a_change_of_a_users_zone_fires_no_alert() {
     let db = Database::new().await;
     insert_samples(&db, 1, 5).await;
     db.run_once();

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use crate::stop::Stop;
 
-/// Whether somebody sits there who can be asked.
+/// Whether a person at a terminal can be asked.
 pub fn is_possible() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }

@@ -34,7 +34,7 @@ pub async fn execute(config: Option<&Path>, arguments: Requeue) -> anyhow::Resul
 
     let kinds = arguments.of.kinds();
     let what = Work { store: &store, selection, dead: arguments.dead, stop: &stop };
-    // To count takes as long as to queue: only where somebody wants to know.
+    // To count takes as long as to queue: only where the count is shown.
     let asks = !arguments.yes && confirm::is_possible();
     if arguments.dry_run || asks {
         let counted = what.of_each(&kinds, async |kind| what.count(kind).await).await?;

@@ -199,7 +199,7 @@ fn to_text(status: &Status, rejected: &[RejectedGroup<'_>], pool: &PoolStats) ->
     text
 }
 
-/// What the table means, and what to do about it: one line for each thing that needs somebody.
+/// What the table means, and what to do about it.
 fn verdict(status: &Status) -> String {
     let sum = |of: fn(&KindStatus) -> i64| status.kinds.iter().map(of).sum::<i64>();
     let mut lines = Vec::new();

@@ -252,7 +252,7 @@ impl Look<'_> {
 }
 
 /// Calls outdated, beside the rows that are so by themselves, those that a change of the zone or the
-/// catalogue has moved: nobody has touched them.
+/// catalogue has moved: no other program has changed them.
 ///
 /// `rejudged` are dates with raw rows that were rejected for another reason than now, or for one that no
 /// longer holds.

@@ -28,12 +28,12 @@ pub struct Imported {
     pub skipped: Vec<String>,
 }
 
-/// Loads a file, without its unknown columns if `skip_unknown` says so. `on_bad_line` is told of each line that is left out, `on_progress` how many
-/// bytes have been read.
+/// Loads a file, without its unknown columns if `skip_unknown` is set. Calls `on_bad_line` with each
+/// line that is left out, and `on_progress` with the bytes read so far.
 ///
 /// # Errors
-/// If the header does not fit, or the file or the database fails. What was loaded before
-/// stands, and the error says how many rows that are.
+/// If the header does not fit, or the file or the database fails. Rows loaded before stay, and the
+/// error says how many they are.
 pub async fn import(
     store: &Store,
     kind: ImportKind,
