@@ -103,6 +103,66 @@ fn wrong_usage_exits_with_2_and_says_why_on_stderr() {
     }
 }
 
+#[test]
+fn an_error_shows_the_usage_of_its_own_command() {
+    let days = ["--from", "2024-05-02", "--to", "2024-05-01"];
+    for (arguments, usage) in [
+        ([&["requeue"][..], &days].concat(), "Usage: worker requeue"),
+        ([&["verify"][..], &days].concat(), "Usage: worker verify"),
+        ([&["backfill"][..], &days].concat(), "Usage: worker backfill"),
+        (vec!["-q", "status", "-v"], "Usage: worker status"),
+        (vec!["requeue"], "Usage: worker requeue"),
+        (vec!["requeue", "--dead", "--yes", "--dry-run"], "Usage: worker requeue"),
+        (vec!["verify", "--yes"], "Usage: worker verify"),
+        (vec!["config", "show", "moon"], "Usage: worker config show"),
+    ] {
+        let ran = run(&arguments);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}: {ran:?}");
+        assert_says(&ran.stderr, &["error: ", usage]);
+    }
+}
+
+#[test]
+fn the_help_lists_a_commands_own_options_before_those_of_every_command() {
+    for command in ["requeue", "verify", "import", "run-once", "status", "report"] {
+        let help = run(&[command, "--help"]).stdout;
+        let place = |text: &str| help.find(text).unwrap_or_else(|| panic!("no {text}: {help}"));
+        assert!(place("--json") < place("Options of every command:"), "{help}");
+        assert!(place("Options of every command:") < place("--config"), "{help}");
+    }
+}
+
+#[test]
+fn advice_names_the_place_that_the_url_comes_from() {
+    let scratch = Scratch::new();
+    let url = "postgresql://me@127.0.0.1:1/app";
+    let file =
+        scratch.file("own.toml", format!("[pool]\nmax_size = 3\n\n[database]\nurl = \"{url}\"\n"));
+    let file = file.to_str().unwrap();
+    scratch.file("database-url", url);
+    let credentials = scratch.path().to_str().unwrap();
+    for (arguments, variable, place) in [
+        (vec!["--config", file], None, format!("correct the host in {file} line 5")),
+        (vec![], Some(("DATABASE_URL", url)), "correct the host in DATABASE_URL".to_owned()),
+        (
+            vec![],
+            Some(("WORKER__DATABASE__URL", url)),
+            "correct the host in WORKER__DATABASE__URL".to_owned(),
+        ),
+        (
+            vec![],
+            Some(("CREDENTIALS_DIRECTORY", credentials)),
+            "correct the host in the credential database-url".to_owned(),
+        ),
+    ] {
+        let mut worker = worker_at("");
+        worker.env_remove("DATABASE_URL").args(arguments).arg("status").envs(variable);
+        let ran = Ran::of(worker.output().unwrap());
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert_says(&ran.stderr, &[&place]);
+    }
+}
+
 #[tokio::test]
 async fn run_once_prints_one_json_object_on_stdout_and_logs_json_lines_on_stderr() {
     let db = Database::new().await;
@@ -211,13 +271,114 @@ async fn status_shows_backlog_ages_states_and_runs_and_says_what_to_do() {
         &status.stdout,
         &[
             "2 rows are due",
-            "1 row is waiting after a failure",
+            "1 row is backing off after a failure",
             "1 row is claimed by a worker that is gone",
             "1 row is dead",
-            "rejected_rows",
+            "Rejected rows",
             "run-once",
         ],
     );
+}
+
+/// The cells of the line that begins with this, with single spaces.
+fn line_of(text: &str, beginning: &str) -> String {
+    let line = text.lines().find(|line| line.starts_with(beginning));
+    let line = line.unwrap_or_else(|| panic!("no {beginning}: {text}"));
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn status_never_says_that_nothing_is_due_while_rows_back_off_are_claimed_or_dead() {
+    let db = Database::new().await;
+    let mut batch = 0;
+    for (state, not_before, lease, says) in [
+        ("pending", "now() + interval '1 hour'", "NULL", "1 row is backing off after a failure"),
+        ("processing", "now()", "now() + interval '1 hour'", "1 row is being processed."),
+        ("processing", "now()", "now() - interval '1 hour'", "the lease has expired"),
+        ("dead", "'infinity'", "NULL", "1 row is dead"),
+    ] {
+        batch += 1;
+        db.execute(&format!(
+            "DELETE FROM aggregation_queue;
+             INSERT INTO aggregation_queue
+                 (user_id, kind, starts_at, ends_at, raw_id, state, not_before, lease_expires_at)
+             VALUES (1, 'labs', '2024-05-01', '2024-05-01', {batch}, '{state}', {not_before}, {lease})"
+        ))
+        .await;
+        let status = db.run(&["status"]).stdout;
+        assert_says(&status, &[says]);
+        assert!(!status.contains("Nothing is due"), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn status_groups_failures_by_their_cause_with_counts_and_the_next_retry() {
+    let db = Database::new().await;
+    db.execute(
+        "INSERT INTO aggregation_queue
+             (user_id, kind, starts_at, ends_at, raw_id, state, not_before, attempts, last_error)
+         SELECT id, kind, '2024-05-01', '2024-05-01', id, state, not_before, 2, error
+         FROM (VALUES
+             (1, 'vitals', 'pending', now() + interval '150 seconds',
+              'refused 23514 vitals_daily vitals_daily_mean_check'),
+             (2, 'vitals', 'pending', now() + interval '1 hour',
+              'refused 23514 vitals_daily vitals_daily_mean_check'),
+             (3, 'vitals', 'dead', 'infinity', 'refused 23514 vitals_daily vitals_daily_mean_check'),
+             (4, 'labs', 'dead', 'infinity', 'timeout'),
+             (5, 'labs', 'pending', now(), 'database'))
+             AS q (id, kind, state, not_before, error)",
+    )
+    .await;
+
+    let status = db.run(&["status"]).stdout;
+
+    let cause = "refused: 23514 vitals_daily vitals_daily_mean_check";
+    assert_eq!(line_of(&status, "refused"), format!("{cause} vitals 3 1 in 2 min"));
+    assert_eq!(line_of(&status, "timeout"), "timeout labs 1 1 never");
+    assert_eq!(line_of(&status, "database"), "database labs 1 0 due now");
+    let failures = db.run(&["status", "--json"]).json()["failures"].clone();
+    let first = &failures[0];
+    assert_eq!(
+        (&first["class"], &first["rows"], &first["dead"]),
+        (&"refused".into(), &3.into(), &1.into())
+    );
+    assert_eq!(first["detail"], "23514 vitals_daily vitals_daily_mean_check");
+    assert!((100..=150).contains(&first["next_retry_seconds"].as_i64().unwrap()), "{first}");
+    assert_eq!((&failures[2]["class"], &failures[2]["detail"]), (&"timeout".into(), &Value::Null));
+}
+
+#[tokio::test]
+async fn status_lists_rejected_rows_by_reason_and_metric_but_no_name_that_it_does_not_know() {
+    let db = Database::new().await;
+    db.execute(
+        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         SELECT 1, metric, 9999, unit, 'watch', at, at
+         FROM (VALUES ('heart_rate', 'bpm', 2), ('heart_rat', 'bpm', 3), ('hiv_antibody', 'count', 1))
+                  AS v (metric, unit, rows),
+              generate_series(1, rows) AS n,
+              LATERAL (SELECT timestamptz '2024-05-01 10:00Z' + n * interval '1 minute' AS at) AS t",
+    )
+    .await;
+    db.run_once();
+
+    let status = db.run(&["status"]).stdout;
+
+    let line = |metric: &str| {
+        let lines = status.lines().filter(|line| line.contains(metric));
+        let cells = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        lines.map(cells).collect::<Vec<_>>()
+    };
+    let unknown = [
+        "unknown_metric vitals unknown metric, nearest: heart_rate 3",
+        "unknown_metric vitals unknown metric 1",
+    ];
+    assert_eq!(line("unknown_metric"), unknown, "{status}");
+    assert_eq!(line("implausible"), ["implausible_value vitals heart_rate 2"], "{status}");
+    assert!(!status.contains("hiv") && !status.contains("heart_rat "), "{status}");
+    let json = db.run(&["status", "--json"]);
+    assert!(!json.stdout.contains("hiv"), "{json:?}");
+    assert_eq!(json.json()["rejected"][0]["nearest_metric"], "heart_rate");
+    assert_eq!(json.json()["rejected"][1]["metric"], "heart_rate");
 }
 
 #[tokio::test]

@@ -128,14 +128,18 @@ async fn very_many_bad_lines_are_counted_rather_than_listed() {
 async fn a_first_line_that_does_not_fit_stops_everything() {
     let db = Database::new().await;
     let scratch = Scratch::new();
-    let cases: [(&str, &[&str]); 5] = [
+    let cases: [(&str, &[&str]); 6] = [
         ("", &["line 1: the file is empty"]),
         (
             "user_id,metrik,value,started_at\n",
-            &["line 1", "no column \"metrik\"", "did you mean metric?"],
+            &["line 1", "no column \"metrik\"", "did you mean metric?", "--skip-unknown-columns"],
         ),
         ("user_id,metric,value\n", &["line 1: the file lacks the column started_at"]),
-        ("user_id,user_id,metric,value,started_at\n", &["line 1: column \"user_id\" stands twice"]),
+        (
+            "user_id,user_id,metric,value,started_at\n",
+            &["line 1: column \"user_id\" is named twice"],
+        ),
+        ("\u{0}u\u{0}s\u{0}e\u{0}r", &["line 1: the file is UTF-16", "iconv -f UTF-16 -t UTF-8"]),
         ("user_id;metric;value;started_at\n", &["line 1: the columns must be separated by commas"]),
     ];
     for (content, says) in cases {
@@ -278,4 +282,56 @@ async fn the_same_vitals_loaded_twice_change_no_figure() {
 
     assert_eq!(once, twice);
     assert_eq!(count(&db, "vitals_raw").await, 10);
+}
+
+#[tokio::test]
+async fn a_quote_that_is_not_closed_costs_its_own_line_alone() {
+    let db = Database::new().await;
+    let content = "user_id,metric,value,unit,started_at,source\n\
+        1,heart_rate,60,bpm,2024-05-01T10:00:00Z,watch\n\
+        1,heart_rate,61,bpm,2024-05-01T10:01:00Z,\"watch\n\
+        1,heart_rate,62,bpm,2024-05-01T10:02:00Z,watch\n\
+        1,heart_rate,63,bpm,2024-05-01T10:03:00Z,\"phone\"\n";
+    let ran = import(&db, "vitals", content);
+    assert_eq!((ran.code, ran.stdout.as_str()), (3, "3 rows imported; 1 bad line left out\n"));
+    assert_eq!(ran.stderr, "stdin, line 3: a quote opens in it and is not closed\n");
+    let sources = "SELECT string_agg(source, ' ' ORDER BY started_at) FROM vitals_raw";
+    assert_eq!(db.value::<String>(sources).await, "watch watch phone");
+}
+
+#[tokio::test]
+async fn unknown_columns_are_left_out_and_named_if_asked_to() {
+    let db = Database::new().await;
+    let scratch = Scratch::new();
+    let file = scratch.file(
+        "export.csv",
+        "User_ID,Device,Metric,Value,Unit,Started_At\n1,secret,heart_rate,60,bpm,2024-05-01T10:00:00Z\n",
+    );
+    let file = file.to_str().unwrap();
+    assert_eq!(db.run(&["import", "--kind", "vitals", file]).code, 1);
+    let ran = db.run(&["import", "--kind", "vitals", "--skip-unknown-columns", file]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "1 row imported\n"), "{ran:?}");
+    assert_says(&ran.stderr, &["left out columns: Device"]);
+    assert!(!ran.stderr.contains("secret"));
+}
+
+/// As an export of a sensor has them.
+#[tokio::test]
+async fn readings_out_of_a_sensors_range_are_loaded_or_left_out_with_what_to_write_instead() {
+    let db = Database::new().await;
+    let content = "user_id,metric,value,unit,source,started_at\n\
+        1,blood_glucose,Low,mg/dL,Dexcom,2024-03-05T08:00:00Z\n\
+        1,blood_glucose,High,mg/dL,Dexcom,2024-03-05T08:05:00Z\n\
+        1,blood_glucose,<40,mg/dL,Dexcom,2024-03-05T08:10:00Z\n\
+        1,blood_glucose,>400,mg/dL,Dexcom,2024-03-05T08:15:00Z\n\
+        1,blood_glucose,101,mg/dL,Dexcom,2024-03-05T08:20:00Z\n";
+    let ran = import(&db, "vitals", content);
+    assert_eq!((ran.code, ran.stdout.as_str()), (3, "3 rows imported; 2 bad lines left out\n"));
+    let why = "value is not a number; a reading out of the sensor's range has its bound here and < or > in \
+               the column comparator";
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    assert_eq!(lines, [format!("stdin, line 2: {why}"), format!("stdin, line 3: {why}")]);
+    db.run_once();
+    let day = "SELECT concat_ws(' ', sample_count, censored_count) FROM vitals_daily";
+    assert_eq!(db.value::<String>(day).await, "1 2");
 }

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::support::outside::assert_says;
+use crate::support::outside::{Scratch, assert_says};
 use crate::support::running::{Running, UserLock, waiting};
 use crate::support::samples::{assert_all_done, insert_samples};
 use crate::support::tables::difference;
+use crate::support::terminal::answering;
 use crate::support::{Database, Ran};
 
 /// Rows of all kinds, of every shape that sets another column, for the users 1 to `users`.
@@ -175,7 +176,10 @@ async fn missing_and_surplus_rows_and_wrong_verdicts_are_found_and_put_right() {
         ]
     );
     let text = db.run(&["verify"]).stdout;
-    assert_says(&text, &["6 rows differ", "difference", "surplus", "worker verify --repair"]);
+    assert_says(
+        &text,
+        &["6 rows differ, 1 of them outdated", "difference", "surplus", "worker verify --repair"],
+    );
     assert!(!text.contains("61.3") && !text.contains("soup"), "{text}");
 
     assert_eq!(verify(&db, &["--repair", "--user", "3"]).1["dates_repaired"], 2);
@@ -291,6 +295,84 @@ async fn a_backfill_brings_old_days_up_to_a_changed_profile() {
     assert_eq!(difference(&by_backfill, &by_queue), None);
 }
 
+/// The findings of a user, each once: table and difference.
+fn findings(report: &Value, user: i64) -> BTreeSet<String> {
+    let of_user = report["drift"].as_array().unwrap().iter().filter(|f| f["user_id"] == user);
+    of_user.map(|f| format!("{} {}", f["table"], f["difference"]).replace('"', "")).collect()
+}
+
+#[tokio::test]
+async fn a_change_of_a_users_zone_makes_days_outdated_in_every_table_and_is_no_drift() {
+    let db = Database::new().await;
+    insert_all_kinds(&db, 3).await;
+    // Noon in UTC is the next day there, so that days lose rows to their neighbours.
+    db.execute("UPDATE user_profiles SET time_zone = 'Pacific/Auckland' WHERE user_id = 1").await;
+    db.execute("UPDATE user_profiles SET time_zone = 'Asia/Tokyo' WHERE user_id = 2").await;
+
+    let (code, report) = verify(&db, &[]);
+
+    let tables = db.figure_tables().await;
+    let outdated: BTreeSet<String> = tables
+        .iter()
+        .filter(|table| *table != "rejected_rows")
+        .map(|table| format!("{table} outdated"))
+        .collect();
+    assert_eq!((findings(&report, 1), findings(&report, 2)), (outdated.clone(), outdated));
+    assert_eq!((code, &report["rows_outdated"]), (4, &report["rows_different"]));
+    assert_eq!(report["dates_left_outdated"], report["dates_left"]);
+    let text = db.run(&["verify"]).stdout;
+    assert_says(&text, &["of them outdated", "Outdated rows are right for the zone"]);
+
+    // A figure that another program changed is drift.
+    db.execute("UPDATE nutrition_daily SET energy_kcal = 1 WHERE user_id = 3").await;
+    let (_, report) = verify(&db, &[]);
+    assert_eq!(findings(&report, 3), BTreeSet::from(["nutrition_daily different".to_owned()]));
+    assert_eq!(report["dates_left_outdated"], report["dates_left"].as_i64().unwrap() - 1);
+}
+
+#[tokio::test]
+async fn a_change_of_the_order_of_sources_makes_hours_outdated_with_their_day() {
+    let db = Database::new().await;
+    db.execute(
+        "INSERT INTO user_profiles VALUES (1, 'UTC', '{watch}');
+         INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         VALUES (1, 'steps', 600, 'steps', 'watch', '2024-05-01 10:00Z', '2024-05-01 11:00Z'),
+                (1, 'steps', 900, 'steps', 'phone', '2024-05-01 10:30Z', '2024-05-01 11:30Z'),
+                (1, 'heart_rate', 60, 'bpm', 'phone', '2024-05-01 10:30Z', '2024-05-01 10:30Z')",
+    )
+    .await;
+    db.run_once();
+    db.execute("UPDATE user_profiles SET source_priority = '{phone}'").await;
+
+    let (_, report) = verify(&db, &[]);
+
+    let outdated = ["vitals_daily outdated", "vitals_hourly outdated"].map(str::to_owned);
+    let found = findings(&report, 1);
+    assert!(outdated.iter().all(|table| found.contains(table)), "{report}");
+    assert!(found.iter().all(|finding| finding.ends_with(" outdated")), "{report}");
+}
+
+#[tokio::test]
+async fn days_of_a_metric_that_the_catalogue_has_since_today_are_outdated() {
+    let (db, scratch) = (Database::new().await, Scratch::new());
+    db.execute(
+        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         VALUES (1, 'pushes', 7, 'count', 'chair', '2024-05-01 10:00Z', '2024-05-01 10:10Z')",
+    )
+    .await;
+    db.run_once();
+    let file = scratch.file(
+        "mine.toml",
+        "[metrics.pushes]\nstyle = \"cumulative\"\nunit = \"{count}\"\nmin = 0\nmax = 100_000\n",
+    );
+    let mut worker = db.worker();
+    worker.env("WORKER__AGGREGATION__CATALOGUE", &file).args(["verify", "--json"]);
+    let ran = Ran::of(worker.output().unwrap());
+    let found = findings(&ran.json(), 1);
+    assert!(found.contains("vitals_daily outdated"), "{ran:?}");
+    assert!(found.iter().all(|finding| finding.ends_with(" outdated")), "{ran:?}");
+}
+
 #[tokio::test]
 async fn a_backfill_fails_for_one_user_alone_and_says_so() {
     let db = Database::new().await;
@@ -316,6 +398,35 @@ async fn ranges_the_wrong_way_round_are_wrong_usage() {
         assert_eq!(ran.code, 2, "{ran:?}");
         assert_says(&ran.stderr, &["later than --to", "exchange them"]);
     }
+}
+
+#[tokio::test]
+async fn a_repair_lists_and_counts_and_asks_at_a_terminal_and_a_script_is_not_asked() {
+    let db = Database::new().await;
+    insert_samples(&db, 2, 5).await;
+    db.run_once();
+    let damage = "UPDATE vitals_daily SET sample_count = 99";
+    db.execute(damage).await;
+    let damaged = "SELECT count(*) FROM vitals_daily WHERE sample_count = 99";
+    let repair = |more: &[&str], answer: &str| {
+        answering(db.worker().args(["verify", "--repair"]).args(more), answer)
+    };
+
+    assert_eq!(db.run(&["verify", "--repair", "--dry-run"]).code, 4);
+    let (code, shown) = repair(&[], "n\n");
+    assert_eq!(code, 4, "{shown}");
+    assert_says(&shown, &["2 rows differ", "This computes 2 dates again. Continue? [y/N]"]);
+    assert_eq!(db.value::<i64>(damaged).await, 2);
+
+    let (code, shown) = repair(&[], "yes\n");
+    assert_eq!(code, 0, "{shown}");
+    assert_says(&shown, &["2 dates computed again."]);
+    assert_eq!(db.value::<i64>(damaged).await, 0);
+    db.execute(damage).await;
+    let (code, shown) = repair(&["--yes"], "");
+    assert!(code == 0 && !shown.contains("[y/N]"), "{shown}");
+    db.execute(damage).await;
+    assert_eq!(db.run(&["verify", "--repair"]).code, 0);
 }
 
 #[tokio::test]

@@ -174,10 +174,13 @@ async fn where_nobody_is_to_be_told_the_outbox_is_never_looked_at() {
 }
 
 #[tokio::test]
-async fn what_is_sent_without_encryption_is_warned_of() {
+async fn what_leaves_this_host_without_encryption_is_warned_of() {
     let db = Database::new().await;
+    // The mail goes to this host.
     let mail = Receiver::of_mail(Encryption::None);
-    let service = service(&db, &mail, &[("WORKER__WEBHOOK__URL", "http://127.0.0.1:1/")]);
-    service.logs_times("alerts_unencrypted", 2).await;
-    service.stops();
+    let service = service(&db, &mail, &[("WORKER__WEBHOOK__URL", "http://192.0.2.1:1/")]);
+    service.logs("database_ready").await;
+    let warned = service.stops().events("alerts_unencrypted");
+    let channels: Vec<_> = warned.iter().map(|event| event["channel"].clone()).collect();
+    assert_eq!(channels, ["webhook"]);
 }

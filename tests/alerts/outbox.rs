@@ -43,7 +43,8 @@ async fn store(db: &Database) -> Store {
 fn alert(rule: &str, fires: bool, worker: &str, ago: Duration) -> Alert {
     let key = format!("{rule}.{fires}.{worker}");
     let (rule, worker) = (rule.to_owned(), worker.to_owned());
-    Alert { key, rule, fires, worker, amount: 1.0, threshold: 1.0, ago }
+    let (lasted, dead_rows) = (Duration::ZERO, 0);
+    Alert { key, rule, fires, worker, amount: 1.0, threshold: 1.0, ago, lasted, dead_rows }
 }
 
 #[tokio::test]

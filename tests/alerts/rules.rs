@@ -134,6 +134,60 @@ async fn database_unreachable_fires_and_resolves() {
 }
 
 #[tokio::test]
+async fn a_database_that_cannot_be_reached_fires_one_alert_and_no_second() {
+    let db = Database::new().await;
+    let mail = Receiver::of_mail(Encryption::None);
+    let at_once = [
+        ("WORKER__ALERTS__DATABASE_UNREACHABLE_AFTER_SECONDS", "0"),
+        ("WORKER__ALERTS__CIRCUIT_OPEN_AFTER_SECONDS", "0"),
+    ];
+    // No server listens there.
+    let mut worker = worker_at("postgresql://nobody@127.0.0.1:1/none");
+    worker.envs(settings(&mail, "none", &at_once));
+    let service = Running::service(worker, &[]);
+    mail.tells("database_unreachable", "fires", 1).await;
+    // Both rules have seen the same looks, and a few more.
+    service.logs_times("database_unavailable", 1).await;
+    let fired = service.stops().events("alert_fired");
+    let rules: Vec<_> = fired.iter().map(|event| event["rule"].clone()).collect();
+    assert_eq!(rules, ["database_unreachable"]);
+    drop(db);
+}
+
+#[tokio::test]
+async fn figures_are_not_called_fresh_because_the_oldest_row_died() {
+    let db = Database::new().await;
+    let mail = Receiver::of_mail(Encryption::None);
+    let lock = UserLock::hold(&db.url, 1).await;
+    let goal = [
+        ("WORKER__ALERTS__OLDEST_PENDING_SECONDS", "1"),
+        ("WORKER__ALERTS__OFF", "pool_usage pool_exhausted failed_groups"),
+        ("WORKER__SESSION__TRANSACTION_TIMEOUT_SECONDS", "120"),
+        ("WORKER__BATCH__MAX_ATTEMPTS", "1"),
+        ("WORKER__SERVICE__SUMMARY_SECONDS", "1"),
+    ];
+    db.execute("ALTER TABLE vitals_daily ADD CONSTRAINT refused CHECK (false) NOT VALID").await;
+    // One that was dead before is no matter of this rule.
+    db.execute(DEAD_ROW).await;
+    let service = service(&db, &mail, &[&PATIENT[..], &goal].concat());
+    mail.tells("dead_rows", "fires", 1).await;
+    insert_samples(&db, 1, 5).await;
+    mail.tells("oldest_pending", "fires", 1).await;
+    lock.release().await;
+    eventually(&db, "SELECT count(*) FROM aggregation_queue WHERE state = 'dead'", 6).await;
+    db.execute("DELETE FROM aggregation_queue WHERE user_id = 99").await;
+    // A look that sees them all dead has nothing to resolve; the next one comes after the summary.
+    let before = service.events("summary").len();
+    service.logs_times("summary", before + 2).await;
+    assert!(service.events("alert_resolved").is_empty());
+
+    db.execute("ALTER TABLE vitals_daily DROP CONSTRAINT refused").await;
+    assert_eq!(db.run(&["requeue", "--dead"]).code, 0);
+    mail.tells("oldest_pending", "resolved", 1).await;
+    service.stops();
+}
+
+#[tokio::test]
 async fn what_was_not_sent_before_the_database_is_back_is_sent_through_the_outbox() {
     let db = Database::empty().await;
     let mail = Receiver::of_mail(Encryption::None);
@@ -253,7 +307,7 @@ async fn verify_drift_fires_and_resolves() {
     let found = verify(&[]);
     assert_eq!((found.code, alerts(&found)), (4, (1, 0)), "{found:?}");
     assert_eq!(mail.told("verify_drift", "fires"), 1);
-    assert!(mail.mails()[0].data.contains("2 dates (from 1 dates on)"), "{:?}", mail.mails());
+    assert!(mail.mails()[0].data.contains("2 dates (limit 1 date)"), "{:?}", mail.mails());
     assert_eq!(alerts(&verify(&[])), (0, 0));
 
     // Only who looks at everything can say that all is well.

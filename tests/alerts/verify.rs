@@ -78,3 +78,15 @@ async fn neither_report_nor_exit_code_waits_for_a_mail_server_that_hangs() {
     let pending = "SELECT count(*) FROM alert_outbox WHERE state = 'pending' AND attempts = 0";
     assert_eq!(db.value::<i64>(pending).await, 1);
 }
+
+#[tokio::test]
+async fn a_change_of_a_users_zone_fires_no_alert() {
+    let db = Database::new().await;
+    insert_samples(&db, 1, 5).await;
+    db.run_once();
+    db.execute("INSERT INTO user_profiles VALUES (1, 'Pacific/Auckland')").await;
+    let mail = Receiver::of_mail(Encryption::None);
+    let ran = Ran::of(verify(&db, &mail, &[]).output().unwrap());
+    assert_eq!((ran.code, ran.events("alert_fired").len()), (4, 0), "{ran:?}");
+    assert!(ran.stdout.contains("outdated"), "{ran:?}");
+}

@@ -70,3 +70,38 @@ async fn where_batches_cannot_be_smaller_the_database_is_given_a_pause() {
     db.run_once();
     assert_all_done(&db).await;
 }
+
+#[tokio::test]
+async fn batches_do_not_grow_while_groups_fail() {
+    let db = Database::new().await;
+    insert_samples(&db, 1, 300).await;
+    db.execute("ALTER TABLE vitals_daily ADD CONSTRAINT refused CHECK (false) NOT VALID").await;
+
+    let settings =
+        [("WORKER__BATCH__SIZE", "50"), ("WORKER__BATCH__BACKOFF_FIRST_SECONDS", "3600")];
+    let ran = run(&db, &settings);
+
+    assert_eq!((ran.code, sizes(&ran)), (3, vec![50; 6]), "{}", ran.stderr);
+    assert!(ran.events("batch_size_changed").is_empty(), "{}", ran.stderr);
+}
+
+#[tokio::test]
+async fn a_group_that_fails_shows_for_how_long_it_held_its_connection() {
+    let db = Database::new().await;
+    insert_samples(&db, 1, 5).await;
+    let lock = UserLock::hold(&db.url, 1).await;
+
+    let settings = [
+        ("WORKER__SESSION__LOCK_TIMEOUT_SECONDS", "0.25"),
+        ("WORKER__BATCH__BACKOFF_FIRST_SECONDS", "3600"),
+    ];
+    let ran = run(&db, &settings);
+    lock.release().await;
+
+    for event in ["batch_done", "run_done"] {
+        let event = &ran.events(event)[0];
+        assert_eq!(number(event, "groups_failed"), 1, "{event}");
+        // It waited for the lock until the time-out, with the connection in its hand.
+        assert!(event["held_longest_ms"].as_f64() >= Some(250.0), "{event}");
+    }
+}

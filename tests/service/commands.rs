@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::QUEUED;
 use crate::support::outside::{assert_says, signal};
 use crate::support::samples::{assert_all_done, insert_samples};
+use crate::support::terminal::answering;
 use crate::support::{Database, Ran};
 
 async fn kill_all_rows(db: &Database) {
@@ -36,6 +37,59 @@ async fn dead_rows_get_their_attempts_back() {
     assert_eq!(db.run_once()["rows_completed"], 10);
     assert_says(&db.run(&["requeue", "--dead"]).stdout, &["There is no such dead row."]);
     assert_all_done(&db).await;
+}
+
+#[tokio::test]
+async fn requeue_counts_and_asks_at_a_terminal_and_a_script_is_not_asked() {
+    let db = Database::new().await;
+    insert_samples(&db, 3, 5).await;
+    kill_all_rows(&db).await;
+    let requeue = |more: &[&str], answer: &str| {
+        answering(db.worker().args(["requeue", "--dead"]).args(more), answer)
+    };
+    let dead = "SELECT count(*) FROM aggregation_queue WHERE state = 'dead'";
+
+    let ran = db.run(&["requeue", "--dead", "--dry-run"]);
+    assert_eq!(
+        (ran.code, ran.stdout.as_str()),
+        (0, "Would queue 15 dead rows (15 of vitals) again. Nothing was changed.\n")
+    );
+    let json = db.run(&["requeue", "--dead", "--dry-run", "--json"]).json();
+    assert_eq!(json["would_requeue"]["vitals"], 15);
+    for no in ["n\n", "\n", "perhaps\n", "\u{4}"] {
+        let (code, shown) = requeue(&["--user", "1"], no);
+        assert_eq!(code, 130, "{shown}");
+        assert_says(
+            &shown,
+            &[
+                "This queues 5 dead rows (5 of vitals) again. Continue? [y/N]",
+                "Nothing was changed.",
+            ],
+        );
+    }
+    assert_eq!(db.value::<i64>(dead).await, 15);
+
+    let (code, shown) = requeue(&["--user", "1"], "y\n");
+    assert_eq!(code, 0, "{shown}");
+    assert_says(&shown, &["Queued again: 5 dead rows (5 of vitals)"]);
+    let (code, shown) = requeue(&["--user", "2", "--yes"], "");
+    assert!(code == 0 && !shown.contains("[y/N]"), "{shown}");
+    assert_eq!(db.value::<i64>(dead).await, 5);
+    assert_eq!(db.run(&["requeue", "--dead"]).code, 0);
+    let (code, shown) = requeue(&[], "");
+    assert!(code == 0 && !shown.contains("[y/N]"), "there is nothing to ask: {shown}");
+}
+
+#[tokio::test]
+async fn requeue_counts_raw_rows_of_the_days_that_were_asked_for() {
+    let db = Database::new().await;
+    insert_samples(&db, 2, 5).await;
+    db.run_once();
+    let of_day = ["requeue", "--from", "2024-05-01", "--to", "2024-05-01", "--dry-run", "--json"];
+    assert_eq!(db.run(&of_day).json()["would_requeue"]["vitals"], 10);
+    let other = ["requeue", "--from", "2024-06-01", "--to", "2024-06-02", "--dry-run"];
+    assert_says(&db.run(&other).stdout, &["Would queue 0 rows again."]);
+    assert_eq!(db.value::<i64>(QUEUED).await, 0);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Start, with and without the database, and the days in between.
 
+use serde_json::Value;
 use std::net::TcpListener;
 
 use local_postgres::Shutdown;
@@ -246,7 +247,7 @@ async fn an_idle_service_says_nothing_but_its_summary() {
     let mut events: Vec<String> = ran
         .stderr
         .lines()
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["event"].to_string())
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["event"].to_string())
         .collect();
     events.dedup();
     assert_eq!(
@@ -268,16 +269,22 @@ async fn an_idle_service_says_nothing_but_its_summary() {
 }
 
 #[tokio::test]
-async fn what_it_did_is_listed_by_status_once_a_period_and_at_its_end() {
+async fn what_it_does_is_listed_by_status_while_the_period_goes_on_and_at_its_end() {
     let db = Database::new().await;
     insert_samples(&db, 2, 5).await;
     let service = Running::service(db.worker(), &[]);
     eventually(&db, QUEUED, 0).await;
-    assert_eq!(db.value::<i64>("SELECT count(*) FROM aggregation_runs").await, 0);
+    let recorded = "SELECT coalesce(sum(rows_completed), 0)::bigint FROM aggregation_runs";
+    eventually(&db, recorded, 10).await;
+    let status = db.run(&["status"]).stdout;
+    assert!(status.lines().any(|line| line.starts_with("now ")), "{status}");
+    let running = db.run(&["status", "--json"]).json()["runs"].clone();
+    assert_eq!((&running[0]["is_running"], &running[1]), (&true.into(), &Value::Null));
 
     service.stops();
 
     let runs = db.run(&["status", "--json"]).json()["runs"].clone();
     assert_eq!(runs.as_array().unwrap().len(), 1);
     assert_eq!((&runs[0]["command"], &runs[0]["rows_completed"]), (&"run".into(), &10.into()));
+    assert_eq!(runs[0]["is_running"], false);
 }

@@ -1,7 +1,7 @@
 //! The worker at a terminal: a pseudo-terminal of a given width takes its stdout and stderr.
 
 use std::fs::{File, OpenOptions};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -10,6 +10,17 @@ use rustix::termios::{Winsize, tcsetwinsize};
 /// Runs a command at a terminal of so many columns. Its exit code, and all that it wrote there.
 #[track_caller]
 pub fn at_terminal(command: &mut Command, columns: u16) -> (i32, String) {
+    typing(command, columns, None)
+}
+
+/// The same for one that asks, and gets this as the answer.
+#[track_caller]
+pub fn answering(command: &mut Command, answer: &str) -> (i32, String) {
+    typing(command, 100, Some(answer))
+}
+
+#[track_caller]
+fn typing(command: &mut Command, columns: u16, answer: Option<&str>) -> (i32, String) {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     grantpt(&ours).unwrap();
     unlockpt(&ours).unwrap();
@@ -20,12 +31,15 @@ pub fn at_terminal(command: &mut Command, columns: u16) -> (i32, String) {
     if !command.get_envs().any(|(name, _)| name == "TERM") {
         command.env("TERM", "xterm-256color");
     }
-    command.stdin(Stdio::null()).stdout(theirs.try_clone().unwrap()).stderr(theirs);
+    let stdin = answer.map_or_else(Stdio::null, |_| theirs.try_clone().unwrap().into());
+    command.stdin(stdin).stdout(theirs.try_clone().unwrap()).stderr(theirs);
     let mut child = command.spawn().unwrap();
     // The command keeps the other end open as long as it is there, and so it ends the reading.
-    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut shown = Vec::new();
     let mut ours = File::from(ours);
+    // It waits at the terminal until it is read.
+    ours.write_all(answer.unwrap_or_default().as_bytes()).unwrap();
     let mut part = [0; 4096];
     // A terminal that nobody holds any more gives an error instead of an end.
     while let Ok(bytes @ 1..) = ours.read(&mut part) {

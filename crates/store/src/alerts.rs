@@ -38,6 +38,10 @@ pub struct Alert {
     pub threshold: f64,
     /// For how long it was so before it could be written down.
     pub ago: Duration,
+    /// How long the condition had held by then.
+    pub lasted: Duration,
+    /// Dead rows of the queue at that moment.
+    pub dead_rows: i64,
 }
 
 /// A message that was taken to be sent.
@@ -51,7 +55,7 @@ pub struct TakenAlert {
     pub attempts: i32,
     /// When it happened, by the database's clock.
     pub happened_at: Timestamp,
-    /// The message; `ago` counts for nothing.
+    /// The message; `ago` and `dead_rows` count for nothing.
     pub alert: Alert,
 }
 
@@ -64,6 +68,8 @@ pub struct AlertCondition {
     pub fires: bool,
     /// How long ago it began to fire last, by the database's clock.
     pub fired_ago: Duration,
+    /// Dead rows of the queue at that moment.
+    pub dead_rows: i64,
 }
 
 /// What is known of conditions and messages.
@@ -97,13 +103,13 @@ macro_rules! first_of_its_condition {
 statement! {
     /// One look for all: conditions as the first kind of rows, channels as the second. What can be
     /// sent is as in [`Take`].
-    struct ReadOutbox { channels: Vec<&'static str> => Array<Text> } -> (Bool, Text, Bool, Double)
+    struct ReadOutbox { channels: Vec<&'static str> => Array<Text> } -> (Bool, Text, Bool, Double, BigInt)
     concat!(
         "SELECT true, rule, resolved_at IS NULL,
-            extract(epoch FROM clock_timestamp() - fired_at)::float8
+            extract(epoch FROM clock_timestamp() - fired_at)::float8, dead_rows
      FROM alert_conditions
      UNION ALL
-     SELECT false, of.channel, true, 0
+     SELECT false, of.channel, true, 0, 0
      FROM unnest({channels}) AS of (channel)
      WHERE EXISTS (SELECT FROM alert_outbox AS o
                    WHERE o.channel = of.channel AND o.not_before <= clock_timestamp()
@@ -123,10 +129,12 @@ statement! {
         amount: f64 => Double,
         threshold: f64 => Double,
         ago: f64 => Double,
+        lasted: f64 => Double,
     } -> ()
-    "INSERT INTO alert_outbox (channel, key, rule, fires, worker, amount, threshold, happened_at)
+    "INSERT INTO alert_outbox (channel, key, rule, fires, worker, amount, threshold, happened_at,
+                               lasted_seconds)
      SELECT of.channel, {key}, {rule}, {fires}, {worker}, {amount}, {threshold},
-            clock_timestamp() - make_interval(secs => {ago})
+            clock_timestamp() - make_interval(secs => {ago}), {lasted}
      FROM unnest({channels}) AS of (channel)"
 }
 
@@ -144,16 +152,21 @@ statement! {
         threshold: f64 => Double,
         cooldown: f64 => Double,
         seen_ago: f64 => Double,
+        lasted: f64 => Double,
+        dead_rows: i64 => BigInt,
     } -> ()
     "WITH fired AS (
-         INSERT INTO alert_conditions AS c (rule) VALUES ({rule})
-         ON CONFLICT (rule) DO UPDATE SET fired_at = clock_timestamp(), resolved_at = NULL
+         INSERT INTO alert_conditions AS c (rule, dead_rows) VALUES ({rule}, {dead_rows})
+         ON CONFLICT (rule) DO UPDATE
+         SET fired_at = clock_timestamp(), resolved_at = NULL, dead_rows = excluded.dead_rows
          WHERE c.resolved_at <= statement_timestamp() - make_interval(secs => {seen_ago})
            AND c.fired_at <= clock_timestamp() - make_interval(secs => {cooldown})
          RETURNING rule, fired_at
      )
-     INSERT INTO alert_outbox (channel, key, rule, fires, worker, amount, threshold, happened_at)
-     SELECT of.channel, {key}, fired.rule, true, {worker}, {amount}, {threshold}, fired.fired_at
+     INSERT INTO alert_outbox (channel, key, rule, fires, worker, amount, threshold, happened_at,
+                               lasted_seconds)
+     SELECT of.channel, {key}, fired.rule, true, {worker}, {amount}, {threshold}, fired.fired_at,
+            {lasted}
      FROM fired, unnest({channels}) AS of (channel)"
 }
 
@@ -173,11 +186,12 @@ statement! {
          UPDATE alert_conditions SET resolved_at = clock_timestamp()
          WHERE rule = {rule} AND resolved_at IS NULL
            AND fired_at <= statement_timestamp() - make_interval(secs => {seen_ago})
-         RETURNING rule, resolved_at
+         RETURNING rule, resolved_at, resolved_at - fired_at AS lasted
      )
-     INSERT INTO alert_outbox (channel, key, rule, fires, worker, amount, threshold, happened_at)
+     INSERT INTO alert_outbox (channel, key, rule, fires, worker, amount, threshold, happened_at,
+                               lasted_seconds)
      SELECT of.channel, {key}, resolved.rule, false, {worker}, {amount}, {threshold},
-            resolved.resolved_at
+            resolved.resolved_at, extract(epoch FROM resolved.lasted)
      FROM resolved, unnest({channels}) AS of (channel)"
 }
 
@@ -188,7 +202,7 @@ statement! {
     ///
     /// A token is a number of the sequence and a number by chance, as in the queue's claim.
     struct Take { channel: &'static str => Text, lease_seconds: f64 => Double } -> (
-        BigInt, BigInt, Integer, Timestamptz, Text, Text, Bool, Text, Double, Double
+        BigInt, BigInt, Integer, Timestamptz, Text, Text, Bool, Text, Double, Double, Double
     )
     concat!(
         "WITH due AS MATERIALIZED (
@@ -208,7 +222,7 @@ statement! {
      FROM due
      WHERE o.id = due.id
      RETURNING o.id, o.lease_token, o.attempts, o.happened_at, o.key, o.rule, o.fires, o.worker,
-               o.amount, o.threshold"
+               o.amount, o.threshold, o.lasted_seconds"
     )
 }
 
@@ -257,15 +271,15 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn outbox(&self, channels: &[&'static str]) -> Result<Outbox, StoreError> {
-        let rows: Vec<(bool, String, bool, f64)> =
+        let rows: Vec<(bool, String, bool, f64, i64)> =
             self.load("alerts", ReadOutbox { channels: channels.to_vec() }).boxed().await?;
         let mut outbox = Outbox::default();
-        for (is_condition, name, fires, fired_ago) in rows {
+        for (is_condition, rule, fires, fired_ago, dead_rows) in rows {
             if is_condition {
                 let fired_ago = Duration::try_from_secs_f64(fired_ago).unwrap_or_default();
-                outbox.conditions.push(AlertCondition { rule: name, fires, fired_ago });
+                outbox.conditions.push(AlertCondition { rule, fires, fired_ago, dead_rows });
             } else {
-                outbox.due.push(name);
+                outbox.due.push(rule);
             }
         }
         Ok(outbox)
@@ -276,7 +290,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn put_alert(&self, channels: &[&str], alert: &Alert) -> Result<(), StoreError> {
-        let Alert { key, rule, fires, worker, amount, threshold, ago } = alert;
+        let Alert { key, rule, fires, worker, amount, threshold, ago, lasted, .. } = alert;
         let put = PutMessages {
             channels,
             key,
@@ -286,6 +300,7 @@ impl Store {
             amount: *amount,
             threshold: *threshold,
             ago: ago.as_secs_f64(),
+            lasted: lasted.as_secs_f64(),
         };
         self.execute("alerts", put).boxed().await?;
         Ok(())
@@ -303,7 +318,7 @@ impl Store {
         alert: &Alert,
         cooldown: Duration,
     ) -> Result<bool, StoreError> {
-        let Alert { key, rule, worker, amount, threshold, ago, .. } = alert;
+        let Alert { key, rule, worker, amount, threshold, ago, lasted, dead_rows, .. } = alert;
         let fire = Fire {
             channels,
             key,
@@ -313,6 +328,8 @@ impl Store {
             threshold: *threshold,
             cooldown: cooldown.as_secs_f64(),
             seen_ago: ago.as_secs_f64(),
+            lasted: lasted.as_secs_f64(),
+            dead_rows: *dead_rows,
         };
         Ok(self.execute("alerts", fire).boxed().await? > 0)
     }
@@ -350,14 +367,16 @@ impl Store {
         channel: &'static str,
         lease: Duration,
     ) -> Result<Option<TakenAlert>, StoreError> {
-        type Columns = (i64, i64, i32, PgTimestamp, String, String, bool, String, f64, f64);
+        type Columns = (i64, i64, i32, PgTimestamp, String, String, bool, String, f64, f64, f64);
         let take = Take { channel, lease_seconds: lease.as_secs_f64() };
         let rows: Vec<Columns> = self.load("alerts", take).boxed().await?;
         Ok(rows.into_iter().next().map(
-            |(id, token, attempts, happened_at, key, rule, fires, worker, amount, threshold)| {
-                let ago = Duration::ZERO;
-                let alert = Alert { key, rule, fires, worker, amount, threshold, ago };
-                TakenAlert { id, token, attempts, happened_at: from_postgres(happened_at), alert }
+            |(id, token, attempts, at, key, rule, fires, worker, amount, threshold, lasted)| {
+                let (ago, dead_rows) = (Duration::ZERO, 0);
+                let lasted = Duration::try_from_secs_f64(lasted).unwrap_or_default();
+                let alert =
+                    Alert { key, rule, fires, worker, amount, threshold, ago, lasted, dead_rows };
+                TakenAlert { id, token, attempts, happened_at: from_postgres(at), alert }
             },
         ))
     }

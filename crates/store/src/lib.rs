@@ -80,8 +80,10 @@ pub use retry::RetryPolicy;
 pub use schema_state::{Elsewhere, NamesTaken, SchemaState, schema_state};
 pub use session::{Pooler, SessionSettings};
 pub use sessions::{OldTransaction, Sessions};
-pub use shadow::{Difference, Drift, Shadow};
-pub use status::{Backlog, KindStatus, Run, RunCounts, Status};
+pub use shadow::{Difference, Drift, Shadow, WrongVerdicts};
+pub use status::{
+    Backlog, Failure, KindStatus, MAX_GROUPS, MAX_REJECTED_READ, Rejected, Run, RunCounts, Status,
+};
 pub use surroundings::Variables;
 pub use transaction::GroupTransaction;
 pub use trial::Trial;

@@ -22,10 +22,10 @@ pub struct RequeueSelection {
     pub between: Option<(Timestamp, Timestamp)>,
 }
 
-/// The statement for one raw table: walks it in the order of its key and queues what is selected,
-/// as the triggers would.
-macro_rules! requeue_from {
-    ($table:literal, $kind:literal, $columns:literal, $values:literal, $start:literal, $end:literal) => {
+/// The statement for one raw table: walks it in the order of its key and does with what is selected what
+/// `$act` says.
+macro_rules! walk {
+    ($table:literal, $act:expr, $returning:literal, $start:literal, $end:literal) => {
         concat!(
             "WITH page AS MATERIALIZED (
                  SELECT * FROM ",
@@ -35,26 +35,42 @@ macro_rules! requeue_from {
                    AND user_id <= coalesce({only_user}, 9223372036854775807)
                  ORDER BY user_id, id
                  LIMIT {step}
-             ), queued AS (
-                 INSERT INTO aggregation_queue (kind, user_id, raw_id, ",
-            $columns,
-            ")
-                 SELECT '",
-            $kind,
-            "', user_id, id, ",
-            $values,
+             ), selected AS (
+                 ",
+            $act,
             " FROM page
                  WHERE ",
             $end,
             " >= coalesce({from}, '-infinity') AND ",
             $start,
             " <= coalesce({before}, 'infinity')
-                 RETURNING 1
-             )
-             SELECT (SELECT count(*) FROM page), (SELECT count(*) FROM queued), user_id::bigint, id::bigint
+                 ",
+            $returning,
+            ")
+             SELECT (SELECT count(*) FROM page), (SELECT count(*) FROM selected), user_id::bigint, id::bigint
              FROM page
              ORDER BY user_id DESC, id DESC
              LIMIT 1"
+        )
+    };
+}
+
+/// Queues what is selected, as the triggers would.
+macro_rules! requeue_from {
+    ($table:literal, $kind:literal, $columns:literal, $values:literal, $start:literal, $end:literal) => {
+        walk!(
+            $table,
+            concat!(
+                "INSERT INTO aggregation_queue (kind, user_id, raw_id, ",
+                $columns,
+                ") SELECT '",
+                $kind,
+                "', user_id, id, ",
+                $values
+            ),
+            "RETURNING 1",
+            $start,
+            $end
         )
     };
 }
@@ -110,6 +126,27 @@ requeue_statement!(
     )
 );
 
+requeue_statement!(
+    CountVitals,
+    walk!("vitals_raw", "SELECT 1", "", "started_at", "greatest(started_at, ended_at)")
+);
+requeue_statement!(CountNutrition, walk!("nutrition_raw", "SELECT 1", "", "eaten_at", "eaten_at"));
+requeue_statement!(CountLabs, walk!("lab_raw", "SELECT 1", "", "collected_at", "collected_at"));
+
+statement! {
+    struct CountDead<'a> {
+        kind: &'a str => Text,
+        only_user: Option<i64> => Nullable<BigInt>,
+        from: Option<PgTimestamp> => Nullable<Timestamptz>,
+        before: Option<PgTimestamp> => Nullable<Timestamptz>,
+    } -> (BigInt)
+    "SELECT count(*)
+     FROM aggregation_queue
+     WHERE kind = {kind} AND not_before = 'infinity' AND state = 'dead'
+       AND user_id = coalesce({only_user}, user_id)
+       AND ends_at >= coalesce({from}, '-infinity') AND starts_at <= coalesce({before}, 'infinity')"
+}
+
 statement! {
     /// Dead rows lie at infinity; one that another session is at is left to that session.
     struct RequeueDead<'a> {
@@ -138,11 +175,12 @@ statement! {
      WHERE q.ctid = picked.ctid"
 }
 
-/// Walks one raw table and queues the selected rows, a step at a time.
+/// Walks one raw table and queues the selected rows, or only counts them, a step at a time.
 #[derive(Debug)]
 pub struct Requeuer {
     kind: Kind,
     selection: RequeueSelection,
+    only_count: bool,
     after: Option<(i64, i64)>,
 }
 
@@ -154,11 +192,16 @@ impl Requeuer {
             Some(user) => (user, i64::MAX),
             None => (i64::MIN, i64::MIN),
         };
-        Self { kind, selection, after: Some(before) }
+        Self { kind, selection, only_count: false, after: Some(before) }
     }
 
-    /// Looks at the next rows, committed at once, and says how many it looked at and how many it
-    /// queued; `None` at the end of the table.
+    /// The same walk, which only counts.
+    pub fn counting(kind: Kind, selection: RequeueSelection) -> Self {
+        Self { only_count: true, ..Self::new(kind, selection) }
+    }
+
+    /// Looks at the next rows, committed at once, and says how many it looked at and how many of them
+    /// are selected; `None` at the end of the table.
     ///
     /// # Errors
     /// If the database fails; then this step queued nothing and may be done again.
@@ -173,10 +216,13 @@ impl Requeuer {
                 store.load("requeue", look).await?
             }};
         }
-        let page: Vec<(i64, i64, i64, i64)> = match self.kind {
-            Kind::Vitals => load!(RequeueVitals),
-            Kind::Nutrition => load!(RequeueNutrition),
-            Kind::Labs => load!(RequeueLabs),
+        let page: Vec<(i64, i64, i64, i64)> = match (self.kind, self.only_count) {
+            (Kind::Vitals, false) => load!(RequeueVitals),
+            (Kind::Nutrition, false) => load!(RequeueNutrition),
+            (Kind::Labs, false) => load!(RequeueLabs),
+            (Kind::Vitals, true) => load!(CountVitals),
+            (Kind::Nutrition, true) => load!(CountNutrition),
+            (Kind::Labs, true) => load!(CountLabs),
         };
         let Some((seen, queued, user_id, id)) = page.into_iter().next() else {
             self.after = None;
@@ -188,6 +234,22 @@ impl Requeuer {
 }
 
 impl Store {
+    /// How many dead rows are selected.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn count_dead(
+        &self,
+        kind: Kind,
+        selection: &RequeueSelection,
+    ) -> Result<u64, StoreError> {
+        let (from, before) = bounds(selection);
+        let (kind, only_user) = (kind.name(), selection.user_id);
+        let counts: Vec<(i64,)> =
+            self.load("requeue", CountDead { kind, only_user, from, before }).await?;
+        Ok(counts.iter().map(|(count,)| *count as u64).sum())
+    }
+
     /// Gives some of the dead rows their attempts back, at once due; says how many. `0` when none
     /// are left.
     ///

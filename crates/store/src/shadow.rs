@@ -39,7 +39,7 @@ pub enum Difference {
     Missing,
     /// There is one, and should be none.
     Surplus,
-    /// It was computed by another version, or with another profile or catalogue.
+    /// It is right for what it was computed with: another zone, profile, catalogue or version.
     Outdated,
     /// A figure is another one.
     Different,
@@ -66,8 +66,21 @@ pub struct Drift {
     pub date: NaiveDate,
     /// How they differ.
     pub difference: Difference,
+    /// The zone of the stored rows; none if they are missing.
+    pub stored_zone: Option<String>,
+    /// The zone that they would have now; none if they are surplus.
+    pub zone: Option<String>,
     /// How many rows.
     pub rows: i64,
+}
+
+/// Verdicts that `rejected_rows` does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WrongVerdicts {
+    /// It has another reason: the row was judged by another catalogue or version.
+    pub outdated: i64,
+    /// It has none.
+    pub absent: i64,
 }
 
 /// So often the own tables are emptied by DELETE, which is quick but leaves the rows where they are, for
@@ -120,8 +133,8 @@ statement! {
         kind: &'a str => Text,
         raw_ids: Vec<i64> => Array<BigInt>,
         reasons: Vec<Option<&'static str>> => Array<Nullable<Text>>,
-    } -> (BigInt)
-    "SELECT count(*)
+    } -> (BigInt, BigInt)
+    "SELECT count(r.reason), count(*) FILTER (WHERE r.reason IS NULL)
      FROM unnest({raw_ids}::bigint[], {reasons}::text[]) AS judged (raw_id, reason)
      LEFT JOIN rejected_rows AS r
             ON r.user_id = {user_id} AND r.kind = {kind} AND r.raw_id = judged.raw_id
@@ -157,7 +170,7 @@ impl QueryId for Compare<'_> {
 }
 
 impl Query for Compare<'_> {
-    type SqlType = (Integer, Date, Text, BigInt);
+    type SqlType = (Integer, Date, Text, Nullable<Text>, Nullable<Text>, BigInt);
 }
 
 impl QueryFragment<Pg> for Compare<'_> {
@@ -218,17 +231,17 @@ fn comparison(place: i32, table: &str, columns: &[(String, bool, bool)]) -> Stri
     let key = names("", |(_, is_key, _)| *is_key);
     let of = |side: &str| names(side, |(_, is_key, is_time)| !is_key && !is_time);
     let has = |wanted: &str| columns.iter().any(|(name, ..)| name == wanted);
-    let outdated = ["context_fingerprint", "algorithm_version"]
+    let outdated: Vec<String> = ["time_zone", "context_fingerprint", "algorithm_version"]
         .into_iter()
         .filter(|column| has(column))
         .map(|column| format!("s.{column} <> c.{column}"))
-        .collect::<Vec<_>>();
-    let outdated = if outdated.is_empty() { "false".to_owned() } else { outdated.join(" OR ") };
+        .collect();
+    let outdated = outdated.join(" OR ");
     let partial =
         if has("is_partial") { "s.is_partial <> (s.day_end > s.computed_at)" } else { "false" };
     format!(
-        "SELECT {place} AS place, local_date, difference, count(*) AS rows
-         FROM (SELECT local_date,
+        "SELECT {place} AS place, local_date, difference, stored_zone, zone, count(*) AS rows
+         FROM (SELECT local_date, s.time_zone AS stored_zone, c.time_zone AS zone,
                       CASE WHEN s.is_there IS NULL THEN 'missing'
                            WHEN c.is_there IS NULL THEN 'surplus'
                            WHEN {outdated} THEN 'outdated'
@@ -243,7 +256,7 @@ fn comparison(place: i32, table: &str, columns: &[(String, bool, bool)]) -> Stri
                             AND local_date = ANY ((SELECT dates FROM asked)::date[])) AS c
                USING ({key})) AS compared
          WHERE difference IS NOT NULL
-         GROUP BY local_date, difference",
+         GROUP BY local_date, difference, stored_zone, zone",
         of("s."),
         of("c."),
     )
@@ -353,9 +366,9 @@ impl<'p> Shadow<'p> {
         let Some((_, sql)) = self.comparisons.iter().find(|(of, _)| *of == kind) else {
             return Err(StoreError::Internal("a kind without tables"));
         };
-        let rows: Vec<(i32, NaiveDate, String, i64)> =
-            self.transaction.read(Compare { user_id, dates, sql }).await?;
-        let drift = |(place, date, difference, rows): (i32, NaiveDate, String, i64)| {
+        type Columns = (i32, NaiveDate, String, Option<String>, Option<String>, i64);
+        let rows: Vec<Columns> = self.transaction.read(Compare { user_id, dates, sql }).await?;
+        let drift = |(place, date, difference, stored_zone, zone, rows): Columns| {
             let table = usize::try_from(place).ok().and_then(|place| TABLES.get(place));
             let (_, table) = *table.ok_or(StoreError::Internal("a table that is not compared"))?;
             let difference = match difference.as_str() {
@@ -364,7 +377,7 @@ impl<'p> Shadow<'p> {
                 "outdated" => Difference::Outdated,
                 _ => Difference::Different,
             };
-            Ok(Drift { table, date, difference, rows })
+            Ok(Drift { table, date, difference, stored_zone, zone, rows })
         };
         rows.into_iter().map(drift).collect()
     }
@@ -374,7 +387,10 @@ impl<'p> Shadow<'p> {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn wrong_verdicts(&mut self, verdicts: &[Verdict]) -> Result<i64, StoreError> {
+    pub async fn wrong_verdicts(
+        &mut self,
+        verdicts: &[Verdict],
+    ) -> Result<WrongVerdicts, StoreError> {
         let count = CountWrongVerdicts {
             user_id: self.transaction.user_id(),
             kind: self.transaction.kind().name(),
@@ -384,8 +400,9 @@ impl<'p> Shadow<'p> {
                 .map(|verdict| verdict.reason.map(aggregation::Reason::code))
                 .collect(),
         };
-        let counts: Vec<(i64,)> = self.transaction.read(count).await?;
-        Ok(counts.iter().map(|(count,)| count).sum())
+        let counts: Vec<(i64, i64)> = self.transaction.read(count).await?;
+        let (outdated, absent) = counts.into_iter().next().unwrap_or_default();
+        Ok(WrongVerdicts { outdated, absent })
     }
 
     /// Names are looked for along this path from the next statement on, as long as the look lasts.

@@ -2,7 +2,7 @@
 
 use aggregation::{Kind, Timestamp};
 use diesel::data_types::PgTimestamp;
-use diesel::sql_types::{BigInt, Double, Integer, Nullable, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
 
 use crate::error::StoreError;
 use crate::pool::Store;
@@ -47,11 +47,43 @@ pub struct Backlog {
     pub dead: i64,
 }
 
+/// Rows of the queue whose groups failed for the same cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The kind.
+    pub kind: String,
+    /// The class of the error.
+    pub class: String,
+    /// What failed: SQLSTATE, table, constraint; none if only the class is known.
+    pub detail: Option<String>,
+    /// How many rows, dead ones among them.
+    pub rows: i64,
+    /// How many of them are dead.
+    pub dead: i64,
+    /// In how many seconds the first of them is due, 0 if one is; none if none comes back by itself.
+    pub next_retry_seconds: Option<i64>,
+}
+
+/// Rejected rows of the same kind, reason and metric.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// The kind.
+    pub kind: String,
+    /// The code of the reason.
+    pub reason: String,
+    /// The metric, as the app wrote it; none for other kinds, and if the raw row is gone.
+    pub metric: Option<String>,
+    /// How many rows.
+    pub rows: i64,
+}
+
 /// One run that did work.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
-    /// When it ended.
+    /// When it ended, or was recorded last.
     pub finished_at: Timestamp,
+    /// Whether it had not ended by then.
+    pub is_running: bool,
     /// How long ago that was, in seconds by the database's clock.
     pub finished_seconds_ago: f64,
     /// How long it took, in seconds.
@@ -85,11 +117,21 @@ pub struct RunCounts {
     pub groups_failed: i64,
 }
 
+/// Causes and reasons that are told apart; the others are only in the sums.
+pub const MAX_GROUPS: i64 = 100;
+
+/// Rejected rows whose metric is looked up: a second's work. The others are only in the sums.
+pub const MAX_REJECTED_READ: i64 = 10_000;
+
 /// The state of the database's work.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status {
     /// Each kind's queue.
     pub kinds: Vec<KindStatus>,
+    /// Failures by cause, the most frequent first, at most [`MAX_GROUPS`].
+    pub failures: Vec<Failure>,
+    /// Rejected rows by reason, the most frequent first, at most [`MAX_GROUPS`].
+    pub rejected: Vec<Rejected>,
     /// The last runs that did work, latest first.
     pub runs: Vec<Run>,
 }
@@ -119,11 +161,41 @@ statement! {
 }
 
 statement! {
+    /// A cause is its class, and behind the first space what failed.
+    struct ReadFailures { limit: i64 => BigInt } -> (
+        Text, Text, Nullable<Text>, BigInt, BigInt, Nullable<BigInt>
+    )
+    "SELECT kind, split_part(last_error, ' ', 1),
+            nullif(substr(last_error, strpos(last_error || ' ', ' ') + 1), ''),
+            count(*), count(*) FILTER (WHERE state = 'dead'),
+            ceil(min(greatest(extract(epoch FROM not_before - clock_timestamp()), 0))
+                FILTER (WHERE state <> 'dead' AND isfinite(not_before)))::bigint
+     FROM aggregation_queue
+     WHERE last_error IS NOT NULL
+     GROUP BY kind, last_error
+     ORDER BY count(*) DESC, kind, last_error
+     LIMIT {limit}"
+}
+
+statement! {
+    /// The primary keys on both sides are in the same order, so that only as many rows are read.
+    struct ReadRejected { most: i64 => BigInt, limit: i64 => BigInt } -> (
+        Text, Text, Nullable<Text>, BigInt
+    )
+    "SELECT r.kind, r.reason, left(v.metric, 100), count(*)
+     FROM (SELECT kind, reason, user_id, raw_id FROM rejected_rows LIMIT {most}) AS r
+     LEFT JOIN vitals_raw AS v ON r.kind = 'vitals' AND v.user_id = r.user_id AND v.id = r.raw_id
+     GROUP BY 1, 2, 3
+     ORDER BY count(*) DESC, 1, 2, 3
+     LIMIT {limit}"
+}
+
+statement! {
     struct ReadRuns { limit: i64 => BigInt } -> (
-        Timestamptz, Double, Double, Text, Text,
+        Timestamptz, Bool, Double, Double, Text, Text,
         Integer, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt
     )
-    "SELECT finished_at,
+    "SELECT finished_at, is_running,
             greatest(0, extract(epoch FROM clock_timestamp() - finished_at))::float8,
             extract(epoch FROM finished_at - started_at)::float8,
             command, worker, batches, rows_claimed, rows_completed, rows_rejected, rows_failed,
@@ -196,15 +268,20 @@ statement! {
         rows_released: i64 => BigInt,
         groups_committed: i64 => BigInt,
         groups_failed: i64 => BigInt,
-    } -> ()
-    "WITH expired AS (
-         DELETE FROM aggregation_runs WHERE finished_at < now() - interval '30 days'
+        is_running: bool => Bool,
+        former: Option<i64> => Nullable<BigInt>,
+    } -> (BigInt)
+    "WITH former AS (
+         DELETE FROM aggregation_runs
+         WHERE finished_at < now() - interval '30 days' OR id = {former}
      )
      INSERT INTO aggregation_runs (
          started_at, command, worker, batches, rows_claimed, rows_completed, rows_rejected,
-         rows_failed, rows_released, groups_committed, groups_failed)
+         rows_failed, rows_released, groups_committed, groups_failed, is_running)
      VALUES ({started_at}, {command}, {worker}, {batches}, {rows_claimed}, {rows_completed},
-             {rows_rejected}, {rows_failed}, {rows_released}, {groups_committed}, {groups_failed})"
+             {rows_rejected}, {rows_failed}, {rows_released}, {groups_committed}, {groups_failed},
+             {is_running})
+     RETURNING id"
 }
 
 statement! {
@@ -248,7 +325,12 @@ impl Store {
                 }
             })
             .collect();
-        Ok(Status { kinds, runs: self.read_runs(runs).await? })
+        Ok(Status {
+            kinds,
+            failures: self.read_failures().await?,
+            rejected: self.read_rejected().await?,
+            runs: self.read_runs(runs).await?,
+        })
     }
 
     /// How many changes of these kinds are pending, those waiting for their back-off among them.
@@ -318,7 +400,8 @@ impl Store {
         Ok(from_postgres(*now))
     }
 
-    /// Remembers a run that did work, and forgets those of more than 30 days ago.
+    /// Remembers a run that did work, and forgets those of more than 30 days ago. A run that goes on is
+    /// recorded again later, in place of its `former` record. Returns the id of the record.
     ///
     /// # Errors
     /// If the database fails.
@@ -328,7 +411,8 @@ impl Store {
         command: &str,
         worker: &str,
         counts: &RunCounts,
-    ) -> Result<(), StoreError> {
+        (is_running, former): (bool, Option<i64>),
+    ) -> Result<Option<i64>, StoreError> {
         let record = RecordRun {
             started_at: to_postgres(started_at),
             command,
@@ -341,33 +425,57 @@ impl Store {
             rows_released: counts.rows_released,
             groups_committed: counts.groups_committed,
             groups_failed: counts.groups_failed,
+            is_running,
+            former,
         };
-        self.execute("status", record).await?;
-        Ok(())
+        let ids: Vec<(i64,)> = self.load("status", record).await?;
+        Ok(ids.into_iter().next().map(|(id,)| id))
+    }
+
+    async fn read_failures(&self) -> Result<Vec<Failure>, StoreError> {
+        type Columns = (String, String, Option<String>, i64, i64, Option<i64>);
+        let rows: Vec<Columns> = self.load("status", ReadFailures { limit: MAX_GROUPS }).await?;
+        let failure = |(kind, class, detail, rows, dead, next_retry_seconds): Columns| Failure {
+            kind,
+            class,
+            detail,
+            rows,
+            dead,
+            next_retry_seconds,
+        };
+        Ok(rows.into_iter().map(failure).collect())
+    }
+
+    async fn read_rejected(&self) -> Result<Vec<Rejected>, StoreError> {
+        let read = ReadRejected { most: MAX_REJECTED_READ, limit: MAX_GROUPS };
+        let rows: Vec<(String, String, Option<String>, i64)> = self.load("status", read).await?;
+        let rejected = |(kind, reason, metric, rows)| Rejected { kind, reason, metric, rows };
+        Ok(rows.into_iter().map(rejected).collect())
     }
 
     async fn read_runs(&self, limit: u32) -> Result<Vec<Run>, StoreError> {
         type RunColumns =
-            (PgTimestamp, f64, f64, String, String, i32, i64, i64, i64, i64, i64, i64, i64);
+            (PgTimestamp, bool, f64, f64, String, String, i32, i64, i64, i64, i64, i64, i64, i64);
         let rows: Vec<RunColumns> =
             self.load("status", ReadRuns { limit: i64::from(limit) }).await?;
         Ok(rows
             .into_iter()
             .map(|row| Run {
                 finished_at: from_postgres(row.0),
-                finished_seconds_ago: row.1,
-                seconds: row.2,
-                command: row.3,
-                worker: row.4,
+                is_running: row.1,
+                finished_seconds_ago: row.2,
+                seconds: row.3,
+                command: row.4,
+                worker: row.5,
                 counts: RunCounts {
-                    batches: row.5,
-                    rows_claimed: row.6,
-                    rows_completed: row.7,
-                    rows_rejected: row.8,
-                    rows_failed: row.9,
-                    rows_released: row.10,
-                    groups_committed: row.11,
-                    groups_failed: row.12,
+                    batches: row.6,
+                    rows_claimed: row.7,
+                    rows_completed: row.8,
+                    rows_rejected: row.9,
+                    rows_failed: row.10,
+                    rows_released: row.11,
+                    groups_committed: row.12,
+                    groups_failed: row.13,
                 },
             })
             .collect())

@@ -88,6 +88,7 @@ pub async fn run(
             (Err(store.explain(error).await), claim.entries.clone())
         }
         Ok(users) => {
+            job.assumed_zone.note(&claim, &users);
             let mut groups = grouped(&claim, &users);
             log_claim(kind, claim.entries.len(), groups.len(), &pool_before);
             let walk = Walk { job, settings, claim: &claim, users: &users, is_full };
@@ -108,6 +109,7 @@ pub async fn run(
         duration: report.duration,
         longest_wait: store.take_longest_wait(),
         timeouts: report.timeouts,
+        unfinished: report.failed + report.released,
     };
     let pause = pace.after(&went, settings.batch_bounds);
     outcome.map(|()| Walked::Done { is_full, pause })
@@ -181,7 +183,16 @@ impl Walk<'_> {
         let Some(((user_id, date), entries)) = groups.first_key_value() else { return Ok(false) };
         let along = if self.is_full { group::hours_to_fill(claim.kind, entries) } else { None };
         let group = Group { user_id: *user_id, date: *date, entries, along };
-        let done = group::run(self.job, settings, claim, users, group, lease.found_by()).await;
+        let done = group::run(
+            self.job,
+            settings,
+            claim,
+            users,
+            group,
+            lease.found_by(),
+            &mut report.holds,
+        )
+        .await;
         if !done.as_ref().is_err_and(|error| error.class().is_interruption()) {
             suspects.cleared(claim.kind, *user_id, *date);
         } else if suspects.interrupted(claim.kind, *user_id, *date) {

@@ -2,11 +2,12 @@
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use aggregation::Kind;
 use chrono::{Datelike, NaiveDate};
 use clap::error::ErrorKind;
-use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::exit;
 use crate::verbosity::Verbosity;
@@ -43,13 +44,20 @@ Columns (* must be there and filled in, in any order):
   labs       user_id* value_text* status* collected_at* test_name loinc_code unit
              reference_range flag specimen time_zone source
 
-Times need an offset: 2026-03-29T01:30:00+01:00. The sources in source_priority
-are separated by semicolons, the best one first.";
+Names of columns may be in any case. Times need an offset:
+2026-03-29T01:30:00+01:00. A sensor's value may have its comparator: <40. The
+sources in source_priority are separated by semicolons, the best one first.";
 
 /// Broken by hand: clap breaks no usage, and a terminal may have 80 columns.
 const REPORT_USAGE: &str = "\
 worker report [OPTIONS] --user <ID> --from <DATE> --to <DATE>
        --html <FILE>";
+
+/// Below the options of the command itself.
+const GLOBAL: &str = "Options of every command";
+
+/// The names of the command that runs, for the usage that an error shows.
+static RUNNING: OnceLock<Vec<String>> = OnceLock::new();
 
 /// Folds raw vitals, nutrition and lab rows in PostgreSQL into daily figures for each user.
 ///
@@ -66,15 +74,15 @@ worker report [OPTIONS] --user <ID> --from <DATE> --to <DATE>
 )]
 pub struct Cli {
     /// TOML file with the settings that differ from the defaults
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
     pub config: Option<PathBuf>,
 
     /// Say nothing but errors and what was asked for: no progress, log.level is error
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = GLOBAL)]
     pub quiet: bool,
 
     /// Log more: log.level is debug, with -vv trace
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = GLOBAL)]
     pub verbose: u8,
 
     /// What to do
@@ -83,6 +91,18 @@ pub struct Cli {
 }
 
 impl Cli {
+    /// Reads the command line. Ends the program if it asks for help or is wrong.
+    pub fn read() -> Self {
+        let matches = Self::command().get_matches();
+        let (mut names, mut of) = (Vec::new(), &matches);
+        while let Some((name, below)) = of.subcommand() {
+            names.push(name.to_owned());
+            of = below;
+        }
+        let _ = RUNNING.set(names);
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// How much to say. Ends the program with a sentence if that is less and more at once, which
     /// clap does not see where one flag stands before the command and one behind it.
     pub fn verbosity(&self) -> Verbosity {
@@ -93,7 +113,7 @@ impl Cli {
             (false, _) => Verbosity::VeryVerbose,
             (true, _) => {
                 let problem = "--quiet and --verbose exclude each other; give one of them";
-                Self::command().error(ErrorKind::ArgumentConflict, problem).exit()
+                wrong_usage(ErrorKind::ArgumentConflict, problem)
             }
         }
     }
@@ -137,9 +157,9 @@ pub enum Command {
     /// Have rows computed again: dead ones, or those of a user or of some days
     ///
     /// Without --dead, raw rows are queued as if they had just been changed, and the figures of
-    /// their days are computed anew from all raw rows: harmless at any time, and what to do after
+    /// their days are computed again from all raw rows: harmless at any time, and what to do after
     /// a change of a user's profile. With --dead, rows that were given up get all their attempts
-    /// back.
+    /// back. At a terminal it counts the rows first and asks; a script is not asked.
     Requeue(Requeue),
     /// Compute the figures of a range of dates anew, straight from raw rows
     ///
@@ -256,8 +276,11 @@ pub struct Import {
     /// What the file holds
     #[arg(long, value_enum, value_name = "KIND")]
     pub kind: ImportKind,
-    /// The CSV file; - reads stdin
+    /// The CSV file, in UTF-8; - reads stdin
     pub file: PathBuf,
+    /// Leave out columns that the kind does not have, and name them, instead of refusing the file
+    #[arg(long)]
+    pub skip_unknown_columns: bool,
     /// Print one JSON object as the last line of stdout
     #[arg(long)]
     pub json: bool,
@@ -350,6 +373,12 @@ pub struct Requeue {
     /// Whose rows
     #[command(flatten)]
     pub of: Of,
+    /// Do not ask, as without a terminal
+    #[arg(short, long, conflicts_with = "dry_run")]
+    pub yes: bool,
+    /// Count the rows and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
     /// How to print
     #[command(flatten)]
     pub output: Json,
@@ -375,9 +404,15 @@ pub struct Backfill {
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// Compute anew what differs
+    /// Compute again what differs; at a terminal, count it first and ask
     #[arg(long)]
     pub repair: bool,
+    /// Do not ask before a repair, as without a terminal
+    #[arg(short, long, requires = "repair", conflicts_with = "dry_run")]
+    pub yes: bool,
+    /// With --repair: list what would be computed again and change nothing
+    #[arg(long, requires = "repair")]
+    pub dry_run: bool,
     /// Only this local date and later, such as 2026-03-01
     #[arg(long, value_name = "DATE", value_parser = parse_date)]
     pub from: Option<NaiveDate>,
@@ -433,11 +468,33 @@ pub fn kinds_or_all(mut kinds: Vec<Kind>) -> Vec<Kind> {
     kinds
 }
 
+/// Ends the program with a sentence and the usage of the command that runs.
+fn wrong_usage(kind: ErrorKind, problem: &str) -> ! {
+    let mut command = Cli::command();
+    // Only then do commands know their whole name.
+    command.build();
+    error_of(&mut command, RUNNING.get().map_or(&[], Vec::as_slice), kind, problem).exit()
+}
+
+fn error_of(
+    command: &mut clap::Command,
+    names: &[String],
+    kind: ErrorKind,
+    problem: &str,
+) -> clap::Error {
+    match names.split_first() {
+        Some((name, below)) if command.find_subcommand(name).is_some() => command
+            .find_subcommand_mut(name)
+            .map_or_else(|| clap::Error::new(kind), |of| error_of(of, below, kind, problem)),
+        _ => command.error(kind, problem),
+    }
+}
+
 /// Ends the program with a sentence if a range of dates has its ends the wrong way round.
 pub fn require_order(from: NaiveDate, to: NaiveDate) {
     if from > to {
         let problem = format!("--from {from} is later than --to {to}; exchange them");
-        Cli::command().error(ErrorKind::ValueValidation, problem).exit();
+        wrong_usage(ErrorKind::ValueValidation, &problem);
     }
 }
 
@@ -447,20 +504,20 @@ pub fn require_range(from: NaiveDate, to: NaiveDate, most: i64) {
     if days > most {
         let problem =
             format!("--from {from} to --to {to} is {days} days; a page has at most {most}");
-        Cli::command().error(ErrorKind::ValueValidation, problem).exit();
+        wrong_usage(ErrorKind::ValueValidation, &problem);
     }
 }
 
 /// Ends the program with a sentence about a name that is no key of the configuration.
 pub fn refuse_key(problem: &str) -> ! {
-    Cli::command().error(ErrorKind::InvalidValue, problem).exit()
+    wrong_usage(ErrorKind::InvalidValue, problem)
 }
 
 /// Ends the program with a sentence if a page and JSON are to go to the same place.
 pub fn require_stdout_for_one(page: bool, json: bool) {
     if page && json {
         let problem = "--html - and --json both go to stdout; give the page a file";
-        Cli::command().error(ErrorKind::ArgumentConflict, problem).exit();
+        wrong_usage(ErrorKind::ArgumentConflict, problem);
     }
 }
 

@@ -1,10 +1,12 @@
 //! The worker: folds raw vitals, nutrition and lab rows into daily figures.
 
 mod alerts;
+mod assumed_zone;
 mod batch;
 mod cli;
 mod commands;
 mod config;
+mod confirm;
 mod drain;
 mod exit;
 mod group;
@@ -28,10 +30,8 @@ mod verbosity;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = cli::Cli::read();
     verbosity::ask(cli.verbosity());
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

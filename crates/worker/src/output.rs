@@ -1,6 +1,7 @@
 //! What goes to stdout, and the one line that says why a command could not do its work.
 
 use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
 
 use store::ConnectError;
 
@@ -74,28 +75,43 @@ pub fn complain(error: &anyhow::Error) {
     };
 }
 
+/// Where the database's URL comes from.
+static URL_ORIGIN: Mutex<Option<String>> = Mutex::new(None);
+
+/// Keeps where the database's URL comes from, for advice.
+pub fn set_url_origin(origin: String) {
+    *URL_ORIGIN.lock().unwrap_or_else(PoisonError::into_inner) = Some(origin);
+}
+
+/// Where the database's URL comes from, as a place to correct it.
+pub fn url_origin() -> String {
+    let origin = URL_ORIGIN.lock().unwrap_or_else(PoisonError::into_inner);
+    origin.clone().unwrap_or_else(|| "DATABASE_URL".to_owned())
+}
+
 /// What to do about a connection that could not be made, by what the server or the network said.
-pub fn advice(error: &ConnectError) -> Option<&'static str> {
+pub fn advice(error: &ConnectError) -> Option<String> {
     let ConnectError::Connect { cause, .. } = error else { return None };
     let said = |phrases: &[&str]| phrases.iter().any(|phrase| cause.contains(phrase));
+    let url = url_origin();
     Some(if said(&["Connection refused", "No such file or directory"]) {
-        "no server listens there: start PostgreSQL, or correct the host in DATABASE_URL"
+        format!("no server listens there: start PostgreSQL, or correct the host in {url}")
     } else if said(&["lookup address"]) {
-        "correct the host in DATABASE_URL"
+        format!("correct the host in {url}")
     } else if said(&["no answer within", "timed out"]) {
-        "is it a PostgreSQL server, and does a firewall let it answer?"
+        "is it a PostgreSQL server, and does a firewall let it answer?".to_owned()
     } else if said(&["does not support TLS"]) {
-        "turn ssl on at the server, or change sslmode in DATABASE_URL"
+        format!("turn ssl on at the server, or change sslmode in {url}")
     } else if said(&["certificate", "TLS"]) {
-        "check sslmode and sslrootcert in DATABASE_URL"
+        format!("check sslmode and sslrootcert in {url}")
     } else if said(&["too many", "connection slots"]) {
-        "see in pg_stat_activity who uses them, or raise the limit"
+        "see in pg_stat_activity who uses them, or raise the limit".to_owned()
     } else if said(&["database \""]) {
-        "create it, or correct the database in DATABASE_URL"
+        format!("create it, or correct the database in {url}")
     } else if said(&["role \"", "password", "authentication"]) {
-        "correct the user and password in DATABASE_URL"
+        format!("correct the user and password in {url}")
     } else {
-        "check DATABASE_URL"
+        format!("check {url}")
     })
 }
 

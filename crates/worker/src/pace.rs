@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::setup::Bounds;
+use crate::tables::counted;
 
 /// So many rows more after a full batch that was quick.
 const STEP_UP: u32 = 25;
@@ -41,6 +42,8 @@ pub struct Went {
     pub longest_wait: Duration,
     /// Statements, and groups, that ran into a time-out.
     pub timeouts: u32,
+    /// Rows that failed or were released.
+    pub unfinished: u32,
 }
 
 /// What the number of rows changes for, or the pause is for.
@@ -100,7 +103,8 @@ impl Size {
         };
         let (to, reason) = match distress {
             Some(reason) => ((from / STEP_DOWN).max(bounds.min), reason),
-            None if went.rows >= from && went.duration <= QUICK_BATCH => {
+            // A batch that fails is quick because it does not write: that says nothing of the database.
+            None if went.rows >= from && went.duration <= QUICK_BATCH && went.unfinished == 0 => {
                 ((from + STEP_UP).min(bounds.max), Reason::Quick)
             }
             None => return Next::default(),
@@ -148,7 +152,8 @@ impl Pace {
                 from,
                 to,
                 reason = reason.name(),
-                "batches of {to} rows from now on, {from} before"
+                "batches of {} from now on, {from} before",
+                counted(i64::from(to), "row", "rows")
             );
         }
         let (pause, reason) = next.pause?;
@@ -156,7 +161,8 @@ impl Pace {
             event = "database_busy",
             pause_ms = pause.as_millis() as u64,
             reason = reason.name(),
-            "the database is busy and batches are as small as may be: a pause"
+            "the database is busy and batches have their smallest size: pausing for {:.1} s",
+            pause.as_secs_f64()
         );
         Some(pause)
     }
@@ -181,15 +187,17 @@ mod tests {
         duration: Duration::from_millis(100),
         longest_wait: Duration::ZERO,
         timeouts: 0,
+        unfinished: 0,
     };
 
     fn went() -> impl Strategy<Value = Went> {
-        (0..400_u32, 0..60_000_u64, 0..60_000_u64, 0..3_u32).prop_map(
-            |(rows, duration, wait, timeouts)| Went {
+        (0..400_u32, 0..60_000_u64, 0..60_000_u64, 0..3_u32, 0..3_u32).prop_map(
+            |(rows, duration, wait, timeouts, unfinished)| Went {
                 rows,
                 duration: Duration::from_millis(duration),
                 longest_wait: Duration::from_millis(wait),
                 timeouts,
+                unfinished,
             },
         )
     }
@@ -208,6 +216,7 @@ mod tests {
                 if let Some((from, to, reason)) = next.change {
                     prop_assert_eq!(to, size.0);
                     prop_assert_eq!(to > from, reason == Reason::Quick);
+                    prop_assert!(to < from || went.unfinished == 0);
                 }
                 if let Some((pause, reason)) = next.pause {
                     prop_assert!(pause <= went.duration && pause <= Duration::from_secs(5));

@@ -1,11 +1,12 @@
 //! What a batch and a run did: values, logged once.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aggregation::Kind;
 use store::{ErrorClass, PoolStats, RunCounts};
 
 use crate::metrics;
+use crate::tables::counted;
 
 /// What one group did.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,8 +17,37 @@ pub struct GroupReport {
     pub rejected: u32,
     /// Of both, those that nobody had claimed.
     pub along: u32,
-    /// For how long its transaction held a connection.
-    pub held: Duration,
+}
+
+/// How long the transactions of groups held a connection, committed or not.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Holds {
+    /// The longest one.
+    pub longest: Duration,
+    /// All of them together.
+    pub together: Duration,
+}
+
+impl Holds {
+    /// Measures one hold from now until the hold is dropped, also by an abandoned task.
+    pub fn begin(&mut self) -> Hold<'_> {
+        Hold { holds: self, since: Instant::now() }
+    }
+}
+
+/// One hold, which ends when this is dropped.
+#[derive(Debug)]
+pub struct Hold<'h> {
+    holds: &'h mut Holds,
+    since: Instant,
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        let held = self.since.elapsed();
+        self.holds.longest = self.holds.longest.max(held);
+        self.holds.together += held;
+    }
 }
 
 /// What one batch did.
@@ -45,10 +75,8 @@ pub struct BatchReport {
     pub groups_failed: u32,
     /// Of those, the ones that ran into a time-out.
     pub timeouts: u32,
-    /// The longest time for which one group's transaction held a connection.
-    pub held_longest: Duration,
-    /// The time for which all groups' transactions together held a connection.
-    pub held_together: Duration,
+    /// How long its groups held a connection.
+    pub holds: Holds,
     /// From before the claim to after the last group.
     pub duration: Duration,
 }
@@ -68,8 +96,7 @@ impl BatchReport {
             groups_committed: 0,
             groups_failed: 0,
             timeouts: 0,
-            held_longest: Duration::ZERO,
-            held_together: Duration::ZERO,
+            holds: Holds { longest: Duration::ZERO, together: Duration::ZERO },
             duration: Duration::ZERO,
         }
     }
@@ -81,8 +108,6 @@ impl BatchReport {
         self.completed += group.completed;
         self.rejected += group.rejected;
         self.groups_committed += 1;
-        self.held_longest = self.held_longest.max(group.held);
-        self.held_together += group.held;
     }
 
     /// Adds a group that failed for this, `dead` of whose rows are dead now.
@@ -110,8 +135,8 @@ impl BatchReport {
             groups = self.groups_committed,
             groups_failed = self.groups_failed,
             duration_ms = milliseconds(self.duration),
-            held_longest_ms = milliseconds(self.held_longest),
-            held_together_ms = milliseconds(self.held_together),
+            held_longest_ms = milliseconds(self.holds.longest),
+            held_together_ms = milliseconds(self.holds.together),
             pool.in_use = pool.in_use,
             pool.idle = pool.idle,
             pool.open = pool.open,
@@ -119,9 +144,9 @@ impl BatchReport {
             pool.waiting = pool.waiting,
             pool.utilisation = pool.utilisation,
             pool.health = %pool.health,
-            "{} of {} {} rows completed, {} rejected, {} failed",
+            "{} of {} of {} completed, {} rejected, {} failed",
             self.completed,
-            self.claimed,
+            counted(i64::from(self.claimed), "row", "rows"),
             self.kind,
             self.rejected,
             self.failed,
@@ -152,7 +177,8 @@ pub fn log_claim(kind: Kind, rows: usize, groups: usize, pool: &PoolStats) {
         pool.waiting = pool.waiting,
         pool.utilisation = pool.utilisation,
         pool.health = %pool.health,
-        "{rows} {kind} rows marked and committed"
+        "{} of {kind} claimed and committed",
+        counted(rows as i64, "row", "rows")
     );
 }
 
@@ -182,7 +208,7 @@ impl RunReport {
         counts.groups_committed += i64::from(batch.groups_committed);
         counts.groups_failed += i64::from(batch.groups_failed);
         self.rows_dead += batch.dead;
-        self.held_longest = self.held_longest.max(batch.held_longest);
+        self.held_longest = self.held_longest.max(batch.holds.longest);
     }
 
     /// Adds what another run did.

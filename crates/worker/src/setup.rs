@@ -12,13 +12,14 @@ use store::{
     Variables, Way, schema_state,
 };
 
+use crate::assumed_zone::AssumedZone;
 use crate::config::{Config, ConfigError, Loaded};
 use crate::heartbeat::Heartbeat;
-use crate::logging;
 use crate::pace::Pace;
 use crate::stop::Stop;
 use crate::suspects::Suspects;
-use crate::verbosity;
+use crate::tables::counted;
+use crate::{logging, output, verbosity};
 
 /// What the drain needs to know, checked.
 #[derive(Clone, Debug)]
@@ -168,6 +169,8 @@ pub struct Job {
     pub suspects: Suspects,
     /// How many rows a batch takes.
     pub pace: Pace,
+    /// For whom the default zone is assumed.
+    pub assumed_zone: AssumedZone,
 }
 
 /// Reads the configuration in all its layers and starts logging as it says.
@@ -185,7 +188,9 @@ pub fn configuration(file: Option<&Path>) -> anyhow::Result<Loaded> {
 /// # Errors
 /// What is wrong with it, one line for each problem.
 pub fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
-    Config::load(file, std::env::vars_os(), verbosity::asked().layer())
+    let loaded = Config::load(file, std::env::vars_os(), verbosity::asked().layer())?;
+    output::set_url_origin(loaded.url_origin());
+    Ok(loaded)
 }
 
 /// Tells several workers apart: name@host:process, in `pg_stat_activity` as in `worker status`.
@@ -303,8 +308,8 @@ pub async fn require_budget(store: &Store) -> anyhow::Result<()> {
             max_connections = budget.max_connections,
             reserved = budget.reserved,
             others = budget.others,
-            "{} connections are left for the worker: {budget}",
-            budget.left()
+            "left for the worker: {}: {budget}",
+            counted(budget.left(), "connection", "connections")
         );
     }
     Ok(())
@@ -338,7 +343,7 @@ pub async fn require_current_schema(store: &Store) -> anyhow::Result<()> {
 }
 
 fn count(migrations: usize) -> String {
-    if migrations == 1 { "1 migration".to_owned() } else { format!("{migrations} migrations") }
+    counted(migrations as i64, "migration", "migrations")
 }
 
 #[cfg(test)]

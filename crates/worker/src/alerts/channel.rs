@@ -5,7 +5,7 @@
 //! that hangs holds nothing but that thread.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -92,11 +92,14 @@ impl Channel {
         }
     }
 
-    /// Whether anybody on the way can read what is sent.
+    /// Whether messages leave this host unencrypted.
     pub fn is_open(&self) -> bool {
         match self {
-            Self::Mail(mail) => mail.tls == mail::MailTls::None,
-            Self::Webhook(webhook) => webhook.url.as_ref().is_some_and(|url| !url.is_encrypted()),
+            Self::Mail(mail) => mail.tls == mail::MailTls::None && !is_loopback(&mail.host),
+            Self::Webhook(webhook) => {
+                let url = webhook.url.as_ref();
+                url.is_some_and(|url| !url.is_encrypted() && !is_loopback(url.host()))
+            }
         }
     }
 
@@ -138,6 +141,14 @@ impl Channel {
         runtime.shutdown_background();
         sent
     }
+}
+
+/// Whether a host is this one (RFC 6761 for the name).
+fn is_loopback(host: &str) -> bool {
+    let name = host.trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// Waits for a step no longer than this.
@@ -194,4 +205,22 @@ pub fn trusted(file: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
         return Err(Failure::new("ca_file", "it holds no PEM certificate"));
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback;
+
+    #[test]
+    fn loopback_is_known_by_name_and_by_address() {
+        for host in ["localhost", "LOCALHOST.", "mail.localhost", "127.0.0.1", "127.8.8.8", "::1"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        assert!(is_loopback("::ffff:127.0.0.1"));
+        for host in
+            ["localhost.example.org", "10.0.0.1", "128.0.0.1", "::2", "127.0.0.1.nip.io", ""]
+        {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
 }

@@ -1,10 +1,10 @@
 //! One rule in one place: when it fires and when it is over, told by what is seen and by the clock of
 //! whoever calls.
 //!
-//! It fires once when what it is about has held for long enough, and resolves once at the first look
-//! that shows that it is over. What comes and goes fires again only after its cool-down. A look that
-//! saw nothing, because there was nothing to look at, changes nothing, but nor does it count for
-//! "long enough".
+//! It fires once when its condition has held for long enough, and resolves once at the first look
+//! that proves that the condition is over. A condition that comes and goes fires again only after its
+//! cool-down. A look without evidence changes nothing, and does not count for "long enough": an alert
+//! never resolves because time passed.
 
 use std::time::{Duration, Instant};
 
@@ -40,12 +40,21 @@ impl Condition {
         Self { held_since: None, fired_at, fires }
     }
 
-    /// For how long it has held without a break.
-    pub fn held_for(&self, now: Instant) -> Duration {
-        self.held_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    /// Whether it fires.
+    pub const fn fires(&self) -> bool {
+        self.fires
     }
 
-    /// A look at `now` shows whether it holds; `None` if there was nothing to be seen.
+    /// How long the condition has held when it fires, or had fired when it resolves.
+    pub fn lasted(&self, now: Instant, change: Change) -> Duration {
+        let since = match change {
+            Change::Fires => self.held_since,
+            Change::Resolves => self.fired_at,
+        };
+        since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    /// A look at `now` shows whether it holds; `None` without evidence for either.
     pub fn sees(&mut self, now: Instant, holds: Option<bool>, limits: Limits) -> Option<Change> {
         if holds == Some(true) {
             self.held_since.get_or_insert(now);
@@ -57,7 +66,7 @@ impl Condition {
                 let cool = self
                     .fired_at
                     .is_none_or(|fired| now.saturating_duration_since(fired) >= limits.cooldown);
-                if !cool || self.held_for(now) < limits.after {
+                if !cool || self.lasted(now, Change::Fires) < limits.after {
                     return None;
                 }
                 self.fires = true;

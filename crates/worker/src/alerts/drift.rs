@@ -14,7 +14,7 @@ use crate::stop::Stop;
 /// What `worker verify` found.
 #[derive(Clone, Copy, Debug)]
 pub struct Verified {
-    /// Dates that differ still.
+    /// Dates whose figures differ still, though nothing explains it. Outdated dates are no drift.
     pub dates: i64,
     /// Whether it looked at everything; if not, it cannot say that all is well.
     pub everything: bool,

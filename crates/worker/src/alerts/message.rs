@@ -1,5 +1,7 @@
 //! What a message says. Rules, amounts and names of workers are all there is to say.
 
+use std::time::Duration;
+
 use aggregation::Timestamp;
 use chrono::SecondsFormat;
 use serde_json::{Value, json};
@@ -7,6 +9,7 @@ use store::Alert;
 
 use super::Rule;
 use crate::setup;
+use crate::tables::{age, counted};
 
 /// A message as it is sent, in words and as data.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +34,9 @@ pub fn new_alert(rule: Rule, fires: bool, worker: &str, amount: f64, threshold: 
         worker: worker.to_owned(),
         amount,
         threshold,
-        ago: std::time::Duration::ZERO,
+        ago: Duration::ZERO,
+        lasted: Duration::ZERO,
+        dead_rows: 0,
     }
 }
 
@@ -41,19 +46,24 @@ const fn state(fires: bool) -> &'static str {
 
 /// An amount as people read it.
 fn amount(amount: f64, unit: &str) -> String {
-    let number = if amount.fract() == 0.0 { format!("{amount}") } else { format!("{amount:.1}") };
+    let whole = amount.round() as i64;
     match unit {
-        "percent" => format!("{number} %"),
-        "seconds" => format!("{number} s"),
-        unit => format!("{number} {unit}"),
+        "percent" if amount.fract() == 0.0 => format!("{amount} %"),
+        "percent" => format!("{amount:.1} %"),
+        "seconds" => age(amount),
+        "rows" => counted(whole, "row", "rows"),
+        "dates" => counted(whole, "date", "dates"),
+        unit => format!("{amount} {unit}").trim_end().to_owned(),
     }
 }
 
 impl Message {
     /// The message about this, which happened then.
     pub fn of(alert: &Alert, happened_at: Timestamp) -> Self {
-        let Alert { key, rule: name, fires, worker, amount: seen, threshold, .. } = alert;
-        let at = happened_at.to_utc().to_rfc3339_opts(SecondsFormat::Secs, true);
+        let Alert { key, rule: name, fires, worker, amount: seen, threshold, lasted, .. } = alert;
+        let time = |at: Timestamp| at.to_utc().to_rfc3339_opts(SecondsFormat::Secs, true);
+        let at = time(happened_at);
+        let since = time(happened_at.plus(-i64::try_from(lasted.as_micros()).unwrap_or(0)));
         // One of a newer worker may be unknown to this one.
         let rule = Rule::named(name);
         let unit = rule.map_or("", Rule::unit);
@@ -64,31 +74,46 @@ impl Message {
             (None, false) => "a rule of a newer worker is over",
         };
         let state = state(*fires);
-        let limit = amount(*threshold, unit);
-        let (summary, advice) = if *fires {
-            let advice = rule.map_or("", Rule::advice);
-            (format!("{what}: {} (from {limit} on)", amount(*seen, unit)), advice)
+        let duration = age(lasted.as_secs_f64());
+        let summary = if !fires && rule.is_some_and(Rule::measures_duration) {
+            format!("{what}, after {duration}")
         } else {
-            (what.to_owned(), "")
+            format!("{what}: {} (limit {})", amount(*seen, unit), amount(*threshold, unit))
         };
-        let mut text =
-            format!("{summary}\n\nrule: {name}, {state}\nsince: {at}\nworker: {worker}\n");
-        if !advice.is_empty() {
-            text.push_str(&format!("\n{advice}\n\nAnother message tells when it is over.\n"));
+        let subject = format!("[dayfold] {name} {state}: {summary}");
+        let mut text = format!("{summary}\n\nrule: {name}, {state}\nsince: {since}\n");
+        if !fires {
+            text.push_str(&format!("over: {at}, after {duration}\n"));
         }
-        let subject = format!("[dayfold] {name} {state}: {what}");
+        text.push_str(&format!("worker: {worker}\n"));
+        let mut chat = match fires {
+            true => format!("{subject}; since {since}, worker {worker}."),
+            false => format!("{subject}; from {since} to {at}, worker {worker}."),
+        };
+        let (advice, runbook) = match rule.filter(|_| *fires) {
+            Some(rule) => (rule.advice(), rule.runbook()),
+            None => ("", ""),
+        };
+        if !advice.is_empty() {
+            text.push_str(&format!("\n{advice}\nMore: {runbook}\n"));
+            text.push_str("\nA second message is sent when the alert resolves.\n");
+            chat.push_str(&format!(" {advice} More: {runbook}"));
+        }
         let json = json!({
             "source": "dayfold",
             "id": key,
             "rule": name,
             "state": state,
-            "text": format!("{subject} ({worker})"),
+            "text": chat,
             "summary": summary,
             "amount": seen,
             "threshold": threshold,
             "unit": unit,
             "worker": worker,
+            "since": since,
             "at": at,
+            "advice": advice,
+            "runbook": runbook,
         });
         Self { key: key.clone(), subject, text, json }
     }
@@ -119,18 +144,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_rule_says_what_is_so_and_that_it_is_over() {
+    fn every_message_says_how_much_since_when_and_what_to_do() {
         let at = Timestamp(1_700_000_000_000_000);
         for rule in Rule::ALL {
             assert_eq!(Rule::named(rule.name()), Some(rule));
-            let fires = Message::of(&new_alert(rule, true, "w@h:1", 3.0, 2.5), at);
+            let lasted = Duration::from_secs(600);
+            let fires = Alert { lasted, ..new_alert(rule, true, "w@h:1", 3.0, 2.0) };
+            let fires = Message::of(&fires, at);
             assert!(fires.subject.contains(rule.while_it_fires()), "{fires:?}");
-            assert!(fires.text.contains("from 2.5") && fires.text.contains("2023-11-14T22:13:20Z"));
+            let chat = fires.json["text"].as_str().unwrap();
+            for text in [fires.text.as_str(), chat] {
+                for part in ["3", "limit 2", "2023-11-14T22:03:20Z", rule.advice(), rule.runbook()]
+                {
+                    assert!(text.contains(part), "{part}: {text}");
+                }
+            }
             assert_eq!(fires.json["state"], "fires");
-            let over = Message::of(&new_alert(rule, false, "w@h:1", 0.0, 2.5), at);
+            let over = Alert { lasted, ..new_alert(rule, false, "w@h:1", 1.0, 2.0) };
+            let over = Message::of(&over, at);
             assert!(over.subject.contains(rule.when_it_is_over()), "{over:?}");
+            assert!(over.text.contains("over: 2023-11-14T22:13:20Z, after 10 min"), "{over:?}");
             assert_eq!(over.json["state"], "resolved");
             assert!(fires.subject.is_ascii() && fires.text.is_ascii() && over.text.is_ascii());
+        }
+    }
+
+    #[test]
+    fn one_of_something_is_not_told_as_several() {
+        for (seen, unit, expected) in [
+            (1.0, "rows", "1 row"),
+            (2_000.0, "rows", "2,000 rows"),
+            (1.0, "dates", "1 date"),
+            (12.34, "percent", "12.3 %"),
+            (300.0, "seconds", "5 min"),
+        ] {
+            assert_eq!(amount(seen, unit), expected);
         }
     }
 

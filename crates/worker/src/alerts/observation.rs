@@ -45,7 +45,7 @@ pub struct Seen {
 /// A rule's look at what was seen.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Look {
-    /// Whether what it is about holds; none if there was nothing to be seen.
+    /// Whether its condition holds; none without evidence for either.
     pub holds: Option<bool>,
     /// What was seen, in the rule's unit; none where it is for how long it has held.
     pub amount: Option<f64>,
@@ -57,29 +57,68 @@ pub struct Look {
 
 /// The groups of the last minutes.
 #[derive(Debug)]
-pub struct Groups(VecDeque<(Instant, i64, i64)>);
+pub struct Groups {
+    /// When groups ended, and how many were committed and failed by then.
+    steps: VecDeque<(Instant, i64, i64)>,
+    /// Groups that had been committed when the rule held last.
+    committed_when_held: i64,
+    /// Dead rows before the failures began.
+    dead_before: Option<i64>,
+}
+
+/// What the groups of the last minutes show.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GroupsSeen {
+    /// Whether too many failed; none without evidence.
+    pub holds: Option<bool>,
+    /// How many failed, in percent; 0 if there were none.
+    pub percent: f64,
+}
 
 impl Groups {
     /// None so far.
     pub fn new(now: Instant) -> Self {
-        Self(VecDeque::from([(now, 0, 0)]))
+        let steps = VecDeque::from([(now, 0, 0)]);
+        Self { steps, committed_when_held: 0, dead_before: None }
     }
 
-    /// How many failed of the last minutes, and in percent; 0 if there were none. `now` and the
-    /// counts since the start never go back.
-    pub fn failed(&mut self, now: Instant, (committed, failed): (i64, i64)) -> (i64, f64) {
-        if self.0.back().is_none_or(|last| (last.1, last.2) != (committed, failed)) {
-            self.0.push_back((now, committed, failed));
+    /// How many of the last minutes failed, and in percent. `now` and the counts since the start never
+    /// go back.
+    fn failed(&mut self, now: Instant, (committed, failed): (i64, i64)) -> (i64, f64) {
+        if self.steps.back().is_none_or(|last| (last.1, last.2) != (committed, failed)) {
+            self.steps.push_back((now, committed, failed));
         }
         // The one before the window is what the window began with.
-        while self.0.get(1).is_some_and(|second| now - second.0 >= GROUPS_WITHIN) {
-            self.0.pop_front();
+        while self.steps.get(1).is_some_and(|second| now - second.0 >= GROUPS_WITHIN) {
+            self.steps.pop_front();
         }
-        let (_, committed_before, failed_before) = self.0[0];
+        let (_, committed_before, failed_before) = self.steps[0];
         let failed = failed - failed_before;
         let all = committed - committed_before + failed;
         let percent = if all == 0 { 0.0 } else { failed as f64 * 100.0 / all as f64 };
         (failed, percent)
+    }
+
+    /// Whether too many fail. They succeed again only once a group was committed after that, and if no
+    /// row died meanwhile: a window without failures may be one in which nothing ran, and dead rows are
+    /// not in the figures. `fires` says whether people are told of failures.
+    pub fn see(&mut self, now: Instant, seen: &Seen, threshold: f64, fires: bool) -> GroupsSeen {
+        let (failed, percent) = self.failed(now, seen.groups);
+        let dead = seen.backlog.map(|(_, dead, _)| dead);
+        if failed == 0 && !fires && dead.is_some() {
+            self.dead_before = dead;
+        }
+        if failed >= LEAST_FAILED_GROUPS && percent >= threshold {
+            self.committed_when_held = seen.groups.0;
+            return GroupsSeen { holds: Some(true), percent };
+        }
+        let succeeded = seen.groups.0 > self.committed_when_held;
+        let died = match (dead, self.dead_before) {
+            (Some(dead), Some(before)) => dead > before,
+            (Some(dead), None) => dead > 0,
+            (None, _) => true,
+        };
+        GroupsSeen { holds: (succeeded && !died).then_some(false), percent }
     }
 }
 
@@ -112,8 +151,8 @@ impl Alerts {
         }
     }
 
-    /// What a rule makes of what was seen at `now`; `failed` is of [`Groups::failed`].
-    pub fn look(&self, rule: Rule, seen: &Seen, failed: (i64, f64), now: Instant) -> Look {
+    /// What a rule makes of what was seen at `now`.
+    pub fn look(&self, rule: Rule, seen: &Seen, groups: GroupsSeen, now: Instant) -> Look {
         let threshold = self.threshold(rule);
         let look = |holds, amount| Look { holds, amount, threshold, at: now };
         let of_backlog = |amount: fn(f64, i64) -> f64| match seen.backlog {
@@ -128,14 +167,23 @@ impl Alerts {
                 let percent = seen.pool.map(|pool| pool.utilisation);
                 look(percent.map(|percent| percent >= threshold), percent)
             }
-            Rule::PoolExhausted => {
-                look(seen.pool.map(|pool| pool.health == PoolHealth::Exhausted), None)
-            }
+            // That the last wait in vain is long ago proves nothing; an open connection that is free does.
+            Rule::PoolExhausted => look(
+                seen.pool.and_then(|pool| match pool.health {
+                    PoolHealth::Exhausted => Some(true),
+                    _ => (pool.idle > 0).then_some(false),
+                }),
+                None,
+            ),
+            // Of a database that cannot be reached, database_unreachable tells, and that is enough.
             Rule::CircuitOpen => look(
                 match seen.circuit {
                     Circuit::Unknown => None,
                     Circuit::Closed => Some(false),
-                    Circuit::Open | Circuit::Unreachable => Some(true),
+                    Circuit::Open => Some(true),
+                    Circuit::Unreachable => {
+                        self.off.contains(&Rule::DatabaseUnreachable).then_some(true)
+                    }
                 },
                 None,
             ),
@@ -147,11 +195,7 @@ impl Alerts {
                 },
                 None,
             ),
-            Rule::FailedGroups => {
-                let (groups, percent) = failed;
-                let holds = groups >= LEAST_FAILED_GROUPS && percent >= threshold;
-                look(Some(holds), Some(percent))
-            }
+            Rule::FailedGroups => look(groups.holds, Some(groups.percent)),
             Rule::OldestPending => of_backlog(|oldest, _| oldest),
             Rule::DeadRows => of_backlog(|_, dead| dead as f64),
             // Only `worker verify` sees it.
@@ -179,45 +223,85 @@ mod tests {
         PoolStats { in_use: 0, idle: 0, open: 0, max: 4, waiting: 0, utilisation, health }
     }
 
-    fn holds(rule: Rule, seen: &Seen, failed: (i64, f64)) -> Option<bool> {
-        alerts().look(rule, seen, failed, Instant::now()).holds
-    }
-
     #[test]
     fn each_rule_holds_from_its_threshold_on() {
-        let (none, now) = ((0, 0.0), Instant::now());
+        let now = Instant::now();
         let with_pool = |percent, health| Seen { pool: Some(pool(percent, health)), ..calm() };
         let with_backlog = |oldest, dead| Seen { backlog: Some((oldest, dead, now)), ..calm() };
         let with_circuit = |circuit| Seen { circuit, ..calm() };
+        let with_idle = PoolStats { idle: 1, ..pool(0.0, PoolHealth::Healthy) };
         let healthy = PoolHealth::Healthy;
-        for (rule, seen, failed, expected) in [
-            (Rule::PoolUsage, with_pool(79.9, healthy), none, Some(false)),
-            (Rule::PoolUsage, with_pool(80.0, healthy), none, Some(true)),
-            // Without a pool nobody knows; that is no free connection.
-            (Rule::PoolUsage, calm(), none, None),
-            (Rule::PoolExhausted, calm(), none, None),
-            (Rule::PoolExhausted, with_pool(100.0, PoolHealth::Critical), none, Some(false)),
-            (Rule::PoolExhausted, with_pool(0.0, PoolHealth::Exhausted), none, Some(true)),
-            (Rule::CircuitOpen, with_circuit(Circuit::Unknown), none, None),
-            (Rule::CircuitOpen, with_circuit(Circuit::Closed), none, Some(false)),
-            (Rule::CircuitOpen, with_circuit(Circuit::Open), none, Some(true)),
-            (Rule::CircuitOpen, with_circuit(Circuit::Unreachable), none, Some(true)),
-            (Rule::DatabaseUnreachable, with_circuit(Circuit::Unknown), none, None),
-            (Rule::DatabaseUnreachable, with_circuit(Circuit::Open), none, Some(false)),
-            (Rule::DatabaseUnreachable, with_circuit(Circuit::Unreachable), none, Some(true)),
-            (Rule::OldestPending, calm(), none, None),
-            (Rule::OldestPending, with_backlog(299.9, 9), none, Some(false)),
-            (Rule::OldestPending, with_backlog(300.0, 0), none, Some(true)),
-            (Rule::DeadRows, calm(), none, None),
-            (Rule::DeadRows, with_backlog(900.0, 0), none, Some(false)),
-            (Rule::DeadRows, with_backlog(0.0, 1), none, Some(true)),
-            (Rule::FailedGroups, calm(), (2, 100.0), Some(false)),
-            (Rule::FailedGroups, calm(), (3, 9.9), Some(false)),
-            (Rule::FailedGroups, calm(), (3, 10.0), Some(true)),
-            (Rule::VerifyDrift, calm(), none, None),
+        for (rule, seen, expected) in [
+            (Rule::PoolUsage, with_pool(79.9, healthy), Some(false)),
+            (Rule::PoolUsage, with_pool(80.0, healthy), Some(true)),
+            // Without a pool there is no evidence, and no free connection.
+            (Rule::PoolUsage, calm(), None),
+            (Rule::PoolExhausted, calm(), None),
+            // Half a minute without a wait in vain is no free connection.
+            (Rule::PoolExhausted, with_pool(100.0, PoolHealth::Critical), None),
+            (Rule::PoolExhausted, Seen { pool: Some(with_idle), ..calm() }, Some(false)),
+            (Rule::PoolExhausted, with_pool(0.0, PoolHealth::Exhausted), Some(true)),
+            (Rule::CircuitOpen, with_circuit(Circuit::Unknown), None),
+            (Rule::CircuitOpen, with_circuit(Circuit::Closed), Some(false)),
+            (Rule::CircuitOpen, with_circuit(Circuit::Open), Some(true)),
+            (Rule::CircuitOpen, with_circuit(Circuit::Unreachable), None),
+            (Rule::DatabaseUnreachable, with_circuit(Circuit::Unknown), None),
+            (Rule::DatabaseUnreachable, with_circuit(Circuit::Open), Some(false)),
+            (Rule::DatabaseUnreachable, with_circuit(Circuit::Unreachable), Some(true)),
+            (Rule::OldestPending, calm(), None),
+            (Rule::OldestPending, with_backlog(299.9, 9), Some(false)),
+            (Rule::OldestPending, with_backlog(300.0, 0), Some(true)),
+            (Rule::DeadRows, calm(), None),
+            (Rule::DeadRows, with_backlog(900.0, 0), Some(false)),
+            (Rule::DeadRows, with_backlog(0.0, 1), Some(true)),
+            (Rule::VerifyDrift, calm(), None),
         ] {
-            assert_eq!(holds(rule, &seen, failed), expected, "{rule:?} {seen:?} {failed:?}");
+            let groups = GroupsSeen { holds: None, percent: 0.0 };
+            let look = alerts().look(rule, &seen, groups, now);
+            assert_eq!(look.holds, expected, "{rule:?} {seen:?}");
         }
+        let off = Alerts { off: vec![Rule::DatabaseUnreachable], ..alerts() };
+        let groups = GroupsSeen { holds: None, percent: 0.0 };
+        let look = off.look(Rule::CircuitOpen, &with_circuit(Circuit::Unreachable), groups, now);
+        assert_eq!(look.holds, Some(true));
+    }
+
+    /// What is seen of groups, each look a second after the one before: committed and failed since the
+    /// start, and dead rows.
+    fn holds(looks: &[(i64, i64, i64)], pause: u64) -> Vec<Option<bool>> {
+        let mut now = Instant::now();
+        let (mut groups, mut fires) = (Groups::new(now), false);
+        let look = |(committed, failed, dead): &(i64, i64, i64)| {
+            now += Duration::from_secs(pause);
+            let backlog = Some((0.0, *dead, now));
+            let seen = Seen { backlog, groups: (*committed, *failed), ..calm() };
+            let holds = groups.see(now, &seen, 10.0, fires).holds;
+            fires = holds.unwrap_or(fires);
+            holds
+        };
+        looks.iter().map(look).collect()
+    }
+
+    #[test]
+    fn groups_fail_from_three_of_ten_percent_on_and_succeed_again_when_one_is_committed() {
+        assert_eq!(holds(&[(0, 2, 0)], 1), [None]);
+        assert_eq!(holds(&[(28, 3, 0), (27, 3, 0)], 1), [Some(false), Some(true)]);
+        let again = [(0, 4, 0), (1, 4, 0), (100, 4, 0)];
+        assert_eq!(holds(&again, 1), [Some(true), Some(true), Some(false)]);
+    }
+
+    #[test]
+    fn groups_that_failed_are_not_called_well_because_nothing_ran_since() {
+        let idle = [(5, 4, 0), (5, 4, 0), (5, 4, 0), (6, 4, 0)];
+        assert_eq!(holds(&idle, 400), [Some(true), None, None, Some(false)]);
+    }
+
+    #[test]
+    fn groups_that_failed_are_not_called_well_while_their_rows_are_dead() {
+        // Three rows were dead before, which is told by another rule.
+        let died = [(9, 0, 3), (9, 4, 3), (9, 4, 7), (50, 4, 7), (60, 4, 3)];
+        let expected = [Some(false), Some(true), None, None, Some(false)];
+        assert_eq!(holds(&died, 400), expected);
     }
 
     proptest! {

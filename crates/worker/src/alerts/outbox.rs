@@ -101,7 +101,15 @@ pub fn say_changed(rule: Rule, alert: &Alert) {
             rule.while_it_fires()
         );
     } else {
-        tracing::info!(event = "alert_resolved", rule = rule.name(), "{}", rule.when_it_is_over());
+        tracing::info!(
+            event = "alert_resolved",
+            rule = rule.name(),
+            amount,
+            threshold,
+            unit = rule.unit(),
+            "{}",
+            rule.when_it_is_over()
+        );
     }
 }
 

@@ -71,31 +71,38 @@ impl Rule {
         }
     }
 
-    /// What is so while it fires; the amount and the threshold stand behind it.
+    /// Whether its amount is how long its condition has held.
+    pub const fn measures_duration(self) -> bool {
+        matches!(self, Self::PoolExhausted | Self::CircuitOpen | Self::DatabaseUnreachable)
+    }
+
+    /// What is so while it fires.
     pub const fn while_it_fires(self) -> &'static str {
         match self {
-            Self::PoolUsage => "the worker's connections are nearly all in use",
+            Self::PoolUsage => "the worker's connection pool is nearly full",
             Self::PoolExhausted => "the worker waits in vain for a connection of its pool",
-            Self::CircuitOpen => "the worker cannot work with the database and leaves it alone",
-            Self::OldestPending => "figures are older than the freshness goal",
-            Self::DeadRows => "changes were given up after their last attempt",
-            Self::FailedGroups => "many groups fail",
-            Self::DatabaseUnreachable => "the worker gets no connection to the database",
-            Self::VerifyDrift => "figures are not those of the raw rows",
+            Self::CircuitOpen => "circuit breaker open: the worker cannot use the database",
+            Self::OldestPending => "the oldest change has waited longer than the freshness goal",
+            Self::DeadRows => "rows are dead after their last attempt",
+            Self::FailedGroups => "groups fail",
+            Self::DatabaseUnreachable => "the worker cannot connect to the database",
+            Self::VerifyDrift => "stored figures differ from the raw rows",
         }
     }
 
     /// What is so once it is over.
     pub const fn when_it_is_over(self) -> &'static str {
         match self {
-            Self::PoolUsage => "the worker has free connections again",
-            Self::PoolExhausted => "nobody waits in vain for a connection any more",
-            Self::CircuitOpen => "the worker works with the database again",
-            Self::OldestPending => "figures are as fresh as they should be again",
-            Self::DeadRows => "no changes are given up any more",
+            Self::PoolUsage => "the worker's connection pool has free connections again",
+            Self::PoolExhausted => "the worker's pool has a free connection again",
+            Self::CircuitOpen => "circuit breaker closed: the worker uses the database again",
+            Self::OldestPending => {
+                "the oldest change has waited less than the freshness goal again"
+            }
+            Self::DeadRows => "dead rows are below the limit again",
             Self::FailedGroups => "groups succeed again",
             Self::DatabaseUnreachable => "the worker is connected to the database again",
-            Self::VerifyDrift => "all figures are those of the raw rows again",
+            Self::VerifyDrift => "stored figures agree with the raw rows again",
         }
     }
 
@@ -106,22 +113,58 @@ impl Rule {
                 "Look for slow_hold in the log, and for locks in pg_stat_activity."
             }
             Self::CircuitOpen | Self::DatabaseUnreachable => {
-                "The log says why (database_unavailable), and `worker doctor` what to change. Rows \
-                 stay queued; the worker goes on by itself."
+                "The log has the cause (database_unavailable), and `worker doctor` says what to \
+                 change. Rows stay queued; the worker reconnects by itself."
             }
             Self::OldestPending => {
-                "`worker status` shows the backlog. Does the service run, is the database slow, or \
-                 does more arrive than one worker works off?"
+                "`worker status` shows the backlog and the last failures. Is the service running, is \
+                 the database slow, or do more rows arrive than one worker computes?"
             }
             Self::DeadRows => {
-                "`SELECT kind, last_error, count(*) FROM aggregation_queue WHERE state = 'dead' GROUP \
-                 BY 1, 2` says why; after that `worker requeue --dead`."
+                "`worker status` groups them by cause. Remove the cause, then run `worker requeue \
+                 --dead`."
             }
-            Self::FailedGroups => "The log says of each why (group_failed).",
+            Self::FailedGroups => {
+                "`worker status` groups the failures by cause, and the log names each group \
+                 (group_failed)."
+            }
             Self::VerifyDrift => {
-                "`worker verify` lists them, `worker verify --repair` computes them anew. Who else \
-                 writes figures?"
+                "`worker verify` lists the dates, `worker verify --repair` computes them again. Which \
+                 program besides the worker writes figures?"
             }
+        }
+    }
+
+    /// The section of the documentation that says more.
+    pub const fn runbook(self) -> &'static str {
+        match self {
+            Self::PoolUsage => "docs/operations.md#dayfoldpoolbusy",
+            Self::PoolExhausted => "docs/operations.md#dayfoldpoolexhausted",
+            Self::CircuitOpen => "docs/operations.md#dayfoldcircuitopen",
+            Self::OldestPending => "docs/operations.md#dayfoldfiguresstale",
+            Self::DeadRows => "docs/operations.md#dayfolddeadrows",
+            Self::FailedGroups => "docs/operations.md#dayfoldgroupsfail",
+            Self::DatabaseUnreachable => "docs/operations.md#dayfolddatabaseunreachable",
+            Self::VerifyDrift => "docs/operations.md#figures-that-differ",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Rule;
+
+    #[test]
+    fn each_rule_names_a_section_of_the_documentation_that_exists() {
+        let operations = include_str!("../../../../docs/operations.md");
+        let anchor = |title: &str| title.to_lowercase().replace(' ', "-");
+        let titles = operations.lines().filter(|line| line.starts_with('#'));
+        let anchors: Vec<String> =
+            titles.map(|line| anchor(line.trim_start_matches('#').trim())).collect();
+        for rule in Rule::ALL {
+            let (file, anchor) = rule.runbook().split_once('#').unwrap();
+            assert_eq!(file, "docs/operations.md");
+            assert!(anchors.iter().any(|known| known == anchor), "{anchor}: {anchors:?}");
         }
     }
 }

@@ -49,7 +49,7 @@ impl PostUrl {
     }
 
     /// Without the brackets of an IPv6 address.
-    fn host(&self) -> &str {
+    pub fn host(&self) -> &str {
         self.0.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
     }
 

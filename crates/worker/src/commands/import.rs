@@ -42,14 +42,17 @@ pub async fn execute(config: Option<&Path>, arguments: &Import) -> anyhow::Resul
             output::say(&format!("{name}, line {}: {}", bad.number, bad.problem));
         }
     };
-    let imported = import(&store, arguments.kind, BufReader::new(file), on_bad_line, |at| {
-        bar.set_position(at)
-    })
-    .await;
+    let (kind, skip) = (arguments.kind, arguments.skip_unknown_columns);
+    let file = BufReader::new(file);
+    let on_progress = |at| bar.set_position(at);
+    let imported = import(&store, kind, file, skip, on_bad_line, on_progress).await;
     bar.finish_and_clear();
     let imported = imported.with_context(|| name.clone())?;
 
     let not_shown = imported.bad_lines.saturating_sub(BAD_LINES_SHOWN) as i64;
+    if !imported.skipped.is_empty() {
+        output::say(&format!("{name}: left out columns: {}", imported.skipped.join(", ")));
+    }
     if not_shown > 0 {
         output::say(&format!("… and {}", counted(not_shown, "more bad line", "more bad lines")));
     }
@@ -57,6 +60,7 @@ pub async fn execute(config: Option<&Path>, arguments: &Import) -> anyhow::Resul
         output::print_json(&serde_json::json!({
             "rows": imported.rows,
             "bad_lines": imported.bad_lines,
+            "skipped_columns": imported.skipped,
         }));
     } else {
         let text = sentence(arguments.kind, &imported);

@@ -11,7 +11,7 @@ use crate::cli::{Requeue, require_order};
 use crate::exit::{self, Exit};
 use crate::stop::Stop;
 use crate::tables::{counted, thousands};
-use crate::{output, progress, setup};
+use crate::{confirm, output, progress, setup};
 
 /// Queues rows to be computed again.
 ///
@@ -32,83 +32,143 @@ pub async fn execute(config: Option<&Path>, arguments: Requeue) -> anyhow::Resul
     setup::require_current_schema(&store).await?;
     let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?;
 
-    let mut requeued = Vec::new();
-    for kind in arguments.of.kinds() {
-        let rows = if arguments.dead {
-            dead(&store, kind, &selection, &stop).await
-        } else {
-            raw(&store, kind, &selection, &stop).await
-        };
-        let so_far: u64 = requeued.iter().map(|(_, rows)| rows).sum();
-        let rows = rows.with_context(|| {
-            format!(
-                "interrupted; what was queued stays so ({} before {kind})",
-                thousands(so_far as i64)
-            )
-        })?;
-        requeued.push((kind, rows));
+    let kinds = arguments.of.kinds();
+    let what = Work { store: &store, selection, dead: arguments.dead, stop: &stop };
+    // To count takes as long as to queue: only where the count is shown.
+    let asks = !arguments.yes && confirm::is_possible();
+    if arguments.dry_run || asks {
+        let counted = what.of_each(&kinds, async |kind| what.count(kind).await).await?;
+        if stop.is_requested() {
+            return Ok(exit::INTERRUPTED);
+        }
+        if arguments.dry_run {
+            report_dry_run(&counted, arguments.dead, arguments.output.json);
+            return Ok(exit::DONE);
+        }
+        let question =
+            format!("This queues {} again. Continue?", in_words(&counted, arguments.dead));
+        if total(&counted) > 0 && !confirm::ask(&question, &stop).await {
+            output::print("Nothing was changed.");
+            return Ok(exit::INTERRUPTED);
+        }
     }
+    let requeued = what.of_each(&kinds, async |kind| what.queue(kind).await).await?;
     report(&requeued, arguments.dead, stop.is_requested(), arguments.output.json);
     Ok(if stop.is_requested() { exit::INTERRUPTED } else { exit::DONE })
 }
 
-async fn dead(
-    store: &Store,
-    kind: Kind,
-    selection: &RequeueSelection,
-    stop: &Stop,
-) -> anyhow::Result<u64> {
-    let mut requeued = 0;
-    while !stop.is_requested() {
-        match store.requeue_dead(kind, selection).await? {
-            0 => break,
-            rows => requeued += rows,
+/// Rows of each kind.
+type Counts = Vec<(Kind, u64)>;
+
+fn total(counts: &Counts) -> u64 {
+    counts.iter().map(|(_, rows)| rows).sum()
+}
+
+/// Which rows, and where.
+struct Work<'w> {
+    store: &'w Store,
+    selection: RequeueSelection,
+    dead: bool,
+    stop: &'w Stop,
+}
+
+impl Work<'_> {
+    async fn of_each(
+        &self,
+        kinds: &[Kind],
+        mut act: impl AsyncFnMut(Kind) -> anyhow::Result<u64>,
+    ) -> anyhow::Result<Counts> {
+        let mut done = Counts::new();
+        for kind in kinds {
+            let rows = act(*kind).await.with_context(|| {
+                let before = thousands(total(&done) as i64);
+                format!("interrupted; what was queued stays so ({before} before {kind})")
+            })?;
+            done.push((*kind, rows));
         }
+        Ok(done)
     }
-    Ok(requeued)
+
+    async fn count(&self, kind: Kind) -> anyhow::Result<u64> {
+        if self.dead {
+            return Ok(self.store.count_dead(kind, &self.selection).await?);
+        }
+        self.walk(kind, Requeuer::counting(kind, self.selection)).await
+    }
+
+    async fn queue(&self, kind: Kind) -> anyhow::Result<u64> {
+        if !self.dead {
+            return self.walk(kind, Requeuer::new(kind, self.selection)).await;
+        }
+        let mut requeued = 0;
+        while !self.stop.is_requested() {
+            match self.store.requeue_dead(kind, &self.selection).await? {
+                0 => break,
+                rows => requeued += rows,
+            }
+        }
+        Ok(requeued)
+    }
+
+    async fn walk(&self, kind: Kind, mut requeuer: Requeuer) -> anyhow::Result<u64> {
+        let bar = progress::rows(&format!("{kind}: looking at raw rows"));
+        let mut selected = 0;
+        while !self.stop.is_requested() {
+            let Some((looked_at, rows)) = requeuer.step(self.store).await? else { break };
+            selected += rows;
+            bar.inc(looked_at);
+        }
+        bar.finish_and_clear();
+        Ok(selected)
+    }
 }
 
-async fn raw(
-    store: &Store,
-    kind: Kind,
-    selection: &RequeueSelection,
-    stop: &Stop,
-) -> anyhow::Result<u64> {
-    let mut requeuer = Requeuer::new(kind, *selection);
-    let bar = progress::rows(&format!("{kind}: looking at raw rows"));
-    let mut requeued = 0;
-    while !stop.is_requested() {
-        let Some((looked_at, queued)) = requeuer.step(store).await? else { break };
-        requeued += queued;
-        bar.inc(looked_at);
-    }
-    bar.finish_and_clear();
-    Ok(requeued)
-}
-
-fn report(requeued: &[(Kind, u64)], dead: bool, stopped: bool, json: bool) {
-    if json {
-        let kinds: serde_json::Map<String, serde_json::Value> =
-            requeued.iter().map(|(kind, rows)| (kind.name().to_owned(), (*rows).into())).collect();
-        output::print_json(
-            &serde_json::json!({ "requeued": kinds, "dead": dead, "stopped": stopped }),
-        );
-        return;
-    }
-    let what = if dead { ("dead row", "dead rows") } else { ("row", "rows") };
-    let total: u64 = requeued.iter().map(|(_, rows)| rows).sum();
-    let kinds: Vec<String> = requeued
+/// As in `3 dead rows (3 of vitals)`.
+fn in_words(counts: &Counts, dead: bool) -> String {
+    let (one, several) = if dead { ("dead row", "dead rows") } else { ("row", "rows") };
+    let kinds: Vec<String> = counts
         .iter()
         .filter(|(_, rows)| *rows > 0)
         .map(|(kind, rows)| format!("{} of {kind}", thousands(*rows as i64)))
         .collect();
-    output::print_success(&if total == 0 {
-        format!("There is no such {}.", what.0)
+    let rows = counted(total(counts) as i64, one, several);
+    if kinds.is_empty() { rows } else { format!("{rows} ({})", kinds.join(", ")) }
+}
+
+fn by_kind(counts: &Counts) -> serde_json::Map<String, serde_json::Value> {
+    counts.iter().map(|(kind, rows)| (kind.name().to_owned(), (*rows).into())).collect()
+}
+
+fn report_dry_run(counts: &Counts, dead: bool, json: bool) {
+    if json {
+        output::print_json(&serde_json::json!({
+            "would_requeue": by_kind(counts),
+            "dead": dead,
+            "dry_run": true,
+        }));
+    } else {
+        output::print(&format!(
+            "Would queue {} again. Nothing was changed.",
+            in_words(counts, dead)
+        ));
+    }
+}
+
+fn report(requeued: &Counts, dead: bool, stopped: bool, json: bool) {
+    if json {
+        output::print_json(&serde_json::json!({
+            "requeued": by_kind(requeued),
+            "dead": dead,
+            "stopped": stopped,
+        }));
+        return;
+    }
+    output::print_success(&if total(requeued) == 0 {
+        format!("There is no such {}.", if dead { "dead row" } else { "row" })
     } else {
         format!(
-            "Queued again: {} ({}). The service or `worker run-once` computes them.",
-            counted(total as i64, what.0, what.1),
-            kinds.join(", ")
+            "Queued again: {}. The service or `worker run-once` computes them.",
+            in_words(requeued, dead)
         )
     });
     if stopped {

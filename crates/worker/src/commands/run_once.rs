@@ -9,6 +9,7 @@ use anyhow::Context;
 use indicatif::ProgressBar;
 use store::{RunCounts, Store};
 
+use crate::assumed_zone::AssumedZone;
 use crate::cli::{RunOnce, kinds_or_all};
 use crate::drain::{Limits, date_back, drain};
 use crate::exit::{self, Exit};
@@ -38,6 +39,7 @@ pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Resul
         heartbeat: Heartbeat::unheard(),
         suspects: Suspects::default(),
         pace: Pace::new(loaded.config.batch.size),
+        assumed_zone: AssumedZone::default(),
     };
 
     let limits = Limits {
@@ -84,6 +86,8 @@ pub struct Run {
     pub pending_after: i64,
     /// From the first claim to the last commit.
     pub duration: Duration,
+    /// Users for whom the default zone is assumed, and what to say of them.
+    assumed_zone: (usize, Option<String>),
 }
 
 /// Drains, and records that for `worker status`.
@@ -107,40 +111,44 @@ pub async fn run(
     })
     .await;
     let duration = started.elapsed();
-    record(store, started_at, command, application_name, &report.counts).await;
+    record(store, started_at, command, application_name, &report.counts, (false, None)).await;
     outcome.with_context(|| {
         format!(
-            "interrupted after {} batches; what they did stands, the rest is still queued",
-            report.counts.batches
+            "interrupted after {}; their figures are committed, the rest is still queued",
+            counted(i64::from(report.counts.batches), "batch", "batches")
         )
     })?;
 
     let pending_after = store.pending(&limits.kinds).await?;
-    let run = Run { report, pending_after, duration };
+    let assumed_zone = job.assumed_zone.tell(&job.settings.get().default_zone);
+    let run = Run { report, pending_after, duration, assumed_zone };
     run.log();
     Ok(run)
 }
 
-/// Remembers what was done for `worker status`, if anything was.
+/// Remembers what was done for `worker status`, if anything was: of a run that goes on, again and again
+/// in place of its former record. Returns the id of the record.
 pub async fn record(
     store: &Store,
     started_at: Timestamp,
     command: &str,
     application_name: &str,
     counts: &RunCounts,
-) {
+    progress: (bool, Option<i64>),
+) -> Option<i64> {
     if counts.batches == 0 {
-        return;
+        return None;
     }
     let worker = setup::identity(application_name);
     // The figures stand, whether or not the run can be listed.
-    if let Err(error) = store.record_run(started_at, command, &worker, counts).await {
+    store.record_run(started_at, command, &worker, counts, progress).await.unwrap_or_else(|error| {
         tracing::warn!(
             event = "run_not_recorded",
             class = error.class().name(),
-            "the work stands, but `worker status` will not list it"
+            "the figures are committed, but `worker status` will not list the run"
         );
-    }
+        None
+    })
 }
 
 impl Run {
@@ -161,8 +169,8 @@ impl Run {
             duration_ms = milliseconds(self.duration),
             held_longest_ms = milliseconds(self.report.held_longest),
             stopped = self.report.stopped,
-            "{} rows completed, {} pending",
-            counts.rows_completed,
+            "{} completed, {} pending",
+            counted(counts.rows_completed, "row", "rows"),
             self.pending_after,
         );
     }
@@ -180,6 +188,7 @@ impl Run {
             "groups_committed": counts.groups_committed,
             "groups_failed": counts.groups_failed,
             "pending_after": self.pending_after,
+            "users_without_profile": self.assumed_zone.0,
             "duration_ms": milliseconds(self.duration),
             "stopped": self.report.stopped,
         })
@@ -207,6 +216,9 @@ impl Run {
         match self.pending_after {
             0 => text.push_str(" Nothing is pending."),
             rows => text.push_str(&format!(" Still pending: {}.", counted(rows, "row", "rows"))),
+        }
+        if let Some(sentence) = &self.assumed_zone.1 {
+            text.push_str(&format!("\n{sentence}."));
         }
         if self.report.stopped {
             text.push_str("\nIt was stopped before everything due was done.");

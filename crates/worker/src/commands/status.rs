@@ -3,15 +3,23 @@
 use std::path::Path;
 use std::time::Duration;
 
+use aggregation::catalogue::Catalogue;
 use serde_json::{Value, json};
-use store::{KindStatus, PoolStats, Run, Sessions, Status, Store, StoreError};
+use store::{
+    Failure, KindStatus, MAX_REJECTED_READ, PoolStats, Rejected, Run, Sessions, Status, Store,
+    StoreError,
+};
 
 use crate::exit::{self, Exit};
+use crate::setup::Settings;
 use crate::stop::Stop;
 use crate::{cli, output, setup, tables};
 
 /// How many of the last runs are shown.
 const RUNS: u32 = 5;
+
+/// A running period that was recorded longer ago, in seconds, belongs to a service that was killed.
+const STILL_RUNNING: f64 = 3_600.0;
 
 /// Shows what there is to do and what was done, once or until asked to stop.
 ///
@@ -19,17 +27,20 @@ const RUNS: u32 = 5;
 /// Why it could not.
 pub async fn execute(config: Option<&Path>, arguments: &cli::Status) -> anyhow::Result<Exit> {
     let loaded = setup::configuration(config)?;
+    // Only names are taken from it: a catalogue with a mistake must not hide the backlog.
+    let catalogue = Settings::of(&loaded.config).ok().map(|settings| settings.catalogue);
+    let catalogue = catalogue.as_ref();
     let store = setup::connect(&loaded.config).await?;
     setup::require_current_schema(&store).await?;
     let Some(seconds) = arguments.watch else {
-        output::print(&look(&store, arguments).await?);
+        output::print(&look(&store, catalogue, arguments).await?);
         return Ok(exit::DONE);
     };
     let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?;
     output::clear();
     while !stop.is_requested() {
         let shown = tokio::select! {
-            shown = look(&store, arguments) => shown,
+            shown = look(&store, catalogue, arguments) => shown,
             () = stop.requested() => break,
         };
         // Somebody who watches a database go away and come back keeps watching.
@@ -45,18 +56,23 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Status) -> anyhow::
     Ok(exit::DONE)
 }
 
-async fn look(store: &Store, arguments: &cli::Status) -> Result<String, StoreError> {
+async fn look(
+    store: &Store,
+    catalogue: Option<&Catalogue>,
+    arguments: &cli::Status,
+) -> Result<String, StoreError> {
     let status = store.status(RUNS).await?;
     let sessions = if arguments.sessions { Some(store.sessions().await?) } else { None };
     let pool = store.stats();
+    let rejected = group_rejected(&status.rejected, catalogue);
     if arguments.json {
-        let mut shown = to_json(&status, &pool);
+        let mut shown = to_json(&status, &rejected, &pool);
         if let Some(sessions) = sessions {
             shown["sessions"] = sessions.iter().map(session_json).collect();
         }
         return Ok(shown.to_string());
     }
-    let mut text = to_text(&status, &pool);
+    let mut text = to_text(&status, &rejected, &pool);
     if let Some(sessions) = sessions {
         let cells = sessions.iter().map(|of| session_cells(of).to_vec());
         let header = ["sessions", "state", "count", "longest transaction"];
@@ -91,13 +107,14 @@ fn trouble(error: &StoreError, as_json: bool) -> String {
     }
 }
 
-fn to_json(status: &Status, pool: &PoolStats) -> Value {
+fn to_json(status: &Status, rejected: &[RejectedGroup<'_>], pool: &PoolStats) -> Value {
     let kinds: serde_json::Map<String, Value> = status
         .kinds
         .iter()
         .map(|kind| {
             let value = json!({
                 "pending": kind.pending,
+                "due": kind.pending - kind.backing_off,
                 "backing_off": kind.backing_off,
                 "processing": kind.processing,
                 "expired": kind.expired,
@@ -112,6 +129,8 @@ fn to_json(status: &Status, pool: &PoolStats) -> Value {
     let runs: Vec<Value> = status.runs.iter().map(run_json).collect();
     json!({
         "kinds": kinds,
+        "failures": status.failures.iter().map(failure_json).collect::<Vec<_>>(),
+        "rejected": rejected.iter().map(RejectedGroup::to_json).collect::<Vec<_>>(),
         "runs": runs,
         "pool": {
             "in_use": pool.in_use,
@@ -128,6 +147,7 @@ fn to_json(status: &Status, pool: &PoolStats) -> Value {
 fn run_json(run: &Run) -> Value {
     json!({
         "finished_at": run.finished_at.to_utc().to_rfc3339(),
+        "is_running": run.is_running,
         "seconds": run.seconds,
         "command": run.command,
         "worker": run.worker,
@@ -142,12 +162,28 @@ fn run_json(run: &Run) -> Value {
     })
 }
 
-fn to_text(status: &Status, pool: &PoolStats) -> String {
+fn to_text(status: &Status, rejected: &[RejectedGroup<'_>], pool: &PoolStats) -> String {
     let queue = tables::table(
         &["queue", "pending", "oldest", "backing off", "processing", "expired", "dead", "rejected"],
         status.kinds.iter().map(|kind| kind_cells(kind).to_vec()),
     );
-    let mut text = format!("{queue}\n{}\n", verdict(&status.kinds));
+    let mut text = format!("{queue}\n{}\n", verdict(status));
+    if !status.failures.is_empty() {
+        let header = ["last failures", "kind", "rows", "dead", "next retry"];
+        let cells = status.failures.iter().map(|failure| failure_cells(failure).to_vec());
+        text.push_str(&format!("\n{}\n", tables::table(&header, cells.take(MAX_LISTED))));
+        text.push_str(&not_listed(status.failures.len()));
+    }
+    if !rejected.is_empty() {
+        let header = ["rejected rows", "kind", "metric", "rows"];
+        let cells = rejected.iter().map(|group| group.cells().to_vec());
+        text.push_str(&format!("\n{}\n", tables::table(&header, cells.take(MAX_LISTED))));
+        text.push_str(&not_listed(rejected.len()));
+        if rejected.iter().map(|group| group.rows).sum::<i64>() >= MAX_REJECTED_READ {
+            let read = tables::thousands(MAX_REJECTED_READ);
+            text.push_str(&format!("These are {read} of them; rejected_rows has the others.\n"));
+        }
+    }
     if status.runs.is_empty() {
         text.push_str("\nNo run has done any work in the last 30 days.\n");
     } else {
@@ -164,31 +200,39 @@ fn to_text(status: &Status, pool: &PoolStats) -> String {
     text
 }
 
-/// What the table means, and what to do about it: one line for each thing that needs somebody.
-fn verdict(kinds: &[KindStatus]) -> String {
-    let sum = |of: fn(&KindStatus) -> i64| kinds.iter().map(of).sum::<i64>();
+/// What the table means, and what to do about it.
+fn verdict(status: &Status) -> String {
+    let sum = |of: fn(&KindStatus) -> i64| status.kinds.iter().map(of).sum::<i64>();
+    let mut lines = Vec::new();
     let due = sum(|kind| kind.pending - kind.backing_off);
-    let mut lines = vec![match due {
-        0 => "Nothing is due.".to_owned(),
-        _ => format!("{} due: the service takes them, or `worker run-once`.", are(due)),
-    }];
+    if due > 0 {
+        lines.push(format!("{} due: the service takes them, or `worker run-once`.", are(due)));
+    }
     let backing_off = sum(|kind| kind.backing_off);
     if backing_off > 0 {
-        lines.push(format!("{} waiting after a failure, to be tried again.", are(backing_off)));
+        let next = status.failures.iter().filter_map(|failure| failure.next_retry_seconds).min();
+        let next = next
+            .map_or_else(String::new, |next| format!("; the next retry is {}", retry(Some(next))));
+        lines.push(format!("{} backing off after a failure{next}.", are(backing_off)));
     }
     let expired = sum(|kind| kind.expired);
+    let processing = sum(|kind| kind.processing) - expired;
+    if processing > 0 {
+        lines.push(format!("{} being processed.", are(processing)));
+    }
     if expired > 0 {
         lines.push(format!(
-            "{} claimed by a worker that is gone; another one takes over.",
+            "{} claimed by a worker that is gone: the lease has expired.\n  \
+             Another worker takes over.",
             are(expired)
         ));
     }
     let dead = sum(|kind| kind.dead);
     if dead > 0 {
         lines.push(format!(
-            "{} dead after the last attempt. This query shows why:\n  \
-             SELECT * FROM raw_row_status WHERE status = 'dead'\n  \
-             `worker requeue --dead` has them tried again once the cause is gone.",
+            "{} dead after the last attempt. Remove the cause, then run\n  \
+             worker requeue --dead\n  \
+             SELECT * FROM raw_row_status WHERE status = 'dead'",
             are(dead)
         ));
     }
@@ -200,10 +244,136 @@ fn verdict(kinds: &[KindStatus]) -> String {
             are(in_future)
         ));
     }
+    if lines.is_empty() {
+        lines.push("Nothing is due.".to_owned());
+    }
     if sum(|kind| kind.rejected) > 0 {
-        lines.push("Rejected rows take no part in the figures; rejected_rows says why.".to_owned());
+        lines.push(
+            "Rejected rows take no part in the figures. A corrected raw row is judged again."
+                .to_owned(),
+        );
     }
     lines.join("\n")
+}
+
+/// Causes and reasons that are listed; the JSON has more.
+const MAX_LISTED: usize = 10;
+
+fn not_listed(groups: usize) -> String {
+    match groups.saturating_sub(MAX_LISTED) {
+        0 => String::new(),
+        more => {
+            format!("… and {}; --json lists them.\n", tables::counted(more as i64, "more", "more"))
+        }
+    }
+}
+
+/// When a failed row is tried again.
+fn retry(seconds: Option<i64>) -> String {
+    match seconds {
+        None => "never".to_owned(),
+        Some(0) => "due now".to_owned(),
+        Some(seconds) => format!("in {}", tables::age(seconds as f64)),
+    }
+}
+
+fn failure_cells(failure: &Failure) -> [String; 5] {
+    let cause = match &failure.detail {
+        Some(detail) => format!("{}: {detail}", failure.class),
+        None => failure.class.clone(),
+    };
+    [
+        cause,
+        failure.kind.clone(),
+        tables::thousands(failure.rows),
+        tables::thousands(failure.dead),
+        retry(failure.next_retry_seconds),
+    ]
+}
+
+fn failure_json(failure: &Failure) -> Value {
+    json!({
+        "kind": failure.kind,
+        "class": failure.class,
+        "detail": failure.detail,
+        "rows": failure.rows,
+        "dead": failure.dead,
+        "next_retry_seconds": failure.next_retry_seconds,
+    })
+}
+
+/// Rejected rows of the same reason.
+#[derive(Debug, PartialEq, Eq)]
+struct RejectedGroup<'a> {
+    kind: &'a str,
+    reason: &'a str,
+    metric: Metric<'a>,
+    rows: i64,
+}
+
+/// A metric, never by a name that only the app knows: it could be anything.
+#[derive(Debug, PartialEq, Eq)]
+enum Metric<'a> {
+    /// Not of a metric, or its raw row is gone.
+    None,
+    /// One of the catalogue.
+    Known(&'a str),
+    /// None of the catalogue; the most similar one, if one is.
+    Unknown(Option<&'a str>),
+}
+
+/// The groups, the largest first.
+fn group_rejected<'a>(
+    rejected: &'a [Rejected],
+    catalogue: Option<&'a Catalogue>,
+) -> Vec<RejectedGroup<'a>> {
+    let mut groups: Vec<RejectedGroup<'a>> = Vec::new();
+    for Rejected { kind, reason, metric, rows } in rejected {
+        let metric = match (metric.as_deref(), catalogue) {
+            (None, _) => Metric::None,
+            (Some(name), Some(catalogue)) => match catalogue.metric(name) {
+                Some(_) => Metric::Known(name),
+                None => Metric::Unknown(catalogue.nearest_metric(name)),
+            },
+            (Some(_), None) => Metric::Unknown(None),
+        };
+        let same = |of: &&mut RejectedGroup<'_>| {
+            (of.kind, of.reason, &of.metric) == (kind, reason, &metric)
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => group.rows += rows,
+            None => groups.push(RejectedGroup { kind, reason, metric, rows: *rows }),
+        }
+    }
+    groups.sort_by_key(|group| std::cmp::Reverse(group.rows));
+    groups
+}
+
+impl RejectedGroup<'_> {
+    fn cells(&self) -> [String; 4] {
+        let metric = match self.metric {
+            Metric::None => "-".to_owned(),
+            Metric::Known(name) => name.to_owned(),
+            Metric::Unknown(None) => "unknown metric".to_owned(),
+            Metric::Unknown(Some(nearest)) => format!("unknown metric, nearest: {nearest}"),
+        };
+        [self.reason.to_owned(), self.kind.to_owned(), metric, tables::thousands(self.rows)]
+    }
+
+    fn to_json(&self) -> Value {
+        let (metric, nearest) = match self.metric {
+            Metric::None | Metric::Unknown(None) => (None, None),
+            Metric::Known(name) => (Some(name), None),
+            Metric::Unknown(nearest) => (None, nearest),
+        };
+        json!({
+            "kind": self.kind,
+            "reason": self.reason,
+            "metric": metric,
+            "nearest_metric": nearest,
+            "rows": self.rows,
+        })
+    }
 }
 
 fn are(rows: i64) -> String {
@@ -228,7 +398,11 @@ fn run_cells(run: &Run) -> [String; 8] {
     // Host and process; the name before them is the same for all and in the JSON.
     let by = run.worker.rsplit_once('@').map_or(run.worker.as_str(), |(_, place)| place);
     [
-        format!("{} ago", tables::age(run.finished_seconds_ago)),
+        if run.is_running && run.finished_seconds_ago < STILL_RUNNING {
+            "now".to_owned()
+        } else {
+            format!("{} ago", tables::age(run.finished_seconds_ago))
+        },
         tables::age(run.seconds),
         run.command.clone(),
         tables::thousands(run.counts.rows_claimed),

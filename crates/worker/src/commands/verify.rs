@@ -1,6 +1,6 @@
 //! `worker verify`
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use chrono::NaiveDate;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
-use store::{Drift, Shadow, Store, StoreError};
+use store::{Difference, Drift, Shadow, Store, StoreError};
 
 use super::users::{self, Users, progress_bar};
 use crate::alerts::drift;
@@ -21,8 +21,8 @@ use crate::group::rebuild::{self, Dates, earlier, later};
 use crate::report::milliseconds;
 use crate::setup::Settings;
 use crate::stop::Stop;
-use crate::tables::{counted, table};
-use crate::{output, progress, setup};
+use crate::tables::{counted, table, thousands};
+use crate::{confirm, output, progress, setup};
 
 /// The dates that figures can have.
 /// In the west the first instant of the year 1 belongs to the day before.
@@ -40,7 +40,7 @@ struct Finding {
     /// None where `rejected_rows` differs, which has no dates.
     date: Option<NaiveDate>,
     table: &'static str,
-    difference: &'static str,
+    difference: Difference,
     rows: i64,
 }
 
@@ -52,14 +52,16 @@ struct Found {
     /// Dates left out, because rows of them wait in the queue.
     pending: i64,
     raw_rows: i64,
-    /// Rows of figures that differ.
-    drift: i64,
-    /// Rows of `rejected_rows` that differ.
-    verdicts: i64,
+    /// Rows of figures and of `rejected_rows` that differ.
+    rows: i64,
+    /// Of those, the outdated ones.
+    outdated: i64,
     /// Dates put right.
     repaired: i64,
     /// Dates that differ still.
     left: i64,
+    /// Of those, the ones that are not merely outdated.
+    drifted: i64,
     listed: Vec<Finding>,
 }
 
@@ -82,37 +84,45 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
     let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?;
     let started = Instant::now();
 
-    let repair = arguments.repair.then_some(&store);
-    let kinds = arguments.of.kinds();
-    let bar = progress_bar(&store, &kinds, arguments.of.user, (from, to)).await?;
-    let users = Users::of(arguments.of.user, kinds);
-    let look = Look {
-        store: &store,
-        users,
-        from,
-        to,
-        settings: &settings,
-        repair,
-        stop: &stop,
-        bar: &bar,
-    };
-    // A repair has a connection of its own.
-    let to_look = loaded.config.pool.max_size - u32::from(arguments.repair);
-    let (found, outcome) = look.at_all(to_look > 1).await;
-    bar.finish_and_clear();
-    outcome
-        .with_context(|| format!("interrupted after {}", counted(found.dates, "date", "dates")))?;
     let everything = arguments.from.is_none() && arguments.to.is_none() && arguments.of.is_all();
-    let (took, stopped) = (started.elapsed(), stop.is_requested());
-    if arguments.output.json {
-        output::print_json(&found.to_json(took, stopped));
-    } else {
-        let text = found.to_text(took, stopped, repair.is_some());
-        output::print_outcome(&text, found.listed.is_empty() && !stopped);
+    let (kinds, user) = (arguments.of.kinds(), arguments.of.user);
+    let pass = async |repair: Option<&Store>| {
+        let started = Instant::now();
+        let bar = progress_bar(&store, &kinds, user, (from, to)).await?;
+        let users = Users::of(user, kinds.clone());
+        let (settings, stop, bar) = (&settings, &stop, &bar);
+        let look = Look { store: &store, users, from, to, settings, repair, stop, bar };
+        // A repair has a connection of its own.
+        let to_look = loaded.config.pool.max_size - u32::from(repair.is_some());
+        let (found, outcome) = look.at_all(to_look > 1).await;
+        bar.finish_and_clear();
+        outcome.with_context(|| {
+            format!("interrupted after {}", counted(found.dates, "date", "dates"))
+        })?;
+        let (took, stopped) = (started.elapsed(), stop.is_requested());
+        if arguments.output.json {
+            output::print_json(&found.to_json(took, stopped));
+        } else {
+            let text = found.to_text(took, stopped, repair.is_some());
+            output::print_outcome(&text, found.listed.is_empty() && !stopped);
+        }
+        anyhow::Ok(found)
+    };
+    let repair = Some(&store).filter(|_| arguments.repair && !arguments.dry_run);
+    let asks = repair.is_some() && !arguments.yes && confirm::is_possible();
+    let mut found = pass(repair.filter(|_| !asks)).await?;
+    if asks && found.left > 0 && !stop.is_requested() {
+        let dates = counted(found.left, "date", "dates");
+        if confirm::ask(&format!("This computes {dates} again. Continue?"), &stop).await {
+            found = pass(repair).await?;
+        } else {
+            output::print("Nothing was changed.");
+        }
     }
     // Behind the report, which must not wait for a mail server.
+    let stopped = stop.is_requested();
     let everything = everything && !stopped;
-    let verified = drift::Verified { dates: found.left, everything, took: started.elapsed() };
+    let verified = drift::Verified { dates: found.drifted, everything, took: started.elapsed() };
     drift::tell(&loaded.config, &store, verified, &stop).await;
     Ok(if found.left > 0 {
         exit::DRIFT
@@ -182,7 +192,8 @@ impl Look<'_> {
         let inventory = stored.inventory(earlier(from), later(self.to)).await?;
         let user = User::of(stored.profile().await?, self.settings);
         let pending = pending(kind, &stored.pending().await?);
-        let mut wrong = BTreeSet::new();
+        let (mut drifts, mut wrong, mut drifted) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+        let mut rejudged = BTreeSet::new();
         for portion in rebuild::portions(&inventory, from, self.to) {
             if self.stop.is_requested() {
                 break;
@@ -193,21 +204,32 @@ impl Look<'_> {
             let asked = portion.dates.iter().filter(|date| **date >= self.from);
             let (left_out, dates): (Vec<NaiveDate>, Vec<NaiveDate>) =
                 asked.partition(|date| pending.contains(date));
-            for drift in shadow.compare(&dates).await? {
-                wrong.insert(drift.date);
-                found.add(kind, user_id, &drift);
-            }
+            drifts.extend(shadow.compare(&dates).await?);
             if left_out.is_empty() && !dates.is_empty() {
-                let rows = shadow.wrong_verdicts(&verdicts).await?;
-                found.add_verdicts(kind, user_id, rows);
-                if rows > 0 {
+                let verdicts = shadow.wrong_verdicts(&verdicts).await?;
+                found.add_verdicts(kind, user_id, Difference::Outdated, verdicts.outdated);
+                found.add_verdicts(kind, user_id, Difference::Different, verdicts.absent);
+                if verdicts.outdated > 0 {
                     wrong.extend(&dates);
+                    rejudged.extend(&dates);
+                }
+                if verdicts.absent > 0 {
+                    wrong.extend(&dates);
+                    drifted.extend(&dates);
                 }
             }
             found.dates += dates.len() as i64;
             found.pending += left_out.len() as i64;
             found.raw_rows += portion.rows;
             progress::advance(self.bar, portion.rows as u64);
+        }
+        call_outdated(kind, &mut drifts, &rejudged);
+        for drift in &drifts {
+            wrong.insert(drift.date);
+            if drift.difference != Difference::Outdated {
+                drifted.insert(drift.date);
+            }
+            found.add(kind, user_id, drift);
         }
         match self.repair {
             Some(store) if !wrong.is_empty() => {
@@ -220,9 +242,58 @@ impl Look<'_> {
                     rebuild::commit_from_nothing(store, self.settings, kind, user_id, &few).await?;
                 }
             }
-            _ => found.left += wrong.len() as i64,
+            _ => {
+                found.left += wrong.len() as i64;
+                found.drifted += drifted.len() as i64;
+            }
         }
         Ok(())
+    }
+}
+
+/// Calls outdated, beside the rows that are so by themselves, those that a change of the zone or the
+/// catalogue has moved: no other program has changed them.
+///
+/// `rejudged` are dates with raw rows that were rejected for another reason than now, or for one that no
+/// longer holds.
+fn call_outdated(kind: Kind, drifts: &mut [Drift], rejudged: &BTreeSet<NaiveDate>) {
+    let near = |date: NaiveDate| (date.pred_opt().unwrap_or(date), date.succ_opt().unwrap_or(date));
+    let mut surplus: BTreeMap<NaiveDate, Vec<&Drift>> = BTreeMap::new();
+    for drift in drifts.iter().filter(|drift| drift.difference == Difference::Surplus) {
+        surplus.entry(drift.date).or_default().push(drift);
+    }
+    // Dates of another zone: stored so, or moved to a neighbour by another zone.
+    let mut rezoned = BTreeSet::new();
+    for drift in drifts.iter() {
+        if matches!((&drift.stored_zone, &drift.zone), (Some(was), Some(is)) if was != is) {
+            rezoned.insert(drift.date);
+        }
+        if drift.difference == Difference::Missing {
+            let (first, last) = near(drift.date);
+            let moved = surplus.range(first..=last).flat_map(|(_, surplus)| surplus);
+            for from in moved.filter(|from| from.stored_zone != drift.zone) {
+                rezoned.extend([from.date, drift.date]);
+            }
+        }
+    }
+    let of_days = drifts.iter().filter(|drift| drift.table == "vitals_daily");
+    let outdated: BTreeSet<NaiveDate> = of_days
+        .filter(|drift| drift.difference == Difference::Outdated)
+        .map(|drift| drift.date)
+        .collect();
+    for drift in drifts {
+        let (first, last) = near(drift.date);
+        let is_rezoned = match kind {
+            // A delta rests on the result before it, however long ago.
+            Kind::Labs => rezoned.range(..=last).next().is_some(),
+            Kind::Vitals | Kind::Nutrition => rezoned.range(first..=last).next().is_some(),
+        };
+        // An hour has no fingerprint of its own: it is as old as its day.
+        let of_outdated_day = drift.table == "vitals_hourly" && outdated.contains(&drift.date);
+        let counts_now = drift.difference == Difference::Missing && rejudged.contains(&drift.date);
+        if is_rezoned || of_outdated_day || counts_now {
+            drift.difference = Difference::Outdated;
+        }
     }
 }
 
@@ -259,36 +330,39 @@ impl Found {
             dates: self.dates + other.dates,
             pending: self.pending + other.pending,
             raw_rows: self.raw_rows + other.raw_rows,
-            drift: self.drift + other.drift,
-            verdicts: self.verdicts + other.verdicts,
+            rows: self.rows + other.rows,
+            outdated: self.outdated + other.outdated,
             repaired: self.repaired + other.repaired,
             left: self.left + other.left,
+            drifted: self.drifted + other.drifted,
             listed,
         }
     }
 
     fn add(&mut self, kind: Kind, user_id: i64, drift: &Drift) {
-        self.drift += drift.rows;
-        self.list(Finding {
-            kind,
-            user_id,
-            date: Some(drift.date),
-            table: drift.table,
-            difference: drift.difference.name(),
-            rows: drift.rows,
-        });
+        let (date, table, difference) = (Some(drift.date), drift.table, drift.difference);
+        self.list(Finding { kind, user_id, date, table, difference, rows: drift.rows });
     }
 
-    fn add_verdicts(&mut self, kind: Kind, user_id: i64, rows: i64) {
+    fn add_verdicts(&mut self, kind: Kind, user_id: i64, difference: Difference, rows: i64) {
         if rows > 0 {
-            self.verdicts += rows;
-            let (table, difference) = ("rejected_rows", "different");
+            let table = "rejected_rows";
             self.list(Finding { kind, user_id, date: None, table, difference, rows });
         }
     }
 
+    /// One line for all rows of a table and date that differ in the same way.
     fn list(&mut self, finding: Finding) {
-        if self.listed.len() < MOST_LISTED {
+        self.rows += finding.rows;
+        if finding.difference == Difference::Outdated {
+            self.outdated += finding.rows;
+        }
+        let key = |of: &Finding| (of.user_id, of.date, of.table, of.difference);
+        let of_user = |of: &&mut Finding| of.user_id == finding.user_id;
+        let mut listed = self.listed.iter_mut().rev().take_while(of_user);
+        if let Some(same) = listed.find(|of| key(of) == key(&finding)) {
+            same.rows += finding.rows;
+        } else if self.listed.len() < MOST_LISTED {
             self.listed.push(finding);
         }
     }
@@ -303,7 +377,7 @@ impl Found {
                     "user_id": finding.user_id,
                     "date": finding.date.map(|date| date.to_string()),
                     "table": finding.table,
-                    "difference": finding.difference,
+                    "difference": finding.difference.name(),
                     "rows": finding.rows,
                 })
             })
@@ -313,9 +387,11 @@ impl Found {
             "dates": self.dates,
             "dates_pending": self.pending,
             "raw_rows": self.raw_rows,
-            "rows_different": self.drift + self.verdicts,
+            "rows_different": self.rows,
+            "rows_outdated": self.outdated,
             "dates_repaired": self.repaired,
             "dates_left": self.left,
+            "dates_left_outdated": self.left - self.drifted,
             "drift": listed,
             "duration_ms": milliseconds(took),
             "stopped": stopped,
@@ -329,11 +405,21 @@ impl Found {
             counted(self.users, "user", "users"),
             counted(self.raw_rows, "raw row", "raw rows"),
             took.as_secs_f64(),
-            match self.drift + self.verdicts {
-                0 => "every figure is right".to_owned(),
-                rows => format!("{} differ", counted(rows, "row", "rows")),
+            match (self.rows, self.outdated) {
+                (0, _) => "every figure is right".to_owned(),
+                (rows, outdated) => {
+                    let differ = if rows == 1 { "differs" } else { "differ" };
+                    let rows = counted(rows, "row", "rows");
+                    format!("{rows} {differ}, {} of them outdated", thousands(outdated))
+                }
             }
         );
+        if self.outdated > 0 {
+            text.push_str(
+                "\nOutdated rows are right for the zone, profile, catalogue or version that they were \
+                 computed with.",
+            );
+        }
         if self.pending > 0 {
             text.push_str(&format!(
                 "\n{} left out: rows near them wait in the queue.",
@@ -346,7 +432,7 @@ impl Found {
                     finding.table.to_owned(),
                     finding.user_id.to_string(),
                     finding.date.map_or_else(|| "-".to_owned(), |date| date.to_string()),
-                    finding.difference.to_owned(),
+                    finding.difference.name().to_owned(),
                     finding.rows.to_string(),
                 ]
             });
@@ -358,10 +444,13 @@ impl Found {
             text.push('\n');
         }
         if self.repaired > 0 {
-            text.push_str(&format!("\n{} computed anew.", counted(self.repaired, "date", "dates")));
+            text.push_str(&format!(
+                "\n{} computed again.",
+                counted(self.repaired, "date", "dates")
+            ));
         }
         if self.left > 0 && !repair {
-            text.push_str("\n`worker verify --repair` computes them anew.");
+            text.push_str("\n`worker verify --repair` computes them again.");
         }
         if stopped {
             text.push_str("\nIt was stopped before the end.");

@@ -304,6 +304,17 @@ pub(crate) struct Entry {
 }
 
 impl Loaded {
+    /// Where the database's URL comes from, as a place to correct it.
+    pub(crate) fn url_origin(&self) -> String {
+        let url = self.entries.iter().find(|entry| entry.key == "database.url");
+        match url.map(|url| (url.origin.as_str(), url.line)) {
+            Some((file, Some(line))) => format!("{file} line {line}"),
+            Some((origin, None)) if origin.starts_with("credential ") => format!("the {origin}"),
+            Some((origin, None)) if origin != "default" => origin.to_owned(),
+            _ => "DATABASE_URL".to_owned(),
+        }
+    }
+
     /// Says that there is no key or section of that name, and which one may be meant.
     pub(crate) fn unknown(&self, name: &str) -> String {
         let keys = self.entries.iter().map(|entry| entry.key.as_str());

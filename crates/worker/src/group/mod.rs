@@ -28,7 +28,7 @@ use store::{
 
 use lock_waits::LockWaits;
 
-use crate::report::GroupReport;
+use crate::report::{GroupReport, Holds};
 use crate::setup::{Job, Settings};
 
 /// The most rows that a group takes along: an hour with a reading each second. So its transaction stays
@@ -102,6 +102,11 @@ impl Users {
         self.known.get(&user_id).unwrap_or(&self.default)
     }
 
+    /// Whether the user has a profile.
+    pub fn has_profile(&self, user_id: i64) -> bool {
+        self.known.contains_key(&user_id)
+    }
+
     /// The local date of a row. One whose zone is unknown has none and is rejected; it is put
     /// to the UTC date, so that somebody does so.
     pub fn date_of(&self, entry: &Entry) -> NaiveDate {
@@ -147,12 +152,13 @@ pub async fn run(
     users: &Users,
     mut group: Group<'_>,
     found_by: &mut FoundBy,
+    holds: &mut Holds,
 ) -> Result<GroupReport, StoreError> {
     let Group { user_id, date, entries, .. } = group;
     let work = Work { settings, user: users.get(user_id), date, entries };
     let mut tries = 1;
     loop {
-        match attempt(job, claim, work, &group, *found_by).await {
+        match attempt(job, claim, work, &group, *found_by, holds).await {
             // That is nobody's fault, and so it will be for the rest of the batch.
             Err(StoreError::Moved) if *found_by == FoundBy::Place => *found_by = FoundBy::Key,
             // It may be because of what it took along, for which its own rows must not be given up.
@@ -196,9 +202,11 @@ async fn attempt(
     work: Work<'_>,
     group: &Group<'_>,
     found_by: FoundBy,
+    holds: &mut Holds,
 ) -> Result<GroupReport, StoreError> {
     let user_id = group.user_id;
     let transaction = job.store.open_group(claim.kind, user_id).await?;
+    let _hold = holds.begin();
     let mut waits = LockWaits::new(&job.store, transaction.process());
     let done = tokio::select! {
         biased;
@@ -253,7 +261,7 @@ async fn transact(
         "in the figures"
     );
     let (rows, along) = (work.entries.len() as u32, along.len() as u32);
-    Ok(GroupReport { completed: rows - rejected, rejected, along, held })
+    Ok(GroupReport { completed: rows - rejected, rejected, along })
 }
 
 /// The rows that a group takes along.

@@ -1,12 +1,13 @@
 //! The lines of a file, checked one by one.
 
-use std::io::{self, Chain, Read};
+use std::io::BufRead;
 
 use anyhow::{Context, bail};
-use csv::{ByteRecord, Reader, ReaderBuilder, Terminator};
 use store::ImportRow;
 
 use super::columns::{Column, Columns, Empty};
+use super::records::Records;
+use crate::tables::counted;
 
 /// A line of the file.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,63 +27,72 @@ pub struct BadLine {
     pub problem: String,
 }
 
-/// A file of which it shows whether its end was met.
-struct ToTheEnd<R> {
-    file: R,
-    is_over: bool,
-}
-
-impl<R: Read> Read for ToTheEnd<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read(buffer)?;
-        self.is_over |= count == 0 && !buffer.is_empty();
-        Ok(count)
-    }
-}
+/// The longest part of a column's name that is repeated in an error.
+const MAX_NAME: usize = 60;
 
 /// Reads a file line by line.
 pub struct Lines<'c, R> {
-    reader: Reader<ToTheEnd<Chain<R, &'static [u8]>>>,
+    records: Records<R>,
     columns: &'c Columns,
-    /// For each of our columns, where it stands in the file.
+    /// For each of our columns, where it is in the file.
     places: Vec<Option<usize>>,
     width: usize,
-    record: ByteRecord,
+    /// Columns of the file that are left out.
+    skipped: Vec<String>,
 }
 
-impl<'c, R: Read> Lines<'c, R> {
-    /// Reads the header.
+impl<'c, R: BufRead> Lines<'c, R> {
+    /// Reads the header. Unknown columns are left out if `skip_unknown` says so.
     ///
     /// # Errors
-    /// If it lacks a column, or has one that is not known or twice.
-    pub fn new(file: R, columns: &'c Columns) -> anyhow::Result<Self> {
-        // The library counts lines right only where each ends in the terminator: so the \r of
-        // \r\n is left to the trimming of fields, and the last line is given its end.
-        let mut reader = ReaderBuilder::new()
-            .flexible(true)
-            .terminator(Terminator::Any(b'\n'))
-            .from_reader(ToTheEnd { file: file.chain(b"\n".as_slice()), is_over: false });
-        let header = reader.byte_headers().context("cannot read the first line")?.clone();
-        let names: Vec<String> = header
+    /// If it lacks a column, or has one that is not known or twice, or if the file is no UTF-8 text.
+    pub fn new(file: R, columns: &'c Columns, skip_unknown: bool) -> anyhow::Result<Self> {
+        let mut records = Records::new(file);
+        let header = records.next().context("cannot read the first line")?.unwrap_or_default();
+        let bytes = header.fields.concat();
+        if bytes.starts_with(&[0xff, 0xfe])
+            || bytes.starts_with(&[0xfe, 0xff])
+            || bytes.contains(&0)
+        {
+            bail!(
+                "line 1: the file is UTF-16 or binary, but must be UTF-8; convert it with \
+                 `iconv -f UTF-16 -t UTF-8 FILE > NEW.csv`, or save it as CSV UTF-8"
+            );
+        }
+        if let Some(problem) = header.problem {
+            bail!("line 1: {problem}");
+        }
+        let written: Vec<String> = header
+            .fields
             .iter()
             .map(|name| {
-                String::from_utf8_lossy(name).trim().trim_start_matches('\u{feff}').to_owned()
+                let name = String::from_utf8_lossy(name);
+                let name = name.trim().trim_start_matches('\u{feff}').trim();
+                name.trim_matches('"').chars().take(MAX_NAME).collect()
             })
             .collect();
-        if names.iter().all(String::is_empty) {
+        if written.iter().all(String::is_empty) {
             bail!("line 1: the file is empty; its first line must name the columns");
         }
-        for (index, name) in names.iter().enumerate() {
+        let names: Vec<String> = written.iter().map(|name| name.to_ascii_lowercase()).collect();
+        let mut skipped = Vec::new();
+        for (index, (name, written)) in names.iter().zip(&written).enumerate() {
             if let [_] = names.as_slice()
                 && name.contains([';', '\t', '|'])
             {
                 bail!("line 1: the columns must be separated by commas");
             }
             if !columns.0.iter().any(|column| column.name == name) {
-                bail!("line 1: there is no column {name:?}{}", suggestion(name, columns));
-            }
-            if names[..index].contains(name) {
-                bail!("line 1: column {name:?} stands twice");
+                if !skip_unknown {
+                    bail!(
+                        "line 1: there is no column {written:?}{} --skip-unknown-columns leaves unknown \
+                         columns out",
+                        suggestion(name, columns)
+                    );
+                }
+                skipped.push(written.clone());
+            } else if names[..index].contains(name) {
+                bail!("line 1: column {name:?} is named twice");
             }
         }
         let place = |column: &Column| names.iter().position(|name| name == column.name);
@@ -96,7 +106,12 @@ impl<'c, R: Read> Lines<'c, R> {
         if !missing.is_empty() {
             bail!("line 1: the file lacks the column {}", missing.join(", "));
         }
-        Ok(Self { reader, columns, places, width: names.len(), record: ByteRecord::new() })
+        Ok(Self { records, columns, places, width: names.len(), skipped })
+    }
+
+    /// Columns of the file that are left out.
+    pub fn skipped(&self) -> &[String] {
+        &self.skipped
     }
 
     /// The next line, or `None` at the end.
@@ -105,52 +120,73 @@ impl<'c, R: Read> Lines<'c, R> {
     /// If the file cannot be read.
     pub fn next(&mut self) -> anyhow::Result<Option<Line>> {
         loop {
-            if !self.reader.read_byte_record(&mut self.record).context("cannot read the file")? {
+            let Some(record) = self.records.next().context("cannot read the file")? else {
                 return Ok(None);
+            };
+            let (number, fields) = (record.number, record.fields);
+            if let Some(problem) = record.problem {
+                return Ok(Some(Line::Bad(BadLine { number, problem })));
             }
-            if self.record.len() > 1 || !self.record.as_slice().trim_ascii().is_empty() {
-                break;
+            if let [field] = fields.as_slice()
+                && field.trim_ascii().is_empty()
+            {
+                continue;
             }
+            // Lines of a text never make a row by themselves; another row does.
+            if self.records.joined().any(|fields| self.check(&fields).is_ok()) {
+                self.records.take_apart();
+                let problem = "a quote opens in it that is closed only in another row".to_owned();
+                return Ok(Some(Line::Bad(BadLine { number, problem })));
+            }
+            return Ok(Some(match self.check(&fields) {
+                Ok(row) => Line::Good(row),
+                Err(problem) => Line::Bad(BadLine { number, problem }),
+            }));
         }
-        let number = self.number();
-        Ok(Some(match self.check() {
-            Ok(row) => Line::Good(row),
-            Err(problem) => Line::Bad(BadLine { number, problem }),
-        }))
-    }
-
-    /// The number of the line in which the record begins. The library's own is that of the line
-    /// after the previous record, which may be an empty one.
-    fn number(&self) -> u64 {
-        let inside = self.record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
-        // The end of the file inside quotes ends a record, too, and is no line.
-        let end = u64::from(!self.reader.get_ref().is_over);
-        self.reader.position().line().saturating_sub(end + inside)
     }
 
     /// How much of the file has been read.
-    pub fn bytes_read(&self) -> u64 {
-        self.reader.position().byte()
+    pub const fn bytes_read(&self) -> u64 {
+        self.records.bytes_read()
     }
 
-    fn check(&self) -> Result<ImportRow, String> {
-        if self.record.len() != self.width {
+    fn check(&self, fields: &[Vec<u8>]) -> Result<ImportRow, String> {
+        if fields.len() != self.width {
             return Err(format!(
-                "it has {} fields, but the first line names {} columns",
-                self.record.len(),
-                self.width
+                "it has {}, but the first line names {}",
+                counted(fields.len() as i64, "field", "fields"),
+                counted(self.width as i64, "column", "columns"),
             ));
         }
-        self.columns
-            .0
-            .iter()
-            .zip(&self.places)
-            .map(|(column, place)| self.field(column, *place))
-            .collect()
+        let columns = self.columns.0.iter().zip(&self.places);
+        columns.map(|(column, place)| self.field(fields, column, *place)).collect()
     }
 
-    fn field(&self, column: &Column, place: Option<usize>) -> Result<Option<String>, String> {
-        let field = self.text(column, place)?;
+    fn field(
+        &self,
+        fields: &[Vec<u8>],
+        column: &Column,
+        place: Option<usize>,
+    ) -> Result<Option<String>, String> {
+        let mut field = self.text(fields, column, place)?;
+        match column.name {
+            "value" if OUT_OF_RANGE.iter().any(|word| field.eq_ignore_ascii_case(word)) => {
+                return Err(
+                    "value is not a number; a reading out of the sensor's range has its bound here and < \
+                     or > in the column comparator"
+                        .to_owned(),
+                );
+            }
+            "value" => field = split_comparator(field).1,
+            "comparator" => {
+                let (of_value, _) = split_comparator(self.value(fields)?);
+                if !field.is_empty() && !of_value.is_empty() && field != of_value {
+                    return Err("comparator is not the one that value has".to_owned());
+                }
+                field = if field.is_empty() { of_value } else { field };
+            }
+            _ => {}
+        }
         if !field.is_empty() {
             let checked = column.content.check(field);
             return checked.map(Some).map_err(|problem| format!("{} {problem}", column.name));
@@ -163,17 +199,45 @@ impl<'c, R: Read> Lines<'c, R> {
             Empty::SameAs(other) => {
                 let found = self.columns.0.iter().zip(&self.places).find(|(c, _)| c.name == other);
                 match found {
-                    Some((other, place)) => self.field(other, *place),
+                    Some((other, place)) => self.field(fields, other, *place),
                     None => Ok(None),
                 }
             }
         }
     }
 
-    fn text(&self, column: &Column, place: Option<usize>) -> Result<&str, String> {
-        let field = place.and_then(|place| self.record.get(place)).unwrap_or_default();
+    /// The column `value`.
+    fn value<'f>(&self, fields: &'f [Vec<u8>]) -> Result<&'f str, String> {
+        let mut columns = self.columns.0.iter().zip(&self.places);
+        match columns.find(|(column, _)| column.name == "value") {
+            Some((column, place)) => self.text(fields, column, *place),
+            None => Ok(""),
+        }
+    }
+
+    fn text<'f>(
+        &self,
+        fields: &'f [Vec<u8>],
+        column: &Column,
+        place: Option<usize>,
+    ) -> Result<&'f str, String> {
+        let field = place.and_then(|place| fields.get(place)).map_or(&[][..], Vec::as_slice);
         let text = std::str::from_utf8(field);
         text.map(str::trim).map_err(|_| format!("{} is not UTF-8 text", column.name))
+    }
+}
+
+/// What a sensor shows instead of a number. Its bound is not in the row, so that it cannot be read.
+const OUT_OF_RANGE: [&str; 4] = ["low", "high", "lo", "hi"];
+
+/// A value that has its comparator before it, as in `<40`; without one, the comparator is empty.
+fn split_comparator(value: &str) -> (&str, &str) {
+    match value.as_bytes() {
+        [b'<' | b'>', b'0'..=b'9' | b' ' | b'.', ..] => {
+            let (comparator, number) = value.split_at(1);
+            (comparator, number.trim_start())
+        }
+        _ => ("", value),
     }
 }
 
@@ -185,7 +249,7 @@ fn suggestion(name: &str, columns: &Columns) -> String {
         .max_by(|a, b| a.0.total_cmp(&b.0));
     match near {
         Some((_, known)) => format!("; did you mean {known}?"),
-        None => format!("; the columns are {}", names().collect::<Vec<_>>().join(", ")),
+        None => format!("; the columns are {}.", names().collect::<Vec<_>>().join(", ")),
     }
 }
 
@@ -193,12 +257,13 @@ fn suggestion(name: &str, columns: &Columns) -> String {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::records::{MAX_FIELD_BYTES, MAX_LINE_BYTES};
     use super::*;
     use crate::cli::ImportKind;
 
     fn read(kind: ImportKind, text: &str) -> anyhow::Result<Vec<Line>> {
         let columns = Columns::of(kind);
-        let mut lines = Lines::new(text.as_bytes(), &columns)?;
+        let mut lines = Lines::new(text.as_bytes(), &columns, false)?;
         let mut found = Vec::new();
         while let Some(line) = lines.next()? {
             found.push(line);
@@ -279,17 +344,67 @@ mod tests {
         let error = |text: &str| read(ImportKind::Vitals, text).unwrap_err().to_string();
         assert_eq!(
             error("user_id,metrik,value,started_at\n"),
-            "line 1: there is no column \"metrik\"; did you mean metric?"
+            "line 1: there is no column \"metrik\"; did you mean metric? --skip-unknown-columns leaves \
+             unknown columns out"
         );
         assert_eq!(
             error("user_id,value,value,started_at\n"),
-            "line 1: column \"value\" stands twice"
+            "line 1: column \"value\" is named twice"
         );
         assert_eq!(
             error("user_id,value\n"),
             "line 1: the file lacks the column metric, started_at"
         );
         assert!(error("").starts_with("line 1: the file is empty"));
+        for utf16 in ["\u{0}u\u{0}s\u{0}e\u{0}r", "u\u{0}s\u{0}e\u{0}r\u{0}"] {
+            assert!(error(utf16).contains("iconv -f UTF-16 -t UTF-8"), "{}", error(utf16));
+        }
+    }
+
+    #[test]
+    fn columns_are_known_in_any_case_and_with_spaces_and_quotes_around_them() {
+        let text = "\u{feff}\"User_ID\", METRIC ,Value,\"Started_At\"\r\n7,steps,12,2024-01-02T03:04:05Z\r\n";
+        let lines = read(ImportKind::Vitals, text).unwrap();
+        assert!(matches!(lines.as_slice(), [Line::Good(_)]), "{lines:?}");
+    }
+
+    #[test]
+    fn unknown_columns_are_left_out_if_asked_to_and_named() {
+        let columns = Columns::of(ImportKind::Vitals);
+        let text = "user_id,Device,metric,value,started_at\n7,x,steps,12,2024-01-02T03:04:05Z\n";
+        let mut lines = Lines::new(text.as_bytes(), &columns, true).unwrap();
+        assert_eq!(lines.skipped(), ["Device"]);
+        assert!(matches!(lines.next().unwrap(), Some(Line::Good(_))));
+    }
+
+    #[test]
+    fn a_comparator_before_the_value_is_one_and_a_word_instead_of_a_number_is_none() {
+        let header = "user_id,metric,value,comparator,started_at";
+        let good = |value: &str, comparator: &str| {
+            let text = format!("{header}\n7,g,{value},{comparator},2024-01-02T03:04:05Z\n");
+            match read(ImportKind::Vitals, &text).unwrap().remove(0) {
+                Line::Good(row) => Ok((row[2].clone().unwrap(), row[3].clone())),
+                Line::Bad(bad) => Err(bad.problem),
+            }
+        };
+        let read = |value: &str, comparator: Option<&str>| {
+            Ok((value.to_owned(), comparator.map(str::to_owned)))
+        };
+        assert_eq!(good("<40", ""), read("40", Some("<")));
+        assert_eq!(good("> 400.5", ""), read("400.5", Some(">")));
+        assert_eq!(good("<40", "<"), read("40", Some("<")));
+        assert_eq!(good("40", ">"), read("40", Some(">")));
+        assert_eq!(good("40", ""), read("40", None));
+        assert_eq!(good("<40", ">"), Err("comparator is not the one that value has".to_owned()));
+        for word in ["Low", "HIGH", "Lo", "hi"] {
+            assert!(
+                good(word, "").unwrap_err().contains("has its bound here and < or >"),
+                "{word}"
+            );
+        }
+        for word in ["<", "<low", "<=40", "<<40", "-"] {
+            assert_eq!(good(word, ""), Err("value is not a number".to_owned()), "{word}");
+        }
     }
 
     #[test]
@@ -320,18 +435,44 @@ mod tests {
             for behind in ["", "\n", "\n7,steps,1\n"] {
                 let text = format!("{HEADER}\n{before}7,\"steps,1,2{behind}");
                 let lines = read(ImportKind::Vitals, &text).unwrap();
-                let Some(Line::Bad(bad)) = lines.last() else { panic!("{lines:?}") };
+                let bad = lines.iter().find_map(|line| match line {
+                    Line::Bad(bad) => Some(bad),
+                    Line::Good(_) => None,
+                });
                 let expected = 2 + before.matches('\n').count() as u64;
-                assert_eq!(bad.number, expected, "{text:?}");
+                assert_eq!(bad.map(|bad| bad.number), Some(expected), "{text:?}");
             }
         }
+    }
+
+    #[test]
+    fn two_rows_between_two_quotes_are_not_one() {
+        let header = "user_id,metric,value,source,started_at";
+        let rows = "7,steps,1,\"watch,2024-01-02T03:04:05Z\n7,steps,2,phone\",2024-01-02T03:04:05Z\n\
+                    7,steps,3,\"wa\ntch\",2024-01-02T03:04:05Z\n";
+        let lines = read(ImportKind::Vitals, &format!("{header}\n{rows}")).unwrap();
+        let [Line::Bad(bad), Line::Good(second), Line::Good(third)] = lines.as_slice() else {
+            panic!("{lines:?}")
+        };
+        assert_eq!((bad.number, bad.problem.contains("a quote opens in it")), (2, true), "{bad:?}");
+        assert_eq!(second[5].as_deref(), Some("phone\""));
+        // A text of two lines is one.
+        assert_eq!(third[5].as_deref(), Some("wa\ntch"));
+    }
+
+    #[test]
+    fn a_field_that_is_too_long_is_a_bad_line() {
+        let long = "x".repeat(MAX_FIELD_BYTES + 1);
+        assert!(problem(&format!("7,{long},12,2024-01-02T03:04:05Z")).contains("field is longer"));
+        let long = "x".repeat(MAX_LINE_BYTES + 1);
+        assert!(problem(&format!("7,{long},12,2024-01-02T03:04:05Z")).contains("it is longer"));
     }
 
     #[test]
     fn text_that_is_not_utf_8_is_a_bad_line() {
         let columns = Columns::of(ImportKind::Vitals);
         let text = [HEADER.as_bytes(), b"\n7,\xff\xfe,12,2024-01-02T03:04:05Z\n"].concat();
-        let mut lines = Lines::new(text.as_slice(), &columns).unwrap();
+        let mut lines = Lines::new(text.as_slice(), &columns, false).unwrap();
         let Some(Line::Bad(bad)) = lines.next().unwrap() else { panic!() };
         assert_eq!(bad.problem, "metric is not UTF-8 text");
     }
@@ -362,7 +503,7 @@ mod tests {
             }
             for kind in [ImportKind::Vitals, ImportKind::Nutrition, ImportKind::Labs, ImportKind::Profiles] {
                 let columns = Columns::of(kind);
-                let Ok(mut lines) = Lines::new(text.as_slice(), &columns) else { continue };
+                let Ok(mut lines) = Lines::new(text.as_slice(), &columns, false) else { continue };
                 let (mut last, mut count) = (1, 0);
                 while let Some(line) = lines.next().unwrap() {
                     count += 1;

@@ -2,13 +2,15 @@
 
 pub mod columns;
 pub mod lines;
+mod records;
 
-use std::io::Read;
+use std::io::BufRead;
 
 use anyhow::Context;
 use store::{ImportRow, ProfileRow, Store};
 
 use crate::cli::ImportKind;
+use crate::tables::counted;
 use columns::Columns;
 use lines::{BadLine, Line, Lines};
 
@@ -22,30 +24,32 @@ pub struct Imported {
     pub rows: u64,
     /// Lines left out.
     pub bad_lines: u64,
+    /// Columns left out.
+    pub skipped: Vec<String>,
 }
 
-/// Loads a file. `on_bad_line` is told of each line that is left out, `on_progress` how many
-/// bytes have been read.
+/// Loads a file, without its unknown columns if `skip_unknown` is set. Calls `on_bad_line` with each
+/// line that is left out, and `on_progress` with the bytes read so far.
 ///
 /// # Errors
-/// If the header does not fit, or the file or the database fails. What was loaded before
-/// stands, and the error says how many rows that are.
+/// If the header does not fit, or the file or the database fails. Rows loaded before stay, and the
+/// error says how many they are.
 pub async fn import(
     store: &Store,
     kind: ImportKind,
-    file: impl Read,
+    file: impl BufRead,
+    skip_unknown: bool,
     mut on_bad_line: impl FnMut(&BadLine),
     mut on_progress: impl FnMut(u64),
 ) -> anyhow::Result<Imported> {
     let columns = Columns::of(kind);
-    let mut lines = Lines::new(file, &columns)?;
+    let mut lines = Lines::new(file, &columns, skip_unknown)?;
     let mut target = Target::open(store, kind).await?;
-    let mut imported = Imported::default();
+    let skipped = lines.skipped().to_vec();
+    let mut imported = Imported { skipped, ..Imported::default() };
     let mut rows: Vec<ImportRow> = Vec::new();
     loop {
-        let line = lines
-            .next()
-            .with_context(|| format!("{} rows before this were loaded", imported.rows))?;
+        let line = lines.next().with_context(|| loaded(imported.rows))?;
         match &line {
             Some(Line::Bad(bad)) => {
                 imported.bad_lines += 1;
@@ -55,10 +59,7 @@ pub async fn import(
             None => {}
         }
         if rows.len() >= ROWS_AT_ONCE || (line.is_none() && !rows.is_empty()) {
-            target
-                .insert(store, &rows)
-                .await
-                .with_context(|| format!("{} rows before this were loaded", imported.rows))?;
+            target.insert(store, &rows).await.with_context(|| loaded(imported.rows))?;
             imported.rows += rows.len() as u64;
             rows.clear();
         }
@@ -67,6 +68,11 @@ pub async fn import(
             return Ok(imported);
         }
     }
+}
+
+fn loaded(rows: u64) -> String {
+    let were = if rows == 1 { "was" } else { "were" };
+    format!("{} before this {were} loaded", counted(rows as i64, "row", "rows"))
 }
 
 /// Where the rows go.

@@ -18,7 +18,7 @@ use super::database::State;
 use super::{Service, lock};
 use crate::alerts::channel::Channel;
 use crate::alerts::condition::{Change, Condition};
-use crate::alerts::observation::{Circuit, Groups, Look, Seen};
+use crate::alerts::observation::{Circuit, Groups, GroupsSeen, Look, Seen};
 use crate::alerts::{Message, Rule, new_alert, outbox};
 use crate::config::{Alerts, Config};
 use crate::stop::Stop;
@@ -90,10 +90,10 @@ impl Alerting {
         Rule::ALL.into_iter().filter(wanted)
     }
 
-    fn alert(&self, rule: Rule, change: Change, look: &Look, held: Duration) -> Alert {
+    fn alert(&self, rule: Rule, change: Change, look: &Look, lasted: Duration) -> Alert {
         let fires = change == Change::Fires;
-        let amount = look.amount.unwrap_or(held.as_secs_f64());
-        new_alert(rule, fires, &self.worker, amount, look.threshold)
+        let amount = look.amount.unwrap_or(lasted.as_secs_f64());
+        Alert { lasted, ..new_alert(rule, fires, &self.worker, amount, look.threshold) }
     }
 }
 
@@ -110,7 +110,8 @@ impl Service {
                     event = "alerts_unencrypted",
                     channel = lane.channel.name(),
                     place = lane.channel.place(),
-                    "anybody on the way to {} can read alerts",
+                    "{} sends alerts to {} unencrypted",
+                    lane.channel.name(),
                     lane.channel.place()
                 );
             }
@@ -139,12 +140,14 @@ impl Service {
 
     async fn look_once(&self, alerting: &Alerting, conditions: &mut Conditions) {
         let (now, seen) = (Instant::now(), self.seen());
-        let failed = conditions.groups.failed(now, seen.groups);
+        let fires = conditions.own.get(Rule::FailedGroups.name()).is_some_and(Condition::fires);
+        let threshold = alerting.rules.threshold(Rule::FailedGroups);
+        let groups = conditions.groups.see(now, &seen, threshold, fires);
         for rule in alerting.rules(false) {
-            let look = alerting.rules.look(rule, &seen, failed, now);
+            let look = alerting.rules.look(rule, &seen, groups, now);
             let condition = conditions.own.entry(rule.name()).or_default();
             if let Some(change) = condition.sees(now, look.holds, alerting.rules.limits(rule)) {
-                let alert = alerting.alert(rule, change, &look, condition.held_for(now));
+                let alert = alerting.alert(rule, change, &look, condition.lasted(now, change));
                 outbox::say_changed(rule, &alert);
                 self.post(alerting, alert).await;
             }
@@ -174,11 +177,22 @@ impl Service {
             metrics::show_alert(rule, fires);
             let fired_at = of_rule.and_then(|condition| now.checked_sub(condition.fired_ago));
             let mut condition = Condition::known(fires, fired_at);
-            let look = alerting.rules.look(rule, seen, (0, 0.0), now);
+            let groups = GroupsSeen { holds: None, percent: 0.0 };
+            let look = alerting.rules.look(rule, seen, groups, now);
+            let dead = seen.backlog.map_or(0, |(_, dead, _)| dead);
+            // Rows that died since it fired wait no more, but they are not in the figures either.
+            let died = of_rule.is_some_and(|condition| dead > condition.dead_rows);
+            let holds = look.holds.filter(|holds| *holds || !died);
             let limits = alerting.rules.limits(rule);
-            let Some(change) = condition.sees(now, look.holds, limits) else { continue };
-            let mut alert = alerting.alert(rule, change, &look, Duration::ZERO);
-            alert.ago = look.at.elapsed();
+            let Some(change) = condition.sees(now, holds, limits) else { continue };
+            let lasted = match rule {
+                // As long as its oldest row has waited.
+                Rule::OldestPending => look.amount.unwrap_or_default(),
+                _ => 0.0,
+            };
+            let lasted = Duration::try_from_secs_f64(lasted).unwrap_or_default();
+            let mut alert = alerting.alert(rule, change, &look, lasted);
+            (alert.ago, alert.dead_rows) = (look.at.elapsed(), dead);
             let told = match change {
                 Change::Fires => {
                     outbox::in_time(store.fire_alert(&channels, &alert, limits.cooldown)).await

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use aggregation::Kind;
 use store::{Store, StoreError};
 
+use crate::assumed_zone::AssumedZone;
 use crate::config::Loaded;
 use crate::drain::{self, Drained, Limits};
 use crate::exit::{self, Exit};
@@ -64,6 +65,7 @@ pub struct Service {
     heartbeat: Heartbeat,
     suspects: Suspects,
     pace: Pace,
+    assumed_zone: AssumedZone,
     supervisor: Supervisor,
     ticks: Arc<Ticks>,
     database: Database,
@@ -120,6 +122,7 @@ impl Service {
             heartbeat: Heartbeat::heard_by(move || listener.alive()),
             suspects: Suspects::default(),
             pace,
+            assumed_zone: AssumedZone::default(),
             supervisor,
             ticks: Arc::default(),
             database: Database::default(),
@@ -138,6 +141,7 @@ impl Service {
                 heartbeat: self.heartbeat.clone(),
                 suspects: self.suspects.clone(),
                 pace: self.pace.clone(),
+                assumed_zone: self.assumed_zone.clone(),
             };
             match self.drain_when_due(&job).await {
                 Ok(()) if self.stop.is_requested() => break,

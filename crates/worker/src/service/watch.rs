@@ -48,11 +48,13 @@ struct AllKinds {
 struct Period {
     began: Instant,
     report: RunReport,
+    /// What was recorded of it so far: the id, and the batches by then.
+    recorded: Option<(i64, i32)>,
 }
 
 impl Period {
     fn new() -> Self {
-        Self { began: Instant::now(), report: RunReport::default() }
+        Self { began: Instant::now(), report: RunReport::default(), recorded: None }
     }
 }
 
@@ -103,6 +105,8 @@ impl Service {
             if last_summary.elapsed() >= config.summary {
                 self.summarise().await;
                 last_summary = Instant::now();
+            } else {
+                self.record_progress().await;
             }
             let rest = config.observe.max(took * REST_PER_LOOK);
             let rest = rest.min(config.summary.saturating_sub(last_summary.elapsed()));
@@ -242,6 +246,7 @@ impl Service {
         let queued = backlog.as_ref().map(|all| all.rows);
         let pool = self.database.store().map(|store| store.stats());
         let counts = &period.report.counts;
+        self.assumed_zone.tell(&self.settings.get().default_zone);
         tracing::info!(
             event = "summary",
             period_s = period.began.elapsed().as_secs(),
@@ -263,30 +268,46 @@ impl Service {
             pool.open = pool.map(|pool| pool.open),
             pool.max = pool.map(|pool| pool.max),
             pool.health = pool.map(|pool| tracing::field::display(pool.health)),
-            "{} rows since the last summary; queued now: {}",
-            counts.rows_claimed,
+            "{} since the last summary; queued now: {}",
+            counted(counts.rows_claimed, "row", "rows"),
             queued.map_or_else(|| "unknown".to_owned(), |rows| rows.to_string()),
         );
-        self.record(&period).await;
+        self.record(&period, false).await;
+    }
+
+    /// Remembers the current period for `worker status`, if it did more since the last time.
+    async fn record_progress(&self) {
+        let period = *lock(&self.watched.period);
+        let batches = period.report.counts.batches;
+        if period.recorded.is_none_or(|(_, recorded)| recorded != batches)
+            && let Some(id) = self.record(&period, true).await
+        {
+            // Unless another period has begun meanwhile.
+            let mut now = lock(&self.watched.period);
+            if now.began == period.began {
+                now.recorded = Some((id, batches));
+            }
+        }
     }
 
     /// Remembers a period for `worker status`, as if it were one run.
-    async fn record(&self, period: &Period) {
-        let Some(store) = self.database.store() else { return };
+    async fn record(&self, period: &Period, is_running: bool) -> Option<i64> {
+        let store = self.database.store()?;
         if period.report.counts.batches == 0 {
-            return;
+            return None;
         }
-        let Ok(now) = store.clock().await else { return };
+        let now = store.clock().await.ok()?;
         let started_at = now.plus(-(period.began.elapsed().as_micros() as i64));
         let name = &self.config().session.application_name;
-        run_once::record(&store, started_at, "run", name, &period.report.counts).await;
+        let progress = (is_running, period.recorded.map(|(id, _)| id));
+        run_once::record(&store, started_at, "run", name, &period.report.counts, progress).await
     }
 
     /// The last entry of the log, and of `worker status`.
     pub(super) async fn say_goodbye(&self) {
         // What is not recorded is still in the log; nobody waits for it at a stop.
         let period = *lock(&self.watched.period);
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.record(&period)).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.record(&period, false)).await;
         let total = *lock(&self.watched.total);
         let counts = &total.report.counts;
         tracing::info!(
@@ -299,8 +320,8 @@ impl Service {
             failed = counts.rows_failed,
             released = counts.rows_released,
             groups = counts.groups_committed,
-            "the service is down, {} rows completed since its start",
-            counts.rows_completed,
+            "the service is down; {} completed since its start",
+            counted(counts.rows_completed, "row", "rows"),
         );
         self.supervisor.flush();
     }

@@ -86,7 +86,10 @@ async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Resu
     let default_zone = settings.default_zone;
     let store = setup::connect_with(config, &|_| None).await?;
     let applied = store::migrate(&store, std::time::Duration::from_secs(60)).await?.applied;
-    output::print(&format!("2. The schema is there: {} migrations applied.", applied.len()));
+    output::print(&format!(
+        "2. The schema is there: {} applied.",
+        counted(applied.len() as i64, "migration", "migrations")
+    ));
 
     output::print("3. Real data goes into the raw tables; triggers queue each row:");
     for (name, kind, text) in FILES {
@@ -95,7 +98,8 @@ async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Resu
             output::say(&format!("{name}, line {}: {}", bad.number, bad.problem));
         };
         let imported =
-            import(&store, kind, text.as_bytes(), complain, |at| bar.set_position(at)).await?;
+            import(&store, kind, text.as_bytes(), false, complain, |at| bar.set_position(at))
+                .await?;
         bar.finish_and_clear();
         output::print(&format!("   {:>7} {name}", thousands(imported.rows as i64)));
     }
@@ -111,6 +115,7 @@ async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Resu
         everything: true,
     };
     let job = Job {
+        assumed_zone: crate::assumed_zone::AssumedZone::default(),
         store,
         settings: Current::new(settings),
         stop: stop.clone(),

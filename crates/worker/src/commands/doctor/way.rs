@@ -35,7 +35,9 @@ pub async fn is_open(places: &[Place], config: &Config, checkup: &mut Checkup) -
                 let addresses: Vec<SocketAddr> = match within(limit, lookup).await {
                     Ok(addresses) => addresses,
                     Err(problem) => {
-                        let advice = "correct the host in DATABASE_URL, or the host's name service";
+                        let url = output::url_origin();
+                        let advice =
+                            format!("correct the host in {url}, or the host's name service");
                         tried.push(Err(Check::wrong("name", format!("{host}: {problem}"), advice)));
                         continue;
                     }
@@ -122,7 +124,7 @@ pub async fn log_in(config: &Config, checkup: &mut Checkup) -> Option<Store> {
                 ConnectError::Pooler(_) => "pooler",
                 _ => "login",
             };
-            let advice = output::advice(&error).unwrap_or("do what it says");
+            let advice = output::advice(&error).unwrap_or_else(|| "do what it says".to_owned());
             checkup.add(Check::wrong(name, error.to_string(), advice));
             None
         }
