@@ -101,7 +101,13 @@ impl Spellings {
             let (component, separator) =
                 part.split_at(part.trim_end_matches(['/', '.', '(', ')']).len());
             if !component.is_empty() {
-                code.push_str(&self.component(component, case)?);
+                let read = self.component(component, case)?;
+                // An alias may stand for a quotient: U/mM is U/(mmol/L).
+                if component != bare && read.contains('/') {
+                    code.push_str(&format!("({read})"));
+                } else {
+                    code.push_str(&read);
+                }
             }
             code.push_str(separator);
         }
@@ -298,6 +304,7 @@ mod tests {
         assert_eq!(code("km/hr").as_deref(), Some("km/h"));
         assert_eq!(code("hr-1").as_deref(), Some("h-1"));
         assert_eq!(code("mg/24hr").as_deref(), Some("mg/(24.h)"));
+        assert_eq!(code("U/mM").as_deref(), Some("U/(mmol/L)"));
         assert_eq!(code("mM2"), None);
     }
 
