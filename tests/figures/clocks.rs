@@ -203,8 +203,8 @@ async fn a_day_that_has_not_ended_is_partial_in_every_table_and_tells_its_algori
         ("sleep_daily", 3),
         ("blood_pressure_daily", 3),
         ("glucose_daily", 3),
-        ("nutrition_daily", 3),
-        ("lab_daily", 3),
+        ("nutrition_daily", 4),
+        ("lab_daily", 4),
     ] {
         let days = format!(
             "SELECT DISTINCT concat_ws(' ', local_date < '2025-01-01', is_partial, algorithm_version)
