@@ -29,7 +29,7 @@ async fn secretive() -> Database {
                 (1, 'sleep_asleep', 1, 'min', 'watch', '2024-05-01 00:00Z', '2024-05-01 02:13:22.2828Z');
          INSERT INTO nutrition_raw (user_id, food_name, meal_type, eaten_at, source, energy_kcal)
          VALUES (1, 'ambrosia', 'dinner', '2024-05-01 12:00+02', 'app', 3141.59),
-                (1, 'ambrosia', 'eldritch', '2024-05-01 12:00+02', 'app', 1);
+                (1, 'ambrosia', 'eldritch', '2024-05-01 12:00+02', 'app', -1);
          INSERT INTO lab_raw (user_id, test_name, value_text, unit, reference_range, status, collected_at, source)
          VALUES (1, 'kryptonite', '1337.13', 'unobtainium', '2.71828-3.14159', 'final', '2024-05-01 12:00+02', 'lab'),
                 (1, 'kryptonite', 'eldritch', NULL, 'eldritch', 'final', '2024-05-01 12:00+02', 'lab'),

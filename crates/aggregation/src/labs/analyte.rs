@@ -118,9 +118,11 @@ impl OwnUnit<'_> {
     /// that ends with another unit stays as it is.
     pub(super) fn strip<'t>(&self, text: &'t str) -> &'t str {
         let text = text.trim();
+        // Other spellings are hardly longer; without a limit, each digit of a long text is tried.
+        let longest = 2 * self.reported.len() + 40;
         let is_end = |c: &char| c.is_ascii_digit() || matches!(c, ')' | ']');
         text.char_indices()
-            .filter(|(start, c)| is_end(c) && text.len() - start <= 2 * LONGEST_UNIT_BYTES)
+            .filter(|(start, c)| is_end(c) && text.len() - start <= longest)
             .map(|(start, _)| text.split_at(start + 1))
             .find(|(_, tail)| {
                 // Digits in a row are one number.

@@ -61,7 +61,7 @@ impl OwnFlag {
     const LONGEST_BYTES: usize = 64;
 
     /// Reads the laboratory's own flag: the codes of HL7 table 0078 and of FHIR's
-    /// ObservationInterpretation, and the words that are printed for them, whatever the case.
+    /// ObservationInterpretation, and the words that are printed for them, in upper or lower case.
     ///
     /// Asterisks and brackets around it are ignored, so `H*` is H: what a star means differs between
     /// laboratories, that the value is high does not. `HU` and `LU` (significantly high and low) are

@@ -155,7 +155,7 @@ fn read_range(text: &str, sign: DecimalSign) -> Option<ReferenceRange> {
     ReferenceRange::read(text, &OwnUnit { reported: "mg/dL", analyte: None }, sign)
 }
 
-/// As `figures`, a value at a time: superseded are those that a newer revision stands beside, and the
+/// As `figures`, a value at a time: a newer revision supersedes the others of its result, and the
 /// same result is one.
 fn naive_numbers(rows: &[RawLab], day: NaiveDate, base: &BaseZone) -> Vec<f64> {
     let is_revised = |row: &RawLab| row.status != "final";

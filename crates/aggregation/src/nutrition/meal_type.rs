@@ -126,7 +126,7 @@ impl MealType {
         }
     }
 
-    /// Reads a label by the synonyms in it, whatever its case and its punctuation: `Snacks`,
+    /// Reads a label by the synonyms in it, ignoring case and punctuation: `Snacks`,
     /// `Morning snack`, `brunch`, `meal_type_dinner`. Any other one is [`MealType::Other`], so that no
     /// label loses the energy of its meal.
     pub fn read(label: &str) -> Self {
