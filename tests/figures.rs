@@ -9,6 +9,7 @@ mod lab_units;
 mod labs;
 mod nasty;
 mod nutrition;
+mod period_views;
 mod periods;
 mod profiles;
 mod rejected;
