@@ -2,6 +2,7 @@
 
 mod blood_pressure;
 mod clocks;
+mod ended_days;
 mod glucose;
 mod hours;
 mod lab_deltas;

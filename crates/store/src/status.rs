@@ -4,6 +4,7 @@ use aggregation::{Kind, Timestamp};
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{BigInt, Double, Integer, Nullable, Text, Timestamptz};
 
+use crate::day_end::FutureRows;
 use crate::error::StoreError;
 use crate::pool::Store;
 use crate::statement::statement;
@@ -89,6 +90,8 @@ pub struct Status {
     pub kinds: Vec<KindStatus>,
     /// The last runs that did work, latest first.
     pub runs: Vec<Run>,
+    /// Raw rows that are dated in the future.
+    pub future: FutureRows,
 }
 
 statement! {
@@ -229,7 +232,7 @@ impl Store {
                 }
             })
             .collect();
-        Ok(Status { kinds, runs: self.read_runs(runs).await? })
+        Ok(Status { kinds, runs: self.read_runs(runs).await?, future: self.future_rows().await? })
     }
 
     /// How many changes of these kinds are pending, those waiting for their back-off among them.

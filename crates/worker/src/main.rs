@@ -5,6 +5,7 @@ mod batch;
 mod cli;
 mod commands;
 mod config;
+mod day_ends;
 mod drain;
 mod exit;
 mod group;

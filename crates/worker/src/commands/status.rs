@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use store::{KindStatus, PoolStats, Run, Sessions, Status, Store, StoreError};
+use store::{FutureRows, KindStatus, PoolStats, Run, Sessions, Status, Store, StoreError};
 
 use crate::exit::{self, Exit};
 use crate::stop::Stop;
@@ -112,6 +112,7 @@ fn to_json(status: &Status, pool: &PoolStats) -> Value {
     json!({
         "kinds": kinds,
         "runs": runs,
+        "future": { "rows": status.future.rows, "users": status.future.users },
         "pool": {
             "in_use": pool.in_use,
             "idle": pool.idle,
@@ -146,7 +147,7 @@ fn to_text(status: &Status, pool: &PoolStats) -> String {
         &["queue", "pending", "oldest", "backing off", "processing", "expired", "dead", "rejected"],
         status.kinds.iter().map(|kind| kind_cells(kind).to_vec()),
     );
-    let mut text = format!("{queue}\n{}\n", verdict(&status.kinds));
+    let mut text = format!("{queue}\n{}\n", verdict(status));
     if status.runs.is_empty() {
         text.push_str("\nNo run has done any work in the last 30 days.\n");
     } else {
@@ -164,8 +165,8 @@ fn to_text(status: &Status, pool: &PoolStats) -> String {
 }
 
 /// What the table means, and what to do about it: one line for each thing that needs somebody.
-fn verdict(kinds: &[KindStatus]) -> String {
-    let sum = |of: fn(&KindStatus) -> i64| kinds.iter().map(of).sum::<i64>();
+fn verdict(status: &Status) -> String {
+    let sum = |of: fn(&KindStatus) -> i64| status.kinds.iter().map(of).sum::<i64>();
     let due = sum(|kind| kind.pending - kind.backing_off);
     let mut lines = vec![match due {
         0 => "Nothing is due.".to_owned(),
@@ -193,6 +194,15 @@ fn verdict(kinds: &[KindStatus]) -> String {
     }
     if sum(|kind| kind.rejected) > 0 {
         lines.push("Rejected rows take no part in the figures; rejected_rows says why.".to_owned());
+    }
+    let FutureRows { rows, users } = status.future;
+    if rows > 0 {
+        lines.push(format!(
+            "{} of {} dated more than a day in the future: a device's clock is wrong, or the app's. \
+             They count on their dates, where future_count shows them.",
+            tables::counted(rows, "row", "rows"),
+            tables::counted(users, "user is", "users are"),
+        ));
     }
     lines.join("\n")
 }

@@ -28,6 +28,7 @@ use aggregation::Kind;
 use store::{Store, StoreError};
 
 use crate::config::Loaded;
+use crate::day_ends::DayEnds;
 use crate::drain::{self, Drained, Limits};
 use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
@@ -145,14 +146,18 @@ impl Service {
 
     /// Drains whenever something is due, until asked to stop, or to work with another database.
     async fn drain_when_due(&self, job: &Job) -> Result<(), StoreError> {
+        let mut day_ends = DayEnds::default();
         while !self.stop.is_requested() && !self.database.has_moved() {
             self.heartbeat.beat();
             let kinds = self.due(&job.store).await?;
             if !kinds.is_empty() {
                 self.drain(job, kinds).await?;
             }
+            let are_all_marked = day_ends.mark_when_due(job).await?;
             self.worked(&job.store);
-            self.sleep_until_due().await;
+            if are_all_marked {
+                self.sleep_until_due().await;
+            }
         }
         Ok(())
     }
