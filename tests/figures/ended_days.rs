@@ -195,6 +195,11 @@ async fn rows_dated_in_the_future_count_in_the_figures_and_are_told() {
     assert_says(&status.stdout, &["16 rows of 2 users are dated more than a day in the future"]);
     let future = &db.run(&["status", "--json"]).json()["future"];
     assert_eq!((&future["rows"], &future["users"]), (&16.into(), &2.into()));
+    let date: String =
+        db.value(&format!("SELECT (({IN_THREE_DAYS}) AT TIME ZONE 'UTC')::date::text")).await;
+    let dates = ["--from", &date, "--to", &date];
+    let page = db.run(&[&["report", "--user", "3", "--html", "-"], dates.as_slice()].concat());
+    assert_says(&page.stdout, &["Rows dated in the future", "8 rows of these days"]);
     finds_no_difference(&db);
 }
 
