@@ -89,6 +89,11 @@ bench-verify *arguments:
     cargo build --release -p worker -p bench
     target/release/bench verify {{arguments}}
 
+# how long questions to the weekly and monthly views take, at a million days of vitals
+bench-periods *arguments:
+    cargo build --release -p worker -p bench
+    target/release/bench periods {{arguments}}
+
 # the Debian package, in target/debian
 deb:
     packaging/build-deb

@@ -2,6 +2,7 @@
 
 mod blood_pressure;
 mod clocks;
+mod ended_days;
 mod glucose;
 mod hours;
 mod lab_deltas;
@@ -9,6 +10,7 @@ mod lab_units;
 mod labs;
 mod nasty;
 mod nutrition;
+mod period_views;
 mod periods;
 mod profiles;
 mod rejected;

@@ -7,7 +7,7 @@ use super::Database;
 pub const RAW: [&str; 3] = ["vitals_raw", "nutrition_raw", "lab_raw"];
 
 /// What a computation at another time may write otherwise.
-const OF_THE_MOMENT: [&str; 3] = ["computed_at", "is_partial", "first_seen_at"];
+const OF_THE_MOMENT: [&str; 4] = ["computed_at", "is_partial", "future_count", "first_seen_at"];
 
 impl Database {
     /// The tables that the worker computes: every daily and hourly one, and the rejected rows.

@@ -7,6 +7,7 @@
 mod api;
 mod drain;
 mod insert;
+mod periods;
 mod pgbench;
 mod server;
 mod service;
@@ -44,6 +45,8 @@ enum Command {
     Drain(drain::Load),
     /// What the triggers add to an app's inserts
     Insert(insert::Load),
+    /// How long questions to the weekly and monthly views take
+    Periods(periods::Load),
     /// Whether the queue stays small while rows come and go, also beside a transaction that stays open
     Upkeep(upkeep::Load),
     /// How fast `worker verify` and `worker backfill` are, and whether every damage is found
@@ -58,6 +61,7 @@ async fn main() -> anyhow::Result<()> {
         Some(Command::Api(load)) => api::beside(load).await?,
         Some(Command::Drain(load)) => drain::drain(load).await?,
         Some(Command::Insert(load)) => insert::insert(load).await?,
+        Some(Command::Periods(load)) => periods::periods(load).await?,
         Some(Command::Upkeep(load)) => upkeep::upkeep(load).await?,
         Some(Command::Verify(load)) => verify::verify(load).await?,
     };

@@ -7,6 +7,7 @@ use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
 
 use crate::crash::CrashPoint;
+use crate::day_end::future_count;
 use crate::error::StoreError;
 use crate::raw_text::RawText;
 use crate::statement::statement;
@@ -84,12 +85,13 @@ statement! {
         day_starts: Vec<PgTimestamp> => Array<Timestamptz>,
         day_ends: Vec<PgTimestamp> => Array<Timestamptz>,
     } -> ()
-    "INSERT INTO lab_daily (
+    concat!("INSERT INTO lab_daily (
          user_id, local_date, analyte, unit, result_count, exact_count, last_value,
          last_comparator, last_text, last_at, min, max, mean, reference_low, reference_high,
          reported_value, reported_unit, reported_range, last_flag, worst_flag, delta, delta_percent,
-         time_zone, day_start, day_end, is_partial, algorithm_version, reference_text)
-     SELECT {user_id}, {date}, d.*, d.day_end > now(), {algorithm_version}, d.reported_range
+         time_zone, day_start, day_end, is_partial, future_count, algorithm_version, reference_text)
+     SELECT {user_id}, {date}, d.*, d.day_end > now(), ", future_count!("d.", "d.result_count"), ",
+            {algorithm_version}, d.reported_range
      FROM unnest({analytes}::text[], {units}::text[], {result_counts}::integer[],
                  {exact_counts}::integer[], {last_values}::float8[], {last_comparators}::text[],
                  {last_texts}::text[], {last_ats}::timestamptz[], {mins}::float8[], {maxs}::float8[],
@@ -114,8 +116,9 @@ statement! {
          worst_flag = excluded.worst_flag, delta = excluded.delta,
          delta_percent = excluded.delta_percent, time_zone = excluded.time_zone,
          day_start = excluded.day_start, day_end = excluded.day_end,
-         is_partial = excluded.is_partial, algorithm_version = excluded.algorithm_version,
-         computed_at = excluded.computed_at"
+         is_partial = excluded.is_partial, future_count = excluded.future_count,
+         algorithm_version = excluded.algorithm_version,
+         computed_at = excluded.computed_at")
 }
 
 impl GroupTransaction<'_> {

@@ -9,6 +9,7 @@ use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
 
 use crate::crash::CrashPoint;
+use crate::day_end::future_count;
 use crate::error::StoreError;
 use crate::raw_text::RawText;
 use crate::statement::statement;
@@ -67,11 +68,11 @@ static UPSERT_DAY: LazyLock<String> = LazyLock::new(|| {
     format!(
         "INSERT INTO nutrition_daily (
              user_id, local_date, item_count, rejected_count, first_eaten_at, last_eaten_at,
-             time_zone, day_start, day_end, is_partial, context_fingerprint, algorithm_version,
-             {columns})
+             time_zone, day_start, day_end, is_partial, future_count, context_fingerprint,
+             algorithm_version, {columns})
          SELECT d.user_id, d.local_date, d.item_count, d.rejected_count, d.first_eaten_at,
                 d.last_eaten_at, d.time_zone, d.day_start, d.day_end, d.day_end > now(),
-                d.context_fingerprint, d.algorithm_version, {}, {}
+                {}, d.context_fingerprint, d.algorithm_version, {}, {}
          FROM (VALUES ({{user_id}}::bigint, {{date}}::date, {{item_count}}::integer,
                        {{rejected_count}}::integer, {{first_eaten_at}}::timestamptz,
                        {{last_eaten_at}}::timestamptz, {{time_zone}}::text,
@@ -87,9 +88,11 @@ static UPSERT_DAY: LazyLock<String> = LazyLock::new(|| {
              first_eaten_at = excluded.first_eaten_at, last_eaten_at = excluded.last_eaten_at,
              time_zone = excluded.time_zone, day_start = excluded.day_start,
              day_end = excluded.day_end, is_partial = excluded.is_partial,
+             future_count = excluded.future_count,
              context_fingerprint = excluded.context_fingerprint,
              algorithm_version = excluded.algorithm_version, computed_at = excluded.computed_at,
              {updates}",
+        future_count!("d.", "d.item_count"),
         element("meal_counts", meals.len()),
         element("numbers", numbers.len()),
     )

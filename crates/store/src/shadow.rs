@@ -14,6 +14,7 @@ use diesel_async::{
     AnsiTransactionManager, RunQueryDsl, SimpleAsyncConnection, TransactionManager,
 };
 
+use crate::day_end::contradicts_clock;
 use crate::error::StoreError;
 use crate::pool::Store;
 use crate::rejected::Verdict;
@@ -116,12 +117,12 @@ statement! {
 }
 
 statement! {
-    /// The columns that must be equal, and the key. When a row was computed is no figure.
+    /// The columns that must be equal, and the key. The columns that depend on the clock are no figures.
     struct ReadColumns<'a> { table: &'a str => Text } -> (Text, Bool, Bool)
     "SELECT quote_ident(a.attname),
             EXISTS (SELECT FROM pg_index AS i
                     WHERE i.indrelid = a.attrelid AND i.indisprimary AND a.attnum = ANY (i.indkey)),
-            a.attname IN ('computed_at', 'is_partial')
+            a.attname IN ('computed_at', 'is_partial', 'future_count')
      FROM pg_attribute AS a
      WHERE a.attrelid = to_regclass({table}) AND a.attnum > 0 AND NOT a.attisdropped
      ORDER BY a.attnum"
@@ -237,8 +238,7 @@ fn comparison(place: i32, table: &str, columns: &[(String, bool, bool)]) -> Stri
         .map(|column| format!("s.{column} <> c.{column}"))
         .collect();
     let outdated = outdated.join(" OR ");
-    let partial =
-        if has("is_partial") { "s.is_partial <> (s.day_end > s.computed_at)" } else { "false" };
+    let of_clock = if has("is_partial") { contradicts_clock(table) } else { "false".to_owned() };
     format!(
         "SELECT {place} AS place, local_date, difference, stored_zone, zone, count(*) AS rows
          FROM (SELECT local_date, s.time_zone AS stored_zone, c.time_zone AS zone,
@@ -246,7 +246,7 @@ fn comparison(place: i32, table: &str, columns: &[(String, bool, bool)]) -> Stri
                            WHEN c.is_there IS NULL THEN 'surplus'
                            WHEN {outdated} THEN 'outdated'
                            WHEN (SELECT x FROM (SELECT {}) AS x) *<> (SELECT x FROM (SELECT {}) AS x)
-                                OR {partial} THEN 'different'
+                                OR {of_clock} THEN 'different'
                       END AS difference
                FROM (SELECT *, true AS is_there FROM {table}
                      WHERE user_id = (SELECT user_id FROM asked)

@@ -9,6 +9,7 @@ use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
 
+use crate::day_end::future_count;
 use crate::day_rows::{sources, split};
 use crate::error::StoreError;
 use crate::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital_columns};
@@ -91,17 +92,17 @@ statement! {
         reach_starts: Vec<PgTimestamp> => Array<Timestamptz>,
         reach_ends: Vec<PgTimestamp> => Array<Timestamptz>,
     } -> ()
-    "INSERT INTO sleep_daily (
+    concat!("INSERT INTO sleep_daily (
          user_id, local_date, asleep_minutes, core_minutes, deep_minutes, rem_minutes,
          unspecified_minutes, awake_minutes, in_bed_minutes, efficiency, main_start, main_end,
          nap_count, nap_minutes, segment_count, sources, primary_source, rejected_count, time_zone,
-         day_start, day_end, is_partial, reach_start, reach_end, context_fingerprint,
+         day_start, day_end, is_partial, future_count, reach_start, reach_end, context_fingerprint,
          algorithm_version)
      SELECT {user_id}, d.local_date, d.asleep, d.core, d.deep, d.rem, d.unspecified, d.awake,
             d.in_bed, d.efficiency, d.main_start, d.main_end, d.nap_count, d.nap, d.segment_count,
             d.sources::jsonb, d.primary_source, d.rejected_count, d.time_zone, d.day_start,
-            d.day_end, d.day_end > now(), d.reach_start, d.reach_end, {fingerprint},
-            {algorithm_version}
+            d.day_end, d.day_end > now(), ", future_count!("d.", "d.segment_count"), ",
+            d.reach_start, d.reach_end, {fingerprint}, {algorithm_version}
      FROM unnest({dates}::date[], {asleep}::float8[], {core}::float8[], {deep}::float8[],
                  {rem}::float8[], {unspecified}::float8[], {awake}::float8[], {in_bed}::float8[],
                  {efficiencies}::float8[], {main_starts}::timestamptz[],
@@ -124,9 +125,10 @@ statement! {
          sources = excluded.sources, primary_source = excluded.primary_source,
          rejected_count = excluded.rejected_count, time_zone = excluded.time_zone,
          day_start = excluded.day_start, day_end = excluded.day_end,
-         is_partial = excluded.is_partial, reach_start = excluded.reach_start,
+         is_partial = excluded.is_partial, future_count = excluded.future_count,
+         reach_start = excluded.reach_start,
          reach_end = excluded.reach_end, context_fingerprint = excluded.context_fingerprint,
-         algorithm_version = excluded.algorithm_version, computed_at = excluded.computed_at"
+         algorithm_version = excluded.algorithm_version, computed_at = excluded.computed_at")
 }
 
 statement! {

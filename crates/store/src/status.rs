@@ -4,6 +4,7 @@ use aggregation::{Kind, Timestamp};
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
 
+use crate::day_end::FutureRows;
 use crate::error::StoreError;
 use crate::pool::Store;
 use crate::statement::statement;
@@ -134,6 +135,8 @@ pub struct Status {
     pub rejected: Vec<Rejected>,
     /// The last runs that did work, latest first.
     pub runs: Vec<Run>,
+    /// Raw rows that are dated in the future.
+    pub future: FutureRows,
 }
 
 statement! {
@@ -330,6 +333,7 @@ impl Store {
             failures: self.read_failures().await?,
             rejected: self.read_rejected().await?,
             runs: self.read_runs(runs).await?,
+            future: self.future_rows().await?,
         })
     }
 

@@ -18,6 +18,7 @@ use aggregation::vitals::scope::MetricScope;
 use chrono::NaiveDate;
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use reads::{others_left, rows_read};
+use store::{EndedDays, FutureRows};
 use support::{start, store};
 
 /// Two users with rows of some metrics, each every ten minutes for 70 days.
@@ -127,5 +128,48 @@ async fn a_whole_date_takes_in_the_hours_around_it_only_where_a_row_names_anothe
     ] {
         app.batch_execute(&name_zone(zone, at)).await.unwrap();
         assert_eq!(rows_of_a_whole_date(&store).await, hours * 6, "{zone} at {at}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn marking_ended_days_and_counting_rows_of_the_future_read_no_other_days() {
+    let server = start(&[("autovacuum", "off")]);
+    let mut admin = AsyncPgConnection::establish(&server.url("postgres")).await.unwrap();
+    for (place, (statistics, before, behind)) in STATISTICS.into_iter().enumerate() {
+        let database = format!("ends{place}");
+        admin.batch_execute(&format!("CREATE DATABASE {database}")).await.unwrap();
+        let url = server.url(&database);
+        let store = store(&url).await;
+        store::migrate(&store, Duration::from_secs(10)).await.unwrap();
+        let mut app = AsyncPgConnection::establish(&url).await.unwrap();
+        // 30 days that have ended, 100 of today and 20 of the next week, among 20,000.
+        let days = "
+            INSERT INTO vitals_daily (user_id, local_date, metric, unit, sample_count, censored_count,
+                rejected_count, sources, time_zone, day_start, day_end, is_partial, future_count,
+                context_fingerprint, algorithm_version)
+            SELECT n, day::date, 'heart_rate', '1', 1, 0, 0, '{}', 'UTC', day, day + interval '1 day',
+                   n < 150, (n < 20)::integer, 0, 1
+            FROM generate_series(0, 19999) AS n,
+                 LATERAL (SELECT now() + CASE WHEN n < 20 THEN interval '7 days'
+                                              WHEN n < 120 THEN interval '-23 hours'
+                                              ELSE interval '-30 hours' END AS day) AS days";
+        for sql in [before, days, behind] {
+            app.batch_execute(sql).await.unwrap();
+        }
+        drop(app);
+        let mut observer = AsyncPgConnection::establish(&url).await.unwrap();
+        others_left(&mut observer, 1).await;
+        observer.batch_execute("SELECT pg_stat_reset()").await.unwrap();
+        assert_eq!(store.future_rows().await.unwrap(), FutureRows { rows: 20, users: 20 });
+        let first = store.mark_ended_days().await.unwrap();
+        assert_eq!(first, EndedDays { rows: 30, has_more: false });
+        for _ in 0..8 {
+            assert_eq!(store.mark_ended_days().await.unwrap().rows, 0);
+        }
+        drop(store);
+        others_left(&mut observer, 0).await;
+        let read = rows_read(&mut observer, "vitals_daily").await;
+        // Each of the 30 is found, and then changed by its place.
+        assert!(read <= 20 + 2 * 30, "statistics: {statistics}; {read} rows");
     }
 }

@@ -7,6 +7,7 @@ mod cli;
 mod commands;
 mod config;
 mod confirm;
+mod day_ends;
 mod drain;
 mod exit;
 mod group;

@@ -17,6 +17,7 @@ pub use self::labs::{LabName, LabResults};
 pub use self::nutrition::{MealEnergy, NutritionSums};
 pub use self::surroundings::{RejectedRows, Waiting};
 pub use self::vitals::{VitalDay, VitalHour};
+use crate::day_end::future_rows_of;
 use crate::error::StoreError;
 use crate::pool::Store;
 use crate::time::from_postgres;
@@ -79,6 +80,8 @@ pub struct UserDays {
     pub waiting: Waiting,
     /// Raw rows of the dates that take no part in the figures, by kind and reason.
     pub rejected: Vec<RejectedRows>,
+    /// Raw rows of the dates that lie more than a day after the database's clock.
+    pub future_rows: i64,
 }
 
 impl Store {
@@ -125,6 +128,7 @@ impl Store {
             labs,
             waiting: surroundings::waiting(&mut snapshot, user_id, from, to).await?,
             rejected: surroundings::rejected(&mut snapshot, user_id, bounds).await?,
+            future_rows: future_rows_of(&mut snapshot, user_id, from, to).await?,
         };
         snapshot.end().await?;
         Ok(days)

@@ -12,6 +12,7 @@ use diesel::sql_types::{
 };
 
 use crate::crash::CrashPoint;
+use crate::day_end::future_count;
 use crate::day_rows::sources;
 use crate::error::StoreError;
 use crate::statement::statement;
@@ -28,7 +29,7 @@ macro_rules! figures {
         $row:ident, $one:ident, $several:ident,
         key { $($key:ident: $key_rust:ty => $key_sql:ty as $key_type:literal),* }
         own { $($own:ident: $own_rust:ty => $own_sql:ty as $own_type:literal),* $(,)? }
-        more { $columns:literal, $values:literal, $updates:literal }
+        more { $columns:literal, $values:expr, $updates:literal }
     ) => {
         figures! {
             @rows $table, $(#[$meta])* $row, $one, $several,
@@ -67,7 +68,7 @@ macro_rules! figures {
         key { $first:ident: $first_rust:ty => $first_sql:ty as $first_type:literal
               $(, $key:ident: $key_rust:ty => $key_sql:ty as $key_type:literal)* }
         figures { $($field:ident: $rust:ty => $sql:ty as $type:literal),* }
-        more { $columns:literal, $values:literal, $updates:literal }
+        more { $columns:literal, $values:expr, $updates:literal }
     ) => {
         $(#[$meta])*
         struct $row {
@@ -143,7 +144,7 @@ macro_rules! figures {
     };
     (
         @text $table:literal, ($first:ident $($key:ident)*) ($($field:ident)*)
-        $columns:literal, $values:literal, $updates:literal, $rows:expr
+        $columns:literal, $values:expr, $updates:literal, $rows:expr
     ) => {
         concat!(
             "INSERT INTO ", $table, " (user_id, unit, ", stringify!($first)
@@ -184,9 +185,13 @@ figures! {
         algorithm_version: i32 => Integer as "integer",
     }
     more {
-        ", is_partial",
-        ", f.day_end > now()",
-        ", is_partial = excluded.is_partial, computed_at = excluded.computed_at"
+        ", is_partial, future_count",
+        concat!(
+            ", f.day_end > now(), ",
+            future_count!("f.", "f.sample_count + f.censored_count")
+        ),
+        ", is_partial = excluded.is_partial, future_count = excluded.future_count,
+           computed_at = excluded.computed_at"
     }
 }
 

@@ -20,7 +20,7 @@ use crate::setup::{self, Current, Job, Settings};
 use crate::stop::Stop;
 use crate::suspects::Suspects;
 use crate::tables::{counted, thousands};
-use crate::{output, progress};
+use crate::{day_ends, output, progress};
 
 /// Computes everything that is due.
 ///
@@ -119,6 +119,10 @@ pub async fn run(
         )
     })?;
 
+    let left = limits.time_budget.map(|budget| budget.saturating_sub(started.elapsed()));
+    if let Err(error) = day_ends::mark(job, left).await {
+        day_ends::log_failure(&error);
+    }
     let pending_after = store.pending(&limits.kinds).await?;
     let assumed_zone = job.assumed_zone.tell(&job.settings.get().default_zone);
     let run = Run { report, pending_after, duration, assumed_zone };

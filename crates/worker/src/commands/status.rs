@@ -6,8 +6,8 @@ use std::time::Duration;
 use aggregation::catalogue::Catalogue;
 use serde_json::{Value, json};
 use store::{
-    Failure, KindStatus, MAX_REJECTED_READ, PoolStats, Rejected, Run, Sessions, Status, Store,
-    StoreError,
+    Failure, FutureRows, KindStatus, MAX_REJECTED_READ, PoolStats, Rejected, Run, Sessions, Status,
+    Store, StoreError,
 };
 
 use crate::exit::{self, Exit};
@@ -132,6 +132,7 @@ fn to_json(status: &Status, rejected: &[RejectedGroup<'_>], pool: &PoolStats) ->
         "failures": status.failures.iter().map(failure_json).collect::<Vec<_>>(),
         "rejected": rejected.iter().map(RejectedGroup::to_json).collect::<Vec<_>>(),
         "runs": runs,
+        "future": { "rows": status.future.rows, "users": status.future.users },
         "pool": {
             "in_use": pool.in_use,
             "idle": pool.idle,
@@ -252,6 +253,15 @@ fn verdict(status: &Status) -> String {
             "Rejected rows take no part in the figures. A corrected raw row is judged again."
                 .to_owned(),
         );
+    }
+    let FutureRows { rows, users } = status.future;
+    if rows > 0 {
+        lines.push(format!(
+            "{} of {} dated more than a day in the future: a device's clock is wrong, or the app's. \
+             They count on their dates, where future_count shows them.",
+            tables::counted(rows, "row", "rows"),
+            tables::counted(users, "user is", "users are"),
+        ));
     }
     lines.join("\n")
 }

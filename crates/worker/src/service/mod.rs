@@ -29,6 +29,7 @@ use store::{Store, StoreError};
 
 use crate::assumed_zone::AssumedZone;
 use crate::config::Loaded;
+use crate::day_ends::DayEnds;
 use crate::drain::{self, Drained, Limits};
 use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
@@ -154,6 +155,7 @@ impl Service {
     /// Drains whenever something is due, until asked to stop, or to work with another database.
     async fn drain_when_due(&self, job: &Job) -> Result<(), StoreError> {
         let mut dated_back: Option<Instant> = None;
+        let mut day_ends = DayEnds::default();
         while !self.stop.is_requested() && !self.database.has_moved() {
             self.heartbeat.beat();
             if dated_back.is_none_or(|last| last.elapsed() >= DATE_BACK_EVERY) {
@@ -164,8 +166,11 @@ impl Service {
             if !kinds.is_empty() {
                 self.drain(job, kinds).await?;
             }
+            let are_all_marked = day_ends.mark_when_due(job).await?;
             self.worked(&job.store);
-            self.sleep_until_due().await;
+            if are_all_marked {
+                self.sleep_until_due().await;
+            }
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use store::DayRow;
 use super::section;
 use crate::commands::report::sheet::{Sheet, all_days};
 use crate::commands::report::text;
-use crate::tables::thousands;
+use crate::tables::{counted, thousands};
 
 /// What is known about the rows of one table, or of one metric in it.
 #[derive(Default)]
@@ -25,7 +25,8 @@ struct Basis<'b> {
 
 /// The section.
 pub fn quality(sheet: &Sheet<'_>) -> Markup {
-    let content = html! { (bases(sheet)) (unmatched_priorities(sheet)) (rejected(sheet)) };
+    let content =
+        html! { (bases(sheet)) (unmatched_priorities(sheet)) (rejected(sheet)) (future(sheet)) };
     section("quality", "What the figures rest on", &content)
 }
 
@@ -162,6 +163,19 @@ fn rejected(sheet: &Sheet<'_>) -> Markup {
                         }
                     }
                 }
+            }
+        }
+    }
+}
+
+fn future(sheet: &Sheet<'_>) -> Markup {
+    let rows = sheet.days.future_rows;
+    html! {
+        @if rows > 0 {
+            h3 { "Rows dated in the future" }
+            p {
+                (counted(rows, "row", "rows"))
+                " of these days: a device's clock is wrong, or the app's. They count on their dates."
             }
         }
     }
