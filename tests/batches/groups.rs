@@ -72,7 +72,10 @@ async fn a_failing_group_backs_off_dies_and_comes_back_without_harming_others() 
     let users: Vec<i64> = users.iter().map(|row| row.get(0)).collect();
     assert_eq!(users, [1, 3], "the refused user's hours are rolled back with the day");
     let (rows, state, attempts, wait, error) = attempts_of(&db, 2).await;
-    assert_eq!((rows, state.as_str(), attempts, error.as_str()), (5, "pending", 1, "database"));
+    assert_eq!(
+        (rows, state.as_str(), attempts, error.as_str()),
+        (5, "pending", 1, "database P0001")
+    );
     assert!((90.0..=100.0).contains(&wait), "{wait}");
 
     let too_early = run(&db, &settings);

@@ -30,7 +30,7 @@ const REVOKES: &str = "
 
 /// How the program tells that a right is missing.
 const TOLD: [&str; 4] = [
-    "environment: a right is missing",
+    "a right is missing (42501)",
     "\"class\":\"environment\"",
     "permission denied for database",
     "no schema of the search_path exists, or may be used by this role",

@@ -159,12 +159,6 @@ impl StoreError {
     }
 }
 
-impl From<DieselError> for StoreError {
-    fn from(cause: DieselError) -> Self {
-        Self::of_driver(cause, None)
-    }
-}
-
 impl StoreError {
     /// An error of the driver, with what the server said about it.
     pub(crate) fn of_driver(cause: DieselError, server: Option<ServerError>) -> Self {

@@ -198,19 +198,22 @@ impl Store {
         }
         let mut held = self.hold_for_long("verify").await?;
         held.unfinished = true;
-        let paths: Vec<(String,)> = ReadPath {}.load(&mut *held).await?;
+        let paths = ReadPath {}.load(&mut *held).await;
+        let paths: Vec<(String,)> = paths.map_err(|cause| held.error(cause))?;
         let Some((path,)) = paths.into_iter().next() else {
             return Err(StoreError::Internal("the session has no search_path"));
         };
         let set = SetPath { path: format!("{path}, pg_temp"), locally: false };
-        let _: Vec<(String,)> = set.load(&mut *held).await?;
+        let set: QueryResult<Vec<(String,)>> = set.load(&mut *held).await;
+        set.map_err(|cause| held.error(cause))?;
         let mut comparisons = Kind::ALL.map(|kind| (kind, Vec::new()));
         for ((of, table), place) in TABLES.into_iter().zip(0..) {
             let create = format!(
                 "CREATE TEMP TABLE {table} (LIKE {table} INCLUDING DEFAULTS INCLUDING INDEXES)"
             );
-            held.batch_execute(&create).await?;
-            let columns: Vec<(String, bool, bool)> = ReadColumns { table }.load(&mut *held).await?;
+            held.batch_execute(&create).await.map_err(|cause| held.error(cause))?;
+            let columns = ReadColumns { table }.load(&mut *held).await;
+            let columns: Vec<(String, bool, bool)> = columns.map_err(|cause| held.error(cause))?;
             for (_, tables) in comparisons.iter_mut().filter(|(kind, _)| *kind == of) {
                 tables.push(comparison(place, table, &columns));
             }
@@ -271,11 +274,10 @@ impl GroupTransaction<'_> {
         let (kind, user_id) = (self.kind(), self.user_id());
         for (_, table) in TABLES.into_iter().filter(|(of, _)| *of == kind) {
             let sql = format!("DELETE FROM {table} WHERE user_id = $1 AND local_date = ANY ($2)");
-            sql_query(sql)
-                .bind::<BigInt, _>(user_id)
-                .bind::<Array<Date>, _>(dates)
-                .execute(self.connection().await?)
-                .await?;
+            let connection = self.connection().await?;
+            let delete = sql_query(sql).bind::<BigInt, _>(user_id).bind::<Array<Date>, _>(dates);
+            let deleted = delete.execute(&mut **connection).await;
+            deleted.map_err(|cause| connection.error(cause))?;
         }
         Ok(())
     }
@@ -296,9 +298,9 @@ impl<'p> Shadow<'p> {
         self.written_here = 0;
         self.transaction.turn_to(kind, user_id);
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ";
-        AnsiTransactionManager::begin_transaction_sql(self.transaction.connection().await?, begin)
-            .await?;
-        Ok(())
+        let connection = self.transaction.connection().await?;
+        let begun = AnsiTransactionManager::begin_transaction_sql(&mut **connection, begin).await;
+        begun.map_err(|cause| connection.error(cause))
     }
 
     /// Ends looking. What was computed is forgotten.
@@ -308,10 +310,11 @@ impl<'p> Shadow<'p> {
     pub async fn leave(&mut self) -> Result<(), StoreError> {
         self.transaction.forget_writes();
         let connection = self.transaction.connection().await?;
-        let depth = AnsiTransactionManager::transaction_manager_status_mut(connection)
-            .transaction_depth()?;
-        if depth.is_some() {
-            AnsiTransactionManager::rollback_transaction(connection).await?;
+        let depth = AnsiTransactionManager::transaction_manager_status_mut(&mut **connection)
+            .transaction_depth();
+        if depth.map_err(|cause| connection.error(cause))?.is_some() {
+            let rolled_back = AnsiTransactionManager::rollback_transaction(&mut **connection).await;
+            rolled_back.map_err(|cause| connection.error(cause))?;
         }
         Ok(())
     }
@@ -353,7 +356,8 @@ impl<'p> Shadow<'p> {
     async fn cut_off(&mut self) -> Result<(), StoreError> {
         let tables = TABLES.map(|(_, table)| format!("pg_temp.{table}")).join(", ");
         let connection = self.transaction.connection().await?;
-        Ok(connection.batch_execute(&format!("TRUNCATE {tables}")).await?)
+        let cut_off = connection.batch_execute(&format!("TRUNCATE {tables}")).await;
+        cut_off.map_err(|cause| connection.error(cause))
     }
 
     /// Compares the figures of some dates with the computed ones.

@@ -155,7 +155,7 @@ impl<'p> GroupTransaction<'p> {
     }
 }
 
-impl GroupTransaction<'_> {
+impl<'p> GroupTransaction<'p> {
     /// Begins the transaction, unless it has begun.
     async fn begin(&mut self) -> Result<(), StoreError> {
         if self.begun {
@@ -320,7 +320,7 @@ impl GroupTransaction<'_> {
 
     /// The connection, for what is no question and no write. The transaction has begun by then, and
     /// what was written is sent.
-    pub(crate) async fn connection(&mut self) -> Result<&mut AsyncPgConnection, StoreError> {
+    pub(crate) async fn connection(&mut self) -> Result<&mut Held<'p>, StoreError> {
         self.flush().await?;
         self.begin().await?;
         Ok(&mut self.connection)

@@ -23,7 +23,8 @@ static NAMES: AtomicU32 = AtomicU32::new(0);
 fn url() -> (String, String) {
     let server = SERVER.get_or_init(|| {
         let server = start(&[("deadlock_timeout", "10ms")]);
-        let german = std::process::Command::new("psql")
+        // Without the language, the test says nothing that another one does not.
+        let _ = std::process::Command::new("psql")
             .args([
                 "-qc",
                 "ALTER SYSTEM SET lc_messages = 'de_DE.utf8'",
@@ -32,7 +33,6 @@ fn url() -> (String, String) {
             ])
             .arg(server.url("postgres"))
             .output();
-        eprintln!("{german:?}");
         server
     });
     let name = format!("session{}", NAMES.fetch_add(1, Ordering::SeqCst));

@@ -9,6 +9,9 @@ use store::Store;
 /// In the time after which the server gives up waiting, it is asked so often who is waited for.
 const LOOKS: u32 = 4;
 
+/// So that asking costs the server little, however short the time-out is.
+const LEAST_PAUSE: Duration = Duration::from_millis(50);
+
 /// The sessions that keep a group waiting. They are to be asked for while it waits: afterwards the
 /// server does not know.
 pub struct LockWaits<'s> {
@@ -32,7 +35,7 @@ impl<'s> LockWaits<'s> {
         lock_timeout: Duration,
     ) -> std::convert::Infallible {
         loop {
-            tokio::time::sleep(lock_timeout / LOOKS).await;
+            tokio::time::sleep((lock_timeout / LOOKS).max(LEAST_PAUSE)).await;
             let found = self.store.blockers(self.process).await.unwrap_or_default();
             if found.is_empty() {
                 continue;
