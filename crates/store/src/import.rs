@@ -100,7 +100,7 @@ statement! {
 pub struct Importer {
     client: tokio_postgres::Client,
     /// Without it the connection ends.
-    _link: Link,
+    _link: Box<Link>,
     /// What is said at the beginning of a transaction.
     settings: String,
 }
@@ -119,7 +119,7 @@ impl Store {
     pub async fn importer(&self) -> Result<Importer, ConnectError> {
         let settings = self.in_dedicated_transaction();
         let (client, link) = self.dedicated_client().await?;
-        Ok(Importer { client, _link: link, settings })
+        Ok(Importer { client, _link: Box::new(link), settings })
     }
 
     /// Writes profiles, all of them or none; those that exist are replaced.
