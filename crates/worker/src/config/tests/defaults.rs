@@ -64,7 +64,7 @@ fn without_file_and_variables_the_documented_defaults_are_in_force() {
             shutdown_timeout: Duration::from_secs(25),
             stuck_after: Duration::from_secs(180),
         },
-        http: Http { listen: None },
+        http: Http { listen: None, allowed_hosts: Vec::new() },
         log: Log {
             format: LogFormat::Auto,
             level: "info".to_owned(),
