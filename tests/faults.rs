@@ -11,6 +11,7 @@ mod causes;
 mod commits;
 mod disk;
 mod gate;
+mod night;
 mod outages;
 pub mod proof;
 mod refusals;

@@ -104,7 +104,18 @@ BEGIN
                    END AS alcohol_percent,
                    min(first_eaten_at) AS first_eaten_at,
                    max(last_eaten_at) AS last_eaten_at
-            FROM (SELECT *, CASE WHEN carbohydrate_percent IS NOT NULL THEN
+            FROM (SELECT user_id, local_date, item_count, rejected_count, energy_kcal, protein_g, fat_g,
+                         carbohydrate_g, fiber_g, sugar_g, sodium_mg, saturated_fat_g, cholesterol_mg,
+                         alcohol_g, water_g, caffeine_mg, vitamin_a_ug, vitamin_c_mg, vitamin_d_ug,
+                         vitamin_e_mg, vitamin_k_ug, thiamin_mg, riboflavin_mg, niacin_mg, vitamin_b6_mg,
+                         vitamin_b12_ug, folate_ug, calcium_mg, iron_mg, magnesium_mg, phosphorus_mg,
+                         potassium_mg, zinc_mg, copper_mg, manganese_mg, selenium_ug, breakfast_count,
+                         breakfast_energy_kcal, lunch_count, lunch_energy_kcal, dinner_count,
+                         dinner_energy_kcal, snack_count, snack_energy_kcal, other_count, other_energy_kcal,
+                         carbohydrate_kcal, protein_kcal, fat_kcal, alcohol_kcal, carbohydrate_percent,
+                         protein_percent, fat_percent, alcohol_percent, first_eaten_at, last_eaten_at,
+                         time_zone, day_start, day_end, is_partial, algorithm_version, computed_at,
+                         CASE WHEN carbohydrate_percent IS NOT NULL THEN
                              carbohydrate_kcal + protein_kcal + fat_kcal + coalesce(alcohol_kcal, 0)
                          END AS known_kcal
                   FROM nutrition_daily) AS daily

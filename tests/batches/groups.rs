@@ -74,7 +74,7 @@ async fn a_failing_group_backs_off_dies_and_comes_back_without_harming_others() 
     let (rows, state, attempts, wait, error) = attempts_of(&db, 2).await;
     assert_eq!(
         (rows, state.as_str(), attempts, error.as_str()),
-        (5, "pending", 1, "database P0001")
+        (5, "pending", 1, "database P0001 refuse")
     );
     assert!((90.0..=100.0).contains(&wait), "{wait}");
 

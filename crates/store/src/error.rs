@@ -219,14 +219,15 @@ impl StoreError {
     }
 
     /// What `aggregation_queue.last_error` keeps: the class, then the SQLSTATE and the names of table
-    /// and constraint or column, as far as the server gives them.
+    /// and constraint, column or function, as far as the server gives them.
     pub fn label(&self) -> String {
         let mut label = self.class().name().to_owned();
         let server = self.server();
         let code = server.map(|server| &server.code).filter(|code| !code.is_empty());
         let table = server.and_then(|server| server.table.as_ref());
-        let object =
-            server.and_then(|server| server.constraint.as_ref().or(server.column.as_ref()));
+        let object = server.and_then(|server| {
+            server.constraint.as_ref().or(server.column.as_ref()).or(server.function.as_ref())
+        });
         for part in [code, table, object].into_iter().flatten() {
             label.push(' ');
             label.push_str(part);
@@ -282,6 +283,8 @@ pub struct ServerError {
     pub(crate) ends_session: bool,
     /// It came out of a function, such as a trigger of the app.
     pub(crate) in_function: bool,
+    /// The innermost function, if it is one in PL/pgSQL.
+    pub(crate) function: Option<String>,
     /// The statement took as long as the server's `statement_timeout`.
     pub(crate) timed_out: bool,
 }
@@ -337,7 +340,7 @@ const SQLSTATES: [(&str, ErrorClass, &str); 45] = {
         ("XX000", Class::Environment, "the server failed; see its log"),
         ("XX001", Class::Environment, "the server found damaged data"),
         ("XX002", Class::Environment, "the server found a damaged index"),
-        ("P0001", Class::Database, "a function of the database raised an error"),
+        ("P0001", Class::Database, "an error was raised"),
     ]
 };
 
@@ -376,7 +379,7 @@ impl ServerError {
 
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { code, table, column, constraint, .. } = self;
+        let Self { code, table, column, constraint, function, .. } = self;
         f.write_str(self.meaning())?;
         if let Some(constraint) = constraint {
             write!(f, " {constraint}")?;
@@ -385,6 +388,9 @@ impl fmt::Display for ServerError {
         }
         if let Some(table) = table {
             write!(f, " on {table}")?;
+        }
+        if let Some(function) = function {
+            write!(f, " in function {function}")?;
         }
         write!(f, " ({code})")
     }

@@ -53,8 +53,6 @@ pub struct Examination {
     pub read_only: bool,
     /// `session_replication_role`; only with `origin` do the triggers fire that feed the queue.
     pub replication_role: String,
-    /// The language of the server's messages.
-    pub messages: String,
     /// The protocol of TLS between the server and its client; none without TLS.
     pub tls: Option<String>,
     /// Whether this role may see what other roles' sessions do.
@@ -82,8 +80,7 @@ pub struct MissingRights {
 
 statement! {
     struct ReadServer {} -> (
-        Text, Integer, Text, Text, Nullable<Text>, Bool, Bool, Text, Text, Nullable<Text>, Bool, Text,
-        Bool
+        Text, Integer, Text, Text, Nullable<Text>, Bool, Bool, Text, Nullable<Text>, Bool, Text, Bool
     )
     "SELECT current_setting('server_version'),
             current_setting('server_version_num')::integer,
@@ -93,7 +90,6 @@ statement! {
             pg_is_in_recovery(),
             current_setting('transaction_read_only')::boolean,
             current_setting('session_replication_role'),
-            current_setting('lc_messages'),
             (SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl),
             pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'),
             current_setting('server_encoding'),
@@ -245,7 +241,6 @@ impl Store {
             bool,
             bool,
             String,
-            String,
             Option<String>,
             bool,
             String,
@@ -265,11 +260,10 @@ impl Store {
             in_recovery: server.5,
             read_only: server.6,
             replication_role: server.7,
-            messages: server.8,
-            tls: server.9,
-            sees_others: server.10,
-            encoding: server.11,
-            everybody_may_create: server.12,
+            tls: server.8,
+            sees_others: server.9,
+            encoding: server.10,
+            everybody_may_create: server.11,
             timeouts,
         })
     }

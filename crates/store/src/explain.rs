@@ -163,12 +163,13 @@ impl Store {
     }
 
     async fn lacking_rights(&self) -> Result<Vec<String>, StoreError> {
-        let missing = self.missing_rights().await?.into_iter();
-        Ok(missing
-            .map(|missing| {
-                format!("{} on {} {} is missing", missing.rights, missing.kind, missing.object)
-            })
-            .collect())
+        let missing = self.missing_rights().await?.into_iter().map(|missing| {
+            format!("{} on {} {} is missing", missing.rights, missing.kind, missing.object)
+        });
+        let hidden = self.row_security().await?.into_iter();
+        let hidden =
+            hidden.map(|table| format!("row security of {table} hides rows from this role"));
+        Ok(missing.chain(hidden).collect())
     }
 
     async fn other_columns(&self) -> Result<Vec<String>, StoreError> {

@@ -126,7 +126,7 @@ impl Wire {
                 b'c' => error.column = identifier(text),
                 b'n' => error.constraint = identifier(text),
                 // Where in a function it happened. That there is one shows whose statement it was.
-                b'W' => error.in_function = true,
+                b'W' => (error.in_function, error.function) = (true, function(text)),
                 _ => {}
             }
             rest = &rest[end + 2..];
@@ -151,6 +151,14 @@ fn identifier(text: &[u8]) -> Option<String> {
     let begins = name.starts_with(|c: char| c.is_alphabetic() || c == '_');
     let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$' | '-' | '.');
     (begins && name.len() < 64 && name.chars().all(is_name)).then(|| name.to_owned())
+}
+
+/// The function of a context such as `PL/pgSQL function audit() line 1 at RAISE`, the innermost one, in any
+/// language of the server. The rest of the context may quote a row.
+fn function(context: &[u8]) -> Option<String> {
+    let context = context.strip_prefix(b"PL/pgSQL")?;
+    let before = context.split(|byte| matches!(byte, b'(' | b'\n')).next()?;
+    identifier(before.rsplit(|byte| *byte == b' ').next()?)
 }
 
 /// Cuts what the server sends into its messages: a type of one byte, a length that counts itself, and
@@ -328,6 +336,19 @@ mod tests {
             assert_eq!((first.code.as_str(), first.process), ("23514", 258));
             assert_eq!(first.table.as_deref(), Some("vitals_daily"));
             assert_eq!(server_error(&wire, "first"), None, "it is reported once");
+        }
+    }
+
+    #[test]
+    fn the_innermost_function_is_named_and_nothing_else_of_its_context() {
+        let context = "PL/pgSQL function audit(integer) line 1 at RAISE\nSQL statement \"71.5\"";
+        assert_eq!(function(context.as_bytes()).as_deref(), Some("audit"));
+        let german = "PL/pgSQL-Funktion app.audit() Zeile 1 bei RAISE";
+        assert_eq!(function(german.as_bytes()).as_deref(), Some("app.audit"));
+        for other in
+            ["COPY vitals_raw, line 1, column value: \"71.5\"", "SQL statement \"71.5(\"", ""]
+        {
+            assert_eq!(function(other.as_bytes()), None, "{other}");
         }
     }
 

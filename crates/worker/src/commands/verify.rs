@@ -204,18 +204,26 @@ impl Look<'_> {
             let asked = portion.dates.iter().filter(|date| **date >= self.from);
             let (left_out, dates): (Vec<NaiveDate>, Vec<NaiveDate>) =
                 asked.partition(|date| pending.contains(date));
-            drifts.extend(shadow.compare(&dates).await?);
+            let compared = shadow.compare(&dates).await?;
+            // Changed limits reject rows that counted before, of the days that are outdated by them.
+            let rejected_since =
+                compared.iter().any(|drift| drift.difference == Difference::Outdated);
+            drifts.extend(compared);
             if left_out.is_empty() && !dates.is_empty() {
                 let verdicts = shadow.wrong_verdicts(&verdicts).await?;
                 found.add_verdicts(kind, user_id, Difference::Outdated, verdicts.outdated);
-                found.add_verdicts(kind, user_id, Difference::Different, verdicts.absent);
+                let absent =
+                    if rejected_since { Difference::Outdated } else { Difference::Different };
+                found.add_verdicts(kind, user_id, absent, verdicts.absent);
                 if verdicts.outdated > 0 {
                     wrong.extend(&dates);
                     rejudged.extend(&dates);
                 }
                 if verdicts.absent > 0 {
                     wrong.extend(&dates);
-                    drifted.extend(&dates);
+                    if !rejected_since {
+                        drifted.extend(&dates);
+                    }
                 }
             }
             found.dates += dates.len() as i64;

@@ -36,7 +36,6 @@ pub async fn examine(
     checkup.add(pooler(config));
     checkup.add(timeouts(config, &found));
     checkup.add(replication(&found));
-    checkup.add(messages(&found));
     checkup.add(encoding(&found));
     let rights = rights(store, &found).await?;
     let may_look = rights.outcome != Outcome::Wrong;
@@ -172,22 +171,6 @@ fn replication(found: &Examination) -> Check {
         );
     }
     Check::fine(name, "primary, takes changes")
-}
-
-/// The driver keeps the text of an error and not its code.
-fn messages(found: &Examination) -> Check {
-    let language = found.messages.as_str();
-    let english = ["", "C", "POSIX"].contains(&language)
-        || language.starts_with("C.")
-        || language.starts_with("en");
-    if english {
-        return Check::fine("messages", "in English");
-    }
-    Check::doubtful(
-        "messages",
-        format!("in {language}: the worker tells time-outs and missing rights by English words"),
-        format!("as a superuser: ALTER ROLE {} SET lc_messages = 'C'", found.role),
-    )
 }
 
 fn encoding(found: &Examination) -> Check {
@@ -434,7 +417,7 @@ async fn clock(store: &Store) -> Result<Check, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::super::Outcome;
-    use super::{Examination, messages, version};
+    use super::{Examination, version};
 
     fn found() -> Examination {
         Examination {
@@ -446,28 +429,12 @@ mod tests {
             in_recovery: false,
             read_only: false,
             replication_role: "origin".to_owned(),
-            messages: String::new(),
             tls: None,
             sees_others: true,
             encoding: "UTF8".to_owned(),
             everybody_may_create: false,
             timeouts: Vec::new(),
         }
-    }
-
-    #[test]
-    fn messages_that_are_not_english_are_doubtful() {
-        let outcome = |messages: &str| {
-            super::messages(&Examination { messages: messages.to_owned(), ..found() }).outcome
-        };
-        for english in ["", "C", "POSIX", "C.UTF-8", "en_US.UTF-8", "en_GB"] {
-            assert_eq!(outcome(english), Outcome::Fine, "{english}");
-        }
-        for other in ["de_DE.UTF-8", "fr_FR", "Catalan"] {
-            assert_eq!(outcome(other), Outcome::Doubtful, "{other}");
-        }
-        let advice = messages(&Examination { messages: "de_DE".to_owned(), ..found() }).advice;
-        assert_eq!(advice.as_deref(), Some("as a superuser: ALTER ROLE app SET lc_messages = 'C'"));
     }
 
     #[test]
