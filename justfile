@@ -15,6 +15,10 @@ test:
 faults:
     cargo test -p worker --test tests faults::
 
+# the log of a night with four faults, as docs/night.md explains it
+night:
+    cargo test -p worker --test tests night -- --nocapture
+
 # break everything at any moment, for `rounds` times `seconds`; a seed gives the same schedule again.
 # Not optimised, so that the worker's own assertions and overflow checks watch, too.
 chaos rounds="60" seconds="60" seed=`date +%s`:

@@ -64,7 +64,7 @@ async fn each_fault_of_a_night_has_a_line_that_says_what_happened_why_and_what_c
     eventually(&db, QUEUED, 0).await;
 
     // A session holds the lock of user 3.
-    let lock = UserLock::hold(&url, 3).await;
+    let lock = UserLock::hold(&format!("{url}&application_name=reporting"), 3).await;
     insert_rows(&db, 1).await;
     says(&service, "Group failed (user 3", 1).await;
     lock.release().await;
@@ -87,7 +87,9 @@ async fn each_fault_of_a_night_has_a_line_that_says_what_happened_why_and_what_c
     eventually(&db, QUEUED, 0).await;
 
     let ran = service.stops();
-    println!("{}", ran.stderr);
+    for line in ran.stderr.lines().filter(|line| !line.contains(" DEBUG ")) {
+        println!("{line}");
+    }
     assert_line(
         &ran,
         &[
@@ -99,7 +101,7 @@ async fn each_fault_of_a_night_has_a_line_that_says_what_happened_why_and_what_c
         &ran,
         &[
             "Group failed (user 3, 2024-05-01, vitals): a lock was not granted in time (55P03); held by process ",
-            "; retry in 1.0 s, no attempt counted",
+            " (reporting); retry in 1.0 s, no attempt counted",
         ],
     );
     assert_line(

@@ -108,7 +108,12 @@ fn holders(rows: Vec<HolderColumns>) -> Vec<String> {
             .chain(state)
             .chain(age.map(|age| format!("transaction open for {age:.1} s")))
             .collect();
-        format!("held by process {process} ({})", told.join(", "))
+        // A role without pg_read_all_stats sees of another role's session its number alone.
+        if told.is_empty() {
+            format!("held by process {process}")
+        } else {
+            format!("held by process {process} ({})", told.join(", "))
+        }
     });
     told.collect()
 }

@@ -186,7 +186,7 @@ impl Trouble {
             pid = error.process(),
             error = %error,
             pause_ms = pause.as_millis() as u64,
-            "retrying in {:.1} s: {error}",
+            "batch interrupted; rows stay queued; retrying in {:.1} s: {error}",
             pause.as_secs_f64()
         );
         self.pause = Some(pause);
