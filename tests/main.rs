@@ -35,6 +35,7 @@ mod future;
 mod hostile;
 mod import;
 mod libpq;
+mod long_texts;
 mod migrations;
 mod no_database;
 mod packaging;

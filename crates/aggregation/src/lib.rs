@@ -17,6 +17,7 @@ mod place;
 pub mod rejection;
 pub mod sleep;
 mod source;
+pub mod text;
 pub mod timestamp;
 pub mod units;
 pub mod vitals;

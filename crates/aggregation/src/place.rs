@@ -31,7 +31,7 @@ impl<'a> Places<'a> {
     /// The place of a row of instant `at` with zone text `own`.
     ///
     /// # Errors
-    /// [`Reason::TimeOutOfRange`], then [`Reason::UnknownTimeZone`].
+    /// [`Reason::TimeOutOfRange`], then those of [`Zones::of`].
     pub(crate) fn find(&mut self, at: Timestamp, own: Option<&str>) -> Result<Place, Reason> {
         if !at.is_datable() {
             return Err(Reason::TimeOutOfRange);

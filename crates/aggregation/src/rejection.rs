@@ -10,6 +10,8 @@ pub enum Reason {
     NonFiniteValue,
     /// A number lies outside the limits of the catalogue.
     ImplausibleValue,
+    /// A text is longer than [`crate::text`] allows.
+    TextTooLong,
     /// The catalogue has no such metric.
     UnknownMetric,
     /// The unit is neither an accepted spelling nor convertible to the metric's own.
@@ -42,6 +44,7 @@ impl Reason {
         match self {
             Self::NonFiniteValue => "non_finite_value",
             Self::ImplausibleValue => "implausible_value",
+            Self::TextTooLong => "text_too_long",
             Self::UnknownMetric => "unknown_metric",
             Self::UnknownUnit => "unknown_unit",
             Self::UnknownComparator => "unknown_comparator",

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::Reason;
 use crate::local_time::{UnknownZone, Zone};
+use crate::text::require_short;
 
 /// The zone of rows that name none: the profile's, else the configured default. A profile
 /// may hold a zone that does not exist.
@@ -25,11 +26,12 @@ impl<'a> Zones<'a> {
     /// The zone of a row, or the reason to reject the row.
     ///
     /// # Errors
-    /// [`Reason::UnknownTimeZone`]: an unknown zone is never UTC in silence.
+    /// [`Reason::TextTooLong`], or [`Reason::UnknownTimeZone`]: an unknown zone is never UTC in silence.
     pub fn of(&mut self, own: Option<&str>) -> Result<Zone, Reason> {
         let zone = match own {
             None => self.base,
             Some(text) => {
+                require_short([text], [])?;
                 if !self.known.contains_key(text) {
                     self.known.insert(text.to_owned(), text.parse());
                 }

@@ -9,7 +9,7 @@ use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Ti
 use crate::crash::CrashPoint;
 use crate::day_end::future_count;
 use crate::error::StoreError;
-use crate::raw_text::RawText;
+use crate::raw_text::{RawText, short_name, short_text};
 use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
 use crate::transaction::GroupTransaction;
@@ -20,6 +20,32 @@ type LabColumns = (
     (Option<RawText>, Option<RawText>, Option<RawText>, RawText),
     (PgTimestamp, Option<RawText>, RawText),
 );
+
+/// The columns as they are read. A range that is too long is a remark, which is cut.
+macro_rules! raw_lab_columns {
+    () => {
+        concat!(
+            "id::bigint, ",
+            short_text!("test_name"),
+            ", ",
+            short_name!("loinc_code"),
+            ", ",
+            short_text!("value_text"),
+            ", ",
+            short_name!("unit"),
+            ", left(reference_range::text, 4096 + 1), ",
+            short_text!("flag"),
+            ", ",
+            short_text!("specimen"),
+            ", ",
+            short_name!("status"),
+            ", collected_at, ",
+            short_name!("time_zone"),
+            ", ",
+            short_name!("source")
+        )
+    };
+}
 
 statement! {
     struct ReadLabs {
@@ -32,11 +58,8 @@ statement! {
         (Nullable<Text>, Nullable<Text>, Nullable<Text>, Text),
         (Timestamptz, Nullable<Text>, Text)
     )
-    "SELECT id::bigint, test_name::text, loinc_code::text, value_text::text, unit::text,
-            reference_range::text, flag::text, specimen::text, status::text, collected_at,
-            time_zone::text, source::text
-     FROM lab_raw
-     WHERE user_id = {user_id} AND collected_at >= {from} AND collected_at < {to}"
+    concat!("SELECT ", raw_lab_columns!(), " FROM lab_raw
+     WHERE user_id = {user_id} AND collected_at >= {from} AND collected_at < {to}")
 }
 
 statement! {
@@ -49,11 +72,8 @@ statement! {
         (Nullable<Text>, Nullable<Text>, Nullable<Text>, Text),
         (Timestamptz, Nullable<Text>, Text)
     )
-    "SELECT id::bigint, test_name::text, loinc_code::text, value_text::text, unit::text,
-            reference_range::text, flag::text, specimen::text, status::text, collected_at,
-            time_zone::text, source::text
-     FROM lab_raw
-     WHERE user_id = {user_id} AND id = ANY ({ids})"
+    concat!("SELECT ", raw_lab_columns!(), " FROM lab_raw
+     WHERE user_id = {user_id} AND id = ANY ({ids})")
 }
 
 statement! {

@@ -11,7 +11,7 @@ use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Ti
 use crate::crash::CrashPoint;
 use crate::day_end::future_count;
 use crate::error::StoreError;
-use crate::raw_text::RawText;
+use crate::raw_text::{RawText, short_name, short_text};
 use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
 use crate::transaction::GroupTransaction;
@@ -20,8 +20,17 @@ type MealColumns = (i64, RawText, RawText, PgTimestamp, Option<RawText>, RawText
 
 static COLUMNS: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "id::bigint, food_name::text, meal_type::text, eaten_at, time_zone::text, source::text, \
-         ARRAY[{}]::float8[]",
+        concat!(
+            "id::bigint, ",
+            short_text!("food_name"),
+            ", ",
+            short_name!("meal_type"),
+            ", eaten_at, ",
+            short_name!("time_zone"),
+            ", ",
+            short_name!("source"),
+            ", ARRAY[{}]::float8[]"
+        ),
         NUTRIENTS.join(", ")
     )
 });

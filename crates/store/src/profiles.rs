@@ -26,10 +26,35 @@ pub struct Profile {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProfileVersion(pub(crate) i64);
 
+/// The zone of the row at hand. One that is too long for a zone is not read, and is as unknown as this text.
+macro_rules! zone {
+    () => {
+        "CASE WHEN octet_length(time_zone::text) > 1024 THEN '(too long)' ELSE time_zone::text END"
+    };
+}
+
+/// The sources of the row at hand, of which the first 256 count, without those that no raw row may have.
+///
+/// The column takes arrays of any dimensions, which the driver does not read: one such profile
+/// would fail the batch of everybody. unnest() gives the elements in their order.
+macro_rules! sources {
+    () => {
+        "ARRAY(SELECT name
+               FROM (SELECT unnest(source_priority)::text AS name LIMIT 256) AS first_names
+               WHERE octet_length(name) <= 1024)"
+    };
+}
+
 /// The version of the row at hand.
 macro_rules! version {
     () => {
-        "hashtextextended(ROW(time_zone, source_priority)::text, 0)"
+        concat!(
+            "hashtextextended(ROW(",
+            crate::profiles::zone!(),
+            ", ",
+            crate::profiles::sources!(),
+            ")::text, 0)"
+        )
     };
 }
 
@@ -44,16 +69,18 @@ macro_rules! version_of_user {
     };
 }
 
-pub(crate) use {version, version_of_user};
+pub(crate) use {sources, version, version_of_user, zone};
 
 statement! {
     struct ReadProfiles {
         user_ids: Vec<i64> => Array<BigInt>,
     } -> (BigInt, Text, Array<Nullable<Text>>, BigInt)
-    // The column takes arrays of any dimensions, which the driver does not read: one such profile
-    // would fail the batch of everybody. unnest() gives the elements in their order.
     concat!(
-        "SELECT user_id::bigint, time_zone::text, ARRAY(SELECT unnest(source_priority)::text), ",
+        "SELECT user_id::bigint, ",
+        zone!(),
+        ", ",
+        sources!(),
+        ", ",
         version!(),
         " FROM user_profiles WHERE user_id = ANY ({user_ids})"
     )

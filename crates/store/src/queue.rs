@@ -45,6 +45,8 @@ pub struct Entry {
     pub time_zone: Option<String>,
     /// Vitals: whether it is a daily total.
     pub whole_day: bool,
+    /// How often the lease of a worker on it expired.
+    pub lost_leases: i32,
 }
 
 /// At which end of the queue a batch begins.
@@ -134,6 +136,8 @@ macro_rules! due {
 /// - The picked rows are found again by their place, which their lock pins until the end of
 ///   the statement: joined by key, a planner whose statistics say that the table is empty
 ///   reads all of it.
+/// - A row that still has a lease was held by a worker that ended or stood still. `lost_leases` counts that,
+///   so that a row which ends each worker is found out.
 /// - A token is a number of the sequence and a number by chance. A server that dies forgets what was
 ///   committed with `synchronous_commit = off` a moment ago, the numbers that it gave out among it,
 ///   and gives them out once more, while whoever had them may still be at work.
@@ -206,11 +210,12 @@ macro_rules! claim_from {
      )
      UPDATE aggregation_queue AS q
      SET state = 'processing', lease_token = lease.token,
-         lease_expires_at = asked.now + asked.lease
+         lease_expires_at = asked.now + asked.lease,
+         lost_leases = q.lost_leases + (picked.lease_expires_at IS NOT NULL)::integer
      FROM picked, lease, asked
      WHERE q.ctid = picked.ctid
      RETURNING lease.token, q.id, q.ctid, q.user_id, q.raw_id, q.starts_at, q.ends_at, q.metric,
-               q.time_zone, q.whole_day, q.not_before,
+               q.time_zone, q.whole_day, q.lost_leases, q.not_before,
                extract(epoch FROM asked.now - picked.lease_expires_at)::float8"
         )
     };
@@ -244,7 +249,8 @@ statement! {
         to: PgTimestamp => Timestamptz,
         most: i64 => BigInt,
     } -> (EntrySql)
-    "SELECT id, ctid, user_id, raw_id, starts_at, ends_at, metric, time_zone, whole_day
+    "SELECT id, ctid, user_id, raw_id, starts_at, ends_at, metric, time_zone, whole_day,
+            lost_leases
      FROM aggregation_queue
      WHERE user_id = {user_id} AND kind = {kind} AND starts_at >= {from} AND starts_at < {to}
        AND state = 'pending' AND not_before <= (SELECT clock_timestamp())
@@ -404,6 +410,24 @@ statement! {
 }
 
 statement! {
+    struct GiveUpEntries<'a> {
+        kind: &'a str => Text,
+        token: i64 => BigInt,
+        user_ids: Vec<i64> => Array<BigInt>,
+        starts_at: Vec<PgTimestamp> => Array<Timestamptz>,
+        ids: Vec<i64> => Array<BigInt>,
+    } -> ()
+    "UPDATE aggregation_queue AS q
+     SET state = 'dead', not_before = 'infinity', lease_token = NULL, lease_expires_at = NULL,
+         last_error = 'lease_expired'
+     FROM unnest({user_ids}::bigint[], {starts_at}::timestamptz[], {ids}::bigint[])
+              AS given_up (user_id, starts_at, id)
+     WHERE q.user_id = given_up.user_id AND q.kind = {kind}
+       AND q.starts_at = given_up.starts_at AND q.id = given_up.id
+       AND q.lease_token = {token} AND q.state = 'processing'"
+}
+
+statement! {
     struct ReleaseEntries<'a> {
         kind: &'a str => Text,
         token: i64 => BigInt,
@@ -477,17 +501,38 @@ statement! {
 /// another worker on it has run out.
 type ClaimedColumns = (i64, EntryColumns, PgTimestamp, Option<f64>);
 type EntryColumns =
-    (i64, TupleId, i64, i64, PgTimestamp, PgTimestamp, Option<RawText>, Option<RawText>, bool);
-type EntrySql =
-    (BigInt, Tid, BigInt, BigInt, Timestamptz, Timestamptz, Nullable<Text>, Nullable<Text>, Bool);
+    (i64, TupleId, i64, i64, PgTimestamp, PgTimestamp, Option<RawText>, Option<RawText>, bool, i32);
+type EntrySql = (
+    BigInt,
+    Tid,
+    BigInt,
+    BigInt,
+    Timestamptz,
+    Timestamptz,
+    Nullable<Text>,
+    Nullable<Text>,
+    Bool,
+    Integer,
+);
 
 impl From<EntryColumns> for Entry {
     fn from(columns: EntryColumns) -> Self {
-        let (id, place, user_id, raw_id, starts_at, ends_at, metric, time_zone, whole_day) =
+        let (id, place, user_id, raw_id, starts_at, ends_at, metric, time_zone, whole_day, lost) =
             columns;
         let (starts_at, ends_at) = (from_postgres(starts_at), from_postgres(ends_at));
         let (metric, time_zone) = (metric.map(String::from), time_zone.map(String::from));
-        Self { id, place, user_id, raw_id, starts_at, ends_at, metric, time_zone, whole_day }
+        Self {
+            id,
+            place,
+            user_id,
+            raw_id,
+            starts_at,
+            ends_at,
+            metric,
+            time_zone,
+            whole_day,
+            lost_leases: lost,
+        }
     }
 }
 
@@ -618,6 +663,22 @@ impl Store {
             }
         }
         Ok(failed)
+    }
+
+    /// Marks claimed rows as dead, because the worker ended each time while it held them.
+    ///
+    /// # Errors
+    /// If the database fails; then the lease runs out and the rows are claimed again.
+    pub async fn give_up(
+        &self,
+        kind: Kind,
+        token: i64,
+        entries: &[Entry],
+    ) -> Result<(), StoreError> {
+        let (user_ids, starts_at, ids) = keys(entries);
+        let statement = GiveUpEntries { kind: kind.name(), token, user_ids, starts_at, ids };
+        self.execute("fail", statement).await?;
+        Ok(())
     }
 
     /// Gives claimed rows back: interrupted is not failed, no attempt is counted. Without a pause they

@@ -8,12 +8,51 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use aggregation::fold_source;
+use aggregation::text::{LONGEST_NAME_BYTES, LONGEST_TEXT_BYTES};
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::pg::{Pg, PgValue};
 use diesel::sql_types::Text;
 
 /// The encoding of a database that has none.
 pub(crate) const NO_ENCODING: &str = "SQL_ASCII";
+
+/// The expression of a column of text of a raw table. A text over the limit is never read: the server gives a
+/// text of one byte more, by which the row is rejected. octet_length() needs no more than the length that the
+/// row itself holds.
+macro_rules! short {
+    ($column:expr, $limit:literal) => {
+        concat!(
+            "CASE WHEN octet_length(",
+            $column,
+            "::text) > ",
+            $limit,
+            " THEN repeat('?', ",
+            $limit,
+            " + 1) ELSE ",
+            $column,
+            "::text END"
+        )
+    };
+}
+
+/// A name or a code, of [`LONGEST_NAME_BYTES`] at most.
+macro_rules! short_name {
+    ($column:expr) => {
+        crate::raw_text::short!($column, 1024)
+    };
+}
+
+/// A text that people write, of [`LONGEST_TEXT_BYTES`] at most.
+macro_rules! short_text {
+    ($column:expr) => {
+        crate::raw_text::short!($column, 4096)
+    };
+}
+
+// As SQL has them.
+const _: () = assert!(LONGEST_NAME_BYTES == 1024 && LONGEST_TEXT_BYTES == 4096);
+
+pub(crate) use {short, short_name, short_text};
 
 /// A text whose bytes may be no UTF-8; each one that is not becomes `\xb0` or the like, so that two texts
 /// that differ still do.

@@ -97,8 +97,8 @@ requeue_statement!(
         "vitals_raw",
         "vitals",
         "starts_at, ends_at, metric, time_zone, whole_day",
-        "aggregation_datable(started_at), aggregation_end(started_at, ended_at), metric, \
-         time_zone, is_daily_total",
+        "aggregation_datable(started_at), aggregation_end(started_at, ended_at), \
+         left(metric::text, 1025), left(time_zone::text, 1025), is_daily_total",
         "started_at",
         "greatest(started_at, ended_at)"
     )
@@ -109,7 +109,7 @@ requeue_statement!(
         "nutrition_raw",
         "nutrition",
         "starts_at, ends_at, time_zone",
-        "aggregation_datable(eaten_at), aggregation_datable(eaten_at), time_zone",
+        "aggregation_datable(eaten_at), aggregation_datable(eaten_at), left(time_zone::text, 1025)",
         "eaten_at",
         "eaten_at"
     )
@@ -120,7 +120,7 @@ requeue_statement!(
         "lab_raw",
         "labs",
         "starts_at, ends_at, time_zone",
-        "aggregation_datable(collected_at), aggregation_datable(collected_at), time_zone",
+        "aggregation_datable(collected_at), aggregation_datable(collected_at), left(time_zone::text, 1025)",
         "collected_at",
         "collected_at"
     )
@@ -170,7 +170,7 @@ statement! {
          FOR UPDATE OF q SKIP LOCKED
      )
      UPDATE aggregation_queue AS q
-     SET state = 'pending', attempts = 0, not_before = clock_timestamp(), last_error = NULL
+     SET state = 'pending', attempts = 0, lost_leases = 0, not_before = clock_timestamp(), last_error = NULL
      FROM picked
      WHERE q.ctid = picked.ctid"
 }

@@ -19,6 +19,7 @@ use crate::looks::Looks;
 use crate::pace::Went;
 use crate::report::{BatchReport, RunReport, log_claim};
 use crate::setup::{Job, Settings, in_time};
+use crate::suspects::{self, Isolated};
 
 /// What is left of a batch: the claimed rows by user and local date, in the order of their
 /// keys, which is the order in which every worker takes its locks.
@@ -89,11 +90,10 @@ pub async fn run(
         }
         Ok(users) => {
             job.assumed_zone.note(&claim, &users);
-            let mut groups = grouped(&claim, &users);
+            let groups = grouped(&claim, &users);
             log_claim(kind, claim.entries.len(), groups.len(), &pool_before);
             let walk = Walk { job, settings, claim: &claim, users: &users, is_full };
-            let outcome = walk.through(&mut groups, &mut lease, &mut report).await;
-            (outcome, groups.into_values().flatten().collect())
+            walk.through_all(groups, &mut lease, &mut report).await
         }
     };
 
@@ -134,6 +134,62 @@ struct Walk<'w> {
 }
 
 impl Walk<'_> {
+    /// Does all groups that may be done together. What is left, if it was interrupted, is given back.
+    async fn through_all(
+        &self,
+        groups: Groups,
+        lease: &mut Lease,
+        report: &mut BatchReport,
+    ) -> (Result<(), StoreError>, Vec<Entry>) {
+        let Isolated { mut parts, given_up, released } =
+            suspects::isolate(groups, self.settings.failure_policy);
+        let mut outcome = self.give_up(&given_up, report).await;
+        let mut left: Vec<Entry> = Vec::new();
+        if outcome.is_err() {
+            left.extend(given_up.into_values().flatten());
+        }
+        if !released.is_empty() {
+            give_back(&self.job.store, self.claim, &released, None).await;
+            report.released += released.len() as u32;
+        }
+        for part in &mut parts {
+            if outcome.is_ok() {
+                outcome = self.through(part, lease, report).await;
+            }
+        }
+        left.extend(parts.into_iter().flat_map(Groups::into_values).flatten());
+        (outcome, left)
+    }
+
+    /// Gives up the groups that ended the worker each time.
+    async fn give_up(&self, groups: &Groups, report: &mut BatchReport) -> Result<(), StoreError> {
+        let Claim { kind, token, .. } = *self.claim;
+        let entries: Vec<Entry> = groups.values().flatten().cloned().collect();
+        if entries.is_empty() {
+            return Ok(());
+        }
+        self.job.store.give_up(kind, token, &entries).await?;
+        for ((user_id, date), entries) in groups {
+            let rows = entries.len() as u32;
+            report.failed += rows;
+            report.dead += rows;
+            report.groups_failed += 1;
+            let lost_leases = entries.iter().map(|entry| entry.lost_leases).max();
+            tracing::warn!(
+                event = "crash_loop_ended",
+                kind = %kind,
+                user_id,
+                date = %date,
+                rows,
+                lost_leases,
+                "Group given up (user {user_id}, {date}, {kind}): workers ended or stood still {} times while they \
+                 held its {rows} rows, which are dead now",
+                lost_leases.unwrap_or_default()
+            );
+        }
+        Ok(())
+    }
+
     /// Does group after group and takes each from `groups` when it is committed or its failure
     /// is recorded. Ends early when asked to stop or to work with other settings, and at an
     /// interruption, which concerns the groups to come as much as the one that met it.

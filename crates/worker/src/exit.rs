@@ -20,7 +20,10 @@ pub const INTERRUPTED: Exit = Exit(130);
 /// Every exit code and what it means, for help and manual.
 pub const MEANINGS: [(u8, &str); 6] = [
     (DONE.0, "done"),
-    (COULD_NOT.0, "could not: database, configuration, files"),
+    (
+        COULD_NOT.0,
+        "could not: database, configuration, files, or users whom verify or backfill left out",
+    ),
     (2, "wrong usage"),
     (DONE_WITH_FAILURES.0, "done, but groups failed, rows died, or lines of a file were left out"),
     (DRIFT.0, "verify found figures that differ"),

@@ -41,6 +41,7 @@ pub use self::value::Comparator;
 use self::value::LabValue;
 use crate::catalogue::Analytes;
 use crate::place::{Place, Places};
+use crate::text::{LONGEST_TEXT_BYTES, require_short};
 use crate::zones::BaseZone;
 use crate::{Reason, Timestamp};
 
@@ -57,10 +58,10 @@ pub const ALGORITHM_VERSION: i32 = 4;
 
 /// The longest result. `last_text` and `reported_value` keep its text, and the end of a finding that
 /// is cut off may be what matters, so that a longer one is rejected.
-pub const LONGEST_RESULT_BYTES: usize = 4096;
+pub const LONGEST_RESULT_BYTES: usize = LONGEST_TEXT_BYTES;
 
 /// The longest reference range. A longer text is a remark: it is cut here, and no bound is read from it.
-pub const LONGEST_RANGE_BYTES: usize = 4096;
+pub const LONGEST_RANGE_BYTES: usize = LONGEST_TEXT_BYTES;
 
 /// A row of `lab_raw`, as the database holds it.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,7 +99,7 @@ pub struct RawLab {
 ///
 /// # Errors
 /// The first of [`Reason::TimeOutOfRange`], [`Reason::UnknownTimeZone`] (the row's own zone, or
-/// without one the base zone), [`Reason::UnknownStatus`] and, if the row counts,
+/// without one the base zone), [`Reason::TextTooLong`], [`Reason::UnknownStatus`] and, if the row counts,
 /// [`Reason::UnnamedTest`], [`Reason::KeyTooLong`], [`Reason::ResultTooLong`],
 /// [`Reason::EmptyResult`] and [`Reason::NonFiniteValue`] (as reported or in the canonical unit) that
 /// applies.
@@ -181,6 +182,13 @@ fn examine<'a>(
     analytes: &'a Analytes,
 ) -> Result<(Place, Option<Finding<'a>>), Reason> {
     let place = places.find(row.collected_at, row.time_zone.as_deref())?;
+    require_short(
+        [&*row.status, &*row.source]
+            .into_iter()
+            .chain(row.unit.as_deref())
+            .chain(row.loinc_code.as_deref()),
+        [&*row.test_name].into_iter().chain(row.specimen.as_deref()).chain(row.flag.as_deref()),
+    )?;
     let status = Status::read(&row.status)?;
     if status == Status::Uncounted {
         return Ok((place, None));

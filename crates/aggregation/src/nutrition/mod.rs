@@ -1,7 +1,7 @@
 //! Nutrition: what was eaten on a local day.
 //!
 //! [`judge`] says whether a raw row counts, [`figures`] makes the day of one date. Each row is
-//! judged for its time, its zone and its amounts, in this order, and the first objection is the
+//! judged for its time, its zone, long texts and its amounts, in this order, and the first objection is the
 //! reason of its rejection: one implausible amount rejects the row, as it says that the row's units
 //! or fields are not what they seem. A label never does. Two servings of the same food are two:
 //! nothing is a duplicate here.
@@ -22,6 +22,7 @@ pub use self::day::{MacroEnergy, MealFigures, NutritionDay};
 pub use self::meal_type::MealType;
 use crate::catalogue::Nutrients;
 use crate::place::{Place, Places};
+use crate::text::require_short;
 use crate::zones::BaseZone;
 use crate::{Reason, Timestamp};
 
@@ -97,7 +98,7 @@ pub struct RawMeal {
 ///
 /// # Errors
 /// The first of [`Reason::TimeOutOfRange`], [`Reason::UnknownTimeZone`] (the row's own zone, or
-/// without one the base zone), [`Reason::NonFiniteValue`] and [`Reason::ImplausibleValue`] (an
+/// without one the base zone), [`Reason::TextTooLong`], [`Reason::NonFiniteValue`] and [`Reason::ImplausibleValue`] (an
 /// amount outside the limits of its nutrient) that applies.
 pub fn judge(
     row: &RawMeal,
@@ -169,6 +170,7 @@ struct Meal<'a> {
 impl<'a> Meal<'a> {
     /// Judges everything but the place.
     fn accept(row: &'a RawMeal, place: Place, nutrients: &Nutrients) -> Result<Self, Reason> {
+        require_short([&*row.meal_type, &*row.source], [&*row.food_name])?;
         if !row.nutrients.iter().flatten().all(|amount| amount.is_finite()) {
             return Err(Reason::NonFiniteValue);
         }

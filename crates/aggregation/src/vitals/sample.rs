@@ -6,6 +6,7 @@ use chrono::NaiveDate;
 
 use crate::catalogue::{Metric, Style};
 use crate::local_time::Zone;
+use crate::text::require_short;
 use crate::timestamp::HOUR_US;
 use crate::zones::Zones;
 use crate::{Reason, Timestamp, Word};
@@ -92,7 +93,7 @@ impl Sample<'_> {
 
 /// Judges one raw row against the catalogue's entry of its metric.
 ///
-/// The first of these reasons that holds is given: time, zone, metric, interval, unit,
+/// The first of these reasons that holds is given: time, zone, long text, metric, interval, unit,
 /// comparator, value.
 ///
 /// The value of a row of sleep takes no part in any figure, since its stage lasts from its start to
@@ -111,6 +112,7 @@ pub fn judge<'row>(
         return Err(Reason::TimeOutOfRange);
     }
     let zone = zones.of(row.time_zone.as_deref())?;
+    require_short([&*row.unit, &*row.source].into_iter().chain(row.comparator.as_deref()), [])?;
     let metric = metric.ok_or(Reason::UnknownMetric)?;
     if row.ended_at < row.started_at {
         return Err(Reason::EndBeforeStart);

@@ -6,6 +6,7 @@ use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Text, Timestamptz};
 
 use crate::error::StoreError;
+use crate::profiles::{sources, zone};
 use crate::snapshot::Snapshot;
 use crate::statement::statement;
 use crate::time::to_postgres;
@@ -44,7 +45,7 @@ pub(super) struct Moment {
 statement! {
     struct ReadMoment { user_id: i64 => BigInt }
         -> (Timestamptz, Nullable<Text>, Array<Nullable<Text>>, Bool, Nullable<Date>, Nullable<Date>)
-    "SELECT now(), profile.time_zone, ARRAY(SELECT unnest(profile.source_priority)),
+    concat!("SELECT now(), ", zone!(), ", ", sources!(), ",
             profile.user_id IS NOT NULL OR days.first IS NOT NULL
             OR EXISTS (SELECT FROM vitals_raw AS r WHERE r.user_id = of.user_id)
             OR EXISTS (SELECT FROM nutrition_raw AS r WHERE r.user_id = of.user_id)
@@ -61,7 +62,7 @@ statement! {
                          (SELECT max(local_date) FROM sleep_daily AS d WHERE d.user_id = of.user_id),
                          (SELECT max(local_date) FROM nutrition_daily AS d WHERE d.user_id = of.user_id),
                          (SELECT max(local_date) FROM lab_daily AS d WHERE d.user_id = of.user_id)) AS last
-     ) AS days"
+     ) AS days")
 }
 
 statement! {

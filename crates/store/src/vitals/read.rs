@@ -17,7 +17,7 @@ use diesel::sql_types::{
 
 use crate::crash::CrashPoint;
 use crate::error::StoreError;
-use crate::raw_text::RawText;
+use crate::raw_text::{RawText, short_name};
 use crate::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital_columns};
 use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
@@ -98,7 +98,9 @@ statement! {
         ids: Vec<i64> => Array<BigInt>,
     } -> (Text, RawVitalSql)
     concat!(
-        "SELECT v.metric::text, ",
+        "SELECT ",
+        short_name!("v.metric"),
+        ", ",
         raw_vital_columns!("v"),
         "
      FROM vitals_raw AS v

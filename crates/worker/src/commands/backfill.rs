@@ -23,6 +23,8 @@ use crate::{output, progress, setup};
 #[derive(Clone, Copy, Debug, Default)]
 struct Done {
     users: i64,
+    /// Users of whom a kind ended in the middle.
+    users_failed: i64,
     dates: i64,
     rows: i64,
     failed: i64,
@@ -32,6 +34,7 @@ impl Done {
     fn and(self, other: Self) -> Self {
         Self {
             users: self.users + other.users,
+            users_failed: self.users_failed + other.users_failed,
             dates: self.dates + other.dates,
             rows: self.rows + other.rows,
             failed: self.failed + other.failed,
@@ -78,6 +81,8 @@ pub async fn execute(config: Option<&Path>, arguments: Backfill) -> anyhow::Resu
     report(&done, started.elapsed(), stop.is_requested(), arguments.output.json);
     Ok(if stop.is_requested() {
         exit::INTERRUPTED
+    } else if done.users_failed > 0 {
+        exit::COULD_NOT
     } else if done.failed > 0 {
         exit::DONE_WITH_FAILURES
     } else {
@@ -107,10 +112,15 @@ impl Work<'_> {
         while !self.stop.is_requested() {
             let find = async |kinds: &[Kind], from| self.store.next_user(kinds, from).await;
             let Some(user) = self.users.next(find).await? else { break };
+            let mut is_failed = false;
             for kind in user.kinds {
-                self.of_user(kind, user.user_id, done).await?;
+                if let Err(error) = self.of_user(kind, user.user_id, done).await {
+                    users::log_failed(kind, user.user_id, &error);
+                    is_failed = true;
+                }
             }
             done.users += 1;
+            done.users_failed += i64::from(is_failed);
         }
         Ok(())
     }
@@ -176,6 +186,7 @@ fn report(done: &Done, took: Duration, stopped: bool, as_json: bool) {
     if as_json {
         output::print_json(&json!({
             "users": done.users,
+            "users_failed": done.users_failed,
             "dates": done.dates,
             "dates_failed": done.failed,
             "rows": done.rows,
@@ -197,8 +208,14 @@ fn report(done: &Done, took: Duration, stopped: bool, as_json: bool) {
             counted(done.failed, "date", "dates")
         ));
     }
+    if done.users_failed > 0 {
+        text.push_str(&format!(
+            "\n{} could not be done; the log says which and why (user_failed).",
+            counted(done.users_failed, "user", "users")
+        ));
+    }
     if stopped {
         text.push_str("\nIt was stopped before the end; run it again for the rest.");
     }
-    output::print_outcome(&text, done.failed == 0 && !stopped);
+    output::print_outcome(&text, done.failed == 0 && done.users_failed == 0 && !stopped);
 }

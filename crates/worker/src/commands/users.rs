@@ -11,6 +11,24 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::group::rebuild::Dates;
 use crate::progress;
 
+/// Logs that a user could not be done. The walk goes on with the next one, so that one user's rows never keep
+/// the others from being looked at. If the database is away, the search for the next user says so.
+pub fn log_failed(kind: Kind, user_id: i64, error: &StoreError) {
+    tracing::warn!(
+        event = "user_failed",
+        kind = %kind,
+        user_id,
+        class = error.class().name(),
+        sqlstate = error.sqlstate(),
+        table = error.table(),
+        column = error.column(),
+        constraint = error.constraint(),
+        pid = error.process(),
+        error = %error,
+        "User {user_id} failed ({kind}): {error}; going on with the next user"
+    );
+}
+
 /// A bar over the raw rows that a walk looks at.
 ///
 /// # Errors

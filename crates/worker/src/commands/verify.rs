@@ -48,6 +48,8 @@ struct Finding {
 #[derive(Clone, Debug, Default)]
 struct Found {
     users: i64,
+    /// Users of whom a kind could not be compared.
+    users_failed: i64,
     dates: i64,
     /// Dates left out, because rows of them wait in the queue.
     pending: i64,
@@ -104,7 +106,8 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
             output::print_json(&found.to_json(took, stopped));
         } else {
             let text = found.to_text(took, stopped, repair.is_some());
-            output::print_outcome(&text, found.listed.is_empty() && !stopped);
+            let is_good = found.listed.is_empty() && found.users_failed == 0 && !stopped;
+            output::print_outcome(&text, is_good);
         }
         anyhow::Ok(found)
     };
@@ -121,10 +124,12 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
     }
     // Behind the report, which must not wait for a mail server.
     let stopped = stop.is_requested();
-    let everything = everything && !stopped;
+    let everything = everything && !stopped && found.users_failed == 0;
     let verified = drift::Verified { dates: found.drifted, everything, took: started.elapsed() };
     drift::tell(&loaded.config, &store, verified, &stop).await;
-    Ok(if found.left > 0 {
+    Ok(if found.users_failed > 0 {
+        exit::COULD_NOT
+    } else if found.left > 0 {
         exit::DRIFT
     } else if stopped {
         exit::INTERRUPTED
@@ -161,10 +166,18 @@ impl Look<'_> {
         // Only now: tables of its own cost the server more than to look at a small user.
         let mut shadow = self.store.shadow().await?;
         loop {
+            let mut is_failed = false;
             for kind in &user.kinds {
-                self.at_user(&mut shadow, *kind, user.user_id, found).await?;
+                if let Err(error) = self.at_user(&mut shadow, *kind, user.user_id, found).await {
+                    users::log_failed(*kind, user.user_id, &error);
+                    is_failed = true;
+                    // Its session may be gone, or its tables half written.
+                    drop(shadow);
+                    shadow = self.store.shadow().await?;
+                }
             }
             found.users += 1;
+            found.users_failed += i64::from(is_failed);
             if self.stop.is_requested() {
                 break;
             }
@@ -242,12 +255,12 @@ impl Look<'_> {
         match self.repair {
             Some(store) if !wrong.is_empty() => {
                 shadow.leave().await?;
-                found.repaired += wrong.len() as i64;
                 // Portions, as long ones would hold the user's lock.
                 let wrong: Vec<NaiveDate> = wrong.into_iter().collect();
                 for dates in wrong.chunks(rebuild::MOST_DATES) {
                     let few = Dates { dates: dates.iter().copied().collect(), rows: 0 };
                     rebuild::commit_from_nothing(store, self.settings, kind, user_id, &few).await?;
+                    found.repaired += dates.len() as i64;
                 }
             }
             _ => {
@@ -335,6 +348,7 @@ impl Found {
         listed.truncate(MOST_LISTED);
         Self {
             users: self.users + other.users,
+            users_failed: self.users_failed + other.users_failed,
             dates: self.dates + other.dates,
             pending: self.pending + other.pending,
             raw_rows: self.raw_rows + other.raw_rows,
@@ -392,6 +406,7 @@ impl Found {
             .collect();
         json!({
             "users": self.users,
+            "users_failed": self.users_failed,
             "dates": self.dates,
             "dates_pending": self.pending,
             "raw_rows": self.raw_rows,
@@ -414,6 +429,8 @@ impl Found {
             counted(self.raw_rows, "raw row", "raw rows"),
             took.as_secs_f64(),
             match (self.rows, self.outdated) {
+                (0, _) if self.users_failed > 0 =>
+                    "every figure that was compared is right".to_owned(),
                 (0, _) => "every figure is right".to_owned(),
                 (rows, outdated) => {
                     let differ = if rows == 1 { "differs" } else { "differ" };
@@ -459,6 +476,12 @@ impl Found {
         }
         if self.left > 0 && !repair {
             text.push_str("\n`worker verify --repair` computes them again.");
+        }
+        if self.users_failed > 0 {
+            text.push_str(&format!(
+                "\n{} could not be compared; the log says which and why (user_failed).",
+                counted(self.users_failed, "user", "users")
+            ));
         }
         if stopped {
             text.push_str("\nIt was stopped before the end.");

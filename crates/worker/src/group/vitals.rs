@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use aggregation::Reason;
+use aggregation::text::LONGEST_NAME_BYTES;
 use aggregation::vitals::scope::{MetricScope, scope};
 use aggregation::vitals::{Change, Context, Outcome, RawVital, Scope, Snapshot, judge, recompute};
 use aggregation::zones::Zones;
@@ -135,7 +136,7 @@ async fn judged(
     };
     rows.extend(by_id.iter().map(|(metric, row)| (metric.as_str(), row)));
     for (metric, row) in &by_id {
-        if context.catalogue.metric(metric).is_none() {
+        if metric.len() <= LONGEST_NAME_BYTES && context.catalogue.metric(metric).is_none() {
             unknown_metrics::log(row.id, metric, context.catalogue);
         }
     }
@@ -145,7 +146,9 @@ async fn judged(
         let judged: HashMap<_, _> = rows
             .into_iter()
             .map(|(metric, row)| {
-                (row.id, judge(row, context.catalogue.metric(metric), &mut zones).err())
+                let is_metric_short = metric.len() <= LONGEST_NAME_BYTES;
+                let reason = judge(row, context.catalogue.metric(metric), &mut zones).err();
+                (row.id, if is_metric_short { reason } else { Some(Reason::TextTooLong) })
             })
             .collect();
         verdicts(work.entries, &judged)

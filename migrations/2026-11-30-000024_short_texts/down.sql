@@ -1,0 +1,165 @@
+ALTER TABLE aggregation_queue DROP COLUMN lost_leases;
+
+SELECT set_config('search_path', format('%I, pg_temp', current_schema()), true);
+
+CREATE OR REPLACE FUNCTION queue_inserted_vitals() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    IF current_schema() IS DISTINCT FROM TG_TABLE_SCHEMA THEN
+        PERFORM set_config('search_path', format('%I, pg_temp', TG_TABLE_SCHEMA), true);
+    END IF;
+    INSERT INTO aggregation_queue (kind, user_id, raw_id, starts_at, ends_at, metric, time_zone, whole_day)
+    SELECT 'vitals', user_id, id, aggregation_datable(started_at), aggregation_end(started_at, ended_at), metric, time_zone, is_daily_total FROM new_rows;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION queue_updated_vitals() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    IF current_schema() IS DISTINCT FROM TG_TABLE_SCHEMA THEN
+        PERFORM set_config('search_path', format('%I, pg_temp', TG_TABLE_SCHEMA), true);
+    END IF;
+    -- UNION: a correction that moves nothing is one change, not two.
+    INSERT INTO aggregation_queue (kind, user_id, raw_id, starts_at, ends_at, metric, time_zone, whole_day)
+    SELECT 'vitals', user_id, id, aggregation_datable(started_at), aggregation_end(started_at, ended_at), metric, time_zone, is_daily_total FROM old_rows
+    UNION
+    SELECT 'vitals', user_id, id, aggregation_datable(started_at), aggregation_end(started_at, ended_at), metric, time_zone, is_daily_total FROM new_rows;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION queue_deleted_vitals() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    IF current_schema() IS DISTINCT FROM TG_TABLE_SCHEMA THEN
+        PERFORM set_config('search_path', format('%I, pg_temp', TG_TABLE_SCHEMA), true);
+    END IF;
+    INSERT INTO aggregation_queue (kind, user_id, raw_id, starts_at, ends_at, metric, time_zone, whole_day)
+    SELECT 'vitals', user_id, id, aggregation_datable(started_at), aggregation_end(started_at, ended_at), metric, time_zone, is_daily_total FROM old_rows;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION queue_truncated_vitals() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    IF current_schema() IS DISTINCT FROM TG_TABLE_SCHEMA THEN
+        PERFORM set_config('search_path', format('%I, pg_temp', TG_TABLE_SCHEMA), true);
+    END IF;
+    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+        RAISE EXCEPTION 'TRUNCATE of % needs a transaction at READ COMMITTED', TG_TABLE_NAME
+            USING ERRCODE = 'invalid_transaction_state',
+                  DETAIL = 'At another isolation level this trigger does not see rows that were committed after the transaction began. TRUNCATE would remove them, and their figures would stay.',
+                  HINT = 'Begin the transaction with BEGIN ISOLATION LEVEL READ COMMITTED.';
+    END IF;
+    INSERT INTO aggregation_queue (kind, user_id, raw_id, starts_at, ends_at, metric, time_zone, whole_day)
+    SELECT 'vitals', user_id, id, aggregation_datable(started_at), aggregation_end(started_at, ended_at), metric, time_zone, is_daily_total FROM vitals_raw;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION queue_inserted_nutrition() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    IF current_schema() IS DISTINCT FROM TG_TABLE_SCHEMA THEN
+        PERFORM set_config('search_path', format('%I, pg_temp', TG_TABLE_SCHEMA), true);
+    END IF;
+    INSERT INTO aggregation_queue (kind, user_id, raw_id, starts_at, ends_at, time_zone)
+    SELECT 'nutrition', user_id, id, aggregation_datable(eaten_at), aggregation_datable(eaten_at), time_zone FROM new_rows;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION queue_updated_nutrition() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    IF current_schema() IS DISTINCT FROM TG_TABLE_SCHEMA THEN
+        PERFORM set_config('search_path', format('%I, pg_temp', TG_TABLE_SCHEMA), true);
+    END IF;
+    -- UNION: a correction that moves nothing is one change, not two.
+    INSERT INTO aggregation_queue (kind, user_id, raw_id, starts_at, ends_at, time_zone)
+    SELECT 'nutrition', user_id, id, aggregation_datable(eaten_at), aggregation_datable(eaten_at), time_zone FROM old_rows
+    UNION
+    SELECT 'nutrition', user_id, id, aggregation_datable(eaten_at), aggregation_datable(eaten_at), time_zone FROM new_rows;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION queue_deleted_nutrition() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    IF current_schema() IS DISTINCT FROM TG_TABLE_SCHEMA THEN
+        PERFORM set_config('search_path', format('%I, pg_temp', TG_TABLE_SCHEMA), true);
+    END IF;
+    INSERT INTO aggregation_queue (kind, user_id, raw_id, starts_at, ends_at, time_zone)
+    SELECT 'nutrition', user_id, id, aggregation_datable(eaten_at), aggregation_datable(eaten_at), time_zone FROM old_rows;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION queue_truncated_nutrition() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    IF current_schema() IS DISTINCT FROM TG_TABLE_SCHEMA THEN
+        PERFORM set_config('search_path', format('%I, pg_temp', TG_TABLE_SCHEMA), true);
+    END IF;
+    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+        RAISE EXCEPTION 'TRUNCATE of % needs a transaction at READ COMMITTED', TG_TABLE_NAME
+            USING ERRCODE = 'invalid_transaction_state',
+                  DETAIL = 'At another isolation level this trigger does not see rows that were committed after the transaction began. TRUNCATE would remove them, and their figures would stay.',
+                  HINT = 'Begin the transaction with BEGIN ISOLATION LEVEL READ COMMITTED.';
+    END IF;
+    INSERT INTO aggregation_queue (kind, user_id, raw_id, starts_at, ends_at, time_zone)
+    SELECT 'nutrition', user_id, id, aggregation_datable(eaten_at), aggregation_datable(eaten_at), time_zone FROM nutrition_raw;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION queue_inserted_labs() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    IF current_schema() IS DISTINCT FROM TG_TABLE_SCHEMA THEN
+        PERFORM set_config('search_path', format('%I, pg_temp', TG_TABLE_SCHEMA), true);
+    END IF;
+    INSERT INTO aggregation_queue (kind, user_id, raw_id, starts_at, ends_at, time_zone)
+    SELECT 'labs', user_id, id, aggregation_datable(collected_at), aggregation_datable(collected_at), time_zone FROM new_rows;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION queue_updated_labs() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    IF current_schema() IS DISTINCT FROM TG_TABLE_SCHEMA THEN
+        PERFORM set_config('search_path', format('%I, pg_temp', TG_TABLE_SCHEMA), true);
+    END IF;
+    -- UNION: a correction that moves nothing is one change, not two.
+    INSERT INTO aggregation_queue (kind, user_id, raw_id, starts_at, ends_at, time_zone)
+    SELECT 'labs', user_id, id, aggregation_datable(collected_at), aggregation_datable(collected_at), time_zone FROM old_rows
+    UNION
+    SELECT 'labs', user_id, id, aggregation_datable(collected_at), aggregation_datable(collected_at), time_zone FROM new_rows;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION queue_deleted_labs() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    IF current_schema() IS DISTINCT FROM TG_TABLE_SCHEMA THEN
+        PERFORM set_config('search_path', format('%I, pg_temp', TG_TABLE_SCHEMA), true);
+    END IF;
+    INSERT INTO aggregation_queue (kind, user_id, raw_id, starts_at, ends_at, time_zone)
+    SELECT 'labs', user_id, id, aggregation_datable(collected_at), aggregation_datable(collected_at), time_zone FROM old_rows;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION queue_truncated_labs() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    IF current_schema() IS DISTINCT FROM TG_TABLE_SCHEMA THEN
+        PERFORM set_config('search_path', format('%I, pg_temp', TG_TABLE_SCHEMA), true);
+    END IF;
+    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+        RAISE EXCEPTION 'TRUNCATE of % needs a transaction at READ COMMITTED', TG_TABLE_NAME
+            USING ERRCODE = 'invalid_transaction_state',
+                  DETAIL = 'At another isolation level this trigger does not see rows that were committed after the transaction began. TRUNCATE would remove them, and their figures would stay.',
+                  HINT = 'Begin the transaction with BEGIN ISOLATION LEVEL READ COMMITTED.';
+    END IF;
+    INSERT INTO aggregation_queue (kind, user_id, raw_id, starts_at, ends_at, time_zone)
+    SELECT 'labs', user_id, id, aggregation_datable(collected_at), aggregation_datable(collected_at), time_zone FROM lab_raw;
+    RETURN NULL;
+END $$;
+
+COMMENT ON COLUMN aggregation_queue.metric IS 'Vitals: the raw row''s metric';
+COMMENT ON COLUMN aggregation_queue.time_zone IS 'The raw row''s own zone';
