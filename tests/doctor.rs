@@ -288,3 +288,12 @@ async fn status_shows_the_servers_sessions_if_asked() {
     assert_says(&text, &["sessions", "longest transaction", "the app"]);
     assert!(db.run(&["status", "--json"]).json().get("sessions").is_none());
 }
+
+#[tokio::test]
+async fn a_table_that_is_gone_is_named_though_its_migration_was_applied() {
+    let db = Database::new().await;
+    db.execute("DROP TABLE nutrition_daily CASCADE").await;
+    let ran = db.run(&["doctor"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert_says(&ran.stdout, &["lacks nutrition_daily", "backup"]);
+}

@@ -192,7 +192,7 @@ async fn rows_dated_in_the_future_count_in_the_figures_and_are_told() {
         db.value("SELECT mean FROM vitals_daily WHERE user_id = 3 AND metric = 'heart_rate'").await;
     assert_eq!(mean, 65.0);
     let status = db.run(&["status"]);
-    assert_says(&status.stdout, &["16 rows of 2 users are dated more than a day in the future"]);
+    assert_says(&status.stdout, &["16 rows are dated more than a day in the future, of 2 users"]);
     let future = &db.run(&["status", "--json"]).json()["future"];
     assert_eq!((&future["rows"], &future["users"]), (&16.into(), &2.into()));
     let date: String =

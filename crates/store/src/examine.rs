@@ -147,6 +147,14 @@ statement! {
      WHERE to_regclass(needed.name) IS NOT NULL AND row_security_active(to_regclass(needed.name))"
 }
 
+statement! {
+    struct ReadMissingTables {
+        tables: Vec<&'static str> => Array<Text>,
+    } -> (Text)
+    "SELECT needed.name FROM unnest({tables}::text[]) AS needed (name)
+     WHERE to_regclass(needed.name) IS NULL"
+}
+
 /// What is known of a trigger of a raw table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TriggerFault {
@@ -282,6 +290,16 @@ impl Store {
         let rows: Vec<(String, String, String)> = self.load("doctor", read).await?;
         let missing = rows.into_iter();
         Ok(missing.map(|(rights, kind, object)| MissingRights { rights, kind, object }).collect())
+    }
+
+    /// The tables that the worker needs and that are gone, though the migrations that make them were applied.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn missing_tables(&self) -> Result<Vec<String>, StoreError> {
+        let read = ReadMissingTables { tables: table_names() };
+        let rows: Vec<(String,)> = self.load("doctor", read).await?;
+        Ok(rows.into_iter().map(|(table,)| table).collect())
     }
 
     /// The tables of which this role sees the rows of some policy only.

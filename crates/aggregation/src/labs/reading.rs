@@ -11,10 +11,11 @@
 //!    proof, as it takes a heart attack (`1,234` beside `<14`) for a normal result.
 //! 3. Where neither proves anything, a dot is the decimal sign, and a comma separates thousands:
 //!    `1,100` is 1100.
-//! 4. Unless the laboratory's own flag, its comparison of these two, says the opposite and agrees with
-//!    the other sign: `1,100` beside `1-2` is 1.1 if it is flagged N, and `1.100` beside `150-400` is
-//!    1100 if it is flagged H. `5.100` beside `4-6` stays 5.1 if it is flagged H, as a laboratory may
-//!    have narrower limits than it prints.
+//! 4. The laboratory's own flag, its comparison of these two, turns rules 2 and 3 around if it
+//!    contradicts their reading and agrees with the other one: `24.000` beside `<35,0` is 24 if it is
+//!    flagged N, as an analyser that writes dots feeds a report with commas. `1,100` beside `1-2` is 1.1
+//!    if it is flagged N, and `1.100` beside `150-400` is 1100 if it is flagged H. `5.100` beside `4-6`
+//!    stays 5.1 if it is flagged H, as a laboratory may have narrower limits than it prints.
 //!
 //! Other rows do not matter: the reading of a row is a function of that row alone.
 
@@ -54,21 +55,33 @@ impl Reading {
         };
         let of_value = proven(value, is_number(&value_with_dot), is_number(&value_with_comma));
         let of_range = proven(range, range_with_dot.is_some(), range_with_comma.is_some());
-        // Without a proof, a dot: unless the flag contradicts that and agrees with a comma.
-        let by_flag = || {
-            let from_range = |value: &Result<LabValue, Reason>, range: &Option<ReferenceRange>| {
-                range.zip(value.as_ref().ok()).and_then(|(range, value)| range.flag(value))
+        // Whether the flag contradicts the reading with the first sign and agrees with the second one.
+        // The range has the same sign, unless it has proven its own.
+        let flag_prefers = |first: DecimalSign, second: DecimalSign| {
+            let from_range = |sign: DecimalSign| {
+                let value = match sign {
+                    Dot => &value_with_dot,
+                    Comma => &value_with_comma,
+                };
+                let range = match of_range.unwrap_or(sign) {
+                    Dot => &range_with_dot,
+                    Comma => &range_with_comma,
+                };
+                range.as_ref().zip(value.as_ref().ok()).and_then(|(range, value)| range.flag(value))
             };
-            let is_comma = own_flag.contradicts(from_range(&value_with_dot, &range_with_dot))
-                && own_flag.agrees_with(from_range(&value_with_comma, &range_with_comma));
-            if is_comma { Comma } else { Dot }
+            own_flag.contradicts(from_range(first)) && own_flag.agrees_with(from_range(second))
         };
-        let other = of_range.or(of_value).unwrap_or_else(by_flag);
-        let value = match of_value.unwrap_or(other) {
+        // Without a proof, a dot.
+        let likely = of_range.or(of_value).unwrap_or(Dot);
+        let unlikely = if likely == Dot { Comma } else { Dot };
+        let of_value =
+            of_value.unwrap_or(if flag_prefers(likely, unlikely) { unlikely } else { likely });
+        let of_range = of_range.unwrap_or(of_value);
+        let value = match of_value {
             Dot => value_with_dot,
             Comma => value_with_comma,
         }?;
-        let range = match of_range.unwrap_or(other) {
+        let range = match of_range {
             Dot => range_with_dot,
             Comma => range_with_comma,
         };
@@ -159,7 +172,12 @@ mod tests {
     }
 
     #[test]
-    fn the_laboratorys_flag_decides_only_where_neither_proves_anything() {
+    fn the_laboratorys_flag_decides_where_it_fits_one_reading_alone() {
+        assert_eq!(read("24.000", "<35,0", "N").0, Some(24.0));
+        assert_eq!(read("24.000", "<35,0", "").0, Some(24000.0));
+        assert_eq!(read("1.100", "0,2-1,2", "N").0, Some(1.1));
+        assert_eq!(read("1,100", "0.2-1.2", "N").0, Some(1.1));
+        assert_eq!(read("1,100", "0.2-1.2", "H").0, Some(1100.0));
         assert_eq!(read("1,100", "150-400", "H").0, Some(1100.0));
         assert_eq!(read("1,100", "150-400", "LL").0, Some(1.1));
         assert_eq!(read("1.100", "150-400", "HH").0, Some(1100.0));
@@ -172,7 +190,7 @@ mod tests {
         assert_eq!(read("1,100", "1-2", "A").0, Some(1100.0));
         assert_eq!(read("5.100", "4-6", "H").0, Some(5.1));
         assert_eq!(read("5.100", "<6", "H").0, Some(5.1));
-        // And never turns a proof around.
+        // Nor if neither reading fits it.
         assert_eq!(read("1,100", "0,2-1,2", "H").0, Some(1.1));
         assert_eq!(read("1.100", "30,0-400,0", "N").0, Some(1100.0));
     }

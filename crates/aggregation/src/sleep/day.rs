@@ -132,6 +132,12 @@ impl Parts<'_> {
             known.reduce(|sum, length| sum + length)
         };
         let (asleep, in_bed) = (sum(|l| l.asleep), sum(|l| l.in_bed));
+        // A phone sees that its owner is in bed, not whether they sleep: beside such a night, a nap
+        // says nothing of the efficiency.
+        let knows_all = self
+            .sessions
+            .iter()
+            .all(|session| session.lengths.asleep.is_some() || session.lengths.in_bed.is_none());
         let in_naps = naps().filter_map(|session| session.lengths.asleep).sum();
         Some(SleepDay {
             asleep_minutes: asleep.map(minutes),
@@ -142,7 +148,7 @@ impl Parts<'_> {
             awake_minutes: sum(|l| l.awake).map(minutes),
             in_bed_minutes: in_bed.map(minutes),
             efficiency: asleep
-                .zip(in_bed.filter(|in_bed| *in_bed > 0))
+                .zip(in_bed.filter(|in_bed| *in_bed > 0 && knows_all))
                 .map(|(asleep, in_bed)| asleep as f64 / in_bed as f64),
             main_start: main.map(|main| main.start),
             main_end: main.map(|main| main.end),

@@ -209,7 +209,7 @@ fn verdict(status: &Status) -> String {
     if due > 0 {
         lines.push(format!("{} due: the service takes them, or `worker run-once`.", are(due)));
     }
-    let backing_off = sum(|kind| kind.backing_off);
+    let backing_off = sum(|kind| (kind.backing_off - kind.in_future).max(0));
     if backing_off > 0 {
         let next = status.failures.iter().filter_map(|failure| failure.next_retry_seconds).min();
         let next = next
@@ -257,10 +257,10 @@ fn verdict(status: &Status) -> String {
     let FutureRows { rows, users } = status.future;
     if rows > 0 {
         lines.push(format!(
-            "{} of {} dated more than a day in the future: a device's clock is wrong, or the app's. \
+            "{} dated more than a day in the future, of {}: a device's clock is wrong, or the app's. \
              They count on their dates, where future_count shows them.",
-            tables::counted(rows, "row", "rows"),
-            tables::counted(users, "user is", "users are"),
+            are(rows),
+            tables::counted(users, "user", "users"),
         ));
     }
     lines.join("\n")

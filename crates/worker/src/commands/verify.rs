@@ -447,7 +447,7 @@ impl Found {
         }
         if self.pending > 0 {
             text.push_str(&format!(
-                "\n{} left out: rows near them wait in the queue.",
+                "\n{} left out: rows near them wait in the queue or are dead; `worker status` counts them.",
                 counted(self.pending, "date", "dates")
             ));
         }

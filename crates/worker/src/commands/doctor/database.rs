@@ -180,8 +180,8 @@ fn encoding(found: &Examination) -> Check {
     }
     Check::doubtful(
         "encoding",
-        "server_encoding is SQL_ASCII: the server takes any bytes for text, and a row with bytes that are \
-         no UTF-8 is in no figure",
+        "server_encoding is SQL_ASCII: the server takes any bytes for text, and a row whose unit, metric or \
+         time zone has bytes that are no UTF-8 is rejected",
         "copy the application's database into one that is made with ENCODING 'UTF8'",
     )
 }
@@ -194,7 +194,19 @@ async fn schema(
 ) -> Result<bool, StoreError> {
     let state = schema_state(store).await?;
     let schema = found.schema.as_deref().unwrap_or_default();
+    let missing = match state {
+        SchemaState::Current => store.missing_tables().await?,
+        _ => Vec::new(),
+    };
     checkup.add(match &state {
+        SchemaState::Current if !missing.is_empty() => Check::wrong(
+            "schema",
+            format!(
+                "{schema:?} is up to date by its list of migrations, but lacks {}",
+                missing.join(", ")
+            ),
+            "restore what is missing from a backup; worker backfill computes the rows of figures",
+        ),
         SchemaState::Elsewhere(elsewhere) => {
             Check::wrong("schema", elsewhere.found(), elsewhere.advice())
         }
@@ -227,7 +239,7 @@ async fn schema(
             "install the newer worker",
         ),
     });
-    Ok(state == SchemaState::Current)
+    Ok(state == SchemaState::Current && missing.is_empty())
 }
 
 async fn rights(store: &Store, found: &Examination) -> Result<Check, StoreError> {
