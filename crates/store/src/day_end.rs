@@ -52,7 +52,7 @@ pub(crate) fn contradicts_clock(table: &str) -> String {
     )
 }
 
-/// Marks the rows of one table; the statement is short, whatever there is to mark.
+/// Marks the rows of one table; the statement is short, however large the table is.
 ///
 /// It never waits for a row: those that a group has locked are left for the next time, so no deadlock
 /// can arise. A row that a group has replaced since the statement began is judged by its new version

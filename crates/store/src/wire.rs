@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_whatever_the_server_sends() {
+    fn memory_is_bounded_for_any_message_of_the_server() {
         let wire = Wire::new(None);
         let mut messages = Messages::new(0);
         for _ in 0..3 * MOST_ERRORS {

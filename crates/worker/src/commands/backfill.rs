@@ -115,6 +115,7 @@ impl Work<'_> {
             let mut is_failed = false;
             for kind in user.kinds {
                 if let Err(error) = self.of_user(kind, user.user_id, done).await {
+                    let error = self.store.explain(error).await;
                     users::log_failed(kind, user.user_id, &error);
                     is_failed = true;
                 }

@@ -41,7 +41,11 @@ pub async fn progress_bar(
 ) -> Result<ProgressBar, StoreError> {
     let mut rows = 0;
     for kind in kinds {
-        rows += store.estimate_raw_rows(*kind, only, from, to).await?;
+        match store.estimate_raw_rows(*kind, only, from, to).await {
+            Ok(estimate) => rows += estimate,
+            // The first statement of the command that reads raw rows.
+            Err(error) => return Err(store.explain(error).await),
+        }
     }
     Ok(progress::about("raw rows", rows))
 }

@@ -169,6 +169,7 @@ impl Look<'_> {
             let mut is_failed = false;
             for kind in &user.kinds {
                 if let Err(error) = self.at_user(&mut shadow, *kind, user.user_id, found).await {
+                    let error = self.store.explain(error).await;
                     users::log_failed(*kind, user.user_id, &error);
                     is_failed = true;
                     // Its session may be gone, or its tables half written.

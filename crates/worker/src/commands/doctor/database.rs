@@ -11,8 +11,8 @@ use store::{
 
 use super::{Check, Checkup, Outcome};
 use crate::config::Config;
-use crate::setup;
 use crate::tables::{age, counted};
+use crate::{output, setup};
 
 /// `date_bin`, on which the claim rests, came with it.
 const OLDEST_VERSION: i32 = 140_000;
@@ -152,7 +152,10 @@ fn replication(found: &Examination) -> Check {
         return Check::wrong(
             name,
             "the server is a standby, which takes no changes",
-            "name the primary in DATABASE_URL, or all hosts and target_session_attrs=read-write",
+            format!(
+                "name the primary in {}, or all hosts and target_session_attrs=read-write",
+                output::url_origin()
+            ),
         );
     }
     if found.read_only {

@@ -84,8 +84,10 @@ async fn try_network(address: SocketAddr, limit: Duration) -> Result<Check, Chec
 }
 
 fn nobody_there(place: &str, problem: &str) -> Check {
-    let advice = "start PostgreSQL there (listen_addresses, port), correct the host in \
-                  DATABASE_URL, or open the firewall";
+    let advice = format!(
+        "start PostgreSQL there (listen_addresses, port), correct the host in {}, or open the firewall",
+        output::url_origin()
+    );
     Check::wrong("network", format!("{place}: {problem}"), advice)
 }
 
