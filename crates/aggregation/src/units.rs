@@ -1,7 +1,7 @@
 //! Units as senders write them, and conversions between UCUM units.
 //!
-//! [`Spellings`] reads a unit: Unicode compatibility folding, then an alias of the catalogue, then a
-//! UCUM code, at last both without regard to case. [`conversion`] leads to the canonical unit.
+//! `Spellings` reads a unit: Unicode compatibility folding, then an alias of the catalogue, then a
+//! UCUM code, at last both without regard to case. `conversion` leads to the canonical unit.
 
 mod fold;
 mod spellings;
