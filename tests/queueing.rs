@@ -1,26 +1,7 @@
 //! `worker doctor` tries whether changes of raw rows reach the queue.
 
-use serde_json::Value;
-
-use crate::support::outside::assert_says;
-use crate::support::{Database, Ran, worker_at};
-
-fn check(url: &str, name: &str) -> (i32, Value) {
-    let ran = Ran::of(worker_at(url).args(["doctor", "--json"]).output().unwrap());
-    let report = ran.json();
-    let checks = report["checks"].as_array().unwrap();
-    let check = checks.iter().find(|check| check["name"] == name);
-    (ran.code, check.unwrap_or_else(|| panic!("{report:#}")).clone())
-}
-
-/// What a break of the database, made by SQL, has the doctor say.
-#[track_caller]
-fn assert_check(url: &str, name: &str, code: i32, outcome: &str, phrases: &[&str]) {
-    let (ended, check) = check(url, name);
-    assert_eq!((ended, check["outcome"].as_str()), (code, Some(outcome)), "{check:#}");
-    let [found, advice] = ["found", "advice"].map(|of| check[of].as_str().unwrap_or_default());
-    assert_says(&format!("{found} {advice}"), phrases);
-}
+use crate::support::Database;
+use crate::support::doctor::assert_check;
 
 #[tokio::test]
 async fn what_the_doctor_tries_leaves_nothing_behind_and_uses_up_no_number() {

@@ -1,7 +1,6 @@
 //! Where the tables are: in a schema that was renamed, beside other tables, or out of the search_path.
 
-use serde_json::Value;
-
+use crate::support::doctor::{assert_check, check};
 use crate::support::outside::{assert_says, refused};
 use crate::support::{Database, Ran, connect, worker_at};
 
@@ -17,23 +16,6 @@ fn ran(url: &str, arguments: &[&str]) -> Ran {
     let ran = Ran::of(worker_at(url).args(arguments).output().unwrap());
     assert_eq!(ran.code, 0, "{arguments:?}: {ran:?}");
     ran
-}
-
-/// A check of the doctor's by its name, and the exit code.
-fn check(url: &str, name: &str) -> (i32, Value) {
-    let ran = Ran::of(worker_at(url).args(["doctor", "--json"]).output().unwrap());
-    let report = ran.json();
-    let checks = report["checks"].as_array().unwrap();
-    let check = checks.iter().find(|check| check["name"] == name);
-    (ran.code, check.unwrap_or_else(|| panic!("{report:#}")).clone())
-}
-
-#[track_caller]
-fn assert_check(url: &str, name: &str, code: i32, outcome: &str, phrases: &[&str]) {
-    let (ended, check) = check(url, name);
-    assert_eq!((ended, check["outcome"].as_str()), (code, Some(outcome)), "{check:#}");
-    let [found, advice] = ["found", "advice"].map(|of| check[of].as_str().unwrap_or_default());
-    assert_says(&format!("{found} {advice}"), phrases);
 }
 
 async fn queued(db: &Database, schema: &str) -> i64 {

@@ -4,6 +4,7 @@
 
 pub mod bouncer;
 pub mod certificates;
+pub mod doctor;
 pub mod outside;
 pub mod receivers;
 pub mod running;
