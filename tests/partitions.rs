@@ -33,7 +33,7 @@ async fn days(db: &Database) -> String {
 }
 
 async fn waiting(db: &Database) -> i64 {
-    db.value("SELECT count(*) FROM aggregation_queue").await
+    db.value("SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM aggregation_queue").await
 }
 
 /// The partitions that hold rows, those of months by their number from next month on.
