@@ -102,6 +102,22 @@ async fn rows_of_a_partitioned_table_are_queued_even_when_they_move_to_another_p
 }
 
 #[tokio::test]
+async fn a_statement_on_several_partitions_is_packed_as_one() {
+    let db = partitioned().await;
+    db.execute(&format!(
+        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         SELECT 7, 'heart_rate', 60, 'bpm', 'watch', at, at
+         FROM generate_series(0, 119) AS n, LATERAL (SELECT {} + n * interval '12 hours' AS at) AS t",
+        noon(3)
+    ))
+    .await;
+    let sets = "SELECT string_agg(cardinality(raw_ids)::text, ' ' ORDER BY starts_at) FROM aggregation_queue";
+    assert_eq!(db.value::<String>(sets).await, "50 50 20");
+    db.run_once();
+    assert_eq!(db.run(&["verify", "--json"]).json()["raw_rows"], 123);
+}
+
+#[tokio::test]
 async fn a_month_that_is_dropped_leaves_its_figures_and_verify_begins_behind_it() {
     let db = partitioned().await;
     insert(&db, 45).await;

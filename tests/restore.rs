@@ -79,7 +79,12 @@ async fn assert_computed_once(db: &Database) {
 async fn a_dump_of_rows_alone_is_restored_by_psql() {
     let (source, target, scratch) = (source().await, Database::new().await, Scratch::new());
     restore_by_psql(&target, &dump(&source, &scratch, &[]));
-    assert_eq!(target.value::<i64>("SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM aggregation_queue").await, 20);
+    assert_eq!(
+        target
+            .value::<i64>("SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM aggregation_queue")
+            .await,
+        20
+    );
     assert_computed_once(&target).await;
 }
 
@@ -113,5 +118,9 @@ async fn an_app_that_seeds_its_random_numbers_in_each_session_queues_every_chang
             .await
             .unwrap();
     }
-    assert_eq!(db.value::<i64>("SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM aggregation_queue").await, 30);
+    assert_eq!(
+        db.value::<i64>("SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM aggregation_queue")
+            .await,
+        30
+    );
 }

@@ -19,7 +19,10 @@ fn ran(url: &str, arguments: &[&str]) -> Ran {
 }
 
 async fn queued(db: &Database, schema: &str) -> i64 {
-    db.value(&format!("SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM {schema}.aggregation_queue")).await
+    db.value(&format!(
+        "SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM {schema}.aggregation_queue"
+    ))
+    .await
 }
 
 #[tokio::test]

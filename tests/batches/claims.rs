@@ -119,8 +119,12 @@ async fn dead_and_backing_off_rows_do_not_stand_in_the_way() {
     assert_eq!(ran.json()["batches"], 1);
     assert_eq!(ran.json()["rows_completed"], 70);
     assert_eq!(ran.json()["pending_after"], 240);
-    let left =
-        db.query("SELECT state, sum(cardinality(raw_ids)) FROM aggregation_queue GROUP BY 1 ORDER BY 1", &[]).await;
+    let left = db
+        .query(
+            "SELECT state, sum(cardinality(raw_ids)) FROM aggregation_queue GROUP BY 1 ORDER BY 1",
+            &[],
+        )
+        .await;
     let left: Vec<(String, i64)> = left.iter().map(|row| (row.get(0), row.get(1))).collect();
     assert_eq!(left, [("dead".to_owned(), 290), ("pending".to_owned(), 240)]);
 }

@@ -42,7 +42,8 @@ async fn an_hour_with_a_reading_each_second_is_computed_once() {
 }
 
 #[tokio::test]
-async fn coalesced_rows_are_marked_those_of_another_claim_are_left_and_later_changes_are_done_again() {
+async fn coalesced_rows_are_marked_those_of_another_claim_are_left_and_later_changes_are_done_again()
+ {
     let db = Database::new().await;
     insert_seconds(&db, 300).await;
     // Another worker's claim that is not committed yet: the last two change sets.
@@ -61,7 +62,8 @@ async fn coalesced_rows_are_marked_those_of_another_claim_are_left_and_later_cha
     let worker = one_batch(&db);
     waiting(&db, 1).await;
 
-    let marked = "SELECT sum(cardinality(raw_ids)) FROM aggregation_queue WHERE state = 'processing'";
+    let marked =
+        "SELECT sum(cardinality(raw_ids)) FROM aggregation_queue WHERE state = 'processing'";
     assert_eq!(db.value::<i64>(marked).await, 200, "a batch of 100 rows, and 100 of the same hour");
     app.batch_execute(
         "UPDATE vitals_raw SET value = 250 WHERE started_at = '2024-05-01 10:03Z'; COMMIT",

@@ -355,7 +355,8 @@ mod tests {
             client.batch_execute(up).await.unwrap();
         }
         client.batch_execute("RESET search_path").await.unwrap();
-        let rows: Vec<TriggerColumns> = RunQueryDsl::load(ReadTriggers {}, &mut client).await.unwrap();
+        let rows: Vec<TriggerColumns> =
+            RunQueryDsl::load(ReadTriggers {}, &mut client).await.unwrap();
         let mut found: Vec<(String, u64)> =
             rows.into_iter().map(|row| (row.5.unwrap(), text_digest(&row.6.unwrap()))).collect();
         found.sort();

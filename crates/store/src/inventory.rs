@@ -7,8 +7,8 @@ use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Text};
 
 use crate::error::StoreError;
 use crate::pool::Store;
-use crate::shadow::Shadow;
 use crate::queued_rows::queued_rows;
+use crate::shadow::Shadow;
 use crate::statement::statement;
 use crate::transaction::GroupTransaction;
 
