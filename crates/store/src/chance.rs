@@ -8,6 +8,12 @@ pub fn chance() -> f64 {
     f64::from(RandomState::new().build_hasher().finish() as u16) / 65_536.0
 }
 
+/// A token of 63 bits that no other claim has: the hasher's keys come from the system's generator of random
+/// numbers.
+pub(crate) fn random_token() -> i64 {
+    (RandomState::new().build_hasher().finish() >> 1) as i64
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
