@@ -9,7 +9,6 @@ mod address;
 mod alerts;
 mod blood_pressure;
 mod budget;
-mod chance;
 mod connect;
 mod crash;
 mod day_end;
@@ -61,7 +60,6 @@ mod wire;
 pub use address::Place;
 pub use alerts::{Alert, AlertCondition, Outbox, TakenAlert};
 pub use budget::Budget;
-pub use chance::chance;
 #[doc(hidden)]
 pub use connect::Connected;
 pub use connect::{Way, check_url, way};

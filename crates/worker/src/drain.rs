@@ -2,19 +2,20 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use aggregation::Kind;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use store::{ClaimFrom, ErrorClass, StoreError};
+use tokio_util::sync::CancellationToken;
 
+use crate::backoff::Backoff;
 use crate::batch::{self, Walked};
 use crate::looks::Looks;
 use crate::pace::Went;
 use crate::report::RunReport;
-use crate::setup::{Job, PAUSES, spread};
+use crate::setup::Job;
 
 /// While one kind keeps the drain busy, those that had nothing due are asked again so often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -32,11 +33,11 @@ pub struct Limits {
     pub max_batches: Option<u32>,
     /// No batch begins after this time.
     pub time_budget: Option<Duration>,
-    /// No batch begins once this is set.
-    pub enough: Arc<AtomicBool>,
+    /// No batch begins once it is cancelled.
+    pub cancel: CancellationToken,
     /// Whether it ends only when nothing is due at all. Else what a look into a queue full of dead rows
     /// did not reach may be left for the next drain.
-    pub everything: bool,
+    pub until_empty: bool,
 }
 
 /// How a drain ended.
@@ -78,7 +79,7 @@ pub async fn drain(
 ) -> Result<Drained, StoreError> {
     let started = Instant::now();
     let mut turns: VecDeque<Turn> = limits.kinds.iter().copied().map(Turn::new).collect();
-    let mut trouble = Trouble::default();
+    let mut trouble = Trouble::new();
     let mut batches = FuturesUnordered::new();
     loop {
         // None begins while those that run have yet to end for a pause.
@@ -86,7 +87,7 @@ pub async fn drain(
             let begun = report.counts.batches as u32 + batches.len() as u32;
             let is_limit_reached = limits.max_batches.is_some_and(|most| begun >= most)
                 || limits.time_budget.is_some_and(|most| started.elapsed() >= most)
-                || limits.enough.load(Ordering::Relaxed);
+                || limits.cancel.is_cancelled();
             if job.stop.is_requested() || is_limit_reached {
                 break;
             }
@@ -97,7 +98,7 @@ pub async fn drain(
             if !trouble.is_none() {
                 trouble.pass(job).await?;
             } else if turns.iter().all(|turn| turn.empty_since.is_some()) {
-                if !limits.everything || !job.store.look_everywhere() {
+                if !limits.until_empty || !job.store.look_everywhere() {
                     return Ok(Drained::Everything);
                 }
                 turns.iter_mut().for_each(|turn| turn.empty_since = None);
@@ -129,10 +130,9 @@ pub async fn drain(
 }
 
 /// What keeps a drain from its next batch.
-#[derive(Default)]
 struct Trouble {
     /// Interruptions in a row.
-    interruptions: usize,
+    backoff: Backoff,
     /// How long a batch that was done asks to rest.
     rest: Option<Duration>,
     /// How long to wait because of an interruption.
@@ -142,13 +142,17 @@ struct Trouble {
 }
 
 impl Trouble {
+    const fn new() -> Self {
+        Self { backoff: Backoff::drain(), rest: None, pause: None, error: None }
+    }
+
     const fn is_none(&self) -> bool {
         self.rest.is_none() && self.pause.is_none() && self.error.is_none()
     }
 
     /// A batch was done, and asks for this rest.
     fn is_over(&mut self, rest: Option<Duration>) {
-        self.interruptions = 0;
+        self.backoff.reset();
         self.rest = self.rest.max(rest);
     }
 
@@ -170,12 +174,10 @@ impl Trouble {
         if worth_it && self.pause.is_some() {
             return;
         }
-        let Some(pause) = PAUSES.get(self.interruptions).filter(|_| worth_it) else {
+        let Some(pause) = worth_it.then(|| self.backoff.record_error()).flatten() else {
             self.error = Some(error);
             return;
         };
-        self.interruptions += 1;
-        let pause = spread(*pause);
         tracing::warn!(
             event = "drain_paused",
             class = error.class().name(),
@@ -311,7 +313,11 @@ impl Turn {
 
 /// How many batches may run: more than one only where one of the kinds has work for more than one.
 fn at_once(turns: &VecDeque<Turn>, job: &Job) -> usize {
-    if turns.iter().any(|turn| turn.is_plenty) { job.settings.get().at_once as usize } else { 1 }
+    if turns.iter().any(|turn| turn.is_plenty) {
+        job.settings.get().concurrency as usize
+    } else {
+        1
+    }
 }
 
 /// The kind whose turn it is: in order, except those that had nothing due a moment ago. None once

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod assumed_zone;
+mod backoff;
 mod batch;
 mod cli;
 mod commands;
@@ -10,6 +11,7 @@ mod confirm;
 mod day_ends;
 mod drain;
 mod exit;
+mod failure;
 mod group;
 mod heartbeat;
 mod import;
@@ -27,6 +29,7 @@ mod stop;
 mod suspects;
 mod tables;
 mod terminal;
+mod throttle;
 mod verbosity;
 
 use std::process::ExitCode;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use aggregation::Kind;
 use store::{ErrorClass, PoolStats, RunCounts};
 
+use crate::failure::Policy;
 use crate::metrics;
 use crate::tables::counted;
 
@@ -112,7 +113,7 @@ impl BatchReport {
 
     /// Adds a group that failed for this, `dead` of whose rows are dead now.
     pub fn failed(&mut self, rows: u32, dead: u32, class: ErrorClass) {
-        self.timeouts += u32::from(matches!(class, ErrorClass::Locked | ErrorClass::Timeout));
+        self.timeouts += u32::from(Policy::for_class(class).is_timeout);
         self.failed += rows;
         self.dead += dead;
         self.groups_failed += 1;
