@@ -178,7 +178,7 @@ fn worker(db: &Database, batch_size: u32) -> Command {
 fn start(db: &Database, run: Run) -> Vec<std::process::Child> {
     let one = |_| {
         let mut command = worker(db, run.batch_size);
-        command.env("WORKER__BATCH__AT_ONCE", run.at_once.to_string());
+        command.env("WORKER__BATCH__CONCURRENCY", run.at_once.to_string());
         if let Some(batches) = run.max_batches {
             command.args(["--max-batches", &batches.to_string()]);
         }

@@ -6,7 +6,7 @@ use crate::support::outside::assert_says;
 
 /// Two batches at once, of 50 rows each.
 const TWO: [(&str, &str); 4] = [
-    ("WORKER__BATCH__AT_ONCE", "2"),
+    ("WORKER__BATCH__CONCURRENCY", "2"),
     ("WORKER__BATCH__SIZE", "50"),
     ("WORKER__BATCH__MIN_SIZE", "50"),
     ("WORKER__BATCH__MAX_SIZE", "50"),
@@ -117,8 +117,8 @@ async fn no_more_batches_begin_than_are_asked_for() {
 async fn a_connection_is_left_beside_the_batches() {
     let db = Database::new().await;
     let mut worker = db.worker();
-    worker.arg("run-once").env("WORKER__BATCH__AT_ONCE", "4");
+    worker.arg("run-once").env("WORKER__BATCH__CONCURRENCY", "4");
     let ran = crate::support::Ran::of(worker.output().unwrap());
     assert_eq!(ran.code, 1, "{}", ran.stderr);
-    assert_says(&ran.stderr, &["batch.at_once = 4", "must be less than pool.max_size = 4"]);
+    assert_says(&ran.stderr, &["batch.concurrency = 4", "must be less than pool.max_size = 4"]);
 }

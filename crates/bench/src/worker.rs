@@ -14,7 +14,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 const LOOK_AT_MEMORY: Duration = Duration::from_millis(20);
 
 /// How many batches run at once.
-const AT_ONCE: &str = "WORKER__BATCH__AT_ONCE";
+const AT_ONCE: &str = "WORKER__BATCH__CONCURRENCY";
 
 /// A running service. Dropped, it is killed.
 pub struct Service(Child);

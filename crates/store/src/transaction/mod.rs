@@ -82,6 +82,12 @@ pub struct FailedWrite {
     pub(crate) finish: Option<Finish>,
 }
 
+impl From<StoreError> for FailedWrite {
+    fn from(error: StoreError) -> Self {
+        Self { error, is_last: false, finish: None }
+    }
+}
+
 /// A statement that is sent later.
 struct Deferred {
     id: Option<TypeId>,
@@ -341,7 +347,7 @@ impl<'p> GroupTransaction<'p> {
         if !self.begun
             && let Err(error) = self.begin().await
         {
-            return Err(FailedWrite { error, is_last: false, finish });
+            return Err(error.into());
         }
         let mut writes = self.take_writes();
         writes.extend(last);
