@@ -32,6 +32,7 @@ mod pool;
 mod probe;
 mod profiles;
 mod queue;
+mod queued_rows;
 mod raw_text;
 mod raw_vital;
 mod reach;
