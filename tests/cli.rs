@@ -54,7 +54,17 @@ fn the_help_of_each_command_names_its_flags_and_fits_80_columns() {
             "import",
             &["--config", "--kind", "profiles", "vitals", "nutrition", "labs", "<FILE>", "--json"],
         ),
-        ("run-once", &["--config", "--kind", "--max-batches", "--time-budget", "--json"]),
+        (
+            "run-once",
+            &[
+                "--config",
+                "--kind",
+                "--max-batches",
+                "--time-budget",
+                "--max-rows-per-second",
+                "--json",
+            ],
+        ),
         ("run", &["--config"]),
         ("status", &["--config", "--watch", "--json"]),
         ("report", &["--config", "--user", "--from", "--to", "--html", "--json"]),

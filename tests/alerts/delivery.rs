@@ -82,7 +82,10 @@ async fn a_refused_mail_is_tried_again_after_growing_pauses_and_is_no_error_of_t
     let ran = service.stops();
     let failed = ran.events("alert_failed");
     let pauses: Vec<f64> = failed.iter().map(|event| event["pause_s"].as_f64().unwrap()).collect();
-    assert_eq!(&pauses[..4], [0.1, 0.2, 0.3, 0.3]);
+    for (pause, planned) in pauses.iter().zip([0.1, 0.2, 0.3, 0.3]) {
+        // Give or take a fifth, so that two workers do not send at the same moment each time.
+        assert!((planned * 0.79..=planned * 1.21).contains(pause), "{pauses:?}");
+    }
     assert_eq!(failed[0]["error"], "MAIL FROM: 451 4.3.0 not now");
     assert!(ran.events("group_failed").is_empty() && ran.events("batch_interrupted").is_empty());
     assert_eq!(mail.mails().len(), 1);

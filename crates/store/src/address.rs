@@ -10,7 +10,6 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::chance::chance;
 use crate::error::ConnectError;
 use crate::surroundings::{PassFile, Surroundings, Variables};
 
@@ -116,7 +115,7 @@ impl Address {
     /// The servers in the order in which they are tried.
     pub(crate) fn in_turn(&self) -> impl Iterator<Item = &Server> {
         let count = self.servers.len();
-        let first = if self.in_any_order { (count as f64 * chance()) as usize } else { 0 };
+        let first = if self.in_any_order { fastrand::usize(..count.max(1)) } else { 0 };
         self.servers.iter().cycle().skip(first).take(count)
     }
 }

@@ -17,7 +17,6 @@ use futures_util::FutureExt;
 
 use crate::error::StoreError;
 use crate::pool::Store;
-use crate::retry::RetryPolicy;
 use crate::statement::statement;
 use crate::time::from_postgres;
 
@@ -79,13 +78,6 @@ pub struct Outbox {
     pub conditions: Vec<AlertCondition>,
     /// Those of the channels asked for that have a message to be sent now.
     pub due: Vec<String>,
-}
-
-/// What becomes of a message that could not be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AfterFailure {
-    /// The pause before it is tried again; none if it is given up.
-    pub pause: Option<Duration>,
 }
 
 /// Whether no message before `o` is still to be sent of the same condition.
@@ -246,23 +238,13 @@ statement! {
         id: i64 => BigInt,
         token: i64 => BigInt,
         error: String => Text,
-        max_attempts: i32 => Integer,
-        first: f64 => Double,
-        max: f64 => Double,
-    } -> (Nullable<Double>)
-    "UPDATE alert_outbox AS o
-     SET attempts = next.attempts, lease_token = NULL, last_error = {error},
-         state = CASE WHEN next.given_up THEN 'given_up' ELSE 'pending' END,
-         not_before = CASE WHEN next.given_up THEN 'infinity'
-                           ELSE clock_timestamp() + make_interval(secs => next.pause) END
-     FROM (
-         SELECT a.id, a.attempts + 1 AS attempts, a.attempts + 1 >= {max_attempts} AS given_up,
-                least({first} * power(2::float8, least(a.attempts, 30)), {max}) AS pause
-         FROM alert_outbox AS a
-         WHERE a.id = {id} AND a.lease_token = {token}
-     ) AS next
-     WHERE o.id = next.id
-     RETURNING CASE WHEN next.given_up THEN NULL ELSE next.pause END"
+        pause: Option<f64> => Nullable<Double>,
+    } -> ()
+    "UPDATE alert_outbox
+     SET attempts = attempts + 1, lease_token = NULL, last_error = {error},
+         state = CASE WHEN {pause} IS NULL THEN 'given_up' ELSE 'pending' END,
+         not_before = coalesce(clock_timestamp() + make_interval(secs => {pause}), 'infinity')
+     WHERE id = {id} AND lease_token = {token}"
 }
 
 impl Store {
@@ -390,8 +372,8 @@ impl Store {
         Ok(())
     }
 
-    /// A message that was taken could not be sent, for this reason. What becomes of it; none if
-    /// somebody else has it by now, as its lease ran out.
+    /// A message that was taken could not be sent, for this reason. It may be taken again after `pause`;
+    /// without one it is given up. Returns whether this worker still had it: its lease may have expired.
     ///
     /// # Errors
     /// If the database fails; then it is tried again when its lease is over.
@@ -399,19 +381,15 @@ impl Store {
         &self,
         taken: &TakenAlert,
         error: &str,
-        policy: RetryPolicy,
-    ) -> Result<Option<AfterFailure>, StoreError> {
+        pause: Option<Duration>,
+    ) -> Result<bool, StoreError> {
         let failed = Failed {
             id: taken.id,
             token: taken.token,
             error: error.to_owned(),
-            max_attempts: policy.max_attempts,
-            first: policy.first.as_secs_f64(),
-            max: policy.max.as_secs_f64(),
+            pause: pause.map(|pause| pause.as_secs_f64()),
         };
-        let rows: Vec<(Option<f64>,)> = self.load("alerts", failed).boxed().await?;
-        let pause = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(policy.max);
-        Ok(rows.first().map(|(seconds,)| AfterFailure { pause: seconds.map(pause) }))
+        Ok(self.execute("alerts", failed).boxed().await? > 0)
     }
 
     /// Forgets messages of more than 7 days ago that were delivered or given up.

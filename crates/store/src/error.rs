@@ -16,6 +16,8 @@ pub enum ErrorClass {
     StaleSession,
     /// Others changed something at the same time: done again, it may well succeed.
     Conflict,
+    /// The profile or the settings have changed since the claim: the next batch reads them.
+    Outdated,
     /// A lock was not granted in time: somebody holds it for long, and no row is to blame.
     Locked,
     /// A statement took longer than it may.
@@ -40,6 +42,25 @@ pub enum ErrorClass {
 }
 
 impl ErrorClass {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::ConnectionLost,
+        Self::PoolExhausted,
+        Self::StaleSession,
+        Self::Conflict,
+        Self::Outdated,
+        Self::Locked,
+        Self::Timeout,
+        Self::Cancelled,
+        Self::Environment,
+        Self::LeaseLost,
+        Self::NoAnswer,
+        Self::Stopped,
+        Self::Refused,
+        Self::Database,
+        Self::Internal,
+    ];
+
     /// The stable name used in logs and in the queue.
     pub const fn name(self) -> &'static str {
         match self {
@@ -47,6 +68,7 @@ impl ErrorClass {
             Self::PoolExhausted => "pool_exhausted",
             Self::StaleSession => "stale_session",
             Self::Conflict => "conflict",
+            Self::Outdated => "outdated",
             Self::Locked => "locked",
             Self::Timeout => "timeout",
             Self::Cancelled => "cancelled",
@@ -147,7 +169,8 @@ impl StoreError {
             Self::NoConnection { unreachable: true, .. } => ErrorClass::ConnectionLost,
             Self::NoConnection { .. } => ErrorClass::PoolExhausted,
             Self::LeaseLost => ErrorClass::LeaseLost,
-            Self::Outdated => ErrorClass::Conflict,
+            
+            Self::Outdated => ErrorClass::Outdated,
             Self::NoAnswer(_) => ErrorClass::NoAnswer,
             Self::NeedsSession(_) => ErrorClass::Environment,
             Self::Stopped => ErrorClass::Stopped,

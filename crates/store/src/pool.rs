@@ -17,7 +17,6 @@ use diesel_async::{
 use tokio::sync::Notify;
 use tokio_postgres::Client;
 
-use crate::chance::chance;
 use crate::connect::{Connected, Link, Target};
 use crate::error::{ConnectError, StoreError};
 use crate::probe;
@@ -204,7 +203,7 @@ impl Store {
             .max_size(settings.max_size)
             .min_idle(settings.min_idle)
             .connection_timeout(settings.wait_timeout)
-            .max_lifetime(settings.max_lifetime.mul_f64(1.0 - LIFETIME_SPREAD * chance()))
+            .max_lifetime(settings.max_lifetime.mul_f64(1.0 - LIFETIME_SPREAD * fastrand::f64()))
             .idle_timeout(settings.idle_timeout)
             .test_on_check_out(settings.test_on_checkout)
             // The one that was used last, which need not be tried; the others may grow old and go.

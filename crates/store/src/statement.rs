@@ -84,7 +84,9 @@ pub(crate) fn pieces(sql: &'static str) -> impl Iterator<Item = Piece> {
 
 /// Where the next parameter begins, its name, and where the text behind it begins.
 fn next_parameter(sql: &'static str) -> Option<(usize, &'static str, usize)> {
-    let is_of_name = |character: char| character.is_ascii_lowercase() || character == '_';
+    let is_of_name = |character: char| {
+        character.is_ascii_lowercase() || character.is_ascii_digit() || character == '_'
+    };
     let mut from = 0;
     loop {
         let begin = from + sql.get(from..)?.find(['{', ':'])?;
@@ -96,7 +98,7 @@ fn next_parameter(sql: &'static str) -> Option<(usize, &'static str, usize)> {
         }
         if behind.starts_with(':') {
             from = begin + 2;
-        } else if name.is_empty() {
+        } else if !name.starts_with(|first: char| first.is_ascii_lowercase()) {
             from = begin + 1;
         } else {
             return Some((begin, name, end));

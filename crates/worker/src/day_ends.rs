@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use store::StoreError;
 
+use crate::failure::Policy;
 use crate::setup::Job;
 
 /// How long a daily row may stay partial after the end of its day.
@@ -28,7 +29,7 @@ impl DayEnds {
             return Ok(true);
         }
         let are_all_marked = match mark(job, Some(AT_A_TIME)).await {
-            Err(error) if !error.class().is_interruption() => {
+            Err(error) if !Policy::for_class(error.class()).is_interruption() => {
                 log_failure(&error);
                 true
             }

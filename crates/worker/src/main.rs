@@ -2,31 +2,29 @@
 
 mod alerts;
 mod assumed_zone;
-mod batch;
+mod backoff;
 mod cli;
 mod commands;
 mod config;
 mod confirm;
 mod day_ends;
-mod drain;
 mod exit;
-mod group;
+mod failure;
 mod heartbeat;
 mod import;
-mod lease;
 mod logging;
-mod looks;
 mod metrics;
 mod output;
 mod pace;
 mod progress;
 mod report;
+mod run;
 mod service;
 mod setup;
 mod stop;
-mod suspects;
 mod tables;
 mod terminal;
+mod throttle;
 mod verbosity;
 
 use std::process::ExitCode;

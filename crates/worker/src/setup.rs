@@ -1,7 +1,7 @@
 //! From configuration to a connected worker.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aggregation::catalogue::Catalogue;
@@ -11,14 +11,16 @@ use store::{
     ConnectError, PoolSettings, RetryPolicy, SchemaState, SessionSettings, Store, StoreError,
     Variables, Way, schema_state,
 };
+use tokio::sync::watch;
 
 use crate::assumed_zone::AssumedZone;
 use crate::config::{Config, ConfigError, Loaded};
 use crate::heartbeat::Heartbeat;
 use crate::pace::Pace;
 use crate::stop::Stop;
-use crate::suspects::Suspects;
+use crate::run::crash_loop::Suspects;
 use crate::tables::counted;
+use crate::throttle::Throttle;
 use crate::{logging, output, verbosity};
 
 /// What the drain needs to know, checked.
@@ -27,7 +29,9 @@ pub struct Settings {
     /// The fewest and the most rows claimed at once.
     pub batch_bounds: Bounds,
     /// How many batches run at once.
-    pub at_once: u32,
+    pub concurrency: u32,
+    /// How many rows the process claims each second; 0 is no limit.
+    pub max_rows_per_second: u32,
     /// For how long claimed rows belong to this worker.
     pub lease: Duration,
     /// What becomes of rows whose group failed.
@@ -58,16 +62,6 @@ fn group_patience(config: &Config) -> Duration {
     pool.wait_timeout + session.statement_timeout * 2 + session.lock_timeout + GRACE
 }
 
-/// The waits before work goes on that was interrupted, give or take a fifth, as the connections of a server that
-/// restarts or of a serverless one come back within seconds. After the last one the error stands.
-pub const PAUSES: [Duration; 3] =
-    [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
-
-/// A wait of about this time, give or take a fifth, so that several workers do not come all at once.
-pub fn spread(wait: Duration) -> Duration {
-    wait.mul_f64(0.8 + 0.4 * store::chance())
-}
-
 /// For the server's answer that a time-out has struck.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -93,7 +87,8 @@ impl Settings {
     pub fn of(config: &Config) -> anyhow::Result<Self> {
         Ok(Self {
             batch_bounds: Bounds { min: config.batch.min_size, max: config.batch.max_size },
-            at_once: config.batch.at_once,
+            concurrency: config.batch.concurrency,
+            max_rows_per_second: config.batch.max_rows_per_second,
             lease: config.batch.lease,
             failure_policy: RetryPolicy {
                 max_attempts: config.batch.max_attempts,
@@ -127,17 +122,17 @@ pub fn catalogue(config: &Config) -> anyhow::Result<Catalogue> {
 
 /// Settings that may be replaced while they are in use; each batch takes those in force.
 #[derive(Clone, Debug)]
-pub struct Current(Arc<RwLock<Arc<Settings>>>);
+pub struct Current(watch::Sender<Arc<Settings>>);
 
 impl Current {
     /// With these to begin with.
     pub fn new(settings: Settings) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(settings))))
+        Self(watch::Sender::new(Arc::new(settings)))
     }
 
     /// Those in force.
     pub fn get(&self) -> Arc<Settings> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.borrow())
     }
 
     /// Whether figures are still computed as these settings say.
@@ -150,7 +145,12 @@ impl Current {
 
     /// Puts others in force.
     pub fn set(&self, settings: Settings) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        self.0.send_replace(Arc::new(settings));
+    }
+
+    /// Those in force, and each change of them.
+    pub fn changes(&self) -> watch::Receiver<Arc<Settings>> {
+        self.0.subscribe()
     }
 }
 
@@ -169,6 +169,8 @@ pub struct Job {
     pub suspects: Suspects,
     /// How many rows a batch takes.
     pub pace: Pace,
+    /// How many rows the process claims each second.
+    pub throttle: Throttle,
     /// For whom the default zone is assumed.
     pub assumed_zone: AssumedZone,
 }

@@ -3,9 +3,10 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use store::StoreError;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::exit::{self, Exit};
 
@@ -13,24 +14,18 @@ use crate::exit::{self, Exit};
 /// never more than a quarter of it.
 const GIVING_BACK: Duration = Duration::from_secs(3);
 
-/// Whether somebody asked the process to stop. Cheap to clone and to ask.
+/// The request to stop the process. Cheap to clone and to ask.
 #[derive(Clone, Debug)]
 pub struct Stop {
-    state: Arc<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    requested_at: OnceLock<Instant>,
-    notify: Notify,
+    requested: CancellationToken,
+    requested_at: Arc<OnceLock<Instant>>,
     timeout: Duration,
 }
 
 impl Stop {
-    /// One that is asked by [`Stop::request`] only.
+    /// One that is requested by [`Stop::request`] only.
     pub fn within(timeout: Duration) -> Self {
-        let state = State { requested_at: OnceLock::new(), notify: Notify::new(), timeout };
-        Self { state: Arc::new(state) }
+        Self { requested: CancellationToken::new(), requested_at: Arc::default(), timeout }
     }
 
     /// Listens for SIGTERM and SIGINT from now on. The first asks to stop; the second leaves
@@ -73,42 +68,77 @@ impl Stop {
         Ok(stop)
     }
 
-    /// Asks to stop.
+    /// Requests a stop.
     pub fn request(&self) {
-        let _ = self.state.requested_at.set(Instant::now());
-        self.state.notify.notify_waiters();
+        // Before the token, whose waiters read it.
+        let _ = self.requested_at.set(Instant::now());
+        self.requested.cancel();
     }
 
-    /// Whether somebody asked.
+    /// Whether a stop is requested.
     pub fn is_requested(&self) -> bool {
-        self.state.requested_at.get().is_some()
+        self.requested.is_cancelled()
     }
 
-    /// Waits until somebody asks.
+    /// Waits until a stop is requested.
     pub async fn requested(&self) {
-        self.requested_at().await;
+        self.requested.cancelled().await;
     }
 
-    /// Waits until a stop was asked for and what still runs must be abandoned, so that its rows
-    /// can be given back in time.
+    /// Waits until a stop was requested and the running group must be abandoned, so that its rows
+    /// can be released in time.
     pub async fn overdue(&self) {
-        let timeout = self.state.timeout;
-        let limit = timeout - GIVING_BACK.min(timeout / 4);
-        tokio::time::sleep_until(self.requested_at().await + limit).await;
+        self.requested_for(self.timeout - GIVING_BACK.min(self.timeout / 4)).await;
+    }
+
+    /// Works until that is overdue.
+    ///
+    /// # Errors
+    /// As the work, and [`StoreError::Stopped`].
+    pub async fn or_overdue<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        tokio::select! {
+            done = work => done,
+            () = self.overdue() => Err(StoreError::Stopped),
+        }
     }
 
     async fn out_of_time(&self) {
-        tokio::time::sleep_until(self.requested_at().await + self.state.timeout).await;
+        self.requested_for(self.timeout).await;
     }
 
-    async fn requested_at(&self) -> Instant {
-        loop {
-            let notified = self.state.notify.notified();
-            // Looked at after the wait has begun, so that a request in between is not missed.
-            if let Some(instant) = self.state.requested_at.get() {
-                return *instant;
-            }
-            notified.await;
-        }
+    /// Waits until a stop was requested this long ago.
+    async fn requested_for(&self, limit: Duration) {
+        self.requested.cancelled().await;
+        let requested_at = self.requested_at.get().copied().unwrap_or_else(Instant::now);
+        tokio::time::sleep_until(requested_at + limit).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn work_is_abandoned_a_quarter_before_the_end_of_the_time_for_a_stop() {
+        let stop = Stop::within(Duration::from_secs(8));
+        let waiting = stop.clone();
+        let overdue = tokio::spawn(async move {
+            waiting.overdue().await;
+            Instant::now()
+        });
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        assert!(!stop.is_requested() && !overdue.is_finished());
+
+        let requested_at = Instant::now();
+        stop.request();
+        stop.requested().await;
+        assert_eq!(overdue.await.unwrap() - requested_at, Duration::from_secs(6));
+        // A second request does not extend the time.
+        stop.request();
+        stop.out_of_time().await;
+        assert_eq!(requested_at.elapsed(), Duration::from_secs(8));
     }
 }

@@ -8,7 +8,6 @@ use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
 
 use super::{ChangeSet, ChangedRow, Claim, ClaimFrom};
-use crate::chance::random_token;
 use crate::error::{ErrorClass, StoreError};
 use crate::pool::Store;
 use crate::raw_text::RawText;
@@ -137,7 +136,8 @@ impl Store {
             ClaimFrom::Newest => None,
         };
         let (oldest, ago) = bounds(since);
-        let token = random_token();
+        // 63 bits by chance: a sequence would give a number twice after a crash of the server.
+        let token = fastrand::i64(0..);
         macro_rules! load {
             ($statement:ident) => {{
                 let statement = $statement {

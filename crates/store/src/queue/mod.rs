@@ -16,6 +16,9 @@ use crate::time::to_postgres;
 
 pub(crate) use finish::Finish;
 
+/// A set has at most so many raw rows.
+pub const MOST_IN_A_SET: u32 = 50;
+
 /// Raw rows that one statement changed, of one user, kind, metric and zone: at most 50.
 ///
 /// It is claimed, finished and failed as a whole. Where its rows lie on several local dates, the transaction

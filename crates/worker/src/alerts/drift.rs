@@ -89,12 +89,12 @@ async fn deliver(
 ) -> Result<(), StoreError> {
     let mut sending = JoinSet::new();
     for channel in channels {
-        let (store, stop, policy) = (store.clone(), stop.clone(), config.alerts.retry_policy());
+        let (store, stop, alerts) = (store.clone(), stop.clone(), config.alerts.clone());
         sending.spawn(async move {
             let patience = async {
                 let _ = tokio::time::timeout(channel.longest(), stop.requested()).await;
             };
-            outbox::deliver(&store, &channel, policy, &stop, patience).await
+            outbox::deliver(&store, &channel, &alerts, &stop, patience).await
         });
     }
     // A panic of one is said already; the other is waited for all the same.

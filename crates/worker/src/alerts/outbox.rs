@@ -5,10 +5,11 @@
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use store::{Alert, RetryPolicy, Store, StoreError};
+use store::{Alert, Store, StoreError};
 
 use super::channel::{Channel, Failure, Sent};
 use super::{Message, Rule};
+use crate::backoff::Backoff;
 use crate::config::Alerts;
 use crate::metrics::{self, Delivery};
 use crate::stop::Stop;
@@ -21,10 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LEASE_GRACE: Duration = Duration::from_secs(15);
 
 impl Alerts {
-    /// What becomes of messages that could not be sent.
-    pub fn retry_policy(&self) -> RetryPolicy {
-        let (max_attempts, first, max) = (self.max_attempts, self.retry_first, self.retry_max);
-        RetryPolicy { max_attempts, first, max }
+    /// The waits of a message that could not be sent this many times.
+    pub fn backoff(&self, failed_attempts: i32) -> Backoff {
+        Backoff::resume(self.retry_first, self.retry_max, self.max_attempts, failed_attempts)
     }
 }
 
@@ -48,7 +48,7 @@ pub async fn in_time<T>(
 pub async fn deliver(
     store: &Store,
     channel: &Channel,
-    policy: RetryPolicy,
+    alerts: &Alerts,
     stop: &Stop,
     patience: impl Future<Output = ()>,
 ) -> Result<(), StoreError> {
@@ -72,12 +72,12 @@ pub async fn deliver(
                 store.alert_delivered(&taken).await?;
             }
             Err(failure) => {
-                let text = failure.to_string();
-                let failed = store.alert_failed(&taken, &text, policy).await;
-                // Where somebody else has it by now, that one says when it is tried again.
-                let next = failed.as_ref().ok().copied().flatten();
-                let given_up = next.is_some_and(|next| next.pause.is_none());
-                let pause = next.and_then(|next| next.pause);
+                let pause = alerts.backoff(taken.attempts).record_error();
+                let failed = store.alert_failed(&taken, &failure.to_string(), pause).await;
+                // If another worker has the message by now, that worker decides when it is tried again.
+                let is_decided = matches!(failed, Ok(true));
+                let given_up = is_decided && pause.is_none();
+                let pause = pause.filter(|_| is_decided);
                 say_failed(channel, &taken.alert, attempts, &failure, pause, given_up);
                 failed?;
             }

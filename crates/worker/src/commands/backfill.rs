@@ -7,14 +7,16 @@ use aggregation::Kind;
 use anyhow::Context;
 use indicatif::ProgressBar;
 use serde_json::json;
-use store::{ErrorClass, Store, StoreError};
+use store::{Store, StoreError};
 
 use super::users::{self, Users, progress_bar};
+use crate::backoff::Backoff;
 use crate::cli::{Backfill, require_order};
 use crate::exit::{self, Exit};
-use crate::group::rebuild::{self, Dates, earlier, later};
+use crate::failure::{AfterBatch, Policy};
+use crate::run::group::rebuild::{self, Dates, earlier, later};
 use crate::report::milliseconds;
-use crate::setup::{PAUSES, Settings, spread};
+use crate::setup::Settings;
 use crate::stop::Stop;
 use crate::tables::counted;
 use crate::{output, progress, setup};
@@ -136,7 +138,9 @@ impl Work<'_> {
             let _large = self.users.alone_if_large(&portion).await;
             match self.patiently(kind, user_id, &portion).await {
                 Ok(()) => done.dates += portion.dates.len() as i64,
-                Err(error) if error.class().is_interruption() => return Err(error),
+                Err(error) if Policy::for_class(error.class()).is_interruption() => {
+                    return Err(error);
+                }
                 Err(error) => {
                     done.failed += portion.dates.len() as i64;
                     tell(kind, user_id, &portion, &error);
@@ -150,16 +154,17 @@ impl Work<'_> {
 
     /// One portion, again after a pause where that may help.
     async fn patiently(&self, kind: Kind, user_id: i64, portion: &Dates) -> Result<(), StoreError> {
-        let mut pauses = PAUSES.into_iter();
+        let mut backoff = Backoff::drain();
         loop {
             match rebuild::commit(self.store, self.settings, kind, user_id, portion).await {
                 Ok(()) => return Ok(()),
                 Err(error) => {
-                    let class = error.class();
-                    let passing = [ErrorClass::Conflict, ErrorClass::Locked, ErrorClass::Timeout];
-                    let may_help = passing.contains(&class) || class.is_interruption();
-                    match pauses.next().filter(|_| may_help && !self.stop.is_requested()) {
-                        Some(pause) => tokio::time::sleep(spread(pause)).await,
+                    let after = Policy::for_class(error.class()).after_batch;
+                    if after == AfterBatch::End || self.stop.is_requested() {
+                        return Err(error);
+                    }
+                    match backoff.record_error() {
+                        Some(wait) => tokio::time::sleep(wait).await,
                         None => return Err(error),
                     }
                 }

@@ -1,25 +1,26 @@
 //! `worker run-once`
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aggregation::Timestamp;
 use anyhow::Context;
 use indicatif::ProgressBar;
 use store::{RunCounts, Store};
+use tokio_util::sync::CancellationToken;
 
 use crate::assumed_zone::AssumedZone;
 use crate::cli::{RunOnce, kinds_or_all};
-use crate::drain::{Limits, date_back, drain};
+use crate::run::drain::{Limits, date_back, drain};
 use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
 use crate::pace::Pace;
 use crate::report::{RunReport, milliseconds};
 use crate::setup::{self, Current, Job, Settings};
 use crate::stop::Stop;
-use crate::suspects::Suspects;
+use crate::run::crash_loop::Suspects;
 use crate::tables::{counted, thousands};
+use crate::throttle::Throttle;
 use crate::{day_ends, output, progress};
 
 /// Computes everything that is due.
@@ -28,7 +29,10 @@ use crate::{day_ends, output, progress};
 /// Why it could not, or what interrupted it for good.
 pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Result<Exit> {
     let loaded = setup::configuration(config)?;
-    let settings = Settings::of(&loaded.config)?;
+    let mut settings = Settings::of(&loaded.config)?;
+    if let Some(rows) = arguments.max_rows_per_second {
+        settings.max_rows_per_second = rows;
+    }
     let store = setup::connect(&loaded.config).await?;
     setup::require_current_schema(&store).await?;
     setup::require_budget(&store).await?;
@@ -39,6 +43,7 @@ pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Resul
         heartbeat: Heartbeat::unheard(),
         suspects: Suspects::default(),
         pace: Pace::new(loaded.config.batch.size),
+        throttle: Throttle::default(),
         assumed_zone: AssumedZone::default(),
     };
 
@@ -46,8 +51,8 @@ pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Resul
         kinds: kinds_or_all(arguments.kind),
         max_batches: arguments.max_batches,
         time_budget: arguments.time_budget.map(Duration::from_secs_f64),
-        enough: Arc::default(),
-        everything: true,
+        cancel: CancellationToken::new(),
+        until_empty: true,
     };
     let name = &loaded.config.session.application_name;
     let bar = progress_bar(&job, &limits).await?;
@@ -104,9 +109,8 @@ pub async fn run(
     let store = &job.store;
     let started_at = store.clock().await?;
     let started = Instant::now();
-    let mut report = RunReport::default();
     date_back(job).await;
-    let outcome = drain(job, limits, &mut report, |rows| {
+    let (report, outcome) = drain(job, limits, |rows| {
         progress::advance(bar, rows);
     })
     .await;

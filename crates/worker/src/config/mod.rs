@@ -34,6 +34,7 @@ use store::Pooler;
 use crate::alerts::{MailTls, PostUrl, Rule};
 
 pub(crate) use error::ConfigError;
+pub(crate) use read::MOST_ROWS_PER_SECOND;
 pub(crate) use reload::Reload;
 pub(crate) use secret::Secret;
 
@@ -126,7 +127,9 @@ pub(crate) struct Batch {
     /// The most, when the database is quick; never less than `size`.
     pub(crate) max_size: u32,
     /// Batches that run at the same time; more than one only where a connection is left beside them.
-    pub(crate) at_once: u32,
+    pub(crate) concurrency: u32,
+    /// Rows claimed each second; 0 is no limit.
+    pub(crate) max_rows_per_second: u32,
     /// How long claimed rows belong to a worker.
     pub(crate) lease: Duration,
     /// Attempts before a row is dead.

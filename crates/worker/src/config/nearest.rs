@@ -16,6 +16,9 @@ const MIN_PART_CHARS: usize = 3;
 /// What the names of all times end with.
 const UNIT: &str = "_seconds";
 
+/// Keys that have another name now.
+const RENAMED: [(&str, &str); 1] = [("batch.at_once", "batch.concurrency")];
+
 /// The setting that the unknown dotted key most likely means.
 pub(super) fn nearest_setting<'a>(unknown: &str, settings: &'a [Setting]) -> Option<&'a Setting> {
     let near = nearest_key(unknown, settings.iter().map(|setting| setting.key.as_str()))?;
@@ -27,6 +30,8 @@ pub(super) fn nearest_key<'a>(
     unknown: &str,
     keys: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    let renamed = RENAMED.into_iter().find_map(|(old, new)| (old == unknown).then_some(new));
+    let unknown = renamed.unwrap_or(unknown);
     let (section, name) = unknown.split_once('.').unwrap_or(("", unknown));
     keys.into_iter()
         .filter_map(|key| {

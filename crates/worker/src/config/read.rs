@@ -35,7 +35,13 @@ const CONNECTION_AGE_SECONDS: RangeInclusive<f64> = 1.0..=86_400.0;
 /// Fewer rows, and the fixed cost of a claim weighs more; more, and a batch holds its rows for
 /// longer and a crash repeats more.
 const BATCH_SIZE: RangeInclusive<u32> = 50..=200;
-const AT_ONCE: RangeInclusive<u32> = 1..=16;
+const CONCURRENCY: RangeInclusive<u32> = 1..=16;
+
+/// More than any worker reaches.
+pub(crate) const MOST_ROWS_PER_SECOND: u32 = 1_000_000;
+
+/// 0 is no limit.
+const ROWS_PER_SECOND: RangeInclusive<u32> = 0..=MOST_ROWS_PER_SECOND;
 
 /// Shorter, and a lease ends in any pause of the network; longer, and a crash delays the figures by
 /// more than an hour.
@@ -128,7 +134,8 @@ impl<'a> Reader<'a> {
                 size: self.integer("batch.size", BATCH_SIZE),
                 min_size: self.integer("batch.min_size", BATCH_SIZE),
                 max_size: self.integer("batch.max_size", BATCH_SIZE),
-                at_once: self.integer("batch.at_once", AT_ONCE),
+                concurrency: self.integer("batch.concurrency", CONCURRENCY),
+                max_rows_per_second: self.integer("batch.max_rows_per_second", ROWS_PER_SECOND),
                 lease: self.seconds("batch.lease_seconds", LEASE_SECONDS),
                 max_attempts: self.integer("batch.max_attempts", ATTEMPTS),
                 backoff_first: self.seconds("batch.backoff_first_seconds", BACKOFF_SECONDS),
@@ -304,8 +311,8 @@ impl<'a> Reader<'a> {
         );
         // Otherwise there is no connection left for leases, metrics and the health check.
         self.relation(
-            batch.at_once == 1 || batch.at_once < pool.max_size,
-            "batch.at_once",
+            batch.concurrency == 1 || batch.concurrency < pool.max_size,
+            "batch.concurrency",
             "must be less than",
             "pool.max_size",
         );

@@ -3,12 +3,13 @@
 use super::Loaded;
 
 /// The keys that can change without a restart. `config/default.toml` marks them.
-pub(super) const RELOADABLE: [&str; 16] = [
+pub(super) const RELOADABLE: [&str; 17] = [
     "aggregation.catalogue",
     "database.url",
     "batch.size",
     "batch.min_size",
     "batch.max_size",
+    "batch.max_rows_per_second",
     "batch.max_attempts",
     "batch.backoff_first_seconds",
     "batch.backoff_max_seconds",
@@ -41,6 +42,7 @@ impl Reload {
         loaded.config.batch.size = new.config.batch.size;
         loaded.config.batch.min_size = new.config.batch.min_size;
         loaded.config.batch.max_size = new.config.batch.max_size;
+        loaded.config.batch.max_rows_per_second = new.config.batch.max_rows_per_second;
         loaded.config.batch.max_attempts = new.config.batch.max_attempts;
         loaded.config.batch.backoff_first = new.config.batch.backoff_first;
         loaded.config.batch.backoff_max = new.config.batch.backoff_max;

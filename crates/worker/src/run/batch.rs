@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use aggregation::Kind;
-use store::{ClaimFrom, StoreError};
+use store::{ClaimFrom, MOST_IN_A_SET, StoreError};
 
 use super::group::Profiles;
 use super::walk::Walk;
@@ -44,6 +44,7 @@ pub async fn run(job: &Job, kind: Kind, from: ClaimFrom) -> Result<BatchOutcome,
         Err(error) => return Err(store.explain(error).await),
     };
     log_rescued(&claim);
+    // A set may not have fitted.
     let is_full = claim.row_count() - claim.coalesced + MOST_IN_A_SET > size;
     let profiles = stop.or_overdue(Profiles::read(&claim, store, settings)).await;
     let mut walk = Walk::new(job, settings, &claim, started);
@@ -63,9 +64,6 @@ pub async fn run(job: &Job, kind: Kind, from: ClaimFrom) -> Result<BatchOutcome,
     let pause = pace.after(&went, settings.batch_bounds);
     Ok(BatchOutcome { report: Some(report), is_full, pause, interruption })
 }
-
-/// A set may have so many rows that it did not fit into a batch that is not quite full.
-const MOST_IN_A_SET: u32 = 50;
 
 impl BatchOutcome {
     const fn nothing_due() -> Self {

@@ -14,10 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{self, BatchOutcome};
 use crate::backoff::Backoff;
-use crate::failure::{self, DrainAction};
+use crate::failure::{AfterBatch, Policy};
 use crate::pace::Went;
 use crate::report::RunReport;
 use crate::setup::Job;
+use crate::throttle::Permit;
 
 /// While one kind keeps the drain busy, those that had nothing due are looked at again so often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -42,8 +43,8 @@ pub struct Limits {
     pub until_empty: bool,
 }
 
-/// How a drain ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a drain ended; of several loops, the last in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DrainOutcome {
     /// Nothing is due any more.
     Empty,
@@ -151,13 +152,21 @@ impl<F: Fn(u64)> Drain<'_, F> {
                 }
                 return Ok(DrainOutcome::Empty);
             };
-            job.throttle.wait(job.settings.get().max_rows_per_second, &job.stop).await;
+            let permit = tokio::select! {
+                permit = job.throttle.wait(&job.settings, &job.heartbeat) => permit,
+                () = job.stop.requested() => continue,
+                () = self.limits.cancel.cancelled() => continue,
+            };
+            // The wait may have been long.
+            if let Some(ended) = self.ended(&running) {
+                return Ok(ended);
+            }
             self.batches.fetch_add(1, Ordering::Relaxed);
             let outcome = batch::run(job, state.kind, state.claims_from()).await;
             job.heartbeat.beat();
             let pause = match outcome {
                 Ok(outcome) => {
-                    self.add(&outcome);
+                    self.add(&outcome, permit);
                     state.batch_done(&outcome);
                     match outcome.interruption {
                         Some(error) => Some(self.after(error, &mut backoff)?),
@@ -197,13 +206,13 @@ impl<F: Fn(u64)> Drain<'_, F> {
         }
     }
 
-    fn add(&self, outcome: &BatchOutcome) {
+    fn add(&self, outcome: &BatchOutcome, permit: Permit) {
         let Some(batch) = &outcome.report else {
             self.batches.fetch_sub(1, Ordering::Relaxed);
             return;
         };
         self.report.lock().unwrap_or_else(PoisonError::into_inner).add(batch);
-        self.job.throttle.took(batch.claimed);
+        permit.took(batch.claimed);
         (self.on_rows)(batch.claimed.into());
         if outcome.is_full {
             self.has_backlog.notify_one();
@@ -220,15 +229,16 @@ impl<F: Fn(u64)> Drain<'_, F> {
             return Ok(Duration::ZERO);
         }
         job.suspects.interruption_is_over();
-        let action = failure::drain_action(error.class());
-        if action == DrainAction::PauseSmaller {
+        let policy = Policy::for_class(error.class());
+        if policy.is_timeout {
             let went = Went { timeouts: 1, ..Went::default() };
             job.pace.after(&went, job.settings.get().batch_bounds);
         }
-        if action == DrainAction::End {
-            return Err(error);
-        }
-        let Some(pause) = backoff.record_error() else { return Err(error) };
+        let pause = match policy.after_batch {
+            AfterBatch::Pause => backoff.record_error(),
+            AfterBatch::End => None,
+        };
+        let Some(pause) = pause else { return Err(error) };
         tracing::warn!(
             event = "drain_paused",
             class = error.class().name(),

@@ -9,20 +9,19 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use chrono::NaiveDate;
-use store::{ChangeSet, Claim, ErrorClass, FailedWrite, StoreError, UnsentCommit, Verdict};
+use store::{
+    ChangeSet, Claim, ErrorClass, Failed, FailedWrite, StoreError, UnsentCommit, Verdict,
+};
 
 use super::crash_loop::{self, Isolated};
 use super::group::{self, Entry, LockWaits, Profiles, Work};
 use super::lease::Lease;
+use crate::failure::{Action, Policy};
 use crate::report::{BatchReport, Hold, Holds};
 use crate::setup::{Job, Settings, in_time};
 
 /// A connection goes back to the pool after this time, though more groups follow.
 const LONGEST_HOLD: Duration = Duration::from_millis(50);
-
-/// How often a group is tried that met a deadlock or a serialization failure before the
-/// attempt counts as failed; a third time in a row is no accident.
-const MOST_TRIES: u32 = 3;
 
 /// A user and a local date.
 pub type GroupKey = (i64, NaiveDate);
@@ -82,7 +81,7 @@ impl<'w> Walk<'w> {
             tries: HashMap::new(),
             current: None,
             holds: Holds::default(),
-            report: BatchReport::new(claim),
+            report: BatchReport::new(claim.kind, claim.row_count(), claim.coalesced),
         }
     }
 
@@ -325,7 +324,9 @@ impl<'w> Walk<'w> {
         failed: Option<(GroupKey, FailedWrite)>,
     ) -> Result<(), StoreError> {
         let Some((key, failed)) = failed else { return Ok(()) };
-        let error = self.job.store.why_not_committed(failed).await;
+        let store = &self.job.store;
+        let error = store.why_not_committed(failed).await;
+        let error = store.explain_group(error, (self.claim.kind, key.0), Vec::new()).await;
         self.record_failure(key, error).await
     }
 
@@ -334,41 +335,39 @@ impl<'w> Walk<'w> {
     /// # Errors
     /// The error, if it is an interruption; if recording it fails, the reason.
     async fn record_failure(&mut self, key: GroupKey, error: StoreError) -> Result<(), StoreError> {
-        let class = error.class();
         let tries = self.tries.entry(key).or_insert(1);
-        let is_outdated = matches!(error, StoreError::Outdated);
-        if !is_outdated
-            && matches!(class, ErrorClass::Conflict | ErrorClass::StaleSession)
-            && *tries < MOST_TRIES
-        {
+        let policy = Policy::for_class(error.class());
+        let action = policy.action_after(*tries);
+        let Claim { kind, token, .. } = *self.claim;
+        if action == Action::RetryNow {
             *tries += 1;
-            group::log_retried(self.claim.kind, key, *tries, &error);
+            group::log_retried(kind, key, *tries, &error);
             return Ok(());
         }
-        if class.is_interruption() {
+        if action == Action::Interrupt {
             return Err(error);
         }
-        self.job.suspects.cleared(self.claim.kind, key.0, key.1);
+        self.job.suspects.cleared(kind, key.0, key.1);
         let sets = self.take_sets_of(key);
         let rows = row_count(&sets);
-        let Claim { kind, token, .. } = *self.claim;
-        let (store, policy) = (&self.job.store, self.settings.failure_policy);
-        if is_outdated {
-            // The next batch reads what has changed.
-            store.release(kind, token, sets).await?;
-            self.report.released += rows;
-            group::log_outdated(kind, key, rows);
-            return Ok(());
-        }
-        let failed = if class == ErrorClass::Locked {
-            // A lock that is held for an hour must not have rows given up.
-            store.snooze(kind, token, sets, policy.first).await?;
-            Default::default()
-        } else {
-            store.fail(kind, token, sets, &error.label(), policy).await?
+        let (store, retry) = (&self.job.store, self.settings.failure_policy);
+        let failed = match action {
+            Action::Release => {
+                store.release(kind, token, sets).await?;
+                self.report.released += rows;
+                group::log_outdated(kind, key, rows);
+                return Ok(());
+            }
+            Action::Snooze => {
+                store.snooze(kind, token, sets, retry.first).await?;
+                Failed::default()
+            }
+            Action::Fail | Action::RetryNow | Action::Interrupt => {
+                store.fail(kind, token, sets, &error.label(), retry).await?
+            }
         };
-        self.report.failed(rows, failed.dead, class);
-        group::log_failure((kind, key.0, key.1), rows as usize, failed, policy, &error);
+        self.report.failed(rows, failed.dead, policy.is_timeout);
+        group::log_failure((kind, key.0, key.1), rows as usize, failed, retry, &error);
         Ok(())
     }
 
@@ -423,7 +422,7 @@ impl<'w> Walk<'w> {
                 let rows = rows.iter().filter(|(place, _)| given_up.contains(&(*place as usize)));
                 let rows = rows.count() as u32;
                 if rows > 0 {
-                    self.report.failed(rows, rows, ErrorClass::Stopped);
+                    self.report.failed(rows, rows, false);
                     crash_loop::log_given_up(kind, *key, rows, lost_leases.unwrap_or_default());
                 }
             }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aggregation::Timestamp;
-use store::{Alert, RetryPolicy, Store};
+use store::{Alert, Store};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -20,6 +20,7 @@ use crate::alerts::channel::Channel;
 use crate::alerts::condition::{Change, Condition};
 use crate::alerts::observation::{Circuit, Groups, GroupsSeen, Look, Seen};
 use crate::alerts::{Message, Rule, new_alert, outbox};
+use crate::backoff::Backoff;
 use crate::config::{Alerts, Config};
 use crate::stop::Stop;
 use crate::{metrics, setup};
@@ -52,7 +53,7 @@ struct Waiting {
     alert: Alert,
     since: Instant,
     happened_at: Timestamp,
-    attempts: i32,
+    backoff: Backoff,
     not_before: Instant,
 }
 
@@ -236,7 +237,7 @@ impl Service {
             _ => false,
         };
         for lane in behind.into_iter().chain(free.into_iter().filter(|_| !put)) {
-            lane.remember(alert.clone());
+            lane.remember(alert.clone(), alerting.rules.backoff(0));
         }
         alerting.lanes.iter().for_each(|lane| lane.due.notify_one());
     }
@@ -244,7 +245,6 @@ impl Service {
     /// Sends what a channel has to send, until asked to stop.
     async fn send_alerts(&self, lane: &Lane) {
         let Some(alerting) = &self.alerting else { return };
-        let policy = alerting.rules.retry_policy();
         while !self.stop.is_requested() {
             let store = self.database.store();
             let in_outbox = match &store {
@@ -254,12 +254,12 @@ impl Service {
             match store.filter(|_| in_outbox) {
                 // What the database does not do is found out by the work; the next look asks again.
                 Some(store) => {
-                    let (channel, stop) = (&lane.channel, &self.stop);
+                    let (channel, rules, stop) = (&lane.channel, &alerting.rules, &self.stop);
                     // Each attempt has bounds of its own, and nobody waits for this task.
                     let patience = std::future::pending();
-                    let _ = outbox::deliver(&store, channel, policy, stop, patience).await;
+                    let _ = outbox::deliver(&store, channel, rules, stop, patience).await;
                 }
-                None => lane.send_from_memory(policy, &self.stop).await,
+                None => lane.send_from_memory(&self.stop).await,
             }
             tokio::select! {
                 () = lane.due.notified() => {}
@@ -271,7 +271,7 @@ impl Service {
 }
 
 impl Lane {
-    fn remember(&self, alert: Alert) {
+    fn remember(&self, alert: Alert, backoff: Backoff) {
         let now = Instant::now();
         let happened_at = Timestamp(setup::own_clock());
         let mut waiting = lock(&self.waiting);
@@ -287,7 +287,7 @@ impl Lane {
                 dropped.alert.rule
             );
         }
-        waiting.push_back(Waiting { alert, since: now, happened_at, attempts: 0, not_before: now });
+        waiting.push_back(Waiting { alert, since: now, happened_at, backoff, not_before: now });
     }
 
     /// Puts what waits in memory into the outbox, in order; whether nothing is left.
@@ -305,13 +305,13 @@ impl Lane {
 
     /// Sends what is due of what waits in memory, in order: as long as the first cannot be sent, nor
     /// can the others.
-    async fn send_from_memory(&self, policy: RetryPolicy, stop: &Stop) {
+    async fn send_from_memory(&self, stop: &Stop) {
         while !stop.is_requested() {
-            let Some(first) = lock(&self.waiting).front().cloned() else { return };
+            let Some(mut first) = lock(&self.waiting).front().cloned() else { return };
             if first.not_before > Instant::now() {
                 return;
             }
-            let (began, attempts) = (Instant::now(), first.attempts + 1);
+            let (began, attempts) = (Instant::now(), first.backoff.errors() as i32 + 1);
             match self.channel.send(&Message::of(&first.alert, first.happened_at)).await {
                 Ok(sent) => {
                     let took = began.elapsed();
@@ -319,16 +319,12 @@ impl Lane {
                     self.forget(&first);
                 }
                 Err(failure) => {
-                    let doublings = (attempts - 1).clamp(0, 30) as u32;
-                    let pause = policy.first.saturating_mul(1 << doublings).min(policy.max);
-                    let given_up = attempts >= policy.max_attempts;
-                    let shown = Some(pause).filter(|_| !given_up);
+                    let pause = first.backoff.record_error();
                     let (channel, alert) = (&self.channel, &first.alert);
-                    outbox::say_failed(channel, alert, attempts, &failure, shown, given_up);
-                    if given_up {
-                        self.forget(&first);
-                    } else {
-                        self.try_again(&first, attempts, Instant::now() + pause);
+                    outbox::say_failed(channel, alert, attempts, &failure, pause, pause.is_none());
+                    match pause {
+                        Some(pause) => self.try_again(first, Instant::now() + pause),
+                        None => self.forget(&first),
                     }
                 }
             }
@@ -340,11 +336,10 @@ impl Lane {
         lock(&self.waiting).retain(|waiting| waiting.alert.key != done.alert.key);
     }
 
-    fn try_again(&self, failed: &Waiting, attempts: i32, not_before: Instant) {
-        for waiting in lock(&self.waiting).iter_mut() {
-            if waiting.alert.key == failed.alert.key {
-                (waiting.attempts, waiting.not_before) = (attempts, not_before);
-            }
+    fn try_again(&self, failed: Waiting, not_before: Instant) {
+        let mut waiting = lock(&self.waiting);
+        if let Some(first) = waiting.iter_mut().find(|first| first.alert.key == failed.alert.key) {
+            *first = Waiting { not_before, ..failed };
         }
     }
 

@@ -1,27 +1,18 @@
 //! The connection to the database, as a circuit breaker keeps it: closed while it works, open
 //! while a sick database is left alone, half-open while it is tried.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use store::{ConnectError, ErrorClass, Store, StoreError};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::{Service, lock};
+use crate::backoff::Backoff;
 use crate::metrics::{self, Breaker};
-use crate::setup::{self, spread};
-
-/// The waits before the database is tried again. After the last one it stays: a try costs the
-/// server one log-in, and ten seconds are soon enough for figures.
-const WAITS: [Duration; 6] = [
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(4),
-    Duration::from_secs(8),
-    Duration::from_secs(10),
-];
+use crate::setup;
 
 /// An unchanged cause is told again so often.
 const TELL_AGAIN: Duration = Duration::from_secs(300);
@@ -39,16 +30,17 @@ pub enum State {
 }
 
 /// The state of the connection.
-#[derive(Default)]
 pub struct Database {
     state: Mutex<State>,
     /// Told whenever the state changes.
     pub changed: Notify,
-    troubles: AtomicU32,
+    backoff: Mutex<Backoff>,
+    /// When the next attempt to connect begins.
+    next_attempt: Mutex<Instant>,
     /// It can be connected to, but did not do what was asked.
     unproven: AtomicBool,
-    /// The configuration names another one.
-    moved: Arc<AtomicBool>,
+    /// Cancelled when the configuration names another one; the next attempt to connect has a new token.
+    moved: Mutex<CancellationToken>,
     /// No connection can be had.
     unreachable: AtomicBool,
     told: Mutex<Option<Told>>,
@@ -61,6 +53,20 @@ struct Told {
 }
 
 impl Database {
+    /// One that was not tried yet, to be connected to at once.
+    pub(super) fn new() -> Self {
+        Self {
+            state: Mutex::default(),
+            changed: Notify::new(),
+            backoff: Mutex::new(Backoff::reconnect()),
+            next_attempt: Mutex::new(Instant::now()),
+            unproven: AtomicBool::new(false),
+            moved: Mutex::default(),
+            unreachable: AtomicBool::new(false),
+            told: Mutex::default(),
+        }
+    }
+
     /// How it is.
     pub fn state(&self) -> State {
         lock(&self.state).clone()
@@ -81,42 +87,25 @@ impl Database {
 
     /// From now on the configuration names another one, or the way to it is another.
     pub(super) fn move_on(&self) {
-        self.moved.store(true, Ordering::Relaxed);
+        lock(&self.moved).cancel();
     }
 
-    /// Set while that is so, and not done yet.
-    pub(super) fn moved(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.moved)
-    }
-
-    /// Whether that is so, and not done yet.
-    pub(super) fn has_moved(&self) -> bool {
-        self.moved.load(Ordering::Relaxed)
+    /// Cancelled once that is so.
+    pub(super) fn moved(&self) -> CancellationToken {
+        lock(&self.moved).clone()
     }
 
     fn set(&self, state: State) {
         *lock(&self.state) = state;
         self.changed.notify_one();
     }
-
-    /// How long to leave it alone. A little of it is chance, so that several workers do not come
-    /// all at once.
-    fn wait(&self) -> Duration {
-        spread(wait_after(self.troubles.load(Ordering::Relaxed)))
-    }
-}
-
-/// The wait after so many failed attempts in a row.
-fn wait_after(troubles: u32) -> Duration {
-    let Some(last) = (troubles as usize).checked_sub(1) else { return Duration::ZERO };
-    WAITS[last.min(WAITS.len() - 1)]
 }
 
 impl Service {
     /// Connects, however long it takes. `None` if asked to stop meanwhile.
     pub(super) async fn connect(&self) -> Option<Store> {
         loop {
-            let until = Instant::now() + self.database.wait();
+            let until = *lock(&self.database.next_attempt);
             while Instant::now() < until && !self.stop.is_requested() {
                 self.nap(until - Instant::now()).await;
             }
@@ -124,7 +113,7 @@ impl Service {
                 return None;
             }
             metrics::show_breaker(Breaker::HalfOpen);
-            self.database.moved.store(false, Ordering::Relaxed);
+            *lock(&self.database.moved) = CancellationToken::new();
             let config = self.config();
             let tried = tokio::select! {
                 tried = try_to_connect(&config) => tried,
@@ -162,7 +151,7 @@ impl Service {
 
     /// The database did what was asked: the next trouble is the first again.
     pub(super) fn worked(&self, store: &Store) {
-        self.database.troubles.store(0, Ordering::Relaxed);
+        lock(&self.database.backoff).reset();
         if self.database.unproven.swap(false, Ordering::Relaxed) {
             self.found(store);
         }
@@ -190,8 +179,12 @@ impl Service {
     fn miss(&self, cause: String, sqlstate: Option<&str>, unreachable: bool) {
         metrics::show_breaker(Breaker::Open);
         self.database.unreachable.store(unreachable, Ordering::Relaxed);
-        let troubles = self.database.troubles.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut backoff = lock(&self.database.backoff);
+        let wait = backoff.record_error().unwrap_or_default();
+        let tries = backoff.errors();
+        drop(backoff);
         let now = Instant::now();
+        *lock(&self.database.next_attempt) = now + wait;
         let mut told = lock(&self.database.told);
         let news =
             told.as_ref().is_none_or(|told| told.cause != cause || now - told.last >= TELL_AGAIN);
@@ -200,9 +193,9 @@ impl Service {
                 event = "database_unavailable",
                 cause,
                 sqlstate,
-                tries = troubles,
+                tries,
                 "database unavailable; rows stay queued; circuit breaker open; next attempt in {:.1} s: {cause}",
-                wait_after(troubles).as_secs_f64()
+                wait.as_secs_f64()
             );
             let since = told.as_ref().map_or(now, |told| told.since);
             *told = Some(Told { cause: cause.clone(), since, last: now });

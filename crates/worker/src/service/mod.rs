@@ -30,14 +30,14 @@ use store::{Store, StoreError};
 use crate::assumed_zone::AssumedZone;
 use crate::config::Loaded;
 use crate::day_ends::DayEnds;
-use crate::drain::{self, Drained, Limits};
+use crate::run::drain::{self, DrainOutcome, Limits};
 use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
 use crate::pace::Pace;
-use crate::report::RunReport;
 use crate::setup::{self, Current, Job, Settings};
 use crate::stop::Stop;
-use crate::suspects::Suspects;
+use crate::run::crash_loop::Suspects;
+use crate::throttle::Throttle;
 
 use alerting::Alerting;
 use database::Database;
@@ -66,6 +66,7 @@ pub struct Service {
     heartbeat: Heartbeat,
     suspects: Suspects,
     pace: Pace,
+    throttle: Throttle,
     assumed_zone: AssumedZone,
     supervisor: Supervisor,
     ticks: Arc<Ticks>,
@@ -123,10 +124,11 @@ impl Service {
             heartbeat: Heartbeat::heard_by(move || listener.alive()),
             suspects: Suspects::default(),
             pace,
+            throttle: Throttle::default(),
             assumed_zone: AssumedZone::default(),
             supervisor,
             ticks: Arc::default(),
-            database: Database::default(),
+            database: Database::new(),
             watched: Watched::new(),
             alerting,
         })
@@ -142,6 +144,7 @@ impl Service {
                 heartbeat: self.heartbeat.clone(),
                 suspects: self.suspects.clone(),
                 pace: self.pace.clone(),
+                throttle: self.throttle.clone(),
                 assumed_zone: self.assumed_zone.clone(),
             };
             match self.drain_when_due(&job).await {
@@ -156,7 +159,7 @@ impl Service {
     async fn drain_when_due(&self, job: &Job) -> Result<(), StoreError> {
         let mut dated_back: Option<Instant> = None;
         let mut day_ends = DayEnds::default();
-        while !self.stop.is_requested() && !self.database.has_moved() {
+        while !self.stop.is_requested() && !self.database.moved().is_cancelled() {
             self.heartbeat.beat();
             if dated_back.is_none_or(|last| last.elapsed() >= DATE_BACK_EVERY) {
                 drain::date_back(job).await;
@@ -202,18 +205,17 @@ impl Service {
 
     async fn drain(&self, job: &Job, kinds: Vec<Kind>) -> Result<(), StoreError> {
         let time_budget = Some(self.config().service.time_budget);
-        let enough = self.database.moved();
+        let cancel = self.database.moved();
         // Without a poll the next drain may be a day away.
-        let everything = self.config().schedule.poll.is_none();
-        let limits = Limits { kinds, max_batches: None, time_budget, enough, everything };
-        let mut report = RunReport::default();
-        let outcome = drain::drain(job, &limits, &mut report, |_| {}).await;
+        let until_empty = self.config().schedule.poll.is_none();
+        let limits = Limits { kinds, max_batches: None, time_budget, cancel, until_empty };
+        let (report, outcome) = drain::drain(job, &limits, |_| {}).await;
         self.watched.add(&report);
         // Not done, be there a poll or not: it goes on after the break.
-        if !matches!(outcome, Ok(Drained::Everything | Drained::Stopped)) {
+        if !matches!(outcome, Ok(DrainOutcome::Empty | DrainOutcome::Stopped)) {
             self.tick_again(&limits.kinds);
         }
-        if outcome? == Drained::LimitReached {
+        if outcome? == DrainOutcome::LimitReached {
             self.nap(NAP).await;
         }
         Ok(())
@@ -227,7 +229,7 @@ impl Service {
             let config = self.config();
             let sleep = config.schedule.poll.unwrap_or(config.service.observe);
             let left = sleep.saturating_sub(began.elapsed());
-            if left.is_zero() || self.stop.is_requested() || self.database.has_moved() {
+            if left.is_zero() || self.stop.is_requested() || self.database.moved().is_cancelled() {
                 return;
             }
             tokio::select! {

@@ -4,26 +4,27 @@ mod figures;
 mod log;
 
 use std::path::Path;
-use std::sync::Arc;
 
 use aggregation::Kind;
 use anyhow::Context;
 use indicatif::ProgressBar;
 use local_postgres::{Binaries, LocalPostgres};
 use store::Store;
+use tokio_util::sync::CancellationToken;
 
 use super::{report, run_once};
 use crate::cli::{self, ImportKind};
 use crate::config::{Config, Secret};
-use crate::drain::Limits;
+use crate::run::drain::Limits;
 use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
 use crate::import::import;
 use crate::pace::Pace;
 use crate::setup::{self, Current, Job, Settings};
 use crate::stop::Stop;
-use crate::suspects::Suspects;
+use crate::run::crash_loop::Suspects;
 use crate::tables::{counted, thousands};
+use crate::throttle::Throttle;
 use crate::{logging, output, progress};
 
 /// The files of `demo-data`; its README says where they come from.
@@ -111,8 +112,8 @@ async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Resu
         kinds: Kind::ALL.to_vec(),
         max_batches: None,
         time_budget: None,
-        enough: Arc::default(),
-        everything: true,
+        cancel: CancellationToken::new(),
+        until_empty: true,
     };
     let job = Job {
         assumed_zone: crate::assumed_zone::AssumedZone::default(),
@@ -122,6 +123,7 @@ async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Resu
         heartbeat: Heartbeat::unheard(),
         suspects: Suspects::default(),
         pace: Pace::new(BATCH_SIZE),
+        throttle: Throttle::default(),
     };
     let run = run_once::run(&job, &limits, "demo", "dayfold-demo", &ProgressBar::hidden()).await?;
     summary(&job.store, &run).await?;

@@ -18,6 +18,22 @@ fn a_number_beyond_its_limits_is_refused_with_the_limits() {
 }
 
 #[test]
+fn a_limit_of_rows_each_second_may_be_none_but_not_absurd() {
+    for (rows, expected) in [("0", 0), ("1", 1), ("1000000", 1_000_000)] {
+        let loaded = loaded("", &[("WORKER__BATCH__MAX_ROWS_PER_SECOND", rows)]);
+        assert_eq!(loaded.config.batch.max_rows_per_second, expected);
+    }
+    for rows in ["-1", "1000001"] {
+        assert_file_problem(
+            &format!("batch.max_rows_per_second = {rows}"),
+            &format!(
+                "batch.max_rows_per_second = {rows} (in FILE line 1) must be between 0 and 1000000"
+            ),
+        );
+    }
+}
+
+#[test]
 fn the_limits_themselves_are_allowed() {
     for size in ["50", "200"] {
         loaded("", &[("WORKER__BATCH__SIZE", size)]);

@@ -9,6 +9,19 @@ fn a_misspelt_key_names_the_nearest_one() {
 }
 
 #[test]
+fn a_key_that_was_renamed_names_the_new_one() {
+    assert_file_problem(
+        "[batch]\nat_once = 2\n",
+        "unknown key batch.at_once in FILE line 2; did you mean batch.concurrency?",
+    );
+    assert_variable_problem(
+        "WORKER__BATCH__AT_ONCE",
+        "2",
+        "unknown variable WORKER__BATCH__AT_ONCE; did you mean WORKER__BATCH__CONCURRENCY?",
+    );
+}
+
+#[test]
 fn a_key_without_its_unit_names_the_one_with_it() {
     assert_file_problem(
         "batch.lease = 60\n",

@@ -1,0 +1,176 @@
+//! One failure policy: which action follows from an error of which class.
+//!
+//! `docs/faults.md` lists the same for operators, and a test compares the two.
+
+use store::ErrorClass;
+
+/// How often a group runs in all whose error may be gone at once. A third conflict in a row is no accident.
+pub const MAX_TRIES: u32 = 3;
+
+/// What happens to a group whose transaction was rolled back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Run it again at once.
+    RetryNow,
+    /// Release its rows, without an attempt; the next batch claims them.
+    Release,
+    /// Release its rows for a pause, without an attempt.
+    Snooze,
+    /// Count an attempt; the rows wait for their back-off, or are dead after the last attempt.
+    Fail,
+    /// End the batch and release its rows, without an attempt: the other groups would meet the same error.
+    Interrupt,
+}
+
+/// What a drain does when a batch ends with an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterBatch {
+    /// Wait as [`Backoff::drain`](crate::backoff::Backoff::drain) says, then begin the next batch.
+    Pause,
+    /// End the drain with the error.
+    End,
+}
+
+/// What happens to the connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connections {
+    /// The connection goes back to the pool.
+    Keep,
+    /// The connection is dropped.
+    DropOne,
+    /// All connections of the pool are replaced.
+    ReplaceAll,
+}
+
+/// The actions that follow from an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Whether the group runs again at once, up to [`MAX_TRIES`] times in all, before `action`.
+    pub retries_now: bool,
+    /// What happens to the group.
+    pub action: Action,
+    /// What the drain does if the batch ends with this error, or its claim met it.
+    pub after_batch: AfterBatch,
+    /// Whether it is a time-out, after which batches become smaller.
+    pub is_timeout: bool,
+    /// What happens to the connections; the pool sees to it.
+    pub connections: Connections,
+}
+
+const FAIL: Policy = Policy {
+    retries_now: false,
+    action: Action::Fail,
+    after_batch: AfterBatch::End,
+    is_timeout: false,
+    connections: Connections::Keep,
+};
+
+const INTERRUPT: Policy =
+    Policy { action: Action::Interrupt, after_batch: AfterBatch::Pause, ..FAIL };
+
+impl Policy {
+    /// The policy for a class of errors.
+    pub const fn for_class(class: ErrorClass) -> Self {
+        use ErrorClass as Class;
+        match class {
+            Class::ConnectionLost => Self { connections: Connections::DropOne, ..INTERRUPT },
+            Class::StaleSession => {
+                Self { retries_now: true, connections: Connections::ReplaceAll, ..INTERRUPT }
+            }
+            // A server that is silent is not asked again on the same connections.
+            Class::NoAnswer => Self {
+                after_batch: AfterBatch::End,
+                connections: Connections::ReplaceAll,
+                ..INTERRUPT
+            },
+            // The request to stop ends the pause of the drain, and then the drain.
+            Class::PoolExhausted
+            | Class::Cancelled
+            | Class::Environment
+            | Class::LeaseLost
+            | Class::Stopped => INTERRUPT,
+            Class::Conflict => Self { retries_now: true, after_batch: AfterBatch::Pause, ..FAIL },
+            // The same profile and settings would be outdated again; the next batch reads them again.
+            Class::Outdated => {
+                Self { action: Action::Release, after_batch: AfterBatch::Pause, ..FAIL }
+            }
+            // A lock that another session holds for an hour must not make rows dead.
+            Class::Locked => Self {
+                action: Action::Snooze,
+                after_batch: AfterBatch::Pause,
+                is_timeout: true,
+                ..FAIL
+            },
+            Class::Timeout => Self { after_batch: AfterBatch::Pause, is_timeout: true, ..FAIL },
+            Class::Refused | Class::Database | Class::Internal => FAIL,
+        }
+    }
+
+    /// What happens to a group whose attempt number `tries` met the error.
+    pub const fn action_after(&self, tries: u32) -> Action {
+        if self.retries_now && tries < MAX_TRIES { Action::RetryNow } else { self.action }
+    }
+
+    /// Whether the error ends the batch, and no row is to blame.
+    pub const fn is_interruption(&self) -> bool {
+        matches!(self.action, Action::Interrupt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(class: ErrorClass) -> String {
+        let policy = Policy::for_class(class);
+        let (attempt, action) = match policy.action {
+            Action::RetryNow => panic!("retrying must end: {class:?}"),
+            Action::Release => ("no", "release its rows; the next batch claims them"),
+            Action::Snooze => ("no", "release its rows for `batch.backoff_first_seconds`"),
+            Action::Fail => ("yes", "try it again after the back-off"),
+            Action::Interrupt => ("no", "release the rest of the batch"),
+        };
+        let retries = if policy.retries_now {
+            format!("run it again at once, {MAX_TRIES} times in all; then ")
+        } else {
+            String::new()
+        };
+        let after_batch = match policy.after_batch {
+            AfterBatch::Pause => "pause, then go on",
+            AfterBatch::End => "end",
+        };
+        let smaller = if policy.is_timeout { "; make batches smaller" } else { "" };
+        let connections = match policy.connections {
+            Connections::Keep => "keep",
+            Connections::DropOne => "drop the connection",
+            Connections::ReplaceAll => "replace all",
+        };
+        let name = class.name();
+        format!(
+            "| {name} | {attempt} | {retries}{action} | {after_batch}{smaller} | {connections} |"
+        )
+    }
+
+    #[test]
+    fn the_document_lists_the_actions_for_each_class_of_errors() {
+        let document = include_str!("../../../docs/faults.md");
+        let head = "| class | attempt | the group | the drain | connections |";
+        let listed = document.lines().skip_while(|line| *line != head).skip(2);
+        let listed: Vec<&str> = listed.take_while(|line| !line.is_empty()).collect();
+        assert_eq!(listed, ErrorClass::ALL.map(row));
+    }
+
+    #[test]
+    fn a_group_with_a_conflict_runs_three_times_before_an_attempt_is_counted() {
+        let conflict = Policy::for_class(ErrorClass::Conflict);
+        let actions = [1, 2, 3].map(|tries| conflict.action_after(tries));
+        assert_eq!(actions, [Action::RetryNow, Action::RetryNow, Action::Fail]);
+    }
+
+    #[test]
+    fn a_class_that_counts_no_attempt_in_the_store_never_counts_one_in_a_batch() {
+        for class in ErrorClass::ALL {
+            assert_eq!(Policy::for_class(class).is_interruption(), class.is_interruption());
+        }
+    }
+}
