@@ -12,6 +12,7 @@ mod pace;
 mod races;
 mod schemas;
 mod tokens;
+mod wire;
 
 use crate::support::running::{Running, UserLock, eventually, number, waiting};
 use crate::support::samples::{assert_all_done, insert_samples};

@@ -88,7 +88,7 @@ async fn asked_to_stop_it_ends_both_and_gives_the_rest_back() {
 }
 
 #[tokio::test]
-async fn what_interrupts_both_costs_each_one_pause_and_no_attempt() {
+async fn an_interruption_of_both_makes_each_pause_once_and_costs_no_attempt() {
     let db = Database::new().await;
     let (worker, locks) = two_at_work(&db).await;
 
