@@ -32,8 +32,8 @@ const LOG_IN_AS_SENT: &str = "AGRheWZvbGQAaHVudGVyMmdlaGVpbQ==";
 
 /// A dead row, as rule and by its cause.
 const DEAD_ROW: &str =
-    "INSERT INTO aggregation_queue (user_id, kind, starts_at, ends_at, raw_id, state, not_before)
-     VALUES (99, 'labs', '2024-05-01', '2024-05-01', 1, 'dead', 'infinity')";
+    "INSERT INTO aggregation_queue (user_id, kind, starts_at, ends_at, raw_ids, state, not_before)
+     VALUES (99, 'labs', '2024-05-01', '2024-05-01', '{1}', 'dead', 'infinity')";
 
 /// Settings for a server, beside those of the test.
 fn settings(mail: &Receiver, tls: &str, more: &[(&str, &str)]) -> Vec<(String, String)> {

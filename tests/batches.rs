@@ -3,9 +3,9 @@
 //! A test stops the worker where it wants by holding a lock that the worker needs: a user's
 //! advisory lock before a group reads anything, or a table of figures after it has read.
 
-mod along;
 mod at_once;
 mod claims;
+mod dense_hours;
 mod groups;
 mod interruptions;
 mod pace;

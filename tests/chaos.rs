@@ -252,7 +252,7 @@ impl Round {
             }
             if Instant::now() > until {
                 let states = "SELECT string_agg(concat_ws(' ', kind, state, n, attempts), E'\n')
-                              FROM (SELECT kind, state, max(attempts) AS attempts, count(*) AS n
+                              FROM (SELECT kind, state, max(attempts) AS attempts, sum(cardinality(raw_ids)) AS n
                                     FROM aggregation_queue GROUP BY kind, state) AS states";
                 let states: String = self.db.value(states).await;
                 panic!(

@@ -311,8 +311,8 @@ async fn status_never_says_that_nothing_is_due_while_rows_back_off_are_claimed_o
         db.execute(&format!(
             "DELETE FROM aggregation_queue;
              INSERT INTO aggregation_queue
-                 (user_id, kind, starts_at, ends_at, raw_id, state, not_before, lease_expires_at)
-             VALUES (1, 'labs', '2024-05-01', '2024-05-01', {batch}, '{state}', {not_before}, {lease})"
+                 (user_id, kind, starts_at, ends_at, raw_ids, state, not_before, lease_expires_at)
+             VALUES (1, 'labs', '2024-05-01', '2024-05-01', ARRAY[{batch}], '{state}', {not_before}, {lease})"
         ))
         .await;
         let status = db.run(&["status"]).stdout;
@@ -326,8 +326,8 @@ async fn status_groups_failures_by_their_cause_with_counts_and_the_next_retry() 
     let db = Database::new().await;
     db.execute(
         "INSERT INTO aggregation_queue
-             (user_id, kind, starts_at, ends_at, raw_id, state, not_before, attempts, last_error)
-         SELECT id, kind, '2024-05-01', '2024-05-01', id, state, not_before, 2, error
+             (user_id, kind, starts_at, ends_at, raw_ids, state, not_before, attempts, last_error)
+         SELECT id, kind, '2024-05-01', '2024-05-01', ARRAY[id], state, not_before, 2, error
          FROM (VALUES
              (1, 'vitals', 'pending', now() + interval '150 seconds',
               'refused 23514 vitals_daily vitals_daily_mean_check'),

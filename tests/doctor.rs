@@ -80,7 +80,6 @@ async fn missing_rights_are_named_and_the_grants_that_it_advises_are_enough() {
         "SELECT on public.__diesel_schema_migrations",
         "SELECT on public.lab_raw",
         "SELECT, INSERT, UPDATE, DELETE on public.vitals_hourly",
-        "USAGE on public.aggregation_lease",
     ];
     assert_check(&report, "rights", "error", &expected);
     assert_check(&report, "sessions", "ok", &["hidden", "pg_read_all_stats"]);

@@ -12,7 +12,7 @@ use crate::support::running::{Running, UserLock, eventually, waiting};
 use crate::support::samples::{assert_all_done, insert_minute, insert_samples};
 use crate::support::{Database, Ran, database, server, server_of_its_own, worker_at};
 
-const QUEUED: &str = "SELECT count(*) FROM aggregation_queue";
+const QUEUED: &str = "SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM aggregation_queue";
 
 fn private(path: &Path) {
     fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();

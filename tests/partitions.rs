@@ -33,7 +33,7 @@ async fn days(db: &Database) -> String {
 }
 
 async fn waiting(db: &Database) -> i64 {
-    db.value("SELECT count(*) FROM aggregation_queue").await
+    db.value("SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM aggregation_queue").await
 }
 
 /// The partitions that hold rows, those of months by their number from next month on.
@@ -99,6 +99,22 @@ async fn rows_of_a_partitioned_table_are_queued_even_when_they_move_to_another_p
     db.execute("DELETE FROM vitals_raw WHERE user_id = 7").await;
     db.run_once();
     assert_eq!(days(&db).await, "none");
+}
+
+#[tokio::test]
+async fn a_statement_on_several_partitions_is_packed_as_one() {
+    let db = partitioned().await;
+    db.execute(&format!(
+        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         SELECT 7, 'heart_rate', 60, 'bpm', 'watch', at, at
+         FROM generate_series(0, 119) AS n, LATERAL (SELECT {} + n * interval '12 hours' AS at) AS t",
+        noon(3)
+    ))
+    .await;
+    let sets = "SELECT string_agg(cardinality(raw_ids)::text, ' ' ORDER BY starts_at) FROM aggregation_queue";
+    assert_eq!(db.value::<String>(sets).await, "50 50 20");
+    db.run_once();
+    assert_eq!(db.run(&["verify", "--json"]).json()["raw_rows"], 123);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::support::running::{Running, UserLock, eventually, number};
 use crate::support::samples::{assert_all_done, insert_minute, insert_samples};
 use crate::support::{Database, Ran, database, server, server_of_its_own, worker_at};
 
-const QUEUED: &str = "SELECT count(*) FROM aggregation_queue";
+const QUEUED: &str = "SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM aggregation_queue";
 const VITALS: &str = "user_id,metric,value,unit,source,started_at\n\
                       1,heart_rate,61,bpm,watch,2024-05-01T10:00:00Z\n";
 

@@ -37,8 +37,10 @@ async fn each_break_on_the_way_to_the_queue_is_an_error() {
             &["INSERT of a row of lab_raw does not reach the queue"],
         ),
         (
-            "CREATE OR REPLACE FUNCTION queue_deleted_vitals() RETURNS trigger LANGUAGE plpgsql
-             AS 'BEGIN RETURN NULL; END'",
+            "CREATE FUNCTION queue_nothing() RETURNS trigger LANGUAGE plpgsql
+             AS 'BEGIN RETURN NULL; END';
+             CREATE OR REPLACE TRIGGER queue_deleted AFTER DELETE ON vitals_raw
+             FOR EACH STATEMENT EXECUTE FUNCTION queue_nothing()",
             &["DELETE of a row of vitals_raw does not reach the queue"],
         ),
         (
@@ -47,7 +49,7 @@ async fn each_break_on_the_way_to_the_queue_is_an_error() {
         ),
         (
             "CREATE ROLE poor_{db}; GRANT USAGE ON SCHEMA public TO poor_{db};
-             ALTER FUNCTION queue_inserted_labs() OWNER TO poor_{db}",
+             ALTER FUNCTION queue_changed_labs() OWNER TO poor_{db}",
             &["INSERT in lab_raw fails", "permission denied for table aggregation_queue"],
         ),
         (
@@ -66,19 +68,19 @@ async fn each_break_on_the_way_to_the_queue_is_an_error() {
 async fn a_function_that_was_replaced_or_lost_its_rights_shows_in_the_catalogue_too() {
     let db = Database::new().await;
     db.execute(
-        "CREATE OR REPLACE FUNCTION queue_deleted_vitals() RETURNS trigger LANGUAGE plpgsql
+        "CREATE OR REPLACE FUNCTION queue_updated_vitals() RETURNS trigger LANGUAGE plpgsql
          AS 'BEGIN RETURN NULL; END'",
     )
     .await;
     let role = format!("poor_{}", db.name);
     db.execute(&format!(
         "CREATE ROLE {role}; GRANT USAGE ON SCHEMA public TO {role};
-         ALTER FUNCTION queue_inserted_labs() OWNER TO {role}"
+         ALTER FUNCTION queue_changed_labs() OWNER TO {role}"
     ))
     .await;
     let expected = [
-        "queue_deleted on vitals_raw (its function queue_deleted_vitals is not that of this version)",
-        "queue_inserted_labs has no right to insert into the queue",
+        "queue_updated on vitals_raw (its function queue_updated_vitals is not that of this version)",
+        "queue_changed_labs has no right to insert into the queue",
     ];
     assert_check(&db.url, "triggers", 1, "warning", &expected);
 }

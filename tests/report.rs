@@ -272,9 +272,11 @@ async fn rows_that_wait_make_the_page_say_that_it_is_not_up_to_date() {
     insert_days(&db).await;
     assert!(!page(&db, "1", &MAY).contains("not up to date"));
     db.execute(
-        "UPDATE vitals_raw SET value = value + 1 WHERE metric = 'heart_rate';
-         UPDATE aggregation_queue SET state = 'dead', not_before = 'infinity'
-         WHERE id = (SELECT min(id) FROM aggregation_queue)",
+        "UPDATE vitals_raw SET value = value + 1
+         WHERE id = (SELECT min(id) FROM vitals_raw WHERE metric = 'heart_rate');
+         UPDATE aggregation_queue SET state = 'dead', not_before = 'infinity';
+         UPDATE vitals_raw SET value = value + 1
+         WHERE metric = 'heart_rate' AND id > (SELECT min(id) FROM vitals_raw WHERE metric = 'heart_rate')",
     )
     .await;
 

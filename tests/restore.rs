@@ -8,12 +8,14 @@ use local_postgres::Binaries;
 use crate::support::outside::Scratch;
 use crate::support::{Database, Ran};
 
+/// Each row in a change set of its own.
 const ROWS: &str = "
     INSERT INTO user_profiles (user_id, time_zone) VALUES (1, 'Europe/Berlin');
-    INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
-    SELECT 1, 'heart_rate', 60 + i, 'bpm', 'Watch', at, at
-    FROM generate_series(0, 9) AS i,
-         LATERAL (SELECT timestamptz '2024-03-05 08:00Z' + i * interval '1 min' AS at) AS t";
+    DO $$ BEGIN FOR i IN 0..9 LOOP
+        INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+        SELECT 1, 'heart_rate', 60 + i, 'bpm', 'Watch', at, at
+        FROM (SELECT timestamptz '2024-03-05 08:00Z' + i * interval '1 min' AS at) AS t;
+    END LOOP; END $$";
 
 fn program(name: &str) -> Command {
     let mut command = Command::new(Binaries::find().unwrap().directory().join(name));
@@ -51,7 +53,7 @@ async fn source() -> Database {
     let db = Database::new().await;
     db.execute(ROWS).await;
     db.execute(
-        "UPDATE aggregation_queue SET state = 'processing', lease_token = nextval('aggregation_lease'),
+        "UPDATE aggregation_queue SET state = 'processing', lease_token = 1,
                 lease_expires_at = now() - interval '1 s'
          WHERE starts_at < '2024-03-05 08:03Z'",
     )
@@ -67,7 +69,7 @@ async fn assert_computed_once(db: &Database) {
     assert_eq!(day, "10 of 64.5");
     assert_eq!(db.value::<i64>("SELECT count(*) FROM aggregation_queue").await, 0);
     // Rows that come now have numbers of their own.
-    db.execute(&ROWS[ROWS.find("INSERT INTO vitals_raw").unwrap()..]).await;
+    db.execute(&ROWS[ROWS.find("DO $$").unwrap()..]).await;
     assert_eq!(db.value::<i64>("SELECT count(*) FROM vitals_raw").await, 20);
     let verified = db.run(&["verify"]);
     assert_eq!(verified.code, 0, "{verified:?}");
@@ -77,7 +79,12 @@ async fn assert_computed_once(db: &Database) {
 async fn a_dump_of_rows_alone_is_restored_by_psql() {
     let (source, target, scratch) = (source().await, Database::new().await, Scratch::new());
     restore_by_psql(&target, &dump(&source, &scratch, &[]));
-    assert_eq!(target.value::<i64>("SELECT count(*) FROM aggregation_queue").await, 20);
+    assert_eq!(
+        target
+            .value::<i64>("SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM aggregation_queue")
+            .await,
+        20
+    );
     assert_computed_once(&target).await;
 }
 
@@ -111,5 +118,9 @@ async fn an_app_that_seeds_its_random_numbers_in_each_session_queues_every_chang
             .await
             .unwrap();
     }
-    assert_eq!(db.value::<i64>("SELECT count(*) FROM aggregation_queue").await, 30);
+    assert_eq!(
+        db.value::<i64>("SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM aggregation_queue")
+            .await,
+        30
+    );
 }

@@ -18,7 +18,7 @@ pub const SHORT_LEASE: [(&str, &str); 3] = [
 ];
 
 /// Rows that a worker has marked as its own.
-const PROCESSING: &str = "SELECT count(*) FROM aggregation_queue WHERE state = 'processing'";
+const PROCESSING: &str = "SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM aggregation_queue WHERE state = 'processing'";
 
 /// Rows that are not in the figures yet.
-pub const QUEUED: &str = "SELECT count(*) FROM aggregation_queue";
+pub const QUEUED: &str = "SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM aggregation_queue";

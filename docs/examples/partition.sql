@@ -78,12 +78,12 @@ BEGIN
 END $$;
 
 CREATE TRIGGER queue_inserted AFTER INSERT ON vitals_raw
-    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION queue_inserted_vitals();
+    REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION queue_changed_vitals();
 CREATE TRIGGER queue_updated AFTER UPDATE ON vitals_raw
-    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION queue_updated_vitals();
 CREATE TRIGGER queue_deleted AFTER DELETE ON vitals_raw
-    REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION queue_deleted_vitals();
+    REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION queue_changed_vitals();
 CREATE TRIGGER queue_truncated BEFORE TRUNCATE ON vitals_raw
     FOR EACH STATEMENT EXECUTE FUNCTION queue_truncated_vitals();
 

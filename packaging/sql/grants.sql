@@ -24,7 +24,6 @@ GRANT SELECT ON user_profiles, vitals_raw, nutrition_raw, lab_raw TO :"worker";
 
 -- It queues nothing but what `worker requeue` is asked for.
 GRANT SELECT, INSERT, UPDATE, DELETE ON aggregation_queue TO :"worker";
-GRANT USAGE ON SEQUENCE aggregation_lease TO :"worker";
 -- Everybody's unless somebody took it away.
 GRANT EXECUTE ON FUNCTION aggregation_datable(timestamptz), aggregation_end(timestamptz, timestamptz)
     TO :"worker";

@@ -45,8 +45,8 @@ async fn a_mail_that_nobody_began_to_send_outlives_kill_9_too() {
     let killed = service(&db, &mail, &[("WORKER__ALERTS__OLDEST_PENDING_SECONDS", "1")]);
     db.execute(DEAD_ROW).await;
     mail.is_at(Step::Banner, 1);
-    let waits = "INSERT INTO aggregation_queue (user_id, kind, starts_at, ends_at, raw_id, queued_at, not_before)
-                 VALUES (98, 'labs', '2024-05-01', '2024-05-01', 1, now() - interval '1 hour', now() + interval '1 hour')";
+    let waits = "INSERT INTO aggregation_queue (user_id, kind, starts_at, ends_at, raw_ids, queued_at, not_before)
+                 VALUES (98, 'labs', '2024-05-01', '2024-05-01', '{1}', now() - interval '1 hour', now() + interval '1 hour')";
     db.execute(waits).await;
     eventually(&db, PENDING, 2).await;
     killed.signal("-KILL");

@@ -185,9 +185,9 @@ async fn the_oldest_change_is_seen_though_it_waits_for_its_back_off_and_a_fresh_
     assert_eq!(store.oldest_and_dead().await.unwrap(), (0.0, 1));
     db.execute(
         "INSERT INTO aggregation_queue
-             (user_id, kind, starts_at, ends_at, raw_id, queued_at, not_before)
-         VALUES (1, 'labs', '2024-05-01', '2024-05-01', 2, now(), now()),
-                (1, 'labs', '2024-05-01', '2024-05-01', 3, now() - interval '1 hour',
+             (user_id, kind, starts_at, ends_at, raw_ids, queued_at, not_before)
+         VALUES (1, 'labs', '2024-05-01', '2024-05-01', '{2}', now(), now()),
+                (1, 'labs', '2024-05-01', '2024-05-01', '{3}', now() - interval '1 hour',
                  now() + interval '1 hour')",
     )
     .await;

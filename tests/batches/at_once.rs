@@ -52,7 +52,12 @@ async fn a_second_batch_runs_beside_the_first_and_neither_waits_for_the_other() 
 
     // All others are done meanwhile beside the one that waits.
     release(locks).await;
-    crate::support::running::eventually(&db, "SELECT count(*) FROM aggregation_queue", 50).await;
+    crate::support::running::eventually(
+        &db,
+        "SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM aggregation_queue",
+        50,
+    )
+    .await;
     of_second.release().await;
 
     let ran = worker.succeeds();

@@ -20,7 +20,8 @@ async fn a_batch_never_has_more_rows_than_configured() {
             ran.events("batch_claimed").iter().map(|event| number(event, "rows")).collect();
         assert!(rows.iter().all(|rows| *rows <= size), "{rows:?}");
         assert_eq!(rows.iter().sum::<u64>(), 451);
-        assert_eq!(rows.len() as u64, 451_u64.div_ceil(size), "batches are full: {rows:?}");
+        // Of each user 11 rows, in one change set.
+        assert_eq!(rows.len() as u64, 41_u64.div_ceil(size / 11), "batches are full: {rows:?}");
         assert_all_done(&db).await;
     }
 }
@@ -35,7 +36,7 @@ async fn a_claim_is_committed_before_the_first_group_begins() {
 
     let claimed: i64 = db
         .value(
-            "SELECT count(*) FROM aggregation_queue
+            "SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM aggregation_queue
              WHERE state = 'processing' AND lease_token IS NOT NULL
                AND lease_expires_at BETWEEN now() + interval '30 s' AND now() + interval '60 s'",
         )
@@ -103,7 +104,7 @@ async fn the_oldest_rows_are_claimed_first() {
 async fn dead_and_backing_off_rows_do_not_stand_in_the_way() {
     let db = Database::new().await;
     insert_samples(&db, 10, 60).await;
-    // User 1 to 4 are dead, 5 to 8 wait, and of user 9 the earlier rows are dead, too.
+    // Users 1 to 4 are dead, 5 to 8 wait, and of user 9 the first change set, 50 rows, is dead, too.
     db.execute(
         "UPDATE aggregation_queue SET state = 'dead', attempts = 5, not_before = 'infinity'
              WHERE user_id <= 4 OR (user_id = 9 AND starts_at < '2024-05-01 10:31Z');
@@ -116,12 +117,16 @@ async fn dead_and_backing_off_rows_do_not_stand_in_the_way() {
 
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!(ran.json()["batches"], 1);
-    assert_eq!(ran.json()["rows_completed"], 90);
+    assert_eq!(ran.json()["rows_completed"], 70);
     assert_eq!(ran.json()["pending_after"], 240);
-    let left =
-        db.query("SELECT state, count(*) FROM aggregation_queue GROUP BY 1 ORDER BY 1", &[]).await;
+    let left = db
+        .query(
+            "SELECT state, sum(cardinality(raw_ids)) FROM aggregation_queue GROUP BY 1 ORDER BY 1",
+            &[],
+        )
+        .await;
     let left: Vec<(String, i64)> = left.iter().map(|row| (row.get(0), row.get(1))).collect();
-    assert_eq!(left, [("dead".to_owned(), 270), ("pending".to_owned(), 240)]);
+    assert_eq!(left, [("dead".to_owned(), 290), ("pending".to_owned(), 240)]);
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ async fn refuse_user(db: &Database, user_id: i64) {
 async fn attempts_of(db: &Database, user_id: i64) -> (i64, String, i32, f64, String) {
     let rows = db
         .query(
-            "SELECT count(*), state, attempts,
+            "SELECT sum(cardinality(raw_ids)), state, attempts,
                     min(extract(epoch FROM nullif(not_before, 'infinity') - clock_timestamp()))::float8,
                     last_error
              FROM aggregation_queue WHERE user_id = $1 GROUP BY 2, 3, 5",

@@ -71,7 +71,7 @@ async fn what_a_killed_worker_left_is_done_once_its_lease_is_over() {
     // The server finds out when it answers, and rolls back.
     eventually(&db, &format!("SELECT count(*) {OF_THE_WORKER}"), 0).await;
 
-    let leased = "SELECT count(*) FROM aggregation_queue WHERE state = 'processing'";
+    let leased = "SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM aggregation_queue WHERE state = 'processing'";
     assert_eq!(db.value::<i64>(leased).await, 10, "the first group is done");
     assert_eq!(db.run_once()["rows_claimed"], 0, "the others are not free yet");
     db.execute("UPDATE aggregation_queue SET lease_expires_at = now() - interval '1 ms'").await;
@@ -94,7 +94,7 @@ async fn a_lease_ends_by_itself() {
     worker.child.kill().unwrap();
     lock.release().await;
 
-    let over = "SELECT count(*) FROM aggregation_queue WHERE lease_expires_at < clock_timestamp()";
+    let over = "SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM aggregation_queue WHERE lease_expires_at < clock_timestamp()";
     eventually(&db, over, 5).await;
 
     assert_eq!(db.run_once()["rows_completed"], 5);
@@ -117,7 +117,7 @@ async fn a_batch_that_takes_longer_than_its_lease_keeps_it() {
     let first: String = db.value(first).await;
 
     // Longer than half of the lease: what is left is renewed before the next group.
-    let halfway = "SELECT count(*) FROM aggregation_queue
+    let halfway = "SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM aggregation_queue
                    WHERE lease_expires_at < clock_timestamp() + interval '2.4 s'";
     eventually(&db, halfway, 10).await;
     let second = UserLock::hold(&db.url, 2).await;
@@ -125,7 +125,7 @@ async fn a_batch_that_takes_longer_than_its_lease_keeps_it() {
     eventually(&db, "SELECT count(*) FROM vitals_daily", 1).await;
     waiting(&db, 1).await;
     let renewed = format!(
-        "SELECT count(*) FROM aggregation_queue WHERE lease_expires_at > timestamptz '{first}' + interval '2 s'"
+        "SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM aggregation_queue WHERE lease_expires_at > timestamptz '{first}' + interval '2 s'"
     );
     assert_eq!(db.value::<i64>(&renewed).await, 5);
 
@@ -141,7 +141,7 @@ async fn a_lost_connection_burns_no_attempt_and_the_run_goes_on_by_itself() {
     db.execute(
         "CREATE TABLE attempts_seen (most integer);
          CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$
-         BEGIN INSERT INTO attempts_seen VALUES (OLD.attempts); RETURN OLD; END $$;
+         BEGIN INSERT INTO attempts_seen SELECT OLD.attempts FROM unnest(OLD.raw_ids); RETURN OLD; END $$;
          CREATE TRIGGER see BEFORE DELETE ON aggregation_queue FOR EACH ROW EXECUTE FUNCTION see();",
     )
     .await;
@@ -172,7 +172,7 @@ async fn a_user_locked_for_too_long_waits_alone_and_costs_no_attempt() {
     assert_eq!(ran.code, 3, "{}", ran.stderr);
     assert_eq!(ran.json()["rows_completed"], 10);
     assert_eq!(ran.events("group_failed")[0]["class"], "locked");
-    let waits = "SELECT count(*) FROM aggregation_queue
+    let waits = "SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM aggregation_queue
                  WHERE user_id = 2 AND state = 'pending' AND attempts = 0
                    AND not_before > now() + interval '20 s'";
     assert_eq!(db.value::<i64>(waits).await, 5);
@@ -242,7 +242,7 @@ async fn a_group_that_ends_its_session_each_time_does_not_hold_up_the_others() {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!(ran.json()["rows_completed"], 12);
     assert_eq!(ran.events("group_postponed").len(), 1, "{}", ran.stderr);
-    let waits = "SELECT count(*) FROM aggregation_queue
+    let waits = "SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM aggregation_queue
                  WHERE user_id = 1 AND state = 'pending' AND attempts = 0
                    AND not_before > now() + interval '20 s'";
     assert_eq!(db.value::<i64>(waits).await, 3, "no attempt is counted, but it waits");
@@ -266,7 +266,7 @@ async fn a_schema_that_changes_under_the_worker_kills_no_row() {
     let told = &ran.events("batch_interrupted")[0];
     assert_eq!(told["class"], "environment", "{}", ran.stderr);
     assert!(told["error"].to_string().contains("the schema is another one"), "{told}");
-    let untouched = "SELECT count(*) FROM aggregation_queue
+    let untouched = "SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM aggregation_queue
                      WHERE state = 'pending' AND attempts = 0 AND last_error IS NULL";
     assert_eq!(db.value::<i64>(untouched).await, 15);
     db.execute("ALTER TABLE vitals_daily RENAME COLUMN average TO mean").await;

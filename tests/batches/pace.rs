@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{UserLock, assert_all_done, insert_samples, number, run};
+use crate::support::samples::insert_minute;
 use crate::support::{Database, Ran};
 
 fn sizes(ran: &Ran) -> Vec<u64> {
@@ -16,7 +17,10 @@ fn change(event: &Value) -> (u64, u64, &str) {
 #[tokio::test]
 async fn batches_grow_while_the_database_is_quick_up_to_the_most_that_is_configured() {
     let db = Database::new().await;
-    insert_samples(&db, 1, 500).await;
+    // Change sets of one row each, so that a batch of any size can be full.
+    for minute in 1..=500 {
+        insert_minute(&db, 1, minute).await;
+    }
 
     let ran = run(&db, &[("WORKER__BATCH__SIZE", "50"), ("WORKER__BATCH__MAX_SIZE", "110")]);
 
@@ -42,7 +46,7 @@ async fn a_lock_that_somebody_holds_for_too_long_makes_batches_smaller() {
 
     let changes = ran.events("batch_size_changed");
     assert_eq!(change(&changes[0]), (150, 75, "timed_out"), "{}", ran.stderr);
-    assert_eq!(sizes(&ran)[..2], [150, 75]);
+    assert_eq!(sizes(&ran)[..2], [150, 50], "of change sets of 50 rows one is at most 75");
     lock.release().await;
     db.execute("UPDATE aggregation_queue SET not_before = now()").await;
     db.run_once();

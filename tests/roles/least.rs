@@ -78,7 +78,6 @@ async fn the_app_writes_facts_reads_figures_and_has_no_right_on_the_queue() {
         "SELECT FROM aggregation_queue",
         "DELETE FROM aggregation_queue",
         "INSERT INTO aggregation_queue (user_id) VALUES (1)",
-        "SELECT nextval('aggregation_lease')",
         "TRUNCATE vitals_raw",
         "CREATE TABLE mine ()",
     ] {

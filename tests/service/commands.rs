@@ -47,7 +47,8 @@ async fn requeue_counts_and_asks_at_a_terminal_and_a_script_is_not_asked() {
     let requeue = |more: &[&str], answer: &str| {
         answering(db.worker().args(["requeue", "--dead"]).args(more), answer)
     };
-    let dead = "SELECT count(*) FROM aggregation_queue WHERE state = 'dead'";
+    let dead =
+        "SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM aggregation_queue WHERE state = 'dead'";
 
     let ran = db.run(&["requeue", "--dead", "--dry-run"]);
     assert_eq!(

@@ -11,7 +11,7 @@ async fn four_of_them_do_every_row_once_while_rows_arrive_and_change() {
     db.execute(
         "CREATE SEQUENCE changes;
          CREATE FUNCTION count_change() RETURNS trigger LANGUAGE plpgsql
-         AS 'BEGIN PERFORM nextval(''changes''); RETURN NEW; END';
+         AS 'BEGIN PERFORM nextval(''changes'') FROM unnest(NEW.raw_ids); RETURN NEW; END';
          CREATE TRIGGER counted BEFORE INSERT ON aggregation_queue
              FOR EACH ROW EXECUTE FUNCTION count_change()",
     )

@@ -45,10 +45,10 @@ pub async fn assert_all_done(db: &Database) {
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 
-/// Rows that wait as if nobody had ever touched them.
+/// Raw rows that wait as if no worker had ever claimed them.
 pub async fn untouched(db: &Database) -> i64 {
     db.value(
-        "SELECT count(*) FROM aggregation_queue
+        "SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM aggregation_queue
          WHERE state = 'pending' AND attempts = 0 AND lease_token IS NULL
            AND lease_expires_at IS NULL AND not_before <= now() AND last_error IS NULL",
     )

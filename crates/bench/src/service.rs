@@ -13,14 +13,14 @@ const INSERTS_PER_SECOND: u64 = 10;
 /// So long after its start a service has connected and settled.
 const SETTLED: Duration = Duration::from_secs(5);
 
-/// Notes for each row when it is taken off the queue, in the transaction that writes its figures;
-/// the commit follows within a millisecond.
+/// Notes for each raw row how long it was queued, in the transaction that writes its figures; the commit
+/// follows within a millisecond.
 const NOTE_AGES: &str = "
     CREATE TABLE ages (seconds double precision NOT NULL);
     CREATE FUNCTION note_ages() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
         INSERT INTO ages
-        SELECT extract(epoch FROM clock_timestamp() - queued_at) FROM done;
+        SELECT extract(epoch FROM clock_timestamp() - queued_at) FROM done, unnest(raw_ids);
         RETURN NULL;
     END $$;
     CREATE TRIGGER note_ages AFTER DELETE ON aggregation_queue

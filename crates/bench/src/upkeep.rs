@@ -37,7 +37,7 @@ const REQUEST: &str = "
          LATERAL (SELECT date_trunc('second', now()) - n * interval '1 second' AS at) AS t";
 
 const LOOK: &str = "
-    SELECT (SELECT count(*) FROM aggregation_queue),
+    SELECT (SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM aggregation_queue),
            coalesce((SELECT extract(epoch FROM clock_timestamp() - min(not_before))::float8
                      FROM aggregation_queue WHERE state <> 'dead'), 0),
            pg_relation_size('aggregation_queue')::float8,

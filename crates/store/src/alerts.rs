@@ -192,7 +192,7 @@ statement! {
     /// back-off or is with another worker: of one condition the earliest message is taken, and the
     /// next when that is delivered or given up.
     ///
-    /// A token is a number of the sequence and a number by chance, as in the queue's claim.
+    /// A token is a number by chance: a sequence gives a number again after a crash of the server.
     struct Take { channel: &'static str => Text, lease_seconds: f64 => Double } -> (
         BigInt, BigInt, Integer, Timestamptz, Text, Text, Bool, Text, Double, Double, Double
     )
@@ -210,7 +210,7 @@ statement! {
      )
      UPDATE alert_outbox AS o
      SET not_before = clock_timestamp() + make_interval(secs => {lease_seconds}),
-         lease_token = nextval('aggregation_lease') * 1048576 + floor(random() * 1048576)::bigint
+         lease_token = (random() * 9007199254740992)::bigint
      FROM due
      WHERE o.id = due.id
      RETURNING o.id, o.lease_token, o.attempts, o.happened_at, o.key, o.rule, o.fires, o.worker,

@@ -1,95 +1,52 @@
-//! Places where a test has the process crash, as if by `kill -9`. Builds for release have none.
+//! A process that is gone at any moment of its talk with the server. Builds for release have none of this.
 
-/// A step of the batch, at which the process may be gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CrashPoint {
-    /// The rows are marked, and that is committed.
-    AfterClaim,
-    /// The group's transaction has the user's lock.
-    AfterLock,
-    /// The raw rows and the figures that stand are read.
-    AfterRead,
-    /// The figures are computed.
-    BeforeWrite,
-    /// The figures are written, but not committed.
-    AfterWrite,
-    /// The rows are off the queue, but that is not committed.
-    BeforeCommit,
-    /// COMMIT is sent, and nobody knows what became of it.
-    DuringCommit,
-    /// The server has confirmed.
-    AfterCommit,
-    /// A group could not be done.
-    BeforeRelease,
-    /// Its rows are given back, and that is committed.
-    AfterRelease,
-    /// A group failed.
-    BeforeFail,
-    /// Its attempt is counted, and that is committed.
-    AfterFail,
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A test sets this variable to the number of a message, counted over all connections: instead of sending it,
+/// the process aborts, as if by `kill -9`. What was sent before it, the server does.
+pub const CRASH_VARIABLE: &str = "DAYFOLD_CRASH_AT_MESSAGE";
+
+static ASKED: LazyLock<Option<u32>> = LazyLock::new(|| {
+    let asked = if cfg!(debug_assertions) { std::env::var(CRASH_VARIABLE).ok()? } else { None? };
+    asked.parse().ok()
+});
+static SENT: AtomicU32 = AtomicU32::new(0);
+
+/// Follows the messages that are sent on one connection.
+#[derive(Debug)]
+pub(crate) struct Crash {
+    /// Whether the first message, which has no type, has begun.
+    has_begun: bool,
+    /// Bytes of the current message that are still to be sent.
+    left: usize,
 }
 
-impl CrashPoint {
-    /// All of them, in the order of the walk.
-    pub const ALL: [Self; 12] = [
-        Self::AfterClaim,
-        Self::AfterLock,
-        Self::AfterRead,
-        Self::BeforeWrite,
-        Self::AfterWrite,
-        Self::BeforeCommit,
-        Self::DuringCommit,
-        Self::AfterCommit,
-        Self::BeforeRelease,
-        Self::AfterRelease,
-        Self::BeforeFail,
-        Self::AfterFail,
-    ];
-
-    /// The variable that names a place, and by a number behind it, as in `AfterCommit 3`, the time at
-    /// which the process comes there.
-    pub const VARIABLE: &str = "DAYFOLD_CRASH_AT";
-
-    /// Whether it was asked to crash anywhere: then the steps are taken one after the other.
-    pub(crate) fn any_is_asked_for() -> bool {
-        cfg!(debug_assertions) && std::env::var_os(Self::VARIABLE).is_some()
+impl Crash {
+    pub(crate) const fn new() -> Self {
+        Self { has_begun: false, left: 0 }
     }
 
-    /// Crashes here, if that was asked for.
-    #[cfg(debug_assertions)]
-    pub(crate) fn pass(self) {
-        if self.is_asked_for() {
-            std::process::abort();
-        }
-    }
-
-    /// Does nothing.
-    #[cfg(not(debug_assertions))]
-    #[inline(always)]
-    pub(crate) const fn pass(self) {}
-
-    /// Whether it was asked to crash here, now.
-    #[cfg(debug_assertions)]
-    pub(crate) fn is_asked_for(self) -> bool {
-        use std::sync::LazyLock;
-        use std::sync::atomic::{AtomicU32, Ordering};
-
-        static ASKED: LazyLock<Option<(String, u32)>> = LazyLock::new(|| {
-            let asked = std::env::var(CrashPoint::VARIABLE).ok()?;
-            let (name, time) = asked.split_once(' ').unwrap_or((&asked, "1"));
-            Some((name.to_owned(), time.parse().ok()?))
-        });
-        static TIMES: AtomicU32 = AtomicU32::new(0);
-        match &*ASKED {
-            Some((name, time)) if *name == format!("{self:?}") => {
-                TIMES.fetch_add(1, Ordering::SeqCst) + 1 == *time
+    /// Aborts if the message that begins with these bytes is the one that was asked for. Else says how many of
+    /// the bytes are to be sent before the next message begins.
+    pub(crate) fn limit(&mut self, bytes: &[u8]) -> usize {
+        let Some(asked) = *ASKED else { return bytes.len() };
+        if self.left == 0 {
+            // A type of one byte, which the first message lacks, and a length that counts itself.
+            let head = if self.has_begun { 1 } else { 0 };
+            let length = bytes.get(head..).and_then(<[u8]>::first_chunk);
+            let Some(length) = length else { return bytes.len() };
+            if SENT.fetch_add(1, Ordering::SeqCst) + 1 == asked {
+                std::process::abort();
             }
-            _ => false,
+            self.has_begun = true;
+            self.left = head + u32::from_be_bytes(*length) as usize;
         }
+        self.left.min(bytes.len())
     }
 
-    #[cfg(not(debug_assertions))]
-    pub(crate) const fn is_asked_for(self) -> bool {
-        false
+    /// So many bytes were sent.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.left = self.left.saturating_sub(bytes);
     }
 }

@@ -141,9 +141,6 @@ pub enum StoreError {
     /// Another worker holds the claimed rows by now.
     #[error("the lease on the claimed rows was lost")]
     LeaseLost,
-    /// The claimed rows are held, but stand elsewhere.
-    #[error("the claimed rows stand elsewhere in the queue's table by now")]
-    Moved,
     /// Figures were computed with a profile or settings that no longer hold.
     #[error("the user's profile or the settings have changed since the rows were claimed")]
     Outdated,
@@ -172,7 +169,7 @@ impl StoreError {
             Self::NoConnection { unreachable: true, .. } => ErrorClass::ConnectionLost,
             Self::NoConnection { .. } => ErrorClass::PoolExhausted,
             Self::LeaseLost => ErrorClass::LeaseLost,
-            Self::Moved => ErrorClass::Conflict,
+            
             Self::Outdated => ErrorClass::Outdated,
             Self::NoAnswer(_) => ErrorClass::NoAnswer,
             Self::NeedsSession(_) => ErrorClass::Environment,

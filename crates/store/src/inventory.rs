@@ -7,6 +7,7 @@ use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Text};
 
 use crate::error::StoreError;
 use crate::pool::Store;
+use crate::queued_rows::queued_rows;
 use crate::shadow::Shadow;
 use crate::statement::statement;
 use crate::transaction::GroupTransaction;
@@ -275,10 +276,13 @@ statement! {
         kind: &'a str => Text,
         sleep: Vec<&'static str> => Array<Text>,
     } -> (Date, Date, Bool)
-    "SELECT DISTINCT (starts_at AT TIME ZONE 'UTC')::date, (ends_at AT TIME ZONE 'UTC')::date,
-            coalesce(metric = ANY ({sleep}::text[]), false)
-     FROM aggregation_queue
-     WHERE user_id = {user_id} AND kind = {kind}"
+    concat!(
+        "SELECT DISTINCT (row_starts_at AT TIME ZONE 'UTC')::date, (row_ends_at AT TIME ZONE 'UTC')::date,
+                coalesce(metric = ANY ({sleep}::text[]), false)
+         FROM ",
+        queued_rows!(),
+        " WHERE user_id = {user_id} AND kind = {kind}"
+    )
 }
 
 impl GroupTransaction<'_> {

@@ -7,10 +7,12 @@
 
 mod address;
 mod alerts;
+mod autocommit;
 mod blood_pressure;
 mod budget;
 mod connect;
 mod crash;
+mod cte;
 mod day_end;
 mod day_rows;
 mod dial;
@@ -30,6 +32,7 @@ mod pool;
 mod probe;
 mod profiles;
 mod queue;
+mod queued_rows;
 mod raw_text;
 mod raw_vital;
 mod reach;
@@ -40,7 +43,6 @@ mod schema_state;
 mod session;
 mod sessions;
 mod shadow;
-mod single;
 mod sleep;
 mod snapshot;
 mod sql_file;
@@ -49,10 +51,8 @@ mod status;
 mod surroundings;
 mod time;
 mod tls;
-mod together;
 mod transaction;
 mod trial;
-mod tuple_id;
 mod user_days;
 mod vitals;
 mod wire;
@@ -63,7 +63,7 @@ pub use budget::Budget;
 #[doc(hidden)]
 pub use connect::Connected;
 pub use connect::{Way, check_url, way};
-pub use crash::CrashPoint;
+pub use crash::CRASH_VARIABLE;
 pub use day_end::{EndedDays, FutureRows};
 pub use error::{ConnectError, ErrorClass, ServerError, StoreError};
 pub use examine::{Examination, MissingRights, TriggerFault};
@@ -73,7 +73,7 @@ pub use inventory::{Inventory, Pending, RawDate, UserKinds};
 pub use migrate::{MigrateError, Migrated, migrate, migrate_beside};
 pub use pool::{PoolHealth, PoolSettings, PoolStats, Store};
 pub use profiles::{Profile, ProfileVersion};
-pub use queue::{Claim, ClaimFrom, Entry, Failed, FoundBy};
+pub use queue::{ChangeSet, ChangedRow, Claim, ClaimFrom, Failed, MOST_IN_A_SET};
 pub use rejected::Verdict;
 pub use requeue::{RequeueSelection, Requeuer};
 pub use retry::RetryPolicy;
@@ -85,9 +85,8 @@ pub use status::{
     Backlog, Failure, KindStatus, MAX_GROUPS, MAX_REJECTED_READ, Rejected, Run, RunCounts, Status,
 };
 pub use surroundings::Variables;
-pub use transaction::GroupTransaction;
+pub use transaction::{FailedWrite, GroupTransaction, UnsentCommit};
 pub use trial::Trial;
-pub use tuple_id::TupleId;
 pub use user_days::{
     BloodPressureDay, DayRow, GlucoseDay, LabName, LabResults, MealEnergy, NutritionSums,
     RejectedRows, SleepNight, UserDays, VitalDay, VitalHour, Waiting,

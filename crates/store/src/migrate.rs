@@ -256,10 +256,10 @@ pub(crate) fn known() -> Vec<(String, &'static str)> {
     MIGRATIONS.iter().map(|migration| (migration.version().to_string(), migration.name)).collect()
 }
 
-/// The latest text in which the migrations define this function.
-pub(crate) fn latest_definition(function: &str) -> Option<&'static str> {
-    let begins = format!("FUNCTION {function}(");
-    MIGRATIONS.iter().rev().find(|migration| migration.up.contains(&begins)).map(|of| of.up)
+/// The SQL of every migration, in order.
+#[cfg(test)]
+pub(crate) fn up_texts() -> impl Iterator<Item = &'static str> {
+    MIGRATIONS.iter().map(|migration| migration.up)
 }
 
 /// [`MIGRATIONS`], for diesel.

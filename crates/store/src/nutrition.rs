@@ -8,7 +8,6 @@ use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
 
-use crate::crash::CrashPoint;
 use crate::day_end::future_count;
 use crate::error::StoreError;
 use crate::raw_text::{RawText, short_name, short_text};
@@ -161,7 +160,6 @@ impl GroupTransaction<'_> {
         let read =
             ReadMeals { user_id: self.user_id(), from: to_postgres(from), to: to_postgres(to) };
         let rows = self.read(read).await?;
-        CrashPoint::AfterRead.pass();
         meals(rows)
     }
 
@@ -185,7 +183,6 @@ impl GroupTransaction<'_> {
         context_fingerprint: i64,
     ) -> Result<(), StoreError> {
         let user_id = self.user_id();
-        CrashPoint::BeforeWrite.pass();
         let Some(day) = day else {
             self.write(DeleteDay { user_id, date });
             return Ok(());
@@ -206,7 +203,7 @@ impl GroupTransaction<'_> {
             numbers: numbers(day),
         };
         self.write(upsert);
-        self.pass_sent(CrashPoint::AfterWrite).await
+        Ok(())
     }
 }
 

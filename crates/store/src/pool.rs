@@ -23,7 +23,7 @@ use crate::probe;
 use crate::reach::Reach;
 use crate::session::{Pooler, SessionSettings};
 use crate::surroundings::Variables;
-use crate::together::StatementName;
+use crate::cte::StatementName;
 
 type Pooled<'p> = PooledConnection<'p, Manager>;
 

@@ -2,16 +2,19 @@
 
 use aggregation::{Kind, Timestamp};
 use diesel::data_types::PgTimestamp;
-use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 
 use crate::error::StoreError;
 use crate::pool::Store;
 use crate::statement::statement;
 use crate::time::to_postgres;
 
-/// The most rows that one step looks at: it lasts well under a second and holds a connection for
-/// no longer.
+/// The maximum of raw rows that one step reads: it lasts well under a second and holds a connection for no
+/// longer.
 const STEP: i64 = 10_000;
+
+/// The maximum of dead change sets that one step gives back, for the same reason: up to 50,000 raw rows.
+const STEP_OF_SETS: i64 = 1_000;
 
 /// Which rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,61 +25,10 @@ pub struct RequeueSelection {
     pub between: Option<(Timestamp, Timestamp)>,
 }
 
-/// The statement for one raw table: walks it in the order of its key and does with what is selected what
-/// `$act` says.
-macro_rules! walk {
-    ($table:literal, $act:expr, $returning:literal, $start:literal, $end:literal) => {
-        concat!(
-            "WITH page AS MATERIALIZED (
-                 SELECT * FROM ",
-            $table,
-            "
-                 WHERE (user_id, id) > ({after_user}, {after_id})
-                   AND user_id <= coalesce({only_user}, 9223372036854775807)
-                 ORDER BY user_id, id
-                 LIMIT {step}
-             ), selected AS (
-                 ",
-            $act,
-            " FROM page
-                 WHERE ",
-            $end,
-            " >= coalesce({from}, '-infinity') AND ",
-            $start,
-            " <= coalesce({before}, 'infinity')
-                 ",
-            $returning,
-            ")
-             SELECT (SELECT count(*) FROM page), (SELECT count(*) FROM selected), user_id::bigint, id::bigint
-             FROM page
-             ORDER BY user_id DESC, id DESC
-             LIMIT 1"
-        )
-    };
-}
-
-/// Queues what is selected, as the triggers would.
-macro_rules! requeue_from {
-    ($table:literal, $kind:literal, $columns:literal, $values:literal, $start:literal, $end:literal) => {
-        walk!(
-            $table,
-            concat!(
-                "INSERT INTO aggregation_queue (kind, user_id, raw_id, ",
-                $columns,
-                ") SELECT '",
-                $kind,
-                "', user_id, id, ",
-                $values
-            ),
-            "RETURNING 1",
-            $start,
-            $end
-        )
-    };
-}
-
+/// Declares the statement that walks one raw table in the order of its key and queues what is selected in
+/// change sets, as the triggers do.
 macro_rules! requeue_statement {
-    ($name:ident, $sql:expr) => {
+    ($name:ident, $kind:literal, $table:literal, $start:literal, $end:literal, $metric:literal, $whole_day:literal) => {
         statement! {
             struct $name {
                 after_user: i64 => BigInt,
@@ -84,54 +36,73 @@ macro_rules! requeue_statement {
                 only_user: Option<i64> => Nullable<BigInt>,
                 from: Option<PgTimestamp> => Nullable<Timestamptz>,
                 before: Option<PgTimestamp> => Nullable<Timestamptz>,
+                only_count: bool => Bool,
                 step: i64 => BigInt,
             } -> (BigInt, BigInt, BigInt, BigInt)
-            $sql
+            concat!(
+                "WITH page AS MATERIALIZED (
+                     SELECT raw.user_id::bigint AS user_id, raw.id::bigint AS raw_id, ", $metric, " AS metric,
+                            left(raw.time_zone::text, 1025) AS time_zone, ", $whole_day, " AS whole_day,
+                            aggregation_datable(", $start, ") AS starts_at,
+                            aggregation_end(", $start, ", ", $end, ") AS ends_at,
+                            greatest(", $start, ", ", $end, ") >= coalesce({from}, '-infinity')
+                                AND ", $start, " <= coalesce({before}, 'infinity') AS is_selected
+                     FROM ", $table, " AS raw
+                     WHERE (raw.user_id, raw.id) > ({after_user}, {after_id})
+                       AND raw.user_id <= coalesce({only_user}, 9223372036854775807)
+                     ORDER BY raw.user_id, raw.id
+                     LIMIT {step}
+                 ), selected AS MATERIALIZED (
+                     SELECT *, (row_number() OVER (
+                         PARTITION BY user_id, metric, time_zone, whole_day ORDER BY starts_at) - 1) / 50 AS part
+                     FROM page
+                     WHERE is_selected
+                 ), queued AS (
+                     INSERT INTO aggregation_queue (kind, user_id, metric, time_zone, whole_day, starts_at,
+                         ends_at, raw_ids, row_starts, row_ends)
+                     SELECT '", $kind, "', user_id, metric, time_zone, whole_day, min(starts_at),
+                            max(ends_at), array_agg(raw_id), array_agg(starts_at),
+                            CASE WHEN bool_or(ends_at <> starts_at) THEN array_agg(ends_at) END
+                     FROM selected
+                     WHERE NOT {only_count}
+                     GROUP BY user_id, metric, time_zone, whole_day, part
+                 )
+                 SELECT (SELECT count(*) FROM page), (SELECT count(*) FROM selected), user_id, raw_id
+                 FROM page
+                 ORDER BY user_id DESC, raw_id DESC
+                 LIMIT 1"
+            )
         }
     };
 }
 
 requeue_statement!(
     RequeueVitals,
-    requeue_from!(
-        "vitals_raw",
-        "vitals",
-        "starts_at, ends_at, metric, time_zone, whole_day",
-        "aggregation_datable(started_at), aggregation_end(started_at, ended_at), \
-         left(metric::text, 1025), left(time_zone::text, 1025), is_daily_total",
-        "started_at",
-        "greatest(started_at, ended_at)"
-    )
+    "vitals",
+    "vitals_raw",
+    "raw.started_at",
+    "raw.ended_at",
+    "left(raw.metric::text, 1025)",
+    "raw.is_daily_total"
 );
 requeue_statement!(
     RequeueNutrition,
-    requeue_from!(
-        "nutrition_raw",
-        "nutrition",
-        "starts_at, ends_at, time_zone",
-        "aggregation_datable(eaten_at), aggregation_datable(eaten_at), left(time_zone::text, 1025)",
-        "eaten_at",
-        "eaten_at"
-    )
+    "nutrition",
+    "nutrition_raw",
+    "raw.eaten_at",
+    "raw.eaten_at",
+    "NULL::text",
+    "false"
 );
 requeue_statement!(
     RequeueLabs,
-    requeue_from!(
-        "lab_raw",
-        "labs",
-        "starts_at, ends_at, time_zone",
-        "aggregation_datable(collected_at), aggregation_datable(collected_at), left(time_zone::text, 1025)",
-        "collected_at",
-        "collected_at"
-    )
+    "labs",
+    "lab_raw",
+    "raw.collected_at",
+    "raw.collected_at",
+    "NULL::text",
+    "false"
 );
-
-requeue_statement!(
-    CountVitals,
-    walk!("vitals_raw", "SELECT 1", "", "started_at", "greatest(started_at, ended_at)")
-);
-requeue_statement!(CountNutrition, walk!("nutrition_raw", "SELECT 1", "", "eaten_at", "eaten_at"));
-requeue_statement!(CountLabs, walk!("lab_raw", "SELECT 1", "", "collected_at", "collected_at"));
 
 statement! {
     struct CountDead<'a> {
@@ -140,7 +111,7 @@ statement! {
         from: Option<PgTimestamp> => Nullable<Timestamptz>,
         before: Option<PgTimestamp> => Nullable<Timestamptz>,
     } -> (BigInt)
-    "SELECT count(*)
+    "SELECT coalesce(sum(cardinality(raw_ids)), 0)
      FROM aggregation_queue
      WHERE kind = {kind} AND not_before = 'infinity' AND state = 'dead'
        AND user_id = coalesce({only_user}, user_id)
@@ -148,14 +119,14 @@ statement! {
 }
 
 statement! {
-    /// Dead rows lie at infinity; one that another session is at is left to that session.
+    /// Dead change sets lie at infinity. One that another session has locked is left to that session.
     struct RequeueDead<'a> {
         kind: &'a str => Text,
         only_user: Option<i64> => Nullable<BigInt>,
         from: Option<PgTimestamp> => Nullable<Timestamptz>,
         before: Option<PgTimestamp> => Nullable<Timestamptz>,
         step: i64 => BigInt,
-    } -> ()
+    } -> (Integer)
     "WITH asked AS MATERIALIZED (
          SELECT {only_user}::bigint AS only_user, {from}::timestamptz AS lower,
                 {before}::timestamptz AS upper
@@ -170,9 +141,10 @@ statement! {
          FOR UPDATE OF q SKIP LOCKED
      )
      UPDATE aggregation_queue AS q
-     SET state = 'pending', attempts = 0, lost_leases = 0, not_before = clock_timestamp(), last_error = NULL
+     SET state = 'pending', attempts = 0, lost_leases = 0, not_before = now(), last_error = NULL
      FROM picked
-     WHERE q.ctid = picked.ctid"
+     WHERE q.ctid = picked.ctid
+     RETURNING cardinality(q.raw_ids)"
 }
 
 /// Walks one raw table and queues the selected rows, or only counts them, a step at a time.
@@ -209,20 +181,19 @@ impl Requeuer {
         let Some((after_user, after_id)) = self.after else { return Ok(None) };
         let only_user = self.selection.user_id;
         let (from, before) = bounds(&self.selection);
+        let only_count = self.only_count;
         macro_rules! load {
             ($statement:ident) => {{
                 let step = STEP;
-                let look = $statement { after_user, after_id, only_user, from, before, step };
-                store.load("requeue", look).await?
+                let walk =
+                    $statement { after_user, after_id, only_user, from, before, only_count, step };
+                store.load("requeue", walk).await?
             }};
         }
-        let page: Vec<(i64, i64, i64, i64)> = match (self.kind, self.only_count) {
-            (Kind::Vitals, false) => load!(RequeueVitals),
-            (Kind::Nutrition, false) => load!(RequeueNutrition),
-            (Kind::Labs, false) => load!(RequeueLabs),
-            (Kind::Vitals, true) => load!(CountVitals),
-            (Kind::Nutrition, true) => load!(CountNutrition),
-            (Kind::Labs, true) => load!(CountLabs),
+        let page: Vec<(i64, i64, i64, i64)> = match self.kind {
+            Kind::Vitals => load!(RequeueVitals),
+            Kind::Nutrition => load!(RequeueNutrition),
+            Kind::Labs => load!(RequeueLabs),
         };
         let Some((seen, queued, user_id, id)) = page.into_iter().next() else {
             self.after = None;
@@ -234,7 +205,7 @@ impl Requeuer {
 }
 
 impl Store {
-    /// How many dead rows are selected.
+    /// How many raw rows the selected dead change sets have.
     ///
     /// # Errors
     /// If the database fails.
@@ -250,8 +221,9 @@ impl Store {
         Ok(counts.iter().map(|(count,)| *count as u64).sum())
     }
 
-    /// Gives some of the dead rows their attempts back, at once due; says how many. `0` when none
-    /// are left.
+    /// Gives some of the selected dead change sets their attempts back, due at once. Returns how many raw
+    /// rows they have, `0` when none is left. A set is given back whole, also if only some of its rows touch
+    /// the selected time.
     ///
     /// # Errors
     /// If the database fails; then none was changed.
@@ -266,9 +238,10 @@ impl Store {
             only_user: selection.user_id,
             from,
             before,
-            step: STEP,
+            step: STEP_OF_SETS,
         };
-        Ok(self.execute("requeue", statement).await? as u64)
+        let rows: Vec<(i32,)> = self.load("requeue", statement).await?;
+        Ok(rows.into_iter().map(|(rows,)| rows as u64).sum())
     }
 }
 

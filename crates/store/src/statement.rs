@@ -3,8 +3,8 @@
 //! diesel never caches what `sql_query` sends: each call would prepare, execute and forget, in
 //! two round trips. A type of its own with a static query id is prepared once and costs one.
 
-/// Declares a statement: its parameters, the types of its columns, and its SQL, in which a
-/// parameter stands as `{name}`.
+/// Declares a statement: its parameters, the types of its columns, and its SQL, in which a parameter is `{name}`,
+/// or in a file, which psql can run, `:name`.
 ///
 /// Each mention of a parameter is sent on its own, so that large ones belong into one place.
 macro_rules! statement {
@@ -66,21 +66,44 @@ pub(crate) use statement;
 /// A text, and the name of the parameter behind it.
 type Piece = (&'static str, Option<&'static str>);
 
-/// Splits SQL at its parameters.
+/// Splits SQL at its parameters. A cast, as in `::text`, is none, nor is the colon of a comment.
 ///
 /// It takes text that was there before any data: what is not `'static` may have some in it.
 pub(crate) fn pieces(sql: &'static str) -> impl Iterator<Item = Piece> {
     let mut rest = Some(sql);
     std::iter::from_fn(move || {
         let sql = rest?;
-        let Some((text, behind)) = sql.split_once('{') else {
+        let Some((begin, name, end)) = next_parameter(sql) else {
             rest = None;
             return Some((sql, None));
         };
-        let (name, behind) = behind.split_once('}').unwrap_or((behind, ""));
-        rest = Some(behind);
-        Some((text, Some(name)))
+        rest = sql.get(end..);
+        Some((sql.get(..begin).unwrap_or_default(), Some(name)))
     })
+}
+
+/// Where the next parameter begins, its name, and where the text behind it begins.
+fn next_parameter(sql: &'static str) -> Option<(usize, &'static str, usize)> {
+    let is_of_name = |character: char| {
+        character.is_ascii_lowercase() || character.is_ascii_digit() || character == '_'
+    };
+    let mut from = 0;
+    loop {
+        let begin = from + sql.get(from..)?.find(['{', ':'])?;
+        let behind = sql.get(begin + 1..)?;
+        let name = behind.split(|character| !is_of_name(character)).next().unwrap_or_default();
+        let end = begin + 1 + name.len();
+        if sql.get(begin..=begin) == Some("{") {
+            return Some((begin, name, end + 1));
+        }
+        if behind.starts_with(':') {
+            from = begin + 2;
+        } else if !name.starts_with(|first: char| first.is_ascii_lowercase()) {
+            from = begin + 1;
+        } else {
+            return Some((begin, name, end));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -89,5 +112,7 @@ mod tests {
     fn sql_is_split_at_its_parameters() {
         let found: Vec<_> = super::pieces("a = {a} AND b = {b}").collect();
         assert_eq!(found, [("a = ", Some("a")), (" AND b = ", Some("b")), ("", None)]);
+        let found: Vec<_> = super::pieces("-- in psql: this\nSELECT :a::text, '0:00'").collect();
+        assert_eq!(found, [("-- in psql: this\nSELECT ", Some("a")), ("::text, '0:00'", None)]);
     }
 }

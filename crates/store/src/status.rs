@@ -10,7 +10,7 @@ use crate::pool::Store;
 use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
 
-/// The queue of one kind.
+/// The queue of one kind. It counts raw rows, not change sets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KindStatus {
     /// The kind.
@@ -48,7 +48,7 @@ pub struct Backlog {
     pub dead: i64,
 }
 
-/// Rows of the queue whose groups failed for the same cause.
+/// Changes whose groups failed for the same cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The kind.
@@ -102,7 +102,7 @@ pub struct Run {
 pub struct RunCounts {
     /// Batches claimed.
     pub batches: i32,
-    /// Queue rows claimed: completed + rejected + failed + released.
+    /// Raw rows claimed: completed + rejected + failed + released.
     pub rows_claimed: i64,
     /// Rows whose change is in the figures.
     pub rows_completed: i64,
@@ -144,17 +144,18 @@ statement! {
         Text, BigInt, BigInt, BigInt, BigInt, BigInt, Nullable<Double>, BigInt
     )
     "SELECT kind,
-            count(*) FILTER (WHERE state = 'pending'),
-            count(*) FILTER (WHERE state = 'pending' AND not_before > clock_timestamp()),
-            count(*) FILTER (WHERE state = 'processing'),
-            count(*) FILTER (WHERE state = 'processing' AND lease_expires_at < clock_timestamp()),
-            count(*) FILTER (WHERE state = 'dead'),
+            coalesce(sum(rows) FILTER (WHERE state = 'pending'), 0),
+            coalesce(sum(rows) FILTER (WHERE state = 'pending' AND not_before > clock_timestamp()), 0),
+            coalesce(sum(rows) FILTER (WHERE state = 'processing'), 0),
+            coalesce(sum(rows) FILTER (WHERE state = 'processing'
+                                       AND lease_expires_at < clock_timestamp()), 0),
+            coalesce(sum(rows) FILTER (WHERE state = 'dead'), 0),
             extract(epoch FROM clock_timestamp() - min(least(queued_at, statement_timestamp()))
                                                        FILTER (WHERE state = 'pending'))::float8,
-            count(*) FILTER (WHERE state <> 'dead'
-                             AND (queued_at > clock_timestamp()
-                                  OR lease_expires_at > clock_timestamp() + interval '1 hour'))
-     FROM aggregation_queue
+            coalesce(sum(rows) FILTER (WHERE state <> 'dead'
+                                       AND (queued_at > clock_timestamp()
+                                            OR lease_expires_at > clock_timestamp() + interval '1 hour')), 0)
+     FROM (SELECT *, cardinality(raw_ids) AS rows FROM aggregation_queue) AS queue
      GROUP BY kind"
 }
 
@@ -170,13 +171,14 @@ statement! {
     )
     "SELECT kind, split_part(last_error, ' ', 1),
             nullif(substr(last_error, strpos(last_error || ' ', ' ') + 1), ''),
-            count(*), count(*) FILTER (WHERE state = 'dead'),
+            sum(cardinality(raw_ids)),
+            coalesce(sum(cardinality(raw_ids)) FILTER (WHERE state = 'dead'), 0),
             ceil(min(greatest(extract(epoch FROM not_before - clock_timestamp()), 0))
                 FILTER (WHERE state <> 'dead' AND isfinite(not_before)))::bigint
      FROM aggregation_queue
      WHERE last_error IS NOT NULL
      GROUP BY kind, last_error
-     ORDER BY count(*) DESC, kind, last_error
+     ORDER BY sum(cardinality(raw_ids)) DESC, kind, last_error
      LIMIT {limit}"
 }
 
@@ -210,7 +212,7 @@ statement! {
 
 statement! {
     struct CountPending {} -> (Text, BigInt)
-    "SELECT kind, count(*) FROM aggregation_queue WHERE state = 'pending' GROUP BY kind"
+    "SELECT kind, sum(cardinality(raw_ids)) FROM aggregation_queue WHERE state = 'pending' GROUP BY kind"
 }
 
 /// The age in seconds of the oldest change of a kind, never below 0, and how many are dead. The next in turn is read from
@@ -229,7 +231,7 @@ macro_rules! oldest_and_dead {
                  WHERE q.kind = of.kind AND q.not_before > statement_timestamp()
                    AND q.not_before < 'infinity' AND q.state = 'pending')
             ))::float8 AS oldest,
-            (SELECT count(*) FROM aggregation_queue AS q
+            (SELECT coalesce(sum(cardinality(q.raw_ids)), 0) FROM aggregation_queue AS q
              WHERE q.kind = of.kind AND q.not_before = 'infinity') AS dead
          FROM unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)"
     };
@@ -239,7 +241,7 @@ statement! {
     struct ReadBacklog {} -> (Text, BigInt, Nullable<Double>, BigInt)
     concat!(
         "SELECT of.kind,
-                (SELECT count(*) FROM aggregation_queue AS q
+                (SELECT coalesce(sum(cardinality(q.raw_ids)), 0) FROM aggregation_queue AS q
                  WHERE q.kind = of.kind AND q.not_before < 'infinity'),
             ",
         oldest_and_dead!()
@@ -247,8 +249,7 @@ statement! {
 }
 
 statement! {
-    /// Nothing else is counted, so that a queue that takes too long to count does not hide how it stands
-    /// with it.
+    /// The backlog is not counted: a queue that takes too long to count still tells its age.
     struct ReadOldest {} -> (Double, BigInt)
     concat!(
         "SELECT coalesce(max(kind.oldest), 0)::float8, sum(kind.dead)::bigint
@@ -289,7 +290,7 @@ statement! {
 
 statement! {
     struct CountInFuture {} -> (BigInt)
-    "SELECT count(*)
+    "SELECT coalesce(sum(cardinality(q.raw_ids)), 0)
      FROM unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)
      JOIN aggregation_queue AS q ON q.kind = of.kind
      WHERE q.not_before > statement_timestamp() AND q.not_before < 'infinity'

@@ -52,7 +52,7 @@ statement! {
         id: i64 => BigInt,
     } -> (BigInt)
     "SELECT count(*) FROM aggregation_queue
-     WHERE user_id = {user_id} AND kind = {kind} AND raw_id = {id}"
+     WHERE user_id = {user_id} AND kind = {kind} AND {id} = ANY (raw_ids)"
 }
 
 macro_rules! trial_of {

@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -19,6 +19,7 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
+use crate::crash::Crash;
 use crate::error::{ServerError, StoreError};
 
 /// Errors that are kept. In a pipeline each statement behind the one that failed has one, too.
@@ -225,12 +226,13 @@ pub(crate) struct Watched<S> {
     stream: S,
     messages: Messages,
     wire: Arc<Wire>,
+    crash: Crash,
 }
 
 impl<S> Watched<S> {
     /// `before` bytes come before the server's first message.
     pub(crate) const fn new(stream: S, before: usize, wire: Arc<Wire>) -> Self {
-        Self { stream, messages: Messages::new(before), wire }
+        Self { stream, messages: Messages::new(before), wire, crash: Crash::new() }
     }
 
     /// The stream, and by whom it was watched.
@@ -246,7 +248,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let Self { stream, messages, wire } = &mut *self;
+        let Self { stream, messages, wire, .. } = &mut *self;
         ready!(Pin::new(stream).poll_read(context, buffer))?;
         messages.read(&buffer.filled()[before..], wire);
         Poll::Ready(Ok(()))
@@ -260,7 +262,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.wire.is_sending();
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let limit = self.crash.limit(bytes);
+        let bytes = bytes.get(..limit).unwrap_or(bytes);
+        let sent = ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
+        self.crash.sent(sent);
+        Poll::Ready(Ok(sent))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -269,19 +275,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.wire.is_sending();
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aggregation::local_time::Zone;
 use store::Claim;
 
-use crate::group::Users;
+use crate::run::group::Profiles;
 use crate::tables::counted;
 
 /// More users are not told apart: their ids are kept in memory.
@@ -18,14 +18,14 @@ pub struct AssumedZone(Arc<Mutex<BTreeSet<i64>>>);
 
 impl AssumedZone {
     /// Remembers the users of a claim for whom it is assumed.
-    pub fn note(&self, claim: &Claim, users: &Users) {
-        let entries = claim.entries.iter().filter(|entry| entry.time_zone.is_none());
+    pub fn note(&self, claim: &Claim, profiles: &Profiles) {
+        let sets = claim.sets.iter().filter(|set| set.time_zone.is_none());
         let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for entry in entries.filter(|entry| !users.has_profile(entry.user_id)) {
+        for set in sets.filter(|set| !profiles.has(set.user_id)) {
             if noted.len() >= MAX_USERS {
                 break;
             }
-            noted.insert(entry.user_id);
+            noted.insert(set.user_id);
         }
     }
 

@@ -73,7 +73,7 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
         .context("metrics cannot be counted")?;
     describe();
     // From zero on, so that the first of each is seen as an increase.
-    Kind::ALL.into_iter().for_each(|kind| count(&BatchReport::new(kind, 0)));
+    Kind::ALL.into_iter().for_each(|kind| count(&BatchReport::new(kind, 0, 0)));
     counter!(TIMEOUTS).increment(0);
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(handle)

@@ -7,6 +7,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use store::MOST_IN_A_SET;
+
+use crate::report::BatchReport;
 use crate::setup::Bounds;
 use crate::tables::counted;
 
@@ -44,6 +47,19 @@ pub struct Went {
     pub timeouts: u32,
     /// Rows that failed or were released.
     pub unfinished: u32,
+}
+
+impl Went {
+    /// How a batch went, in which the longest wait for a connection was this.
+    pub const fn of(report: &BatchReport, longest_wait: Duration) -> Self {
+        Self {
+            rows: report.claimed - report.coalesced,
+            duration: report.duration,
+            longest_wait,
+            timeouts: report.timeouts,
+            unfinished: report.failed + report.released,
+        }
+    }
 }
 
 /// What the number of rows changes for, or the pause is for.
@@ -104,7 +120,7 @@ impl Size {
         let (to, reason) = match distress {
             Some(reason) => ((from / STEP_DOWN).max(bounds.min), reason),
             // A batch that fails is quick because it does not write: that says nothing of the database.
-            None if went.rows >= from && went.duration <= QUICK_BATCH && went.unfinished == 0 => {
+            None if went.rows + MOST_IN_A_SET > from && went.duration <= QUICK_BATCH && went.unfinished == 0 => {
                 ((from + STEP_UP).min(bounds.max), Reason::Quick)
             }
             None => return Next::default(),
@@ -262,9 +278,10 @@ mod tests {
     #[test]
     fn a_batch_that_was_not_full_changes_nothing() {
         let mut size = Size(100);
-        let few = Went { rows: 99, ..CALM };
+        let few = Went { rows: 50, ..CALM };
         assert_eq!(size.after(&few, BOUNDS), Next::default());
-        let full = Went { rows: 100, ..CALM };
+        // A set of 50 rows did not fit.
+        let full = Went { rows: 51, ..CALM };
         assert_eq!(size.after(&full, BOUNDS).change, Some((100, 125, Reason::Quick)));
     }
 }

@@ -1,53 +1,49 @@
 //! What a batch and a run did: values, logged once.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use aggregation::Kind;
-use store::{ErrorClass, PoolStats, RunCounts};
+use store::{Claim, PoolStats, RunCounts};
 
-use crate::failure::Policy;
 use crate::metrics;
 use crate::tables::counted;
 
-/// What one group did.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct GroupReport {
-    /// Rows whose change is in the figures.
-    pub completed: u32,
-    /// Rows whose raw row takes no part in the figures.
-    pub rejected: u32,
-    /// Of both, those that nobody had claimed.
-    pub along: u32,
-}
-
-/// How long the transactions of groups held a connection, committed or not.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Holds {
-    /// The longest one.
-    pub longest: Duration,
-    /// All of them together.
-    pub together: Duration,
-}
+/// How long a batch held connections for its groups, whether these were committed or not.
+#[derive(Clone, Debug, Default)]
+pub struct Holds(Arc<[AtomicU64; 2]>);
 
 impl Holds {
-    /// Measures one hold from now until the hold is dropped, also by an abandoned task.
-    pub fn begin(&mut self) -> Hold<'_> {
-        Hold { holds: self, since: Instant::now() }
+    /// Measures one hold from now until it is dropped, also by an abandoned task.
+    pub fn begin(&self) -> Hold {
+        Hold { holds: self.clone(), since: Instant::now() }
+    }
+
+    /// The longest one.
+    pub fn longest(&self) -> Duration {
+        Duration::from_micros(self.0[0].load(Ordering::Relaxed))
+    }
+
+    /// All of them together.
+    pub fn total(&self) -> Duration {
+        Duration::from_micros(self.0[1].load(Ordering::Relaxed))
     }
 }
 
 /// One hold, which ends when this is dropped.
 #[derive(Debug)]
-pub struct Hold<'h> {
-    holds: &'h mut Holds,
+pub struct Hold {
+    holds: Holds,
     since: Instant,
 }
 
-impl Drop for Hold<'_> {
+impl Drop for Hold {
     fn drop(&mut self) {
-        let held = self.since.elapsed();
-        self.holds.longest = self.holds.longest.max(held);
-        self.holds.together += held;
+        let held = self.since.elapsed().as_micros() as u64;
+        let [longest, total] = &*self.holds.0;
+        longest.fetch_max(held, Ordering::Relaxed);
+        total.fetch_add(held, Ordering::Relaxed);
     }
 }
 
@@ -56,10 +52,10 @@ impl Drop for Hold<'_> {
 pub struct BatchReport {
     /// The kind of its rows.
     pub kind: Kind,
-    /// Rows claimed, and those taken along: completed + rejected + failed + released.
+    /// Raw rows claimed: completed + rejected + failed + released.
     pub claimed: u32,
-    /// Of those, the rows that were not claimed, but lay in hours that were computed anyway.
-    pub along: u32,
+    /// Of those, the rows beyond the size of the batch, claimed because they are of the hour that it fills.
+    pub coalesced: u32,
     /// Rows whose change is in the figures.
     pub completed: u32,
     /// Rows whose raw row takes no part in the figures.
@@ -83,12 +79,12 @@ pub struct BatchReport {
 }
 
 impl BatchReport {
-    /// A batch of `claimed` rows, of which nothing is done yet.
-    pub const fn new(kind: Kind, claimed: u32) -> Self {
+    /// A batch of which nothing is done yet.
+    pub fn new(kind: Kind, claimed: u32, coalesced: u32) -> Self {
         Self {
             kind,
             claimed,
-            along: 0,
+            coalesced,
             completed: 0,
             rejected: 0,
             failed: 0,
@@ -97,23 +93,14 @@ impl BatchReport {
             groups_committed: 0,
             groups_failed: 0,
             timeouts: 0,
-            holds: Holds { longest: Duration::ZERO, together: Duration::ZERO },
+            holds: Holds::default(),
             duration: Duration::ZERO,
         }
     }
 
-    /// Adds a committed group.
-    pub fn committed(&mut self, group: &GroupReport) {
-        self.claimed += group.along;
-        self.along += group.along;
-        self.completed += group.completed;
-        self.rejected += group.rejected;
-        self.groups_committed += 1;
-    }
-
-    /// Adds a group that failed for this, `dead` of whose rows are dead now.
-    pub fn failed(&mut self, rows: u32, dead: u32, class: ErrorClass) {
-        self.timeouts += u32::from(Policy::for_class(class).is_timeout);
+    /// Adds a group that failed, `dead` of whose rows are dead now.
+    pub fn failed(&mut self, rows: u32, dead: u32, is_timeout: bool) {
+        self.timeouts += u32::from(is_timeout);
         self.failed += rows;
         self.dead += dead;
         self.groups_failed += 1;
@@ -127,7 +114,7 @@ impl BatchReport {
             event = "batch_done",
             kind = %self.kind,
             rows = self.claimed,
-            along = self.along,
+            coalesced = self.coalesced,
             completed = self.completed,
             rejected = self.rejected,
             failed = self.failed,
@@ -136,8 +123,8 @@ impl BatchReport {
             groups = self.groups_committed,
             groups_failed = self.groups_failed,
             duration_ms = milliseconds(self.duration),
-            held_longest_ms = milliseconds(self.holds.longest),
-            held_together_ms = milliseconds(self.holds.together),
+            held_longest_ms = milliseconds(self.holds.longest()),
+            held_total_ms = milliseconds(self.holds.total()),
             pool.in_use = pool.in_use,
             pool.idle = pool.idle,
             pool.open = pool.open,
@@ -165,11 +152,14 @@ impl BatchReport {
 }
 
 /// Logs the pool as it was before a batch that had something to do.
-pub fn log_claim(kind: Kind, rows: usize, groups: usize, pool: &PoolStats) {
+pub fn log_claim(claim: &Claim, groups: usize, pool: &PoolStats) {
+    let Claim { kind, ref sets, .. } = *claim;
+    let rows = claim.row_count();
     tracing::info!(
         event = "batch_claimed",
         kind = %kind,
         rows,
+        sets = sets.len(),
         groups,
         pool.in_use = pool.in_use,
         pool.idle = pool.idle,
@@ -179,8 +169,23 @@ pub fn log_claim(kind: Kind, rows: usize, groups: usize, pool: &PoolStats) {
         pool.utilisation = pool.utilisation,
         pool.health = %pool.health,
         "{} of {kind} claimed and committed",
-        counted(rows as i64, "row", "rows")
+        counted(rows.into(), "row", "rows")
     );
+}
+
+/// Says that rows were taken over from a worker that is gone, or stood still for longer than its lease.
+pub fn log_rescued(claim: &Claim) {
+    if claim.rescued > 0 {
+        tracing::warn!(
+            event = "rows_rescued",
+            kind = %claim.kind,
+            rows = claim.rescued,
+            overdue_s = claim.overdue.as_secs_f64(),
+            "{} rows of a stopped worker taken over; their lease expired {:.1} s ago",
+            claim.rescued,
+            claim.overdue.as_secs_f64()
+        );
+    }
 }
 
 /// What a run did, over all its batches.
@@ -209,7 +214,7 @@ impl RunReport {
         counts.groups_committed += i64::from(batch.groups_committed);
         counts.groups_failed += i64::from(batch.groups_failed);
         self.rows_dead += batch.dead;
-        self.held_longest = self.held_longest.max(batch.holds.longest);
+        self.held_longest = self.held_longest.max(batch.holds.longest());
     }
 
     /// Adds what another run did.

@@ -18,7 +18,7 @@ use crate::config::{Config, ConfigError, Loaded};
 use crate::heartbeat::Heartbeat;
 use crate::pace::Pace;
 use crate::stop::Stop;
-use crate::suspects::Suspects;
+use crate::run::crash_loop::Suspects;
 use crate::tables::counted;
 use crate::throttle::Throttle;
 use crate::{logging, output, verbosity};

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use store::StoreError;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -88,6 +89,20 @@ impl Stop {
     /// can be released in time.
     pub async fn overdue(&self) {
         self.requested_for(self.timeout - GIVING_BACK.min(self.timeout / 4)).await;
+    }
+
+    /// Works until that is overdue.
+    ///
+    /// # Errors
+    /// As the work, and [`StoreError::Stopped`].
+    pub async fn or_overdue<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        tokio::select! {
+            done = work => done,
+            () = self.overdue() => Err(StoreError::Stopped),
+        }
     }
 
     async fn out_of_time(&self) {

@@ -7,6 +7,7 @@ use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Text, Timestamptz};
 
 use crate::error::StoreError;
 use crate::profiles::{sources, zone};
+use crate::queued_rows::queued_rows;
 use crate::snapshot::Snapshot;
 use crate::statement::statement;
 use crate::time::to_postgres;
@@ -74,13 +75,16 @@ statement! {
         from: NaiveDate => Date,
         to: NaiveDate => Date,
     } -> (BigInt, BigInt, BigInt)
-    "SELECT count(*) FILTER (WHERE state <> 'dead'),
-            count(*) FILTER (WHERE state <> 'dead'
-                AND (starts_at AT TIME ZONE 'UTC')::date <= to_date + 3
-                AND (kind = 'labs' OR (ends_at AT TIME ZONE 'UTC')::date >= from_date - 3)),
-            count(*) FILTER (WHERE state = 'dead')
-     FROM aggregation_queue, (SELECT {from}::date AS from_date, {to}::date AS to_date) AS asked
-     WHERE user_id = {user_id}"
+    concat!(
+        "SELECT count(*) FILTER (WHERE state <> 'dead'),
+                count(*) FILTER (WHERE state <> 'dead'
+                    AND (row_starts_at AT TIME ZONE 'UTC')::date <= to_date + 3
+                    AND (kind = 'labs' OR (row_ends_at AT TIME ZONE 'UTC')::date >= from_date - 3)),
+                count(*) FILTER (WHERE state = 'dead')
+         FROM (SELECT {from}::date AS from_date, {to}::date AS to_date) AS asked, ",
+        queued_rows!(),
+        " WHERE user_id = {user_id}"
+    )
 }
 
 statement! {

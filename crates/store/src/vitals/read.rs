@@ -15,7 +15,6 @@ use diesel::sql_types::{
     Array, BigInt, Binary, Date, Double, Integer, Nullable, Text, Timestamptz,
 };
 
-use crate::crash::CrashPoint;
 use crate::error::StoreError;
 use crate::raw_text::{RawText, short_name};
 use crate::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital_columns};
@@ -196,7 +195,6 @@ impl GroupTransaction<'_> {
         let (rows, stored) = self.read2(questions).await?;
         keep_rows(rows, scope, &mut snapshots)?;
         keep_stored(stored, scope, &mut snapshots)?;
-        CrashPoint::AfterRead.pass();
         Ok(snapshots)
     }
 

@@ -11,7 +11,6 @@ use diesel::sql_types::{
     Array, BigInt, Binary, Date, Double, Integer, Nullable, Text, Timestamptz,
 };
 
-use crate::crash::CrashPoint;
 use crate::day_end::future_count;
 use crate::day_rows::sources;
 use crate::error::StoreError;
@@ -233,11 +232,10 @@ impl GroupTransaction<'_> {
     ) -> Result<(), StoreError> {
         let unit =
             |metric: &str| catalogue.metric(metric).map_or("", |metric| metric.unit.as_str());
-        CrashPoint::BeforeWrite.pass();
         HourRow::write(self, "hours", hours_to_write(recomputed, unit)?);
         DayRow::write(self, "days", days_to_write(recomputed, unit)?);
         self.delete_vanished(recomputed);
-        self.pass_sent(CrashPoint::AfterWrite).await
+        Ok(())
     }
 
     fn delete_vanished(&mut self, recomputed: &BTreeMap<String, Recomputed>) {

@@ -14,7 +14,7 @@ use crate::backoff::Backoff;
 use crate::cli::{Backfill, require_order};
 use crate::exit::{self, Exit};
 use crate::failure::{AfterBatch, Policy};
-use crate::group::rebuild::{self, Dates, earlier, later};
+use crate::run::group::rebuild::{self, Dates, earlier, later};
 use crate::report::milliseconds;
 use crate::setup::Settings;
 use crate::stop::Stop;

@@ -11,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::assumed_zone::AssumedZone;
 use crate::cli::{RunOnce, kinds_or_all};
-use crate::drain::{Limits, date_back, drain};
+use crate::run::drain::{Limits, date_back, drain};
 use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
 use crate::pace::Pace;
 use crate::report::{RunReport, milliseconds};
 use crate::setup::{self, Current, Job, Settings};
 use crate::stop::Stop;
-use crate::suspects::Suspects;
+use crate::run::crash_loop::Suspects;
 use crate::tables::{counted, thousands};
 use crate::throttle::Throttle;
 use crate::{day_ends, output, progress};
@@ -109,9 +109,8 @@ pub async fn run(
     let store = &job.store;
     let started_at = store.clock().await?;
     let started = Instant::now();
-    let mut report = RunReport::default();
     date_back(job).await;
-    let outcome = drain(job, limits, &mut report, |rows| {
+    let (report, outcome) = drain(job, limits, |rows| {
         progress::advance(bar, rows);
     })
     .await;

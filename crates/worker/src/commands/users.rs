@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use store::{Store, StoreError, UserKinds};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::group::rebuild::Dates;
+use crate::run::group::rebuild::Dates;
 use crate::progress;
 
 /// Logs that a user could not be done. The walk goes on with the next one, so that one user's rows never keep

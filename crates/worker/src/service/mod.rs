@@ -30,14 +30,13 @@ use store::{Store, StoreError};
 use crate::assumed_zone::AssumedZone;
 use crate::config::Loaded;
 use crate::day_ends::DayEnds;
-use crate::drain::{self, Drained, Limits};
+use crate::run::drain::{self, DrainOutcome, Limits};
 use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
 use crate::pace::Pace;
-use crate::report::RunReport;
 use crate::setup::{self, Current, Job, Settings};
 use crate::stop::Stop;
-use crate::suspects::Suspects;
+use crate::run::crash_loop::Suspects;
 use crate::throttle::Throttle;
 
 use alerting::Alerting;
@@ -210,14 +209,13 @@ impl Service {
         // Without a poll the next drain may be a day away.
         let until_empty = self.config().schedule.poll.is_none();
         let limits = Limits { kinds, max_batches: None, time_budget, cancel, until_empty };
-        let mut report = RunReport::default();
-        let outcome = drain::drain(job, &limits, &mut report, |_| {}).await;
+        let (report, outcome) = drain::drain(job, &limits, |_| {}).await;
         self.watched.add(&report);
         // Not done, be there a poll or not: it goes on after the break.
-        if !matches!(outcome, Ok(Drained::Everything | Drained::Stopped)) {
+        if !matches!(outcome, Ok(DrainOutcome::Empty | DrainOutcome::Stopped)) {
             self.tick_again(&limits.kinds);
         }
-        if outcome? == Drained::LimitReached {
+        if outcome? == DrainOutcome::LimitReached {
             self.nap(NAP).await;
         }
         Ok(())

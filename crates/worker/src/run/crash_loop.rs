@@ -7,14 +7,14 @@
 //! Rows that end the worker itself are known by the leases that the queue has counted as lost: see
 //! [`isolate`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aggregation::Kind;
 use chrono::NaiveDate;
-use store::{Entry, RetryPolicy};
+use store::{ChangeSet, RetryPolicy};
 
-use crate::batch::Groups;
+use super::walk::GroupKey;
 
 /// So often at the same group is no chance.
 const NO_CHANCE: u32 = 2;
@@ -30,48 +30,58 @@ const ALONE_AFTER: i32 = 2;
 /// host that crashes, must not make good rows dead.
 const LEASES_BEYOND_ATTEMPTS: i32 = 2;
 
-/// What becomes of the groups of a batch.
-#[derive(Debug)]
+/// Which sets of a batch are set apart, by their places in the claim.
+#[derive(Debug, Default)]
 pub struct Isolated {
-    /// These are done, in this order.
-    pub parts: [Groups; 2],
-    /// Rows that are given up: workers ended too often while they held them.
-    pub given_up: Groups,
+    /// These are given up: workers ended too often while they held them.
+    pub given_up: BTreeSet<usize>,
+    /// These are done behind all others.
+    pub alone: BTreeSet<usize>,
     /// These are released at once, for later batches.
-    pub released: Vec<Entry>,
+    pub released: BTreeSet<usize>,
 }
 
-/// Sets the groups apart that may have ended a worker. One of them is done, behind all others and after the rest
-/// of them was released: if it ends this worker too, no other row of the batch loses a lease.
+/// Sets those apart that may have ended a worker: all that have rows of a date with which that happened. The sets
+/// of one such date are done, behind all others and after the rest of them was released: if they end this worker
+/// too, no other set of the batch loses a lease.
 ///
-/// A row that comes to a group later may be the correction that helps, so it is not given up with the others.
-pub fn isolate(groups: Groups, policy: RetryPolicy) -> Isolated {
+/// A set that comes to a date later may be the correction that helps, so it is not given up with the others.
+pub fn isolate(
+    sets: &[ChangeSet],
+    dates: &[BTreeSet<GroupKey>],
+    policy: RetryPolicy,
+) -> Isolated {
     let most = policy.max_attempts.saturating_add(LEASES_BEYOND_ATTEMPTS);
-    let mut isolated = Isolated {
-        parts: [Groups::new(), Groups::new()],
-        given_up: Groups::new(),
-        released: Vec::new(),
-    };
-    let [others, alone] = &mut isolated.parts;
-    for (key, entries) in groups {
-        let is_suspect = entries.iter().any(|entry| entry.lost_leases >= ALONE_AFTER);
-        let (given_up, entries): (Vec<Entry>, Vec<Entry>) =
-            entries.into_iter().partition(|entry| entry.lost_leases >= most);
-        if !given_up.is_empty() {
-            isolated.given_up.insert(key, given_up);
-        }
-        if entries.is_empty() {
-            continue;
-        }
-        if !is_suspect {
-            others.insert(key, entries);
-        } else if alone.is_empty() {
-            alone.insert(key, entries);
-        } else {
-            isolated.released.extend(entries);
+    let mut isolated = Isolated::default();
+    let suspects = sets.iter().zip(dates).filter(|(set, _)| set.lost_leases >= ALONE_AFTER);
+    let suspects: BTreeSet<GroupKey> =
+        suspects.flat_map(|(_, dates)| dates.iter().copied()).collect();
+    let mut first = None;
+    for (place, (set, dates)) in sets.iter().zip(dates).enumerate() {
+        if set.lost_leases >= most {
+            isolated.given_up.insert(place);
+        } else if let Some(date) = dates.iter().find(|date| suspects.contains(date)) {
+            let first = first.get_or_insert(*date);
+            let of_place =
+                if dates.contains(first) { &mut isolated.alone } else { &mut isolated.released };
+            of_place.insert(place);
         }
     }
     isolated
+}
+
+/// Logs rows of a date that were given up.
+pub fn log_given_up(kind: Kind, (user_id, date): GroupKey, rows: u32, lost_leases: i32) {
+    tracing::warn!(
+        event = "crash_loop_ended",
+        kind = %kind,
+        user_id,
+        date = %date,
+        rows,
+        lost_leases,
+        "Group given up (user {user_id}, {date}, {kind}): workers ended or stood still {lost_leases} times while \
+         they held its {rows} rows, which are dead now"
+    );
 }
 
 type Group = (Kind, i64, NaiveDate);
@@ -112,6 +122,11 @@ impl Suspects {
     /// The group was done, or failed on its own account.
     pub fn cleared(&self, kind: Kind, user_id: i64, date: NaiveDate) {
         self.interruptions().groups.remove(&(kind, user_id, date));
+    }
+
+    /// Whether no group was interrupted since it was last done.
+    pub fn are_none(&self) -> bool {
+        self.interruptions().groups.is_empty()
     }
 
     fn interruptions(&self) -> MutexGuard<'_, Interruptions> {

@@ -9,7 +9,7 @@ use aggregation::zones::BaseZone;
 use chrono::NaiveDate;
 use store::{GroupTransaction, StoreError, Verdict};
 
-use super::{User, Work, guarded, raw_ids, undated, verdicts};
+use super::{Profile, Work, guarded, raw_ids, undated, verdicts};
 use crate::setup::Settings;
 
 /// Computes and writes the group's figures, and judges its raw rows.
@@ -17,7 +17,7 @@ pub(super) async fn aggregate(
     transaction: &mut GroupTransaction<'_>,
     work: Work<'_>,
 ) -> Result<Vec<Verdict>, StoreError> {
-    let base_zone = &work.user.base_zone;
+    let base_zone = &work.profile.base_zone;
     let nutrients = work.settings.catalogue.nutrients();
     let mut dates = vec![work.date];
     dates.extend(transaction.other_dates(work.date, &undated(work.entries)).await?);
@@ -59,7 +59,7 @@ async fn write(
 pub(super) async fn rebuild(
     transaction: &mut GroupTransaction<'_>,
     settings: &Settings,
-    user: &User,
+    user: &Profile,
     dates: &BTreeSet<NaiveDate>,
 ) -> Result<HashMap<i64, Option<Reason>>, StoreError> {
     let (base_zone, nutrients) = (&user.base_zone, settings.catalogue.nutrients());

@@ -6,7 +6,7 @@ use aggregation::Kind;
 use chrono::{Days, NaiveDate};
 use store::{GroupTransaction, Inventory, RawDate, Store, StoreError, Verdict};
 
-use super::{User, labs, nutrition, vitals};
+use super::{Profile, labs, nutrition, vitals};
 use crate::setup::Settings;
 
 /// The most raw rows that one transaction reads: it lasts well under a second, and what it needs of
@@ -97,7 +97,7 @@ pub fn portions(inventory: &Inventory, from: NaiveDate, to: NaiveDate) -> Vec<Da
 pub async fn dates(
     transaction: &mut GroupTransaction<'_>,
     settings: &Settings,
-    user: &User,
+    user: &Profile,
     portion: &Dates,
 ) -> Result<Vec<Verdict>, StoreError> {
     let judged = match transaction.kind() {
@@ -154,13 +154,13 @@ async fn finish(
     of: &Dates,
 ) -> Result<(), StoreError> {
     let done = async {
-        let user = User::of(transaction.profile().await?, settings);
+        let user = Profile::parse(transaction.profile().await?, settings);
         let verdicts = dates(&mut transaction, settings, &user, of).await?;
         transaction.record_verdicts(&verdicts);
         Ok(())
     };
     match done.await {
-        Ok(()) => transaction.commit().await.map(|_| ()),
+        Ok(()) => transaction.commit().await,
         Err(error) => Err(transaction.rolled_back(error).await),
     }
 }

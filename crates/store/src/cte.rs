@@ -1,7 +1,7 @@
-//! Several statements as one.
+//! Several statements as one, with the first ones in its WITH clause.
 //!
-//! The driver ends each statement with a message of its own, and each of the server's answers to it
-//! wakes the worker: for a group of one row, that costs more than what the statements do.
+//! The driver ends each statement with a message of its own, and each answer of the server to it wakes the
+//! worker: for a group of one row, that costs more than what the statements do.
 
 use std::any::TypeId;
 
@@ -18,14 +18,14 @@ pub(crate) type StatementName = Vec<TypeId>;
 /// A statement, and others as its parts: `WITH part AS (…) …`.
 ///
 /// All parts see the rows as they were before any of them, and are done in no certain order.
-pub(crate) struct Together {
+pub(crate) struct CteStatement {
     parts: Vec<(&'static str, AnyStatement)>,
     last: AnyStatement,
     /// The last one's and the parts'; none if one of them has none.
     name: Option<StatementName>,
 }
 
-impl Together {
+impl CteStatement {
     /// A statement without parts.
     pub(crate) fn alone(id: Option<TypeId>, last: AnyStatement) -> Self {
         Self { parts: Vec::new(), last, name: id.map(|id| vec![id]) }
@@ -37,9 +37,9 @@ impl Together {
         P: QueryFragment<Pg> + QueryId + Send + Sync + 'static,
         S: QueryFragment<Pg> + QueryId + Send + Sync + 'static,
     {
-        let mut together = Self::alone(S::query_id(), Box::new(last));
-        together.add(name, P::query_id(), Box::new(part));
-        together
+        let mut statement = Self::alone(S::query_id(), Box::new(last));
+        statement.add(name, P::query_id(), Box::new(part));
+        statement
     }
 
     /// Adds another part.
@@ -58,12 +58,12 @@ impl Together {
 }
 
 /// It has no id of its own: a connection keeps it by its text.
-impl QueryId for Together {
+impl QueryId for CteStatement {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl QueryFragment<Pg> for Together {
+impl QueryFragment<Pg> for CteStatement {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         let mut before = "WITH ";
         for (name, part) in &self.parts {

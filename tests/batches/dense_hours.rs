@@ -1,9 +1,9 @@
-//! Hours with more rows than a batch: what an hour's computation covers is done, claimed or not.
+//! Hours with more rows than a batch: a claim that fills a batch within an hour completes the hour.
 
 use super::{BATCHES_OF_100, Running, UserLock, assert_all_done, number, run, waiting};
 use crate::support::Database;
 
-/// Heart rates of user 1, one a second from 10:00 UTC on 2024-05-01.
+/// Heart rates of user 1, one a second from 10:00 UTC on 2024-05-01: change sets of 50 seconds.
 async fn insert_seconds(db: &Database, seconds: u32) {
     db.execute(&format!(
         "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
@@ -31,40 +31,40 @@ async fn an_hour_with_a_reading_each_second_is_computed_once() {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let json = ran.json();
     assert_eq!((&json["batches"], &json["rows_completed"]), (&3.into(), &10_800.into()));
-    assert_eq!(json["rows_claimed"], 10_800, "what is taken along is accounted for");
+    assert_eq!(json["rows_claimed"], 10_800, "coalesced rows are accounted for");
     for batch in ran.events("batch_claimed") {
-        assert_eq!(number(&batch, "rows"), 100, "no more are marked than a batch has");
+        assert_eq!(number(&batch, "rows"), 3600, "coalesced rows are marked like all others");
     }
     for batch in ran.events("batch_done") {
-        assert_eq!((number(&batch, "rows"), number(&batch, "along")), (3600, 3500));
+        assert_eq!((number(&batch, "rows"), number(&batch, "coalesced")), (3600, 3500));
     }
     assert_all_done(&db).await;
 }
 
 #[tokio::test]
-async fn what_is_taken_along_is_nobody_elses_and_what_changes_meanwhile_is_done_again() {
+async fn coalesced_rows_are_marked_those_of_another_claim_are_left_and_later_changes_are_done_again()
+ {
     let db = Database::new().await;
     insert_seconds(&db, 300).await;
-    // Another worker's claim that is not committed yet.
+    // Another worker's claim that is not committed yet: the last two change sets.
     let other = db.connect().await;
     other
         .batch_execute(
             "BEGIN;
              UPDATE aggregation_queue
              SET state = 'processing', lease_token = 1, lease_expires_at = now() + interval '1 hour'
-             WHERE starts_at >= '2024-05-01 10:04Z'",
+             WHERE starts_at >= '2024-05-01 10:03:20Z'",
         )
         .await
         .unwrap();
-    // The worker has chosen what it takes along when it comes to the raw rows.
     let app = db.connect().await;
     app.batch_execute("BEGIN; LOCK TABLE vitals_raw IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let worker = one_batch(&db);
     waiting(&db, 1).await;
 
-    let to_claim = "SELECT count(*) FROM (SELECT FROM aggregation_queue WHERE state = 'pending'
-                                          FOR UPDATE SKIP LOCKED) AS q";
-    assert_eq!(db.value::<i64>(to_claim).await, 0, "nobody else can claim what is taken along");
+    let marked =
+        "SELECT sum(cardinality(raw_ids)) FROM aggregation_queue WHERE state = 'processing'";
+    assert_eq!(db.value::<i64>(marked).await, 200, "a batch of 100 rows, and 100 of the same hour");
     app.batch_execute(
         "UPDATE vitals_raw SET value = 250 WHERE started_at = '2024-05-01 10:03Z'; COMMIT",
     )
@@ -75,10 +75,10 @@ async fn what_is_taken_along_is_nobody_elses_and_what_changes_meanwhile_is_done_
 
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let done = &ran.events("batch_done")[0];
-    assert_eq!((number(done, "rows"), number(done, "along")), (240, 140));
+    assert_eq!((number(done, "rows"), number(done, "coalesced")), (200, 100));
     let left = db
         .query(
-            "SELECT count(*), min(state), (min(starts_at) AT TIME ZONE 'UTC')::text
+            "SELECT sum(cardinality(raw_ids)), state, (min(starts_at) AT TIME ZONE 'UTC')::text
              FROM aggregation_queue GROUP BY state ORDER BY state",
             &[],
         )
@@ -87,7 +87,7 @@ async fn what_is_taken_along_is_nobody_elses_and_what_changes_meanwhile_is_done_
         left.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
     let of = |count, state: &str, from: &str| (count, state.to_owned(), from.to_owned());
     let expected =
-        [of(1, "pending", "2024-05-01 10:03:00"), of(60, "processing", "2024-05-01 10:04:00")];
+        [of(1, "pending", "2024-05-01 10:03:00"), of(100, "processing", "2024-05-01 10:03:20")];
     assert_eq!(left, expected);
 
     db.execute("UPDATE aggregation_queue SET lease_expires_at = now() WHERE state = 'processing'")
@@ -112,7 +112,6 @@ async fn rows_that_come_after_a_change_of_the_profile_are_not_done_as_it_was_bef
 
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!(ran.events("group_outdated").len(), 1);
-    assert_eq!(number(&ran.events("batch_done")[0], "along"), 0);
     assert_eq!(run(&db, &BATCHES_OF_100).code, 0);
     let zones = "SELECT string_agg(DISTINCT time_zone, ', ') FROM vitals_daily";
     assert_eq!(db.value::<String>(zones).await, "Asia/Tokyo");
@@ -121,28 +120,7 @@ async fn rows_that_come_after_a_change_of_the_profile_are_not_done_as_it_was_bef
 }
 
 #[tokio::test]
-async fn a_row_that_is_taken_along_harms_none_of_those_that_were_claimed() {
-    let db = Database::new().await;
-    insert_seconds(&db, 300).await;
-    db.execute(
-        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
-         VALUES (1, 'blood_glucose', 5, 'mmol/L', 'sensor', '2024-05-01 10:04Z', '2024-05-01 10:04Z');
-         ALTER TABLE glucose_daily ADD CONSTRAINT nobody CHECK (user_id <> 1) NOT VALID",
-    )
-    .await;
-
-    let ran = one_batch(&db).end();
-
-    assert_eq!(ran.code, 0, "{}", ran.stderr);
-    assert_eq!(
-        (&ran.json()["rows_claimed"], &ran.json()["rows_completed"]),
-        (&100.into(), &100.into())
-    );
-    assert_eq!(crate::support::samples::untouched(&db).await, 201);
-}
-
-#[tokio::test]
-async fn what_a_failing_group_would_have_taken_along_stays_as_it_was() {
+async fn an_hour_that_fails_fails_with_all_its_rows_and_is_done_once_the_cause_is_gone() {
     let db = Database::new().await;
     insert_seconds(&db, 300).await;
     db.execute("ALTER TABLE vitals_daily ADD CONSTRAINT nobody CHECK (user_id <> 1) NOT VALID")
@@ -153,8 +131,17 @@ async fn what_a_failing_group_would_have_taken_along_stays_as_it_was() {
     assert_eq!(ran.code, 3, "{}", ran.stderr);
     assert_eq!(
         (&ran.json()["rows_claimed"], &ran.json()["rows_failed"]),
-        (&100.into(), &100.into())
+        (&300.into(), &300.into())
     );
-    let untouched = crate::support::samples::untouched(&db).await;
-    assert_eq!(untouched, 200, "nobody tried them");
+    let tried = "SELECT sum(cardinality(raw_ids)) FROM aggregation_queue
+                 WHERE state = 'pending' AND attempts = 1 AND lease_token IS NULL";
+    assert_eq!(db.value::<i64>(tried).await, 300);
+
+    db.execute(
+        "ALTER TABLE vitals_daily DROP CONSTRAINT nobody;
+         UPDATE aggregation_queue SET not_before = now()",
+    )
+    .await;
+    assert_eq!(run(&db, &BATCHES_OF_100).json()["rows_completed"], 300);
+    assert_all_done(&db).await;
 }

@@ -11,7 +11,7 @@ use store::{GroupTransaction, StoreError, Verdict};
 
 use super::rebuild::Dates;
 use super::{
-    User, Work, blood_pressure, glucose, guarded, raw_ids, sleep, unknown_metrics, verdicts,
+    Profile, Work, blood_pressure, glucose, guarded, raw_ids, sleep, unknown_metrics, verdicts,
 };
 use crate::setup::Settings;
 
@@ -28,17 +28,17 @@ pub(super) async fn aggregate(
     let catalogue = &work.settings.catalogue;
     let context = Context {
         catalogue,
-        base_zone: &work.user.base_zone,
-        source_order: &work.user.source_order,
+        base_zone: &work.profile.base_zone,
+        source_order: &work.profile.source_order,
     };
     let changes: Vec<Change> = work
         .entries
         .iter()
         .map(|entry| Change {
-            metric: entry.metric.clone().unwrap_or_default(),
+            metric: entry.metric.unwrap_or_default().to_owned(),
             starts_at: entry.starts_at,
             ends_at: entry.ends_at,
-            time_zone: entry.time_zone.clone(),
+            time_zone: entry.time_zone.map(str::to_owned),
             whole_day: entry.whole_day,
         })
         .collect();
@@ -83,7 +83,7 @@ async fn write(
 pub(super) async fn rebuild(
     transaction: &mut GroupTransaction<'_>,
     settings: &Settings,
-    user: &User,
+    user: &Profile,
     portion: &Dates,
 ) -> Result<HashMap<i64, Option<Reason>>, StoreError> {
     let dates = &portion.dates;

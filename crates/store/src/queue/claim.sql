@@ -1,0 +1,149 @@
+-- Claims a batch of one kind: whole change sets of `size` raw rows together, or fewer.
+-- In psql, first: \set kind '''vitals''' \set size 200 \set token 1 \set lease_seconds 60 \set oldest NULL \set ago 0
+-- \set unit_seconds 3600 \set most 3600
+--
+-- Sets that are due are read by not_before, which for a new set is the time of its statement. One that waits
+-- for its back-off lies ahead, a dead one at infinity, so neither keeps others waiting. A set whose lease has
+-- run out is still where it was. No lease is longer than an hour, the limit of batch.lease_seconds: one that
+-- ends later was given while the server's clock was ahead, and is void.
+WITH asked AS MATERIALIZED (
+    SELECT :kind::text AS kind, :size::bigint AS size, :token::bigint AS token, now() AS now,
+           now() + make_interval(secs => :lease_seconds) AS lease_ends,
+           make_interval(secs => :unit_seconds) AS unit, :most::bigint AS most,
+           CASE WHEN :oldest::timestamptz IS NULL THEN '-infinity'
+                ELSE least(:oldest, now() - make_interval(secs => :ago))
+           END AS since
+), enough AS MATERIALIZED (
+    -- How many heads have a batch's rows, counted without a lock: each lock writes to its page and to the WAL.
+    SELECT count(*) AS heads
+    FROM (
+        SELECT sum(due.row_count) OVER (ROWS UNBOUNDED PRECEDING) - due.row_count AS before
+        FROM (
+            SELECT cardinality(raw_ids) AS row_count
+            FROM aggregation_queue
+            WHERE kind = (SELECT kind FROM asked)
+              AND not_before >= (SELECT since FROM asked) AND not_before <= (SELECT now FROM asked)
+              AND (state = 'pending'
+                   OR (state = 'processing'
+                       AND (lease_expires_at < (SELECT now FROM asked)
+                            OR lease_expires_at > (SELECT now + interval '1 hour' FROM asked))))
+            ORDER BY not_before ASC
+            LIMIT (SELECT size FROM asked)
+        ) AS due
+    ) AS counted
+    WHERE before < (SELECT size FROM asked)
+), heads AS MATERIALIZED (
+    -- Claims that run at the same time lock other heads each, so that their batches are disjoint.
+    SELECT locked.*, row_number() OVER () AS turn,
+           date_bin('4 days', starts_at, timestamptz '2000-01-01 00:00:00+00') AS window_start
+    FROM (
+        SELECT ctid AS place, user_id, starts_at, ends_at, lease_expires_at, cardinality(raw_ids) AS row_count
+        FROM aggregation_queue
+        WHERE kind = (SELECT kind FROM asked)
+          AND not_before >= (SELECT since FROM asked) AND not_before <= (SELECT now FROM asked)
+          AND (state = 'pending'
+               OR (state = 'processing'
+                   AND (lease_expires_at < (SELECT now FROM asked)
+                        OR lease_expires_at > (SELECT now + interval '1 hour' FROM asked))))
+        ORDER BY not_before ASC
+        LIMIT (SELECT heads FROM enough)
+        FOR UPDATE SKIP LOCKED
+    ) AS locked
+), windows AS MATERIALIZED (
+    -- Sets of the heads' users and times fill the batch, because a group costs nearly the same for one row as
+    -- for a hundred. Four days hold the neighbours of a local day in nearly all zones; the rest of a day that
+    -- is cut is in the next batch.
+    SELECT user_id, window_start, min(turn) AS turn
+    FROM heads
+    GROUP BY user_id, window_start
+    ORDER BY turn
+), filled AS MATERIALIZED (
+    -- The first head is always in the batch: a user whose window is larger than a batch would else keep it,
+    -- and everybody behind it, waiting. The join is only advanced until the batch is full.
+    SELECT *, row_number() OVER () AS turn
+    FROM (
+        SELECT place, user_id, starts_at, ends_at, lease_expires_at, row_count, generate_series(1, row_count)
+        FROM (
+            SELECT place, user_id, starts_at, ends_at, lease_expires_at, row_count
+            FROM heads
+            WHERE turn = 1
+            UNION ALL
+            SELECT filling.*
+            FROM windows
+            CROSS JOIN LATERAL (
+                SELECT ctid AS place, user_id, starts_at, ends_at, lease_expires_at,
+                       cardinality(raw_ids) AS row_count
+                FROM aggregation_queue
+                WHERE user_id = windows.user_id AND kind = (SELECT kind FROM asked)
+                  AND starts_at >= windows.window_start AND starts_at < windows.window_start + interval '4 days'
+                  AND ctid <> (SELECT place FROM heads WHERE turn = 1)
+                  AND not_before <= (SELECT now FROM asked)
+                  AND (state = 'pending'
+                       OR (state = 'processing'
+                           AND (lease_expires_at < (SELECT now FROM asked)
+                                OR lease_expires_at > (SELECT now + interval '1 hour' FROM asked))))
+                ORDER BY user_id, kind, starts_at, id
+                LIMIT (SELECT size FROM asked)
+                FOR UPDATE SKIP LOCKED
+            ) AS filling
+        ) AS sets
+        LIMIT (SELECT size FROM asked)
+    ) AS raw_rows
+), picked AS MATERIALIZED (
+    SELECT *
+    FROM (
+        SELECT *, sum(row_count) OVER (ORDER BY turn) AS total
+        FROM (
+            SELECT place, user_id, starts_at, ends_at, lease_expires_at, row_count, min(turn) AS turn
+            FROM filled
+            GROUP BY place, user_id, starts_at, ends_at, lease_expires_at, row_count
+        ) AS sets
+    ) AS summed
+    WHERE total <= (SELECT size FROM asked)
+), dense AS MATERIALIZED (
+    -- A full batch within one hour of one user (for nutrition and labs: one day): what that is computed with
+    -- is read whole for each batch, so that the user's other sets of it are claimed along.
+    SELECT min(user_id) AS user_id,
+           date_bin((SELECT unit FROM asked), min(starts_at), timestamptz '2000-01-01 00:00:00+00') AS begins,
+           date_bin((SELECT unit FROM asked), max(ends_at), timestamptz '2000-01-01 00:00:00+00')
+               + (SELECT unit FROM asked) AS ends
+    FROM picked
+    HAVING min(user_id) = max(user_id)
+       AND max(ends_at) < min(starts_at) + (SELECT unit FROM asked) / 2
+       AND sum(row_count) > (SELECT size FROM asked) - 50
+), coalesced AS MATERIALIZED (
+    SELECT DISTINCT place, lease_expires_at
+    FROM (
+        SELECT more.place, more.lease_expires_at, generate_series(1, more.row_count)
+        FROM dense
+        CROSS JOIN LATERAL (
+            SELECT ctid AS place, lease_expires_at, cardinality(raw_ids) AS row_count
+            FROM aggregation_queue
+            WHERE user_id = dense.user_id AND kind = (SELECT kind FROM asked)
+              AND starts_at >= dense.begins AND starts_at < dense.ends
+              AND not_before <= (SELECT now FROM asked)
+              AND (state = 'pending'
+                   OR (state = 'processing'
+                       AND (lease_expires_at < (SELECT now FROM asked)
+                            OR lease_expires_at > (SELECT now + interval '1 hour' FROM asked))))
+            ORDER BY user_id, kind, starts_at, id
+            LIMIT (SELECT most FROM asked)
+            FOR UPDATE SKIP LOCKED
+        ) AS more
+        LIMIT (SELECT most - size - 50 FROM asked)
+    ) AS raw_rows
+), taken AS MATERIALIZED (
+    SELECT place, lease_expires_at, false AS is_coalesced FROM picked
+    UNION ALL
+    SELECT place, lease_expires_at, true FROM coalesced WHERE place <> ALL (ARRAY(SELECT place FROM picked))
+)
+-- A set that still has a lease was held by a worker that ended or stood still. lost_leases counts that, so
+-- that a set which ends each worker is found out.
+UPDATE aggregation_queue AS q
+SET state = 'processing', lease_token = asked.token, lease_expires_at = asked.lease_ends,
+    lost_leases = q.lost_leases + (taken.lease_expires_at IS NOT NULL)::integer
+FROM taken, asked
+WHERE q.ctid = taken.place
+RETURNING q.id, q.user_id, q.starts_at, q.ends_at, q.metric, q.time_zone, q.whole_day, q.lost_leases,
+          q.raw_ids, q.row_starts, q.row_ends, q.not_before, taken.is_coalesced,
+          extract(epoch FROM asked.now - taken.lease_expires_at)::float8

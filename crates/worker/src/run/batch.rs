@@ -1,0 +1,72 @@
+//! One batch: claim → group → process → summary.
+//!
+//! The claim is committed at once, and each group has a transaction of its own, so that no lock outlives a
+//! group. A second worker sees claimed sets as taken, and each group's figures and the deletion of its sets at
+//! one and the same moment. An interruption leaves sets that are released, or that come back when their lease
+//! expires; doing them again gives the same figures.
+
+use std::time::{Duration, Instant};
+
+use aggregation::Kind;
+use store::{ClaimFrom, MOST_IN_A_SET, StoreError};
+
+use super::group::Profiles;
+use super::walk::Walk;
+use crate::pace::Went;
+use crate::report::{BatchReport, log_claim, log_rescued};
+use crate::setup::Job;
+
+/// What a batch did.
+#[derive(Debug)]
+pub struct BatchOutcome {
+    /// What became of its rows; `None` if nothing was due.
+    pub report: Option<BatchReport>,
+    /// Whether it had as many rows as it may have, so that there are probably more.
+    pub is_full: bool,
+    /// How long to leave the database alone, if it is in distress.
+    pub pause: Option<Duration>,
+    /// What interrupted it. Its rows are released by then, as far as that was possible.
+    pub interruption: Option<StoreError>,
+}
+
+/// Claims and computes one batch.
+///
+/// # Errors
+/// Why nothing could be claimed.
+pub async fn run(job: &Job, kind: Kind, from: ClaimFrom) -> Result<BatchOutcome, StoreError> {
+    let Job { store, stop, pace, .. } = job;
+    let (settings, started, pool_before) = (&*job.settings.get(), Instant::now(), store.stats());
+    let size = pace.rows(settings.batch_bounds);
+    let claimed = stop.or_overdue(store.claim(kind, from, size, settings.lease)).await;
+    let claim = match claimed {
+        Ok(Some(claim)) => claim,
+        Ok(None) => return Ok(BatchOutcome::nothing_due()),
+        Err(error) => return Err(store.explain(error).await),
+    };
+    log_rescued(&claim);
+    // A set may not have fitted.
+    let is_full = claim.row_count() - claim.coalesced + MOST_IN_A_SET > size;
+    let profiles = stop.or_overdue(Profiles::read(&claim, store, settings)).await;
+    let mut walk = Walk::new(job, settings, &claim, started);
+    let processed = match profiles {
+        Ok(profiles) => {
+            job.assumed_zone.note(&claim, &profiles);
+            walk.group_by_date(&profiles);
+            log_claim(&claim, walk.group_count(), &pool_before);
+            walk.process_groups(&profiles).await
+        }
+        Err(error) => Err(store.explain(error).await),
+    };
+    let interruption = walk.release_rest(processed).await;
+    let report = walk.into_report(started.elapsed());
+    report.log(&store.stats());
+    let went = Went::of(&report, store.take_longest_wait());
+    let pause = pace.after(&went, settings.batch_bounds);
+    Ok(BatchOutcome { report: Some(report), is_full, pause, interruption })
+}
+
+impl BatchOutcome {
+    const fn nothing_due() -> Self {
+        Self { report: None, is_full: false, pause: None, interruption: None }
+    }
+}

@@ -1,0 +1,308 @@
+//! One group: the claimed rows of one kind, one user and one local date, in one transaction.
+
+mod blood_pressure;
+mod glucose;
+mod labs;
+mod lock_waits;
+mod nutrition;
+pub mod rebuild;
+mod sleep;
+mod unknown_metrics;
+mod vitals;
+mod whole_days;
+
+use std::collections::{BTreeSet, HashMap};
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use aggregation::local_time::Zone;
+use aggregation::zones::BaseZone;
+use aggregation::{Kind, Timestamp};
+use chrono::NaiveDate;
+use store::{
+    ChangeSet, ChangedRow, Claim, Failed, GroupTransaction, ProfileVersion, RetryPolicy, Store,
+    StoreError, Verdict,
+};
+
+pub use lock_waits::LockWaits;
+
+use super::walk::GroupKey;
+use crate::setup::Settings;
+
+/// What decides a user's figures beside the raw rows.
+#[derive(Debug, PartialEq)]
+pub struct Profile {
+    /// The zone of rows that name none.
+    pub base_zone: BaseZone,
+    /// Sources, best first.
+    pub source_order: Vec<String>,
+    version: ProfileVersion,
+}
+
+impl Profile {
+    /// Reads a stored profile; without one, the defaults hold.
+    pub fn parse(stored: Option<store::Profile>, settings: &Settings) -> Self {
+        match stored {
+            Some(stored) => Self {
+                base_zone: stored.time_zone.parse(),
+                source_order: stored.source_priority,
+                version: stored.version,
+            },
+            None => Self {
+                base_zone: Ok(settings.default_zone),
+                source_order: Vec::new(),
+                version: ProfileVersion::default(),
+            },
+        }
+    }
+
+    /// Which state of the stored profile it is.
+    pub const fn version(&self) -> ProfileVersion {
+        self.version
+    }
+}
+
+/// The profiles of a batch's users.
+#[derive(Debug)]
+pub struct Profiles {
+    stored: HashMap<i64, Profile>,
+    /// That of users who have none.
+    default: Profile,
+}
+
+impl Profiles {
+    /// Reads the profiles of a batch's users, in one statement.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn read(
+        claim: &Claim,
+        store: &Store,
+        settings: &Settings,
+    ) -> Result<Self, StoreError> {
+        let ids: BTreeSet<i64> = claim.sets.iter().map(|set| set.user_id).collect();
+        let stored = store.profiles(ids.into_iter().collect()).await?;
+        let stored = stored.into_iter();
+        let stored = stored.map(|(id, stored)| (id, Profile::parse(Some(stored), settings)));
+        Ok(Self { stored: stored.collect(), default: Profile::parse(None, settings) })
+    }
+
+    /// The profile of a user.
+    pub fn get(&self, user_id: i64) -> &Profile {
+        self.stored.get(&user_id).unwrap_or(&self.default)
+    }
+
+    /// Whether the user has a profile.
+    pub fn has(&self, user_id: i64) -> bool {
+        self.stored.contains_key(&user_id)
+    }
+
+    /// The zone of a set's rows; none if it is unknown.
+    pub fn zone_of(&self, set: &ChangeSet) -> Option<Zone> {
+        let own = set.time_zone.as_deref().map(str::parse::<Zone>);
+        own.unwrap_or_else(|| self.get(set.user_id).base_zone).ok()
+    }
+}
+
+/// The local date of a row in its zone. A row whose zone is unknown has none and is rejected; the group of the UTC
+/// date does so.
+pub fn date_of(zone: Option<Zone>, row: &ChangedRow) -> NaiveDate {
+    match zone {
+        Some(zone) => zone.date_of(row.starts_at),
+        None => row.starts_at.to_utc().date_naive(),
+    }
+}
+
+/// A claimed row, with what its set says of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'c> {
+    raw_id: i64,
+    starts_at: Timestamp,
+    ends_at: Timestamp,
+    metric: Option<&'c str>,
+    time_zone: Option<&'c str>,
+    whole_day: bool,
+}
+
+impl<'c> Entry<'c> {
+    /// A row of a set.
+    pub fn new(set: &'c ChangeSet, row: &ChangedRow) -> Self {
+        Self {
+            raw_id: row.raw_id,
+            starts_at: row.starts_at,
+            ends_at: row.ends_at,
+            metric: set.metric.as_deref(),
+            time_zone: set.time_zone.as_deref(),
+            whole_day: set.whole_day,
+        }
+    }
+}
+
+/// What a group needs to be computed.
+#[derive(Clone, Copy)]
+pub struct Work<'w> {
+    /// How it is computed.
+    pub settings: &'w Settings,
+    /// The user's profile.
+    pub profile: &'w Profile,
+    /// The local date.
+    pub date: NaiveDate,
+    /// The claimed rows of the user and date.
+    pub entries: &'w [Entry<'w>],
+}
+
+/// Computes and writes the figures of a group: everything between the lock and the commit. Says what became of
+/// each raw row.
+///
+/// # Errors
+/// If the database fails, or the computation does.
+pub async fn compute(
+    transaction: &mut GroupTransaction<'_>,
+    kind: Kind,
+    work: Work<'_>,
+) -> Result<Vec<Verdict>, StoreError> {
+    match kind {
+        Kind::Vitals => vitals::aggregate(transaction, work).await,
+        Kind::Nutrition => nutrition::aggregate(transaction, work).await,
+        Kind::Labs => labs::aggregate(transaction, work).await,
+    }
+}
+
+/// The times of rows that take their date from the profile. If that has changed, they may have
+/// been counted on another date than the group's.
+fn undated(entries: &[Entry<'_>]) -> Vec<Timestamp> {
+    let undated = entries.iter().filter(|entry| entry.time_zone.is_none());
+    undated.map(|entry| entry.starts_at).collect()
+}
+
+/// Each raw row of the group once.
+fn raw_ids(entries: &[Entry<'_>]) -> BTreeSet<i64> {
+    entries.iter().map(|entry| entry.raw_id).collect()
+}
+
+/// Verdicts from the rows that were judged; a raw row that is gone is not rejected.
+fn verdicts(entries: &[Entry<'_>], judged: &HashMap<i64, Option<aggregation::Reason>>) -> Vec<Verdict> {
+    raw_ids(entries)
+        .into_iter()
+        .map(|raw_id| Verdict { raw_id, reason: judged.get(&raw_id).copied().flatten() })
+        .collect()
+}
+
+/// Runs a computation so that a bug in it fails this group and no other.
+fn guarded<T>(compute: impl FnOnce() -> T) -> Result<T, StoreError> {
+    std::panic::catch_unwind(AssertUnwindSafe(compute))
+        .map_err(|_| StoreError::Internal("the computation of a group panicked"))
+}
+
+/// Logs a committed group.
+pub fn log_committed(kind: Kind, (user_id, date): GroupKey, rows: usize, rejected: u32) {
+    tracing::debug!(
+        event = "group_committed",
+        kind = %kind,
+        user_id,
+        date = %date,
+        rows,
+        rejected,
+        "Group committed (user {user_id}, {date}, {kind})"
+    );
+}
+
+/// Logs a group that is tried again at once.
+pub fn log_retried(kind: Kind, (user_id, date): GroupKey, tries: u32, error: &StoreError) {
+    tracing::info!(
+        event = "group_retried",
+        kind = %kind,
+        user_id,
+        date = %date,
+        class = error.class().name(),
+        sqlstate = error.sqlstate(),
+        pid = error.process(),
+        tries,
+        "Group retried at once (user {user_id}, {date}, {kind}): {error}"
+    );
+}
+
+/// Logs a group that was computed with what no longer holds.
+pub fn log_outdated(kind: Kind, (user_id, date): GroupKey, rows: u32) {
+    tracing::info!(
+        event = "group_outdated",
+        kind = %kind,
+        user_id,
+        date = %date,
+        rows,
+        "Group rolled back (user {user_id}, {date}, {kind}): the profile or the settings have changed since \
+         the claim; it is computed again at once"
+    );
+}
+
+/// Logs a group that was interrupted too often.
+pub fn log_postponed(kind: Kind, (user_id, date): GroupKey, rows: u32, pause: Duration) {
+    tracing::warn!(
+        event = "group_postponed",
+        kind = %kind,
+        user_id,
+        date = %date,
+        rows,
+        pause_s = pause.as_secs_f64(),
+        "Group postponed (user {user_id}, {date}, {kind}): interrupted twice; its rows wait for {:.1} s, the \
+         other groups come first",
+        pause.as_secs_f64()
+    );
+}
+
+/// Logs a batch that was interrupted.
+pub fn log_interrupted(kind: Kind, left: u32, is_released: bool, error: &StoreError) {
+    tracing::warn!(
+        event = "batch_interrupted",
+        kind = %kind,
+        left,
+        released = is_released,
+        class = error.class().name(),
+        sqlstate = error.sqlstate(),
+        table = error.table(),
+        column = error.column(),
+        constraint = error.constraint(),
+        pid = error.process(),
+        error = %error,
+        "Batch interrupted ({kind}): {error}; its {left} remaining rows {}",
+        if is_released { "are released" } else { "return when their lease expires" }
+    );
+}
+
+/// Logs a failed group: who, when and what class, never a value.
+pub fn log_failure(
+    (kind, user_id, date): (Kind, i64, NaiveDate),
+    rows: usize,
+    failed: Failed,
+    policy: RetryPolicy,
+    error: &StoreError,
+) {
+    let Failed { dead, attempts } = failed;
+    let most = policy.max_attempts;
+    let next = if dead as usize == rows {
+        format!("gave up after {most} attempts")
+    } else if attempts == 0 {
+        format!("retry in {:.1} s, no attempt counted", policy.first.as_secs_f64())
+    } else {
+        let wait = policy.wait_after(attempts).as_secs_f64();
+        let given_up =
+            if dead == 0 { String::new() } else { format!("; gave up {dead} of {rows} rows") };
+        format!("retry {} of {most} in {wait:.1} s{given_up}", attempts + 1)
+    };
+    tracing::warn!(
+        event = "group_failed",
+        kind = %kind,
+        user_id,
+        date = %date,
+        rows,
+        dead,
+        class = error.class().name(),
+        sqlstate = error.sqlstate(),
+        table = error.table(),
+        column = error.column(),
+        constraint = error.constraint(),
+        pid = error.process(),
+        error = %error,
+        "Group failed (user {user_id}, {date}, {kind}): {error}; {next}",
+    );
+}
