@@ -15,6 +15,7 @@ use super::walk::Walk;
 use crate::pace::Went;
 use crate::report::{BatchReport, log_claim, log_rescued};
 use crate::setup::Job;
+use crate::throttle::Permit;
 
 /// What a batch did.
 #[derive(Debug)]
@@ -33,7 +34,12 @@ pub struct BatchOutcome {
 ///
 /// # Errors
 /// Why nothing could be claimed.
-pub async fn run(job: &Job, kind: Kind, from: ClaimFrom) -> Result<BatchOutcome, StoreError> {
+pub async fn run(
+    job: &Job,
+    kind: Kind,
+    from: ClaimFrom,
+    permit: Permit,
+) -> Result<BatchOutcome, StoreError> {
     let Job { store, stop, pace, .. } = job;
     let (settings, started, pool_before) = (&*job.settings.get(), Instant::now(), store.stats());
     let size = pace.rows(settings.batch_bounds);
@@ -43,6 +49,7 @@ pub async fn run(job: &Job, kind: Kind, from: ClaimFrom) -> Result<BatchOutcome,
         Ok(None) => return Ok(BatchOutcome::nothing_due()),
         Err(error) => return Err(store.explain(error).await),
     };
+    permit.took(claim.row_count());
     log_rescued(&claim);
     // A set may not have fitted.
     let is_full = claim.row_count() - claim.coalesced + MOST_IN_A_SET > size;

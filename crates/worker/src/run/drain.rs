@@ -18,7 +18,6 @@ use crate::failure::{AfterBatch, Policy};
 use crate::pace::Went;
 use crate::report::RunReport;
 use crate::setup::Job;
-use crate::throttle::Permit;
 
 /// While one kind keeps the drain busy, those that had nothing due are looked at again so often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -156,17 +155,14 @@ impl<F: Fn(u64)> Drain<'_, F> {
                 permit = job.throttle.wait(&job.settings, &job.heartbeat) => permit,
                 () = job.stop.requested() => continue,
                 () = self.limits.cancel.cancelled() => continue,
+                () = self.time_is_over() => continue,
             };
-            // The wait may have been long.
-            if let Some(ended) = self.ended(&running) {
-                return Ok(ended);
-            }
             self.batches.fetch_add(1, Ordering::Relaxed);
-            let outcome = batch::run(job, state.kind, state.claims_from()).await;
+            let outcome = batch::run(job, state.kind, state.claims_from(), permit).await;
             job.heartbeat.beat();
             let pause = match outcome {
                 Ok(outcome) => {
-                    self.add(&outcome, permit);
+                    self.add(&outcome);
                     state.batch_done(&outcome);
                     match outcome.interruption {
                         Some(error) => Some(self.after(error, &mut backoff)?),
@@ -188,6 +184,16 @@ impl<F: Fn(u64)> Drain<'_, F> {
         }
     }
 
+    /// Waits until the time budget is used up.
+    async fn time_is_over(&self) {
+        match self.limits.time_budget {
+            Some(longest) => {
+                tokio::time::sleep(longest.saturating_sub(self.started.elapsed())).await
+            }
+            None => std::future::pending().await,
+        }
+    }
+
     /// How the loop ends before its next batch, if it does.
     fn ended(&self, running: &Counted<'_>) -> Option<DrainOutcome> {
         let limits = self.limits;
@@ -206,13 +212,12 @@ impl<F: Fn(u64)> Drain<'_, F> {
         }
     }
 
-    fn add(&self, outcome: &BatchOutcome, permit: Permit) {
+    fn add(&self, outcome: &BatchOutcome) {
         let Some(batch) = &outcome.report else {
             self.batches.fetch_sub(1, Ordering::Relaxed);
             return;
         };
         self.report.lock().unwrap_or_else(PoisonError::into_inner).add(batch);
-        permit.took(batch.claimed);
         (self.on_rows)(batch.claimed.into());
         if outcome.is_full {
             self.has_backlog.notify_one();
