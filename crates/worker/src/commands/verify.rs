@@ -86,7 +86,7 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
     let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?;
     let started = Instant::now();
 
-    let everything = arguments.from.is_none() && arguments.to.is_none() && arguments.of.is_all();
+    let is_complete = arguments.from.is_none() && arguments.to.is_none() && arguments.of.is_all();
     let (kinds, user) = (arguments.of.kinds(), arguments.of.user);
     let pass = async |repair: Option<&Store>| {
         let started = Instant::now();
@@ -124,9 +124,9 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
     }
     // Behind the report, which must not wait for a mail server.
     let stopped = stop.is_requested();
-    let everything = everything && !stopped && found.users_failed == 0;
-    let verified = drift::Verified { dates: found.drifted, everything, took: started.elapsed() };
-    drift::tell(&loaded.config, &store, verified, &stop).await;
+    let is_complete = is_complete && !stopped && found.users_failed == 0;
+    let verified = drift::Verified { dates: found.drifted, is_complete, took: started.elapsed() };
+    drift::send(&loaded.config, &store, verified, &stop).await;
     Ok(if found.users_failed > 0 {
         exit::COULD_NOT
     } else if found.left > 0 {
