@@ -54,7 +54,7 @@ impl std::fmt::Debug for GroupTransaction<'_> {
 /// How a transaction ends: the writes that are sent with COMMIT.
 struct Ending {
     writes: Vec<CteStatement>,
-    finish: Option<Finish>,
+    finish: Option<Box<Finish>>,
 }
 
 /// A group that is done but for its COMMIT, which is sent by [`UnsentCommit::commit`], or with the beginning of
@@ -79,7 +79,7 @@ pub struct FailedWrite {
     /// Whether all writes but the last, which finishes the group, went well.
     pub(crate) is_last: bool,
     /// What the last write asks for.
-    pub(crate) finish: Option<Finish>,
+    pub(crate) finish: Option<Box<Finish>>,
 }
 
 impl From<StoreError> for FailedWrite {
@@ -336,13 +336,13 @@ impl<'p> GroupTransaction<'p> {
             last.add(part.unwrap_or_default(), id, statement);
         }
         self.writes = others;
-        self.end(Some(last), Some(finish)).await
+        self.end(Some(last), Some(Box::new(finish))).await
     }
 
     async fn end(
         mut self,
         last: Option<CteStatement>,
-        finish: Option<Finish>,
+        finish: Option<Box<Finish>>,
     ) -> Result<UnsentCommit<'p>, FailedWrite> {
         if !self.begun
             && let Err(error) = self.begin().await
@@ -432,7 +432,7 @@ struct Opening {
 /// What was answered, and what the group before was to finish.
 struct Asked<T> {
     answers: Answers<Result<T, StoreError>>,
-    finish: Option<Finish>,
+    finish: Option<Box<Finish>>,
 }
 
 /// Asks a question, behind the opening of the transaction if that has not begun.
@@ -463,7 +463,7 @@ fn ended(
     held: &mut Held<'_>,
     writes: Vec<QueryResult<usize>>,
     commit: Option<QueryResult<()>>,
-    finish: Option<Finish>,
+    finish: Option<Box<Finish>>,
 ) -> Result<(), FailedWrite> {
     let commit = commit.unwrap_or(Ok(()));
     held.unfinished = false;
