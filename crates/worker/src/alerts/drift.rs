@@ -67,9 +67,9 @@ async fn record(
     let names: Vec<&str> = channels.iter().map(Channel::name).collect();
     let is_recorded = if fires {
         let cooldown = config.alerts.limits(rule).cooldown;
-        outbox::in_time(store.fire_alert(&names, &alert, cooldown)).await?
+        outbox::with_timeout(store.fire_alert(&names, &alert, cooldown)).await?
     } else if verified.is_complete {
-        outbox::in_time(store.resolve_alert(&names, &alert)).await?
+        outbox::with_timeout(store.resolve_alert(&names, &alert)).await?
     } else {
         false
     };

@@ -32,10 +32,10 @@ impl Alerts {
 ///
 /// # Errors
 /// As the question, and [`StoreError::NoAnswer`].
-pub async fn in_time<T>(
+pub async fn with_timeout<T>(
     question: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    crate::setup::in_time(PATIENCE, question).await
+    crate::setup::with_timeout(PATIENCE, question).await
 }
 
 /// Delivers the messages that are due for a channel, one after another, until a stop is requested; then deletes old
@@ -54,7 +54,9 @@ pub async fn deliver(
     let mut patience = pin!(patience);
     let lease = channel.longest() + LEASE_GRACE;
     while !stop.is_requested() {
-        let Some(taken) = in_time(store.take_alert(channel.name(), lease)).await? else { break };
+        let Some(taken) = with_timeout(store.take_alert(channel.name(), lease)).await? else {
+            break;
+        };
         let began = Instant::now();
         let attempts = taken.attempts + 1;
         let message = Message::of(&taken.alert, taken.happened_at);
@@ -82,7 +84,7 @@ pub async fn deliver(
             }
         }
     }
-    in_time(store.forget_old_alerts()).await
+    with_timeout(store.forget_old_alerts()).await
 }
 
 /// Logs that a rule fires or resolves, of which this worker sends the message.

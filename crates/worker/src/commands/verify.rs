@@ -16,9 +16,9 @@ use super::users::{self, Users, progress_bar};
 use crate::alerts::drift;
 use crate::cli::{Verify, require_order};
 use crate::exit::{self, Exit};
+use crate::report::milliseconds;
 use crate::run::group::Profile;
 use crate::run::group::rebuild::{self, Dates, earlier, later};
-use crate::report::milliseconds;
 use crate::setup::Settings;
 use crate::stop::Stop;
 use crate::tables::{counted, table, thousands};
@@ -80,7 +80,7 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
             "verify --repair needs two connections, one to look and one to write: raise pool.max_size to 2"
         );
     }
-    let settings = Settings::of(&loaded.config)?;
+    let settings = Settings::from_config(&loaded.config)?;
     let store = setup::connect(&loaded.config).await?;
     setup::require_current_schema(&store).await?;
     let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?;

@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::batch::{self, BatchOutcome};
 use crate::backoff::Backoff;
 use crate::failure::{AfterBatch, Policy};
-use crate::pace::Went;
 use crate::report::RunReport;
-use crate::setup::Job;
+use crate::run::batch_sizer::BatchStats;
+use crate::setup::WorkerContext;
 
 /// While one kind keeps the drain busy, those that had nothing due are looked at again so often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -55,7 +55,7 @@ pub enum DrainOutcome {
 
 /// Makes rows due that the server dated in the future while its clock was ahead, and says so. If it
 /// cannot, the work finds out why.
-pub async fn date_back(job: &Job) {
+pub async fn date_back(job: &WorkerContext) {
     let rows = job.store.date_back(job.settings.get().failure_policy.max).await.unwrap_or_default();
     if rows > 0 {
         tracing::warn!(
@@ -70,7 +70,7 @@ pub async fn date_back(job: &Job) {
 /// many rows it took. Says what was done, also if an error ended it: what interrupted it for longer than its
 /// patience.
 pub async fn drain(
-    job: &Job,
+    job: &WorkerContext,
     limits: &Limits,
     on_rows: impl Fn(u64),
 ) -> (RunReport, Result<DrainOutcome, StoreError>) {
@@ -93,7 +93,7 @@ pub async fn drain(
 
 /// What the loops of a drain share.
 struct Drain<'d, F> {
-    job: &'d Job,
+    job: &'d WorkerContext,
     limits: &'d Limits,
     on_rows: &'d F,
     started: Instant,
@@ -236,8 +236,8 @@ impl<F: Fn(u64)> Drain<'_, F> {
         job.suspects.interruption_is_over();
         let policy = Policy::for_class(error.class());
         if policy.is_timeout {
-            let went = Went { timeouts: 1, ..Went::default() };
-            job.pace.after(&went, job.settings.get().batch_bounds);
+            let stats = BatchStats { timeouts: 1, ..BatchStats::default() };
+            job.batch_sizer.record_batch(&stats, job.settings.get().batch_bounds);
         }
         let pause = match policy.after_batch {
             AfterBatch::Pause => backoff.record_error(),

@@ -172,7 +172,7 @@ impl Service {
         now: Instant,
     ) {
         let channels = alerting.channels();
-        let Ok(known) = outbox::in_time(store.outbox(&channels)).await else { return };
+        let Ok(known) = outbox::with_timeout(store.outbox(&channels)).await else { return };
         for rule in alerting.rules(true) {
             let of_rule = known.conditions.iter().find(|condition| condition.rule == rule.name());
             let fires = of_rule.is_some_and(|condition| condition.fires);
@@ -197,9 +197,11 @@ impl Service {
             (alert.ago, alert.dead_rows) = (look.at.elapsed(), dead);
             let is_recorded = match change {
                 Change::Fires => {
-                    outbox::in_time(store.fire_alert(&channels, &alert, limits.cooldown)).await
+                    outbox::with_timeout(store.fire_alert(&channels, &alert, limits.cooldown)).await
                 }
-                Change::Resolves => outbox::in_time(store.resolve_alert(&channels, &alert)).await,
+                Change::Resolves => {
+                    outbox::with_timeout(store.resolve_alert(&channels, &alert)).await
+                }
             };
             // A failure is tried again at the next observation.
             if matches!(is_recorded, Ok(true)) {
@@ -233,7 +235,7 @@ impl Service {
         let channels: Vec<&str> = free.iter().map(|queue| queue.channel.name()).collect();
         let put = match self.database.store() {
             Some(store) if !free.is_empty() => {
-                outbox::in_time(store.put_alert(&channels, &alert)).await.is_ok()
+                outbox::with_timeout(store.put_alert(&channels, &alert)).await.is_ok()
             }
             _ => false,
         };
@@ -304,7 +306,7 @@ impl ChannelQueue {
             let Some(mut first) = lock(&self.pending).front().cloned() else { return true };
             first.alert.ago = first.since.elapsed();
             let channel = [self.channel.name()];
-            if outbox::in_time(store.put_alert(&channel, &first.alert)).await.is_err() {
+            if outbox::with_timeout(store.put_alert(&channel, &first.alert)).await.is_err() {
                 return false;
             }
             self.forget(&first);

@@ -33,10 +33,10 @@ use crate::config::Loaded;
 use crate::day_ends::DayEnds;
 use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
-use crate::pace::Pace;
+use crate::run::batch_sizer::BatchSizer;
 use crate::run::crash_loop::Suspects;
 use crate::run::drain::{self, DrainOutcome, Limits};
-use crate::setup::{self, Current, Job, Settings};
+use crate::setup::{self, Settings, SharedSettings, WorkerContext};
 use crate::stop::Stop;
 use crate::throttle::Throttle;
 
@@ -62,11 +62,11 @@ pub struct Service {
     /// The file that a reload reads.
     config_file: Option<PathBuf>,
     running: Mutex<Loaded>,
-    settings: Current,
+    settings: SharedSettings,
     stop: Stop,
     heartbeat: Heartbeat,
     suspects: Suspects,
-    pace: Pace,
+    batch_sizer: BatchSizer,
     throttle: Throttle,
     assumed_zone: AssumedZone,
     supervisor: Supervisor,
@@ -110,8 +110,8 @@ pub async fn run(config_file: Option<&Path>) -> anyhow::Result<Exit> {
 
 impl Service {
     fn new(config_file: Option<&Path>, loaded: Loaded) -> anyhow::Result<Self> {
-        let settings = Current::new(Settings::of(&loaded.config)?);
-        let pace = Pace::new(loaded.config.batch.size);
+        let settings = SharedSettings::new(Settings::from_config(&loaded.config)?);
+        let batch_sizer = BatchSizer::new(loaded.config.batch.size);
         // A stop that ends in time is a success, also without a database.
         let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::DONE)?;
         let supervisor = Supervisor::from_environment();
@@ -124,7 +124,7 @@ impl Service {
             stop,
             heartbeat: Heartbeat::heard_by(move || listener.alive()),
             suspects: Suspects::default(),
-            pace,
+            batch_sizer,
             throttle: Throttle::default(),
             assumed_zone: AssumedZone::default(),
             supervisor,
@@ -138,13 +138,13 @@ impl Service {
     /// Connects and works until a stop is requested; connects again when the database is lost.
     async fn work(&self) {
         while let Some(store) = self.connect().await {
-            let job = Job {
+            let job = WorkerContext {
                 store,
                 settings: self.settings.clone(),
                 stop: self.stop.clone(),
                 heartbeat: self.heartbeat.clone(),
                 suspects: self.suspects.clone(),
-                pace: self.pace.clone(),
+                batch_sizer: self.batch_sizer.clone(),
                 throttle: self.throttle.clone(),
                 assumed_zone: self.assumed_zone.clone(),
             };
@@ -157,7 +157,7 @@ impl Service {
     }
 
     /// Drains whenever rows are due, until a stop or a new connection is requested.
-    async fn drain_when_due(&self, job: &Job) -> Result<(), StoreError> {
+    async fn drain_when_due(&self, job: &WorkerContext) -> Result<(), StoreError> {
         let mut dated_back: Option<Instant> = None;
         let mut day_ends = DayEnds::default();
         while !self.stop.is_requested() && !self.database.reconnect_requested().is_cancelled() {
@@ -203,7 +203,7 @@ impl Service {
         kinds.into_iter().for_each(|kind| self.ticks.tick(*kind));
     }
 
-    async fn drain(&self, job: &Job, kinds: Vec<Kind>) -> Result<(), StoreError> {
+    async fn drain(&self, job: &WorkerContext, kinds: Vec<Kind>) -> Result<(), StoreError> {
         let time_budget = Some(self.config().service.time_budget);
         let cancel = self.database.reconnect_requested();
         // Without a poll the next drain may come a day later.

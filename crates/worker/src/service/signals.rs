@@ -98,7 +98,7 @@ impl Service {
         let new = setup::load(self.config_file.as_deref())?;
         let reload = Reload::of(&lock(&self.running), new);
         logging::check(&reload.loaded.config.log)?;
-        let settings = Settings::of(&reload.loaded.config)?;
+        let settings = Settings::from_config(&reload.loaded.config)?;
         setup::check_url(&reload.loaded.config)?;
         Ok((reload, settings))
     }
@@ -113,7 +113,7 @@ impl Service {
             self.database.reconnect();
         }
         if changed.iter().any(|key| key == "batch.size") {
-            self.pace.restart(lock(&self.running).config.batch.size);
+            self.batch_sizer.restart(lock(&self.running).config.batch.size);
         }
         let changed = changed.join(" ");
         tracing::info!(event = "reloaded", changed, "Configuration reloaded; changed: {changed}");
