@@ -13,6 +13,7 @@ mod races;
 mod schemas;
 mod throttle;
 mod tokens;
+mod wire;
 
 use crate::support::running::{Running, UserLock, eventually, number, waiting};
 use crate::support::samples::{assert_all_done, insert_samples};

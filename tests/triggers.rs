@@ -379,7 +379,7 @@ async fn texts_of_a_megabyte_make_no_large_set() {
     let db = Database::new().await;
     db.execute(
         "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at, time_zone)
-         SELECT 1, repeat('x', 1000000), 60, 'bpm', 'watch', at, at, repeat('y', 1000000)
+         SELECT 1, repeat('x', 100000), 60, 'bpm', 'watch', at, at, repeat('y', 1000000)
          FROM generate_series(1, 60) AS n, LATERAL (SELECT timestamptz '2024-05-01' + n * interval '1 s' AS at) AS t",
     )
     .await;

@@ -88,7 +88,7 @@ async fn asked_to_stop_it_ends_both_and_gives_the_rest_back() {
 }
 
 #[tokio::test]
-async fn what_interrupts_both_costs_one_pause_and_no_attempt() {
+async fn an_interruption_of_both_makes_each_pause_once_and_costs_no_attempt() {
     let db = Database::new().await;
     let (worker, locks) = two_at_work(&db).await;
 
@@ -104,7 +104,7 @@ async fn what_interrupts_both_costs_one_pause_and_no_attempt() {
     assert_eq!(ran.json()["rows_completed"], 250, "{}", ran.stderr);
     assert_eq!(ran.json()["rows_failed"], 0, "{}", ran.stderr);
     assert_eq!(ran.events("batch_interrupted").len(), 2, "{}", ran.stderr);
-    assert_eq!(ran.events("drain_paused").len(), 1, "{}", ran.stderr);
+    assert_eq!(ran.events("drain_paused").len(), 2, "{}", ran.stderr);
     assert_all_done(&db).await;
 }
 

@@ -112,30 +112,42 @@ WITH asked AS MATERIALIZED (
        AND max(ends_at) < min(starts_at) + (SELECT unit FROM asked) / 2
        AND sum(row_count) > (SELECT size FROM asked) - 50
 ), coalesced AS MATERIALIZED (
-    SELECT DISTINCT place, lease_expires_at
+    SELECT place, lease_expires_at, row_count, min(turn) AS turn
     FROM (
-        SELECT more.place, more.lease_expires_at, generate_series(1, more.row_count)
-        FROM dense
-        CROSS JOIN LATERAL (
-            SELECT ctid AS place, lease_expires_at, cardinality(raw_ids) AS row_count
-            FROM aggregation_queue
-            WHERE user_id = dense.user_id AND kind = (SELECT kind FROM asked)
-              AND starts_at >= dense.begins AND starts_at < dense.ends
-              AND not_before <= (SELECT now FROM asked)
-              AND (state = 'pending'
-                   OR (state = 'processing'
-                       AND (lease_expires_at < (SELECT now FROM asked)
-                            OR lease_expires_at > (SELECT now + interval '1 hour' FROM asked))))
-            ORDER BY user_id, kind, starts_at, id
+        SELECT raw_rows.*, row_number() OVER () AS turn
+        FROM (
+            SELECT more.place, more.lease_expires_at, more.row_count, generate_series(1, more.row_count)
+            FROM dense
+            CROSS JOIN LATERAL (
+                SELECT ctid AS place, lease_expires_at, cardinality(raw_ids) AS row_count
+                FROM aggregation_queue
+                WHERE user_id = dense.user_id AND kind = (SELECT kind FROM asked)
+                  AND starts_at >= dense.begins AND starts_at < dense.ends
+                  AND not_before <= (SELECT now FROM asked)
+                  AND (state = 'pending'
+                       OR (state = 'processing'
+                           AND (lease_expires_at < (SELECT now FROM asked)
+                                OR lease_expires_at > (SELECT now + interval '1 hour' FROM asked))))
+                ORDER BY user_id, kind, starts_at, id
+                LIMIT (SELECT most FROM asked)
+                FOR UPDATE SKIP LOCKED
+            ) AS more
             LIMIT (SELECT most FROM asked)
-            FOR UPDATE SKIP LOCKED
-        ) AS more
-        LIMIT (SELECT most - size - 50 FROM asked)
+        ) AS raw_rows
     ) AS raw_rows
+    WHERE place <> ALL (ARRAY(SELECT place FROM picked))
+    GROUP BY place, lease_expires_at, row_count
 ), taken AS MATERIALIZED (
-    SELECT place, lease_expires_at, false AS is_coalesced FROM picked
-    UNION ALL
-    SELECT place, lease_expires_at, true FROM coalesced WHERE place <> ALL (ARRAY(SELECT place FROM picked))
+    SELECT place, lease_expires_at, is_coalesced
+    FROM (
+        SELECT *, sum(row_count) OVER (ORDER BY is_coalesced, turn) AS total
+        FROM (
+            SELECT place, lease_expires_at, row_count, turn, false AS is_coalesced FROM picked
+            UNION ALL
+            SELECT place, lease_expires_at, row_count, turn, true FROM coalesced
+        ) AS sets
+    ) AS summed
+    WHERE total <= (SELECT most FROM asked)
 )
 -- A set that still has a lease was held by a worker that ended or stood still. lost_leases counts that, so
 -- that a set which ends each worker is found out.

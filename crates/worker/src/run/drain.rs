@@ -166,6 +166,8 @@ impl<F: Fn(u64)> Drain<'_, F> {
                     state.batch_done(&outcome);
                     match outcome.interruption {
                         Some(error) => Some(self.after(error, &mut backoff)?),
+                        // A batch without work proves nothing.
+                        None if outcome.report.is_none() => None,
                         None => {
                             backoff.reset();
                             outcome.pause
