@@ -11,6 +11,7 @@ mod interruptions;
 mod pace;
 mod races;
 mod schemas;
+mod throttle;
 mod tokens;
 mod wire;
 

@@ -76,7 +76,7 @@ async fn a_server_that_is_away_for_long_is_tried_until_it_is_back() {
     assert_eq!(ran.events("drain_paused").len(), 3, "{}", ran.stderr);
     let cause = ran.events("database_unavailable")[0]["cause"].to_string();
     assert_says(&cause, &["cannot connect to the database", "[connection_lost]"]);
-    let missed = ran.events("database_ready")[1]["missed_s"].as_f64().unwrap();
+    let missed = ran.events("database_ready")[1]["unavailable_s"].as_f64().unwrap();
     assert!(missed > 0.0);
     assert_exact_at_no_attempt(&db, &ran).await;
 }

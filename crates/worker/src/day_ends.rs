@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use store::StoreError;
 
 use crate::failure::Policy;
-use crate::setup::Job;
+use crate::setup::WorkerContext;
 
 /// How long a daily row may stay partial after the end of its day.
 const EVERY: Duration = Duration::from_secs(60);
@@ -24,7 +24,7 @@ impl DayEnds {
     ///
     /// # Errors
     /// Why the database cannot be used. Any other failure is logged, and tried again in a minute.
-    pub async fn mark_when_due(&mut self, job: &Job) -> Result<bool, StoreError> {
+    pub async fn mark_when_due(&mut self, job: &WorkerContext) -> Result<bool, StoreError> {
         if self.marked_at.is_some_and(|at| at.elapsed() < EVERY) {
             return Ok(true);
         }
@@ -47,7 +47,7 @@ impl DayEnds {
 ///
 /// # Errors
 /// If the database fails.
-pub async fn mark(job: &Job, longest: Option<Duration>) -> Result<bool, StoreError> {
+pub async fn mark(job: &WorkerContext, longest: Option<Duration>) -> Result<bool, StoreError> {
     let started = Instant::now();
     let mut rows = 0;
     let are_all_marked = loop {

@@ -15,7 +15,6 @@ mod import;
 mod logging;
 mod metrics;
 mod output;
-mod pace;
 mod progress;
 mod report;
 mod run;

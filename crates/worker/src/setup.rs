@@ -1,4 +1,4 @@
-//! From configuration to a connected worker.
+//! The configuration, the settings and the connection of a worker.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,60 +16,59 @@ use tokio::sync::watch;
 use crate::assumed_zone::AssumedZone;
 use crate::config::{Config, ConfigError, Loaded};
 use crate::heartbeat::Heartbeat;
-use crate::pace::Pace;
-use crate::stop::Stop;
+use crate::run::batch_sizer::BatchSizer;
 use crate::run::crash_loop::Suspects;
+use crate::stop::Stop;
 use crate::tables::counted;
 use crate::throttle::Throttle;
 use crate::{logging, output, verbosity};
 
-/// What the drain needs to know, checked.
+/// The settings of the drain, checked.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The fewest and the most rows claimed at once.
+    /// The smallest and the largest batch, in rows.
     pub batch_bounds: Bounds,
     /// How many batches run at once.
     pub concurrency: u32,
     /// How many rows the process claims each second; 0 is no limit.
     pub max_rows_per_second: u32,
-    /// For how long claimed rows belong to this worker.
+    /// How long claimed rows belong to this worker.
     pub lease: Duration,
-    /// What becomes of rows whose group failed.
+    /// When rows whose group failed are tried again.
     pub failure_policy: RetryPolicy,
-    /// The longest wait for one group before the server counts as silent: longer than the time-outs
-    /// by which the server itself ends what takes too long, so that only one that is silent, or gone,
-    /// exceeds it.
-    pub group_patience: Duration,
+    /// The longest time for one group, after which the server counts as silent. It is longer than the time-outs by
+    /// which the server ends statements and waits for locks, so that only a server that is silent or gone exceeds it.
+    pub group_timeout: Duration,
     /// The zone of rows that name none and whose user has no profile.
     pub default_zone: Zone,
     /// Metrics, units and limits.
     pub catalogue: Catalogue,
 }
 
-/// The fewest and the most, both included.
+/// A smallest and a largest number, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// The fewest.
+    /// The smallest.
     pub min: u32,
-    /// The most.
+    /// The largest.
     pub max: u32,
 }
 
-/// For a connection, a lock and the statements of a group. Two statements at the end of their time
-/// are an accident; more do not happen.
-fn group_patience(config: &Config) -> Duration {
+/// The time for a connection, a lock and the statements of a group. It has room for two statements that run into
+/// their time-outs.
+fn group_timeout(config: &Config) -> Duration {
     let (pool, session) = (&config.pool, &config.session);
     pool.wait_timeout + session.statement_timeout * 2 + session.lock_timeout + GRACE
 }
 
-/// For the server's answer that a time-out has struck.
+/// The time in which the server's answer about a time-out arrives.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Waits for an answer no longer than this.
+/// Waits for an answer for at most `limit`.
 ///
 /// # Errors
 /// As the question, and [`StoreError::NoAnswer`].
-pub async fn in_time<T>(
+pub async fn with_timeout<T>(
     limit: Duration,
     question: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
@@ -80,11 +79,11 @@ pub async fn in_time<T>(
 }
 
 impl Settings {
-    /// Checks what only the code that uses it can check.
+    /// Checks the values that the configuration itself cannot check.
     ///
     /// # Errors
-    /// One line that says which key cannot be used.
-    pub fn of(config: &Config) -> anyhow::Result<Self> {
+    /// One line that names the key whose value cannot be used.
+    pub fn from_config(config: &Config) -> anyhow::Result<Self> {
         Ok(Self {
             batch_bounds: Bounds { min: config.batch.min_size, max: config.batch.max_size },
             concurrency: config.batch.concurrency,
@@ -95,9 +94,8 @@ impl Settings {
                 first: config.batch.backoff_first,
                 max: config.batch.backoff_max,
             },
-            group_patience: group_patience(config),
-            // Without its text, as in all problems of the configuration: it may be a secret that
-            // came into the wrong place.
+            group_timeout: group_timeout(config),
+            // Without the text, as in all problems of the configuration: it may be a secret in the wrong place.
             default_zone: config
                 .aggregation
                 .default_time_zone
@@ -111,7 +109,7 @@ impl Settings {
 /// The catalogue that the configuration names.
 ///
 /// # Errors
-/// In which file and line what cannot be used.
+/// The file, the line and the value that cannot be used.
 pub fn catalogue(config: &Config) -> anyhow::Result<Catalogue> {
     let Some(path) = &config.aggregation.catalogue else { return Ok(Catalogue::built_in()?) };
     let shown = path.display();
@@ -120,65 +118,65 @@ pub fn catalogue(config: &Config) -> anyhow::Result<Catalogue> {
     Catalogue::extended_by(&text).with_context(|| format!("{shown} cannot be used"))
 }
 
-/// Settings that may be replaced while they are in use; each batch takes those in force.
+/// Settings that a reload may replace; each batch uses those in force at its beginning.
 #[derive(Clone, Debug)]
-pub struct Current(watch::Sender<Arc<Settings>>);
+pub struct SharedSettings(watch::Sender<Arc<Settings>>);
 
-impl Current {
-    /// With these to begin with.
+impl SharedSettings {
+    /// Begins with these settings.
     pub fn new(settings: Settings) -> Self {
         Self(watch::Sender::new(Arc::new(settings)))
     }
 
-    /// Those in force.
+    /// The settings in force.
     pub fn get(&self) -> Arc<Settings> {
         Arc::clone(&self.0.borrow())
     }
 
-    /// Whether figures are still computed as these settings say.
-    pub fn decide_as(&self, settings: &Settings) -> bool {
+    /// Whether the settings in force lead to the same figures as `settings`.
+    pub fn same_inputs_as(&self, settings: &Settings) -> bool {
         let current = self.get();
         std::ptr::eq(&*current, settings)
             || (current.default_zone == settings.default_zone
                 && current.catalogue == settings.catalogue)
     }
 
-    /// Puts others in force.
+    /// Puts other settings in force.
     pub fn set(&self, settings: Settings) {
         self.0.send_replace(Arc::new(settings));
     }
 
-    /// Those in force, and each change of them.
+    /// The settings in force, and each change of them.
     pub fn changes(&self) -> watch::Receiver<Arc<Settings>> {
         self.0.subscribe()
     }
 }
 
-/// What every batch has in common.
+/// The state that all batches of a process share.
 #[derive(Clone, Debug)]
-pub struct Job {
+pub struct WorkerContext {
     /// The database.
     pub store: Store,
-    /// How it is worked on.
-    pub settings: Current,
-    /// Whether to stop.
+    /// The settings.
+    pub settings: SharedSettings,
+    /// The request to stop.
     pub stop: Stop,
-    /// Told of all progress.
+    /// Beaten at all progress.
     pub heartbeat: Heartbeat,
-    /// Where it was interrupted.
+    /// Groups whose transactions were interrupted.
     pub suspects: Suspects,
-    /// How many rows a batch takes.
-    pub pace: Pace,
-    /// How many rows the process claims each second.
+    /// The size of the next batch.
+    pub batch_sizer: BatchSizer,
+    /// The limit on rows each second.
     pub throttle: Throttle,
-    /// For whom the default zone is assumed.
+    /// Users for whom the default zone is assumed.
     pub assumed_zone: AssumedZone,
 }
 
 /// Reads the configuration in all its layers and starts logging as it says.
 ///
 /// # Errors
-/// What is wrong with it, one line for each problem.
+/// One line for each problem of the configuration.
 pub fn configuration(file: Option<&Path>) -> anyhow::Result<Loaded> {
     let loaded = load(file)?;
     logging::start(&loaded.config.log)?;
@@ -188,25 +186,25 @@ pub fn configuration(file: Option<&Path>) -> anyhow::Result<Loaded> {
 /// Reads the configuration in all its layers.
 ///
 /// # Errors
-/// What is wrong with it, one line for each problem.
+/// One line for each problem of the configuration.
 pub fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
     let loaded = Config::load(file, std::env::vars_os(), verbosity::asked().layer())?;
     output::set_url_origin(loaded.url_origin());
     Ok(loaded)
 }
 
-/// Tells several workers apart: name@host:process, in `pg_stat_activity` as in `worker status`.
+/// The identity of this worker, name@host:process, in `pg_stat_activity` and `worker status`.
 pub fn identity(application_name: &str) -> String {
     let host = rustix::system::uname();
     let host = host.nodename().to_string_lossy();
     format!("{application_name}@{host}:{}", std::process::id())
 }
 
-/// What PostgreSQL keeps of a name, in bytes (NAMEDATALEN - 1).
+/// The longest name that PostgreSQL keeps, in bytes (NAMEDATALEN - 1).
 const NAME_BYTES: usize = 63;
 
-/// The identity for the server, which cuts what is longer: then the host's name loses its end, so
-/// that the process stays to be seen.
+/// The identity as the server shows it. If it is longer than the server keeps, the end of the host's name is cut,
+/// so that the process is still shown.
 fn session_name(application_name: &str) -> String {
     let whole = identity(application_name);
     let Some(excess) = whole.len().checked_sub(NAME_BYTES) else { return whole };
@@ -215,19 +213,19 @@ fn session_name(application_name: &str) -> String {
     format!("{}:{process}", host.get(..end).unwrap_or(application_name))
 }
 
-/// Connects to the configured database. What the URL does not say is taken from the variables of
-/// libpq, and from the files that they name.
+/// Connects to the configured database. Variables of libpq, and the files that they name, fill in the parts that
+/// the URL lacks.
 ///
 /// # Errors
-/// Why that is not possible.
+/// If no connection can be made.
 pub async fn connect(config: &Config) -> Result<Store, ConnectError> {
-    connect_with(config, &of_environment).await
+    connect_with(config, &environment_variable).await
 }
 
-/// The same with other variables than the environment's.
+/// Connects with these variables in place of the environment's.
 ///
 /// # Errors
-/// Why that is not possible.
+/// If no connection can be made.
 pub async fn connect_with(
     config: &Config,
     variables: Variables<'_>,
@@ -258,41 +256,41 @@ fn session(config: &Config) -> SessionSettings {
     }
 }
 
-/// Checks the URL as far as that is possible without connecting.
+/// Checks the URL without connecting.
 ///
 /// # Errors
-/// Why it cannot be used.
+/// If the URL cannot be used.
 pub fn check_url(config: &Config) -> Result<(), ConnectError> {
-    store::check_url(config.database.url.expose(), &session(config), &of_environment)
+    store::check_url(config.database.url.expose(), &session(config), &environment_variable)
 }
 
 /// The way to the configured database.
 ///
 /// # Errors
-/// Why there is none.
+/// If the URL cannot be used.
 pub fn way(config: &Config) -> Result<Way, ConnectError> {
     check_url(config)?;
-    store::way(config.database.url.expose(), &of_environment)
+    store::way(config.database.url.expose(), &environment_variable)
 }
 
-/// This host's clock, in microseconds since 1970; for telling people how far off it is, never for
-/// what the database's clock decides.
+/// This host's clock, in microseconds since 1970. Only for messages to people: leases and days are decided by the
+/// database's clock.
 #[allow(clippy::disallowed_methods)]
 pub fn own_clock() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |time| time.as_micros() as i64)
 }
 
-/// A variable of the environment; an empty one is none, as for libpq.
-fn of_environment(name: &str) -> Option<String> {
+/// A variable of the environment; an empty one counts as not set, as for libpq.
+fn environment_variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Refuses a pool that is larger than the server could ever bear, and warns of one that it cannot
-/// bear now: what the worker opened, the application would lack.
+/// Refuses a pool that is larger than the server allows at any time, and warns of one that is larger than the
+/// connections left now: the application would lack connections that the worker opens.
 ///
 /// # Errors
-/// The arithmetic, and what to do.
+/// The arithmetic, and the advice.
 pub async fn require_budget(store: &Store) -> anyhow::Result<()> {
     let budget = store.budget().await?;
     if budget.is_impossible() {
@@ -310,17 +308,17 @@ pub async fn require_budget(store: &Store) -> anyhow::Result<()> {
             max_connections = budget.max_connections,
             reserved = budget.reserved,
             others = budget.others,
-            "left for the worker: {}: {budget}",
+            "Connection budget is tight: {} left for the worker: {budget}",
             counted(budget.left(), "connection", "connections")
         );
     }
     Ok(())
 }
 
-/// Refuses a schema that is not the one this version works on.
+/// Refuses a schema that does not fit this version.
 ///
 /// # Errors
-/// Says what is missing or unknown, and what to do.
+/// The migrations that are missing or unknown, and the advice.
 pub async fn require_current_schema(store: &Store) -> anyhow::Result<()> {
     match schema_state(store).await? {
         SchemaState::Current => Ok(()),

@@ -1,4 +1,4 @@
-//! Being asked to stop.
+//! The request to stop the process.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exit::{self, Exit};
 
-/// What is kept of the time for a stop to give back the rows of a group that took too long, but
-/// never more than a quarter of it.
-const GIVING_BACK: Duration = Duration::from_secs(3);
+/// The part of the time for a stop that is kept to release the rows of a group that took too long; never more
+/// than a quarter of it.
+const FOR_RELEASE: Duration = Duration::from_secs(3);
 
 /// The request to stop the process. Cheap to clone and to ask.
 #[derive(Clone, Debug)]
@@ -28,12 +28,11 @@ impl Stop {
         Self { requested: CancellationToken::new(), requested_at: Arc::default(), timeout }
     }
 
-    /// Listens for SIGTERM and SIGINT from now on. The first asks to stop; the second leaves
-    /// at once, and the lease brings back what was claimed. At the end of `timeout` it leaves with
-    /// the exit code `overdue`.
+    /// Handles SIGTERM and SIGINT. The first requests a stop. The second exits at once, and other workers claim
+    /// the rows when their lease expires. At the end of `timeout` the process exits with the code `overdue`.
     ///
     /// # Errors
-    /// If the signals cannot be listened for.
+    /// If the operating system refuses the handlers.
     pub fn on_signals(timeout: Duration, overdue: Exit) -> anyhow::Result<Self> {
         let stop = Self::within(timeout);
         let mut terminate = signal(SignalKind::terminate())?;
@@ -48,19 +47,24 @@ impl Stop {
                         tracing::warn!(
                             event = "stop_overdue",
                             timeout_s = timeout.as_secs_f64(),
-                            "leaving; what is still claimed comes back when its lease ends"
+                            "Stop overdue after {:.0} s: exiting; claimed rows are claimed again when their lease expires",
+                            timeout.as_secs_f64()
                         );
                         std::process::exit(overdue.code());
                     }
                 };
                 if listening.is_requested() {
-                    tracing::warn!(event = "stop_forced", signal = name, "leaving at once");
+                    tracing::warn!(
+                        event = "stop_forced",
+                        signal = name,
+                        "Second signal ({name}): exiting at once; claimed rows are claimed again when their lease expires"
+                    );
                     std::process::exit(exit::INTERRUPTED.code());
                 }
                 tracing::info!(
                     event = "stop_requested",
                     signal = name,
-                    "finishing the running group; once more to leave at once"
+                    "Stop requested ({name}): finishing the running group; a second signal exits at once"
                 );
                 listening.request();
             }
@@ -88,13 +92,13 @@ impl Stop {
     /// Waits until a stop was requested and the running group must be abandoned, so that its rows
     /// can be released in time.
     pub async fn overdue(&self) {
-        self.requested_for(self.timeout - GIVING_BACK.min(self.timeout / 4)).await;
+        self.requested_for(self.timeout - FOR_RELEASE.min(self.timeout / 4)).await;
     }
 
-    /// Works until that is overdue.
+    /// Runs `work`, but abandons it when a stop is overdue.
     ///
     /// # Errors
-    /// As the work, and [`StoreError::Stopped`].
+    /// As `work`, and [`StoreError::Stopped`].
     pub async fn or_overdue<T>(
         &self,
         work: impl Future<Output = Result<T, StoreError>>,

@@ -7,7 +7,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::Instant;
 
 use crate::heartbeat::Heartbeat;
-use crate::setup::Current;
+use crate::setup::SharedSettings;
 
 /// The longest sleep between two signs of life.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ impl Throttle {
     ///
     /// It may be dropped at any time, such as in a `select!` with a request to stop. What must not begin
     /// after a time budget is checked after the wait, which may be long.
-    pub async fn wait(&self, settings: &Current, heartbeat: &Heartbeat) -> Permit {
+    pub async fn wait(&self, settings: &SharedSettings, heartbeat: &Heartbeat) -> Permit {
         let mut changes = settings.changes();
         if changes.borrow_and_update().max_rows_per_second == 0 {
             return Permit(None);
@@ -97,14 +97,14 @@ mod tests {
 
     fn settings(max_rows_per_second: u32) -> Settings {
         let loaded = Config::load(None, std::iter::empty::<(&str, &str)>(), None).unwrap();
-        Settings { max_rows_per_second, ..Settings::of(&loaded.config).unwrap() }
+        Settings { max_rows_per_second, ..Settings::from_config(&loaded.config).unwrap() }
     }
 
     /// The parts of a process that its loops share, with a clock that runs only while all of them sleep.
     #[derive(Clone)]
     struct Process {
         throttle: Throttle,
-        settings: Current,
+        settings: SharedSettings,
         heartbeat: Heartbeat,
         beats: Arc<AtomicU32>,
     }
@@ -115,7 +115,7 @@ mod tests {
             let counted = Arc::clone(&beats);
             Self {
                 throttle: Throttle::default(),
-                settings: Current::new(settings(max_rows_per_second)),
+                settings: SharedSettings::new(settings(max_rows_per_second)),
                 heartbeat: Heartbeat::heard_by(move || {
                     counted.fetch_add(1, Ordering::Relaxed);
                 }),

@@ -155,7 +155,7 @@ fn is_loopback(host: &str) -> bool {
 ///
 /// # Errors
 /// As the step, and that it took longer.
-pub async fn in_time<T>(
+pub async fn with_timeout<T>(
     step: &'static str,
     limit: Duration,
     doing: impl Future<Output = Result<T, Failure>>,
@@ -181,12 +181,12 @@ pub async fn at_each_address<T>(
         let found = tokio::net::lookup_host((host, port)).await;
         found.map(Iterator::collect).map_err(|error| Failure::new("look-up of the name", error))
     };
-    let addresses: Vec<SocketAddr> = in_time("look-up of the name", limit, looked_up).await?;
+    let addresses: Vec<SocketAddr> = with_timeout("look-up of the name", limit, looked_up).await?;
     let mut last = Failure::new("look-up of the name", "it has no address");
     for (number, address) in addresses.iter().enumerate() {
         let left = until.saturating_duration_since(Instant::now());
         let share = left / (addresses.len() - number) as u32;
-        match in_time("connect", share, connect(*address)).await {
+        match with_timeout("connect", share, connect(*address)).await {
             Ok(connected) => return Ok(connected),
             Err(failure) => last = failure,
         }

@@ -1,32 +1,31 @@
-//! One rule in one place: when it fires and when it is over, told by what is seen and by the clock of
-//! whoever calls.
+//! The state of one rule: when it fires and when it resolves, as a function of observations and their times.
 //!
-//! It fires once when its condition has held for long enough, and resolves once at the first look
+//! A rule fires once its condition has held for long enough, and resolves at the first observation
 //! that proves that the condition is over. A condition that comes and goes fires again only after its
-//! cool-down. A look without evidence changes nothing, and does not count for "long enough": an alert
+//! cool-down. An observation without evidence changes nothing, and interrupts "long enough": an alert
 //! never resolves because time passed.
 
 use std::time::{Duration, Instant};
 
-/// What a rule allows.
+/// The times of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// For how long it must hold before it fires.
+    /// How long the condition must hold before the rule fires.
     pub after: Duration,
-    /// For how long it does not fire again after it fired.
+    /// How long the rule does not fire again after it fired.
     pub cooldown: Duration,
 }
 
-/// What there is to tell.
+/// A change of state that a message reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It begins.
+    /// The rule fires.
     Fires,
-    /// It is over.
+    /// The rule resolves.
     Resolves,
 }
 
-/// How it stands with a rule.
+/// The state of one rule.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Condition {
     held_since: Option<Instant>,
@@ -35,12 +34,12 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// As somebody else knows it: whether it fires, and when it began to last.
+    /// The state that is stored elsewhere: whether the rule fires, and when it fired last.
     pub fn known(fires: bool, fired_at: Option<Instant>) -> Self {
         Self { held_since: None, fired_at, fires }
     }
 
-    /// Whether it fires.
+    /// Whether the rule fires.
     pub const fn fires(&self) -> bool {
         self.fires
     }
@@ -54,8 +53,8 @@ impl Condition {
         since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
-    /// A look at `now` shows whether it holds; `None` without evidence for either.
-    pub fn sees(&mut self, now: Instant, holds: Option<bool>, limits: Limits) -> Option<Change> {
+    /// Takes in an observation at `now`: whether the condition holds, or `None` without evidence.
+    pub fn observe(&mut self, now: Instant, holds: Option<bool>, limits: Limits) -> Option<Change> {
         if holds == Some(true) {
             self.held_since.get_or_insert(now);
         } else {
@@ -88,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    /// Looks, each some seconds after the one before, and what they show.
+    /// Observations, each some seconds after the one before.
     fn looks() -> impl Strategy<Value = Vec<(u64, Option<bool>)>> {
         let shown = prop_oneof![
             4 => Just(Some(true)),
@@ -103,13 +102,13 @@ mod tests {
         (seconds(60_u64), seconds(120_u64)).prop_map(|(after, cooldown)| Limits { after, cooldown })
     }
 
-    /// What was told, when, and by which look.
+    /// The changes, with their times and the numbers of their observations.
     fn told(looks: &[(u64, Option<bool>)], limits: Limits) -> Vec<(Duration, usize, Change)> {
         let start = Instant::now();
         let (mut now, mut condition, mut told) = (start, Condition::default(), Vec::new());
         for (number, (pause, holds)) in looks.iter().enumerate() {
             now += Duration::from_secs(*pause);
-            if let Some(change) = condition.sees(now, *holds, limits) {
+            if let Some(change) = condition.observe(now, *holds, limits) {
                 told.push((now - start, number, change));
             }
         }
@@ -175,13 +174,13 @@ mod tests {
         fn known_from_elsewhere_it_goes_on_as_it_would_have(
             before in looks(), behind in looks(), cooldown in 0_u64..120
         ) {
-            // Of what concerns the database, each look takes it from there.
+            // For rules that concern the database, each observation reads the state from there.
             let limits = Limits { after: Duration::ZERO, cooldown: Duration::from_secs(cooldown) };
             let (mut now, mut own) = (Instant::now(), Condition::default());
             for (pause, holds) in before.into_iter().chain(behind) {
                 now += Duration::from_secs(pause);
                 let mut known = Condition::known(own.fires, own.fired_at);
-                prop_assert_eq!(known.sees(now, holds, limits), own.sees(now, holds, limits));
+                prop_assert_eq!(known.observe(now, holds, limits), own.observe(now, holds, limits));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Drift, as `worker verify` finds it: the one rule that no service looks for.
+//! The alert of `worker verify` about drift, the one rule that the service does not observe.
 
 use std::time::Duration;
 
@@ -11,44 +11,43 @@ use crate::config::Config;
 use crate::setup;
 use crate::stop::Stop;
 
-/// What `worker verify` found.
+/// The result of `worker verify`.
 #[derive(Clone, Copy, Debug)]
 pub struct Verified {
-    /// Dates whose figures differ still, though nothing explains it. Outdated dates are no drift.
+    /// Dates whose figures still differ without a reason. Outdated dates are no drift.
     pub dates: i64,
-    /// Whether it looked at everything; if not, it cannot say that all is well.
-    pub everything: bool,
-    /// How long ago it began to look.
+    /// Whether all dates were verified; if not, the rule cannot resolve.
+    pub is_complete: bool,
+    /// How long ago it began.
     pub took: Duration,
 }
 
-/// Tells people of drift, or that there is none any more, if anybody is to be told, and sends what is
-/// due: also what an earlier run could not send, as there may be no service that does. That this was not
-/// possible is a fact for the log.
+/// Sends an alert about drift, or that it is over, if a channel is configured. It also sends messages that an
+/// earlier run could not send, as there may be no service that does. A failure is logged.
 ///
-/// It takes as long as the longest attempt of one channel and the outbox, and a request to stop ends it;
-/// what is not sent then waits in the outbox for the next run, or for a service.
-pub async fn tell(config: &Config, store: &Store, verified: Verified, stop: &Stop) {
+/// It takes as long as the longest attempt of one channel and the outbox, and a request to stop ends it.
+/// Messages that are not sent by then wait in the outbox for the next run, or for a service.
+pub async fn send(config: &Config, store: &Store, verified: Verified, stop: &Stop) {
     let channels = Channel::all(config);
     if channels.is_empty() || config.alerts.off.contains(&Rule::VerifyDrift) {
         return;
     }
-    let telling = async {
+    let sending = async {
         record(config, store, &channels, verified).await?;
         deliver(config, store, channels, stop).await
     };
-    let told = tokio::select! {
-        told = telling => told,
-        // The outbox hangs. In time for the exit code, which says more than the one of a stop.
+    let sent = tokio::select! {
+        sent = sending => sent,
+        // The outbox hangs. It ends in time for the exit code of `verify`, which says more than that of a stop.
         () = stop.overdue() => Ok(()),
     };
-    if let Err(error) = told {
+    if let Err(error) = sent {
         tracing::warn!(
             event = "alert_not_recorded",
             rule = Rule::VerifyDrift.name(),
             class = error.class().name(),
             error = %error,
-            "the outbox does not take or give what there is to tell: {error}"
+            "Alert not recorded or not taken from the outbox: {error}"
         );
     }
 }
@@ -66,21 +65,21 @@ async fn record(
     let mut alert = new_alert(rule, fires, &worker, verified.dates as f64, threshold);
     alert.ago = verified.took;
     let names: Vec<&str> = channels.iter().map(Channel::name).collect();
-    let told = if fires {
+    let is_recorded = if fires {
         let cooldown = config.alerts.limits(rule).cooldown;
-        outbox::in_time(store.fire_alert(&names, &alert, cooldown)).await?
-    } else if verified.everything {
-        outbox::in_time(store.resolve_alert(&names, &alert)).await?
+        outbox::with_timeout(store.fire_alert(&names, &alert, cooldown)).await?
+    } else if verified.is_complete {
+        outbox::with_timeout(store.resolve_alert(&names, &alert)).await?
     } else {
         false
     };
-    if told {
-        outbox::say_changed(rule, &alert);
+    if is_recorded {
+        outbox::log_changed(rule, &alert);
     }
     Ok(())
 }
 
-/// Each channel beside the others, so that a server that hangs does not keep the other from telling.
+/// Delivers by all channels at the same time, so that a server that hangs does not delay the others.
 async fn deliver(
     config: &Config,
     store: &Store,
@@ -97,7 +96,7 @@ async fn deliver(
             outbox::deliver(&store, &channel, &alerts, &stop, patience).await
         });
     }
-    // A panic of one is said already; the other is waited for all the same.
+    // The panic of a task is in the log already.
     let mut delivered = Ok(());
     while let Some(sent) = sending.join_next().await {
         delivered = delivered.and(sent.unwrap_or(Ok(())));

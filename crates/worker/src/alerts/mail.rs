@@ -12,7 +12,7 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use super::Message;
-use super::channel::{Failure, Sent, at_each_address, in_time, trusted};
+use super::channel::{Failure, Sent, at_each_address, trusted, with_timeout};
 use crate::config::Mail;
 
 /// How long the farewell may take: the server has taken the mail by then.
@@ -68,9 +68,9 @@ impl Mail {
 /// Why not.
 pub async fn send(mail: &Mail, message: &Message) -> Result<Sent, Failure> {
     let bytes = written(mail, message)?;
-    let mut connection = in_time("connect", mail.connect_timeout, connected(mail)).await?;
+    let mut connection = with_timeout("connect", mail.connect_timeout, connected(mail)).await?;
     let handed_over = hand_over(mail, &mut connection, &bytes);
-    let sent = in_time("message", mail.send_timeout, handed_over).await?;
+    let sent = with_timeout("message", mail.send_timeout, handed_over).await?;
     let _ = tokio::time::timeout(FAREWELL, connection.command(Quit)).await;
     Ok(sent)
 }

@@ -1,14 +1,13 @@
-//! Alerts: people are told by mail or by a webhook that something is not as it should be, and that it
-//! is over.
+//! Alerts: messages by mail or webhook when a rule fires, and when it resolves.
 //!
-//! - [`rule`]: what there is to tell of;
-//! - [`condition`]: when a rule fires, and when it is over, as a function of what is seen and of time;
-//! - [`observation`]: what the service has seen, as amounts of the rules;
+//! - [`rule`]: the rules and their texts;
+//! - [`condition`]: when a rule fires and resolves, as a function of observations and time;
+//! - [`observation`]: the observations of the service in the units of the rules;
 //! - [`channel`], [`mail`], [`webhook`]: one message to one server, in bounded time;
 //! - [`outbox`]: messages in the database, until they are delivered;
-//! - [`drift`]: what `worker verify` has to tell.
+//! - [`drift`]: the alert of `worker verify`.
 //!
-//! Nothing here is an error of whoever calls it: what cannot be sent is a fact for the log.
+//! A message that cannot be sent is logged and never an error for the caller.
 
 pub mod channel;
 pub mod condition;

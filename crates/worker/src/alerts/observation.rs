@@ -1,4 +1,4 @@
-//! What the service has seen anyway, as amounts of the rules. Nothing is asked for here.
+//! The observations of the service in the units of the rules. Nothing here asks the database.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -9,86 +9,86 @@ use super::Rule;
 use super::condition::Limits;
 use crate::config::Alerts;
 
-/// Over which time failed groups are counted: long enough that one odd batch is not half of it.
+/// The window in which failed groups are counted, long enough that one unusual batch is not half of it.
 const GROUPS_WITHIN: Duration = Duration::from_secs(300);
 
-/// Fewer failed groups than this are no rate.
+/// The smallest number of failed groups that counts as a rate.
 const LEAST_FAILED_GROUPS: i64 = 3;
 
-/// How the database is.
+/// The state of the circuit breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Circuit {
-    /// Not tried yet.
+    /// The service has not tried to connect yet.
     Unknown,
-    /// It is worked with.
+    /// The service works with the database.
     Closed,
-    /// It is left alone, though it can be connected to.
+    /// The service does not work with the database, though it can connect.
     Open,
-    /// It is left alone, as no connection can be had.
+    /// No connection can be made.
     Unreachable,
 }
 
-/// What was seen at one moment.
+/// The observations of one moment.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// The pool; none without a database.
+    /// The pool; `None` without a database.
     pub pool: Option<PoolStats>,
-    /// How the database is.
+    /// The state of the circuit breaker.
     pub circuit: Circuit,
-    /// The age of the oldest change in seconds, dead rows, and when that was looked at; none if it
-    /// could not be.
+    /// The age of the oldest change in seconds, the number of dead rows, and when both were read; `None` if the
+    /// database could not be read.
     pub backlog: Option<(f64, i64, Instant)>,
     /// Groups committed and failed since the start.
     pub groups: (i64, i64),
 }
 
-/// A rule's look at what was seen.
+/// The observations from the view of one rule.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Look {
-    /// Whether its condition holds; none without evidence for either.
+    /// Whether its condition holds; `None` without evidence.
     pub holds: Option<bool>,
-    /// What was seen, in the rule's unit; none where it is for how long it has held.
+    /// The amount in the unit of the rule; `None` if the amount is the time for which the condition has held.
     pub amount: Option<f64>,
-    /// From which amount on.
+    /// The condition holds from this amount on.
     pub threshold: f64,
-    /// When that was.
+    /// The time of the observation.
     pub at: Instant,
 }
 
-/// The groups of the last minutes.
+/// Counts of groups over [`GROUPS_WITHIN`].
 #[derive(Debug)]
 pub struct Groups {
-    /// When groups ended, and how many were committed and failed by then.
+    /// Times, with the groups committed and failed since the start.
     steps: VecDeque<(Instant, i64, i64)>,
-    /// Groups that had been committed when the rule held last.
+    /// Groups committed when the condition held last.
     committed_when_held: i64,
     /// Dead rows before the failures began.
     dead_before: Option<i64>,
 }
 
-/// What the groups of the last minutes show.
+/// The rate of failed groups.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GroupsSeen {
-    /// Whether too many failed; none without evidence.
+    /// Whether too many failed; `None` without evidence.
     pub holds: Option<bool>,
-    /// How many failed, in percent; 0 if there were none.
+    /// Failed groups in percent; 0 if there were no groups.
     pub percent: f64,
 }
 
 impl Groups {
-    /// None so far.
+    /// Without any group.
     pub fn new(now: Instant) -> Self {
         let steps = VecDeque::from([(now, 0, 0)]);
         Self { steps, committed_when_held: 0, dead_before: None }
     }
 
-    /// How many of the last minutes failed, and in percent. `now` and the counts since the start never
-    /// go back.
+    /// The failed groups in the window, as a number and in percent. `now` and the counts since the start never
+    /// decrease.
     fn failed(&mut self, now: Instant, (committed, failed): (i64, i64)) -> (i64, f64) {
         if self.steps.back().is_none_or(|last| (last.1, last.2) != (committed, failed)) {
             self.steps.push_back((now, committed, failed));
         }
-        // The one before the window is what the window began with.
+        // The last step before the window has the counts at its beginning.
         while self.steps.get(1).is_some_and(|second| now - second.0 >= GROUPS_WITHIN) {
             self.steps.pop_front();
         }
@@ -99,9 +99,9 @@ impl Groups {
         (failed, percent)
     }
 
-    /// Whether too many fail. They succeed again only once a group was committed after that, and if no
-    /// row died meanwhile: a window without failures may be one in which nothing ran, and dead rows are
-    /// not in the figures. `fires` says whether people are told of failures.
+    /// Whether too many groups fail. The condition is over only when a group was committed since, and no row died:
+    /// in a window without failures perhaps nothing ran, and dead rows are not in the figures. `fires` is the
+    /// state of the rule.
     pub fn see(&mut self, now: Instant, seen: &Seen, threshold: f64, fires: bool) -> GroupsSeen {
         let (failed, percent) = self.failed(now, seen.groups);
         let dead = seen.backlog.map(|(_, dead, _)| dead);
@@ -123,7 +123,7 @@ impl Groups {
 }
 
 impl Alerts {
-    /// What a rule allows.
+    /// The times of a rule.
     pub fn limits(&self, rule: Rule) -> Limits {
         let after = match rule {
             Rule::PoolUsage => self.pool_usage_after,
@@ -137,7 +137,7 @@ impl Alerts {
         Limits { after, cooldown: self.cooldowns[rule as usize] }
     }
 
-    /// From which amount on a rule holds, in its unit.
+    /// The threshold of a rule, in its unit.
     pub fn threshold(&self, rule: Rule) -> f64 {
         match rule {
             Rule::PoolUsage => self.pool_usage_percent,
@@ -151,7 +151,7 @@ impl Alerts {
         }
     }
 
-    /// What a rule makes of what was seen at `now`.
+    /// The observations of `now` from the view of one rule.
     pub fn look(&self, rule: Rule, seen: &Seen, groups: GroupsSeen, now: Instant) -> Look {
         let threshold = self.threshold(rule);
         let look = |holds, amount| Look { holds, amount, threshold, at: now };
@@ -167,7 +167,7 @@ impl Alerts {
                 let percent = seen.pool.map(|pool| pool.utilisation);
                 look(percent.map(|percent| percent >= threshold), percent)
             }
-            // That the last wait in vain is long ago proves nothing; an open connection that is free does.
+            // Only an idle connection proves that the pool is no longer exhausted, not the time since the last wait.
             Rule::PoolExhausted => look(
                 seen.pool.and_then(|pool| match pool.health {
                     PoolHealth::Exhausted => Some(true),
@@ -175,7 +175,7 @@ impl Alerts {
                 }),
                 None,
             ),
-            // Of a database that cannot be reached, database_unreachable tells, and that is enough.
+            // The rule database_unreachable covers a database that cannot be reached.
             Rule::CircuitOpen => look(
                 match seen.circuit {
                     Circuit::Unknown => None,
@@ -198,7 +198,7 @@ impl Alerts {
             Rule::FailedGroups => look(groups.holds, Some(groups.percent)),
             Rule::OldestPending => of_backlog(|oldest, _| oldest),
             Rule::DeadRows => of_backlog(|_, dead| dead as f64),
-            // Only `worker verify` sees it.
+            // Only `worker verify` observes it.
             Rule::VerifyDrift => look(None, None),
         }
     }

@@ -1,6 +1,6 @@
-//! Delivering what waits in the outbox: taken with a lease, sent without a connection, and marked.
+//! Delivery from the outbox: a message is taken with a lease, sent without a database connection, and marked.
 //!
-//! Whatever breaks off in between is sent again when the lease is over: at least once.
+//! If the delivery breaks off in between, the message is sent again when the lease expires: at least once.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -14,37 +14,36 @@ use crate::config::Alerts;
 use crate::metrics::{self, Delivery};
 use crate::stop::Stop;
 
-/// How long the outbox may take before a message is sent from memory. Where the pool is exhausted, alerts
-/// do not wait for their turn: that is what they are to tell.
+/// How long the outbox may take before a message is sent from memory. Alerts must not wait long for a connection
+/// of an exhausted pool, which is what they report.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// For marking what became of a message, beyond the longest that sending it takes.
+/// The time to mark a message, added to the longest time that sending takes.
 const LEASE_GRACE: Duration = Duration::from_secs(15);
 
 impl Alerts {
-    /// The waits of a message that could not be sent this many times.
+    /// The waits of a message that has failed this many times.
     pub fn backoff(&self, failed_attempts: i32) -> Backoff {
         Backoff::resume(self.retry_first, self.retry_max, self.max_attempts, failed_attempts)
     }
 }
 
-/// Waits for the outbox no longer than alerts may.
+/// Waits for an answer of the outbox for at most [`PATIENCE`].
 ///
 /// # Errors
-/// As the question, and that it took longer.
-pub async fn in_time<T>(
+/// As the question, and [`StoreError::NoAnswer`].
+pub async fn with_timeout<T>(
     question: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    crate::setup::in_time(PATIENCE, question).await
+    crate::setup::with_timeout(PATIENCE, question).await
 }
 
-/// Delivers what is due for a channel, one message after another, until asked to stop. A message that
-/// is being sent is given up by this attempt at the end of `patience`; then it is not known whether the
-/// server got it, and it is taken again when its lease is over. Then forgets old ones, also where none
-/// was delivered.
+/// Delivers the messages that are due for a channel, one after another, until a stop is requested; then deletes old
+/// ones. When `patience` ends, the current attempt is abandoned: the server may have the message or not, and it
+/// is taken again when its lease expires.
 ///
 /// # Errors
-/// If the database fails; what was taken is taken again when its lease is over.
+/// If the database fails; a message that was taken is taken again when its lease expires.
 pub async fn deliver(
     store: &Store,
     channel: &Channel,
@@ -55,11 +54,13 @@ pub async fn deliver(
     let mut patience = pin!(patience);
     let lease = channel.longest() + LEASE_GRACE;
     while !stop.is_requested() {
-        let Some(taken) = in_time(store.take_alert(channel.name(), lease)).await? else { break };
+        let Some(taken) = with_timeout(store.take_alert(channel.name(), lease)).await? else {
+            break;
+        };
         let began = Instant::now();
         let attempts = taken.attempts + 1;
         let message = Message::of(&taken.alert, taken.happened_at);
-        // Only the sending is broken off: what the server has taken is marked.
+        // Only the sending is abandoned: a message that the server has taken is marked.
         let sent = tokio::select! {
             biased;
             sent = channel.send(&message) => sent,
@@ -67,8 +68,8 @@ pub async fn deliver(
         };
         match sent {
             Ok(sent) => {
-                say_delivered(channel, &taken.alert, attempts, &sent, began.elapsed());
-                // Without hurry: what is not marked is sent again.
+                log_delivered(channel, &taken.alert, attempts, &sent, began.elapsed());
+                // Without a time limit: a message that is not marked is sent again.
                 store.alert_delivered(&taken).await?;
             }
             Err(failure) => {
@@ -78,16 +79,16 @@ pub async fn deliver(
                 let is_decided = matches!(failed, Ok(true));
                 let given_up = is_decided && pause.is_none();
                 let pause = pause.filter(|_| is_decided);
-                say_failed(channel, &taken.alert, attempts, &failure, pause, given_up);
+                log_failed(channel, &taken.alert, attempts, &failure, pause, given_up);
                 failed?;
             }
         }
     }
-    in_time(store.forget_old_alerts()).await
+    with_timeout(store.forget_old_alerts()).await
 }
 
-/// A rule fires or is over, and this worker tells of it.
-pub fn say_changed(rule: Rule, alert: &Alert) {
+/// Logs that a rule fires or resolves, of which this worker sends the message.
+pub fn log_changed(rule: Rule, alert: &Alert) {
     metrics::show_alert(rule, alert.fires);
     let (amount, threshold) = (alert.amount, alert.threshold);
     if alert.fires {
@@ -113,8 +114,8 @@ pub fn say_changed(rule: Rule, alert: &Alert) {
     }
 }
 
-/// A message is delivered.
-pub fn say_delivered(channel: &Channel, alert: &Alert, attempts: i32, sent: &Sent, took: Duration) {
+/// Logs and counts a message that was delivered.
+pub fn log_delivered(channel: &Channel, alert: &Alert, attempts: i32, sent: &Sent, took: Duration) {
     metrics::count_delivery(channel.name(), Delivery::Delivered);
     tracing::info!(
         event = "alert_delivered",
@@ -124,14 +125,15 @@ pub fn say_delivered(channel: &Channel, alert: &Alert, attempts: i32, sent: &Sen
         attempts,
         refused = sent.refused.as_ref().map(tracing::field::display),
         duration_ms = crate::report::milliseconds(took),
-        "{} tells of {}",
+        "Alert delivered by {} ({}, {})",
         channel.name(),
-        alert.rule
+        alert.rule,
+        if alert.fires { "firing" } else { "resolved" }
     );
 }
 
-/// A message could not be delivered, which is no more than a fact.
-pub fn say_failed(
+/// Logs and counts a message that could not be delivered.
+pub fn log_failed(
     channel: &Channel,
     alert: &Alert,
     attempts: i32,
@@ -149,7 +151,7 @@ pub fn say_failed(
             fires = alert.fires,
             attempts,
             error = %failure,
-            "{} did not tell of {}, and is not tried again: {failure}",
+            "Alert not delivered by {} ({}): {failure}; gave up after {attempts} attempts",
             channel.name(),
             alert.rule
         );
@@ -163,8 +165,12 @@ pub fn say_failed(
         attempts,
         error = %failure,
         pause_s = pause.map(|pause| pause.as_secs_f64()),
-        "{} did not tell of {} yet: {failure}",
+        "Alert not delivered by {} ({}): {failure}; {}",
         channel.name(),
-        alert.rule
+        alert.rule,
+        match pause {
+            Some(pause) => format!("retry in {:.1} s", pause.as_secs_f64()),
+            None => "another worker tries it again, or this one when its lease expires".to_owned(),
+        }
     );
 }

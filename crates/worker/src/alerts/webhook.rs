@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::Message;
-use super::channel::{Failure, Sent, at_each_address, in_time, trusted};
+use super::channel::{Failure, Sent, at_each_address, trusted, with_timeout};
 use crate::config::Webhook;
 
 /// A URL to post to. It may hold a token, so that it prints as its host and port.
@@ -89,14 +89,14 @@ pub async fn send(webhook: &Webhook, message: &Message) -> Result<Sent, Failure>
             let encrypted = tls.connect(name.clone(), stream).await;
             encrypted.map_err(|error| Failure::new("TLS", error))
         });
-        let stream = in_time("connect", connect, stream).await?;
-        in_time("answer", webhook.send_timeout, post(url, TokioIo::new(stream), message)).await
+        let stream = with_timeout("connect", connect, stream).await?;
+        with_timeout("answer", webhook.send_timeout, post(url, TokioIo::new(stream), message)).await
     } else {
         let stream = at_each_address(place, connect, async |address| {
             TcpStream::connect(address).await.map_err(|error| Failure::new("connect", error))
         });
-        let stream = in_time("connect", connect, stream).await?;
-        in_time("answer", webhook.send_timeout, post(url, TokioIo::new(stream), message)).await
+        let stream = with_timeout("connect", connect, stream).await?;
+        with_timeout("answer", webhook.send_timeout, post(url, TokioIo::new(stream), message)).await
     }
 }
 

@@ -14,8 +14,8 @@ use crate::backoff::Backoff;
 use crate::cli::{Backfill, require_order};
 use crate::exit::{self, Exit};
 use crate::failure::{AfterBatch, Policy};
-use crate::run::group::rebuild::{self, Dates, earlier, later};
 use crate::report::milliseconds;
+use crate::run::group::rebuild::{self, Dates, earlier, later};
 use crate::setup::Settings;
 use crate::stop::Stop;
 use crate::tables::counted;
@@ -51,7 +51,7 @@ impl Done {
 pub async fn execute(config: Option<&Path>, arguments: Backfill) -> anyhow::Result<Exit> {
     require_order(arguments.from, arguments.to);
     let loaded = setup::configuration(config)?;
-    let settings = Settings::of(&loaded.config)?;
+    let settings = Settings::from_config(&loaded.config)?;
     let store = setup::connect(&loaded.config).await?;
     setup::require_current_schema(&store).await?;
     let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?;

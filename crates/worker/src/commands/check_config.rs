@@ -15,7 +15,7 @@ use crate::setup::{self, Settings};
 /// What is wrong with it.
 pub fn execute(file: Option<&Path>, json: bool) -> anyhow::Result<Exit> {
     let loaded = setup::configuration(file)?;
-    Settings::of(&loaded.config)?;
+    Settings::from_config(&loaded.config)?;
     if !loaded.config.database.url.expose().is_empty() {
         setup::check_url(&loaded.config)?;
     }

@@ -11,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::assumed_zone::AssumedZone;
 use crate::cli::{RunOnce, kinds_or_all};
-use crate::run::drain::{Limits, date_back, drain};
 use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
-use crate::pace::Pace;
 use crate::report::{RunReport, milliseconds};
-use crate::setup::{self, Current, Job, Settings};
-use crate::stop::Stop;
+use crate::run::batch_sizer::BatchSizer;
 use crate::run::crash_loop::Suspects;
+use crate::run::drain::{Limits, date_back, drain};
+use crate::setup::{self, Settings, SharedSettings, WorkerContext};
+use crate::stop::Stop;
 use crate::tables::{counted, thousands};
 use crate::throttle::Throttle;
 use crate::{day_ends, output, progress};
@@ -29,20 +29,20 @@ use crate::{day_ends, output, progress};
 /// Why it could not, or what interrupted it for good.
 pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Result<Exit> {
     let loaded = setup::configuration(config)?;
-    let mut settings = Settings::of(&loaded.config)?;
+    let mut settings = Settings::from_config(&loaded.config)?;
     if let Some(rows) = arguments.max_rows_per_second {
         settings.max_rows_per_second = rows;
     }
     let store = setup::connect(&loaded.config).await?;
     setup::require_current_schema(&store).await?;
     setup::require_budget(&store).await?;
-    let job = Job {
+    let job = WorkerContext {
         store,
-        settings: Current::new(settings),
+        settings: SharedSettings::new(settings),
         stop: Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?,
         heartbeat: Heartbeat::unheard(),
         suspects: Suspects::default(),
-        pace: Pace::new(loaded.config.batch.size),
+        batch_sizer: BatchSizer::new(loaded.config.batch.size),
         throttle: Throttle::default(),
         assumed_zone: AssumedZone::default(),
     };
@@ -69,7 +69,7 @@ pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Resul
 }
 
 /// A bar over the rows that wait, as far as the limits let it come.
-async fn progress_bar(job: &Job, limits: &Limits) -> anyhow::Result<ProgressBar> {
+async fn progress_bar(job: &WorkerContext, limits: &Limits) -> anyhow::Result<ProgressBar> {
     if !progress::is_shown() {
         return Ok(ProgressBar::hidden());
     }
@@ -100,7 +100,7 @@ pub struct Run {
 /// # Errors
 /// What interrupted it for good.
 pub async fn run(
-    job: &Job,
+    job: &WorkerContext,
     limits: &Limits,
     command: &str,
     application_name: &str,

@@ -28,7 +28,7 @@ const STILL_RUNNING: f64 = 3_600.0;
 pub async fn execute(config: Option<&Path>, arguments: &cli::Status) -> anyhow::Result<Exit> {
     let loaded = setup::configuration(config)?;
     // Only names are taken from it: a catalogue with a mistake must not hide the backlog.
-    let catalogue = Settings::of(&loaded.config).ok().map(|settings| settings.catalogue);
+    let catalogue = Settings::from_config(&loaded.config).ok().map(|settings| settings.catalogue);
     let catalogue = catalogue.as_ref();
     let store = setup::connect(&loaded.config).await?;
     setup::require_current_schema(&store).await?;

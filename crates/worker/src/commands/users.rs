@@ -8,8 +8,8 @@ use indicatif::ProgressBar;
 use store::{Store, StoreError, UserKinds};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::run::group::rebuild::Dates;
 use crate::progress;
+use crate::run::group::rebuild::Dates;
 
 /// Logs that a user could not be done. The walk goes on with the next one, so that one user's rows never keep
 /// the others from being looked at. If the database is away, the search for the next user says so.

@@ -16,9 +16,9 @@ use super::users::{self, Users, progress_bar};
 use crate::alerts::drift;
 use crate::cli::{Verify, require_order};
 use crate::exit::{self, Exit};
+use crate::report::milliseconds;
 use crate::run::group::Profile;
 use crate::run::group::rebuild::{self, Dates, earlier, later};
-use crate::report::milliseconds;
 use crate::setup::Settings;
 use crate::stop::Stop;
 use crate::tables::{counted, table, thousands};
@@ -80,13 +80,13 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
             "verify --repair needs two connections, one to look and one to write: raise pool.max_size to 2"
         );
     }
-    let settings = Settings::of(&loaded.config)?;
+    let settings = Settings::from_config(&loaded.config)?;
     let store = setup::connect(&loaded.config).await?;
     setup::require_current_schema(&store).await?;
     let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?;
     let started = Instant::now();
 
-    let everything = arguments.from.is_none() && arguments.to.is_none() && arguments.of.is_all();
+    let is_complete = arguments.from.is_none() && arguments.to.is_none() && arguments.of.is_all();
     let (kinds, user) = (arguments.of.kinds(), arguments.of.user);
     let pass = async |repair: Option<&Store>| {
         let started = Instant::now();
@@ -124,9 +124,9 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
     }
     // Behind the report, which must not wait for a mail server.
     let stopped = stop.is_requested();
-    let everything = everything && !stopped && found.users_failed == 0;
-    let verified = drift::Verified { dates: found.drifted, everything, took: started.elapsed() };
-    drift::tell(&loaded.config, &store, verified, &stop).await;
+    let is_complete = is_complete && !stopped && found.users_failed == 0;
+    let verified = drift::Verified { dates: found.drifted, is_complete, took: started.elapsed() };
+    drift::send(&loaded.config, &store, verified, &stop).await;
     Ok(if found.users_failed > 0 {
         exit::COULD_NOT
     } else if found.left > 0 {

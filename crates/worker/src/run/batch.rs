@@ -12,9 +12,10 @@ use store::{ClaimFrom, MOST_IN_A_SET, StoreError};
 
 use super::group::Profiles;
 use super::walk::Walk;
-use crate::pace::Went;
 use crate::report::{BatchReport, log_claim, log_rescued};
-use crate::setup::Job;
+use crate::run::batch_sizer::BatchStats;
+use crate::setup::WorkerContext;
+use crate::throttle::Permit;
 
 /// What a batch did.
 #[derive(Debug)]
@@ -33,16 +34,22 @@ pub struct BatchOutcome {
 ///
 /// # Errors
 /// Why nothing could be claimed.
-pub async fn run(job: &Job, kind: Kind, from: ClaimFrom) -> Result<BatchOutcome, StoreError> {
-    let Job { store, stop, pace, .. } = job;
+pub async fn run(
+    job: &WorkerContext,
+    kind: Kind,
+    from: ClaimFrom,
+    permit: Permit,
+) -> Result<BatchOutcome, StoreError> {
+    let WorkerContext { store, stop, batch_sizer, .. } = job;
     let (settings, started, pool_before) = (&*job.settings.get(), Instant::now(), store.stats());
-    let size = pace.rows(settings.batch_bounds);
+    let size = batch_sizer.next_size(settings.batch_bounds);
     let claimed = stop.or_overdue(store.claim(kind, from, size, settings.lease)).await;
     let claim = match claimed {
         Ok(Some(claim)) => claim,
         Ok(None) => return Ok(BatchOutcome::nothing_due()),
         Err(error) => return Err(store.explain(error).await),
     };
+    permit.took(claim.row_count());
     log_rescued(&claim);
     // A set may not have fitted.
     let is_full = claim.row_count() - claim.coalesced + MOST_IN_A_SET > size;
@@ -60,8 +67,8 @@ pub async fn run(job: &Job, kind: Kind, from: ClaimFrom) -> Result<BatchOutcome,
     let interruption = walk.release_rest(processed).await;
     let report = walk.into_report(started.elapsed());
     report.log(&store.stats());
-    let went = Went::of(&report, store.take_longest_wait());
-    let pause = pace.after(&went, settings.batch_bounds);
+    let stats = BatchStats::from_report(&report, store.take_longest_wait());
+    let pause = batch_sizer.record_batch(&stats, settings.batch_bounds);
     Ok(BatchOutcome { report: Some(report), is_full, pause, interruption })
 }
 

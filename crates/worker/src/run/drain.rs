@@ -15,10 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::batch::{self, BatchOutcome};
 use crate::backoff::Backoff;
 use crate::failure::{AfterBatch, Policy};
-use crate::pace::Went;
 use crate::report::RunReport;
-use crate::setup::Job;
-use crate::throttle::Permit;
+use crate::run::batch_sizer::BatchStats;
+use crate::setup::WorkerContext;
 
 /// While one kind keeps the drain busy, those that had nothing due are looked at again so often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -56,7 +55,7 @@ pub enum DrainOutcome {
 
 /// Makes rows due that the server dated in the future while its clock was ahead, and says so. If it
 /// cannot, the work finds out why.
-pub async fn date_back(job: &Job) {
+pub async fn date_back(job: &WorkerContext) {
     let rows = job.store.date_back(job.settings.get().failure_policy.max).await.unwrap_or_default();
     if rows > 0 {
         tracing::warn!(
@@ -71,7 +70,7 @@ pub async fn date_back(job: &Job) {
 /// many rows it took. Says what was done, also if an error ended it: what interrupted it for longer than its
 /// patience.
 pub async fn drain(
-    job: &Job,
+    job: &WorkerContext,
     limits: &Limits,
     on_rows: impl Fn(u64),
 ) -> (RunReport, Result<DrainOutcome, StoreError>) {
@@ -94,7 +93,7 @@ pub async fn drain(
 
 /// What the loops of a drain share.
 struct Drain<'d, F> {
-    job: &'d Job,
+    job: &'d WorkerContext,
     limits: &'d Limits,
     on_rows: &'d F,
     started: Instant,
@@ -156,17 +155,14 @@ impl<F: Fn(u64)> Drain<'_, F> {
                 permit = job.throttle.wait(&job.settings, &job.heartbeat) => permit,
                 () = job.stop.requested() => continue,
                 () = self.limits.cancel.cancelled() => continue,
+                () = self.time_is_over() => continue,
             };
-            // The wait may have been long.
-            if let Some(ended) = self.ended(&running) {
-                return Ok(ended);
-            }
             self.batches.fetch_add(1, Ordering::Relaxed);
-            let outcome = batch::run(job, state.kind, state.claims_from()).await;
+            let outcome = batch::run(job, state.kind, state.claims_from(), permit).await;
             job.heartbeat.beat();
             let pause = match outcome {
                 Ok(outcome) => {
-                    self.add(&outcome, permit);
+                    self.add(&outcome);
                     state.batch_done(&outcome);
                     match outcome.interruption {
                         Some(error) => Some(self.after(error, &mut backoff)?),
@@ -190,6 +186,16 @@ impl<F: Fn(u64)> Drain<'_, F> {
         }
     }
 
+    /// Waits until the time budget is used up.
+    async fn time_is_over(&self) {
+        match self.limits.time_budget {
+            Some(longest) => {
+                tokio::time::sleep(longest.saturating_sub(self.started.elapsed())).await
+            }
+            None => std::future::pending().await,
+        }
+    }
+
     /// How the loop ends before its next batch, if it does.
     fn ended(&self, running: &Counted<'_>) -> Option<DrainOutcome> {
         let limits = self.limits;
@@ -208,13 +214,12 @@ impl<F: Fn(u64)> Drain<'_, F> {
         }
     }
 
-    fn add(&self, outcome: &BatchOutcome, permit: Permit) {
+    fn add(&self, outcome: &BatchOutcome) {
         let Some(batch) = &outcome.report else {
             self.batches.fetch_sub(1, Ordering::Relaxed);
             return;
         };
         self.report.lock().unwrap_or_else(PoisonError::into_inner).add(batch);
-        permit.took(batch.claimed);
         (self.on_rows)(batch.claimed.into());
         if outcome.is_full {
             self.has_backlog.notify_one();
@@ -233,8 +238,8 @@ impl<F: Fn(u64)> Drain<'_, F> {
         job.suspects.interruption_is_over();
         let policy = Policy::for_class(error.class());
         if policy.is_timeout {
-            let went = Went { timeouts: 1, ..Went::default() };
-            job.pace.after(&went, job.settings.get().batch_bounds);
+            let stats = BatchStats { timeouts: 1, ..BatchStats::default() };
+            job.batch_sizer.record_batch(&stats, job.settings.get().batch_bounds);
         }
         let pause = match policy.after_batch {
             AfterBatch::Pause => backoff.record_error(),

@@ -3,6 +3,7 @@
 //! [`batch`] tells the story of one batch, [`drain`] repeats it, [`walk`] does its groups.
 
 pub mod batch;
+pub mod batch_sizer;
 pub mod crash_loop;
 pub mod drain;
 pub mod group;

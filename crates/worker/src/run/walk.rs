@@ -18,7 +18,7 @@ use super::group::{self, Entry, LockWaits, Profiles, Work};
 use super::lease::Lease;
 use crate::failure::{Action, Policy};
 use crate::report::{BatchReport, Hold, Holds};
-use crate::setup::{Job, Settings, in_time};
+use crate::setup::{WorkerContext, Settings, with_timeout};
 
 /// A connection goes back to the pool after this time, though more groups follow.
 const LONGEST_HOLD: Duration = Duration::from_millis(50);
@@ -50,7 +50,7 @@ struct Computed<'s> {
 
 /// The walk through the groups of one claim.
 pub struct Walk<'w> {
-    job: &'w Job,
+    job: &'w WorkerContext,
     settings: &'w Settings,
     claim: &'w Claim,
     lease: Lease,
@@ -69,7 +69,7 @@ pub struct Walk<'w> {
 
 impl<'w> Walk<'w> {
     /// Before the first group of a claim that was asked for at `asked_at`.
-    pub fn new(job: &'w Job, settings: &'w Settings, claim: &'w Claim, asked_at: Instant) -> Self {
+    pub fn new(job: &'w WorkerContext, settings: &'w Settings, claim: &'w Claim, asked_at: Instant) -> Self {
         Self {
             job,
             settings,
@@ -138,14 +138,14 @@ impl<'w> Walk<'w> {
         let job = self.job;
         let mut before = None;
         loop {
-            let goes_on = !job.stop.is_requested() && job.settings.decide_as(self.settings);
+            let goes_on = !job.stop.is_requested() && job.settings.same_inputs_as(self.settings);
             let in_flight = before.as_ref().map(|computed: &Computed<'_>| computed.key);
             let next = self.groups.keys().find(|key| goes_on && Some(**key) != in_flight).copied();
             if next.is_none() && before.is_none() {
                 return Ok(());
             }
             self.current = next.or(in_flight);
-            let step = in_time(self.settings.group_patience, self.step(next, before, profiles));
+            let step = with_timeout(self.settings.group_timeout, self.step(next, before, profiles));
             let stepped = job.stop.or_overdue(step).await;
             if let Err(error) = &stepped
                 && error.class().is_interruption()
@@ -231,7 +231,7 @@ impl<'w> Walk<'w> {
         let verdicts = match computed {
             // Asked under the lock, and the profile with what is written: whoever changed one of them and then
             // queued rows, finds no figures of before written after those of his rows.
-            Ok(_) if !job.settings.decide_as(settings) => Err(StoreError::Outdated),
+            Ok(_) if !job.settings.same_inputs_as(settings) => Err(StoreError::Outdated),
             computed => computed,
         };
         let finished = match verdicts {

@@ -1,5 +1,5 @@
-//! The connection to the database, as a circuit breaker keeps it: closed while it works, open
-//! while a sick database is left alone, half-open while it is tried.
+//! The connection to the database, with a circuit breaker: closed while the database works, open
+//! between two attempts to connect, half-open during an attempt.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,65 +14,66 @@ use crate::backoff::Backoff;
 use crate::metrics::{self, Breaker};
 use crate::setup;
 
-/// An unchanged cause is told again so often.
-const TELL_AGAIN: Duration = Duration::from_secs(300);
+/// How often an unchanged cause is reported again.
+const REPORT_AGAIN: Duration = Duration::from_secs(300);
 
-/// How the database is at the moment.
+/// Whether the service works with the database at the moment.
 #[derive(Clone, Debug, Default)]
 pub enum State {
-    /// Not tried yet.
+    /// The service has not tried to connect yet.
     #[default]
     Unknown,
-    /// It cannot be worked with, and why.
+    /// The service cannot work with the database, for this reason.
     Unavailable(String),
-    /// It is worked with.
+    /// The service works with the database.
     Ready(Store),
 }
 
 /// The state of the connection.
 pub struct Database {
     state: Mutex<State>,
-    /// Told whenever the state changes.
+    /// Notified when the state changes.
     pub changed: Notify,
     backoff: Mutex<Backoff>,
     /// When the next attempt to connect begins.
     next_attempt: Mutex<Instant>,
-    /// It can be connected to, but did not do what was asked.
-    unproven: AtomicBool,
-    /// Cancelled when the configuration names another one; the next attempt to connect has a new token.
-    moved: Mutex<CancellationToken>,
-    /// No connection can be had.
-    unreachable: AtomicBool,
-    told: Mutex<Option<Told>>,
+    /// A connection succeeded, but no statement has succeeded since the last error.
+    is_unproven: AtomicBool,
+    /// Cancelled when the configuration names another database; the next attempt to connect has a new token.
+    reconnect_requested: Mutex<CancellationToken>,
+    /// No connection can be made.
+    is_unreachable: AtomicBool,
+    reported: Mutex<Option<ReportedFailure>>,
 }
 
-struct Told {
+/// A failure that is in the log.
+struct ReportedFailure {
     cause: String,
     since: Instant,
     last: Instant,
 }
 
 impl Database {
-    /// One that was not tried yet, to be connected to at once.
+    /// In the state [`State::Unknown`]; the first attempt to connect begins at once.
     pub(super) fn new() -> Self {
         Self {
             state: Mutex::default(),
             changed: Notify::new(),
             backoff: Mutex::new(Backoff::reconnect()),
             next_attempt: Mutex::new(Instant::now()),
-            unproven: AtomicBool::new(false),
-            moved: Mutex::default(),
-            unreachable: AtomicBool::new(false),
-            told: Mutex::default(),
+            is_unproven: AtomicBool::new(false),
+            reconnect_requested: Mutex::default(),
+            is_unreachable: AtomicBool::new(false),
+            reported: Mutex::default(),
         }
     }
 
-    /// How it is.
+    /// The state at the moment.
     pub fn state(&self) -> State {
         lock(&self.state).clone()
     }
 
-    /// The database, if it is worked with.
+    /// The database, if the service works with it.
     pub fn store(&self) -> Option<Store> {
         match self.state() {
             State::Ready(store) => Some(store),
@@ -80,19 +81,19 @@ impl Database {
         }
     }
 
-    /// Whether no connection can be had; it counts while the state is [`State::Unavailable`].
+    /// Whether no connection can be made; valid in the state [`State::Unavailable`].
     pub(super) fn is_unreachable(&self) -> bool {
-        self.unreachable.load(Ordering::Relaxed)
+        self.is_unreachable.load(Ordering::Relaxed)
     }
 
-    /// From now on the configuration names another one, or the way to it is another.
-    pub(super) fn move_on(&self) {
-        lock(&self.moved).cancel();
+    /// Requests a new connection: the configuration names another database or another way to it.
+    pub(super) fn reconnect(&self) {
+        lock(&self.reconnect_requested).cancel();
     }
 
-    /// Cancelled once that is so.
-    pub(super) fn moved(&self) -> CancellationToken {
-        lock(&self.moved).clone()
+    /// Cancelled once a new connection is requested.
+    pub(super) fn reconnect_requested(&self) -> CancellationToken {
+        lock(&self.reconnect_requested).clone()
     }
 
     fn set(&self, state: State) {
@@ -102,18 +103,18 @@ impl Database {
 }
 
 impl Service {
-    /// Connects, however long it takes. `None` if asked to stop meanwhile.
+    /// Tries to connect until it succeeds; returns `None` if a stop is requested meanwhile.
     pub(super) async fn connect(&self) -> Option<Store> {
         loop {
             let until = *lock(&self.database.next_attempt);
             while Instant::now() < until && !self.stop.is_requested() {
-                self.nap(until - Instant::now()).await;
+                self.sleep_with_heartbeat(until - Instant::now()).await;
             }
             if self.stop.is_requested() {
                 return None;
             }
             metrics::show_breaker(Breaker::HalfOpen);
-            *lock(&self.database.moved) = CancellationToken::new();
+            *lock(&self.database.reconnect_requested) = CancellationToken::new();
             let config = self.config();
             let tried = tokio::select! {
                 tried = try_to_connect(&config) => tried,
@@ -122,22 +123,22 @@ impl Service {
             self.heartbeat.beat();
             match tried {
                 Ok(store) => {
-                    if !self.database.unproven.load(Ordering::Relaxed) {
-                        self.found(&store);
+                    if !self.database.is_unproven.load(Ordering::Relaxed) {
+                        self.mark_ready(&store);
                     }
                     return Some(store);
                 }
                 Err(error) => {
-                    let unreachable = error.is::<ConnectError>();
-                    self.miss(format!("{error:#}"), None, unreachable);
+                    let is_unreachable = error.is::<ConnectError>();
+                    self.record_failure(format!("{error:#}"), None, is_unreachable);
                 }
             }
         }
     }
 
-    /// Another database is to be worked with.
-    pub(super) async fn leave(&self) {
-        // What was done is remembered where it was done.
+    /// Leaves the database, because the configuration names another one.
+    pub(super) async fn disconnect(&self) {
+        // The summary belongs into the database where the work was done.
         self.summarise().await;
         self.set(State::Unknown);
     }
@@ -149,46 +150,52 @@ impl Service {
         }
     }
 
-    /// The database did what was asked: the next trouble is the first again.
-    pub(super) fn worked(&self, store: &Store) {
+    /// A statement succeeded: the next error is the first again.
+    pub(super) fn record_success(&self, store: &Store) {
         lock(&self.database.backoff).reset();
-        if self.database.unproven.swap(false, Ordering::Relaxed) {
-            self.found(store);
+        if self.database.is_unproven.swap(false, Ordering::Relaxed) {
+            self.mark_ready(store);
         }
     }
 
-    /// The database does not do what is asked: its connections are thrown away. If it is there all
-    /// the same, that alone is no reason to call it ready again.
-    pub(super) fn lose(&self, error: &StoreError) {
-        let there = !matches!(error.class(), ErrorClass::ConnectionLost | ErrorClass::NoAnswer);
-        self.database.unproven.store(there, Ordering::Relaxed);
-        self.miss(format!("{error} [{}]", error.class().name()), error.sqlstate(), !there);
+    /// A drain ended with an error: the service drops all connections and is degraded. If the server still
+    /// accepts connections, the database is ready again only after a statement has succeeded.
+    pub(super) fn mark_degraded(&self, error: &StoreError) {
+        let is_reachable =
+            !matches!(error.class(), ErrorClass::ConnectionLost | ErrorClass::NoAnswer);
+        self.database.is_unproven.store(is_reachable, Ordering::Relaxed);
+        self.record_failure(
+            format!("{error} [{}]", error.class().name()),
+            error.sqlstate(),
+            !is_reachable,
+        );
     }
 
-    fn found(&self, store: &Store) {
+    fn mark_ready(&self, store: &Store) {
         metrics::show_breaker(Breaker::Closed);
-        let missed = lock(&self.database.told).take();
+        let failure = lock(&self.database.reported).take();
         tracing::info!(
             event = "database_ready",
-            missed_s = missed.map_or(0.0, |told| told.since.elapsed().as_secs_f64()),
+            unavailable_s = failure.map_or(0.0, |failure| failure.since.elapsed().as_secs_f64()),
             "connected to the database"
         );
         self.set(State::Ready(store.clone()));
     }
 
-    fn miss(&self, cause: String, sqlstate: Option<&str>, unreachable: bool) {
+    fn record_failure(&self, cause: String, sqlstate: Option<&str>, is_unreachable: bool) {
         metrics::show_breaker(Breaker::Open);
-        self.database.unreachable.store(unreachable, Ordering::Relaxed);
+        self.database.is_unreachable.store(is_unreachable, Ordering::Relaxed);
         let mut backoff = lock(&self.database.backoff);
         let wait = backoff.record_error().unwrap_or_default();
         let tries = backoff.errors();
         drop(backoff);
         let now = Instant::now();
         *lock(&self.database.next_attempt) = now + wait;
-        let mut told = lock(&self.database.told);
-        let news =
-            told.as_ref().is_none_or(|told| told.cause != cause || now - told.last >= TELL_AGAIN);
-        if news {
+        let mut reported = lock(&self.database.reported);
+        let is_new = reported
+            .as_ref()
+            .is_none_or(|reported| reported.cause != cause || now - reported.last >= REPORT_AGAIN);
+        if is_new {
             tracing::warn!(
                 event = "database_unavailable",
                 cause,
@@ -197,10 +204,10 @@ impl Service {
                 "database unavailable; rows stay queued; circuit breaker open; next attempt in {:.1} s: {cause}",
                 wait.as_secs_f64()
             );
-            let since = told.as_ref().map_or(now, |told| told.since);
-            *told = Some(Told { cause: cause.clone(), since, last: now });
+            let since = reported.as_ref().map_or(now, |reported| reported.since);
+            *reported = Some(ReportedFailure { cause: cause.clone(), since, last: now });
         }
-        drop(told);
+        drop(reported);
         self.set(State::Unavailable(cause));
     }
 }

@@ -1,22 +1,23 @@
-//! The service: runs for months without anyone.
+//! The service, `worker run`: it works without supervision until it is stopped.
 //!
-//! Three loops share one [`Service`] and end together:
+//! Four loops share one [`Service`] and end together:
 //!
-//! - the work: connect, then drain whenever something is due, until asked to stop;
-//! - watching: looks at backlog and pool, tells systemd and the metrics, writes the summary;
-//! - obeying: takes signals and keeps the schedule.
+//! - the work connects, then drains whenever rows are due;
+//! - the watch reads backlog and pool, notifies systemd, sets the gauges and logs the summary;
+//! - the watch of liveness logs an error if the work makes no progress;
+//! - the handler of signals reloads the configuration and keeps the schedule.
 //!
-//! Alerts, where somebody wants them, are tasks of their own beside these.
+//! If alerts are configured, they run in tasks of their own.
 //!
-//! Losing the database is no end: the pool is thrown away and the connection is tried again, less
-//! and less often, as it was at the start. So there is one way in, whether the database was never
-//! there, went away, or has another schema by now.
+//! When the database is lost, the service drops the pool and tries to connect again, with growing waits, as at
+//! its start. So one code path serves a database that is not there yet, one that went away and one whose
+//! schema has changed.
 
 mod alerting;
 mod database;
 mod http;
-mod obey;
 mod schedule;
+mod signals;
 mod supervisor;
 mod watch;
 
@@ -30,59 +31,59 @@ use store::{Store, StoreError};
 use crate::assumed_zone::AssumedZone;
 use crate::config::Loaded;
 use crate::day_ends::DayEnds;
-use crate::run::drain::{self, DrainOutcome, Limits};
 use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
-use crate::pace::Pace;
-use crate::setup::{self, Current, Job, Settings};
-use crate::stop::Stop;
+use crate::run::batch_sizer::BatchSizer;
 use crate::run::crash_loop::Suspects;
+use crate::run::drain::{self, DrainOutcome, Limits};
+use crate::setup::{self, Settings, SharedSettings, WorkerContext};
+use crate::stop::Stop;
 use crate::throttle::Throttle;
 
 use alerting::Alerting;
 use database::Database;
-use obey::Signals;
 use schedule::Ticks;
+use signals::Signals;
 use supervisor::Supervisor;
 use watch::Watched;
 
-/// The longest sleep between two signs of life.
-const NAP: Duration = Duration::from_secs(1);
+/// The longest sleep between two heartbeats.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
-/// How often rows are looked for that a wrong clock of the server has dated in the future.
+/// How often the service looks for rows that a wrong clock of the server has dated in the future.
 const DATE_BACK_EVERY: Duration = Duration::from_secs(60);
 
-/// How long a stop waits for what becomes of messages that are just being sent. One that is not marked
-/// is sent again.
+/// How long a stop waits until messages that are just being sent are marked as delivered. A message that is not
+/// marked is sent again.
 const LAST_MARKS: Duration = Duration::from_secs(1);
 
-/// What the parts of the service share.
+/// The state that the loops of the service share.
 pub struct Service {
-    /// Where the configuration is read again.
+    /// The file that a reload reads.
     config_file: Option<PathBuf>,
     running: Mutex<Loaded>,
-    settings: Current,
+    settings: SharedSettings,
     stop: Stop,
     heartbeat: Heartbeat,
     suspects: Suspects,
-    pace: Pace,
+    batch_sizer: BatchSizer,
     throttle: Throttle,
     assumed_zone: AssumedZone,
     supervisor: Supervisor,
     ticks: Arc<Ticks>,
     database: Database,
     watched: Watched,
-    /// None where nobody is to be told.
+    /// `None` if no channel is configured.
     alerting: Option<Alerting>,
 }
 
-/// Runs until somebody asks to stop.
+/// Runs until a stop is requested.
 ///
 /// # Errors
-/// Why it cannot run: a configuration that cannot be used, or an address that is taken.
+/// If the configuration cannot be used, or the address for HTTP is taken.
 pub async fn run(config_file: Option<&Path>) -> anyhow::Result<Exit> {
     let loaded = setup::configuration(config_file)?;
-    // Waiting mends no URL.
+    // A URL that cannot be used will not become usable by waiting.
     setup::check_url(&loaded.config)?;
     let signals = Signals::listen()?;
     let service = Arc::new(Service::new(config_file, loaded)?);
@@ -95,27 +96,27 @@ pub async fn run(config_file: Option<&Path>) -> anyhow::Result<Exit> {
     service.supervisor.ready();
     let outcome = tokio::select! {
         () = service.work() => Ok(()),
-        outcome = service.obey(signals) => outcome,
+        outcome = service.handle_signals(signals) => outcome,
         never = service.watch() => match never {},
-        never = service.listen() => match never {},
+        never = service.watch_liveness() => match never {},
     };
     outcome?;
     service.supervisor.stopping();
-    // What the server has just taken is marked; a server that hangs is not waited for.
+    // Time to mark a message that was just delivered; a mail server that hangs does not delay the stop.
     let _ = tokio::time::timeout(LAST_MARKS, senders.join_all()).await;
-    service.say_goodbye().await;
+    service.log_end().await;
     Ok(exit::DONE)
 }
 
 impl Service {
     fn new(config_file: Option<&Path>, loaded: Loaded) -> anyhow::Result<Self> {
-        let settings = Current::new(Settings::of(&loaded.config)?);
-        let pace = Pace::new(loaded.config.batch.size);
-        // A stop that was asked for and ends in time is a success, whatever the database does.
+        let settings = SharedSettings::new(Settings::from_config(&loaded.config)?);
+        let batch_sizer = BatchSizer::new(loaded.config.batch.size);
+        // A stop that ends in time is a success, also without a database.
         let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::DONE)?;
-        let supervisor = Supervisor::of_environment();
+        let supervisor = Supervisor::from_environment();
         let listener = supervisor.clone();
-        let alerting = Alerting::of(&loaded.config);
+        let alerting = Alerting::from_config(&loaded.config);
         Ok(Self {
             config_file: config_file.map(Path::to_owned),
             running: Mutex::new(loaded),
@@ -123,7 +124,7 @@ impl Service {
             stop,
             heartbeat: Heartbeat::heard_by(move || listener.alive()),
             suspects: Suspects::default(),
-            pace,
+            batch_sizer,
             throttle: Throttle::default(),
             assumed_zone: AssumedZone::default(),
             supervisor,
@@ -134,32 +135,32 @@ impl Service {
         })
     }
 
-    /// Connects and works until asked to stop, over and over if the database goes away.
+    /// Connects and works until a stop is requested; connects again when the database is lost.
     async fn work(&self) {
         while let Some(store) = self.connect().await {
-            let job = Job {
+            let job = WorkerContext {
                 store,
                 settings: self.settings.clone(),
                 stop: self.stop.clone(),
                 heartbeat: self.heartbeat.clone(),
                 suspects: self.suspects.clone(),
-                pace: self.pace.clone(),
+                batch_sizer: self.batch_sizer.clone(),
                 throttle: self.throttle.clone(),
                 assumed_zone: self.assumed_zone.clone(),
             };
             match self.drain_when_due(&job).await {
                 Ok(()) if self.stop.is_requested() => break,
-                Ok(()) => self.leave().await,
-                Err(error) => self.lose(&error),
+                Ok(()) => self.disconnect().await,
+                Err(error) => self.mark_degraded(&error),
             }
         }
     }
 
-    /// Drains whenever something is due, until asked to stop, or to work with another database.
-    async fn drain_when_due(&self, job: &Job) -> Result<(), StoreError> {
+    /// Drains whenever rows are due, until a stop or a new connection is requested.
+    async fn drain_when_due(&self, job: &WorkerContext) -> Result<(), StoreError> {
         let mut dated_back: Option<Instant> = None;
         let mut day_ends = DayEnds::default();
-        while !self.stop.is_requested() && !self.database.moved().is_cancelled() {
+        while !self.stop.is_requested() && !self.database.reconnect_requested().is_cancelled() {
             self.heartbeat.beat();
             if dated_back.is_none_or(|last| last.elapsed() >= DATE_BACK_EVERY) {
                 drain::date_back(job).await;
@@ -170,7 +171,7 @@ impl Service {
                 self.drain(job, kinds).await?;
             }
             let are_all_marked = day_ends.mark_when_due(job).await?;
-            self.worked(&job.store);
+            self.record_success(&job.store);
             if are_all_marked {
                 self.sleep_until_due().await;
             }
@@ -178,12 +179,11 @@ impl Service {
         Ok(())
     }
 
-    /// The kinds to look for: those whose time has come, or all if a row of any is due.
+    /// The kinds to drain: all if a row of any kind is due and the service polls, else those whose time has come.
     async fn due(&self, store: &Store) -> Result<Vec<Kind>, StoreError> {
         let ticked = self.ticks.take();
         let polled = self.config().schedule.poll.is_some();
-        // Asked also where nobody wants to know: a database that is away must not be found out by
-        // the next tick only.
+        // Also without a poll: the service must notice that the database is lost before the next tick.
         let any_due = tokio::select! {
             due = store.any_due() => due,
             () = self.stop.requested() => return Ok(Vec::new()),
@@ -191,7 +191,7 @@ impl Service {
         let any_due = match any_due {
             Ok(any_due) => any_due,
             Err(error) => {
-                self.tick_again(&ticked);
+                self.restore_ticks(&ticked);
                 return Err(store.explain(error).await);
             }
         };
@@ -199,51 +199,54 @@ impl Service {
         Ok(if all { Kind::ALL.to_vec() } else { ticked.into_iter().collect() })
     }
 
-    fn tick_again<'k>(&self, kinds: impl IntoIterator<Item = &'k Kind>) {
+    fn restore_ticks<'k>(&self, kinds: impl IntoIterator<Item = &'k Kind>) {
         kinds.into_iter().for_each(|kind| self.ticks.tick(*kind));
     }
 
-    async fn drain(&self, job: &Job, kinds: Vec<Kind>) -> Result<(), StoreError> {
+    async fn drain(&self, job: &WorkerContext, kinds: Vec<Kind>) -> Result<(), StoreError> {
         let time_budget = Some(self.config().service.time_budget);
-        let cancel = self.database.moved();
-        // Without a poll the next drain may be a day away.
+        let cancel = self.database.reconnect_requested();
+        // Without a poll the next drain may come a day later.
         let until_empty = self.config().schedule.poll.is_none();
         let limits = Limits { kinds, max_batches: None, time_budget, cancel, until_empty };
         let (report, outcome) = drain::drain(job, &limits, |_| {}).await;
         self.watched.add(&report);
-        // Not done, be there a poll or not: it goes on after the break.
+        // Work is left: it goes on after the break, with or without a poll.
         if !matches!(outcome, Ok(DrainOutcome::Empty | DrainOutcome::Stopped)) {
-            self.tick_again(&limits.kinds);
+            self.restore_ticks(&limits.kinds);
         }
         if outcome? == DrainOutcome::LimitReached {
-            self.nap(NAP).await;
+            self.sleep_with_heartbeat(LONGEST_SLEEP).await;
         }
         Ok(())
     }
 
-    /// Sleeps until a tick, the next poll, or a request to stop; without a poll until the database is
-    /// to be looked at.
+    /// Sleeps until a tick, the next poll or a request to stop; without a poll until the database is
+    /// checked again.
     async fn sleep_until_due(&self) {
         let began = Instant::now();
         loop {
             let config = self.config();
             let sleep = config.schedule.poll.unwrap_or(config.service.observe);
             let left = sleep.saturating_sub(began.elapsed());
-            if left.is_zero() || self.stop.is_requested() || self.database.moved().is_cancelled() {
+            if left.is_zero()
+                || self.stop.is_requested()
+                || self.database.reconnect_requested().is_cancelled()
+            {
                 return;
             }
             tokio::select! {
                 () = self.ticks.next() => return,
-                () = self.nap(left) => {}
+                () = self.sleep_with_heartbeat(left) => {}
             }
         }
     }
 
-    /// Sleeps for this time or a part of it, gives a sign of life, and wakes when asked to stop.
-    async fn nap(&self, longest: Duration) {
-        let watched = self.supervisor.watches_every().unwrap_or(NAP);
+    /// Sleeps for at most this time, then beats the heartbeat; a request to stop ends the sleep.
+    async fn sleep_with_heartbeat(&self, longest: Duration) {
+        let watched = self.supervisor.watches_every().unwrap_or(LONGEST_SLEEP);
         tokio::select! {
-            () = tokio::time::sleep(longest.min(NAP).min(watched)) => {}
+            () = tokio::time::sleep(longest.min(LONGEST_SLEEP).min(watched)) => {}
             () = self.stop.requested() => {}
         }
         self.heartbeat.beat();
@@ -262,7 +265,7 @@ impl Service {
             batch_size = config.batch.size,
             pool.max = config.pool.max_size,
             poll_s = config.schedule.poll.unwrap_or_default().as_secs_f64(),
-            "the service is up"
+            "Service started"
         );
     }
 }

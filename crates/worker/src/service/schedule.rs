@@ -1,4 +1,4 @@
-//! The schedule: it only wakes. One loop does the work, so that runs never overlap.
+//! The schedule only wakes the loop that does the work, so that runs never overlap.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,7 @@ use tokio_cron_scheduler::{Job, JobScheduler};
 
 use crate::config;
 
-/// The kinds whose time has come since somebody last looked.
+/// The kinds whose time has come since the last [`Ticks::take`].
 #[derive(Debug, Default)]
 pub struct Ticks {
     kinds: Mutex<BTreeSet<Kind>>,
@@ -18,18 +18,18 @@ pub struct Ticks {
 }
 
 impl Ticks {
-    /// The time of this kind has come.
+    /// Adds a kind whose time has come.
     pub fn tick(&self, kind: Kind) {
         self.kinds.lock().unwrap_or_else(PoisonError::into_inner).insert(kind);
         self.notify.notify_one();
     }
 
-    /// The kinds whose time has come; asked again, only those since.
+    /// Takes the kinds whose time has come.
     pub fn take(&self) -> BTreeSet<Kind> {
         std::mem::take(&mut *self.kinds.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Waits for a tick, also one that came before.
+    /// Waits for a tick; returns at once if one came since the last wait.
     pub async fn next(&self) {
         self.notify.notified().await;
     }
@@ -39,8 +39,8 @@ impl Ticks {
 pub struct Schedule(JobScheduler);
 
 impl Schedule {
-    /// Ticks by these patterns from now on, in UTC: the scheduler freezes the offset of any other
-    /// zone, and would be an hour off after the next change of clocks.
+    /// Starts to tick by these patterns, in UTC: in any other zone the scheduler keeps the offset of its start,
+    /// and is an hour off after the next change of clocks.
     ///
     /// # Errors
     /// If the scheduler cannot be started.
@@ -59,7 +59,7 @@ impl Schedule {
             let job = Job::new_async(pattern.as_str(), move |_, _| {
                 let ticks = Arc::clone(&ticks);
                 Box::pin(async move {
-                    tracing::debug!(event = "tick", kind = %kind, "its time has come");
+                    tracing::debug!(event = "tick", kind = %kind, "Schedule of {kind} is due");
                     ticks.tick(kind);
                 })
             })
@@ -70,7 +70,7 @@ impl Schedule {
         Ok(Self(scheduler))
     }
 
-    /// Ticks no more.
+    /// Ends the ticks.
     pub async fn stop(mut self) {
         let _ = self.0.shutdown().await;
     }

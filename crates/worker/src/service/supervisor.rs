@@ -1,7 +1,7 @@
-//! What systemd is told, if it asked for it by NOTIFY_SOCKET (sd_notify(3)).
+//! Notifications to systemd, if it has set NOTIFY_SOCKET (sd_notify(3)).
 //!
-//! The messages are sent by a thread of their own: a supervisor that does not read, or is gone,
-//! must never hold up the work.
+//! A thread of its own sends the messages, so that a service manager that does not read, or is gone,
+//! never delays the work.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,15 +10,14 @@ use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
-/// Messages that may wait to be sent. More than a healthy supervisor ever lets pile up; beyond,
-/// they are dropped.
+/// Messages that may wait to be sent, more than a healthy service manager leaves unread. Further ones are
+/// dropped.
 const WAITING: usize = 64;
 
-/// How long the last messages may take at the end.
+/// How long the end of the service waits until the last messages are sent.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// How often the watchdog is fed within its time; half would do, and a quarter survives a slow
-/// moment.
+/// How often the watchdog is fed within its time-out: twice would do, four times survive a slow moment.
 const FEEDS_PER_TIMEOUT: u32 = 4;
 
 enum Message {
@@ -30,7 +29,7 @@ enum Message {
     Flush(SyncSender<()>),
 }
 
-/// The service manager, or nobody.
+/// The service manager, if there is one.
 #[derive(Clone)]
 pub struct Supervisor {
     sender: Option<SyncSender<Message>>,
@@ -45,8 +44,8 @@ struct Watchdog {
 }
 
 impl Supervisor {
-    /// The one that the environment names.
-    pub fn of_environment() -> Self {
+    /// The service manager that the environment names.
+    pub fn from_environment() -> Self {
         if std::env::var_os("NOTIFY_SOCKET").is_none() {
             return Self { sender: None, watchdog: None, stopping: Arc::default() };
         }
@@ -60,22 +59,22 @@ impl Supervisor {
         Self { sender: Some(sender), watchdog, stopping: Arc::default() }
     }
 
-    /// How often it wants to hear that the work goes on, if at all.
+    /// How often the watchdog must be fed, if there is one.
     pub fn watches_every(&self) -> Option<Duration> {
         self.watchdog.as_ref().map(|watchdog| watchdog.interval)
     }
 
-    /// The service is up, be it with or without its database.
+    /// The service has started, with or without its database.
     pub fn ready(&self) {
         self.tell(Message::Ready);
     }
 
-    /// One line for `systemctl status`.
+    /// Sets the line that `systemctl status` shows.
     pub fn status(&self, text: String) {
         self.tell(Message::Status(text));
     }
 
-    /// The work goes on. Called as often as that is so; only now and then it is passed on.
+    /// The work goes on. It may be called at any rate; the watchdog is fed only as often as it needs.
     pub fn alive(&self) {
         let Some(watchdog) = &self.watchdog else { return };
         let now_ms = watchdog.began.elapsed().as_millis() as u64;
@@ -86,19 +85,19 @@ impl Supervisor {
         }
     }
 
-    /// The configuration is read again; [`Supervisor::ready`] ends that.
+    /// A reload begins; [`Supervisor::ready`] ends it.
     pub fn reloading(&self) {
         self.tell(Message::Reloading);
     }
 
-    /// The service comes to its end. Said once.
+    /// The service stops. Only the first call sends a message.
     pub fn stopping(&self) {
         if !self.stopping.swap(true, Ordering::Relaxed) {
             self.tell(Message::Stopping);
         }
     }
 
-    /// Waits until all is sent, but not for long.
+    /// Waits until all messages are sent, for a second at most.
     pub fn flush(&self) {
         let (done, sent) = sync_channel(1);
         self.tell(Message::Flush(done));
@@ -131,7 +130,7 @@ fn send(messages: &Receiver<Message>) {
             tracing::warn!(
                 event = "supervisor_unreachable",
                 error = %error,
-                "the work goes on; systemd does not hear of it"
+                "Service manager unreachable: {error}; the work goes on"
             );
         }
         reachable = result.is_ok();

@@ -1,4 +1,4 @@
-//! Watching: what there is to do, what was done, and who is told.
+//! The watch: reads backlog, pool and old transactions, and passes them to systemd, the metrics and the log.
 
 use std::convert::Infallible;
 use std::sync::Mutex;
@@ -13,31 +13,31 @@ use crate::metrics;
 use crate::report::{RunReport, milliseconds};
 use crate::tables::{age, counted};
 
-/// Counting a long queue takes its time at the server: at most one part in so many of it.
-const REST_PER_LOOK: u32 = 100;
+/// The count of a long queue takes time at the server; it may take at most one part in this many of all time.
+const REST_PER_COUNT: u32 = 100;
 
-/// An old transaction is told again so often.
-const TELL_AGAIN: Duration = Duration::from_secs(300);
+/// How often an old transaction is reported again.
+const REPORT_AGAIN: Duration = Duration::from_secs(300);
 
-/// How often it is listened whether the work goes on.
-const LISTEN_EVERY: Duration = Duration::from_secs(1);
+/// How often the heartbeat of the work is checked.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// What was seen and done.
+/// The last observations, and the counts of the work.
 pub struct Watched {
     backlog: Mutex<Option<Vec<Backlog>>>,
     oldest_and_dead: Mutex<Option<(f64, i64, Instant)>>,
     period: Mutex<Period>,
     total: Mutex<Period>,
-    old_transactions: Mutex<Vec<Told>>,
+    old_transactions: Mutex<Vec<ReportedTransaction>>,
 }
 
-/// An old transaction that was told of.
-struct Told {
+/// An old transaction that is in the log.
+struct ReportedTransaction {
     transaction: OldTransaction,
     at: Instant,
 }
 
-/// What there is to do, over all kinds.
+/// The backlog of all kinds together.
 struct AllKinds {
     rows: i64,
     oldest_s: Option<f64>,
@@ -48,7 +48,7 @@ struct AllKinds {
 struct Period {
     began: Instant,
     report: RunReport,
-    /// What was recorded of it so far: the id, and the batches by then.
+    /// The record for `worker status`: its id, and the batches that it counts.
     recorded: Option<(i64, i32)>,
 }
 
@@ -70,14 +70,14 @@ impl Watched {
         }
     }
 
-    /// Adds what a drain did.
+    /// Adds the counts of a drain.
     pub(super) fn add(&self, report: &RunReport) {
         lock(&self.period).report.merge(report);
         lock(&self.total).report.merge(report);
     }
 
-    /// The age of the oldest change in seconds, changes given up, and when that was looked at; none
-    /// if it could not be, or nobody is to be told.
+    /// The age of the oldest change in seconds, the number of dead rows, and when both were read. `None` without a
+    /// database, and without a channel for alerts.
     pub(super) fn oldest_and_dead(&self) -> Option<(f64, i64, Instant)> {
         *lock(&self.oldest_and_dead)
     }
@@ -90,15 +90,15 @@ impl Watched {
 }
 
 impl Service {
-    /// Looks and tells, for ever.
+    /// Observes and reports, for ever.
     pub(super) async fn watch(&self) -> Infallible {
         let mut last_summary = Instant::now();
         loop {
             let began = Instant::now();
-            self.look().await;
-            self.look_for_old_transactions().await;
+            self.read_backlog().await;
+            self.report_old_transactions().await;
             let took = began.elapsed();
-            self.tell_supervisor();
+            self.notify_supervisor();
             self.show_gauges();
 
             let config = self.config().service;
@@ -108,7 +108,7 @@ impl Service {
             } else {
                 self.record_progress().await;
             }
-            let rest = config.observe.max(took * REST_PER_LOOK);
+            let rest = config.observe.max(took * REST_PER_COUNT);
             let rest = rest.min(config.summary.saturating_sub(last_summary.elapsed()));
             tokio::select! {
                 () = tokio::time::sleep(rest) => {}
@@ -117,8 +117,8 @@ impl Service {
         }
     }
 
-    /// Listens whether the work goes on, for ever, and whatever else hangs.
-    pub(super) async fn listen(&self) -> Infallible {
+    /// Logs an error if the work makes no progress. It runs for ever, and depends on no other loop.
+    pub(super) async fn watch_liveness(&self) -> Infallible {
         let mut said = false;
         loop {
             let stuck = self.is_stuck();
@@ -127,21 +127,21 @@ impl Service {
                 tracing::error!(
                     event = "stuck",
                     silent_s,
-                    "no progress for {silent_s:.0} s; systemd's watchdog, if there is one, \
+                    "Stuck: no progress for {silent_s:.0} s; systemd's watchdog, if there is one, \
                      restarts the service"
                 );
             }
             said = stuck;
-            tokio::time::sleep(LISTEN_EVERY).await;
+            tokio::time::sleep(CHECK_EVERY).await;
         }
     }
 
-    /// Counts what there is to do. What hinders it is found out by the work.
-    async fn look(&self) {
+    /// Reads the backlog. An error is left to the work, which meets it too.
+    async fn read_backlog(&self) {
         let store = self.database.store();
         if self.alerting.is_some() {
-            // First, and by itself: a long queue may take too long to be counted, and is what
-            // people are to be told of.
+            // First, and in a statement of its own: the count of a long queue may run into its time-out, and a
+            // long queue is what alerts are about.
             let at = Instant::now();
             let seen = match &store {
                 Some(store) => store.oldest_and_dead().await.ok(),
@@ -157,22 +157,23 @@ impl Service {
         *lock(&self.watched.backlog) = seen;
     }
 
-    /// Says who keeps a transaction open for long, once and then now and again: while it is, the
-    /// server cannot clean up, and the queue, where each row is soon gone, grows slow.
-    async fn look_for_old_transactions(&self) {
+    /// Reports transactions that are open for long: meanwhile the server cannot remove dead row versions, and
+    /// the queue, whose rows are soon deleted, becomes slow.
+    async fn report_old_transactions(&self) {
         let limit = self.config().log.old_transaction;
         let old = match self.database.store() {
             Some(store) => store.old_transactions(limit).await.ok(),
             None => None,
         };
         metrics::show_oldest_transaction(old.as_deref());
-        let mut told = lock(&self.watched.old_transactions);
+        let mut reported = lock(&self.watched.old_transactions);
         let old = old.unwrap_or_default();
-        told.retain(|told| {
-            told.at.elapsed() < TELL_AGAIN && old.iter().any(|now| now.is(&told.transaction))
+        reported.retain(|reported| {
+            reported.at.elapsed() < REPORT_AGAIN
+                && old.iter().any(|now| now.is(&reported.transaction))
         });
         for transaction in old {
-            if told.iter().any(|told| told.transaction.is(&transaction)) {
+            if reported.iter().any(|reported| reported.transaction.is(&transaction)) {
                 continue;
             }
             tracing::warn!(
@@ -181,13 +182,13 @@ impl Service {
                 name = transaction.name,
                 process = transaction.process,
                 age_s = transaction.seconds,
-                "{transaction}: while it is open, the queue grows slow"
+                "Old transaction: {transaction}; the queue becomes slower while it is open"
             );
-            told.push(Told { transaction, at: Instant::now() });
+            reported.push(ReportedTransaction { transaction, at: Instant::now() });
         }
     }
 
-    fn tell_supervisor(&self) {
+    fn notify_supervisor(&self) {
         let status = match self.database.state() {
             _ if self.stop.is_requested() => "Stopping: the running group is finished".to_owned(),
             State::Unknown => "Starting: trying the database".to_owned(),
@@ -216,7 +217,7 @@ impl Service {
         format!("Ready: {rows} queued{oldest}{dead}")
     }
 
-    /// The backlog over all kinds, as it was last seen.
+    /// The backlog of all kinds together, as it was last read.
     fn backlog(&self) -> Option<AllKinds> {
         let seen = lock(&self.watched.backlog);
         let kinds = seen.as_ref()?;
@@ -227,19 +228,19 @@ impl Service {
         })
     }
 
-    /// Shows what changes by itself, so that it is right whenever somebody asks.
+    /// Sets the gauges that change without an event; each scrape calls it.
     pub(super) fn show_gauges(&self) {
         let pool = self.database.store().map(|store| store.stats());
         metrics::show_pool(pool.as_ref());
         metrics::show_silence(self.heartbeat.silent_for());
     }
 
-    /// Whether there was no progress for longer than there may be.
+    /// Whether the work made no progress for `service.stuck_after_seconds`.
     pub(super) fn is_stuck(&self) -> bool {
         self.heartbeat.silent_for() > self.config().service.stuck_after
     }
 
-    /// Says what was done since the last time, and what is left.
+    /// Logs the counts since the last summary, and the backlog.
     pub(super) async fn summarise(&self) {
         let period = std::mem::replace(&mut *lock(&self.watched.period), Period::new());
         let backlog = self.backlog();
@@ -275,14 +276,14 @@ impl Service {
         self.record(&period, false).await;
     }
 
-    /// Remembers the current period for `worker status`, if it did more since the last time.
+    /// Records the current period for `worker status`, if its counts have changed.
     async fn record_progress(&self) {
         let period = *lock(&self.watched.period);
         let batches = period.report.counts.batches;
         if period.recorded.is_none_or(|(_, recorded)| recorded != batches)
             && let Some(id) = self.record(&period, true).await
         {
-            // Unless another period has begun meanwhile.
+            // Another period may have begun meanwhile.
             let mut now = lock(&self.watched.period);
             if now.began == period.began {
                 now.recorded = Some((id, batches));
@@ -290,7 +291,7 @@ impl Service {
         }
     }
 
-    /// Remembers a period for `worker status`, as if it were one run.
+    /// Records a period for `worker status`, in the form of a run.
     async fn record(&self, period: &Period, is_running: bool) -> Option<i64> {
         let store = self.database.store()?;
         if period.report.counts.batches == 0 {
@@ -303,9 +304,9 @@ impl Service {
         run_once::record(&store, started_at, "run", name, &period.report.counts, progress).await
     }
 
-    /// The last entry of the log, and of `worker status`.
-    pub(super) async fn say_goodbye(&self) {
-        // What is not recorded is still in the log; nobody waits for it at a stop.
+    /// Writes the last record for `worker status` and the last entry of the log.
+    pub(super) async fn log_end(&self) {
+        // A stop must not wait for a database that hangs; the log has the same counts.
         let period = *lock(&self.watched.period);
         let _ = tokio::time::timeout(Duration::from_secs(1), self.record(&period, false)).await;
         let total = *lock(&self.watched.total);
@@ -320,7 +321,7 @@ impl Service {
             failed = counts.rows_failed,
             released = counts.rows_released,
             groups = counts.groups_committed,
-            "the service is down; {} completed since its start",
+            "Service stopped; {} completed since its start",
             counted(counts.rows_completed, "row", "rows"),
         );
         self.supervisor.flush();

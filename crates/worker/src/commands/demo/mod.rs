@@ -15,14 +15,14 @@ use tokio_util::sync::CancellationToken;
 use super::{report, run_once};
 use crate::cli::{self, ImportKind};
 use crate::config::{Config, Secret};
-use crate::run::drain::Limits;
 use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
 use crate::import::import;
-use crate::pace::Pace;
-use crate::setup::{self, Current, Job, Settings};
-use crate::stop::Stop;
+use crate::run::batch_sizer::BatchSizer;
 use crate::run::crash_loop::Suspects;
+use crate::run::drain::Limits;
+use crate::setup::{self, Settings, SharedSettings, WorkerContext};
+use crate::stop::Stop;
 use crate::tables::{counted, thousands};
 use crate::throttle::Throttle;
 use crate::{logging, output, progress};
@@ -83,7 +83,7 @@ async fn start_server() -> anyhow::Result<LocalPostgres> {
 }
 
 async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Result<()> {
-    let settings = Settings::of(config)?;
+    let settings = Settings::from_config(config)?;
     let default_zone = settings.default_zone;
     let store = setup::connect_with(config, &|_| None).await?;
     let applied = store::migrate(&store, std::time::Duration::from_secs(60)).await?.applied;
@@ -115,14 +115,14 @@ async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Resu
         cancel: CancellationToken::new(),
         until_empty: true,
     };
-    let job = Job {
+    let job = WorkerContext {
         assumed_zone: crate::assumed_zone::AssumedZone::default(),
         store,
-        settings: Current::new(settings),
+        settings: SharedSettings::new(settings),
         stop: stop.clone(),
         heartbeat: Heartbeat::unheard(),
         suspects: Suspects::default(),
-        pace: Pace::new(BATCH_SIZE),
+        batch_sizer: BatchSizer::new(BATCH_SIZE),
         throttle: Throttle::default(),
     };
     let run = run_once::run(&job, &limits, "demo", "dayfold-demo", &ProgressBar::hidden()).await?;

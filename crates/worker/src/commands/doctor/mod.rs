@@ -141,7 +141,7 @@ pub async fn execute(file: Option<&Path>, as_json: bool) -> anyhow::Result<Exit>
 
 /// Each step needs those before it.
 async fn examine(config: &Config, checkup: &mut Checkup) {
-    let settings = setup::Settings::of(config).map_err(|error| format!("{error:#}"));
+    let settings = setup::Settings::from_config(config).map_err(|error| format!("{error:#}"));
     let usable = settings.and_then(|_| setup::way(config).map_err(|error| error.to_string()));
     let way = match usable {
         Ok(way) => way,

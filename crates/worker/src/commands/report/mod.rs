@@ -34,7 +34,7 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Report) -> anyhow::
     let to_stdout = arguments.html == Path::new(STDOUT);
     require_stdout_for_one(to_stdout, arguments.json);
     let loaded = setup::configuration(config)?;
-    let settings = Settings::of(&loaded.config)?;
+    let settings = Settings::from_config(&loaded.config)?;
     let store = setup::connect(&loaded.config).await?;
     setup::require_current_schema(&store).await?;
 

@@ -1,8 +1,8 @@
-//! How many rows a batch takes: more while the database is quick, fewer when it is not.
+//! The size of a batch: larger while the database is quick, smaller while it is not.
 //!
-//! Additive up, multiplicative down, as TCP shares a line (Chiu and Jain, 1989, "Analysis of the
-//! increase and decrease algorithms for congestion avoidance"): several workers that feel the same
-//! database come to equal shares of it, and leave it fast.
+//! Additive increase and multiplicative decrease, as in TCP (Chiu and Jain, 1989, "Analysis of the
+//! increase and decrease algorithms for congestion avoidance"): several workers at one database come to equal
+//! shares of it, and all of them reduce their load fast.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,35 +13,34 @@ use crate::report::BatchReport;
 use crate::setup::Bounds;
 use crate::tables::counted;
 
-/// So many rows more after a full batch that was quick.
+/// Rows that are added after a full batch that was quick.
 const STEP_UP: u32 = 25;
 
-/// Half as many rows after a batch that was not.
+/// The divisor after a batch that was not quick.
 const STEP_DOWN: u32 = 2;
 
-/// A batch that takes longer is too large, be the database busy or merely far away: a lease is longer
-/// by far, and a stop waits for a group, not for a batch. That alone is no distress.
+/// A batch that takes longer becomes smaller, whether the database is busy or only far away. There is no pause for
+/// that reason alone: a lease is much longer, and a stop waits for a group and not for a batch.
 const SLOW_BATCH: Duration = Duration::from_secs(5);
 
-/// Only a batch that would stay well below `SLOW_BATCH` when it is doubled is quick.
+/// A batch is quick if twice its rows would still take less than `SLOW_BATCH`.
 const QUICK_BATCH: Duration = Duration::from_secs(2);
 
-/// Opening a connection takes less: whoever waits longer waits for others, or for a server that is
-/// busy.
+/// To open a connection takes less time; a longer wait means that the pool or the server is busy.
 const LONG_WAIT: Duration = Duration::from_secs(1);
 
-/// The longest pause for a database in distress. It is as long as the batch took, so that the
-/// database has half of the time for others.
+/// The longest pause for a busy database. A pause takes as long as the batch before it, so that the
+/// database has half of its time for other clients.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How a batch went.
+/// Measurements of a batch.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Went {
-    /// Rows that it claimed.
+pub struct BatchStats {
+    /// Claimed rows, without those that were coalesced.
     pub rows: u32,
-    /// From before the claim to after the last group.
+    /// The time from before the claim to after the last group.
     pub duration: Duration,
-    /// The longest wait for a connection meanwhile.
+    /// The longest wait for a connection in this time.
     pub longest_wait: Duration,
     /// Statements, and groups, that ran into a time-out.
     pub timeouts: u32,
@@ -49,9 +48,9 @@ pub struct Went {
     pub unfinished: u32,
 }
 
-impl Went {
-    /// How a batch went, in which the longest wait for a connection was this.
-    pub const fn of(report: &BatchReport, longest_wait: Duration) -> Self {
+impl BatchStats {
+    /// The measurements from the report of a batch and the longest wait for a connection.
+    pub const fn from_report(report: &BatchReport, longest_wait: Duration) -> Self {
         Self {
             rows: report.claimed - report.coalesced,
             duration: report.duration,
@@ -62,16 +61,16 @@ impl Went {
     }
 }
 
-/// What the number of rows changes for, or the pause is for.
+/// Why the size changes or the drain pauses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// A full batch was done quickly.
     Quick,
     /// A lock or a statement ran into its time-out.
     TimedOut,
-    /// A connection had to be waited for.
+    /// A connection was not available for [`LONG_WAIT`].
     Waited,
-    /// The batch took long.
+    /// The batch took longer than [`SLOW_BATCH`].
     Slow,
 }
 
@@ -87,12 +86,12 @@ impl Reason {
     }
 }
 
-/// What follows from how a batch went.
+/// The consequences of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Next {
-    /// The rows of a batch before and from now on, and why.
+    /// The former and the new size, and the reason.
     pub change: Option<(u32, u32, Reason)>,
-    /// How long to leave the database alone, and why.
+    /// The pause before the next batch, and the reason.
     pub pause: Option<(Duration, Reason)>,
 }
 
@@ -106,70 +105,73 @@ impl Size {
         self.0
     }
 
-    fn after(&mut self, went: &Went, bounds: Bounds) -> Next {
+    fn record_batch(&mut self, stats: &BatchStats, bounds: Bounds) -> Next {
         let from = self.within(bounds);
-        let distress = if went.timeouts > 0 {
+        let trouble = if stats.timeouts > 0 {
             Some(Reason::TimedOut)
-        } else if went.longest_wait > LONG_WAIT {
+        } else if stats.longest_wait > LONG_WAIT {
             Some(Reason::Waited)
-        } else if went.duration > SLOW_BATCH {
+        } else if stats.duration > SLOW_BATCH {
             Some(Reason::Slow)
         } else {
             None
         };
-        let (to, reason) = match distress {
+        let (to, reason) = match trouble {
             Some(reason) => ((from / STEP_DOWN).max(bounds.min), reason),
-            // A batch that fails is quick because it does not write: that says nothing of the database.
-            None if went.rows + MOST_IN_A_SET > from && went.duration <= QUICK_BATCH && went.unfinished == 0 => {
+            // A batch whose groups fail does not write, so that its time says nothing about the database.
+            None if stats.rows + MOST_IN_A_SET > from
+                && stats.duration <= QUICK_BATCH
+                && stats.unfinished == 0 =>
+            {
                 ((from + STEP_UP).min(bounds.max), Reason::Quick)
             }
             None => return Next::default(),
         };
         self.0 = to;
-        // Fewer rows come first: where they help, no time is lost. Batches that are merely slow go on:
-        // a group costs a dozen round trips, which over a long line take seconds, in a database that
-        // has nothing to do.
-        let pause = distress.filter(|reason| {
-            from == bounds.min && *reason != Reason::Slow && !went.duration.is_zero()
+        // A smaller batch comes before a pause: if it helps, no time is lost. A batch that is only slow causes no
+        // pause: a group costs a dozen round trips, which may take seconds to a distant database that is idle.
+        let pause = trouble.filter(|reason| {
+            from == bounds.min && *reason != Reason::Slow && !stats.duration.is_zero()
         });
         Next {
             change: (to != from).then_some((from, to, reason)),
-            pause: pause.map(|reason| (went.duration.min(LONGEST_PAUSE), reason)),
+            pause: pause.map(|reason| (stats.duration.min(LONGEST_PAUSE), reason)),
         }
     }
 }
 
-/// The pace of all batches of a process.
+/// The size of the next batch, shared by all loops of a process.
 #[derive(Clone, Debug)]
-pub struct Pace(Arc<Mutex<Size>>);
+pub struct BatchSizer(Arc<Mutex<Size>>);
 
-impl Pace {
-    /// Beginning with batches of this size.
+impl BatchSizer {
+    /// The first batch has this size.
     pub fn new(rows: u32) -> Self {
         Self(Arc::new(Mutex::new(Size(rows))))
     }
 
-    /// The rows of the next batch.
-    pub fn rows(&self, bounds: Bounds) -> u32 {
+    /// The number of rows of the next batch.
+    pub fn next_size(&self, bounds: Bounds) -> u32 {
         self.size().within(bounds)
     }
 
-    /// Begins again with batches of this size.
+    /// Begins again with this size.
     pub fn restart(&self, rows: u32) {
         *self.size() = Size(rows);
     }
 
-    /// Takes in how a batch went, logs what follows, and says how long to pause.
-    pub fn after(&self, went: &Went, bounds: Bounds) -> Option<Duration> {
-        let next = self.size().after(went, bounds);
+    /// Adapts the size to the measurements of a batch and logs the change. Returns the pause before the next batch.
+    pub fn record_batch(&self, stats: &BatchStats, bounds: Bounds) -> Option<Duration> {
+        let next = self.size().record_batch(stats, bounds);
         if let Some((from, to, reason)) = next.change {
             tracing::info!(
                 event = "batch_size_changed",
                 from,
                 to,
                 reason = reason.name(),
-                "batches of {} from now on, {from} before",
-                counted(i64::from(to), "row", "rows")
+                "Batch size is {} from now on, {from} before ({})",
+                counted(i64::from(to), "row", "rows"),
+                reason.name()
             );
         }
         let (pause, reason) = next.pause?;
@@ -177,7 +179,8 @@ impl Pace {
             event = "database_busy",
             pause_ms = pause.as_millis() as u64,
             reason = reason.name(),
-            "the database is busy and batches have their smallest size: pausing for {:.1} s",
+            "Database busy ({}) at the smallest batch size: pausing for {:.1} s",
+            reason.name(),
             pause.as_secs_f64()
         );
         Some(pause)
@@ -194,11 +197,11 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{Next, Reason, Size, Went};
+    use super::{BatchStats, Next, Reason, Size};
     use crate::setup::Bounds;
 
     const BOUNDS: Bounds = Bounds { min: 50, max: 200 };
-    const CALM: Went = Went {
+    const CALM: BatchStats = BatchStats {
         rows: 200,
         duration: Duration::from_millis(100),
         longest_wait: Duration::ZERO,
@@ -206,9 +209,9 @@ mod tests {
         unfinished: 0,
     };
 
-    fn went() -> impl Strategy<Value = Went> {
+    fn stats() -> impl Strategy<Value = BatchStats> {
         (0..400_u32, 0..60_000_u64, 0..60_000_u64, 0..3_u32, 0..3_u32).prop_map(
-            |(rows, duration, wait, timeouts, unfinished)| Went {
+            |(rows, duration, wait, timeouts, unfinished)| BatchStats {
                 rows,
                 duration: Duration::from_millis(duration),
                 longest_wait: Duration::from_millis(wait),
@@ -222,20 +225,20 @@ mod tests {
         #[test]
         fn whatever_happens_the_size_stays_within_its_bounds_and_a_pause_is_short(
             first in 0..1_000_u32,
-            batches in prop::collection::vec((went(), 50..=200_u32, 50..=200_u32), 0..50),
+            batches in prop::collection::vec((stats(), 50..=200_u32, 50..=200_u32), 0..50),
         ) {
             let mut size = Size(first);
-            for (went, one, other) in batches {
+            for (stats, one, other) in batches {
                 let bounds = Bounds { min: one.min(other), max: one.max(other) };
-                let next = size.after(&went, bounds);
+                let next = size.record_batch(&stats, bounds);
                 prop_assert!((bounds.min..=bounds.max).contains(&size.0));
                 if let Some((from, to, reason)) = next.change {
                     prop_assert_eq!(to, size.0);
                     prop_assert_eq!(to > from, reason == Reason::Quick);
-                    prop_assert!(to < from || went.unfinished == 0);
+                    prop_assert!(to < from || stats.unfinished == 0);
                 }
                 if let Some((pause, reason)) = next.pause {
-                    prop_assert!(pause <= went.duration && pause <= Duration::from_secs(5));
+                    prop_assert!(pause <= stats.duration && pause <= Duration::from_secs(5));
                     prop_assert!(matches!(reason, Reason::TimedOut | Reason::Waited));
                     prop_assert!(size.0 == bounds.min);
                 }
@@ -244,44 +247,44 @@ mod tests {
 
         #[test]
         fn a_calm_database_is_used_in_full_again_after_any_distress(
-            distress in prop::collection::vec(went(), 0..20),
+            distress in prop::collection::vec(stats(), 0..20),
         ) {
             let mut size = Size(100);
-            for went in &distress {
-                size.after(went, BOUNDS);
+            for stats in &distress {
+                size.record_batch(stats, BOUNDS);
             }
             for _ in 0..6 {
-                size.after(&CALM, BOUNDS);
+                size.record_batch(&CALM, BOUNDS);
             }
             prop_assert_eq!(size.0, 200);
         }
     }
 
     #[test]
-    fn each_sign_of_distress_halves_the_batch_and_at_the_least_size_all_but_slowness_pause() {
-        for (went, reason) in [
-            (Went { timeouts: 1, ..CALM }, Reason::TimedOut),
-            (Went { longest_wait: Duration::from_secs(2), ..CALM }, Reason::Waited),
-            (Went { duration: Duration::from_secs(6), ..CALM }, Reason::Slow),
+    fn each_trouble_halves_the_batch_and_at_the_smallest_size_all_but_slowness_pause() {
+        for (stats, reason) in [
+            (BatchStats { timeouts: 1, ..CALM }, Reason::TimedOut),
+            (BatchStats { longest_wait: Duration::from_secs(2), ..CALM }, Reason::Waited),
+            (BatchStats { duration: Duration::from_secs(6), ..CALM }, Reason::Slow),
         ] {
             let mut size = Size(150);
             let halved = Next { change: Some((150, 75, reason)), pause: None };
-            assert_eq!(size.after(&went, BOUNDS), halved);
+            assert_eq!(size.record_batch(&stats, BOUNDS), halved);
             let least = Next { change: Some((75, 50, reason)), pause: None };
-            assert_eq!(size.after(&went, BOUNDS), least);
-            let pause = went.duration.min(Duration::from_secs(5));
+            assert_eq!(size.record_batch(&stats, BOUNDS), least);
+            let pause = stats.duration.min(Duration::from_secs(5));
             let pause = Some((pause, reason)).filter(|_| reason != Reason::Slow);
-            assert_eq!(size.after(&went, BOUNDS), Next { change: None, pause });
+            assert_eq!(size.record_batch(&stats, BOUNDS), Next { change: None, pause });
         }
     }
 
     #[test]
     fn a_batch_that_was_not_full_changes_nothing() {
         let mut size = Size(100);
-        let few = Went { rows: 50, ..CALM };
-        assert_eq!(size.after(&few, BOUNDS), Next::default());
+        let few = BatchStats { rows: 50, ..CALM };
+        assert_eq!(size.record_batch(&few, BOUNDS), Next::default());
         // A set of 50 rows did not fit.
-        let full = Went { rows: 51, ..CALM };
-        assert_eq!(size.after(&full, BOUNDS).change, Some((100, 125, Reason::Quick)));
+        let full = BatchStats { rows: 51, ..CALM };
+        assert_eq!(size.record_batch(&full, BOUNDS).change, Some((100, 125, Reason::Quick)));
     }
 }

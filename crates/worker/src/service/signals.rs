@@ -1,4 +1,4 @@
-//! Obeying: signals, and the schedule that a reload may change.
+//! Signals of the operator, and the schedule that a reload may change.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -8,18 +8,18 @@ use crate::config::{ConfigError, Loaded, Reload};
 use crate::logging;
 use crate::setup::{self, Settings};
 
-/// The signals that do not stop the service. Unheard, each would end the process, so they are
-/// listened for before anything else.
+/// The signals that do not stop the service. Without a handler each would end the process, so the service installs
+/// the handlers first.
 pub struct Signals {
     hangup: Signal,
     user1: Signal,
 }
 
 impl Signals {
-    /// From now on.
+    /// Installs the handlers.
     ///
     /// # Errors
-    /// If they cannot be listened for.
+    /// If the operating system refuses.
     pub fn listen() -> anyhow::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
@@ -29,11 +29,11 @@ impl Signals {
 }
 
 impl Service {
-    /// Keeps the schedule and does what signals ask for, for ever.
+    /// Keeps the schedule and handles signals, for ever.
     ///
     /// # Errors
-    /// If there can be no schedule.
-    pub(super) async fn obey(&self, mut signals: Signals) -> anyhow::Result<()> {
+    /// If the schedule cannot be started.
+    pub(super) async fn handle_signals(&self, mut signals: Signals) -> anyhow::Result<()> {
         let mut schedule = Schedule::start(&self.config().schedule, &self.ticks).await?;
         let mut verbose = false;
         let mut stopping = false;
@@ -65,14 +65,18 @@ impl Service {
     fn log_at(&self, verbose: bool) {
         let level = if verbose { "debug".to_owned() } else { self.config().log.level };
         if logging::set_level(&level).is_ok() {
-            tracing::info!(event = "log_level_changed", level, "{level} until the next SIGUSR1");
+            tracing::info!(
+                event = "log_level_changed",
+                level,
+                "Log level is {level} until the next SIGUSR1"
+            );
         }
     }
 
     fn reload(&self) {
         self.supervisor.reloading();
         match self.read_again() {
-            Ok((reload, settings)) => self.take_over(reload, settings),
+            Ok((reload, settings)) => self.apply(reload, settings),
             Err(error) => {
                 let problems = match error.downcast_ref::<ConfigError>() {
                     Some(problems) => problems.to_string(),
@@ -82,7 +86,7 @@ impl Service {
                     tracing::error!(
                         event = "reload_refused",
                         problem,
-                        "the former configuration stays in force: {problem}"
+                        "Reload refused; the former configuration stays in force: {problem}"
                     );
                 }
             }
@@ -94,28 +98,28 @@ impl Service {
         let new = setup::load(self.config_file.as_deref())?;
         let reload = Reload::of(&lock(&self.running), new);
         logging::check(&reload.loaded.config.log)?;
-        let settings = Settings::of(&reload.loaded.config)?;
+        let settings = Settings::from_config(&reload.loaded.config)?;
         setup::check_url(&reload.loaded.config)?;
         Ok((reload, settings))
     }
 
-    fn take_over(&self, reload: Reload, settings: Settings) {
+    fn apply(&self, reload: Reload, settings: Settings) {
         let Reload { loaded, changed, needs_restart } = reload;
         let level = loaded.config.log.level.clone();
         self.settings.set(settings);
         *lock::<Loaded>(&self.running) = loaded;
         let _ = logging::set_level(&level);
         if changed.iter().any(|key| key == "database.url") {
-            self.database.move_on();
+            self.database.reconnect();
         }
         if changed.iter().any(|key| key == "batch.size") {
-            self.pace.restart(lock(&self.running).config.batch.size);
+            self.batch_sizer.restart(lock(&self.running).config.batch.size);
         }
         let changed = changed.join(" ");
-        tracing::info!(event = "reloaded", changed, "in force from now on: {changed}");
+        tracing::info!(event = "reloaded", changed, "Configuration reloaded; changed: {changed}");
         if !needs_restart.is_empty() {
             let keys = needs_restart.join(" ");
-            tracing::warn!(event = "restart_needed", keys, "only a restart takes over: {keys}");
+            tracing::warn!(event = "restart_needed", keys, "Restart needed for: {keys}");
         }
         self.database.changed.notify_one();
     }
