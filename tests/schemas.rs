@@ -112,9 +112,9 @@ async fn tables_behind_the_first_schema_of_the_search_path_are_migrated_where_th
     let db = Database::new().await;
     db.execute("CREATE SCHEMA before").await;
     let folder =
-        concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations/2026-11-30-000024_short_texts");
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations/2026-11-30-000030_change_sets");
     db.execute(&std::fs::read_to_string(format!("{folder}/down.sql")).unwrap()).await;
-    db.execute("DELETE FROM __diesel_schema_migrations WHERE version = '20261130000024'").await;
+    db.execute("DELETE FROM __diesel_schema_migrations WHERE version = '20261130000030'").await;
 
     ran(&with_search_path(&db, "before,public"), &["migrate"]);
 
