@@ -188,6 +188,28 @@ async fn missing_and_surplus_rows_and_wrong_verdicts_are_found_and_put_right() {
 }
 
 #[tokio::test]
+async fn dates_between_those_of_a_change_set_are_not_left_out() {
+    let db = Database::new().await;
+    db.execute(
+        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         SELECT 1, 'heart_rate', 60, 'bpm', 'watch', at, at
+         FROM unnest(ARRAY['2024-05-01 10:00Z', '2024-05-15 10:00Z', '2024-05-30 10:00Z']::timestamptz[]) AS at",
+    )
+    .await;
+    db.run_once();
+    // One set, whose rows are a month apart, and between them a day that is wrong.
+    db.execute(
+        "UPDATE vitals_raw SET value = 61 WHERE started_at <> '2024-05-15 10:00Z';
+         UPDATE vitals_daily SET mean = 1 WHERE local_date = '2024-05-15'",
+    )
+    .await;
+
+    let report = db.run(&["verify", "--json"]).json();
+
+    assert_eq!(report["drift"][0]["date"], "2024-05-15", "{report}");
+}
+
+#[tokio::test]
 async fn dates_with_rows_in_the_queue_are_left_out_and_told_so() {
     let db = Database::new().await;
     insert_all_kinds(&db, 2).await;

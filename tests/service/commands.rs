@@ -167,6 +167,49 @@ async fn more_rows_than_one_step_looks_at_are_all_requeued() {
     assert_eq!(db.value::<i64>(QUEUED).await, 25_000);
 }
 
+/// Heart rates of user 1, one an hour for 60 hours from 10:00 UTC on 2024-05-01, by one statement: change sets
+/// of 50 and of 10 rows.
+const HOURS: &str = "
+    INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+    SELECT 1, 'heart_rate', 60, 'bpm', 'watch', at, at
+    FROM generate_series(0, 59) AS n,
+         LATERAL (SELECT timestamptz '2024-05-01 10:00Z' + n * interval '1 hour' AS at) AS t";
+
+#[tokio::test]
+async fn requeue_packs_rows_as_the_triggers_do() {
+    let db = Database::new().await;
+    db.execute(HOURS).await;
+    let sets = "SELECT string_agg(concat_ws(' ', user_id, metric, starts_at, ends_at, raw_ids, row_starts), '; '
+                                  ORDER BY starts_at) FROM aggregation_queue";
+    let by_trigger: String = db.value(sets).await;
+    db.execute("DELETE FROM aggregation_queue").await;
+
+    assert_eq!(db.run(&["requeue", "--dry-run", "--json"]).json()["would_requeue"]["vitals"], 60);
+    assert_eq!(db.value::<i64>(QUEUED).await, 0);
+    assert_eq!(db.run(&["requeue", "--json"]).json()["requeued"]["vitals"], 60);
+
+    assert_eq!(db.value::<String>(sets).await, by_trigger);
+}
+
+#[tokio::test]
+async fn a_dead_set_that_touches_the_days_asked_for_is_requeued_with_all_its_rows() {
+    let db = Database::new().await;
+    db.execute(HOURS).await;
+    kill_all_rows(&db).await;
+    let first = ["requeue", "--dead", "--from", "2024-05-01", "--to", "2024-05-01", "--json"];
+
+    let counted = db.run(&[&first[..], &["--dry-run"]].concat()).json();
+    let requeued = db.run(&first).json();
+
+    assert_eq!(
+        (&counted["would_requeue"]["vitals"], &requeued["requeued"]["vitals"]),
+        (&50.into(), &50.into())
+    );
+    assert_eq!(db.run_once()["rows_completed"], 50);
+    let dead = "SELECT count(*) FROM raw_row_status WHERE status = 'dead'";
+    assert_eq!(db.value::<i64>(dead).await, 10);
+}
+
 #[tokio::test]
 async fn users_and_rows_with_extreme_numbers_are_requeued_too() {
     let db = Database::new().await;
