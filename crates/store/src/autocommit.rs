@@ -1,6 +1,5 @@
 //! One statement, committed at once.
 
-use aggregation::Kind;
 use diesel::QueryResult;
 use diesel::result::Error as DieselError;
 use diesel_async::methods::{ExecuteDsl, LoadQuery};
@@ -124,20 +123,10 @@ impl Store {
         self.begin_with(held, &format!("BEGIN;{}", self.in_transaction())).await
     }
 
-    /// How a transaction begins that waits for the lock of a user, all in one message. At another level of
-    /// isolation, which may be the default of a role or a database, it would see nothing newer than the
-    /// moment at which it began to wait.
-    ///
-    /// The queue is part of the lock's key, so that workers on several schemas of one database do not
-    /// wait for each other, and those on one do, whatever their search_paths begin with. A collision of
-    /// hashes costs a wait and nothing else. The setting is what a group's last statement knows its
-    /// transaction by.
-    pub(crate) fn locked(&self, kind: Kind, user_id: i64) -> String {
-        let (settings, kind) = (self.in_transaction(), kind.name());
-        format!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED;{settings} SELECT set_config('dayfold.group', 'begun', true), pg_advisory_xact_lock(
-                 hashtext('dayfold {kind} ' || 'aggregation_queue'::regclass::oid), hashint8('{user_id}'::bigint))"
-        )
+    /// How the transaction of a group begins. At another level of isolation, which may be the default of a role
+    /// or a database, it would see nothing newer than the moment at which it began to wait for its lock.
+    pub(crate) fn begin_sql(&self) -> String {
+        format!("BEGIN ISOLATION LEVEL READ COMMITTED;{}", self.in_transaction())
     }
 
     /// The same by another statement than `BEGIN` alone.

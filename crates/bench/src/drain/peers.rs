@@ -6,22 +6,20 @@ use std::time::Instant;
 use crate::pgbench::Script;
 use crate::server::Server;
 
-/// The tables that it writes, with the columns and indexes of ours, and a queue with the same change sets.
-const TABLES: &str = "
-    CREATE TABLE one_shot_queue (LIKE aggregation_queue INCLUDING ALL);
-    ALTER TABLE one_shot_queue SET (fillfactor = 70);
-    INSERT INTO one_shot_queue SELECT * FROM aggregation_queue;
+/// The raw table of an app that keeps the status on the row: the columns and indexes of ours, with no
+/// trigger, and an index by status.
+const STATUS_TABLE: &str = "
+    CREATE TABLE one_shot_raw (LIKE vitals_raw INCLUDING ALL);
+    ALTER TABLE one_shot_raw ADD status text NOT NULL DEFAULT 'pending';
+    INSERT INTO one_shot_raw SELECT * FROM vitals_raw;
+    CREATE INDEX ON one_shot_raw (status);
     CREATE TABLE one_shot_hourly (LIKE vitals_hourly INCLUDING ALL);
     CREATE TABLE one_shot_daily (LIKE vitals_daily INCLUDING ALL);
-    VACUUM ANALYZE one_shot_queue";
+    VACUUM ANALYZE one_shot_raw";
 
-/// The worker's marks: claim the change sets, delete them; in one transaction without waiting for the disk, as
-/// the worker does not.
-const CLAIM: &str = "
-    UPDATE one_shot_queue
-    SET state = 'processing', lease_token = 1, lease_expires_at = now() + interval '1 minute'
-    WHERE state = 'pending' AND not_before <= now()";
-const DELETE: &str = "DELETE FROM one_shot_queue WHERE state = 'processing' AND lease_token = 1";
+/// What such an app does, in one transaction without waiting for the disk, as the worker does not.
+const MARK: &str = "UPDATE one_shot_raw SET status = 'processing' WHERE status = 'pending'";
+const UNMARK: &str = "UPDATE one_shot_raw SET status = 'completed' WHERE status = 'processing'";
 
 /// The figures that SQL has functions for. No sources that overlap, no units, no zones, no sketch.
 macro_rules! fold {
@@ -56,7 +54,7 @@ macro_rules! fold {
 
 /// How long the one-shot SQL takes, with its marks and without.
 pub struct OneShot {
-    /// The marks and both INSERTs.
+    /// Both UPDATEs and both INSERTs.
     pub seconds: f64,
     /// The INSERTs alone, straight from the raw rows.
     pub unmarked_seconds: f64,
@@ -65,11 +63,11 @@ pub struct OneShot {
 /// Runs the whole job as a few SQL statements.
 pub async fn one_shot(server: &Server) -> anyhow::Result<OneShot> {
     let client = &server.client;
-    for sql in TABLES.split(';') {
+    for sql in STATUS_TABLE.split(';') {
         client.batch_execute(sql).await?;
     }
     client.batch_execute("CHECKPOINT").await?;
-    let [hours, days] = fold!("vitals_raw");
+    let [hours, days] = fold!("one_shot_raw");
     let began = Instant::now();
     client.batch_execute("BEGIN; SET LOCAL synchronous_commit = off").await?;
     for sql in [hours, days] {
@@ -80,18 +78,15 @@ pub async fn one_shot(server: &Server) -> anyhow::Result<OneShot> {
     client.batch_execute("TRUNCATE one_shot_hourly, one_shot_daily").await?;
     client.batch_execute("CHECKPOINT").await?;
 
-    let [hours, days] = fold!(
-        "vitals_raw JOIN (SELECT user_id, unnest(raw_ids) AS id FROM one_shot_queue WHERE state = 'processing')
-             AS claimed USING (user_id, id)"
-    );
+    let [hours, days] = fold!("one_shot_raw WHERE status = 'processing'");
     let began = Instant::now();
     client.batch_execute("BEGIN; SET LOCAL synchronous_commit = off").await?;
-    for sql in [CLAIM, hours, days, DELETE] {
+    for sql in [MARK, hours, days, UNMARK] {
         client.batch_execute(sql).await?;
     }
     client.batch_execute("COMMIT").await?;
     let seconds = began.elapsed().as_secs_f64();
-    client.batch_execute("DROP TABLE one_shot_queue, one_shot_hourly, one_shot_daily").await?;
+    client.batch_execute("DROP TABLE one_shot_raw, one_shot_hourly, one_shot_daily").await?;
     Ok(OneShot { seconds, unmarked_seconds })
 }
 

@@ -38,8 +38,8 @@ macro_rules! claim_statement {
                 ago: f64 => Double,
             } -> (
                 BigInt, BigInt, Timestamptz, Timestamptz, Nullable<Text>, Nullable<Text>, Bool, Integer,
-                Array<BigInt>, Nullable<Array<Timestamptz>>, Nullable<Array<Timestamptz>>, Timestamptz, Bool,
-                Nullable<Double>,
+                Array<BigInt>, Nullable<Array<Timestamptz>>, Nullable<Array<Timestamptz>>, Timestamptz, BigInt,
+                BigInt, Nullable<Double>,
             )
             $sql
         }
@@ -49,8 +49,8 @@ macro_rules! claim_statement {
 claim_statement!(ClaimOldest, OLDEST);
 claim_statement!(ClaimNewest, NEWEST.as_str());
 
-/// A claimed set, since when it has been due, whether it was coalesced, and for how many seconds the lease of
-/// another worker on it has run out.
+/// A claimed set, and since when it has been due; of the whole claim, the raw rows that were coalesced, those that
+/// another worker had claimed, and for how many seconds its lease has run out.
 type ClaimedColumns = (
     i64,
     i64,
@@ -64,7 +64,8 @@ type ClaimedColumns = (
     Option<Vec<PgTimestamp>>,
     Option<Vec<PgTimestamp>>,
     PgTimestamp,
-    bool,
+    i64,
+    i64,
     Option<f64>,
 );
 
@@ -164,29 +165,18 @@ impl Store {
             self.reach(Some(kind)).looked(since, began, Instant::now(), first);
         }
         let claimed = claimed?;
-        if claimed.is_empty() {
+        let Some((coalesced, rescued, overdue)) = claimed.first().map(|of| (of.12, of.13, of.14))
+        else {
             return Ok(None);
-        }
-        let mut claim = Claim {
+        };
+        Ok(Some(Claim {
             kind,
             token,
-            sets: Vec::with_capacity(claimed.len()),
-            coalesced: 0,
-            rescued: 0,
-            overdue: Duration::ZERO,
-        };
-        for columns in claimed {
-            let (is_coalesced, overdue) = (columns.12, columns.13);
-            let set = change_set(columns);
-            let rows = set.rows.len() as u32;
-            claim.coalesced += if is_coalesced { rows } else { 0 };
-            if let Some(overdue) = overdue {
-                claim.rescued += rows;
-                claim.overdue = claim.overdue.max(Duration::from_secs_f64(overdue.max(0.0)));
-            }
-            claim.sets.push(set);
-        }
-        Ok(Some(claim))
+            sets: claimed.into_iter().map(change_set).collect(),
+            coalesced: coalesced as u32,
+            rescued: rescued as u32,
+            overdue: Duration::from_secs_f64(overdue.unwrap_or_default().max(0.0)),
+        }))
     }
 }
 
@@ -228,7 +218,7 @@ fn bounds(since: Option<Since>) -> (Option<PgTimestamp>, f64) {
 mod tests {
     #[test]
     fn a_claim_of_the_newest_reads_and_locks_from_the_other_end() {
-        assert_eq!(super::NEWEST.matches("ORDER BY not_before DESC").count(), 2);
+        assert_eq!(super::NEWEST.matches("ORDER BY not_before DESC").count(), 1);
         assert!(!super::NEWEST.contains("not_before ASC"));
     }
 }

@@ -13,42 +13,34 @@ WITH asked AS MATERIALIZED (
            CASE WHEN :oldest::timestamptz IS NULL THEN '-infinity'
                 ELSE least(:oldest, now() - make_interval(secs => :ago))
            END AS since
-), enough AS MATERIALIZED (
-    -- How many heads have a batch's rows, counted without a lock: each lock writes to its page and to the WAL.
-    SELECT count(*) AS heads
-    FROM (
-        SELECT sum(due.row_count) OVER (ROWS UNBOUNDED PRECEDING) - due.row_count AS before
-        FROM (
-            SELECT cardinality(raw_ids) AS row_count
-            FROM aggregation_queue
-            WHERE kind = (SELECT kind FROM asked)
-              AND not_before >= (SELECT since FROM asked) AND not_before <= (SELECT now FROM asked)
-              AND (state = 'pending'
-                   OR (state = 'processing'
-                       AND (lease_expires_at < (SELECT now FROM asked)
-                            OR lease_expires_at > (SELECT now + interval '1 hour' FROM asked))))
-            ORDER BY not_before ASC
-            LIMIT (SELECT size FROM asked)
-        ) AS due
-    ) AS counted
-    WHERE before < (SELECT size FROM asked)
 ), heads AS MATERIALIZED (
-    -- Claims that run at the same time lock other heads each, so that their batches are disjoint.
-    SELECT locked.*, row_number() OVER () AS turn,
+    -- Claims that run at the same time lock other heads each, so that their batches are disjoint. Each lock
+    -- writes to its page and to the WAL: a set counts as many times as it has rows, and the scan ends when
+    -- there are enough of them for a batch.
+    SELECT place, user_id, starts_at, ends_at, lease_expires_at, row_count, min(turn) AS turn,
            date_bin('4 days', starts_at, timestamptz '2000-01-01 00:00:00+00') AS window_start
     FROM (
-        SELECT ctid AS place, user_id, starts_at, ends_at, lease_expires_at, cardinality(raw_ids) AS row_count
-        FROM aggregation_queue
-        WHERE kind = (SELECT kind FROM asked)
-          AND not_before >= (SELECT since FROM asked) AND not_before <= (SELECT now FROM asked)
-          AND (state = 'pending'
-               OR (state = 'processing'
-                   AND (lease_expires_at < (SELECT now FROM asked)
-                        OR lease_expires_at > (SELECT now + interval '1 hour' FROM asked))))
-        ORDER BY not_before ASC
-        LIMIT (SELECT heads FROM enough)
-        FOR UPDATE SKIP LOCKED
-    ) AS locked
+        SELECT raw_rows.*, row_number() OVER () AS turn
+        FROM (
+            SELECT locked.*, generate_series(1, row_count)
+            FROM (
+                SELECT ctid AS place, user_id, starts_at, ends_at, lease_expires_at,
+                       cardinality(raw_ids) AS row_count
+                FROM aggregation_queue
+                WHERE kind = (SELECT kind FROM asked)
+                  AND not_before >= (SELECT since FROM asked) AND not_before <= (SELECT now FROM asked)
+                  AND (state = 'pending'
+                       OR (state = 'processing'
+                           AND (lease_expires_at < (SELECT now FROM asked)
+                                OR lease_expires_at > (SELECT now + interval '1 hour' FROM asked))))
+                ORDER BY not_before ASC
+                FOR UPDATE SKIP LOCKED
+            ) AS locked
+            LIMIT (SELECT size FROM asked)
+        ) AS raw_rows
+    ) AS raw_rows
+    GROUP BY place, user_id, starts_at, ends_at, lease_expires_at, row_count
+    ORDER BY turn
 ), windows AS MATERIALIZED (
     -- Sets of the heads' users and times fill the batch, because a group costs nearly the same for one row as
     -- for a hundred. Four days hold the neighbours of a local day in nearly all zones; the rest of a day that
@@ -138,7 +130,7 @@ WITH asked AS MATERIALIZED (
     WHERE place <> ALL (ARRAY(SELECT place FROM picked))
     GROUP BY place, lease_expires_at, row_count
 ), taken AS MATERIALIZED (
-    SELECT place, lease_expires_at, is_coalesced
+    SELECT place, lease_expires_at, row_count, is_coalesced
     FROM (
         SELECT *, sum(row_count) OVER (ORDER BY is_coalesced, turn) AS total
         FROM (
@@ -149,13 +141,15 @@ WITH asked AS MATERIALIZED (
     ) AS summed
     WHERE total <= (SELECT most FROM asked)
 )
--- A set that still has a lease was held by a worker that ended or stood still. lost_leases counts that, so
+-- By ctid, which the locks keep: joined by key, a planner whose statistics say that the table is small reads all
+-- of it. A set that still has a lease was held by a worker that ended or stood still. lost_leases counts that, so
 -- that a set which ends each worker is found out.
 UPDATE aggregation_queue AS q
-SET state = 'processing', lease_token = asked.token, lease_expires_at = asked.lease_ends,
-    lost_leases = q.lost_leases + (taken.lease_expires_at IS NOT NULL)::integer
-FROM taken, asked
-WHERE q.ctid = taken.place
+SET state = 'processing', lease_token = (SELECT token FROM asked), lease_expires_at = (SELECT lease_ends FROM asked),
+    lost_leases = q.lost_leases + (q.lease_expires_at IS NOT NULL)::integer
+WHERE q.ctid = ANY (ARRAY(SELECT place FROM taken))
 RETURNING q.id, q.user_id, q.starts_at, q.ends_at, q.metric, q.time_zone, q.whole_day, q.lost_leases,
-          q.raw_ids, q.row_starts, q.row_ends, q.not_before, taken.is_coalesced,
-          extract(epoch FROM asked.now - taken.lease_expires_at)::float8
+          q.raw_ids, q.row_starts, q.row_ends, q.not_before,
+          (SELECT coalesce(sum(row_count), 0) FROM taken WHERE is_coalesced),
+          (SELECT coalesce(sum(row_count), 0) FROM taken WHERE lease_expires_at IS NOT NULL),
+          (SELECT extract(epoch FROM max(now - lease_expires_at))::float8 FROM taken, asked)

@@ -13,6 +13,7 @@ use diesel::connection::{TransactionDepthChange, TransactionManagerStatus};
 use diesel::pg::Pg;
 use diesel::query_builder::{QueryFragment, QueryId};
 use diesel::result::Error as DieselError;
+use diesel::sql_types::{BigInt, Text};
 use diesel_async::methods::LoadQuery;
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, TransactionManager};
 use futures_util::future::join;
@@ -21,7 +22,8 @@ use crate::cte::{AnyStatement, CteStatement, StatementName};
 use crate::error::StoreError;
 use crate::pool::{Held, Store};
 use crate::queue::Finish;
-use pipeline::{Answers, exchange};
+use crate::statement::statement;
+use pipeline::{Answers, Begin, exchange};
 
 /// The transaction of one group: the rows of one kind, one user and one date.
 ///
@@ -236,7 +238,10 @@ impl<'p> GroupTransaction<'p> {
         self.connection.unfinished = true;
         (!self.begun).then(|| Opening {
             previous: self.previous.take(),
-            begin: self.store.locked(self.kind, self.user_id),
+            begin: Begin {
+                sql: self.store.begin_sql(),
+                lock: lock_user(self.kind, self.user_id),
+            },
         })
     }
 
@@ -245,7 +250,7 @@ impl<'p> GroupTransaction<'p> {
         &mut self,
         asked: Result<Asked<T>, StoreError>,
     ) -> Result<T, StoreError> {
-        let Asked { answers: Answers { writes, commit, begin, question }, finish } = asked?;
+        let Asked { answers: Answers { writes, commit, begin, question }, finish, lock } = asked?;
         if commit.is_some() {
             self.previous_end = Some(ended(&mut self.connection, writes, commit, finish));
             self.connection.unfinished = true;
@@ -256,6 +261,7 @@ impl<'p> GroupTransaction<'p> {
             }
             (begin, Some(answer)) => {
                 if begin.is_some() {
+                    self.connection.prepared(std::iter::once(lock));
                     change_depth(&mut self.connection, TransactionDepthChange::IncreaseDepth);
                     self.begun = true;
                 }
@@ -423,16 +429,37 @@ impl<'p> GroupTransaction<'p> {
     }
 }
 
+statement! {
+    /// Waits until no other worker is at the same user.
+    ///
+    /// The queue is part of the lock's key, so that workers on several schemas of one database do not
+    /// wait for each other, and those on one do, whatever their search_paths begin with. A collision of
+    /// hashes costs a wait and nothing else. The setting is what a group's last statement knows its
+    /// transaction by.
+    struct LockUser {
+        kind: &'static str => Text,
+        user_id: i64 => BigInt,
+    } -> ()
+    "SELECT set_config('dayfold.group', 'begun', true), pg_advisory_xact_lock(
+         hashtext('dayfold ' || {kind} || ' ' || 'aggregation_queue'::regclass::oid), hashint8({user_id}))"
+}
+
+fn lock_user(kind: Kind, user_id: i64) -> CteStatement {
+    CteStatement::alone(LockUser::query_id(), Box::new(LockUser { kind: kind.name(), user_id }))
+}
+
 /// What is sent before the first question of a transaction.
 struct Opening {
     previous: Option<Ending>,
-    begin: String,
+    begin: Begin,
 }
 
 /// What was answered, and what the group before was to finish.
 struct Asked<T> {
     answers: Answers<Result<T, StoreError>>,
     finish: Option<Box<Finish>>,
+    /// The lock, which is prepared by then.
+    lock: StatementName,
 }
 
 /// Asks a question, behind the opening of the transaction if that has not begun.
@@ -447,14 +474,22 @@ async fn ask<T>(
 ) -> Result<Asked<T>, StoreError> {
     let Some(Opening { previous, begin }) = opening else {
         let answers = exchange(held, Vec::new(), false, None, question).await;
-        return Ok(Asked { answers, finish: None });
+        return Ok(Asked { answers, finish: None, lock: StatementName::new() });
     };
     let commits = previous.is_some();
     let (writes, finish) =
         previous.map(|ending| (ending.writes, ending.finish)).unwrap_or_default();
-    let asked = exchange(held, writes, commits, Some(&begin), question);
-    let answers = store.in_time(asked).await?;
-    Ok(Asked { answers, finish })
+    // The question would overtake a lock that the connection has not prepared yet.
+    let lock = begin.lock.name().to_vec();
+    let answers = if held.has_prepared(std::iter::once(lock.as_slice())) {
+        store.in_time(exchange(held, writes, commits, Some(begin), question)).await?
+    } else {
+        let opening = exchange(held, writes, commits, Some(begin), ready(()));
+        let Answers { writes, commit, begin, question: has_begun } = store.in_time(opening).await?;
+        let question = if has_begun.is_some() { Some(question.await) } else { None };
+        Answers { writes, commit, begin, question }
+    };
+    Ok(Asked { answers, finish, lock })
 }
 
 /// What came of COMMIT and the writes before it. After one that failed, the server takes COMMIT for ROLLBACK, and

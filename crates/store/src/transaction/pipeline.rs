@@ -1,5 +1,5 @@
-//! The order of messages to the server: the writes of one group and its COMMIT, then BEGIN of the next group
-//! and its first question, without waiting for an answer between them.
+//! The order of messages to the server: the writes of one group and its COMMIT, then BEGIN of the next group,
+//! the lock of its user and its first question, without waiting for an answer between them.
 //!
 //! diesel-async sends a statement when its future is polled for the first time, if the connection has prepared
 //! it; else it first asks for that, and would be overtaken by what is polled after it. So this is the one place
@@ -27,18 +27,25 @@ pub(super) struct Answers<T> {
     pub(super) writes: Vec<QueryResult<usize>>,
     /// To COMMIT.
     pub(super) commit: Option<QueryResult<()>>,
-    /// To BEGIN.
+    /// To BEGIN, or if that went well, to the lock.
     pub(super) begin: Option<QueryResult<()>>,
     /// To the question; none if the transaction did not begin.
     pub(super) question: Option<T>,
 }
 
-/// Sends writes, COMMIT if `commit`, BEGIN, and a question, in this order and at once, and waits for all answers.
+/// BEGIN and the lock behind it.
+pub(super) struct Begin {
+    pub(super) sql: String,
+    pub(super) lock: CteStatement,
+}
+
+/// Sends writes, COMMIT if `commit`, BEGIN, the lock and a question, in this order and at once, and waits for all
+/// answers.
 pub(super) async fn exchange<T>(
     connection: &AsyncPgConnection,
     writes: Vec<CteStatement>,
     commit: bool,
-    begin: Option<&str>,
+    begin: Option<Begin>,
     question: impl Future<Output = T>,
 ) -> Answers<T> {
     let writes = writes.into_iter().map(|write| send(connection, write)).collect();
@@ -47,8 +54,9 @@ pub(super) async fn exchange<T>(
         let sql = if refused { "ROLLBACK" } else { "COMMIT" };
         Box::pin(async move { (&mut &*connection).batch_execute(sql).await.map(|()| 0) })
     };
-    let begin = begin.map(|begin| -> Sending<'_> {
-        Box::pin(async move { (&mut &*connection).batch_execute(begin).await.map(|()| 0) })
+    let begin = begin.map(|Begin { sql, lock }| -> [Sending<'_>; 2] {
+        let begin = async move { (&mut &*connection).batch_execute(&sql).await.map(|()| 0) };
+        [Box::pin(begin), send(connection, lock)]
     });
     in_order(writes, commit.then_some(end), begin, question).await
 }
@@ -61,13 +69,13 @@ fn send(connection: &AsyncPgConnection, statement: CteStatement) -> Sending<'_> 
 async fn in_order<'c, T>(
     mut writes: Vec<Sending<'c>>,
     end: Option<impl FnOnce(bool) -> Sending<'c>>,
-    mut begin: Option<Sending<'c>>,
+    mut begin: Option<[Sending<'c>; 2]>,
     question: impl Future<Output = T>,
 ) -> Answers<T> {
     let mut question = std::pin::pin!(question);
     let mut written: Vec<Option<QueryResult<usize>>> = writes.iter().map(|_| None).collect();
     let (mut end, mut ending) = (end, None);
-    let (mut committed, mut begun, mut answered) = (None, None, None);
+    let (mut committed, mut begun, mut locked, mut answered) = (None, None, None, None);
     let all = poll_fn(|context| {
         for (write, answer) in writes.iter_mut().zip(&mut written) {
             poll(write, answer, context);
@@ -78,10 +86,13 @@ async fn in_order<'c, T>(
         if let Some(ending) = &mut ending {
             poll(ending, &mut committed, context);
         }
-        if let Some(begin) = &mut begin {
+        if let Some([begin, lock]) = &mut begin {
             poll(begin, &mut begun, context);
+            if !matches!(begun, Some(Err(_))) {
+                poll(lock, &mut locked, context);
+            }
         }
-        let has_begun = !matches!(begun, Some(Err(_)));
+        let has_begun = !matches!((&begun, &locked), (Some(Err(_)), _) | (_, Some(Err(_))));
         if has_begun
             && answered.is_none()
             && let Poll::Ready(answer) = question.as_mut().poll(context)
@@ -90,7 +101,7 @@ async fn in_order<'c, T>(
         }
         let is_over = written.iter().all(Option::is_some)
             && (ending.is_none() || committed.is_some())
-            && (begin.is_none() || begun.is_some())
+            && (begin.is_none() || !has_begun || (begun.is_some() && locked.is_some()))
             && (!has_begun || answered.is_some());
         if is_over { Poll::Ready(()) } else { Poll::Pending }
     });
@@ -99,7 +110,7 @@ async fn in_order<'c, T>(
     Answers {
         writes: written.into_iter().flatten().collect(),
         commit: committed.map(|answer| answer.map(|_| ())),
-        begin: begun.map(|answer| answer.map(|_| ())),
+        begin: begun.map(|begun| begun.and(locked.unwrap_or(Ok(0))).map(|_| ())),
         question: answered,
     }
 }
@@ -146,7 +157,7 @@ mod tests {
         let end = |refused: bool| {
             told(&sent, if refused { "ROLLBACK" } else { "COMMIT" }.to_owned(), Ok(0))
         };
-        let begin = told(&sent, "BEGIN".to_owned(), Ok(0));
+        let begin = ["BEGIN", "lock"].map(|name| told(&sent, name.to_owned(), Ok(0)));
         let question = told(&sent, "question".to_owned(), Ok(1));
         let answers = in_order(writes, Some(end), Some(begin), question).await;
         assert!(answers.commit.unwrap().is_ok() && answers.begin.unwrap().is_ok());
@@ -156,21 +167,25 @@ mod tests {
 
     #[tokio::test]
     async fn the_writes_of_a_group_are_sent_before_its_commit_and_the_next_group_behind_it() {
-        let expected = ["write 0", "write 1", "COMMIT", "BEGIN", "question"];
+        let expected = ["write 0", "write 1", "COMMIT", "BEGIN", "lock", "question"];
         assert_eq!(sent(vec![Ok(1), Ok(1)]).await, expected);
     }
 
     #[tokio::test]
     async fn a_group_whose_write_is_refused_before_it_is_sent_is_not_committed() {
-        let expected = ["write 0", "write 2", "ROLLBACK", "BEGIN", "question"];
+        let expected = ["write 0", "write 2", "ROLLBACK", "BEGIN", "lock", "question"];
         assert_eq!(sent(vec![Ok(1), Err(Error::NotFound), Ok(1)]).await, expected);
     }
 
     #[tokio::test]
     async fn a_transaction_that_did_not_begin_has_no_answer_to_its_question() {
-        let begin: Sending<'_> = Box::pin(async { Err(Error::NotFound) });
-        let nothing = None::<fn(bool) -> Sending<'static>>;
-        let answers = in_order(Vec::new(), nothing, Some(begin), std::future::pending::<()>()).await;
-        assert!(answers.begin.unwrap().is_err() && answers.question.is_none());
+        let failed = || -> Sending<'_> { Box::pin(async { Err(Error::NotFound) }) };
+        let done = || -> Sending<'_> { Box::pin(async { Ok(0) }) };
+        for begin in [[failed(), done()], [done(), failed()]] {
+            let nothing = None::<fn(bool) -> Sending<'static>>;
+            let never = std::future::pending::<()>();
+            let answers = in_order(Vec::new(), nothing, Some(begin), never).await;
+            assert!(answers.begin.unwrap().is_err() && answers.question.is_none());
+        }
     }
 }
