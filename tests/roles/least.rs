@@ -100,8 +100,8 @@ async fn nobody_else_can_make_the_owners_trigger_functions_work_for_a_table_of_o
     let app = roles.app().await;
     roles.db.execute(&format!("CREATE SCHEMA mine AUTHORIZATION \"{}\"", roles.app)).await;
     app.batch_execute("CREATE TABLE mine.own (LIKE vitals_raw)").await.unwrap();
-    let attach = "CREATE TRIGGER t AFTER INSERT ON mine.own REFERENCING NEW TABLE AS new_rows
-                  FOR EACH STATEMENT EXECUTE FUNCTION queue_inserted_vitals()";
+    let attach = "CREATE TRIGGER t AFTER INSERT ON mine.own REFERENCING NEW TABLE AS changed
+                  FOR EACH STATEMENT EXECUTE FUNCTION queue_changed_vitals()";
     assert_eq!(refusal(&app, attach).await, DENIED);
 }
 
