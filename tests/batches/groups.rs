@@ -181,11 +181,11 @@ async fn a_batch_of_200_users_and_one_of_200_rows_show_their_hold_times_and_the_
         let (claimed, done) = (ran.events("batch_claimed"), ran.events("batch_done"));
         assert_eq!((claimed.len(), done.len()), (1, 1));
         assert_eq!(number(&done[0], "groups"), u64::from(users));
-        let [longest, total, duration] = ["held_longest_ms", "held_total_ms", "duration_ms"]
+        let [longest, together, duration] = ["held_longest_ms", "held_total_ms", "duration_ms"]
             .map(|field| done[0][field].as_f64().unwrap_or_else(|| panic!("{field}: {}", done[0])));
-        assert!(0.0 < longest && longest <= total && total <= duration, "{}", done[0]);
+        assert!(0.0 < longest && longest <= together && together <= duration, "{}", done[0]);
         if users == 1 {
-            assert_eq!(longest, total);
+            assert_eq!(longest, together);
         }
         for event in [&claimed[0], &done[0]] {
             let [in_use, idle, open, max, waiting] = ["in_use", "idle", "open", "max", "waiting"]

@@ -6,6 +6,7 @@
 //! or an offset changes; it is keyed by that instant. So hours never overlap, none is longer
 //! than 60 minutes, and together they make up the day.
 
+use std::cell::Cell;
 use std::str::FromStr;
 
 use chrono::{Datelike, Days, FixedOffset, NaiveDate, NaiveTime, Offset, TimeZone};
@@ -13,7 +14,7 @@ use chrono::{LocalResult, NaiveDateTime};
 use chrono_tz::{GapInfo, Tz};
 
 use crate::Timestamp;
-use crate::timestamp::{HOUR_US, SECOND_US};
+use crate::timestamp::{DAY_US, HOUR_US, SECOND_US};
 
 /// Local dates lie at most this far from the UTC date: the widest offset of any zone in the
 /// IANA data (Manila before 1844, −15:56), rounded up.
@@ -127,24 +128,41 @@ impl Zone {
 
     /// The local date whose day contains `instant`.
     pub fn date_of(self, instant: Timestamp) -> NaiveDate {
-        let date = local_clock(instant, self.offset_us(instant)).date();
-        // Clocks set back across midnight show the old date again, although the new day has
-        // begun; the day's bounds decide, not the clock.
-        let tomorrow = next(date);
-        if instant >= self.day_start(tomorrow) { tomorrow } else { date }
+        self.day_of(instant).date
     }
 
-    /// The local hour that contains `instant`.
-    pub fn hour_of(self, instant: Timestamp) -> LocalHour {
-        let date = self.date_of(instant);
-        let offset = self.offset_us(instant);
-        let full = instant.plus(-instant.plus(offset).0.rem_euclid(HOUR_US));
-        let full_end = full.plus(HOUR_US);
-        LocalHour {
-            date,
-            start: self.offset_since(full, instant, offset).max(self.day_start(date)),
-            end: self.offset_until(instant, full_end, offset).min(self.day_end(date)),
-        }
+    /// The local day that contains `instant`.
+    fn day_of(self, instant: Timestamp) -> LocalSpan {
+        DAYS.with(|days| {
+            days.get_or_insert_with(self, instant, || {
+                let date = local_clock(instant, self.offset_us(instant)).date();
+                // Clocks set back across midnight show the old date again, although the new day has
+                // begun; the day's bounds decide, not the clock.
+                let tomorrow = self.day_end(date);
+                if instant < tomorrow {
+                    return LocalSpan { date, start: self.day_start(date), end: tomorrow };
+                }
+                let date = next(date);
+                LocalSpan { date, start: tomorrow, end: self.day_end(date) }
+            })
+        })
+    }
+
+    /// The local hour that contains `instant`, at most 60 minutes long. Its first instant is its key.
+    pub fn hour_of(self, instant: Timestamp) -> LocalSpan {
+        HOURS.with(|hours| {
+            hours.get_or_insert_with(self, instant, || {
+                let day = self.day_of(instant);
+                let offset = self.offset_us(instant);
+                let full = instant.plus(-instant.plus(offset).0.rem_euclid(HOUR_US));
+                let full_end = full.plus(HOUR_US);
+                LocalSpan {
+                    date: day.date,
+                    start: self.offset_since(full, instant, offset).max(day.start),
+                    end: self.offset_until(instant, full_end, offset).min(day.end),
+                }
+            })
+        })
     }
 
     /// The first instant after `from` and not after `at` since when `offset` has held, or `from`.
@@ -182,43 +200,56 @@ impl Zone {
     }
 }
 
-/// A local hour: [`start`, `end`) of the day of `date`.
+/// A local hour or day: [`start`, `end`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LocalHour {
-    /// The local date the hour belongs to.
+pub struct LocalSpan {
+    /// The local date it belongs to.
     pub date: NaiveDate,
-    /// Its first instant, which is its key.
+    /// Its first instant.
     pub start: Timestamp,
-    /// The first instant after it, at most 60 minutes later.
+    /// The first instant after it.
     pub end: Timestamp,
 }
 
-impl LocalHour {
-    /// Whether `instant` lies in this hour.
+impl LocalSpan {
+    /// Whether `instant` lies in it.
     pub fn contains(&self, instant: Timestamp) -> bool {
         self.start <= instant && instant < self.end
     }
 }
 
-/// Finds the hours of instants that come roughly in time order, without asking the zone's
-/// table again for each of them.
-#[derive(Clone, Copy, Debug)]
-pub struct Hours {
-    zone: Zone,
-    last: Option<LocalHour>,
+thread_local! {
+    static DAYS: Recent<DAY_US> = const { Recent::new() };
+    static HOURS: Recent<HOUR_US> = const { Recent::new() };
 }
 
-impl Hours {
-    /// The hours of `zone`.
-    pub const fn of(zone: Zone) -> Self {
-        Self { zone, last: None }
+/// The days or hours of a group of rows, and of the next groups.
+const RECENT: usize = 64;
+
+/// Spans that were computed last, about `LENGTH_US` long each. A zone's table of offsets is asked several
+/// times for each of them, and rows have most of them in common.
+struct Recent<const LENGTH_US: i64>([Cell<Option<(Zone, LocalSpan)>>; RECENT]);
+
+impl<const LENGTH_US: i64> Recent<LENGTH_US> {
+    const fn new() -> Self {
+        Self([const { Cell::new(None) }; RECENT])
     }
 
-    /// The local hour that contains `instant`.
-    pub fn at(&mut self, instant: Timestamp) -> LocalHour {
-        match self.last {
-            Some(hour) if hour.contains(instant) => hour,
-            _ => *self.last.insert(self.zone.hour_of(instant)),
+    fn get_or_insert_with(
+        &self,
+        zone: Zone,
+        instant: Timestamp,
+        compute: impl FnOnce() -> LocalSpan,
+    ) -> LocalSpan {
+        let place = instant.0.div_euclid(LENGTH_US).rem_euclid(RECENT as i64);
+        let slot = &self.0[place as usize];
+        match slot.get() {
+            Some((of, span)) if of == zone && span.contains(instant) => span,
+            _ => {
+                let span = compute();
+                slot.set(Some((zone, span)));
+                span
+            }
         }
     }
 }

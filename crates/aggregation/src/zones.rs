@@ -1,7 +1,5 @@
 //! The zones that rows name, or that stand in for those that name none.
 
-use std::collections::HashMap;
-
 use crate::Reason;
 use crate::local_time::{UnknownZone, Zone};
 use crate::text::require_short;
@@ -10,17 +8,17 @@ use crate::text::require_short;
 /// may hold a zone that does not exist.
 pub type BaseZone = Result<Zone, UnknownZone>;
 
-/// Resolves the zones of rows, parsing each spelling once.
+/// Resolves the zones of rows. Neighbours nearly always have the same one, which is parsed once.
 #[derive(Debug)]
 pub struct Zones<'a> {
     base: &'a BaseZone,
-    known: HashMap<String, BaseZone>,
+    last: (String, BaseZone),
 }
 
 impl<'a> Zones<'a> {
     /// Rows without a zone of their own take `base`.
-    pub fn new(base: &'a BaseZone) -> Self {
-        Self { base, known: HashMap::new() }
+    pub const fn new(base: &'a BaseZone) -> Self {
+        Self { base, last: (String::new(), Err(UnknownZone)) }
     }
 
     /// The zone of a row, or the reason to reject the row.
@@ -32,10 +30,12 @@ impl<'a> Zones<'a> {
             None => self.base,
             Some(text) => {
                 require_short([text], [])?;
-                if !self.known.contains_key(text) {
-                    self.known.insert(text.to_owned(), text.parse());
+                let (known, zone) = &mut self.last;
+                if known != text {
+                    text.clone_into(known);
+                    *zone = text.parse();
                 }
-                &self.known[text]
+                zone
             }
         };
         zone.as_ref().copied().map_err(|_| Reason::UnknownTimeZone)

@@ -1,5 +1,5 @@
-//! Larger sizes than those of the tests: minutes rather than seconds. Ends with an error if a
-//! property does not hold, and shows the steps that lead there.
+//! Larger sizes than those of the tests: minutes rather than seconds. If a property does not hold, it shows the
+//! steps that lead there and ends with an error.
 
 use std::process::ExitCode;
 
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn sizes() -> [(&'static str, Queue); 5] {
+fn sizes() -> [(&'static str, Queue); 6] {
     let one_of_each = Budget {
         changes: 2,
         crashes: 1,
@@ -43,7 +43,15 @@ fn sizes() -> [(&'static str, Queue); 5] {
         ("two delays and two crashes", of(Budget { crashes: 2, delays: 2, ..one_of_each })),
         (
             "three changes of two users",
-            Queue { users: vec![0, 1], ..of(Budget { changes: 3, ..fewer }) },
+            Queue { rows: vec![(0, 0), (1, 0)], ..of(Budget { changes: 3, ..fewer }) },
+        ),
+        (
+            "a dense hour",
+            Queue {
+                rows: vec![(0, 0), (0, 0), (0, 1)],
+                batch: 1,
+                ..of(Budget { changes: 3, orphans: 0, lock_timeouts: 0, ..one_of_each })
+            },
         ),
         ("three workers", Queue { workers: 3, ..of(Budget { changes: 3, ..fewer }) }),
         (

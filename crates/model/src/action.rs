@@ -1,72 +1,66 @@
 //! What can happen next.
 
-use crate::state::Set;
+use crate::state::Bits;
 
 /// One step. A worker is named by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// The app inserts or corrects a raw row, or deletes it. Nobody sees it yet.
-    Change {
-        /// Which raw row.
-        raw_id: u8,
-        /// It is deleted.
-        delete: bool,
-    },
-    /// The app commits: raw row and queue row are seen at the same moment.
+    /// A statement of the app changes these raw rows, which are of one user. Its transaction is open, so other
+    /// sessions see neither the raw rows nor their change set.
+    Change(Bits),
+    /// The app commits: raw rows and change set become visible at the same moment.
     AppCommits(usize),
-    /// The app rolls back. Its id is never used.
-    AppRollsBack(usize),
-    /// The database's clock goes on.
+    /// The database's clock advances.
     Tick,
-    /// A worker claims some of the due rows.
-    Claim(usize, Set),
-    /// A worker holds its claim for longer.
+    /// The claim of a worker locks the heads of its batch.
+    LockHeads(usize, Bits),
+    /// The claim takes the rest of a dense hour along, marks all its sets and commits.
+    Claim(usize),
+    /// A worker gives up those of its sets whose lease expired too often.
+    GiveUp(usize),
+    /// A worker renews the lease of its batch.
     Renew(usize),
-    /// A worker begins a group's transaction, or goes on in it: it gets the lock of the user.
+    /// A worker gets the lock of the user in a group's transaction.
     Lock(usize),
-    /// A worker waits for that lock in vain, and leaves the group for later.
+    /// A worker does not get that lock in time, and releases the group's sets with a pause.
     LockTimesOut(usize),
-    /// A worker, which has the lock, chooses rows of the user that nobody has claimed, to take them off the
-    /// queue with its own.
-    TakeAlong(usize, Set),
     /// A worker reads the raw rows.
     Read(usize),
-    /// A worker takes the group's rows off the queue, not committed yet.
+    /// A worker writes the figures, deletes the sets for which this date is the last, and counts the date in
+    /// the others. Not committed yet.
     Finish(usize),
     /// The commit is confirmed.
     Commit(usize),
-    /// The worker sends COMMIT, or some other statement, and never hears of it again.
-    LosesTouch(usize),
-    /// The server goes on with a transaction without its worker: commits it if it was told to.
+    /// A worker gets no answer to COMMIT or another statement, and gives the connection up.
+    GetNoAnswer(usize),
+    /// The server commits the transaction that has no worker any more, as it was told to.
     OrphanCommits,
     /// The server rolls it back.
     OrphanRollsBack,
     /// The group fails and is rolled back.
     GroupFails(usize),
     /// The failed attempt is recorded.
-    RecordFailure(usize),
-    /// The worker is told to stop or loses its connection; its transaction is rolled back.
+    Fail(usize),
+    /// The worker is told to stop or loses its connection. Its transaction is rolled back.
     Interrupt(usize),
-    /// It gives back what is left.
+    /// The worker releases the sets that are left.
     Release(usize),
-    /// The worker dies; its transaction is rolled back. Another one is started in its place.
+    /// The worker dies. Its transaction is rolled back. Another worker starts in its place.
     Crash(usize),
-    /// The server writes what was committed without waiting for the disk.
+    /// The server writes to its disk what was committed without waiting for it.
     WriteWal,
-    /// The server dies and comes back without what it had not written.
+    /// The server dies and restarts without the commits that were not on its disk.
     ServerCrash,
 }
 
 impl Action {
-    /// Whether it happens of itself as long as the server and some worker run. The others may
-    /// happen or not.
+    /// Whether it happens by itself as long as the server and some worker run. The others are optional.
     pub const fn is_progress(self) -> bool {
         !matches!(
             self,
-            Self::Change { .. }
+            Self::Change(_)
                 | Self::LockTimesOut(_)
-                | Self::TakeAlong(..)
-                | Self::LosesTouch(_)
+                | Self::GetNoAnswer(_)
                 | Self::GroupFails(_)
                 | Self::Interrupt(_)
                 | Self::Crash(_)

@@ -1,73 +1,61 @@
-//! States that differ in nothing that matters are made one.
+//! One form for states that differ only in names.
 
 use crate::queue::Queue;
-use crate::state::{Claim, MOST_CHANGES, MOST_WORKERS, State, Worker};
+use crate::state::{Bits, Database, MAX_SETS, MAX_WORKERS, State, Worker};
 use crate::variant::Variant;
 
+/// More tokens than a state can hold.
+const TOKENS: usize = 2 * MAX_SETS + MAX_WORKERS + 2;
+
 impl State {
-    /// Tokens are only ever compared for being equal, so that they are numbered anew from 1 on; and
-    /// workers differ in nothing but what they hold, so that they stand in order.
-    ///
-    /// Not where one of them has a clock of its own, and not where the server may forget tokens that
-    /// it gave out.
+    /// Workers differ only in what they hold, so they are sorted, unless one of them has a clock of its own.
+    /// Tokens are only compared for equality, so they are numbered from 1. Change sets that no part of the
+    /// state refers to are forgotten.
     #[must_use]
     pub(crate) fn canonical(mut self, queue: &Queue) -> Self {
-        if self.durable.is_some() {
-            return self;
-        }
         if queue.variant != Variant::WorkersClock {
             self.workers[..queue.workers].sort_unstable();
         }
-        // A claim's number is its token here.
-        let mut used = [0_u8; MOST_WORKERS + MOST_CHANGES];
-        let of_workers = self.workers.iter().map(|worker| worker.claim().map_or(0, |c| c.token));
-        let of_entries = self.database.queue.iter().map(|e| e.map_or(0, |e| e.lease_token));
-        for (place, token) in used.iter_mut().zip(of_workers.chain(of_entries)) {
-            *place = token;
-        }
-        used.sort_unstable();
-        let mut names = [0_u8; 64];
-        let mut named = 0;
-        for token in used.into_iter().filter(|token| *token > 0) {
-            let name = &mut names[usize::from(token)];
-            if *name == 0 {
+        let (mut names, mut named) = ([0_u8; TOKENS], 0);
+        for token in self.tokens() {
+            let name = &mut names[usize::from(*token)];
+            if *token > 0 && *name == 0 {
                 named += 1;
                 *name = named;
             }
+            *token = *name;
         }
-        for claim in self.workers.iter_mut().filter_map(Worker::claim_mut) {
-            claim.token = names[usize::from(claim.token)];
-            claim.number = claim.token;
+        let known = self.known();
+        for id in (0..MAX_SETS).filter(|id| !known.has(*id)) {
+            self.rows[id] = Bits::default();
         }
-        for entry in self.database.queue.iter_mut().flatten() {
-            entry.lease_token = names[usize::from(entry.lease_token)];
-            entry.claim = entry.lease_token;
-        }
-        self.claims = named;
-        self.database.next_token = named + 1;
         self
     }
-}
 
-impl Worker {
-    /// What it has claimed.
-    pub const fn claim(&self) -> Option<&Claim> {
-        match self {
-            Self::Idle => None,
-            Self::Walking(claim)
-            | Self::InGroup(claim, _)
-            | Self::Failed(claim, _)
-            | Self::Interrupted(claim) => Some(claim),
-        }
+    /// A token that is in use nowhere: 63 random bits, in effect.
+    pub(crate) fn new_token(&mut self) -> u8 {
+        self.tokens().map(|token| *token).max().unwrap_or_default() + 1
     }
 
-    const fn claim_mut(&mut self) -> Option<&mut Claim> {
-        match self {
-            Self::Idle => None,
-            Self::Walking(claim)
-            | Self::InGroup(claim, _)
-            | Self::Failed(claim, _)
-            | Self::Interrupted(claim) => Some(claim),
-        }
+    fn tokens(&mut self) -> impl Iterator<Item = &mut u8> {
+        let of_workers = self.workers.iter_mut().filter_map(Worker::claim_mut);
+        let databases = std::iter::once(&mut self.database).chain(&mut self.durable);
+        let of_sets = databases.flat_map(|database| database.queue.iter_mut().flatten());
+        of_workers.map(|claim| &mut claim.token).chain(of_sets.map(|set| &mut set.lease_token))
+    }
+
+    /// The ids that some part of the state refers to.
+    fn known(&self) -> Bits {
+        let queued = |database: &Database| {
+            (0..MAX_SETS).filter(|id| database.queue[*id].is_some()).collect::<Bits>()
+        };
+        let of_workers = self.workers.iter().map(|worker| match worker {
+            Worker::Claiming(heads) => *heads,
+            _ => worker.claim().map_or_else(Bits::default, |claim| claim.left),
+        });
+        let databases = std::iter::once(&self.database).chain(&self.durable).map(queued);
+        let orphan = self.orphan.iter().map(|orphan| orphan.sets);
+        let open = self.open.iter().flatten().map(|id| Bits::default().with(usize::from(*id)));
+        of_workers.chain(databases).chain(orphan).chain(open).fold(Bits::default(), Bits::and)
     }
 }

@@ -1,8 +1,8 @@
-//! Whether every run comes to its end, and to a good one.
+//! Whether every run ends, with nothing left to do.
 //!
-//! The checker's own `eventually` does not see runs that go round in a circle. All that goes wrong in
-//! this model goes wrong so many times only. So every run ends if the states have no circle, and ends
-//! well if wherever nothing more happens by itself, nothing is left to do.
+//! The checker's own `eventually` does not see runs that go round in a circle. Each kind of trouble is
+//! limited, by the budget or by the queue itself. So every run ends if the states have no circle, and ends
+//! well if nothing is left to do in each state in which no step happens by itself.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -20,14 +20,14 @@ use crate::state::State;
 pub enum Ends {
     /// All of them, with nothing left to do; this many states were seen.
     Well(usize),
-    /// One of them goes round in a circle, by these steps from the beginning.
+    /// One of them goes round in a circle, after these steps from the beginning.
     Never(Vec<Action>),
-    /// After these steps nothing happens by itself any more, and something is left to do.
+    /// After these steps no step happens by itself any more, and something is left to do.
     Stuck(Vec<Action>),
 }
 
-/// A state on the way that is being walked, and the steps from it that were not tried yet.
-struct Place {
+/// A state on the current path, and the steps from it that were not tried yet.
+struct Visit {
     state: State,
     by: Option<Action>,
     untried: Vec<Action>,
@@ -36,31 +36,31 @@ struct Place {
 impl Queue {
     /// Walks every run of the model to its end.
     pub fn ends(&self) -> Ends {
-        // Whether the state is on the way that is being walked.
+        // Whether the state is on the current path.
         let mut seen: HashMap<u64, bool> = HashMap::new();
-        let mut way: Vec<Place> = Vec::new();
-        let steps = |way: &[Place]| way.iter().filter_map(|place| place.by).collect();
+        let mut path: Vec<Visit> = Vec::new();
+        let steps = |path: &[Visit]| path.iter().filter_map(|visit| visit.by).collect();
         for state in self.init_states() {
             seen.insert(fingerprint(&state), true);
-            way.push(self.place(state, None));
+            path.push(self.visit(state, None));
         }
-        while let Some(place) = way.last_mut() {
-            let Some(action) = place.untried.pop() else {
-                seen.insert(fingerprint(&place.state), false);
-                way.pop();
+        while let Some(visit) = path.last_mut() {
+            let Some(action) = visit.untried.pop() else {
+                seen.insert(fingerprint(&visit.state), false);
+                path.pop();
                 continue;
             };
-            let Some(next) = self.next_state(&place.state, action) else { continue };
+            let Some(next) = self.next_state(&visit.state, action) else { continue };
             match seen.entry(fingerprint(&next)) {
                 Entry::Vacant(new) => {
                     new.insert(true);
-                    way.push(self.place(next, Some(action)));
-                    if self.is_stuck(&next, way.last().map_or(&[], |place| &place.untried)) {
-                        return Ends::Stuck(steps(&way));
+                    path.push(self.visit(next, Some(action)));
+                    if self.is_stuck(&next, path.last().map_or(&[], |visit| &visit.untried)) {
+                        return Ends::Stuck(steps(&path));
                     }
                 }
                 Entry::Occupied(known) if *known.get() => {
-                    let mut steps: Vec<Action> = steps(&way);
+                    let mut steps: Vec<Action> = steps(&path);
                     steps.push(action);
                     return Ends::Never(steps);
                 }
@@ -70,10 +70,10 @@ impl Queue {
         Ends::Well(seen.len())
     }
 
-    fn place(&self, state: State, by: Option<Action>) -> Place {
+    fn visit(&self, state: State, by: Option<Action>) -> Visit {
         let mut untried = Vec::new();
         self.actions(&state, &mut untried);
-        Place { state, by, untried }
+        Visit { state, by, untried }
     }
 
     fn is_stuck(&self, state: &State, actions: &[Action]) -> bool {

@@ -1,46 +1,64 @@
-//! The queue as a model, small enough that every history of it is tried.
+//! The queue as a model, small enough that a checker tries every history of it.
 //!
-//! Tests force the races that somebody thought of. Here a checker walks through all orders in which
-//! an app, two or three workers, a server and their accidents can take their steps, and looks in each
-//! state whether the [`properties`] hold. `tests/as_built.rs` has the sizes that belong to
-//! the test suite, `just model` the larger ones; `tests/variants.rs` takes away one part of the queue
-//! after another and asserts that the checker finds what goes wrong.
+//! A test forces one race. Here a checker walks through all orders in which an app, two or three workers, a
+//! server and their accidents can take their steps, and looks in each state whether the [`properties`] hold.
+//! `tests/as_built.rs` has the sizes that belong to the test suite, `just model` the larger ones.
+//! `tests/variants.rs` takes away one part of the queue after another and asserts that the checker finds the
+//! counterexample.
 //!
-//! # What stands for what
+//! # The protocol
+//!
+//! A row of the queue is a **change set**: raw rows of one user that one statement changed.
+//!
+//! - A **claim** locks the heads of its batch, so claims are disjoint between tasks and processes. If a full batch
+//!   lies within one hour of one user, the claim takes the hour's other due sets along. It marks all of them under
+//!   one token and one lease.
+//! - A batch is walked by user and local date, one transaction for each: lock the user, read, write, **finish**. The
+//!   transaction of a set's last date in the batch deletes the set. The others count the date in it. Each
+//!   shows the token of all its sets, and that the database counts the same dates as the worker: commits do
+//!   not wait for the disk, so a server that dies between two dates may have lost the first.
+//! - If a date **fails**, its sets are retried whole, or are dead after the last attempt. A date that is computed
+//!   twice is harmless.
+//! - If a batch is interrupted, its sets are **released**, and no attempt is counted.
+//! - If a lease expires, another worker claims the set, and `lost_leases` counts it. After too many, the set is
+//!   dead.
+//!
+//! # Steps, SQL and code
 //!
 //! | [`Action`] | SQL | code |
 //! |---|---|---|
-//! | `Change`, `AppCommits`, `AppRollsBack` | the app's transaction; the triggers `queue_inserted`, `queue_updated`, `queue_deleted` insert its queue row, whose `id` is taken before the commit | `migrations/…aggregation_queue` |
-//! | `Claim` | `ClaimOldest`, `ClaimNewest`: due rows, `FOR UPDATE SKIP LOCKED`, a token, an expiry; of rows that are claimed, those whose lease ran out: the rescue | `Store::claim` |
-//! | `Renew` | `RenewLease` | `Lease::keep`, `Store::renew` |
-//! | `Lock` | `BEGIN`, `LockUser` | `Store::begin_group` |
-//! | `LockTimesOut` | `LockUser` ends by `lock_timeout`, then `ReleaseEntries` with a pause | `Walk::first`, `Store::release` |
-//! | `TakeAlong` | `FindAlong`: due rows that nobody has claimed, `FOR UPDATE SKIP LOCKED`, under the lock of the user and before the raw rows are read | `GroupTransaction::find_along` |
+//! | `Change`, `AppCommits` | the app's transaction; its triggers insert the change set, whose `id` is taken before the commit | `migrations` |
+//! | `LockHeads`, `Claim` | one statement: due sets, `FOR UPDATE SKIP LOCKED`; then `UPDATE` with token and expiry. A set whose lease expired is due | `Store::claim` |
+//! | `GiveUp` | the claim's sets with too many `lost_leases` are dead | `suspects::isolate`, `Store::give_up` |
+//! | `Renew` | a new expiry | `Lease::keep`, `Store::renew` |
+//! | `Lock` | `BEGIN`, the lock of the user | `Store::begin_group` |
+//! | `LockTimesOut` | the lock fails by `lock_timeout`; the group's sets are released with a pause | `Store::release` |
 //! | `Read` | the reads of a group, each with a snapshot of its own (READ COMMITTED) | `group::figures`, `vitals::aggregate`, … |
-//! | `Finish` | the figures' writes, then `TakeOff` and `TakeOffAlong`; all of it seen by nobody yet | `GroupTransaction::finish` |
+//! | `Finish` | the figures' writes, then the sets; not visible to others yet | `GroupTransaction::finish` |
 //! | `Commit` | `COMMIT`, confirmed | `GroupTransaction::commit` |
-//! | `LosesTouch` | `COMMIT`, or a statement before it, without an answer | `group_patience`, `Stop::overdue` |
-//! | `OrphanCommits`, `OrphanRollsBack` | what the server makes of that transaction, maybe much later; until then it keeps its locks | |
-//! | `GroupFails`, `RecordFailure` | `ROLLBACK`, then `FailEntries` | `GroupTransaction::rolled_back`, `Store::fail` |
-//! | `Interrupt`, `Release` | the session ends; `ReleaseEntries` | `ErrorClass::is_interruption`, `batch::give_back` |
-//! | `Crash` | the session ends, and nobody gives back | |
-//! | `Tick` | `clock_timestamp()` goes on: by itself when nobody has anything to do, else as often as [`Budget::delays`] says: then every worker is suspended meanwhile | |
-//! | `ServerCrash`, `WriteWal` | what was committed with `synchronous_commit = off` is lost, until it is written; the app's commits write all before them | `session.synchronous_commit` |
+//! | `GetNoAnswer` | `COMMIT`, or a statement before it, without an answer | `group_patience`, `Stop::overdue` |
+//! | `OrphanCommits`, `OrphanRollsBack` | the server ends that transaction, maybe much later; until then it keeps its locks | |
+//! | `GroupFails`, `Fail` | `ROLLBACK`, then the attempt | `GroupTransaction::rolled_back`, `Store::fail` |
+//! | `Interrupt`, `Release` | the session ends; the batch's sets are pending again | `ErrorClass::is_interruption`, `Store::release` |
+//! | `Crash` | the session ends, and no worker releases | |
+//! | `Tick` | the database's clock: by itself when no worker has anything to do, else as often as [`Budget::delays`] says, with every worker suspended meanwhile | |
+//! | `ServerCrash`, `WriteWal` | commits with `synchronous_commit = off` are lost until they are written; the app's commits write all before them | `session.synchronous_commit` |
 //!
 //! # What it leaves out
 //!
-//! - A group reads and writes the figures of the raw rows behind its queue rows and no others, as if
-//!   each were an hour of its own. The code reads the whole hour or date, so it may see more, never less.
-//! - A claim takes any due rows, in any number: `ORDER BY`, windows and the size of a batch only choose
-//!   among these.
-//! - A deadlock or a serialization failure runs the group again: a transaction that was never there.
-//! - The server's clock never goes back. After it did, `DateBack` makes rows due that lie in the future, and a
-//!   claim takes a lease that ends in more than an hour for void: a lease that ends early, which is `Tick`.
+//! - A group reads and writes the figures of the raw rows behind its sets and no others, as if each were an hour of
+//!   its own. The code reads the whole hour or date, so it may see more, never less.
+//! - A claim takes any due sets that fit in a batch: order and windows only choose among these.
+//! - A deletion is a version of a raw row like any other. A rollback of the app only leaves an id unused.
+//! - A deadlock or a serialization failure runs the group again, as if its transaction had never been.
+//! - The server's clock never goes back. In the code a lease that ends in more than an hour is void then, which is
+//!   a lease that ends early: `Tick`.
 //! - Instants are counted in ticks from the present. A tick may be as long as a lease.
-//! - `requeue`, `backfill` and `verify --repair` insert queue rows as the app does, or hold the lock of
-//!   the user while they read and write.
+//! - From the second lost lease on, a group is done alone, so that no other set loses a lease with it.
+//! - `requeue`, `backfill` and `verify --repair` insert change sets as the app does, or hold the lock of the user
+//!   while they read and write.
 //!
-//! That every run ends, and ends with nothing left to do, is not left to the checker: see [`Ends`].
+//! The checker does not prove that every run ends, and ends with nothing left to do: see [`Ends`].
 
 mod action;
 mod canonical;
@@ -55,7 +73,7 @@ pub use action::Action;
 pub use ends::Ends;
 pub use queue::Queue;
 pub use state::{
-    Budget, Change, Claim, Database, Entry, INFINITY, MOST_CHANGES, MOST_OPEN, MOST_ROWS,
-    MOST_WORKERS, QueueState, Set, State, Transaction, Versions, Worker, Wrongs,
+    Bits, Budget, ChangeSet, Claim, Database, Group, INFINITY, MAX_OPEN, MAX_ROWS, MAX_SETS,
+    MAX_WORKERS, QueueState, State, Transaction, Versions, Worker, Wrongs,
 };
 pub use variant::Variant;

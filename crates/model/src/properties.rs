@@ -3,46 +3,58 @@
 use stateright::Property;
 
 use crate::queue::Queue;
-use crate::state::{QueueState, State, Worker};
+use crate::state::{MAX_ROWS, QueueState, State, Worker};
 
-/// A raw row that changed is in the figures, or has a row in the queue.
+/// A raw row that changed is in the figures, or has a change set in the queue.
 pub const NOTHING_IS_LOST: &str = "nothing is lost";
 /// With an empty queue the figures are those of the raw rows.
 pub const FIGURES_ARE_RIGHT: &str = "figures are right once nothing is left to do";
-/// Only what a worker claimed is finished, failed, renewed or released by it, and only what it locked is
-/// taken along.
+/// A worker finishes, fails, renews and releases only the sets that it holds.
 pub const ONLY_ONES_OWN: &str = "only what was claimed is touched";
-/// Nobody takes what another one holds.
-pub const LEASES_HOLD: &str = "a lease that has not run out is respected";
-/// What interrupts a group counts no attempt, and nothing is given up for it.
+/// A worker claims no set that another one holds.
+pub const LEASES_HOLD: &str = "a lease that has not expired is respected";
+/// An interruption counts no attempt, and no set is given up for it.
 pub const ONLY_FAILURES_COUNT: &str = "only a failure counts as an attempt";
 
-pub(crate) fn all() -> Vec<Property<Queue>> {
-    vec![
-        Property::always(NOTHING_IS_LOST, nothing_is_lost),
+pub(crate) fn all(queue: &Queue) -> Vec<Property<Queue>> {
+    let mut properties = vec![
+        Property::always(NOTHING_IS_LOST, |queue: &Queue, state: &State| {
+            (0..queue.rows.len())
+                .all(|row| is_current(state, row) || is_queued(state, row, |_| true))
+        }),
         Property::always(FIGURES_ARE_RIGHT, |queue, state| {
-            !is_done(queue, state) || figures_are_right(queue, state)
+            !is_done(queue, state)
+                || (0..queue.rows.len()).all(|row| {
+                    is_current(state, row) || is_queued(state, row, |of| of == QueueState::Dead)
+                })
         }),
         Property::always(ONLY_ONES_OWN, |_, state: &State| !state.wrongs.touched_anothers),
         Property::always(LEASES_HOLD, |_, state: &State| !state.wrongs.robbed),
-        Property::always(ONLY_FAILURES_COUNT, only_failures_count),
-        // Without these the others would hold for want of anything that happens.
-        Property::sometimes("a raw row changes while it is processed", |_, state: &State| {
-            let entries = || state.database.queue.iter().flatten();
-            entries().any(|one| {
-                one.state == QueueState::Processing
-                    && entries().any(|other| {
-                        other.raw_id == one.raw_id && other.state == QueueState::Pending
-                    })
+        Property::always(ONLY_FAILURES_COUNT, |queue: &Queue, state: &State| {
+            state.database.queue.iter().flatten().all(|set| {
+                set.attempts <= set.failures
+                    && (set.state != QueueState::Dead
+                        || set.attempts >= queue.max_attempts
+                        || set.lost_leases >= queue.max_lost_leases)
             })
         }),
+        // Without these the others would hold because nothing happens.
         Property::sometimes(
-            "a row is rescued from a worker that still runs",
+            "a raw row changes while it is processed",
+            |queue: &Queue, state: &State| {
+                (0..queue.rows.len()).any(|row| {
+                    is_queued(state, row, |of| of == QueueState::Processing)
+                        && is_queued(state, row, |of| of == QueueState::Pending)
+                })
+            },
+        ),
+        Property::sometimes(
+            "a set is rescued from a worker that still runs",
             |_, state: &State| {
                 state.workers.iter().filter_map(Worker::claim).any(|claim| {
                     claim.left.iter().any(|id| {
-                        state.database.queue[id].is_some_and(|entry| {
-                            entry.state == QueueState::Processing && entry.claim != claim.number
+                        state.database.queue[id].is_some_and(|set| {
+                            set.state == QueueState::Processing && set.lease_token != claim.token
                         })
                     })
                 })
@@ -53,40 +65,39 @@ pub(crate) fn all() -> Vec<Property<Queue>> {
             |queue, state: &State| {
                 state.budget.changes == 0
                     && is_done(queue, state)
-                    && state.database.raw != [0; crate::state::MOST_ROWS]
+                    && state.database.raw != [0; MAX_ROWS]
             },
         ),
-    ]
+    ];
+    // A batch of one raw row is filled by any set, so that claims of a dense hour exceed it.
+    properties.push(if queue.batch == 1 {
+        Property::sometimes("a claim takes the rest of a dense hour along", |_, state: &State| {
+            state.workers.iter().filter_map(Worker::claim).any(|claim| claim.left.count() > 1)
+        })
+    } else {
+        Property::sometimes("a set waits for its last date", |_, state: &State| {
+            state.workers.iter().filter_map(Worker::claim).any(|claim| !claim.done.is_empty())
+        })
+    });
+    properties
 }
 
-fn nothing_is_lost(queue: &Queue, state: &State) -> bool {
-    let database = &state.database;
-    (0..queue.users.len()).all(|row| {
-        database.figures[row] == database.raw[row]
-            || database.queue.iter().flatten().any(|entry| usize::from(entry.raw_id) == row)
-    })
+/// Whether the raw row is in the figures as it is now.
+fn is_current(state: &State, row: usize) -> bool {
+    state.database.figures[row] == state.database.raw[row]
 }
 
-/// Nothing is left to do, and nobody is at it.
+/// Whether the raw row has a change set in such a state.
+fn is_queued(state: &State, row: usize, such: impl Fn(QueueState) -> bool) -> bool {
+    let queue = state.database.queue.iter().zip(state.rows);
+    queue
+        .filter_map(|(set, rows)| Some((set.as_ref()?, rows)))
+        .any(|(set, rows)| rows.has(row) && such(set.state))
+}
+
+/// Nothing is left to do, and no worker is at it.
 pub(crate) fn is_done(queue: &Queue, state: &State) -> bool {
-    let left = state.database.queue.iter().flatten().any(|e| e.state != QueueState::Dead);
+    let left = state.database.queue.iter().flatten().any(|set| set.state != QueueState::Dead);
     let idle = state.workers[..queue.workers].iter().all(|worker| *worker == Worker::Idle);
     !left && idle && state.orphan.is_none() && state.open.iter().all(Option::is_none)
-}
-
-/// Each raw row is in the figures as it is now, unless a change of it was given up.
-fn figures_are_right(queue: &Queue, state: &State) -> bool {
-    let database = &state.database;
-    let given_up = |row: usize| {
-        let dead = |e: &&crate::state::Entry| e.state == QueueState::Dead;
-        database.queue.iter().flatten().filter(dead).any(|e| usize::from(e.raw_id) == row)
-    };
-    (0..queue.users.len()).all(|row| database.figures[row] == database.raw[row] || given_up(row))
-}
-
-fn only_failures_count(queue: &Queue, state: &State) -> bool {
-    state.database.queue.iter().flatten().all(|entry| {
-        entry.attempts <= entry.failures
-            && (entry.state != QueueState::Dead || entry.attempts >= queue.max_attempts)
-    })
 }

@@ -5,8 +5,8 @@ use stateright::{Model, Property};
 use crate::action::Action;
 use crate::properties;
 use crate::state::{
-    Budget, Change, Claim, Database, MOST_CHANGES, MOST_OPEN, MOST_ROWS, MOST_WORKERS, QueueState,
-    Set, State, Transaction, Worker, Wrongs,
+    Bits, Budget, Claim, Database, Group, MAX_OPEN, MAX_ROWS, MAX_SETS, MAX_WORKERS, QueueState,
+    State, Transaction, Worker, Wrongs,
 };
 use crate::variant::Variant;
 
@@ -15,55 +15,79 @@ use crate::variant::Variant;
 pub struct Queue {
     /// How it works.
     pub variant: Variant,
-    /// The user of each raw row.
-    pub users: Vec<u8>,
+    /// User and local date of each raw row. A date has one hour.
+    pub rows: Vec<Group>,
     /// How many workers there are.
     pub workers: usize,
     /// What may go wrong, and how often.
     pub budget: Budget,
-    /// Whether groups fail. How often is for the queue to limit.
+    /// Whether groups fail, any number of times.
     pub groups_fail: bool,
+    /// Whether groups end their worker, any number of times.
+    pub groups_crash: bool,
+    /// How many raw rows fill a batch.
+    pub batch: u32,
     /// How many ticks a lease lasts.
     pub lease: u8,
-    /// How many ticks a row waits that failed.
+    /// How many ticks a set waits that failed.
     pub backoff: u8,
-    /// After so many attempts a row is dead.
+    /// After so many attempts a set is dead.
     pub max_attempts: u8,
+    /// After so many lost leases a set is dead.
+    pub max_lost_leases: u8,
 }
 
 impl Default for Queue {
-    /// Two workers, one user with two raw rows, and an app that changes nothing.
+    /// Two workers, a user with a raw row on each of two dates, and an app that changes nothing.
     fn default() -> Self {
         Self {
             variant: Variant::AsBuilt,
-            users: vec![0, 0],
+            rows: vec![(0, 0), (0, 1)],
             workers: 2,
             budget: Budget::default(),
             groups_fail: false,
+            groups_crash: false,
+            batch: 2,
             lease: 1,
             backoff: 1,
             max_attempts: 2,
+            max_lost_leases: 2,
         }
     }
 }
 
 impl Queue {
-    pub(crate) fn user_of(&self, state: &State, id: usize) -> u8 {
-        self.users[usize::from(state.raw_ids[id])]
+    /// The raw rows of a user and date.
+    pub(crate) fn rows_in(&self, group: Group) -> Bits {
+        (0..self.rows.len()).filter(|row| self.rows[*row] == group).collect()
     }
 
-    /// The next group of a claim: the rows of its first user, as groups are walked in key order.
-    fn group(&self, state: &State, claim: &Claim) -> (u8, Set) {
-        let user = claim.left.iter().map(|id| self.user_of(state, id)).min().unwrap_or_default();
-        (user, claim.left.iter().filter(|id| self.user_of(state, *id) == user).collect())
+    /// The group of all these raw rows, if there is only one.
+    pub(crate) fn only_group(&self, rows: Bits) -> Option<Group> {
+        let group = self.rows[rows.iter().next()?];
+        self.rows_in(group).has_all(rows).then_some(group)
+    }
+
+    /// The next group of a batch, in key order, and the sets with rows in it.
+    fn next_group(&self, state: &State, claim: &Claim) -> (Group, Bits) {
+        let left = state.rows_of(claim.left).without(claim.done);
+        let group = left.iter().map(|row| self.rows[row]).min().unwrap_or_default();
+        (group, state.with_rows(claim.left, self.rows_in(group)))
+    }
+
+    /// The batch once a group is committed.
+    fn committed(&self, state: &State, claim: Claim, transaction: &Transaction) -> Worker {
+        let done = claim.done.and(self.rows_in(transaction.group));
+        let left = claim.left.iter().filter(|id| !done.has_all(state.rows[*id])).collect();
+        Claim { done, ..claim }.with_left(state, left)
     }
 
     fn is_locked(&self, state: &State, user: u8) -> bool {
         self.variant != Variant::NoLock
-            && state.transactions().any(|of| of.locked && of.user == user)
+            && state.transactions().any(|of| of.locked && of.group.0 == user)
     }
 
-    /// Nobody works and nothing is due: all that can happen by itself is that time goes on.
+    /// No worker has anything to do: time passes by itself.
     fn is_quiet(&self, state: &State) -> bool {
         let idle = state.workers[..self.workers].iter().all(|worker| *worker == Worker::Idle);
         idle && state.orphan.is_none()
@@ -71,37 +95,32 @@ impl Queue {
     }
 
     fn actions_of_app(&self, state: &State, actions: &mut Vec<Action>) {
-        let free = state.open.iter().any(Option::is_none);
-        if free && state.budget.changes > 0 {
-            for raw_id in 0..self.users.len() {
-                let changing = state.open.iter().flatten();
-                let mut rows = changing.map(|c| usize::from(state.raw_ids[usize::from(c.id)]));
-                // The app's own row lock.
-                if rows.any(|row| row == raw_id) {
-                    continue;
-                }
-                actions.push(Action::Change { raw_id: raw_id as u8, delete: false });
-                if state.database.raw[raw_id] != 0 {
-                    actions.push(Action::Change { raw_id: raw_id as u8, delete: true });
+        if state.budget.changes > 0 && state.open.iter().any(Option::is_none) {
+            // The app's own row locks.
+            let open = state.open.iter().flatten().map(|id| usize::from(*id)).collect();
+            let free = (0..self.rows.len()).collect::<Bits>().without(state.rows_of(open));
+            for rows in free.subsets() {
+                let first = rows.iter().next().unwrap_or_default();
+                if rows.iter().all(|row| self.rows[row].0 == self.rows[first].0) {
+                    actions.push(Action::Change(rows));
                 }
             }
         }
-        for slot in (0..MOST_OPEN).filter(|slot| state.open[*slot].is_some()) {
-            actions.extend([Action::AppCommits(slot), Action::AppRollsBack(slot)]);
-        }
+        let open = (0..MAX_OPEN).filter(|slot| state.open[*slot].is_some());
+        actions.extend(open.map(Action::AppCommits));
     }
 
     fn actions_of_server(&self, state: &State, actions: &mut Vec<Action>) {
-        let mut waiting = state.database.queue.iter().flatten().filter(|entry| {
-            entry.state == QueueState::Processing && entry.lease_expires_at > 0
-                || entry.state == QueueState::Pending && entry.not_before > 0
+        let mut waiting = state.database.queue.iter().flatten().filter(|set| {
+            set.state == QueueState::Processing && set.lease_expires_at > 0
+                || set.state == QueueState::Pending && set.not_before > 0
         });
         if waiting.next().is_some() && (self.is_quiet(state) || state.budget.delays > 0) {
             actions.push(Action::Tick);
         }
         if let Some(orphan) = &state.orphan {
             actions.push(Action::OrphanRollsBack);
-            if orphan.committing {
+            if orphan.finished.is_some() {
                 actions.push(Action::OrphanCommits);
             }
         }
@@ -115,69 +134,64 @@ impl Queue {
 
     fn actions_of_worker(&self, state: &State, w: usize, actions: &mut Vec<Action>) {
         let budget = &state.budget;
+        // An UPDATE or DELETE of sets that the worker still holds waits for their row locks.
+        let waits = |claim, ids| state.held(self, claim, ids).meets(state.row_locked(self));
         match &state.workers[w] {
             Worker::Idle => {
-                let due = state.due(self, w);
-                actions.extend(due.subsets().map(|ids| Action::Claim(w, ids)));
+                actions.extend(state.heads(self, w).map(|heads| Action::LockHeads(w, heads)));
                 return;
             }
-            Worker::Walking(claim) => {
-                let (user, group) = self.group(state, claim);
-                if !self.is_locked(state, user) {
+            // A claim that is cut short has marked nothing, and its locks end with its session.
+            Worker::Claiming(_) => {
+                actions.push(Action::Claim(w));
+                return;
+            }
+            Worker::Claimed(claim) => {
+                let (group, sets) = self.next_group(state, claim);
+                if !state.too_often_lost(self, claim).is_empty() {
+                    actions.push(Action::GiveUp(w));
+                } else if !self.is_locked(state, group.0) {
                     actions.push(Action::Lock(w));
-                } else if budget.lock_timeouts > 0
-                    && !state.held(self, claim, group).meets(state.row_locked(self))
-                {
+                } else if budget.lock_timeouts > 0 && !waits(claim, sets) {
                     actions.push(Action::LockTimesOut(w));
                 }
-                if claim.left.iter().any(|id| {
-                    state.database.queue[id].is_some_and(|e| e.lease_expires_at < self.lease)
-                }) && !state.held(self, claim, claim.left).meets(state.row_locked(self))
-                {
+                let is_renewed = claim.left.iter().all(|id| {
+                    state.database.queue[id].is_none_or(|set| set.lease_expires_at == self.lease)
+                });
+                if !is_renewed && !waits(claim, claim.left) {
                     actions.push(Action::Renew(w));
                 }
             }
-            Worker::InGroup(_, group) => {
-                let late = self.variant == Variant::LockAfterRead && !group.locked;
-                let chooses = match self.variant {
-                    Variant::AlongAfterRead => group.read.is_some() && group.finished.is_empty(),
-                    _ => group.read.is_none(),
-                };
-                if chooses && group.locked && group.along.is_empty() {
-                    let others = state.pending(self, w, group.user).without(group.entries);
-                    actions.extend(others.subsets().map(|ids| Action::TakeAlong(w, ids)));
-                }
-                if group.read.is_none() {
+            Worker::InGroup(claim, transaction) => {
+                let user = transaction.group.0;
+                if transaction.read.is_none() {
                     actions.push(Action::Read(w));
-                } else if late && !self.is_locked(state, group.user) {
-                    actions.push(Action::Lock(w));
-                } else if !late && group.finished.is_empty() {
-                    actions.push(Action::Finish(w));
-                } else if !late {
+                } else if !transaction.locked {
+                    actions.extend((!self.is_locked(state, user)).then_some(Action::Lock(w)));
+                } else if transaction.finished.is_some() {
                     actions.push(Action::Commit(w));
+                } else if !waits(claim, transaction.sets) {
+                    actions.push(Action::Finish(w));
                 }
-                if self.groups_fail && group.finished.is_empty() {
+                if self.groups_fail && transaction.finished.is_none() {
                     actions.push(Action::GroupFails(w));
                 }
                 if budget.orphans > 0 && state.orphan.is_none() {
-                    actions.push(Action::LosesTouch(w));
+                    actions.push(Action::GetNoAnswer(w));
                 }
             }
-            Worker::Failed(claim, group) => {
-                if !state.held(self, claim, *group).meets(state.row_locked(self)) {
-                    actions.push(Action::RecordFailure(w));
-                }
+            Worker::Failed(claim, sets) => {
+                actions.extend((!waits(claim, *sets)).then_some(Action::Fail(w)));
             }
             Worker::Interrupted(claim) => {
-                if !state.held(self, claim, claim.left).meets(state.row_locked(self)) {
-                    actions.push(Action::Release(w));
-                }
+                actions.extend((!waits(claim, claim.left)).then_some(Action::Release(w)));
             }
         }
         if budget.interruptions > 0 && !matches!(state.workers[w], Worker::Interrupted(_)) {
             actions.push(Action::Interrupt(w));
         }
-        if budget.crashes > 0 {
+        let crashes = self.groups_crash && matches!(state.workers[w], Worker::InGroup(..));
+        if budget.crashes > 0 || crashes {
             actions.push(Action::Crash(w));
         }
     }
@@ -185,71 +199,74 @@ impl Queue {
     /// The step of one worker.
     fn work(&self, state: &mut State, w: usize, action: Action) {
         let next = match (action, state.workers[w]) {
-            (Action::Claim(_, ids), _) => Worker::Walking(state.claim(self, ids)),
-            (Action::Renew(_), Worker::Walking(claim)) => {
+            (Action::LockHeads(_, heads), _) => Worker::Claiming(heads),
+            (Action::Claim(_), Worker::Claiming(heads)) => {
+                state.workers[w] = Worker::Idle;
+                Worker::Claimed(state.claim(self, w, heads))
+            }
+            (Action::GiveUp(_), Worker::Claimed(claim)) => {
+                let lost = state.too_often_lost(self, &claim);
+                state.give_up(self, &claim, lost);
+                claim.with_left(state, claim.left.without(lost))
+            }
+            (Action::Renew(_), Worker::Claimed(claim)) => {
                 if state.renew(self, &claim) {
-                    Worker::Walking(claim)
+                    Worker::Claimed(claim)
                 } else {
                     Worker::Interrupted(claim)
                 }
             }
-            (Action::Lock(_), Worker::Walking(claim)) => {
-                let (user, entries) = self.group(state, &claim);
-                let locked = self.variant != Variant::LockAfterRead;
-                let (along, finished) = (Set::default(), Set::default());
-                let (read, committing) = (None, false);
-                let group =
-                    Transaction { user, entries, locked, along, read, finished, committing };
-                Worker::InGroup(claim, group)
+            (Action::Lock(_), Worker::Claimed(claim)) => {
+                let (group, sets) = self.next_group(state, &claim);
+                let locked = self.variant != Variant::ReadBeforeLock;
+                let transaction = Transaction { group, sets, locked, read: None, finished: None };
+                Worker::InGroup(claim, transaction)
             }
-            (Action::Lock(_), Worker::InGroup(claim, group)) => {
-                Worker::InGroup(claim, Transaction { locked: true, ..group })
+            (Action::Lock(_), Worker::InGroup(claim, transaction)) => {
+                Worker::InGroup(claim, Transaction { locked: true, ..transaction })
             }
-            (Action::LockTimesOut(_), Worker::Walking(claim)) => {
+            (Action::LockTimesOut(_), Worker::Claimed(claim)) => {
                 state.budget.lock_timeouts -= 1;
-                let (_, group) = self.group(state, &claim);
-                state.release(self, &claim, group, self.backoff);
-                claim.without(group)
+                let (_, sets) = self.next_group(state, &claim);
+                state.release(self, &claim, sets, self.backoff);
+                claim.with_left(state, claim.left.without(sets))
             }
-            (Action::TakeAlong(_, along), Worker::InGroup(claim, group)) => {
-                Worker::InGroup(claim, Transaction { along, ..group })
-            }
-            (Action::Read(_), Worker::InGroup(claim, group)) => {
+            (Action::Read(_), Worker::InGroup(claim, transaction)) => {
                 let read = Some(state.database.raw);
-                Worker::InGroup(claim, Transaction { read, ..group })
+                Worker::InGroup(claim, Transaction { read, ..transaction })
             }
-            (Action::Finish(_), Worker::InGroup(claim, mut group)) => {
-                if state.finish(self, &claim, &mut group) {
-                    Worker::InGroup(claim, group)
+            (Action::Finish(_), Worker::InGroup(claim, mut transaction)) => {
+                if state.finish(self, &claim, &mut transaction) {
+                    Worker::InGroup(claim, transaction)
                 } else {
                     Worker::Interrupted(claim)
                 }
             }
-            (Action::Commit(_), Worker::InGroup(claim, group)) => {
-                state.commit(self, &group);
-                claim.without(group.entries)
+            (Action::Commit(_), Worker::InGroup(claim, transaction)) => {
+                state.commit(self, &transaction);
+                self.committed(state, claim, &transaction)
             }
-            (Action::LosesTouch(_), Worker::InGroup(claim, group)) => {
+            (Action::GetNoAnswer(_), Worker::InGroup(claim, transaction)) => {
                 state.budget.orphans -= 1;
-                let committing = !group.finished.is_empty();
-                state.orphan = Some(Transaction { committing, ..group });
+                state.orphan = Some(transaction);
                 Worker::Interrupted(claim)
             }
-            (Action::GroupFails(_), Worker::InGroup(claim, group)) => {
-                for id in group.entries.iter() {
-                    state.database.queue[id].iter_mut().for_each(|entry| {
-                        entry.failures = self.max_attempts.min(entry.failures + 1);
+            (Action::GroupFails(_), Worker::InGroup(claim, Transaction { sets, .. })) => {
+                for id in sets.iter() {
+                    state.database.queue[id].iter_mut().for_each(|set| {
+                        set.failures = self.max_attempts.min(set.failures + 1);
                     });
                 }
-                Worker::Failed(claim, group.entries)
+                Worker::Failed(claim, sets)
             }
-            (Action::RecordFailure(_), Worker::Failed(claim, group)) => {
-                state.fail(self, &claim, group);
-                claim.without(group)
+            (Action::Fail(_), Worker::Failed(claim, sets)) => {
+                let (group, _) = self.next_group(state, &claim);
+                state.fail(self, &claim, sets, group);
+                claim.with_left(state, claim.left.without(sets))
             }
             (
                 Action::Interrupt(_),
-                Worker::Walking(claim) | Worker::InGroup(claim, _) | Worker::Failed(claim, _),
+                Worker::Claimed(claim) | Worker::InGroup(claim, _) | Worker::Failed(claim, _),
             ) => {
                 state.budget.interruptions -= 1;
                 Worker::Interrupted(claim)
@@ -259,7 +276,7 @@ impl Queue {
                 Worker::Idle
             }
             (Action::Crash(_), _) => {
-                state.budget.crashes -= 1;
+                state.budget.crashes = state.budget.crashes.saturating_sub(1);
                 Worker::Idle
             }
             (_, unchanged) => unchanged,
@@ -267,38 +284,26 @@ impl Queue {
         state.workers[w] = next;
     }
 
-    /// The step of the app.
-    fn change(&self, state: &mut State, raw_id: u8, delete: bool) {
-        state.budget.changes -= 1;
-        let id = state.ids;
-        state.ids += 1;
-        state.raw_ids[usize::from(id)] = raw_id;
-        let version = if delete { 0 } else { id + 1 };
-        if let Some(slot) = state.open.iter_mut().find(|slot| slot.is_none()) {
-            *slot = Some(Change { id, version });
-        }
-    }
-
     fn server_crash(&self, state: &mut State, durable: Database) {
         state.budget.server_crashes -= 1;
-        let forgotten = self.variant == Variant::TokensFromSequence;
-        let next_token = if forgotten { durable.next_token } else { state.database.next_token };
-        state.database = Database { next_token, ..durable };
-        state.open = [None; MOST_OPEN];
+        state.database = durable;
+        state.open = [None; MAX_OPEN];
         state.orphan = None;
         for worker in &mut state.workers {
-            if let Worker::InGroup(claim, _) = *worker {
-                *worker = Worker::Interrupted(claim);
-            }
+            *worker = match *worker {
+                Worker::Claiming(_) => Worker::Idle,
+                Worker::InGroup(claim, _) => Worker::Interrupted(claim),
+                unchanged => unchanged,
+            };
         }
     }
 }
 
 impl Claim {
-    /// Where a worker stands once a group of its claim is done.
-    fn without(self, group: Set) -> Worker {
-        let left = self.left.without(group);
-        if left.is_empty() { Worker::Idle } else { Worker::Walking(Self { left, ..self }) }
+    /// The worker with a batch of which these sets are left.
+    fn with_left(self, state: &State, left: Bits) -> Worker {
+        let done = self.done.within(state.rows_of(left));
+        if left.is_empty() { Worker::Idle } else { Worker::Claimed(Self { left, done, ..self }) }
     }
 }
 
@@ -307,24 +312,22 @@ impl Model for Queue {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        assert!(self.users.len() <= MOST_ROWS && self.workers <= MOST_WORKERS);
-        assert!(usize::from(self.budget.changes) <= MOST_CHANGES);
+        assert!(self.rows.len() <= MAX_ROWS && self.workers <= MAX_WORKERS);
+        assert!(usize::from(self.budget.changes) <= MAX_SETS);
         let database = Database {
-            raw: [0; MOST_ROWS],
-            figures: [0; MOST_ROWS],
-            queue: [None; MOST_CHANGES],
-            next_token: 1,
+            raw: [0; MAX_ROWS],
+            figures: [0; MAX_ROWS],
+            queue: [None; MAX_SETS],
             mark: 0,
         };
         vec![State {
             database,
             durable: (self.budget.server_crashes > 0).then_some(database),
-            open: [None; MOST_OPEN],
-            raw_ids: [0; MOST_CHANGES],
+            open: [None; MAX_OPEN],
+            rows: [Bits::default(); MAX_SETS],
             ids: 0,
-            workers: [Worker::Idle; MOST_WORKERS],
+            workers: [Worker::Idle; MAX_WORKERS],
             orphan: None,
-            claims: 0,
             budget: self.budget,
             wrongs: Wrongs::default(),
         }]
@@ -341,21 +344,25 @@ impl Model for Queue {
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
         let mut state = *last;
         match action {
-            Action::Change { raw_id, delete } => self.change(&mut state, raw_id, delete),
+            Action::Change(rows) => {
+                let id = state.ids;
+                state.budget.changes -= 1;
+                state.ids += 1;
+                state.rows[usize::from(id)] = rows;
+                let free = state.open.iter_mut().find(|slot| slot.is_none());
+                free.into_iter().for_each(|slot| *slot = Some(id));
+            }
             Action::AppCommits(slot) => {
-                if let Some(Change { id, version }) = state.open[slot].take() {
-                    state.commit_change(self, id, version);
+                if let Some(id) = state.open[slot].take() {
+                    state.commit_change(self, id);
                 }
             }
-            Action::AppRollsBack(slot) => state.open[slot] = None,
             Action::Tick => {
                 if !self.is_quiet(last) {
                     state.budget.delays -= 1;
                 }
                 let databases = std::iter::once(&mut state.database).chain(&mut state.durable);
-                for entry in databases.flat_map(|of| of.queue.iter_mut().flatten()) {
-                    entry.age();
-                }
+                databases.flat_map(|of| of.queue.iter_mut().flatten()).for_each(|set| set.age());
             }
             Action::OrphanCommits => {
                 if let Some(orphan) = state.orphan.take() {
@@ -369,17 +376,18 @@ impl Model for Queue {
                     self.server_crash(&mut state, durable);
                 }
             }
-            Action::Claim(w, _)
+            Action::LockHeads(w, _)
+            | Action::Claim(w)
+            | Action::GiveUp(w)
             | Action::Renew(w)
             | Action::Lock(w)
             | Action::LockTimesOut(w)
-            | Action::TakeAlong(w, _)
             | Action::Read(w)
             | Action::Finish(w)
             | Action::Commit(w)
-            | Action::LosesTouch(w)
+            | Action::GetNoAnswer(w)
             | Action::GroupFails(w)
-            | Action::RecordFailure(w)
+            | Action::Fail(w)
             | Action::Interrupt(w)
             | Action::Release(w)
             | Action::Crash(w) => self.work(&mut state, w, action),
@@ -388,6 +396,6 @@ impl Model for Queue {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        properties::all()
+        properties::all(self)
     }
 }

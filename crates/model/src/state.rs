@@ -1,41 +1,51 @@
-//! What there is: the database as it is committed, and what is under way.
+//! What is committed, and what is under way.
 
-/// The most raw rows that a model may have.
-pub const MOST_ROWS: usize = 3;
+/// The maximum number of raw rows.
+pub const MAX_ROWS: usize = 3;
 
-/// The most changes of raw rows, each of which has a row of its own in the queue.
-pub const MOST_CHANGES: usize = 4;
+/// The maximum number of changes by the app, each of which has a change set.
+pub const MAX_SETS: usize = 4;
 
-/// The most workers.
-pub const MOST_WORKERS: usize = 3;
+/// The maximum number of workers.
+pub const MAX_WORKERS: usize = 3;
 
-/// The most transactions of the app that are open at once: two, to commit in another order than that
-/// in which they took their ids.
-pub const MOST_OPEN: usize = 2;
+/// The maximum number of open transactions of the app: two, so that they can commit in another order than
+/// that of their ids.
+pub const MAX_OPEN: usize = 2;
 
-/// A version of each raw row, 0 where there is none: as facts, as read, or as it stands in the figures.
-pub type Versions = [u8; MOST_ROWS];
+/// A version of each raw row, 0 where there is none: as facts, as read, or as the figures have it.
+pub type Versions = [u8; MAX_ROWS];
 
-/// `not_before` of a dead row.
+/// A user and a local date: the rows of one transaction.
+pub type Group = (u8, u8);
+
+/// `not_before` of a dead set.
 pub const INFINITY: u8 = u8::MAX;
 
-/// A set of ids of the queue, or of numbers of raw rows.
+/// Some ids of change sets, or some numbers of raw rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Set(u8);
+pub struct Bits(u8);
 
-impl Set {
-    /// The set whose bits are these.
-    pub const fn of_bits(bits: u8) -> Self {
-        Self(bits)
-    }
-
+impl Bits {
     /// With one more.
     #[must_use]
     pub const fn with(self, member: usize) -> Self {
         Self(self.0 | 1 << member)
     }
 
-    /// Without the members of another set.
+    /// With the members of another.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The members that another has, too.
+    #[must_use]
+    pub const fn within(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Without the members of another.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
@@ -46,12 +56,12 @@ impl Set {
         self.0 & 1 << member != 0
     }
 
-    /// Whether it has all members of another set.
+    /// Whether it has all members of another.
     pub const fn has_all(self, other: Self) -> bool {
         other.0 & !self.0 == 0
     }
 
-    /// Whether it has a member in common with another set.
+    /// Whether it has a member in common with another.
     pub const fn meets(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
@@ -59,6 +69,11 @@ impl Set {
     /// Whether it has none.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// How many it has.
+    pub const fn count(self) -> u32 {
+        self.0.count_ones()
     }
 
     /// Its members, in order.
@@ -72,7 +87,7 @@ impl Set {
     }
 }
 
-impl FromIterator<usize> for Set {
+impl FromIterator<usize> for Bits {
     fn from_iter<I: IntoIterator<Item = usize>>(members: I) -> Self {
         members.into_iter().fold(Self::default(), Self::with)
     }
@@ -89,26 +104,28 @@ pub enum QueueState {
     Dead,
 }
 
-/// A row of `aggregation_queue`. Instants count from the database's present, so that its clock need
-/// not be part of the state: 0 is now or earlier.
+/// A row of `aggregation_queue`. Instants count from the database's present, so that its clock is no part
+/// of the state: 0 is now or earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Entry {
-    /// Which raw row was changed.
-    pub raw_id: u8,
-    /// Where it stands.
+pub struct ChangeSet {
+    /// Pending, processing or dead.
     pub state: QueueState,
-    /// Whose it is; 0 without a claim.
+    /// The claim that holds it; 0 without one.
     pub lease_token: u8,
-    /// When its claim ends.
+    /// When its lease expires.
     pub lease_expires_at: u8,
+    /// When it may be claimed by another worker: as its lease says, but for
+    /// [`Variant::RescueByTimeAlone`](crate::Variant::RescueByTimeAlone).
+    pub rescue_at: u8,
     /// How often it failed, as far as the database knows.
     pub attempts: u8,
+    /// How often its lease expired.
+    pub lost_leases: u8,
     /// Not claimed before.
     pub not_before: u8,
-    /// Not in the database: the claim it belongs to, which is never the same twice.
-    pub claim: u8,
-    /// Not in the database: how often its group failed, as opposed to being interrupted, as far as
-    /// that matters.
+    /// Its raw rows whose dates the batch has committed. The code counts the dates: `dates_done`.
+    pub done: Bits,
+    /// Not in the database: how often one of its groups failed, up to the last attempt.
     pub failures: u8,
 }
 
@@ -120,94 +137,103 @@ pub struct Database {
     /// The figures: the version of each raw row that is in them.
     pub figures: Versions,
     /// `aggregation_queue`, by id.
-    pub queue: [Option<Entry>; MOST_CHANGES],
-    /// The sequence `aggregation_lease`.
-    pub next_token: u8,
-    /// Up to which id all is done, where a mark stands in for the queue
+    pub queue: [Option<ChangeSet>; MAX_SETS],
+    /// Up to which id all changes count as done, where a mark replaces the queue
     /// ([`Variant::HighWaterMark`](crate::Variant::HighWaterMark)).
     pub mark: u8,
 }
 
-/// A transaction of the app that is open: it took its id, and nobody sees its raw row or its row of
-/// the queue yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Change {
-    /// `aggregation_queue.id`.
-    pub id: u8,
-    /// The version that the raw row gets; 0: it is deleted.
-    pub version: u8,
-}
-
-/// What a worker knows of its batch.
+/// The batch of a worker, as the worker knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Claim {
     /// The lease token.
     pub token: u8,
-    /// Not known to anybody: which claim it is.
-    pub number: u8,
-    /// The ids that are not done yet.
-    pub left: Set,
+    /// The sets that are not finished yet.
+    pub left: Bits,
+    /// Their raw rows whose dates this batch has committed.
+    pub done: Bits,
 }
 
 /// The transaction of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Transaction {
-    /// Whose rows.
-    pub user: u8,
-    /// The ids of the group.
-    pub entries: Set,
+    /// User and date.
+    pub group: Group,
+    /// The sets with rows in it.
+    pub sets: Bits,
     /// It holds the lock of the user.
     pub locked: bool,
-    /// The ids that nobody has claimed and that it takes along.
-    pub along: Set,
     /// The raw rows as its snapshot shows them.
     pub read: Option<Versions>,
-    /// The ids it has deleted, whose row locks it holds.
-    pub finished: Set,
-    /// COMMIT was sent.
-    pub committing: bool,
+    /// Once the figures are written, and the row locks of its sets are held: the sets that it has deleted.
+    pub finished: Option<Bits>,
 }
 
-/// Where a worker stands.
+/// A worker's step in the walk of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Worker {
     /// Without a claim. It may have just been started.
     Idle,
+    /// In the claim's statement, with the heads chosen.
+    Claiming(Bits),
     /// Between two groups: it has a claim and no connection.
-    Walking(Claim),
+    Claimed(Claim),
     /// In the transaction of a group.
     InGroup(Claim, Transaction),
-    /// A group failed and was rolled back; its attempt is not recorded yet.
-    Failed(Claim, Set),
-    /// Interrupted; what is left is not given back yet.
+    /// A group with these sets failed and was rolled back; the attempt is not recorded yet.
+    Failed(Claim, Bits),
+    /// Interrupted; the sets that are left are not released yet.
     Interrupted(Claim),
 }
 
-/// What may still happen, so that there are only so many histories.
+impl Worker {
+    /// Its batch.
+    pub const fn claim(&self) -> Option<&Claim> {
+        match self {
+            Self::Idle | Self::Claiming(_) => None,
+            Self::Claimed(claim)
+            | Self::InGroup(claim, _)
+            | Self::Failed(claim, _)
+            | Self::Interrupted(claim) => Some(claim),
+        }
+    }
+
+    pub(crate) const fn claim_mut(&mut self) -> Option<&mut Claim> {
+        match self {
+            Self::Idle | Self::Claiming(_) => None,
+            Self::Claimed(claim)
+            | Self::InGroup(claim, _)
+            | Self::Failed(claim, _)
+            | Self::Interrupted(claim) => Some(claim),
+        }
+    }
+}
+
+/// How often each kind of trouble may still happen, so that the number of histories is finite.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Budget {
-    /// A raw row is inserted, corrected or deleted.
+    /// A statement changes raw rows.
     pub changes: u8,
     /// A worker dies.
     pub crashes: u8,
     /// A worker is told to stop, or loses its connection.
     pub interruptions: u8,
-    /// The worker does not hear of its transaction any more, and the server goes on with it.
+    /// The worker gets no answer, and the server goes on with its transaction.
     pub orphans: u8,
-    /// All that is under way stands still while time passes.
+    /// Everything under way is suspended while time passes.
     pub delays: u8,
-    /// A lock is waited for in vain.
+    /// A lock is not granted in time.
     pub lock_timeouts: u8,
-    /// The server dies, and with it what it had not yet written.
+    /// The server dies and loses the commits that were not on its disk.
     pub server_crashes: u8,
 }
 
 /// What must never have happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Wrongs {
-    /// Somebody finished, failed, renewed or released what was not claimed by it.
+    /// A worker finished, failed, renewed or released a set that it did not hold.
     pub touched_anothers: bool,
-    /// Somebody claimed what another one held, by the database's clock.
+    /// A worker claimed a set that another one held, by the database's clock.
     pub robbed: bool,
 }
 
@@ -218,19 +244,17 @@ pub struct State {
     pub database: Database,
     /// What is committed and on the disk, where the server may die.
     pub durable: Option<Database>,
-    /// What the app has not committed yet.
-    pub open: [Option<Change>; MOST_OPEN],
-    /// The raw row of each id that was given out.
-    pub raw_ids: [u8; MOST_CHANGES],
-    /// How many ids were given out.
+    /// The app's open transactions, each with the id of its change set.
+    pub open: [Option<u8>; MAX_OPEN],
+    /// The raw rows of each change set.
+    pub rows: [Bits; MAX_SETS],
+    /// How many ids of change sets were given out.
     pub ids: u8,
     /// The workers.
-    pub workers: [Worker; MOST_WORKERS],
-    /// A transaction that its worker does not hear of any more.
+    pub workers: [Worker; MAX_WORKERS],
+    /// A transaction whose worker gave the connection up.
     pub orphan: Option<Transaction>,
-    /// How many claims there were.
-    pub claims: u8,
-    /// What may still happen.
+    /// What may still go wrong.
     pub budget: Budget,
     /// What must not have happened.
     pub wrongs: Wrongs,

@@ -1,36 +1,40 @@
 //! The queue as it is, and the queues that it could have been.
 
-/// How the queue works. All but one lose or repeat something, and the checker must find out.
+/// How the queue works. All but the first lose or repeat something, and the checker must find out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variant {
     /// As in `crates/store`.
     AsBuilt,
+    /// A claim chooses its heads without locking them.
+    HeadsNotLocked,
+    /// A change set is deleted by the transaction of its first date.
+    DeletedByFirstDate,
+    /// A transaction leaves no trace in the sets that wait for a later date.
+    DatesNotCounted,
+    /// If a date of a change set fails, only the rows of that date are retried.
+    RetriedInPart,
     /// Finish, fail, renew and release go by the ids alone.
     NoToken,
-    /// Each worker judges leases by its own clock. That of the second one is far ahead.
+    /// A set is claimed again a lease after its claim, even if the lease was renewed.
+    RescueByTimeAlone,
+    /// A set is never claimed again because its lease expired.
+    NoRescue,
+    /// Each worker judges leases by its own clock. The clock of the second one is far ahead.
     WorkersClock,
     /// The raw rows are read before the lock of the user is granted.
-    LockAfterRead,
-    /// What is taken along is chosen when the raw rows are read already.
-    AlongAfterRead,
-    /// What is taken along is not locked until it goes off the queue, whether somebody has claimed it
-    /// meanwhile or not.
-    AlongUnlocked,
-    /// No lock of the user at all: SKIP LOCKED is thought to be enough.
+    ReadBeforeLock,
+    /// No lock of the user: SKIP LOCKED is thought to be enough.
     NoLock,
-    /// No queue: everything up to the largest id that was seen is taken for done.
+    /// No queue: all changes up to the largest id that was seen count as done.
     HighWaterMark,
-    /// Done is whatever row of the queue belongs to the raw rows that were computed.
+    /// A group finishes every change set of the raw rows that it computed.
     FinishByRawRow,
-    /// Rows are taken off the queue in one transaction, the figures written in the next.
+    /// Sets are deleted in one transaction, the figures written in the next.
     TwoTransactions,
-    /// An attempt is counted when a row is claimed.
+    /// An attempt is counted when a set is claimed.
     CountedWhenClaimed,
-    /// A failure is not counted, and has no last attempt.
+    /// A failure is not counted, so no attempt is the last.
     UncountedFailures,
-    /// What a worker claimed is left to it, whether its lease has run out or not.
-    NoRescue,
-    /// Tokens come from the sequence alone, which a server that dies may have to count again: what
-    /// the workers commit is on its disk a little later.
-    TokensFromSequence,
+    /// A lost lease is not counted, so a set is never given up for it.
+    UncountedLostLeases,
 }

@@ -3,7 +3,7 @@
 use model::{Budget, Ends, Queue};
 use stateright::{Checker, Model};
 
-/// Two changes of raw rows; everything else goes well.
+/// Two statements of the app; everything else goes well.
 const TWO: Budget = Budget {
     changes: 2,
     crashes: 0,
@@ -30,39 +30,51 @@ fn every_kind_of_trouble_together() {
 }
 
 #[test]
-fn groups_that_fail_are_given_up_after_the_last_attempt_and_hold_up_nobody() {
+fn groups_that_fail_are_given_up_after_the_last_attempt_and_hold_up_no_other() {
     let budget = Budget { crashes: 1, delays: 1, ..TWO };
     holds(Queue { budget, groups_fail: true, ..Queue::default() });
-    let orphans = Budget { orphans: 1, delays: 1, ..TWO };
-    holds(Queue { budget: orphans, groups_fail: true, ..Queue::default() });
 }
 
 #[test]
-fn a_row_that_changes_three_times_while_workers_are_suspended_and_die() {
+fn sets_that_end_each_worker_are_given_up_after_too_many_lost_leases() {
+    let budget = Budget { delays: 1, ..TWO };
+    holds(Queue { budget, groups_crash: true, ..Queue::default() });
+}
+
+#[test]
+fn a_dense_hour_is_claimed_whole() {
     let budget = Budget { changes: 3, crashes: 1, delays: 1, ..TWO };
+    holds(Queue { rows: vec![(0, 0)], batch: 1, budget, ..Queue::default() });
+    let budget = Budget { interruptions: 1, orphans: 1, delays: 1, ..TWO };
+    holds(Queue { rows: vec![(0, 0), (0, 0)], batch: 1, budget, ..Queue::default() });
+}
+
+#[test]
+fn a_row_that_changes_three_times_while_workers_are_suspended() {
+    let budget = Budget { changes: 3, delays: 1, ..TWO };
     holds(Queue { budget, ..Queue::default() });
 }
 
 #[test]
 fn a_batch_of_two_users_has_a_transaction_for_each() {
-    let budget = Budget { orphans: 1, interruptions: 1, lock_timeouts: 1, delays: 1, ..TWO };
-    holds(Queue { users: vec![0, 1], budget, ..Queue::default() });
+    let budget = Budget { orphans: 1, interruptions: 1, delays: 1, ..TWO };
+    holds(Queue { rows: vec![(0, 0), (1, 0), (1, 1)], budget, batch: 3, ..Queue::default() });
 }
 
 #[test]
 fn three_workers() {
     let budget = Budget { changes: 3, delays: 1, interruptions: 1, ..TWO };
-    holds(Queue { workers: 3, users: vec![0], budget, ..Queue::default() });
+    holds(Queue { workers: 3, rows: vec![(0, 0)], batch: 1, budget, ..Queue::default() });
 }
 
 #[test]
 fn a_lease_that_is_renewed_half_way() {
-    let budget = Budget { delays: 3, orphans: 1, crashes: 1, ..TWO };
+    let budget = Budget { delays: 3, crashes: 1, ..TWO };
     holds(Queue { lease: 2, budget, ..Queue::default() });
 }
 
 #[test]
 fn a_server_that_dies_and_forgets_what_the_workers_had_just_committed() {
-    let budget = Budget { server_crashes: 1, ..TWO };
+    let budget = Budget { server_crashes: 1, delays: 1, ..TWO };
     holds(Queue { budget, ..Queue::default() });
 }

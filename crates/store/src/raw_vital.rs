@@ -1,7 +1,6 @@
 //! A raw row of vitals as statements give it.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
 
 use aggregation::vitals::RawVital;
 use aggregation::{Word, fold_source};
@@ -13,13 +12,36 @@ use diesel::sql_types::{BigInt, Bool, Double, Nullable, Text, Timestamptz};
 use crate::raw_text::readable;
 use crate::time::from_postgres;
 
-/// More than the units, sources and zones of a user. With more, the rows of some have words of their own.
-const MOST_WORDS: usize = 256;
+/// The units, sources and zones of a user are fewer. With more, some rows have words of their own.
+const MAX_WORDS: usize = 64;
 
 thread_local! {
-    /// The words of the rows read last. What decodes a column is given nothing but its bytes, so they
-    /// stand beside it.
-    static WORDS: RefCell<HashSet<Word>> = RefCell::default();
+    /// The words of the rows read last, beside the decoders, which see nothing but the bytes of a column.
+    static WORDS: RefCell<Words> = RefCell::default();
+    /// Those of them that are names of sources, folded.
+    static SOURCES: RefCell<Words> = RefCell::default();
+}
+
+/// Words that rows share, frequent ones first.
+#[derive(Default)]
+struct Words(Vec<Word>);
+
+impl Words {
+    /// The word with these bytes, which are UTF-8 then.
+    fn get(&mut self, bytes: &[u8]) -> Option<Word> {
+        let at = self.0.iter().position(|word| word.as_bytes() == bytes)?;
+        self.0.swap(at, at / 2);
+        self.0.get(at / 2).cloned()
+    }
+
+    fn get_or_insert(&mut self, text: &str) -> Word {
+        self.get(text.as_bytes()).unwrap_or_else(|| {
+            self.0.truncate(MAX_WORDS - 1);
+            let word = Word::from(text);
+            self.0.push(word.clone());
+            word
+        })
+    }
 }
 
 /// Its columns: id, value, comparator, unit, source, started_at, ended_at, time_zone, is_daily_total.
@@ -66,8 +88,9 @@ pub(crate) struct Shared(Word);
 
 impl FromSql<Text, Pg> for Shared {
     fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
-        let text = readable(value.as_bytes());
-        Ok(Self(WORDS.with_borrow_mut(|words| shared(words, &text))))
+        let bytes = value.as_bytes();
+        let insert = |words: &mut Words| words.get_or_insert(&readable(bytes));
+        Ok(Self(WORDS.with_borrow_mut(|words| words.get(bytes).unwrap_or_else(|| insert(words)))))
     }
 }
 
@@ -78,22 +101,11 @@ pub(crate) struct Source(Word);
 
 impl FromSql<Text, Pg> for Source {
     fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
-        let text = readable(value.as_bytes());
-        let name = fold_source(&text);
-        Ok(Self(WORDS.with_borrow_mut(|words| shared(words, &name))))
+        let bytes = value.as_bytes();
+        // A folded name stays as it is when it is folded.
+        let insert = |words: &mut Words| words.get_or_insert(&fold_source(&readable(bytes)));
+        Ok(Self(SOURCES.with_borrow_mut(|words| words.get(bytes).unwrap_or_else(|| insert(words)))))
     }
-}
-
-fn shared(words: &mut HashSet<Word>, text: &str) -> Word {
-    if let Some(known) = words.get(text) {
-        return known.clone();
-    }
-    if words.len() == MOST_WORDS {
-        words.clear();
-    }
-    let word = Word::from(text);
-    words.insert(word.clone());
-    word
 }
 
 /// The row that they make.
@@ -117,12 +129,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_many_words_as_there_may_be_are_kept_and_each_is_right() {
-        let mut words = HashSet::new();
-        for number in 0..3 * MOST_WORDS {
-            let text = (number % (MOST_WORDS + 1)).to_string();
-            assert_eq!(&*shared(&mut words, &text), text);
-            assert!(words.len() <= MOST_WORDS);
+    fn words_are_right_and_shared_also_if_there_are_more_than_are_kept() {
+        let mut words = Words::default();
+        for number in 0..3 * MAX_WORDS {
+            let text = (number % (MAX_WORDS + 1)).to_string();
+            assert_eq!(&*words.get_or_insert(&text), text);
+            assert!(words.0.len() <= MAX_WORDS);
         }
+        let (one, other) = (words.get_or_insert("bpm"), words.get_or_insert("bpm"));
+        assert!(std::ptr::eq(&*one, &*other));
     }
 }

@@ -24,6 +24,9 @@ macro_rules! statement {
         const _: () = {
             use diesel::pg::Pg;
             use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+            use std::sync::LazyLock;
+
+            use crate::statement::{Parameter, Piece, pieces};
 
             /// The name under which connections cache the statement.
             pub(crate) struct Id;
@@ -38,20 +41,23 @@ macro_rules! statement {
             }
 
             impl $(<$life>)? QueryFragment<Pg> for $name $(<$life>)? {
-                #[allow(unused_mut, unused_variables)]
+                #[allow(unused_assignments, unused_mut, unused_variables)]
                 fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> diesel::QueryResult<()> {
-                    for (text, parameter) in crate::statement::pieces($sql) {
+                    static PIECES: LazyLock<Vec<Piece>> =
+                        LazyLock::new(|| pieces($sql, &[$(stringify!($field)),*]));
+                    for Piece { text, parameter } in &*PIECES {
                         out.push_sql(text);
-                        match parameter {
-                            $(Some(stringify!($field)) => {
+                        let mut place = 0;
+                        $(
+                            if *parameter == Parameter::Field(place) {
                                 out.push_bind_param::<$sql_type, _>(&self.$field)?;
-                            })*
-                            Some(unknown) => {
-                                return Err(diesel::result::Error::QueryBuilderError(
-                                    format!("no parameter {unknown}").into(),
-                                ));
                             }
-                            None => {}
+                            place += 1;
+                        )*
+                        if let Parameter::Unknown(name) = parameter {
+                            return Err(diesel::result::Error::QueryBuilderError(
+                                format!("no parameter {name}").into(),
+                            ));
                         }
                     }
                     Ok(())
@@ -63,23 +69,40 @@ macro_rules! statement {
 
 pub(crate) use statement;
 
-/// A text, and the name of the parameter behind it.
-type Piece = (&'static str, Option<&'static str>);
+/// A text, and the parameter behind it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) text: &'static str,
+    pub(crate) parameter: Parameter,
+}
+
+/// A parameter of a statement.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Parameter {
+    /// Its place among the fields.
+    Field(usize),
+    /// A name that no field has.
+    Unknown(&'static str),
+    /// None behind the last text.
+    None,
+}
 
 /// Splits SQL at its parameters. A cast, as in `::text`, is none, nor is the colon of a comment.
 ///
 /// It takes text that was there before any data: what is not `'static` may have some in it.
-pub(crate) fn pieces(sql: &'static str) -> impl Iterator<Item = Piece> {
-    let mut rest = Some(sql);
-    std::iter::from_fn(move || {
-        let sql = rest?;
-        let Some((begin, name, end)) = next_parameter(sql) else {
-            rest = None;
-            return Some((sql, None));
-        };
-        rest = sql.get(end..);
-        Some((sql.get(..begin).unwrap_or_default(), Some(name)))
-    })
+pub(crate) fn pieces(sql: &'static str, fields: &[&str]) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut rest = sql;
+    while let Some((begin, name, end)) = next_parameter(rest) {
+        let place = fields.iter().position(|field| *field == name);
+        pieces.push(Piece {
+            text: rest.get(..begin).unwrap_or_default(),
+            parameter: place.map_or(Parameter::Unknown(name), Parameter::Field),
+        });
+        rest = rest.get(end..).unwrap_or_default();
+    }
+    pieces.push(Piece { text: rest, parameter: Parameter::None });
+    pieces
 }
 
 /// Where the next parameter begins, its name, and where the text behind it begins.
@@ -108,11 +131,26 @@ fn next_parameter(sql: &'static str) -> Option<(usize, &'static str, usize)> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn sql_is_split_at_its_parameters() {
-        let found: Vec<_> = super::pieces("a = {a} AND b = {b}").collect();
-        assert_eq!(found, [("a = ", Some("a")), (" AND b = ", Some("b")), ("", None)]);
-        let found: Vec<_> = super::pieces("-- in psql: this\nSELECT :a::text, '0:00'").collect();
-        assert_eq!(found, [("-- in psql: this\nSELECT ", Some("a")), ("::text, '0:00'", None)]);
+        let piece = |text, parameter| Piece { text, parameter };
+        assert_eq!(
+            pieces("a = {a} AND b = {b} OR {c}", &["b", "a"]),
+            [
+                piece("a = ", Parameter::Field(1)),
+                piece(" AND b = ", Parameter::Field(0)),
+                piece(" OR ", Parameter::Unknown("c")),
+                piece("", Parameter::None),
+            ]
+        );
+        assert_eq!(
+            pieces("-- in psql: this\nSELECT :a::text, '0:00'", &["a"]),
+            [
+                piece("-- in psql: this\nSELECT ", Parameter::Field(0)),
+                piece("::text, '0:00'", Parameter::None),
+            ]
+        );
     }
 }

@@ -16,8 +16,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::NaiveDate;
 
 use super::hour::{HourFigures, HourKey};
+use super::recompute::Members;
 use super::sample::Sample;
-use crate::local_time::{Hours, LocalHour, Zone};
+use crate::local_time::Zone;
 use crate::timestamp::Timestamp;
 
 /// What a sample may cover: the sample itself, less the days for which its source gave a
@@ -29,32 +30,17 @@ struct Piece {
     end: Timestamp,
 }
 
-/// Hours of the zones that occur, each found once.
-struct Clocks(HashMap<Zone, Hours>);
-
-impl Clocks {
-    fn hour(&mut self, zone: Zone, at: Timestamp) -> LocalHour {
-        self.0.entry(zone).or_insert_with(|| Hours::of(zone)).at(at)
-    }
-
-    /// Visits each hour that an interval reaches, and how long it stays there.
-    fn split(
-        &mut self,
-        zone: Zone,
-        start: Timestamp,
-        end: Timestamp,
-        mut visit: impl FnMut(HourKey, i64),
-    ) {
-        let mut at = start;
-        loop {
-            let hour = self.hour(zone, at);
-            let until = hour.end.min(end);
-            visit(HourKey { date: hour.date, start: hour.start }, until.since(at));
-            if until >= end {
-                break;
-            }
-            at = until;
+/// Visits each hour that an interval reaches, and how long it stays there.
+fn split(zone: Zone, start: Timestamp, end: Timestamp, mut visit: impl FnMut(HourKey, i64)) {
+    let mut at = start;
+    loop {
+        let hour = zone.hour_of(at);
+        let until = hour.end.min(end);
+        visit(HourKey::from_hour(hour), until.since(at));
+        if until >= end {
+            break;
         }
+        at = until;
     }
 }
 
@@ -69,35 +55,32 @@ impl Clocks {
 pub(super) fn hours(
     samples: &[Sample<'_>],
     source_order: &[String],
-) -> (BTreeMap<HourKey, HourFigures>, BTreeMap<HourKey, BTreeSet<usize>>) {
+) -> (BTreeMap<HourKey, HourFigures>, Members) {
     let mut hours: BTreeMap<HourKey, HourFigures> = BTreeMap::new();
-    let mut members: BTreeMap<HourKey, BTreeSet<usize>> = BTreeMap::new();
-    let mut clocks = Clocks(HashMap::new());
+    let mut members = Members::new();
 
     for (index, sample) in samples.iter().enumerate().filter(|(_, sample)| sample.censored) {
-        let hour = clocks.hour(sample.zone, sample.row.started_at);
-        let key = HourKey { date: hour.date, start: hour.start };
+        let key = HourKey::from_hour(sample.zone.hour_of(sample.row.started_at));
         hours.entry(key).or_default().censored_count += 1;
-        members.entry(key).or_default().insert(index);
+        members.entry(key).or_default().push(index);
     }
 
     for (_, sample) in known(samples) {
         let (start, end) = if sample.row.is_daily_total {
-            let date = clocks.hour(sample.zone, sample.row.started_at).date;
+            let date = sample.zone.date_of(sample.row.started_at);
             (sample.zone.day_start(date), sample.zone.day_end(date))
         } else {
             (sample.row.started_at, sample.row.ended_at)
         };
-        clocks.split(sample.zone, start, end, |key, _| {
+        split(sample.zone, start, end, |key, _| {
             hours.entry(key).or_default();
         });
     }
-    let pieces = pieces(samples, &mut clocks);
+    let pieces = pieces(samples);
     for piece in &pieces {
         let sample = &samples[piece.sample];
-        let hour = clocks.hour(sample.zone, piece.start);
-        let key = HourKey { date: hour.date, start: hour.start };
-        members.entry(key).or_default().insert(piece.sample);
+        let key = HourKey::from_hour(sample.zone.hour_of(piece.start));
+        members.entry(key).or_default().push(piece.sample);
         let figures = hours.entry(key).or_default();
         figures.sample_count += 1;
         figures.count_source(&sample.row.source);
@@ -106,7 +89,7 @@ pub(super) fn hours(
     // In fact order within each hour, because samples are and the map sorts by their index.
     let mut overlaps: BTreeMap<(HourKey, usize), i64> = BTreeMap::new();
     sweep(samples, source_order, &pieces, |sample, start, end| {
-        clocks.split(samples[sample].zone, start, end, |key, overlap| {
+        split(samples[sample].zone, start, end, |key, overlap| {
             *overlaps.entry((key, sample)).or_default() += overlap;
         });
     });
@@ -132,7 +115,11 @@ pub(super) fn hours(
         };
         let figures = hours.entry(key).or_default();
         figures.total = Some(figures.total.unwrap_or(0.0) + part);
-        members.entry(key).or_default().insert(index);
+        members.entry(key).or_default().push(index);
+    }
+    for members in members.values_mut() {
+        members.sort_unstable();
+        members.dedup();
     }
     // A sample that others outrank entirely still says that the hour was measured.
     for figures in hours.values_mut().filter(|figures| figures.sample_count > 0) {
@@ -144,10 +131,10 @@ pub(super) fn hours(
 /// Cuts the samples at local midnights and applies daily totals: a source's samples of a day
 /// for which it gave a total are dropped, and the newest such row stands as one interval over
 /// the whole local day.
-fn pieces(samples: &[Sample<'_>], clocks: &mut Clocks) -> Vec<Piece> {
+fn pieces(samples: &[Sample<'_>]) -> Vec<Piece> {
     let mut totals: BTreeMap<(&str, NaiveDate), usize> = BTreeMap::new();
     for (index, sample) in known(samples).filter(|(_, sample)| sample.row.is_daily_total) {
-        let date = clocks.hour(sample.zone, sample.row.started_at).date;
+        let date = sample.zone.date_of(sample.row.started_at);
         let newest = totals.entry((&sample.row.source, date)).or_insert(index);
         if samples[*newest].row.id < sample.row.id {
             *newest = index;
@@ -165,7 +152,7 @@ fn pieces(samples: &[Sample<'_>], clocks: &mut Clocks) -> Vec<Piece> {
         let end = sample.row.ended_at;
         let mut start = sample.row.started_at;
         loop {
-            let date = clocks.hour(sample.zone, start).date;
+            let date = sample.zone.date_of(start);
             let midnight = sample.zone.day_end(date);
             if !totals.contains_key(&(&*sample.row.source, date)) {
                 pieces.push(Piece { sample: index, start, end: end.min(midnight) });

@@ -4,25 +4,29 @@ use super::hour::{HourFigures, Moments};
 use super::percentiles::Sketch;
 use super::sample::Sample;
 
-/// Puts the samples of one hour, in fact order, into its figures.
+/// The figures of one hour, whose samples come in fact order.
 ///
 /// A sample belongs to the hour in which it starts. One with a comparator is counted in
 /// `censored_count` and takes no part in any number.
-pub(super) fn fill(figures: &mut HourFigures, samples: &[&Sample<'_>]) {
+pub(super) fn figures<'s, 'row: 's>(
+    samples: impl Iterator<Item = &'s Sample<'row>> + Clone,
+) -> HourFigures {
+    let mut figures = HourFigures::default();
+    let known = samples.clone().filter(|sample| !sample.censored);
+    let mut ends: Option<(&Sample<'_>, &Sample<'_>)> = None;
+    let mut sum = 0.0;
     for sample in samples {
         if sample.censored {
             figures.censored_count += 1;
         } else {
             figures.sample_count += 1;
             figures.count_source(&sample.row.source);
+            ends = Some((ends.map_or(sample, |(first, _)| first), sample));
+            sum += sample.value;
         }
     }
-    let known = || samples.iter().filter(|sample| !sample.censored);
-    let (Some(first), Some(last)) = (known().next(), known().next_back()) else {
-        return;
-    };
+    let Some((first, last)) = ends else { return figures };
 
-    let sum: f64 = known().map(|sample| sample.value).sum();
     let mean = sum / f64::from(figures.sample_count);
     let mut moments = Moments {
         count: figures.sample_count,
@@ -36,7 +40,7 @@ pub(super) fn fill(figures: &mut HourFigures, samples: &[&Sample<'_>]) {
         last_at: last.row.started_at,
     };
     let mut sketch = Sketch::default();
-    for sample in known() {
+    for sample in known {
         let deviation = sample.value - mean;
         moments.squared_deviations += deviation * deviation;
         moments.min = moments.min.min(sample.value);
@@ -46,4 +50,5 @@ pub(super) fn fill(figures: &mut HourFigures, samples: &[&Sample<'_>]) {
     figures.percentiles = sketch.percentiles(moments.min, moments.max);
     figures.sketch = Some(sketch.to_bytes());
     figures.moments = Some(moments.without_noise());
+    figures
 }

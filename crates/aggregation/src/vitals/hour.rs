@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 
 use crate::Timestamp;
+use crate::local_time::LocalSpan;
 
 /// Which hour: local date and first instant. (The same instant can belong to two dates when
 /// rows of one user carry different zones.)
@@ -14,6 +15,13 @@ pub struct HourKey {
     pub date: NaiveDate,
     /// The instant at which the hour begins.
     pub start: Timestamp,
+}
+
+impl HourKey {
+    /// The key of a local hour.
+    pub const fn from_hour(hour: LocalSpan) -> Self {
+        Self { date: hour.date, start: hour.start }
+    }
 }
 
 /// The figures of an hour, and what is needed to merge them into a day's.

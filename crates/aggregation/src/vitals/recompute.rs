@@ -1,6 +1,6 @@
 //! From raw rows and stored hours to the figures to be written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 
@@ -13,7 +13,7 @@ use super::{cumulative, discrete};
 use crate::ALGORITHM_VERSION;
 use crate::catalogue::{Catalogue, Metric, Style};
 use crate::fingerprint::Fingerprint;
-use crate::local_time::{Hours, Zone};
+use crate::local_time::Zone;
 use crate::zones::{BaseZone, Zones};
 
 /// What decides the figures of a user beside the raw rows.
@@ -133,10 +133,10 @@ fn hours(
     zones: &mut Zones<'_>,
 ) -> BTreeMap<HourKey, HourFigures> {
     let judged = judge_all(rows, metric, zones);
-    let (mut hours, members): (BTreeMap<HourKey, HourFigures>, _) = match metric.style {
+    let (mut hours, members) = match metric.style {
         Style::Discrete => discrete_hours(&judged.samples),
         Style::Cumulative => cumulative::hours(&judged.samples, context.source_order),
-        Style::Sleep => HoursAndMembers::default(),
+        Style::Sleep => Default::default(),
     };
     for (key, members) in &members {
         if let Some(figures) = hours.get_mut(key) {
@@ -146,8 +146,7 @@ fn hours(
     }
     let mut zones_of_rejected: BTreeMap<HourKey, BTreeMap<String, Zone>> = BTreeMap::new();
     for (start, zone) in judged.rejected {
-        let hour = zone.hour_of(start);
-        let key = HourKey { date: hour.date, start: hour.start };
+        let key = HourKey::from_hour(zone.hour_of(start));
         hours.entry(key).or_default().rejected_count += 1;
         zones_of_rejected.entry(key).or_default().insert(zone.to_string(), zone);
     }
@@ -160,25 +159,20 @@ fn hours(
     hours
 }
 
-type HoursAndMembers =
-    (BTreeMap<HourKey, HourFigures>, BTreeMap<HourKey, std::collections::BTreeSet<usize>>);
+/// The samples of each hour, by their ascending indices.
+pub(super) type Members = BTreeMap<HourKey, Vec<usize>>;
 
-fn discrete_hours(samples: &[Sample<'_>]) -> HoursAndMembers {
-    let mut clocks = HashMap::new();
-    let mut members: BTreeMap<HourKey, std::collections::BTreeSet<usize>> = BTreeMap::new();
+fn discrete_hours(samples: &[Sample<'_>]) -> (BTreeMap<HourKey, HourFigures>, Members) {
+    let mut members = Members::new();
     for (index, sample) in samples.iter().enumerate() {
-        let clock = clocks.entry(sample.zone).or_insert_with(|| Hours::of(sample.zone));
-        let hour = clock.at(sample.row.started_at);
-        members.entry(HourKey { date: hour.date, start: hour.start }).or_default().insert(index);
+        let hour = sample.zone.hour_of(sample.row.started_at);
+        members.entry(HourKey::from_hour(hour)).or_default().push(index);
     }
     let hours = members
         .iter()
         .map(|(key, members)| {
-            let mut figures = HourFigures::default();
             // Indices ascend, so the samples are in fact order.
-            let samples: Vec<_> = members.iter().map(|index| &samples[*index]).collect();
-            discrete::fill(&mut figures, &samples);
-            (*key, figures)
+            (*key, discrete::figures(members.iter().map(|index| &samples[*index])))
         })
         .collect();
     (hours, members)

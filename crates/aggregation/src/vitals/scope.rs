@@ -127,8 +127,12 @@ impl MetricScope {
         let start = start.max(Timestamp::MIN).min(Timestamp::MAX);
         if style == Style::Discrete {
             let hour = zone.hour_of(start);
-            self.dates.insert(hour.date);
-            self.hour_starts.push((hour.start, hour.start.plus(1)));
+            let span = (hour.start, hour.start.plus(1));
+            // Neighbours nearly always touch the same hour.
+            if self.hour_starts.last() != Some(&span) {
+                self.dates.insert(hour.date);
+                self.hour_starts.push(span);
+            }
             return;
         }
         let date = zone.date_of(start);

@@ -11,7 +11,7 @@ use store::{GroupTransaction, StoreError, Verdict};
 
 use super::rebuild::Dates;
 use super::{
-    Profile, Work, blood_pressure, glucose, guarded, raw_ids, sleep, unknown_metrics, verdicts,
+    Profile, Work, blood_pressure, glucose, guarded, raw_ids, sleep, unknown_metrics,
 };
 use crate::setup::Settings;
 
@@ -113,44 +113,51 @@ pub(super) async fn rebuild(
 }
 
 /// Judges the group's raw rows. Nearly all of them have been read for the figures; those that
-/// cannot be dated, or have no known metric, are read by their id.
+/// cannot be dated, or have no known metric, are read by their id. A raw row that is gone is not rejected.
 async fn judged(
     transaction: &mut GroupTransaction<'_>,
     work: Work<'_>,
     context: &Context<'_>,
     snapshots: &BTreeMap<String, Snapshot>,
 ) -> Result<Vec<Verdict>, StoreError> {
-    let mut missing = raw_ids(work.entries);
-    let mut rows: Vec<(&str, &RawVital)> = Vec::new();
+    let ids: Vec<i64> = raw_ids(work.entries).into_iter().collect();
+    let mut rows: Vec<Option<(&str, &RawVital)>> = vec![None; ids.len()];
     for (metric, snapshot) in snapshots {
-        let of_group = snapshot.rows.iter().filter(|row| missing.contains(&row.id));
-        rows.extend(of_group.map(|row| (metric.as_str(), row)));
+        for row in &snapshot.rows {
+            if let Ok(place) = ids.binary_search(&row.id) {
+                rows[place] = Some((metric, row));
+            }
+        }
     }
-    for (_, row) in &rows {
-        missing.remove(&row.id);
-    }
+    let of_missing = ids.iter().zip(&rows).filter(|(_, row)| row.is_none());
+    let missing: Vec<i64> = of_missing.map(|(id, _)| *id).collect();
     let by_id = if missing.is_empty() {
         Vec::new()
     } else {
-        transaction.read_vitals_by_id(missing.into_iter().collect()).await?
+        transaction.read_vitals_by_id(missing).await?
     };
-    rows.extend(by_id.iter().map(|(metric, row)| (metric.as_str(), row)));
     for (metric, row) in &by_id {
         if metric.len() <= LONGEST_NAME_BYTES && context.catalogue.metric(metric).is_none() {
             unknown_metrics::log(row.id, metric, context.catalogue);
+        }
+        if let Ok(place) = ids.binary_search(&row.id) {
+            rows[place] = Some((metric, row));
         }
     }
 
     guarded(|| {
         let mut zones = Zones::new(context.base_zone);
-        let judged: HashMap<_, _> = rows
-            .into_iter()
-            .map(|(metric, row)| {
-                let is_metric_short = metric.len() <= LONGEST_NAME_BYTES;
-                let reason = judge(row, context.catalogue.metric(metric), &mut zones).err();
-                (row.id, if is_metric_short { reason } else { Some(Reason::TextTooLong) })
-            })
-            .collect();
-        verdicts(work.entries, &judged)
+        let mut reason = |(metric, row): (&str, &RawVital)| {
+            if metric.len() > LONGEST_NAME_BYTES {
+                return Some(Reason::TextTooLong);
+            }
+            judge(row, context.catalogue.metric(metric), &mut zones).err()
+        };
+        let of_rows = ids.iter().zip(rows);
+        let verdict = |(id, row): (&i64, Option<_>)| Verdict {
+            raw_id: *id,
+            reason: row.and_then(&mut reason),
+        };
+        of_rows.map(verdict).collect()
     })
 }
