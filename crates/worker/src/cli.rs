@@ -9,7 +9,7 @@ use chrono::{Datelike, NaiveDate};
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::config::MOST_ROWS_PER_SECOND;
+use crate::config::MAX_ROWS_PER_SECOND;
 use crate::exit;
 use crate::verbosity::Verbosity;
 
@@ -339,7 +339,7 @@ pub struct RunOnce {
     pub time_budget: Option<f64>,
     /// Claim no more rows than this each second, instead of batch.max_rows_per_second; 0 is no limit
     #[arg(long, value_name = "N", allow_negative_numbers = true,
-        value_parser = clap::value_parser!(u32).range(0..=i64::from(MOST_ROWS_PER_SECOND)))]
+        value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_ROWS_PER_SECOND)))]
     pub max_rows_per_second: Option<u32>,
     /// Print one JSON object as the last line of stdout
     #[arg(long)]

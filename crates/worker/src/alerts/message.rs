@@ -59,7 +59,7 @@ fn amount(amount: f64, unit: &str) -> String {
 
 impl Message {
     /// The message about this, which happened then.
-    pub fn of(alert: &Alert, happened_at: Timestamp) -> Self {
+    pub fn from_alert(alert: &Alert, happened_at: Timestamp) -> Self {
         let Alert { key, rule: name, fires, worker, amount: seen, threshold, lasted, .. } = alert;
         let time = |at: Timestamp| at.to_utc().to_rfc3339_opts(SecondsFormat::Secs, true);
         let at = time(happened_at);
@@ -150,7 +150,7 @@ mod tests {
             assert_eq!(Rule::named(rule.name()), Some(rule));
             let lasted = Duration::from_secs(600);
             let fires = Alert { lasted, ..new_alert(rule, true, "w@h:1", 3.0, 2.0) };
-            let fires = Message::of(&fires, at);
+            let fires = Message::from_alert(&fires, at);
             assert!(fires.subject.contains(rule.while_it_fires()), "{fires:?}");
             let chat = fires.json["text"].as_str().unwrap();
             for text in [fires.text.as_str(), chat] {
@@ -161,7 +161,7 @@ mod tests {
             }
             assert_eq!(fires.json["state"], "fires");
             let over = Alert { lasted, ..new_alert(rule, false, "w@h:1", 1.0, 2.0) };
-            let over = Message::of(&over, at);
+            let over = Message::from_alert(&over, at);
             assert!(over.subject.contains(rule.when_it_is_over()), "{over:?}");
             assert!(over.text.contains("over: 2023-11-14T22:13:20Z, after 10 min"), "{over:?}");
             assert_eq!(over.json["state"], "resolved");
@@ -186,7 +186,7 @@ mod tests {
     fn the_rule_of_a_newer_worker_is_told_by_its_name() {
         let mut alert = new_alert(Rule::DeadRows, true, "w@h:1", 1.0, 1.0);
         alert.rule = "moon_phase".to_owned();
-        let message = Message::of(&alert, Timestamp(0));
+        let message = Message::from_alert(&alert, Timestamp(0));
         assert!(message.subject.contains("moon_phase"), "{message:?}");
     }
 }

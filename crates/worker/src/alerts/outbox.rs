@@ -59,7 +59,7 @@ pub async fn deliver(
         };
         let began = Instant::now();
         let attempts = taken.attempts + 1;
-        let message = Message::of(&taken.alert, taken.happened_at);
+        let message = Message::from_alert(&taken.alert, taken.happened_at);
         // Only the sending is abandoned: a message that the server has taken is marked.
         let sent = tokio::select! {
             biased;

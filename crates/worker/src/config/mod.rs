@@ -34,7 +34,7 @@ use store::Pooler;
 use crate::alerts::{MailTls, PostUrl, Rule};
 
 pub(crate) use error::ConfigError;
-pub(crate) use read::MOST_ROWS_PER_SECOND;
+pub(crate) use read::MAX_ROWS_PER_SECOND;
 pub(crate) use reload::Reload;
 pub(crate) use secret::Secret;
 

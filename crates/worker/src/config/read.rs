@@ -38,10 +38,10 @@ const BATCH_SIZE: RangeInclusive<u32> = 50..=200;
 const CONCURRENCY: RangeInclusive<u32> = 1..=16;
 
 /// More than any worker reaches.
-pub(crate) const MOST_ROWS_PER_SECOND: u32 = 1_000_000;
+pub(crate) const MAX_ROWS_PER_SECOND: u32 = 1_000_000;
 
 /// 0 is no limit.
-const ROWS_PER_SECOND: RangeInclusive<u32> = 0..=MOST_ROWS_PER_SECOND;
+const ROWS_PER_SECOND: RangeInclusive<u32> = 0..=MAX_ROWS_PER_SECOND;
 
 /// Shorter, and a lease ends in any pause of the network; longer, and a crash delays the figures by
 /// more than an hour.

@@ -36,7 +36,7 @@ pub(crate) struct Reload {
 
 impl Reload {
     /// Takes over from `new` what can change in a service that runs with `running`.
-    pub(crate) fn of(running: &Loaded, new: Loaded) -> Self {
+    pub(crate) fn between(running: &Loaded, new: Loaded) -> Self {
         let mut loaded = running.clone();
         loaded.config.aggregation.catalogue.clone_from(&new.config.aggregation.catalogue);
         loaded.config.batch.size = new.config.batch.size;

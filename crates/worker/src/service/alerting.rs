@@ -321,7 +321,7 @@ impl ChannelQueue {
                 return;
             }
             let (began, attempts) = (Instant::now(), first.backoff.errors() as i32 + 1);
-            match self.channel.send(&Message::of(&first.alert, first.happened_at)).await {
+            match self.channel.send(&Message::from_alert(&first.alert, first.happened_at)).await {
                 Ok(sent) => {
                     let took = began.elapsed();
                     outbox::log_delivered(&self.channel, &first.alert, attempts, &sent, took);

@@ -96,7 +96,7 @@ impl Service {
 
     fn read_again(&self) -> anyhow::Result<(Reload, Settings)> {
         let new = setup::load(self.config_file.as_deref())?;
-        let reload = Reload::of(&lock(&self.running), new);
+        let reload = Reload::between(&lock(&self.running), new);
         logging::check(&reload.loaded.config.log)?;
         let settings = Settings::from_config(&reload.loaded.config)?;
         setup::check_url(&reload.loaded.config)?;

@@ -9,7 +9,7 @@ use super::loaded;
 fn what_can_change_is_taken_over_and_the_rest_is_named() {
     let running = loaded("batch.size = 50\npool.max_size = 3\n", &[]);
     let new = "batch.size = 60\npool.max_size = 9\nlog.level = \"debug\"\n";
-    let reload = Reload::of(&running, loaded(new, &[]));
+    let reload = Reload::between(&running, loaded(new, &[]));
 
     assert_eq!(reload.changed, ["batch.size", "log.level"]);
     assert_eq!(reload.needs_restart, ["pool.max_size"]);
@@ -22,8 +22,8 @@ fn what_can_change_is_taken_over_and_the_rest_is_named() {
 fn what_needs_a_restart_is_named_each_time() {
     let running = loaded("", &[]);
     let new = || loaded("[pool]\nmax_size = 9\n", &[]);
-    let first = Reload::of(&running, new());
-    let second = Reload::of(&first.loaded, new());
+    let first = Reload::between(&running, new());
+    let second = Reload::between(&first.loaded, new());
     assert_eq!(second.needs_restart, ["pool.max_size"]);
 }
 
@@ -31,7 +31,7 @@ fn what_needs_a_restart_is_named_each_time() {
 fn another_database_is_taken_over_though_its_url_is_never_shown() {
     let running = loaded("", &[("DATABASE_URL", "postgresql://a@host/app")]);
     let new = loaded("", &[("DATABASE_URL", "postgresql://b@host/app")]);
-    let reload = Reload::of(&running, new);
+    let reload = Reload::between(&running, new);
     assert_eq!(reload.changed, ["database.url"]);
     assert_eq!(reload.loaded.config.database.url.expose(), "postgresql://b@host/app");
 }
@@ -43,7 +43,7 @@ fn another_password_or_webhook_needs_a_restart_though_it_is_never_shown() {
     };
     let running = with("hunter2geheim", "https://hooks.example.org/hunter2geheim");
     let new = with("hunter3geheim", "https://hooks.example.org/hunter3geheim");
-    let reload = Reload::of(&running, new);
+    let reload = Reload::between(&running, new);
     assert_eq!(reload.needs_restart, ["mail.password", "webhook.url"]);
     assert!(reload.changed.is_empty());
     assert_eq!(reload.loaded.config, running.config);
@@ -57,7 +57,7 @@ fn every_secret_that_changes_is_named() {
         ("WORKER__WEBHOOK__URL", "webhook.url", "https://host/a", "https://host/b"),
     ] {
         let running = loaded("", &[(variable, one)]);
-        let reload = Reload::of(&running, loaded("", &[(variable, other)]));
+        let reload = Reload::between(&running, loaded("", &[(variable, other)]));
         assert_eq!([reload.changed, reload.needs_restart].concat(), [key]);
     }
     let entries = loaded("", &[]).entries;
@@ -68,7 +68,7 @@ fn every_secret_that_changes_is_named() {
 fn a_lease_is_never_shorter_than_the_statements_that_run() {
     let running = loaded("", &[]);
     let new = "[session]\nstatement_timeout_seconds = 5\n[batch]\nlease_seconds = 6\n";
-    let reload = Reload::of(&running, loaded(new, &[]));
+    let reload = Reload::between(&running, loaded(new, &[]));
     assert_eq!(reload.loaded.config.batch.lease, Duration::from_secs(60));
     assert!(reload.needs_restart.contains(&"batch.lease_seconds".to_owned()));
 }
@@ -109,7 +109,7 @@ fn each_key_that_can_be_reloaded_takes_effect() {
             _ => "60",
         };
         let new = loaded("", &[(setting.variable().as_str(), other)]);
-        let reload = Reload::of(&running, new.clone());
+        let reload = Reload::between(&running, new.clone());
         assert_eq!(reload.loaded.config, new.config, "{}", setting.key);
         assert_eq!(reload.changed, [setting.key]);
     }
