@@ -31,6 +31,7 @@ CREATE TABLE aggregation_queue (
     lease_expires_at timestamptz,
     attempts integer NOT NULL DEFAULT 0,
     lost_leases integer NOT NULL DEFAULT 0,
+    dates_done integer NOT NULL DEFAULT 0,
     state text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'processing', 'dead')),
     user_id bigint NOT NULL,
     kind text NOT NULL CHECK (kind IN ('vitals', 'nutrition', 'labs')),
@@ -53,6 +54,7 @@ COMMENT ON COLUMN aggregation_queue.not_before IS 'Not claimed before this time;
 COMMENT ON COLUMN aggregation_queue.lease_token IS 'The claim that holds the set; only its worker can finish, fail, renew or release it';
 COMMENT ON COLUMN aggregation_queue.lease_expires_at IS 'By the database''s clock: a claim older than this belongs to a worker that is gone, and the set is claimed again';
 COMMENT ON COLUMN aggregation_queue.lost_leases IS 'How often the lease of a worker on the set expired. Two above batch.max_attempts the set is dead, with the error lease_expired';
+COMMENT ON COLUMN aggregation_queue.dates_done IS 'Since it was claimed, how many of the local dates of its rows are committed, but for the last, which deletes it. Commits do not wait for the disk: a server that crashes may forget a date, and this number with it';
 COMMENT ON COLUMN aggregation_queue.state IS 'pending -> processing (claimed) -> gone, or pending again with attempts + 1, or dead after the last attempt';
 COMMENT ON COLUMN aggregation_queue.starts_at IS 'The earliest start of its rows, before the change for their old versions; infinite times are cut to the years 1 to 9999';
 COMMENT ON COLUMN aggregation_queue.id IS 'By chance and clock, so that sets of a restored dump and sets that the triggers queue meanwhile never have the same key';

@@ -73,7 +73,7 @@ pub use inventory::{Inventory, Pending, RawDate, UserKinds};
 pub use migrate::{MigrateError, Migrated, migrate, migrate_beside};
 pub use pool::{PoolHealth, PoolSettings, PoolStats, Store};
 pub use profiles::{Profile, ProfileVersion};
-pub use queue::{ChangeSet, ChangedRow, Claim, ClaimFrom, Failed, MOST_IN_A_SET};
+pub use queue::{ChangeSet, ChangedRow, Claim, ClaimFrom, Failed, MOST_IN_A_SET, SetOfGroup};
 pub use rejected::Verdict;
 pub use requeue::{RequeueSelection, Requeuer};
 pub use retry::RetryPolicy;

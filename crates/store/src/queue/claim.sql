@@ -146,7 +146,7 @@ WITH asked AS MATERIALIZED (
 -- that a set which ends each worker is found out.
 UPDATE aggregation_queue AS q
 SET state = 'processing', lease_token = (SELECT token FROM asked), lease_expires_at = (SELECT lease_ends FROM asked),
-    lost_leases = q.lost_leases + (q.lease_expires_at IS NOT NULL)::integer
+    lost_leases = q.lost_leases + (q.lease_expires_at IS NOT NULL)::integer, dates_done = 0
 WHERE q.ctid = ANY (ARRAY(SELECT place FROM taken))
 RETURNING q.id, q.user_id, q.starts_at, q.ends_at, q.metric, q.time_zone, q.whole_day, q.lost_leases,
           q.raw_ids, q.row_starts, q.row_ends, q.not_before,

@@ -15,6 +15,7 @@ use diesel::data_types::PgTimestamp;
 use crate::time::to_postgres;
 
 pub(crate) use finish::Finish;
+pub use finish::SetOfGroup;
 
 /// A set has at most so many raw rows.
 pub const MOST_IN_A_SET: u32 = 50;

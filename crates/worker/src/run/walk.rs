@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use chrono::NaiveDate;
 use store::{
-    ChangeSet, Claim, ErrorClass, Failed, FailedWrite, StoreError, UnsentCommit, Verdict,
+    ChangeSet, Claim, ErrorClass, Failed, FailedWrite, SetOfGroup, StoreError, UnsentCommit, Verdict,
 };
 
 use super::crash_loop::{self, Isolated};
@@ -34,6 +34,8 @@ type RowPlace = (u32, u32);
 struct SetProgress {
     /// Groups with rows of it that are not known to be committed.
     groups_left: u32,
+    /// Those that are.
+    groups_done: i32,
     /// Of its rows in committed groups, those that take no part in the figures.
     rejected: u32,
     /// Whether it is deleted, failed or given back.
@@ -237,8 +239,8 @@ impl<'w> Walk<'w> {
         let finished = match verdicts {
             Ok(verdicts) => {
                 let (token, profile) = (claim.token, work.profile.version());
-                let done = self.sets_done_with(key);
-                let finished = transaction.finish(token, done, &verdicts, profile).await;
+                let sets = self.sets_of(key);
+                let finished = transaction.finish(token, &sets, &verdicts, profile).await;
                 finished.map(|commit| Computed { key, verdicts, commit, hold })
             }
             Err(error) => {
@@ -263,14 +265,18 @@ impl<'w> Walk<'w> {
         entries.collect()
     }
 
-    /// The sets that a group deletes: all others of their groups are committed.
-    fn sets_done_with(&self, key: GroupKey) -> Vec<&'w ChangeSet> {
+    /// The sets of a group. It deletes those of which all other groups are committed.
+    fn sets_of(&self, key: GroupKey) -> Vec<SetOfGroup<'w>> {
         let rows = self.groups.get(&key).map(Vec::as_slice).unwrap_or_default();
-        let is_done = |place: &u32| {
-            self.sets.get(*place as usize).is_some_and(|set| set.groups_left == 1)
-        };
-        let done = places(rows).into_iter().filter(is_done);
-        done.filter_map(|place| self.claim.sets.get(place as usize)).collect()
+        let sets = places(rows).into_iter().filter_map(|place| {
+            let progress = self.sets.get(place as usize)?;
+            Some(SetOfGroup {
+                set: self.claim.sets.get(place as usize)?,
+                dates_done: progress.groups_done,
+                is_last: progress.groups_left == 1,
+            })
+        });
+        sets.collect()
     }
 
     /// Sends COMMIT of a group and settles it.
@@ -307,6 +313,7 @@ impl<'w> Walk<'w> {
         for place in places(&rows) {
             let Some(set) = self.sets.get_mut(place as usize) else { continue };
             set.groups_left -= 1;
+            set.groups_done += 1;
             if set.groups_left == 0 {
                 set.is_settled = true;
                 let rows = claim.sets.get(place as usize).map_or(0, |set| set.rows.len() as u32);
