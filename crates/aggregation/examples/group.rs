@@ -1,6 +1,6 @@
-//! Computes a group of vitals so many times: 200 heart rates of one day, as a batch has them, without a database.
-//! For a profiler: `valgrind --tool=callgrind target/release/examples/group 100`. A second argument gives each
-//! row a zone of its own.
+//! Computes a group of vitals as often as the first argument says: 200 heart rates of one day, as a batch has them,
+//! without a database. For a profiler: `valgrind --tool=callgrind target/release/examples/group 101`. With a second
+//! argument each row names its zone.
 
 use std::collections::BTreeMap;
 use std::error::Error;
