@@ -10,6 +10,7 @@ mod alerts;
 mod blood_pressure;
 mod budget;
 mod chance;
+mod comparison;
 mod connect;
 mod crash;
 mod day_end;
@@ -62,6 +63,7 @@ pub use address::Place;
 pub use alerts::{Alert, AlertCondition, Outbox, TakenAlert};
 pub use budget::Budget;
 pub use chance::chance;
+pub use comparison::{Difference, RowKey};
 #[doc(hidden)]
 pub use connect::Connected;
 pub use connect::{Way, check_url, way};
@@ -76,13 +78,13 @@ pub use migrate::{MigrateError, Migrated, migrate, migrate_beside};
 pub use pool::{PoolHealth, PoolSettings, PoolStats, Store};
 pub use profiles::{Profile, ProfileVersion};
 pub use queue::{Claim, ClaimFrom, Entry, Failed, FoundBy};
-pub use rejected::Verdict;
+pub use rejected::{Listed, Verdict};
 pub use requeue::{RequeueSelection, Requeuer};
 pub use retry::RetryPolicy;
 pub use schema_state::{Elsewhere, NamesTaken, SchemaState, schema_state};
 pub use session::{Pooler, SessionSettings};
 pub use sessions::{OldTransaction, Sessions};
-pub use shadow::{Difference, Drift, Shadow, WrongVerdicts};
+pub use shadow::Shadow;
 pub use status::{
     Backlog, Failure, KindStatus, MAX_GROUPS, MAX_REJECTED_READ, Rejected, Run, RunCounts, Status,
 };

@@ -84,7 +84,7 @@ fn intervals(readings: &[Span]) -> Option<Intervals> {
 /// between the earliest of each, and those between the latest, as apps date a re-send later or earlier.
 ///
 /// A re-send comes within half the interval, and the intervals that remain are those of a sensor: none is
-/// shorter than the median by more than a fifth, as lost readings make them longer only, and at most half
+/// shorter than the median by more than a tenth, as lost readings make them longer only, and at most half
 /// are longer by more than that. So a sensor that sends nothing again has the median of all its rows.
 fn intervals_of_resent(readings: &[Span], delay: i64) -> impl Iterator<Item = Intervals> {
     let is_resent = |one: &Span, next: &Span| next.0.since(one.1) <= delay;
@@ -97,7 +97,7 @@ fn intervals_of_resent(readings: &[Span], delay: i64) -> impl Iterator<Item = In
     let (earliest, latest): (Vec<Span>, Vec<Span>) = sent().unzip();
     [earliest, latest].into_iter().filter_map(move |readings| {
         let found = intervals(&readings)?;
-        let (least, most) = (found.longest / 5 * 4, found.longest / 5 * 6);
+        let (least, most) = (found.shortest / 10 * 9, found.longest / 10 * 11);
         let pairs = || readings.windows(2);
         let too_short = pairs().filter(|pair| pair[1].1.since(pair[0].0) < least).count();
         let too_long = pairs().filter(|pair| pair[1].0.since(pair[0].1) > most).count();

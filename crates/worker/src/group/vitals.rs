@@ -141,16 +141,35 @@ async fn judged(
         }
     }
 
-    guarded(|| {
-        let mut zones = Zones::new(context.base_zone);
-        let judged: HashMap<_, _> = rows
-            .into_iter()
-            .map(|(metric, row)| {
-                let is_metric_short = metric.len() <= LONGEST_NAME_BYTES;
-                let reason = judge(row, context.catalogue.metric(metric), &mut zones).err();
-                (row.id, if is_metric_short { reason } else { Some(Reason::TextTooLong) })
-            })
-            .collect();
-        verdicts(work.entries, &judged)
-    })
+    guarded(|| verdicts(work.entries, &judge_rows(rows, context)))
+}
+
+fn judge_rows<'r>(
+    rows: impl IntoIterator<Item = (&'r str, &'r RawVital)>,
+    context: &Context<'_>,
+) -> HashMap<i64, Option<Reason>> {
+    let mut zones = Zones::new(context.base_zone);
+    rows.into_iter()
+        .map(|(metric, row)| {
+            let is_metric_short = metric.len() <= LONGEST_NAME_BYTES;
+            let reason = judge(row, context.catalogue.metric(metric), &mut zones).err();
+            (row.id, if is_metric_short { reason } else { Some(Reason::TextTooLong) })
+        })
+        .collect()
+}
+
+/// Judges single raw rows; those that are deleted are missing.
+pub(super) async fn judge_by_id(
+    transaction: &mut GroupTransaction<'_>,
+    settings: &Settings,
+    user: &User,
+    raw_ids: Vec<i64>,
+) -> Result<HashMap<i64, Option<Reason>>, StoreError> {
+    let context = Context {
+        catalogue: &settings.catalogue,
+        base_zone: &user.base_zone,
+        source_order: &user.source_order,
+    };
+    let rows = transaction.read_vitals_by_id(raw_ids).await?;
+    guarded(|| judge_rows(rows.iter().map(|(metric, row)| (metric.as_str(), row)), &context))
 }

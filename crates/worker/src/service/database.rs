@@ -178,6 +178,7 @@ impl Service {
 
     fn found(&self, store: &Store) {
         metrics::show_breaker(Breaker::Closed);
+        metrics::show_reachable(true);
         let missed = lock(&self.database.told).take();
         tracing::info!(
             event = "database_ready",
@@ -189,6 +190,7 @@ impl Service {
 
     fn miss(&self, cause: String, sqlstate: Option<&str>, unreachable: bool) {
         metrics::show_breaker(Breaker::Open);
+        metrics::show_reachable(!unreachable);
         self.database.unreachable.store(unreachable, Ordering::Relaxed);
         let troubles = self.database.troubles.fetch_add(1, Ordering::Relaxed) + 1;
         let now = Instant::now();
