@@ -17,7 +17,7 @@ use aggregation::{Reason, Timestamp};
 use generated::{any_beat, any_interval, any_night, placed};
 use proptest::prelude::*;
 use proptest::sample::select;
-use reference::{check_samples, check_totals, close};
+use reference::{check_samples, check_totals};
 use support::rows::{World, at, beats, daily_total, in_zone, row, steps};
 
 const DAY: &str = "2024-05-01";

@@ -71,6 +71,12 @@ impl RowKey {
         let table = usize::try_from(self.place).ok().and_then(|place| TABLES.get(place));
         table.map_or("", |(_, table)| table)
     }
+
+    /// What all rows of its table and date have in common.
+    #[must_use]
+    pub const fn of_date(self) -> Self {
+        Self { hash: 0, ..self }
+    }
 }
 
 /// The columns of a [`Compare`].

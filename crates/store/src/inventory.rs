@@ -42,7 +42,8 @@ pub struct UserKinds {
 
 statement! {
     /// The least users from this number on who have raw rows, figures or rejected rows of vitals, of nutrition
-    /// and of labs, where they are asked for. Each table is asked for one entry of its index.
+    /// and of labs, where they are asked for. Each table is asked for one entry of its index; that of rejected
+    /// rows for those of any kind, as there may be a million of another one.
     struct LeastUsers { from: i64 => BigInt, kinds: Vec<&'static str> => Array<Text> }
         -> (Nullable<BigInt>, Nullable<BigInt>, Nullable<BigInt>)
     "SELECT
@@ -58,21 +59,21 @@ statement! {
              (SELECT user_id FROM glucose_daily
               WHERE user_id >= asked.first ORDER BY user_id LIMIT 1),
              (SELECT user_id FROM rejected_rows
-              WHERE user_id >= asked.first AND kind = 'vitals' ORDER BY user_id LIMIT 1)) END,
+              WHERE user_id >= asked.first ORDER BY user_id LIMIT 1)) END,
          CASE WHEN 'nutrition' = ANY (asked.kinds) THEN least(
              (SELECT user_id FROM nutrition_raw
               WHERE user_id >= asked.first ORDER BY user_id LIMIT 1),
              (SELECT user_id FROM nutrition_daily
               WHERE user_id >= asked.first ORDER BY user_id LIMIT 1),
              (SELECT user_id FROM rejected_rows
-              WHERE user_id >= asked.first AND kind = 'nutrition' ORDER BY user_id LIMIT 1)) END,
+              WHERE user_id >= asked.first ORDER BY user_id LIMIT 1)) END,
          CASE WHEN 'labs' = ANY (asked.kinds) THEN least(
              (SELECT user_id FROM lab_raw
               WHERE user_id >= asked.first ORDER BY user_id LIMIT 1),
              (SELECT user_id FROM lab_daily
               WHERE user_id >= asked.first ORDER BY user_id LIMIT 1),
              (SELECT user_id FROM rejected_rows
-              WHERE user_id >= asked.first AND kind = 'labs' ORDER BY user_id LIMIT 1)) END
+              WHERE user_id >= asked.first ORDER BY user_id LIMIT 1)) END
      FROM (SELECT {from}::bigint AS first, {kinds}::text[] AS kinds) AS asked"
 }
 

@@ -71,13 +71,17 @@ impl Look<'_> {
             found.list(Finding { kind, user_id, date: None, table, difference, rows: 1 });
         }
         let mut drifted = BTreeSet::new();
+        let mut of_dates: BTreeMap<(RowKey, Difference), i64> = BTreeMap::new();
         for (key, difference) in rows {
+            *of_dates.entry((key.of_date(), difference)).or_default() += 1;
+        }
+        for ((key, difference), rows) in of_dates {
             let (date, table) = (key.date, key.table());
             compared.dates.insert(date);
             if difference != Difference::Outdated {
                 drifted.insert(date);
             }
-            found.list(Finding { kind, user_id, date: Some(date), table, difference, rows: 1 });
+            found.list(Finding { kind, user_id, date: Some(date), table, difference, rows });
         }
         compared.drifted = drifted.len() as i64;
         Ok(compared)
