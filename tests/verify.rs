@@ -1,6 +1,8 @@
 //! `worker verify` and `worker backfill`: figures compared with raw rows, and computed without the
 //! queue.
 
+mod honesty;
+
 use std::collections::BTreeSet;
 
 use serde_json::Value;
@@ -171,7 +173,7 @@ async fn missing_and_surplus_rows_and_wrong_verdicts_are_found_and_put_right() {
             "2 lab_daily 2024-05-01 missing",
             "3 nutrition_daily 2024-05-01 missing",
             "3 nutrition_daily 2024-06-01 surplus",
-            "4 rejected_rows null different",
+            "4 rejected_rows null missing",
             "5 vitals_daily 2024-05-01 outdated",
         ]
     );

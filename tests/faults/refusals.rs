@@ -2,15 +2,16 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
-use local_postgres::Shutdown;
+use local_postgres::{Binaries, LocalPostgres, Shutdown};
 
 use super::gate::Gate;
 use super::proof::{assert_exact_at_no_attempt, insert_rows, remember, remembering};
 use super::{QUEUED, SHORT_LEASE, end_sessions, only, service};
 use crate::support::outside::assert_says;
 use crate::support::running::{eventually, waiting};
-use crate::support::{Database, Ran, connect, database, server_of_its_own};
+use crate::support::{Database, Ran, connect, database, server_of_its_own, worker_at};
 
 /// A role of the test's own that may do what a worker must, and the URL with it.
 async fn role(db: &Database, options: &str) -> (String, String) {
@@ -129,5 +130,79 @@ async fn a_server_that_became_a_standby_is_worked_with_once_it_is_promoted() {
 
     let ran = service.stops();
     assert_degraded(&ran, "environment", "the server can only be read; is it a standby? (25006)");
+    assert_exact_at_no_attempt(&db, &ran).await;
+}
+
+/// Two servers in the URL: the first one ends, and the second one has its data, as a standby that was in
+/// step with it.
+#[tokio::test]
+async fn after_a_failover_to_a_standby_the_work_goes_on_once_it_is_promoted() {
+    let ((mut first, url), (mut second, other)) =
+        (server_of_its_own().await, server_of_its_own().await);
+    let (db, standby) = (database(&url).await, database(&other).await);
+    remember(&db).await;
+    insert_rows(&db, 0).await;
+    let _gate = Gate::in_statement(&db, "vitals_daily").await;
+    let both = format!("{url},{}", other.split_once("host=").unwrap().1);
+    let service = service(&both, &SHORT_LEASE);
+    waiting(&db, 1).await;
+    let data = "SHOW data_directory";
+    let (from, to): (String, String) = (db.value(data).await, standby.value(data).await);
+
+    service.freeze();
+    first.stop(Shutdown::Fast).unwrap();
+    second.stop(Shutdown::Fast).unwrap();
+    fs::remove_dir_all(&to).unwrap();
+    assert!(Command::new("cp").args(["-a", &from, &to]).status().unwrap().success());
+    let signal = PathBuf::from(&to).join("standby.signal");
+    fs::write(&signal, "").unwrap();
+    second.start_again().unwrap();
+    service.signal("-CONT");
+    service.logs("database_unavailable").await;
+    let db = database(&other).await;
+    assert!(db.value::<bool>("SELECT pg_is_in_recovery() AND pg_promote()").await);
+    service.logs_times("database_ready", 2).await;
+    eventually(&db, QUEUED, 0).await;
+
+    let ran = service.stops();
+    assert_degraded(&ran, "environment", "the server can only be read; is it a standby? (25006)");
+    assert_exact_at_no_attempt(&db, &ran).await;
+}
+
+#[tokio::test]
+async fn a_server_without_a_connection_left_for_anybody_is_waited_for() {
+    let binaries = Binaries::find_or_install(|line| eprintln!("{line}")).unwrap();
+    let server = LocalPostgres::start_with(&binaries, &[("max_connections", "12")]).unwrap();
+    let url = server.url("postgres");
+    assert!(worker_at(&url).arg("migrate").output().unwrap().status.success());
+    let db = database(&url).await;
+    remember(&db).await;
+    insert_rows(&db, 0).await;
+    let (_, of_the_worker) = role(&db, "").await;
+    let gate = Gate::in_statement(&db, "vitals_daily").await;
+    let one = [("WORKER__POOL__MAX_SIZE", "1")];
+    let service = service(&of_the_worker, &[&SHORT_LEASE[..], &one].concat());
+    waiting(&db, 1).await;
+
+    // Others come first when the worker's session has ended.
+    service.freeze();
+    end_sessions(&db, "true").await;
+    let mut others = Vec::new();
+    let refused = loop {
+        match tokio_postgres::connect(&of_the_worker, tokio_postgres::NoTls).await {
+            Ok((client, connection)) => others.push((client, tokio::spawn(connection))),
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!(refused.code().unwrap().code(), "53300");
+    service.signal("-CONT");
+    service.logs("database_unavailable").await;
+    gate.open().await;
+    drop(others);
+    service.logs_times("database_ready", 2).await;
+    eventually(&db, QUEUED, 0).await;
+
+    let ran = service.stops();
+    assert_degraded(&ran, "connection_lost", &refused.as_db_error().unwrap().message().to_owned());
     assert_exact_at_no_attempt(&db, &ran).await;
 }

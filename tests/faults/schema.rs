@@ -123,3 +123,34 @@ async fn a_column_of_a_type_that_cannot_be_read_stops_the_work_and_is_named() {
     assert!(ran.events("group_failed").is_empty(), "{}", ran.stderr);
     assert_exact_at_no_attempt(&db, &ran).await;
 }
+
+#[tokio::test]
+async fn a_time_that_loses_its_zone_under_the_service_stops_the_work_and_is_named() {
+    for (table, column) in
+        [("vitals_raw", "ended_at"), ("nutrition_raw", "eaten_at"), ("lab_raw", "collected_at")]
+    {
+        let db = remembering().await;
+        insert_rows(&db, 0).await;
+        let service = service(&db.url, &[]);
+        eventually(&db, QUEUED, 0).await;
+
+        let alter = |to: &str| {
+            format!(
+                "ALTER TABLE {table} ALTER COLUMN {column} TYPE {to}
+                 USING {column} AT TIME ZONE 'Asia/Tokyo'"
+            )
+        };
+        db.execute(&alter("timestamp")).await;
+        db.execute(&format!("UPDATE {table} SET source = 'other' WHERE user_id = 2")).await;
+        service.logs("database_unavailable").await;
+        db.execute(&alter("timestamptz")).await;
+        eventually(&db, QUEUED, 0).await;
+
+        let ran = service.stops();
+        let unavailable = &ran.events("database_unavailable")[0];
+        let says = [&format!("column {column} of {table} is of type timestamp"), "[environment]"];
+        assert_says(&unavailable["cause"].to_string(), &says);
+        assert!(ran.events("group_failed").is_empty(), "{}", ran.stderr);
+        assert_exact_at_no_attempt(&db, &ran).await;
+    }
+}

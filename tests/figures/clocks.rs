@@ -199,10 +199,10 @@ async fn a_day_that_has_not_ended_is_partial_in_every_table_and_tells_its_algori
     }
     db.run_once();
     for (table, version) in [
-        ("vitals_daily", 4),
-        ("sleep_daily", 4),
-        ("blood_pressure_daily", 4),
-        ("glucose_daily", 4),
+        ("vitals_daily", 5),
+        ("sleep_daily", 5),
+        ("blood_pressure_daily", 5),
+        ("glucose_daily", 5),
         ("nutrition_daily", 4),
         ("lab_daily", 4),
     ] {

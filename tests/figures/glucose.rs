@@ -165,9 +165,9 @@ async fn enough_readings_are_seventy_percent_of_those_expected() {
 }
 
 #[tokio::test]
-async fn readings_sent_again_seconds_later_lower_neither_coverage_nor_sufficiency() {
+async fn readings_sent_again_later_lower_neither_coverage_nor_sufficiency() {
     let db = user_in("UTC", "").await;
-    for start in ["00:00", "00:00:09"] {
+    for start in ["00:00", "00:00:09", "00:01", "00:02:10"] {
         db.execute(&format!(
             "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
              SELECT 1, 'blood_glucose', 110 + n % 7, 'mg/dL', 'cgm', at, at
@@ -179,7 +179,7 @@ async fn readings_sent_again_seconds_later_lower_neither_coverage_nor_sufficienc
         let coverage = "coverage_percent, is_sufficient";
         assert_eq!(column(&db, coverage).await, ["2024-03-05 100 t"]);
     }
-    assert_eq!(column(&db, "sample_count").await, ["2024-03-05 576"]);
+    assert_eq!(column(&db, "sample_count").await, ["2024-03-05 1152"]);
 }
 
 #[tokio::test]

@@ -37,5 +37,6 @@ pub use word::Word;
 /// pairs of blood pressure that come ever closer. 4: units as senders write them; source names are
 /// folded; an instant counts if its row is the best one open; rejected rows alone date their day; a short
 /// recording no longer decides a night, and an instant of sleep has one state; coverage of glucose by the
-/// interval of each source, and ranges in the unit of the row.
-pub const ALGORITHM_VERSION: i32 = 4;
+/// interval of each source, and ranges in the unit of the row. 5: readings of glucose that are sent again
+/// minutes later leave the interval of their source as it is; the hours of an interval add up to its value.
+pub const ALGORITHM_VERSION: i32 = 5;

@@ -415,6 +415,33 @@ fn a_day_sent_again_some_seconds_later_is_as_covered_and_has_the_same_episodes()
 }
 
 #[test]
+fn a_day_sent_again_minutes_later_is_as_covered_as_before() {
+    let later = |rows: &[RawVital], seconds: i64| -> Vec<RawVital> {
+        let again = rows.iter().map(|row| {
+            let started_at = row.started_at.plus(seconds * SECOND_US);
+            RawVital { started_at, ended_at: started_at, ..row.clone() }
+        });
+        rows.iter().cloned().chain(again).collect()
+    };
+    let (whole, half) = (every(5.0, &[100.0; 288]), every(5.0, &[100.0; 144]));
+    for seconds in [60, 75, 120, 149, -60, -149] {
+        assert_eq!(day(&later(&whole, seconds)).coverage_percent, Some(100.0), "{seconds} s");
+        // The last reading is sent again, too, and covers what comes after it.
+        let covered = 100.0 * (43_200.0 + f64::from(seconds.max(0) as i32)) / 86_400.0;
+        let coverage = day(&later(&half, seconds)).coverage_percent.unwrap();
+        assert!(close(coverage, covered), "{seconds} s: {coverage}");
+    }
+    // Half of the readings are sent again, and a tenth of them is lost.
+    let lossy: Vec<_> =
+        (0..288).filter(|n| n % 10 != 7).map(|n| reading(f64::from(n) * 5.0, 100.0)).collect();
+    let twice = later(&lossy[..130], 60);
+    let some = [&twice[..], &lossy[130..]].concat();
+    let (before, after) =
+        (day(&lossy).coverage_percent.unwrap(), day(&some).coverage_percent.unwrap());
+    assert!(before < after && after < before + 1.0, "{before} {after}");
+}
+
+#[test]
 fn seventy_percent_are_sufficient() {
     // 1440 minutes / 10 = 144; 70 % of them are 100.8 readings. With 14.4: 70 of 100.
     let readings = |number: i32| -> Vec<_> {

@@ -107,12 +107,26 @@ fn in_second(second: i64, source: &str) -> RawVital {
     RawVital { started_at, ended_at: started_at, ..reading(second, source, 0, 100.0) }
 }
 
+fn coverage_of(seconds: &[i64]) -> Option<f64> {
+    let rows: Vec<_> = seconds.iter().map(|second| in_second(*second, "sensor")).collect();
+    figures(&rows, date("2024-05-01"), &"UTC".parse()).unwrap().coverage_percent
+}
+
 fn median_gap(seconds: &[i64]) -> Option<f64> {
     let mut gaps: Vec<i64> = seconds.windows(2).map(|pair| pair[1] - pair[0]).collect();
     gaps.sort_unstable();
     let middle = |place: usize| gaps.get(place).copied();
     let lower = middle(gaps.len().checked_sub(1)? / 2)?;
     Some((lower + middle(gaps.len() / 2)?) as f64 / 2.0)
+}
+
+/// The coverage of a day of UTC by one source, gap by gap.
+fn plain_coverage(seconds: &[i64]) -> Option<f64> {
+    let interval = median_gap(seconds).filter(|gap| *gap <= 930.0)?.min(900.0);
+    let (first, last) = (*seconds.first()? as f64, *seconds.last()? as f64);
+    let gaps = seconds.windows(2).map(|pair| ((pair[1] - pair[0]) as f64).min(interval));
+    let before = if first <= interval { first } else { 0.0 };
+    Some((before + gaps.sum::<f64>() + interval.min(86_400.0 - last)) / 864.0)
 }
 
 /// The coverage of a day of UTC by one source at whole minutes, walked through in steps of 30 seconds.
@@ -318,18 +332,82 @@ proptest! {
             .filter(|second| *second < 86_400)
             .collect();
         prop_assume!(!seconds.is_empty());
-        let day = |seconds: &[i64]| {
-            let rows: Vec<_> = seconds.iter().map(|second| in_second(*second, "sensor")).collect();
-            figures(&rows, date("2024-05-01"), &"UTC".parse()).unwrap().coverage_percent
-        };
         let mut all = seconds.clone();
         for (index, later) in again {
             all.push((index.get(&seconds) + later).clamp(0, 86_399));
         }
         all.sort_unstable();
         all.dedup();
-        let (before, after) = (day(&seconds), day(&all));
+        let (before, after) = (coverage_of(&seconds), coverage_of(&all));
         prop_assert!(after >= before, "{:?} became {:?}", before, after);
+    }
+
+    /// Readings of a sensor whose clock jitters, on a part of the day, with some lost, of which some are
+    /// sent again, up to half the interval later or earlier.
+    #[test]
+    fn readings_sent_again_up_to_half_an_interval_later_or_earlier_never_lower_the_coverage(
+        interval in prop::sample::select(&[60, 120, 180, 300, 600, 900]),
+        begin in 0..40_000i64,
+        readings in prop::collection::vec(
+            // Lost, jitter, sent again, how much later.
+            (0.0..1.0f64, -1.0..=1.0f64, 0.0..1.0f64, 0.0..=1.0f64),
+            30..300,
+        ),
+        lost in prop::sample::select(&[0.0, 0.0, 0.05, 0.3]),
+        sent_again in prop::sample::select(&[1.0, 0.9, 0.6, 0.5, 0.3]),
+        jitter in prop::sample::select(&[0.0, 0.0, 0.02]),
+        spread in prop::sample::select(&[0.0, 0.3, 1.0]),
+        latest in 0.0..=1.0f64,
+        side in prop::sample::select(&[1, -1]),
+    ) {
+        let length = f64::from(interval);
+        let mut seconds: Vec<i64> = Vec::new();
+        let mut all: Vec<i64> = Vec::new();
+        let mut measured = 0;
+        // The next reading comes after another half, however the clock jitters.
+        let latest = 1.0_f64.max(latest * (length / 2.0 * (1.0 - 4.0 * jitter) - 6.0));
+        for (n, (loss, jitters, again, later)) in readings.into_iter().enumerate() {
+            let at = begin + (n as f64 * length + jitters * jitter * length).round() as i64;
+            measured += usize::from((0..86_400).contains(&at));
+            if loss < lost || !(0..86_400).contains(&at) {
+                continue;
+            }
+            seconds.push(at);
+            all.push(at);
+            let later = latest * (1.0 - spread * later);
+            if again < sent_again {
+                all.push((at + side * later.round() as i64).clamp(0, 86_399));
+            }
+        }
+        prop_assume!(seconds.len() >= 10 && 3 * seconds.len() >= 2 * measured);
+        all.sort_unstable();
+        all.dedup();
+        let (before, after) = (coverage_of(&seconds), coverage_of(&all));
+        prop_assert!(after >= before, "{:?} became {:?}", before, after);
+    }
+
+    /// However many readings a sensor loses, as long as more than half follow each other.
+    #[test]
+    fn a_sensor_that_sends_nothing_again_covers_by_the_plain_median(
+        interval in prop::sample::select(&[60, 120, 180, 300, 600, 900]),
+        readings in prop::collection::vec((0.0..1.0f64, -1.0..=1.0f64), 2..1440),
+        lost in 0.0..0.4f64,
+        jitter in prop::sample::select(&[0.0, 0.01, 0.04, 0.1]),
+    ) {
+        let seconds: Vec<i64> = (0..)
+            .zip(readings)
+            .filter(|(_, (loss, _))| *loss >= lost)
+            .map(|(n, (_, jitters))| n * interval + (jitters * jitter * interval as f64).round() as i64)
+            .filter(|second| (0..86_400).contains(second))
+            .collect();
+        // Rows that are less than a minute apart are one reading.
+        prop_assume!(seconds.len() > 1 && seconds.windows(2).all(|pair| pair[1] - pair[0] >= 55));
+        let plain = plain_coverage(&seconds);
+        let coverage = coverage_of(&seconds);
+        prop_assert_eq!(coverage.is_some(), plain.is_some());
+        if let (Some(one), Some(other)) = (coverage, plain) {
+            prop_assert!(close(one, other), "{} {}", one, other);
+        }
     }
 
     #[test]

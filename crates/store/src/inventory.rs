@@ -42,8 +42,9 @@ pub struct UserKinds {
 }
 
 statement! {
-    /// The least users from this number on who have raw rows or figures of vitals, of nutrition and of
-    /// labs, where they are asked for. Each table is asked for one entry of its index.
+    /// The least users from this number on who have raw rows, figures or rejected rows of vitals, of nutrition
+    /// and of labs, where they are asked for. Each table is asked for one entry of its index; that of rejected
+    /// rows for those of any kind, as there may be a million of another one.
     struct LeastUsers { from: i64 => BigInt, kinds: Vec<&'static str> => Array<Text> }
         -> (Nullable<BigInt>, Nullable<BigInt>, Nullable<BigInt>)
     "SELECT
@@ -57,16 +58,22 @@ statement! {
              (SELECT user_id FROM blood_pressure_daily
               WHERE user_id >= asked.first ORDER BY user_id LIMIT 1),
              (SELECT user_id FROM glucose_daily
+              WHERE user_id >= asked.first ORDER BY user_id LIMIT 1),
+             (SELECT user_id FROM rejected_rows
               WHERE user_id >= asked.first ORDER BY user_id LIMIT 1)) END,
          CASE WHEN 'nutrition' = ANY (asked.kinds) THEN least(
              (SELECT user_id FROM nutrition_raw
               WHERE user_id >= asked.first ORDER BY user_id LIMIT 1),
              (SELECT user_id FROM nutrition_daily
+              WHERE user_id >= asked.first ORDER BY user_id LIMIT 1),
+             (SELECT user_id FROM rejected_rows
               WHERE user_id >= asked.first ORDER BY user_id LIMIT 1)) END,
          CASE WHEN 'labs' = ANY (asked.kinds) THEN least(
              (SELECT user_id FROM lab_raw
               WHERE user_id >= asked.first ORDER BY user_id LIMIT 1),
              (SELECT user_id FROM lab_daily
+              WHERE user_id >= asked.first ORDER BY user_id LIMIT 1),
+             (SELECT user_id FROM rejected_rows
               WHERE user_id >= asked.first ORDER BY user_id LIMIT 1)) END
      FROM (SELECT {from}::bigint AS first, {kinds}::text[] AS kinds) AS asked"
 }
@@ -268,6 +275,8 @@ pub struct Pending {
     pub last: NaiveDate,
     /// Whether they are of sleep, sessions of which may go on for days.
     pub is_sleep: bool,
+    /// Whether their attempts are spent, so that nothing is done about them.
+    pub is_dead: bool,
 }
 
 statement! {
@@ -275,10 +284,10 @@ statement! {
         user_id: i64 => BigInt,
         kind: &'a str => Text,
         sleep: Vec<&'static str> => Array<Text>,
-    } -> (Date, Date, Bool)
+    } -> (Date, Date, Bool, Bool)
     concat!(
         "SELECT DISTINCT (row_starts_at AT TIME ZONE 'UTC')::date, (row_ends_at AT TIME ZONE 'UTC')::date,
-                coalesce(metric = ANY ({sleep}::text[]), false)
+                coalesce(metric = ANY ({sleep}::text[]), false), state = 'dead'
          FROM ",
         queued_rows!(),
         " WHERE user_id = {user_id} AND kind = {kind}"
@@ -296,10 +305,9 @@ impl GroupTransaction<'_> {
             kind: self.kind().name(),
             sleep: Stage::ALL.map(Stage::metric).to_vec(),
         };
-        let rows: Vec<(NaiveDate, NaiveDate, bool)> = self.read(read).await?;
-        let pending =
-            rows.into_iter().map(|(first, last, is_sleep)| Pending { first, last, is_sleep });
-        Ok(pending.collect())
+        let rows: Vec<(NaiveDate, NaiveDate, bool, bool)> = self.read(read).await?;
+        let pending = |(first, last, is_sleep, is_dead)| Pending { first, last, is_sleep, is_dead };
+        Ok(rows.into_iter().map(pending).collect())
     }
 
     /// As [`Store::inventory`], of the transaction's user and kind, seen by the transaction.

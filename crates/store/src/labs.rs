@@ -10,14 +10,14 @@ use crate::day_end::future_count;
 use crate::error::StoreError;
 use crate::raw_text::{RawText, short_name, short_text};
 use crate::statement::statement;
-use crate::time::{from_postgres, to_postgres};
+use crate::time::{RawTime, to_postgres};
 use crate::transaction::GroupTransaction;
 
 type LabColumns = (
     i64,
     (RawText, Option<RawText>, RawText, Option<RawText>),
     (Option<RawText>, Option<RawText>, Option<RawText>, RawText),
-    (PgTimestamp, Option<RawText>, RawText),
+    (RawTime, Option<RawText>, RawText),
 );
 
 /// The columns as they are read. A range that is too long is a remark, which is cut.
@@ -103,12 +103,14 @@ statement! {
         time_zones: Vec<String> => Array<Text>,
         day_starts: Vec<PgTimestamp> => Array<Timestamptz>,
         day_ends: Vec<PgTimestamp> => Array<Timestamptz>,
+        context_fingerprints: Vec<i64> => Array<BigInt>,
     } -> ()
     concat!("INSERT INTO lab_daily (
          user_id, local_date, analyte, unit, result_count, exact_count, last_value,
          last_comparator, last_text, last_at, min, max, mean, reference_low, reference_high,
          reported_value, reported_unit, reported_range, last_flag, worst_flag, delta, delta_percent,
-         time_zone, day_start, day_end, is_partial, future_count, algorithm_version, reference_text)
+         time_zone, day_start, day_end, context_fingerprint, is_partial, future_count,
+         algorithm_version, reference_text)
      SELECT {user_id}, {date}, d.*, d.day_end > now(), ", future_count!("d.", "d.result_count"), ",
             {algorithm_version}, d.reported_range
      FROM unnest({analytes}::text[], {units}::text[], {result_counts}::integer[],
@@ -118,11 +120,11 @@ statement! {
                  {reported_values}::text[], {reported_units}::text[], {reported_ranges}::text[],
                  {last_flags}::text[], {worst_flags}::text[], {deltas}::float8[],
                  {delta_percents}::float8[], {time_zones}::text[], {day_starts}::timestamptz[],
-                 {day_ends}::timestamptz[])
+                 {day_ends}::timestamptz[], {context_fingerprints}::bigint[])
           AS d (analyte, unit, result_count, exact_count, last_value, last_comparator, last_text,
                 last_at, min, max, mean, reference_low, reference_high, reported_value,
                 reported_unit, reported_range, last_flag, worst_flag, delta, delta_percent,
-                time_zone, day_start, day_end)
+                time_zone, day_start, day_end, context_fingerprint)
      ON CONFLICT (user_id, local_date, analyte, unit) DO UPDATE SET
          result_count = excluded.result_count, exact_count = excluded.exact_count,
          last_value = excluded.last_value,
@@ -135,6 +137,7 @@ statement! {
          worst_flag = excluded.worst_flag, delta = excluded.delta,
          delta_percent = excluded.delta_percent, time_zone = excluded.time_zone,
          day_start = excluded.day_start, day_end = excluded.day_end,
+         context_fingerprint = excluded.context_fingerprint,
          is_partial = excluded.is_partial, future_count = excluded.future_count,
          algorithm_version = excluded.algorithm_version,
          computed_at = excluded.computed_at")
@@ -201,6 +204,7 @@ impl GroupTransaction<'_> {
             time_zones: column(days, |day| day.time_zone.clone()),
             day_starts: column(days, |day| to_postgres(day.day_start)),
             day_ends: column(days, |day| to_postgres(day.day_end)),
+            context_fingerprints: column(days, |day| day.context_fingerprint),
         };
         self.write(upsert);
         Ok(())
@@ -223,7 +227,7 @@ fn labs(rows: Vec<LabColumns>) -> Vec<RawLab> {
                 flag: flag.map(String::from),
                 specimen: specimen.map(String::from),
                 status: status.into(),
-                collected_at: from_postgres(collected_at),
+                collected_at: collected_at.0,
                 time_zone: time_zone.map(String::from),
                 source: source.into_source(),
             }

@@ -10,6 +10,7 @@ mod alerts;
 mod autocommit;
 mod blood_pressure;
 mod budget;
+mod comparison;
 mod connect;
 mod crash;
 mod cte;
@@ -60,6 +61,7 @@ mod wire;
 pub use address::Place;
 pub use alerts::{Alert, AlertCondition, Outbox, TakenAlert};
 pub use budget::Budget;
+pub use comparison::{Difference, RowKey};
 #[doc(hidden)]
 pub use connect::Connected;
 pub use connect::{Way, check_url, way};
@@ -74,13 +76,13 @@ pub use migrate::{MigrateError, Migrated, migrate, migrate_beside};
 pub use pool::{PoolHealth, PoolSettings, PoolStats, Store};
 pub use profiles::{Profile, ProfileVersion};
 pub use queue::{ChangeSet, ChangedRow, Claim, ClaimFrom, Failed, MOST_IN_A_SET, SetOfGroup};
-pub use rejected::Verdict;
+pub use rejected::{Listed, Verdict};
 pub use requeue::{RequeueSelection, Requeuer};
 pub use retry::RetryPolicy;
 pub use schema_state::{Elsewhere, NamesTaken, SchemaState, schema_state};
 pub use session::{Pooler, SessionSettings};
 pub use sessions::{OldTransaction, Sessions};
-pub use shadow::{Difference, Drift, Shadow, WrongVerdicts};
+pub use shadow::Shadow;
 pub use status::{
     Backlog, Failure, KindStatus, MAX_GROUPS, MAX_REJECTED_READ, Rejected, Run, RunCounts, Status,
 };

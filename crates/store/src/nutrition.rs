@@ -12,10 +12,10 @@ use crate::day_end::future_count;
 use crate::error::StoreError;
 use crate::raw_text::{RawText, short_name, short_text};
 use crate::statement::statement;
-use crate::time::{from_postgres, to_postgres};
+use crate::time::{RawTime, to_postgres};
 use crate::transaction::GroupTransaction;
 
-type MealColumns = (i64, RawText, RawText, PgTimestamp, Option<RawText>, RawText, Vec<Option<f64>>);
+type MealColumns = (i64, RawText, RawText, RawTime, Option<RawText>, RawText, Vec<Option<f64>>);
 
 static COLUMNS: LazyLock<String> = LazyLock::new(|| {
     format!(
@@ -232,7 +232,7 @@ fn meals(rows: Vec<MealColumns>) -> Result<Vec<RawMeal>, StoreError> {
                 id,
                 food_name: food_name.into(),
                 meal_type: meal_type.into(),
-                eaten_at: from_postgres(eaten_at),
+                eaten_at: eaten_at.0,
                 time_zone: time_zone.map(String::from),
                 source: source.into_source(),
                 nutrients: nutrients

@@ -4,13 +4,12 @@ use std::cell::RefCell;
 
 use aggregation::vitals::RawVital;
 use aggregation::{Word, fold_source};
-use diesel::data_types::PgTimestamp;
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::pg::{Pg, PgValue};
 use diesel::sql_types::{BigInt, Bool, Double, Nullable, Text, Timestamptz};
 
 use crate::raw_text::readable;
-use crate::time::from_postgres;
+use crate::time::RawTime;
 
 /// The units, sources and zones of a user are fewer. With more, some rows have words of their own.
 const MAX_WORDS: usize = 64;
@@ -79,7 +78,7 @@ pub(crate) use raw_vital_columns;
 
 /// The same as they are loaded.
 pub(crate) type RawVitalColumns =
-    (i64, f64, Option<Shared>, Shared, Source, PgTimestamp, PgTimestamp, Option<Shared>, bool);
+    (i64, f64, Option<Shared>, Shared, Source, RawTime, RawTime, Option<Shared>, bool);
 
 /// A text that rows share.
 #[derive(Debug, FromSqlRow)]
@@ -117,8 +116,8 @@ pub(crate) fn raw_vital(columns: RawVitalColumns) -> RawVital {
         comparator: comparator.map(|comparator| comparator.0),
         unit: unit.0,
         source: source.0,
-        started_at: from_postgres(from),
-        ended_at: from_postgres(to),
+        started_at: from.0,
+        ended_at: to.0,
         time_zone: time_zone.map(|zone| zone.0),
         is_daily_total,
     }

@@ -6,83 +6,21 @@
 
 use aggregation::Kind;
 use chrono::NaiveDate;
-use diesel::pg::Pg;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{Array, BigInt, Bool, Date, Integer, Nullable, Text};
+use diesel::sql_types::{Array, BigInt, Bool, Date, Text};
 use diesel::{QueryResult, sql_query};
 use diesel_async::{
     AnsiTransactionManager, RunQueryDsl, SimpleAsyncConnection, TransactionManager,
 };
 
-use crate::day_end::contradicts_clock;
+use crate::comparison::{
+    Compare, ComparedColumns, Difference, ReadColumns, RowKey, TABLES, comparison, differing,
+};
 use crate::error::StoreError;
 use crate::pool::Store;
-use crate::rejected::Verdict;
+use crate::rejected::{Listed, Verdict};
 use crate::session::Pooler;
 use crate::statement::statement;
 use crate::transaction::GroupTransaction;
-
-/// The tables of figures, by kind.
-const TABLES: [(Kind, &str); 7] = [
-    (Kind::Vitals, "vitals_hourly"),
-    (Kind::Vitals, "vitals_daily"),
-    (Kind::Vitals, "sleep_daily"),
-    (Kind::Vitals, "blood_pressure_daily"),
-    (Kind::Vitals, "glucose_daily"),
-    (Kind::Nutrition, "nutrition_daily"),
-    (Kind::Labs, "lab_daily"),
-];
-
-/// How a stored row of figures differs from the computed one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Difference {
-    /// There should be one, and is none.
-    Missing,
-    /// There is one, and should be none.
-    Surplus,
-    /// It is right for what it was computed with: another zone, profile, catalogue or version.
-    Outdated,
-    /// A figure is another one.
-    Different,
-}
-
-impl Difference {
-    /// The stable name used in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::Surplus => "surplus",
-            Self::Outdated => "outdated",
-            Self::Different => "different",
-        }
-    }
-}
-
-/// Rows of figures of one date that differ.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Drift {
-    /// The table.
-    pub table: &'static str,
-    /// The local date.
-    pub date: NaiveDate,
-    /// How they differ.
-    pub difference: Difference,
-    /// The zone of the stored rows; none if they are missing.
-    pub stored_zone: Option<String>,
-    /// The zone that they would have now; none if they are surplus.
-    pub zone: Option<String>,
-    /// How many rows.
-    pub rows: i64,
-}
-
-/// Verdicts that `rejected_rows` does not have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WrongVerdicts {
-    /// It has another reason: the row was judged by another catalogue or version.
-    pub outdated: i64,
-    /// It has none.
-    pub absent: i64,
-}
 
 /// So often the own tables are emptied by DELETE, which is quick but leaves the rows where they are, for
 /// every later statement to pass by. Then they are cut off.
@@ -116,31 +54,31 @@ statement! {
     "SELECT set_config('search_path', {path}, {locally})"
 }
 
-statement! {
-    /// The columns that must be equal, and the key. The columns that depend on the clock are no figures.
-    struct ReadColumns<'a> { table: &'a str => Text } -> (Text, Bool, Bool)
-    "SELECT quote_ident(a.attname),
-            EXISTS (SELECT FROM pg_index AS i
-                    WHERE i.indrelid = a.attrelid AND i.indisprimary AND a.attnum = ANY (i.indkey)),
-            a.attname IN ('computed_at', 'is_partial', 'future_count')
-     FROM pg_attribute AS a
-     WHERE a.attrelid = to_regclass({table}) AND a.attnum > 0 AND NOT a.attisdropped
-     ORDER BY a.attnum"
+/// Declares a question for the zones of a user's rows of figures, the most frequent first.
+macro_rules! zones_of {
+    ($name:ident, $rows:literal) => {
+        statement! {
+            struct $name { user_id: i64 => BigInt, most: i64 => BigInt } -> (Text)
+            concat!(
+                "SELECT time_zone FROM (", $rows, ") AS of_user
+                 WHERE user_id = {user_id}
+                 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT {most}"
+            )
+        }
+    };
 }
 
-statement! {
-    struct CountWrongVerdicts<'a> {
-        user_id: i64 => BigInt,
-        kind: &'a str => Text,
-        raw_ids: Vec<i64> => Array<BigInt>,
-        reasons: Vec<Option<&'static str>> => Array<Nullable<Text>>,
-    } -> (BigInt, BigInt)
-    "SELECT count(r.reason), count(*) FILTER (WHERE r.reason IS NULL)
-     FROM unnest({raw_ids}::bigint[], {reasons}::text[]) AS judged (raw_id, reason)
-     LEFT JOIN rejected_rows AS r
-            ON r.user_id = {user_id} AND r.kind = {kind} AND r.raw_id = judged.raw_id
-     WHERE r.reason IS DISTINCT FROM judged.reason"
-}
+zones_of!(
+    ZonesOfVitals,
+    "SELECT user_id, time_zone FROM vitals_daily UNION ALL SELECT user_id, time_zone FROM sleep_daily
+     UNION ALL SELECT user_id, time_zone FROM blood_pressure_daily
+     UNION ALL SELECT user_id, time_zone FROM glucose_daily"
+);
+zones_of!(ZonesOfNutrition, "SELECT user_id, time_zone FROM nutrition_daily");
+zones_of!(ZonesOfLabs, "SELECT user_id, time_zone FROM lab_daily");
+
+/// More zones than these are not tried: a user who travels has days of many.
+const MOST_ZONES: i64 = 8;
 
 /// Takes what a session's own table holds. No other one is meant, whatever the search path.
 macro_rules! forget {
@@ -155,36 +93,7 @@ forget!(ForgetSleep, "sleep_daily");
 forget!(ForgetBloodPressure, "blood_pressure_daily");
 forget!(ForgetGlucose, "glucose_daily");
 forget!(ForgetNutrition, "nutrition_daily");
-
-/// The comparison of all tables of a kind. Its text depends on their columns, so that it is no
-/// `statement!`; it is prepared once for each connection all the same.
-struct Compare<'a> {
-    user_id: i64,
-    dates: &'a [NaiveDate],
-    /// What comes behind the parameters; no data is in it.
-    sql: &'a str,
-}
-
-impl QueryId for Compare<'_> {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
-}
-
-impl Query for Compare<'_> {
-    type SqlType = (Integer, Date, Text, Nullable<Text>, Nullable<Text>, BigInt);
-}
-
-impl QueryFragment<Pg> for Compare<'_> {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("WITH asked AS MATERIALIZED (SELECT ");
-        out.push_bind_param::<BigInt, _>(&self.user_id)?;
-        out.push_sql("::bigint AS user_id, ");
-        out.push_bind_param::<Array<Date>, _>(self.dates)?;
-        out.push_sql("::date[] AS dates) ");
-        out.push_sql(self.sql);
-        Ok(())
-    }
-}
+forget!(ForgetLabs, "lab_daily");
 
 impl Store {
     /// Opens a session whose tables of figures are its own, on a connection of the pool that does
@@ -219,50 +128,11 @@ impl Store {
             }
         }
         let comparisons = comparisons.map(|(kind, tables)| {
-            (kind, format!("{} ORDER BY place, local_date, difference", tables.join(" UNION ALL ")))
+            (kind, format!("{} ORDER BY place, local_date", tables.join(" UNION ALL ")))
         });
         let transaction = GroupTransaction::on(held, self, Kind::Vitals, 0);
         Ok(Shadow { transaction, path, comparisons, written: 0, written_here: 0 })
     }
-}
-
-/// Compares the images of rows, byte by byte: −0 is not 0.
-fn comparison(place: i32, table: &str, columns: &[(String, bool, bool)]) -> String {
-    let names = |of: &str, wanted: fn(&&(String, bool, bool)) -> bool| {
-        let columns = columns.iter().filter(wanted).map(|(name, ..)| format!("{of}{name}"));
-        columns.collect::<Vec<_>>().join(", ")
-    };
-    let key = names("", |(_, is_key, _)| *is_key);
-    let of = |side: &str| names(side, |(_, is_key, is_time)| !is_key && !is_time);
-    let has = |wanted: &str| columns.iter().any(|(name, ..)| name == wanted);
-    let outdated: Vec<String> = ["time_zone", "context_fingerprint", "algorithm_version"]
-        .into_iter()
-        .filter(|column| has(column))
-        .map(|column| format!("s.{column} <> c.{column}"))
-        .collect();
-    let outdated = outdated.join(" OR ");
-    let of_clock = if has("is_partial") { contradicts_clock(table) } else { "false".to_owned() };
-    format!(
-        "SELECT {place} AS place, local_date, difference, stored_zone, zone, count(*) AS rows
-         FROM (SELECT local_date, s.time_zone AS stored_zone, c.time_zone AS zone,
-                      CASE WHEN s.is_there IS NULL THEN 'missing'
-                           WHEN c.is_there IS NULL THEN 'surplus'
-                           WHEN {outdated} THEN 'outdated'
-                           WHEN (SELECT x FROM (SELECT {}) AS x) *<> (SELECT x FROM (SELECT {}) AS x)
-                                OR {of_clock} THEN 'different'
-                      END AS difference
-               FROM (SELECT *, true AS is_there FROM {table}
-                     WHERE user_id = (SELECT user_id FROM asked)
-                       AND local_date = ANY ((SELECT dates FROM asked)::date[])) AS s
-               FULL JOIN (SELECT *, true AS is_there FROM pg_temp.{table}
-                          WHERE user_id = (SELECT user_id FROM asked)
-                            AND local_date = ANY ((SELECT dates FROM asked)::date[])) AS c
-               USING ({key})) AS compared
-         WHERE difference IS NOT NULL
-         GROUP BY local_date, difference, stored_zone, zone",
-        of("s."),
-        of("c."),
-    )
 }
 
 impl GroupTransaction<'_> {
@@ -360,53 +230,73 @@ impl<'p> Shadow<'p> {
         cut_off.map_err(|cause| connection.error(cause))
     }
 
-    /// Compares the figures of some dates with the computed ones.
+    /// Forgets what was computed, also where dates build upon each other, so that they can be computed
+    /// in another way.
+    pub fn start_over(&mut self) {
+        self.transaction.write(ForgetLabs {});
+    }
+
+    /// Compares the figures of some dates with the computed ones: the rows that differ, by table and
+    /// date.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn compare(&mut self, dates: &[NaiveDate]) -> Result<Vec<Drift>, StoreError> {
-        self.set_path(format!("{}, pg_temp", self.path));
+    pub async fn compare(
+        &mut self,
+        dates: &[NaiveDate],
+    ) -> Result<Vec<(RowKey, Difference)>, StoreError> {
+        self.see_stored();
         let (kind, user_id) = (self.transaction.kind(), self.transaction.user_id());
         let Some((_, sql)) = self.comparisons.iter().find(|(of, _)| *of == kind) else {
             return Err(StoreError::Internal("a kind without tables"));
         };
-        type Columns = (i32, NaiveDate, String, Option<String>, Option<String>, i64);
-        let rows: Vec<Columns> = self.transaction.read(Compare { user_id, dates, sql }).await?;
-        let drift = |(place, date, difference, stored_zone, zone, rows): Columns| {
-            let table = usize::try_from(place).ok().and_then(|place| TABLES.get(place));
-            let (_, table) = *table.ok_or(StoreError::Internal("a table that is not compared"))?;
-            let difference = match difference.as_str() {
-                "missing" => Difference::Missing,
-                "surplus" => Difference::Surplus,
-                "outdated" => Difference::Outdated,
-                _ => Difference::Different,
-            };
-            Ok(Drift { table, date, difference, stored_zone, zone, rows })
-        };
-        rows.into_iter().map(drift).collect()
+        let rows: Vec<ComparedColumns> =
+            self.transaction.read(Compare { user_id, dates, sql }).await?;
+        rows.into_iter().map(differing).collect()
     }
 
-    /// How many of these verdicts `rejected_rows` does not have, or has otherwise. None of its rows is
-    /// the session's own.
+    /// The zones of the stored figures, the most frequent first.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn wrong_verdicts(
-        &mut self,
-        verdicts: &[Verdict],
-    ) -> Result<WrongVerdicts, StoreError> {
-        let count = CountWrongVerdicts {
-            user_id: self.transaction.user_id(),
-            kind: self.transaction.kind().name(),
-            raw_ids: verdicts.iter().map(|verdict| verdict.raw_id).collect(),
-            reasons: verdicts
-                .iter()
-                .map(|verdict| verdict.reason.map(aggregation::Reason::code))
-                .collect(),
+    pub async fn stored_zones(&mut self) -> Result<Vec<String>, StoreError> {
+        self.see_stored();
+        let (user_id, most) = (self.transaction.user_id(), MOST_ZONES);
+        let zones: Vec<(String,)> = match self.transaction.kind() {
+            Kind::Vitals => self.transaction.read(ZonesOfVitals { user_id, most }).await?,
+            Kind::Nutrition => self.transaction.read(ZonesOfNutrition { user_id, most }).await?,
+            Kind::Labs => self.transaction.read(ZonesOfLabs { user_id, most }).await?,
         };
-        let counts: Vec<(i64, i64)> = self.transaction.read(count).await?;
-        let (outdated, absent) = counts.into_iter().next().unwrap_or_default();
-        Ok(WrongVerdicts { outdated, absent })
+        Ok(zones.into_iter().map(|(zone,)| zone).collect())
+    }
+
+    /// Which of these rejected rows `rejected_rows` does not have. None of its rows is the session's own.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn unlisted(&mut self, verdicts: &[Verdict]) -> Result<Vec<i64>, StoreError> {
+        let rejected = verdicts.iter().filter(|verdict| verdict.reason.is_some());
+        let raw_ids: Vec<i64> = rejected.map(|verdict| verdict.raw_id).collect();
+        if raw_ids.is_empty() { Ok(raw_ids) } else { self.transaction.read_unlisted(raw_ids).await }
+    }
+
+    /// What `rejected_rows` says of the user's raw rows of this kind, of `unlisted` ones, and of those
+    /// that no computation of figures reads; rows that wait in the queue are left out.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn listed(
+        &mut self,
+        unlisted: Vec<i64>,
+        metrics: Vec<String>,
+    ) -> Result<Vec<Listed>, StoreError> {
+        self.see_stored();
+        self.transaction.read_listed(unlisted, metrics).await
+    }
+
+    /// Has the tables of this session's own behind the stored ones.
+    fn see_stored(&mut self) {
+        self.set_path(format!("{}, pg_temp", self.path));
     }
 
     /// Names are looked for along this path from the next statement on, as long as the look lasts.

@@ -2,6 +2,27 @@
 
 use aggregation::Timestamp;
 use diesel::data_types::PgTimestamp;
+use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::pg::{Pg, PgValue};
+use diesel::sql_types::Timestamptz;
+
+/// `timestamptz`, whose number is part of PostgreSQL's protocol.
+const TIMESTAMPTZ: u32 = 1184;
+
+/// An instant of the application's tables. A column that the application has made a `timestamp` without
+/// a zone has the same bytes, and would be read as UTC.
+#[derive(Clone, Copy, Debug, FromSqlRow)]
+#[diesel(sql_type = Timestamptz)]
+pub(crate) struct RawTime(pub(crate) Timestamp);
+
+impl FromSql<Timestamptz, Pg> for RawTime {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        if value.get_oid().get() != TIMESTAMPTZ {
+            return Err("a time is no timestamptz".into());
+        }
+        FromSql::<Timestamptz, Pg>::from_sql(value).map(|instant| Self(from_postgres(instant)))
+    }
+}
 
 /// PostgreSQL counts microseconds from 2000-01-01 UTC, the worker from 1970-01-01.
 const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;

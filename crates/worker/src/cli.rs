@@ -169,8 +169,10 @@ pub enum Command {
     Backfill(Backfill),
     /// Compute all figures again and compare them with those that are stored, to the last bit
     ///
-    /// Each user is looked at as of one moment. Dates with rows that wait in the queue are left out.
-    /// What differs is listed by table, user and date, without any health value.
+    /// Each user is looked at as of one moment. Dates with rows that wait in the queue are left out; those
+    /// with dead rows, whose attempts are spent, are counted and end it with exit code 4. The list of
+    /// rejected rows is compared like the figures. What differs is listed by table, user and date, without
+    /// any health value.
     Verify(Verify),
     /// Write some days of one user as a page to look at, with charts
     ///

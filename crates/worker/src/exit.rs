@@ -12,7 +12,8 @@ pub const DONE: Exit = Exit(0);
 pub const COULD_NOT: Exit = Exit(1);
 /// It was done, but groups failed, rows died, or lines of a file were refused.
 pub const DONE_WITH_FAILURES: Exit = Exit(3);
-/// `verify` found figures that differ, and did not put them right.
+/// `verify` found figures that differ, and did not put them right, or dates that dead rows keep it from
+/// comparing.
 pub const DRIFT: Exit = Exit(4);
 /// A signal ended it before it was done, by the shells' convention 128 + SIGINT.
 pub const INTERRUPTED: Exit = Exit(130);
@@ -26,7 +27,7 @@ pub const MEANINGS: [(u8, &str); 6] = [
     ),
     (2, "wrong usage"),
     (DONE_WITH_FAILURES.0, "done, but groups failed, rows died, or lines of a file were left out"),
-    (DRIFT.0, "verify found figures that differ"),
+    (DRIFT.0, "verify found figures that differ, or dates that dead rows keep it from comparing"),
     (INTERRUPTED.0, "interrupted before it was done"),
 ];
 

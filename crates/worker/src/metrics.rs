@@ -32,6 +32,7 @@ const CONNECTIONS_MAX: &str = "dayfold_pool_connections_max";
 const WAITING: &str = "dayfold_pool_waiting";
 const USAGE: &str = "dayfold_pool_usage_ratio";
 const DATABASE_UP: &str = "dayfold_database_up";
+const DATABASE_REACHABLE: &str = "dayfold_database_reachable";
 const BREAKER: &str = "dayfold_breaker_state";
 const TIMEOUTS: &str = "dayfold_pool_timeouts_total";
 const OLDEST_TRANSACTION: &str = "dayfold_oldest_transaction_seconds";
@@ -98,6 +99,7 @@ fn describe() {
     describe_gauge!(WAITING, "Tasks that wait for a database connection");
     describe_gauge!(USAGE, "Database connections in use, of the most that may be open");
     describe_gauge!(DATABASE_UP, "1 while the database is worked with, else 0");
+    describe_gauge!(DATABASE_REACHABLE, "0 while no connection to the database can be had, else 1");
     describe_gauge!(
         BREAKER,
         "1 for the state that holds: closed (working), open (left alone), half_open (trying)"
@@ -186,6 +188,11 @@ pub fn show_breaker(breaker: Breaker) {
     for (name, state) in states {
         gauge!(BREAKER, "state" => name).set(f64::from(u8::from(breaker == state)));
     }
+}
+
+/// Shows whether a connection to the database can be had.
+pub fn show_reachable(is_reachable: bool) {
+    gauge!(DATABASE_REACHABLE).set(f64::from(u8::from(is_reachable)));
 }
 
 /// Shows the age of the oldest of the transactions that are old; NaN if nobody could look.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use crate::fingerprint::Fingerprint;
 use crate::labs::tidy_name;
 use crate::units::{Spellings, is_factor_of_mass};
 
@@ -100,6 +101,24 @@ impl Analytes {
             self.by_code.get(code)
         };
         self.entries.get(*index?)
+    }
+
+    /// A digest of everything in the catalogue that decides the figures of an analyte with this entry, or
+    /// with none.
+    pub(crate) fn fingerprint(&self, entry: Option<&Analyte>) -> i64 {
+        let mut digest = Fingerprint::new();
+        digest.integer(self.spellings.fingerprint());
+        if let Some(analyte) = entry {
+            digest.text(&analyte.unit);
+            for (unit, step) in &analyte.steps {
+                let (way, number) = match step.factor {
+                    Factor::MultiplyBy(factor) => (0, factor),
+                    Factor::DivideBy(divisor) => (1, divisor),
+                };
+                digest.text(unit).integer(way).number(number).number(step.add);
+            }
+        }
+        digest.finish().cast_signed()
     }
 
     /// The UCUM code of a unit as a laboratory spells it, so that two spellings of one unit are one; the

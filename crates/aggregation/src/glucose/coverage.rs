@@ -1,6 +1,6 @@
 //! How much of the day was measured.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Reading;
 use crate::timestamp::{MINUTE_US, SECOND_US};
@@ -16,8 +16,21 @@ const LONGEST_SENSOR_INTERVAL_US: i64 = LONGEST_INTERVAL_US + 30 * SECOND_US;
 /// No reading covers more time than this.
 const LONGEST_INTERVAL_US: i64 = 15 * MINUTE_US;
 
-/// No sensor measures more often than once a minute.
-const RESENT_WITHIN_US: i64 = MINUTE_US;
+/// Rows of a source within this time are one reading, as no sensor measures more often than once a
+/// minute. Clocks jitter by seconds.
+const ALWAYS_RESENT_WITHIN_US: i64 = MINUTE_US - 5 * SECOND_US;
+
+/// No reading is sent again later than after half the longest interval.
+const RESENT_WITHIN_US: i64 = LONGEST_INTERVAL_US / 2;
+
+/// The delays of re-sends that are tried differ by this, so that their number is bounded.
+const RESENT_STEP_US: i64 = 5 * SECOND_US;
+
+/// Fewer readings do not show whether they are regular.
+const LEAST_READINGS: usize = 10;
+
+/// One in 20 may be irregular: a sensor that starts again measures out of turn.
+const FEW: usize = 20;
 
 /// The readings of each source, in fact order.
 pub(super) fn by_source<'r, 'row>(
@@ -30,48 +43,90 @@ pub(super) fn by_source<'r, 'row>(
     tracks
 }
 
-/// The time between two successive readings of a source, in microseconds.
-#[derive(Clone, Copy, Debug)]
-struct Interval {
-    /// From the last row of one reading to the first row of the next.
-    shortest: i64,
-    /// From the first row of one reading to the last row of the next.
-    longest: i64,
-}
-
-/// The intervals of a source. Apps send a reading again some seconds earlier or later, so rows within
-/// [`RESENT_WITHIN_US`] of the first are one reading.
-fn intervals(track: &[&Reading<'_>]) -> Vec<Interval> {
+/// The readings of a source, each from its first row to its last.
+fn readings(track: &[&Reading<'_>]) -> Vec<Span> {
     let mut readings: Vec<Span> = Vec::new();
     for row in track {
         match readings.last_mut() {
-            Some((first, last)) if row.at.since(*first) < RESENT_WITHIN_US => *last = row.at,
+            Some((first, last)) if row.at.since(*first) < ALWAYS_RESENT_WITHIN_US => *last = row.at,
             _ => readings.push((row.at, row.at)),
         }
     }
-    let pairs = readings.windows(2);
-    let interval = |((first, last), (next_first, next_last)): (Span, Span)| Interval {
-        shortest: next_first.since(last),
-        longest: next_last.since(first),
-    };
-    pairs.map(|pair| interval((pair[0], pair[1]))).collect()
+    readings
 }
 
 /// Whether a source has two readings, so that something is known of durations.
 pub(super) fn has_intervals(track: &[&Reading<'_>]) -> bool {
-    !intervals(track).is_empty()
+    readings(track).len() > 1
+}
+
+/// The intervals between the readings of a source, in microseconds.
+#[derive(Clone, Copy, Debug)]
+struct Intervals {
+    number: usize,
+    /// The median of the shortest ones that the rows allow. It decides whether the source is a sensor.
+    shortest: i64,
+    /// The median of the longest ones that the rows allow.
+    longest: i64,
+}
+
+/// The intervals between readings; `None` without two.
+fn intervals(readings: &[Span]) -> Option<Intervals> {
+    let pairs = || readings.windows(2).map(|pair| (pair[0], pair[1]));
+    Some(Intervals {
+        number: pairs().count(),
+        shortest: median(pairs().map(|(one, next)| next.0.since(one.1)).collect())?,
+        longest: median(pairs().map(|(one, next)| next.1.since(one.0)).collect())?,
+    })
+}
+
+/// The intervals, if each reading that follows within `delay` is a re-send of the one before: those
+/// between the earliest of each, and those between the latest, as apps date a re-send later or earlier.
+///
+/// A re-send comes within half the interval, and the intervals that remain are those of a sensor: none is
+/// shorter than the median by more than a tenth, as lost readings make them longer only, and at most half
+/// are longer by more than that. So a sensor that sends nothing again has the median of all its rows.
+fn intervals_of_resent(readings: &[Span], delay: i64) -> impl Iterator<Item = Intervals> {
+    let is_resent = |one: &Span, next: &Span| next.0.since(one.1) <= delay;
+    let sent =
+        || readings.chunk_by(is_resent).filter_map(|sent| Some((*sent.first()?, *sent.last()?)));
+    let delays: Vec<i64> = sent()
+        .filter(|(earliest, latest)| earliest != latest)
+        .map(|(earliest, latest)| latest.1.since(earliest.0))
+        .collect();
+    let (earliest, latest): (Vec<Span>, Vec<Span>) = sent().unzip();
+    [earliest, latest].into_iter().filter_map(move |readings| {
+        let found = intervals(&readings)?;
+        let (least, most) = (found.shortest / 10 * 9, found.longest / 10 * 11);
+        let pairs = || readings.windows(2);
+        let too_short = pairs().filter(|pair| pair[1].1.since(pair[0].0) < least).count();
+        let too_long = pairs().filter(|pair| pair[1].0.since(pair[0].1) > most).count();
+        let too_late = delays.iter().filter(|delay| **delay >= found.shortest / 2).count();
+        let is_sensor = readings.len() >= LEAST_READINGS
+            && FEW * too_late <= delays.len()
+            && FEW * too_short <= found.number
+            && 2 * too_long <= found.number
+            && found.shortest <= LONGEST_SENSOR_INTERVAL_US;
+        is_sensor.then_some(found)
+    })
 }
 
 /// The median interval of a sensor with at least so many; `None` of a meter.
 ///
-/// It is the longest that the rows allow: so a reading that is sent again never shortens it, and
-/// never uncovers what was covered. The shortest decides whether the source is a sensor.
+/// Apps send readings again, some seconds or minutes later or earlier, all of them or some. The median
+/// over all rows would then be shorter, and re-sends would uncover time that was covered. So each delay
+/// is tried within which rows may be re-sends, and the longest median counts: one of the delays leaves the
+/// readings without their re-sends.
 pub(super) fn sensor_interval(track: &[&Reading<'_>], at_least: usize) -> Option<i64> {
-    let intervals = intervals(track);
-    let median_of = |length: fn(&Interval) -> i64| median(intervals.iter().map(length).collect());
-    let shortest = median_of(|interval| interval.shortest)?;
-    let is_sensor = intervals.len() >= at_least && shortest <= LONGEST_SENSOR_INTERVAL_US;
-    median_of(|interval| interval.longest).filter(|_| is_sensor)
+    let readings = readings(track);
+    let gaps = readings.windows(2).map(|pair| pair[1].0.since(pair[0].1));
+    let steps: BTreeSet<i64> =
+        gaps.filter(|gap| *gap <= RESENT_WITHIN_US).map(|gap| gap / RESENT_STEP_US + 1).collect();
+    let delays = steps.into_iter().map(|steps| steps * RESENT_STEP_US - 1);
+    let resent = delays.flat_map(|delay| intervals_of_resent(&readings, delay));
+    let best = intervals(&readings).into_iter().chain(resent).max_by_key(|found| found.longest)?;
+    let is_sensor = best.number >= at_least && best.shortest <= LONGEST_SENSOR_INTERVAL_US;
+    is_sensor.then_some(best.longest)
 }
 
 /// The middle one, or the mean of the middle two; `None` of none.

@@ -1,6 +1,8 @@
 //! What was measured, and in which unit: the key of a day's row.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashMap;
 
 use super::{LabValue, RawLab};
 use crate::Reason;
@@ -105,15 +107,25 @@ impl<'a> Unit<'a> {
 }
 
 /// The unit of a result, as it may follow the numbers of its reference range.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct OwnUnit<'a> {
     /// See [`reported_unit`].
-    pub(super) reported: &'a str,
-    /// What is known of the units of the analyte.
-    pub(super) analyte: Option<&'a Analyte>,
+    reported: &'a str,
+    /// The same without what spellings differ in.
+    plain: String,
+    /// What is known of the units of the analyte, if they convert this one, and how.
+    conversion: Option<(&'a Analyte, UnitStep)>,
+    /// Whether a text is a spelling of it. A range is read with both decimal signs, and parted at each of
+    /// its dashes, so that the same ends of texts are looked at again and again.
+    spellings: RefCell<HashMap<String, bool>>,
 }
 
-impl OwnUnit<'_> {
+impl<'a> OwnUnit<'a> {
+    pub(super) fn new(reported: &'a str, analyte: Option<&'a Analyte>) -> Self {
+        let conversion = analyte.and_then(|analyte| Some((analyte, analyte.step_from(reported)?)));
+        Self { reported, plain: plain(reported), conversion, spellings: RefCell::default() }
+    }
+
     /// A text without the unit behind its last number or bracket, and without space around it. One
     /// that ends with another unit stays as it is.
     pub(super) fn strip<'t>(&self, text: &'t str) -> &'t str {
@@ -121,14 +133,15 @@ impl OwnUnit<'_> {
         // Other spellings are hardly longer; without a limit, each digit of a long text is tried.
         let longest = 2 * self.reported.len() + 40;
         let is_end = |c: &char| c.is_ascii_digit() || matches!(c, ')' | ']');
-        text.char_indices()
-            .filter(|(start, c)| is_end(c) && text.len() - start <= longest)
+        let ends = text.char_indices().rev().take_while(|(start, _)| text.len() - start <= longest);
+        ends.filter(|(_, c)| is_end(c))
             .map(|(start, _)| text.split_at(start + 1))
-            .find(|(_, tail)| {
-                // Digits in a row are one number.
+            // Digits in a row are one number. The longest tail that is a spelling counts.
+            .filter(|(_, tail)| {
                 !tail.starts_with(|c: char| c.is_ascii_digit())
                     && self.is_spelled(without_brackets(tail.trim()))
             })
+            .last()
             .map_or(text, |(number, _)| number)
     }
 
@@ -138,11 +151,19 @@ impl OwnUnit<'_> {
         if unit.is_empty() || self.reported.is_empty() {
             return false;
         }
-        let plain = |unit: &str| tidy(unit).replace(' ', "").replace(['\u{b5}', '\u{3bc}'], "u");
-        let step = |unit: &str| self.analyte.and_then(|analyte| analyte.step_from(unit));
-        plain(unit) == plain(self.reported)
-            || step(unit).is_some_and(|step_of| step(self.reported) == Some(step_of))
+        if let Some(known) = self.spellings.borrow().get(unit) {
+            return *known;
+        }
+        let is_spelled = plain(unit) == self.plain
+            || self.conversion.is_some_and(|(analyte, step)| analyte.step_from(unit) == Some(step));
+        self.spellings.borrow_mut().insert(unit.to_owned(), is_spelled);
+        is_spelled
     }
+}
+
+/// A unit without case, spaces, and the code point of its micro sign.
+fn plain(unit: &str) -> String {
+    tidy(unit).replace(' ', "").replace(['\u{b5}', '\u{3bc}'], "u")
 }
 
 /// A text without the brackets around it.

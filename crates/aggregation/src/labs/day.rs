@@ -54,6 +54,8 @@ pub struct LabDay {
     pub worst_flag: Option<Flag>,
     /// To the day before; empty until [`compare`](super::compare) has seen it.
     pub delta: Delta,
+    /// A digest of what the catalogue says of the analyte.
+    pub context_fingerprint: i64,
     /// The zone of [`LabDay::day_start`] and [`LabDay::day_end`].
     pub time_zone: String,
     /// The first instant of the date in that zone.
@@ -91,6 +93,7 @@ impl LabDay {
             // Of equal maxima the last is taken.
             worst_flag: findings.iter().filter_map(|f| f.flag).max_by_key(|f| f.severity()),
             delta: Delta::default(),
+            context_fingerprint: last.context_fingerprint,
             time_zone: zone.to_string(),
             day_start: zone.day_start(date),
             day_end: zone.day_end(date),

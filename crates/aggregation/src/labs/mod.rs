@@ -173,6 +173,7 @@ struct Finding<'a> {
     /// In the unit that is kept.
     range: Option<ReferenceRange>,
     flag: Option<Flag>,
+    context_fingerprint: i64,
 }
 
 /// Judges `row`; the finding is there if it counts.
@@ -200,7 +201,7 @@ fn examine<'a>(
         return Err(Reason::ResultTooLong);
     }
     let known = analytes.find(row.loinc_code.as_deref(), &row.test_name);
-    let own_unit = OwnUnit { reported: reported_unit, analyte: known };
+    let own_unit = OwnUnit::new(reported_unit, known);
     let range = range_text(row).filter(|text| text.len() <= LONGEST_RANGE_BYTES);
     let own_flag = OwnFlag::read(row.flag.as_deref());
     // Result and range are compared as they were reported: rounding may draw a value onto an end.
@@ -210,7 +211,22 @@ fn examine<'a>(
     let range = reported.range.and_then(|range| range.converted(unit.step));
     let flag = reported.flag;
     let specimen = analyte::tidy(row.specimen.as_deref().unwrap_or_default());
-    Ok((place, Some(Finding { row, place, status, analyte, unit, specimen, value, range, flag })))
+    let context_fingerprint = analytes.fingerprint(known);
+    Ok((
+        place,
+        Some(Finding {
+            row,
+            place,
+            status,
+            analyte,
+            unit,
+            specimen,
+            value,
+            range,
+            flag,
+            context_fingerprint,
+        }),
+    ))
 }
 
 /// The reference range as printed; `None` if it is blank.

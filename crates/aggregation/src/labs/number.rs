@@ -58,6 +58,10 @@ impl DecimalSign {
             .map(|word| word.trim_end_matches(|c: char| !c.is_ascii_digit()));
         let mut found = [false; 2];
         for word in words {
+            // Without a mark it reads alike with both.
+            if !word.contains(['.', ',']) {
+                continue;
+            }
             let behind_zero = word.strip_prefix('0').unwrap_or_default();
             if behind_zero.starts_with(|c: char| c.is_ascii_digit()) {
                 continue;

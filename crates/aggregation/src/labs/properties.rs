@@ -152,7 +152,7 @@ fn proves_its_sign(text: &str) -> bool {
 }
 
 fn read_range(text: &str, sign: DecimalSign) -> Option<ReferenceRange> {
-    ReferenceRange::read(text, &OwnUnit { reported: "mg/dL", analyte: None }, sign)
+    ReferenceRange::read(text, &OwnUnit::new("mg/dL", None), sign)
 }
 
 /// As `figures`, a value at a time: a newer revision supersedes the others of its result, and the
@@ -275,7 +275,7 @@ proptest! {
         if locale.decimal_sign == ',' && (!is_proven || is_text && separates) {
             return Ok(());
         }
-        let unit = OwnUnit { reported: "mg/dL", analyte: None };
+        let unit = OwnUnit::new("mg/dL", None);
         let reading = Reading::of(&value_text, &range, &unit, OwnFlag::Missing).unwrap();
         prop_assert_eq!(reading.value.value(), Some(exact[0]), "{} beside {}", value_text, range);
         if is_text {
@@ -298,7 +298,7 @@ proptest! {
         ]),
     ) {
         let (range, decimal_sign) = range;
-        let unit = OwnUnit { reported: "", analyte: None };
+        let unit = OwnUnit::new("", None);
         for mark in ['.', ','] {
             let text = format!("{whole}{mark}{fraction}");
             let reading = Reading::of(&text, range, &unit, OwnFlag::Missing).unwrap();

@@ -14,6 +14,10 @@ const DASHES: [char; 7] =
 /// exponent. So a text of a hundred thousand of them is not parted at each.
 const MOST_DASHES: usize = 5;
 
+/// Nor is it longer: two numbers, each with the longest unit. So a remark of a page is not looked through
+/// again and again.
+const LONGEST_BYTES: usize = 1024;
+
 /// One end of a reference range.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct End {
@@ -39,6 +43,9 @@ impl ReferenceRange {
     ///
     /// `None` for anything else, for a low end above the high one, and for numbers beyond doubles.
     pub(super) fn read(text: &str, unit: &OwnUnit<'_>, sign: DecimalSign) -> Option<Self> {
+        if text.len() > LONGEST_BYTES {
+            return None;
+        }
         let text = unit.strip(without_brackets(unit.strip(text)));
         let number =
             |text: &str| number::read(unit.strip(text), sign).filter(|number| number.is_finite());
@@ -157,7 +164,7 @@ mod tests {
 
     /// The range of a result in mg/dL.
     fn range(text: &str, sign: DecimalSign) -> Option<ReferenceRange> {
-        ReferenceRange::read(text, &OwnUnit { reported: "mg/dL", analyte: None }, sign)
+        ReferenceRange::read(text, &OwnUnit::new("mg/dL", None), sign)
     }
 
     /// With a dot or a comma as decimal sign; where both are possible, they must agree.
@@ -297,7 +304,7 @@ mod tests {
         assert_eq!(ends("(-5 - 10)"), ends("-5 - 10"));
 
         let read = |text: &str, reported: &str| {
-            let unit = OwnUnit { reported, analyte: None };
+            let unit = OwnUnit::new(reported, None);
             let range = ReferenceRange::read(text, &unit, DecimalSign::Dot)?;
             Some((range.low?.value, range.high?.value))
         };

@@ -107,7 +107,7 @@ mod tests {
     type Figures = (Option<f64>, Option<f64>, Option<f64>, Option<&'static str>);
 
     fn read(value: &str, range: &str, flag: &str) -> Figures {
-        let unit = OwnUnit { reported: "mg/dL", analyte: None };
+        let unit = OwnUnit::new("mg/dL", None);
         let reading = Reading::of(value, range, &unit, OwnFlag::read(Some(flag))).unwrap();
         let end = |end: Option<super::super::range::End>| end.map(|end| end.value);
         (

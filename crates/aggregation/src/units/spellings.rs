@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use octofhir_ucum::{Case, evaluate, is_comparable, lookup_unit, parse_expression};
 
 use super::fold::fold;
+use crate::fingerprint::Fingerprint;
 
 /// The aliases of the catalogue: everyday spellings of units, or of their parts, and the UCUM codes that
 /// they stand for.
@@ -14,6 +15,8 @@ pub(crate) struct Spellings {
     by_text: HashMap<String, String>,
     /// By the text in lower case; `None` if two of them mean different units.
     by_lower_case: HashMap<String, Option<String>>,
+    /// See [`Spellings::fingerprint`].
+    fingerprint: u64,
 }
 
 /// The UCUM codes that a unit may mean.
@@ -49,6 +52,11 @@ impl Spellings {
                 spellings.by_text.insert(folded.text, code.clone());
             }
         }
+        let mut digest = Fingerprint::new();
+        for (text, code) in spellings.by_text.iter().collect::<BTreeMap<_, _>>() {
+            digest.text(text).text(code);
+        }
+        spellings.fingerprint = digest.finish();
         // The case of a count says nothing: {Steps} are {steps}.
         let counts = spellings.by_text.values().filter(|code| code.starts_with('{'));
         for (text, code) in spellings.by_text.iter().chain(counts.map(|code| (code, code))) {
@@ -63,6 +71,11 @@ impl Spellings {
                 .or_insert_with(|| Some(code.clone()));
         }
         spellings
+    }
+
+    /// A digest of all spellings.
+    pub(crate) const fn fingerprint(&self) -> u64 {
+        self.fingerprint
     }
 
     /// The meanings of a unit; none of a text that is no unit.

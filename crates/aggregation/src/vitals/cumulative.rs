@@ -8,7 +8,9 @@
 //!
 //! Where AOSP adds up segment by segment, overlaps are collected here in whole microseconds
 //! for each interval and hour first. So the figure does not depend on where other rows cut the
-//! interval, and an interval that lies in one hour and loses nothing contributes its exact value.
+//! interval. What an interval contributes to an hour on end is the difference of what it has reached at
+//! the end and at the beginning; so the parts of an interval that loses nothing add up to its exact
+//! value, as a daily total does.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -30,13 +32,28 @@ struct Piece {
     end: Timestamp,
 }
 
-/// Visits each hour that an interval reaches, and how long it stays there.
-fn split(zone: Zone, start: Timestamp, end: Timestamp, mut visit: impl FnMut(HourKey, i64)) {
+/// What an interval contributes to an hour.
+#[derive(Clone, Copy, Debug)]
+struct Overlap {
+    /// Where it begins, and where it ends.
+    start: Timestamp,
+    end: Timestamp,
+    /// Without the gaps that better sources leave.
+    length: i64,
+}
+
+/// Visits each hour that an interval reaches, with its beginning and its end there.
+fn split(
+    zone: Zone,
+    start: Timestamp,
+    end: Timestamp,
+    mut visit: impl FnMut(HourKey, Timestamp, Timestamp),
+) {
     let mut at = start;
     loop {
         let hour = zone.hour_of(at);
         let until = hour.end.min(end);
-        visit(HourKey::from_hour(hour), until.since(at));
+        visit(HourKey::from_hour(hour), at, until);
         if until >= end {
             break;
         }
@@ -72,7 +89,7 @@ pub(super) fn hours(
         } else {
             (sample.row.started_at, sample.row.ended_at)
         };
-        split(sample.zone, start, end, |key, _| {
+        split(sample.zone, start, end, |key, _, _| {
             hours.entry(key).or_default();
         });
     }
@@ -87,31 +104,40 @@ pub(super) fn hours(
     }
 
     // In fact order within each hour, because samples are and the map sorts by their index.
-    let mut overlaps: BTreeMap<(HourKey, usize), i64> = BTreeMap::new();
+    let mut overlaps: BTreeMap<(HourKey, usize), Overlap> = BTreeMap::new();
     sweep(samples, source_order, &pieces, |sample, start, end| {
-        split(samples[sample].zone, start, end, |key, overlap| {
-            *overlaps.entry((key, sample)).or_default() += overlap;
+        split(samples[sample].zone, start, end, |key, start, end| {
+            let first = Overlap { start, end: start, length: 0 };
+            let overlap = overlaps.entry((key, sample)).or_insert(first);
+            overlap.end = end;
+            overlap.length += end.since(start);
         });
     });
 
-    let durations: HashMap<usize, i64> = pieces
+    let wholes: HashMap<usize, (Timestamp, Timestamp)> = pieces
         .iter()
         .map(|piece| {
             let row = samples[piece.sample].row;
-            let whole = if row.is_daily_total {
-                piece.end.since(piece.start)
-            } else {
-                row.ended_at.since(row.started_at)
-            };
-            (piece.sample, whole)
+            let of_row = (row.started_at, row.ended_at);
+            (piece.sample, if row.is_daily_total { (piece.start, piece.end) } else { of_row })
         })
         .collect();
     for ((key, index), overlap) in overlaps {
         let value = samples[index].value;
-        let part = match durations.get(&index).copied().unwrap_or(0) {
-            0 => value,
-            duration if duration == overlap => value,
-            duration => value * overlap as f64 / duration as f64,
+        let part = match wholes.get(&index) {
+            Some((start, end)) if start < end => {
+                let duration = end.since(*start);
+                let within = |length: i64| match length {
+                    length if length == duration => value,
+                    length => value * length as f64 / duration as f64,
+                };
+                if overlap.end.since(overlap.start) == overlap.length {
+                    within(overlap.end.since(*start)) - within(overlap.start.since(*start))
+                } else {
+                    within(overlap.length)
+                }
+            }
+            _ => value,
         };
         let figures = hours.entry(key).or_default();
         figures.total = Some(figures.total.unwrap_or(0.0) + part);

@@ -1,28 +1,27 @@
 //! `worker verify`
 
-use std::collections::{BTreeMap, BTreeSet};
+mod compare;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use aggregation::Kind;
-use aggregation::sleep::FARTHEST_STORED_DAY;
 use anyhow::{Context, bail};
 use chrono::NaiveDate;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
-use store::{Difference, Drift, Shadow, Store, StoreError};
+use store::{Difference, Shadow, Store, StoreError};
 
 use super::users::{self, Users, progress_bar};
 use crate::alerts::drift;
 use crate::cli::{Verify, require_order};
 use crate::exit::{self, Exit};
 use crate::report::milliseconds;
-use crate::run::group::Profile;
-use crate::run::group::rebuild::{self, Dates, earlier, later};
+use crate::run::group::rebuild::{self, Dates};
 use crate::setup::Settings;
 use crate::stop::Stop;
 use crate::tables::{counted, table, thousands};
-use crate::{confirm, output, progress, setup};
+use crate::{confirm, output, setup};
 
 /// The dates that figures can have.
 /// In the west the first instant of the year 1 belongs to the day before.
@@ -53,6 +52,8 @@ struct Found {
     dates: i64,
     /// Dates left out, because rows of them wait in the queue.
     pending: i64,
+    /// Dates left out, because rows of them are dead.
+    dead: i64,
     raw_rows: i64,
     /// Rows of figures and of `rejected_rows` that differ.
     rows: i64,
@@ -64,6 +65,10 @@ struct Found {
     left: i64,
     /// Of those, the ones that are not merely outdated.
     drifted: i64,
+    /// Raw rows of which `rejected_rows` was put right.
+    verdicts_repaired: i64,
+    /// Raw rows of which `rejected_rows` differs still.
+    verdicts_left: i64,
     listed: Vec<Finding>,
 }
 
@@ -106,7 +111,8 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
             output::print_json(&found.to_json(took, stopped));
         } else {
             let text = found.to_text(took, stopped, repair.is_some());
-            let is_good = found.listed.is_empty() && found.users_failed == 0 && !stopped;
+            let is_good =
+                found.listed.is_empty() && found.users_failed == 0 && found.dead == 0 && !stopped;
             output::print_outcome(&text, is_good);
         }
         anyhow::Ok(found)
@@ -114,7 +120,7 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
     let repair = Some(&store).filter(|_| arguments.repair && !arguments.dry_run);
     let asks = repair.is_some() && !arguments.yes && confirm::is_possible();
     let mut found = pass(repair.filter(|_| !asks)).await?;
-    if asks && found.left > 0 && !stop.is_requested() {
+    if asks && found.left + found.verdicts_left > 0 && !stop.is_requested() {
         let dates = counted(found.left, "date", "dates");
         if confirm::ask(&format!("This computes {dates} again. Continue?"), &stop).await {
             found = pass(repair).await?;
@@ -124,12 +130,13 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
     }
     // Behind the report, which must not wait for a mail server.
     let stopped = stop.is_requested();
-    let is_complete = is_complete && !stopped && found.users_failed == 0;
+    let is_complete =
+        is_complete && !stopped && found.users_failed == 0 && found.dead == 0;
     let verified = drift::Verified { dates: found.drifted, is_complete, took: started.elapsed() };
     drift::send(&loaded.config, &store, verified, &stop).await;
     Ok(if found.users_failed > 0 {
         exit::COULD_NOT
-    } else if found.left > 0 {
+    } else if found.left > 0 || found.verdicts_left > 0 || found.dead > 0 {
         exit::DRIFT
     } else if stopped {
         exit::INTERRUPTED
@@ -191,7 +198,7 @@ impl Look<'_> {
         shadow.leave().await
     }
 
-    /// One user, as of one moment.
+    /// One user's figures of a kind: compares them, and puts right what differs if asked to.
     async fn at_user(
         &self,
         shadow: &mut Shadow<'_>,
@@ -199,145 +206,26 @@ impl Look<'_> {
         user_id: i64,
         found: &mut Found,
     ) -> Result<(), StoreError> {
-        shadow.look_at(kind, user_id).await?;
-        // A delta of labs rests on an earlier date, however long ago.
-        let from = if kind == Kind::Labs { FIRST } else { self.from };
-        let stored = shadow.stored();
-        let inventory = stored.inventory(earlier(from), later(self.to)).await?;
-        let user = Profile::parse(stored.profile().await?, self.settings);
-        let pending = pending(kind, &stored.pending().await?);
-        let (mut drifts, mut wrong, mut drifted) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
-        let mut rejudged = BTreeSet::new();
-        for portion in rebuild::portions(&inventory, from, self.to) {
-            if self.stop.is_requested() {
-                break;
-            }
-            let _large = self.users.alone_if_large(&portion).await;
-            let own = shadow.own().await?;
-            let verdicts = rebuild::dates(own, self.settings, &user, &portion).await?;
-            let asked = portion.dates.iter().filter(|date| **date >= self.from);
-            let (left_out, dates): (Vec<NaiveDate>, Vec<NaiveDate>) =
-                asked.partition(|date| pending.contains(date));
-            let compared = shadow.compare(&dates).await?;
-            // Changed limits reject rows that counted before, of the days that are outdated by them.
-            let rejected_since =
-                compared.iter().any(|drift| drift.difference == Difference::Outdated);
-            drifts.extend(compared);
-            if left_out.is_empty() && !dates.is_empty() {
-                let verdicts = shadow.wrong_verdicts(&verdicts).await?;
-                found.add_verdicts(kind, user_id, Difference::Outdated, verdicts.outdated);
-                let absent =
-                    if rejected_since { Difference::Outdated } else { Difference::Different };
-                found.add_verdicts(kind, user_id, absent, verdicts.absent);
-                if verdicts.outdated > 0 {
-                    wrong.extend(&dates);
-                    rejudged.extend(&dates);
-                }
-                if verdicts.absent > 0 {
-                    wrong.extend(&dates);
-                    if !rejected_since {
-                        drifted.extend(&dates);
-                    }
-                }
-            }
-            found.dates += dates.len() as i64;
-            found.pending += left_out.len() as i64;
-            found.raw_rows += portion.rows;
-            progress::advance(self.bar, portion.rows as u64);
+        let compared = self.compare(shadow, kind, user_id, found).await?;
+        let Some(store) = self.repair else {
+            found.left += compared.dates.len() as i64;
+            found.drifted += compared.drifted;
+            found.verdicts_left += compared.raw_ids.len() as i64;
+            return Ok(());
+        };
+        shadow.leave().await?;
+        // Portions, as long ones would hold the user's lock.
+        let dates: Vec<NaiveDate> = compared.dates.into_iter().collect();
+        for dates in dates.chunks(rebuild::MOST_DATES) {
+            let few = Dates { dates: dates.iter().copied().collect(), rows: 0 };
+            rebuild::commit_from_nothing(store, self.settings, kind, user_id, &few).await?;
+            found.repaired += dates.len() as i64;
         }
-        call_outdated(kind, &mut drifts, &rejudged);
-        for drift in &drifts {
-            wrong.insert(drift.date);
-            if drift.difference != Difference::Outdated {
-                drifted.insert(drift.date);
-            }
-            found.add(kind, user_id, drift);
-        }
-        match self.repair {
-            Some(store) if !wrong.is_empty() => {
-                shadow.leave().await?;
-                // Portions, as long ones would hold the user's lock.
-                let wrong: Vec<NaiveDate> = wrong.into_iter().collect();
-                for dates in wrong.chunks(rebuild::MOST_DATES) {
-                    let few = Dates { dates: dates.iter().copied().collect(), rows: 0 };
-                    rebuild::commit_from_nothing(store, self.settings, kind, user_id, &few).await?;
-                    found.repaired += dates.len() as i64;
-                }
-            }
-            _ => {
-                found.left += wrong.len() as i64;
-                found.drifted += drifted.len() as i64;
-            }
+        for raw_ids in compared.raw_ids.chunks(rebuild::MOST_VERDICTS) {
+            rebuild::commit_verdicts(store, self.settings, kind, user_id, raw_ids).await?;
+            found.verdicts_repaired += raw_ids.len() as i64;
         }
         Ok(())
-    }
-}
-
-/// Calls outdated, beside the rows that are so by themselves, those that a change of the zone or the
-/// catalogue has moved: no other program has changed them.
-///
-/// `rejudged` are dates with raw rows that were rejected for another reason than now, or for one that no
-/// longer holds.
-fn call_outdated(kind: Kind, drifts: &mut [Drift], rejudged: &BTreeSet<NaiveDate>) {
-    let near = |date: NaiveDate| (date.pred_opt().unwrap_or(date), date.succ_opt().unwrap_or(date));
-    let mut surplus: BTreeMap<NaiveDate, Vec<&Drift>> = BTreeMap::new();
-    for drift in drifts.iter().filter(|drift| drift.difference == Difference::Surplus) {
-        surplus.entry(drift.date).or_default().push(drift);
-    }
-    // Dates of another zone: stored so, or moved to a neighbour by another zone.
-    let mut rezoned = BTreeSet::new();
-    for drift in drifts.iter() {
-        if matches!((&drift.stored_zone, &drift.zone), (Some(was), Some(is)) if was != is) {
-            rezoned.insert(drift.date);
-        }
-        if drift.difference == Difference::Missing {
-            let (first, last) = near(drift.date);
-            let moved = surplus.range(first..=last).flat_map(|(_, surplus)| surplus);
-            for from in moved.filter(|from| from.stored_zone != drift.zone) {
-                rezoned.extend([from.date, drift.date]);
-            }
-        }
-    }
-    let of_days = drifts.iter().filter(|drift| drift.table == "vitals_daily");
-    let outdated: BTreeSet<NaiveDate> = of_days
-        .filter(|drift| drift.difference == Difference::Outdated)
-        .map(|drift| drift.date)
-        .collect();
-    for drift in drifts {
-        let (first, last) = near(drift.date);
-        let is_rezoned = match kind {
-            // A delta rests on the result before it, however long ago.
-            Kind::Labs => rezoned.range(..=last).next().is_some(),
-            Kind::Vitals | Kind::Nutrition => rezoned.range(first..=last).next().is_some(),
-        };
-        // An hour has no fingerprint of its own: it is as old as its day.
-        let of_outdated_day = drift.table == "vitals_hourly" && outdated.contains(&drift.date);
-        let counts_now = drift.difference == Difference::Missing && rejudged.contains(&drift.date);
-        if is_rezoned || of_outdated_day || counts_now {
-            drift.difference = Difference::Outdated;
-        }
-    }
-}
-
-/// The dates that changes in the queue may concern: those around them, in whatever zone.
-fn pending(kind: Kind, changes: &[store::Pending]) -> Pending {
-    let around = |change: &store::Pending| match kind {
-        // A result changes what the next one is compared with, however much later it comes.
-        Kind::Labs => (earlier(change.first), LAST),
-        _ if change.is_sleep => (
-            change.first.checked_sub_days(FARTHEST_STORED_DAY).unwrap_or(FIRST),
-            change.last.checked_add_days(FARTHEST_STORED_DAY).unwrap_or(LAST),
-        ),
-        _ => (earlier(change.first), later(later(change.last))),
-    };
-    Pending(changes.iter().map(around).collect())
-}
-
-struct Pending(Vec<(NaiveDate, NaiveDate)>);
-
-impl Pending {
-    fn contains(&self, date: &NaiveDate) -> bool {
-        self.0.iter().any(|(first, last)| (first..=last).contains(&date))
     }
 }
 
@@ -352,25 +240,16 @@ impl Found {
             users_failed: self.users_failed + other.users_failed,
             dates: self.dates + other.dates,
             pending: self.pending + other.pending,
+            dead: self.dead + other.dead,
             raw_rows: self.raw_rows + other.raw_rows,
             rows: self.rows + other.rows,
             outdated: self.outdated + other.outdated,
             repaired: self.repaired + other.repaired,
             left: self.left + other.left,
             drifted: self.drifted + other.drifted,
+            verdicts_repaired: self.verdicts_repaired + other.verdicts_repaired,
+            verdicts_left: self.verdicts_left + other.verdicts_left,
             listed,
-        }
-    }
-
-    fn add(&mut self, kind: Kind, user_id: i64, drift: &Drift) {
-        let (date, table, difference) = (Some(drift.date), drift.table, drift.difference);
-        self.list(Finding { kind, user_id, date, table, difference, rows: drift.rows });
-    }
-
-    fn add_verdicts(&mut self, kind: Kind, user_id: i64, difference: Difference, rows: i64) {
-        if rows > 0 {
-            let table = "rejected_rows";
-            self.list(Finding { kind, user_id, date: None, table, difference, rows });
         }
     }
 
@@ -410,12 +289,15 @@ impl Found {
             "users_failed": self.users_failed,
             "dates": self.dates,
             "dates_pending": self.pending,
+            "dates_dead": self.dead,
             "raw_rows": self.raw_rows,
             "rows_different": self.rows,
             "rows_outdated": self.outdated,
             "dates_repaired": self.repaired,
             "dates_left": self.left,
             "dates_left_outdated": self.left - self.drifted,
+            "rejected_rows_repaired": self.verdicts_repaired,
+            "rejected_rows_left": self.verdicts_left,
             "drift": listed,
             "duration_ms": milliseconds(took),
             "stopped": stopped,
@@ -430,7 +312,7 @@ impl Found {
             counted(self.raw_rows, "raw row", "raw rows"),
             took.as_secs_f64(),
             match (self.rows, self.outdated) {
-                (0, _) if self.users_failed > 0 =>
+                (0, _) if self.users_failed > 0 || self.dead > 0 =>
                     "every figure that was compared is right".to_owned(),
                 (0, _) => "every figure is right".to_owned(),
                 (rows, outdated) => {
@@ -448,8 +330,15 @@ impl Found {
         }
         if self.pending > 0 {
             text.push_str(&format!(
-                "\n{} left out: rows near them wait in the queue or are dead; `worker status` counts them.",
+                "\n{} left out: rows near them wait in the queue; `worker status` counts them.",
                 counted(self.pending, "date", "dates")
+            ));
+        }
+        if self.dead > 0 {
+            text.push_str(&format!(
+                "\n{} could not be compared: rows near them are dead, as their attempts are spent. \
+                 `worker status` names them, `worker requeue --dead` tries them again.",
+                counted(self.dead, "date", "dates")
             ));
         }
         if !self.listed.is_empty() {
@@ -475,7 +364,13 @@ impl Found {
                 counted(self.repaired, "date", "dates")
             ));
         }
-        if self.left > 0 && !repair {
+        if self.verdicts_repaired > 0 {
+            text.push_str(&format!(
+                "\n{} of rejected_rows put right.",
+                counted(self.verdicts_repaired, "row", "rows")
+            ));
+        }
+        if self.left + self.verdicts_left > 0 && !repair {
             text.push_str("\n`worker verify --repair` computes them again.");
         }
         if self.users_failed > 0 {

@@ -173,6 +173,7 @@ impl Service {
 
     fn mark_ready(&self, store: &Store) {
         metrics::show_breaker(Breaker::Closed);
+        metrics::show_reachable(true);
         let failure = lock(&self.database.reported).take();
         tracing::info!(
             event = "database_ready",
@@ -184,6 +185,7 @@ impl Service {
 
     fn record_failure(&self, cause: String, sqlstate: Option<&str>, is_unreachable: bool) {
         metrics::show_breaker(Breaker::Open);
+        metrics::show_reachable(!is_unreachable);
         self.database.is_unreachable.store(is_unreachable, Ordering::Relaxed);
         let mut backoff = lock(&self.database.backoff);
         let wait = backoff.record_error().unwrap_or_default();

@@ -75,3 +75,16 @@ pub(super) async fn rebuild(
     }
     Ok(judged)
 }
+
+/// Judges single raw rows; those that are deleted are missing.
+pub(super) async fn judge_by_id(
+    transaction: &mut GroupTransaction<'_>,
+    settings: &Settings,
+    user: &Profile,
+    raw_ids: Vec<i64>,
+) -> Result<HashMap<i64, Option<Reason>>, StoreError> {
+    let (base_zone, analytes) = (&user.base_zone, settings.catalogue.analytes());
+    let rows = transaction.read_labs_by_id(raw_ids).await?;
+    let judge = |row: &RawLab| (row.id, judge(row, base_zone, analytes).err());
+    guarded(|| rows.iter().map(judge).collect())
+}

@@ -71,3 +71,16 @@ pub(super) async fn rebuild(
     }
     Ok(judged)
 }
+
+/// Judges single raw rows; those that are deleted are missing.
+pub(super) async fn judge_by_id(
+    transaction: &mut GroupTransaction<'_>,
+    settings: &Settings,
+    user: &Profile,
+    raw_ids: Vec<i64>,
+) -> Result<HashMap<i64, Option<Reason>>, StoreError> {
+    let (base_zone, nutrients) = (&user.base_zone, settings.catalogue.nutrients());
+    let rows = transaction.read_meals_by_id(raw_ids).await?;
+    let judge = |row: &RawMeal| (row.id, judge(row, base_zone, nutrients).err());
+    guarded(|| rows.iter().map(judge).collect())
+}

@@ -1,8 +1,9 @@
 //! Whole dates, computed anew from all their raw rows, without the queue.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
-use aggregation::Kind;
+use aggregation::local_time::Zone;
+use aggregation::{Kind, Reason};
 use chrono::{Days, NaiveDate};
 use store::{GroupTransaction, Inventory, RawDate, Store, StoreError, Verdict};
 
@@ -15,6 +16,9 @@ const MOST_ROWS: i64 = 5_000;
 
 /// The most dates that one transaction computes.
 pub const MOST_DATES: usize = 31;
+
+/// The raw rows that are judged, or put on the list of rejected rows, at once.
+pub const MOST_VERDICTS: usize = 1_000;
 
 /// An interval that belongs to a date may begin two days before it, and a date in another zone one.
 const BEFORE: Days = Days::new(3);
@@ -108,8 +112,66 @@ pub async fn dates(
     Ok(judged.into_iter().map(|(raw_id, reason)| Verdict { raw_id, reason }).collect())
 }
 
-/// The same in a transaction of its own, with the profile as it is now and the list of rejected rows
-/// put right, too.
+/// Judges single raw rows; those that are deleted are missing.
+///
+/// # Errors
+/// If the database fails, or the computation does.
+pub async fn judge(
+    transaction: &mut GroupTransaction<'_>,
+    settings: &Settings,
+    user: &Profile,
+    raw_ids: Vec<i64>,
+) -> Result<HashMap<i64, Option<Reason>>, StoreError> {
+    if raw_ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    match transaction.kind() {
+        Kind::Vitals => vitals::judge_by_id(transaction, settings, user, raw_ids).await,
+        Kind::Nutrition => nutrition::judge_by_id(transaction, settings, user, raw_ids).await,
+        Kind::Labs => labs::judge_by_id(transaction, settings, user, raw_ids).await,
+    }
+}
+
+/// The user with another zone, as the profile may have had it before.
+pub fn in_zone(profile: &Profile, zone: Zone) -> Profile {
+    Profile {
+        base_zone: Ok(zone),
+        source_order: profile.source_order.clone(),
+        version: profile.version,
+    }
+}
+
+/// Puts the list of rejected rows right for single raw rows, in a transaction of its own.
+///
+/// # Errors
+/// If the database fails, or the computation does; then nothing has changed.
+pub async fn commit_verdicts(
+    store: &Store,
+    settings: &Settings,
+    kind: Kind,
+    user_id: i64,
+    raw_ids: &[i64],
+) -> Result<(), StoreError> {
+    let mut transaction = store.begin_group(kind, user_id).await?;
+    let done = async {
+        let user = Profile::parse(transaction.profile().await?, settings);
+        let judged = judge(&mut transaction, settings, &user, raw_ids.to_vec()).await?;
+        // A row that is deleted has no reason.
+        let verdict = |raw_id: &i64| Verdict {
+            raw_id: *raw_id,
+            reason: judged.get(raw_id).copied().flatten(),
+        };
+        transaction.record_verdicts(&raw_ids.iter().map(verdict).collect::<Vec<_>>());
+        Ok(())
+    };
+    match done.await {
+        Ok(()) => transaction.commit().await,
+        Err(error) => Err(transaction.rolled_back(error).await),
+    }
+}
+
+/// Computes and writes the figures of whole dates in a transaction of its own, with the profile as it is
+/// now, and puts the list of rejected rows right, too.
 ///
 /// # Errors
 /// If the database fails, or the computation does; then nothing has changed.

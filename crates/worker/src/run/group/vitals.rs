@@ -147,17 +147,44 @@ async fn judged(
 
     guarded(|| {
         let mut zones = Zones::new(context.base_zone);
-        let mut reason = |(metric, row): (&str, &RawVital)| {
-            if metric.len() > LONGEST_NAME_BYTES {
-                return Some(Reason::TextTooLong);
-            }
-            judge(row, context.catalogue.metric(metric), &mut zones).err()
-        };
-        let of_rows = ids.iter().zip(rows);
-        let verdict = |(id, row): (&i64, Option<_>)| Verdict {
+        let verdict = |(id, row): (&i64, Option<(&str, &RawVital)>)| Verdict {
             raw_id: *id,
-            reason: row.and_then(&mut reason),
+            reason: row.and_then(|row| reason(row, context, &mut zones)),
         };
-        of_rows.map(verdict).collect()
+        ids.iter().zip(rows).map(verdict).collect()
+    })
+}
+
+/// Why a row takes no part in the figures, if it does not.
+fn reason(
+    (metric, row): (&str, &RawVital),
+    context: &Context<'_>,
+    zones: &mut Zones<'_>,
+) -> Option<Reason> {
+    if metric.len() > LONGEST_NAME_BYTES {
+        return Some(Reason::TextTooLong);
+    }
+    judge(row, context.catalogue.metric(metric), zones).err()
+}
+
+/// Judges single raw rows; those that are deleted are missing.
+pub(super) async fn judge_by_id(
+    transaction: &mut GroupTransaction<'_>,
+    settings: &Settings,
+    profile: &Profile,
+    raw_ids: Vec<i64>,
+) -> Result<HashMap<i64, Option<Reason>>, StoreError> {
+    let context = Context {
+        catalogue: &settings.catalogue,
+        base_zone: &profile.base_zone,
+        source_order: &profile.source_order,
+    };
+    let rows = transaction.read_vitals_by_id(raw_ids).await?;
+    guarded(|| {
+        let mut zones = Zones::new(context.base_zone);
+        let judged = rows
+            .iter()
+            .map(|(metric, row)| (row.id, reason((metric, row), &context, &mut zones)));
+        judged.collect()
     })
 }

@@ -1,0 +1,272 @@
+//! One user's figures of one kind, compared as of one moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aggregation::Kind;
+use aggregation::local_time::Zone;
+use aggregation::sleep::FARTHEST_STORED_DAY;
+use chrono::NaiveDate;
+use store::{Difference, RowKey, Shadow, StoreError};
+
+use super::{FIRST, Finding, Found, LAST, Look};
+use crate::run::group::Profile;
+use crate::run::group::rebuild::{self, Dates, earlier, later};
+use crate::progress;
+
+/// What differs.
+#[derive(Debug, Default)]
+pub(super) struct Compared {
+    /// The dates with rows of figures that differ.
+    pub(super) dates: BTreeSet<NaiveDate>,
+    /// How many of them are not merely outdated.
+    pub(super) drifted: i64,
+    /// The raw rows of which `rejected_rows` differs.
+    pub(super) raw_ids: Vec<i64>,
+}
+
+/// The rows of figures that differ.
+type Rows = BTreeMap<RowKey, Difference>;
+
+impl Look<'_> {
+    /// Compares, and counts what was found.
+    pub(super) async fn compare(
+        &self,
+        shadow: &mut Shadow<'_>,
+        kind: Kind,
+        user_id: i64,
+        found: &mut Found,
+    ) -> Result<Compared, StoreError> {
+        shadow.look_at(kind, user_id).await?;
+        // A delta of labs rests on an earlier date, however long ago.
+        let from = if kind == Kind::Labs { FIRST } else { self.from };
+        let stored = shadow.stored();
+        let inventory = stored.inventory(earlier(from), later(self.to)).await?;
+        let user = Profile::parse(stored.profile().await?, self.settings);
+        let pending = Pending::of(kind, &stored.pending().await?);
+        let portions = rebuild::portions(&inventory, from, self.to);
+        let (mut rows, mut unlisted) = (Rows::new(), Vec::new());
+        for portion in &portions {
+            if self.stop.is_requested() {
+                break;
+            }
+            let _large = self.users.alone_if_large(portion).await;
+            let own = shadow.own().await?;
+            let verdicts = rebuild::dates(own, self.settings, &user, portion).await?;
+            let (dates, left_out) = self.asked(portion, &pending);
+            rows.extend(shadow.compare(&dates).await?);
+            unlisted.extend(shadow.unlisted(&verdicts).await?);
+            let dead = left_out.iter().filter(|date| pending.dead.contains(date)).count();
+            found.dates += dates.len() as i64;
+            found.dead += dead as i64;
+            found.pending += (left_out.len() - dead) as i64;
+            found.raw_rows += portion.rows;
+            progress::advance(self.bar, portion.rows as u64);
+        }
+        self.explain_by_zones(shadow, kind, &user, &portions, &pending, &mut rows).await?;
+        let verdicts = self.wrong_verdicts(shadow, &user, unlisted, !pending.is_empty()).await?;
+        let mut compared = Compared::default();
+        for (raw_id, difference) in call_outdated(&mut rows, verdicts) {
+            compared.raw_ids.push(raw_id);
+            let table = "rejected_rows";
+            found.list(Finding { kind, user_id, date: None, table, difference, rows: 1 });
+        }
+        let mut drifted = BTreeSet::new();
+        let mut of_dates: BTreeMap<(RowKey, Difference), i64> = BTreeMap::new();
+        for (key, difference) in rows {
+            *of_dates.entry((key.of_date(), difference)).or_default() += 1;
+        }
+        for ((key, difference), rows) in of_dates {
+            let (date, table) = (key.date, key.table());
+            compared.dates.insert(date);
+            if difference != Difference::Outdated {
+                drifted.insert(date);
+            }
+            found.list(Finding { kind, user_id, date: Some(date), table, difference, rows });
+        }
+        compared.drifted = drifted.len() as i64;
+        Ok(compared)
+    }
+
+    /// The dates of a portion that are compared, and those that are left out.
+    fn asked(&self, portion: &Dates, pending: &Pending) -> (Vec<NaiveDate>, Vec<NaiveDate>) {
+        let asked = portion.dates.iter().filter(|date| **date >= self.from);
+        asked.partition(|date| !pending.waiting.contains(date) && !pending.dead.contains(date))
+    }
+
+    /// Computes the dates that differ again in each other zone of which the user has figures. A row that is
+    /// right in one of them is outdated: the profile had that zone when it was computed. One that is not
+    /// differs by more than the zone.
+    async fn explain_by_zones(
+        &self,
+        shadow: &mut Shadow<'_>,
+        kind: Kind,
+        user: &Profile,
+        portions: &[Dates],
+        pending: &Pending,
+        rows: &mut Rows,
+    ) -> Result<(), StoreError> {
+        let others: Vec<Zone> = if rows.is_empty() {
+            Vec::new()
+        } else {
+            let stored = shadow.stored_zones().await?;
+            let zones = stored.iter().filter_map(|zone| zone.parse::<Zone>().ok());
+            zones.filter(|zone| user.base_zone.as_ref() != Ok(zone)).collect()
+        };
+        let mut open: BTreeSet<RowKey> = rows.keys().copied().collect();
+        for zone in others {
+            let user = rebuild::in_zone(user, zone);
+            let dates: BTreeSet<NaiveDate> = open.iter().map(|key| key.date).collect();
+            let mut in_zone = Rows::new();
+            shadow.start_over();
+            for portion in portions {
+                // A delta of labs rests on the dates before.
+                if kind != Kind::Labs && portion.dates.is_disjoint(&dates) {
+                    continue;
+                }
+                if self.stop.is_requested() {
+                    return Ok(());
+                }
+                let _large = self.users.alone_if_large(portion).await;
+                let own = shadow.own().await?;
+                rebuild::dates(own, self.settings, &user, portion).await?;
+                let (asked, _) = self.asked(portion, pending);
+                in_zone.extend(shadow.compare(&asked).await?);
+            }
+            open.retain(|key| {
+                let Some(difference) = rows.get_mut(key) else { return false };
+                let found = in_zone.get(key).copied();
+                *difference = match (*difference, found) {
+                    (_, None) => Difference::Outdated,
+                    (Difference::Surplus, Some(Difference::Outdated)) => Difference::Outdated,
+                    (
+                        Difference::Outdated | Difference::Rezoned | Difference::Surplus,
+                        Some(Difference::Different),
+                    ) => Difference::Different,
+                    (difference, _) => difference,
+                };
+                found.is_some()
+            });
+        }
+        for difference in rows.values_mut().filter(|of| **of == Difference::Rezoned) {
+            *difference = Difference::Different;
+        }
+        Ok(())
+    }
+
+    /// The raw rows of which `rejected_rows` says something else than it should.
+    async fn wrong_verdicts(
+        &self,
+        shadow: &mut Shadow<'_>,
+        user: &Profile,
+        unlisted: Vec<i64>,
+        is_pending: bool,
+    ) -> Result<Vec<Wrong>, StoreError> {
+        let metrics = self.settings.catalogue.metrics().map(|(name, _)| name.to_owned());
+        let mut listed = shadow.listed(unlisted, metrics.collect()).await?;
+        let is_everything = self.from == FIRST && self.to == LAST;
+        listed.retain(|row| match row.date {
+            Some(date) => (earlier(self.from)..=later(self.to)).contains(&date),
+            // The change that took the row away may wait in the queue.
+            None => is_everything && (row.is_there || !is_pending),
+        });
+        let mut wrong = Vec::new();
+        for rows in listed.chunks(rebuild::MOST_VERDICTS) {
+            let raw_ids = rows.iter().map(|row| row.raw_id).collect();
+            let judged = rebuild::judge(shadow.stored(), self.settings, user, raw_ids).await?;
+            for row in rows {
+                let reason = judged.get(&row.raw_id).copied().flatten();
+                let difference = match (&row.reason, reason) {
+                    (None, Some(_)) => Difference::Missing,
+                    (Some(_), None) => Difference::Surplus,
+                    (Some(is), Some(should)) if is != should.code() => Difference::Different,
+                    _ => continue,
+                };
+                wrong.push(Wrong { raw_id: row.raw_id, date: row.date, difference });
+            }
+        }
+        Ok(wrong)
+    }
+}
+
+/// A raw row of which `rejected_rows` says something else than it should.
+#[derive(Clone, Copy, Debug)]
+struct Wrong {
+    raw_id: i64,
+    /// The date in UTC on which it starts.
+    date: Option<NaiveDate>,
+    difference: Difference,
+}
+
+/// Calls outdated what a change of the catalogue explains: `rejected_rows` near days that are outdated, or
+/// that are missing because their rows were rejected when the catalogue did not have their metric, and
+/// those days.. The date of a raw row in UTC and that of its figures are neighbours at most.
+fn call_outdated(rows: &mut Rows, wrong: Vec<Wrong>) -> Vec<(i64, Difference)> {
+    let near = |date: NaiveDate| (date.pred_opt().unwrap_or(date), date.succ_opt().unwrap_or(date));
+    let dates_that_are = |difference: Difference, rows: &Rows| -> BTreeSet<NaiveDate> {
+        rows.iter().filter(|(_, of)| **of == difference).map(|(key, _)| key.date).collect()
+    };
+    let outdated = dates_that_are(Difference::Outdated, rows);
+    let missing = dates_that_are(Difference::Missing, rows);
+    let is_near = |dates: &BTreeSet<NaiveDate>, date: Option<NaiveDate>| {
+        let range = date.map(near);
+        range.is_some_and(|(first, last)| dates.range(first..=last).next().is_some())
+    };
+    // Rows that count by now.
+    let counting: BTreeSet<NaiveDate> = wrong
+        .iter()
+        .filter(|of| of.difference != Difference::Missing)
+        .filter_map(|of| of.date)
+        .collect();
+    for (key, difference) in rows.iter_mut() {
+        if *difference == Difference::Missing && is_near(&counting, Some(key.date)) {
+            *difference = Difference::Outdated;
+        }
+    }
+    let explained = |of: &Wrong| {
+        is_near(&outdated, of.date)
+            || (of.difference != Difference::Missing && is_near(&missing, of.date))
+    };
+    let called = |of: Wrong| {
+        let difference = if explained(&of) { Difference::Outdated } else { of.difference };
+        (of.raw_id, difference)
+    };
+    wrong.into_iter().map(called).collect()
+}
+
+/// The dates that changes in the queue may concern: those around them, in whatever zone.
+struct Pending {
+    waiting: Spans,
+    /// Those of changes whose attempts are spent.
+    dead: Spans,
+}
+
+struct Spans(Vec<(NaiveDate, NaiveDate)>);
+
+impl Spans {
+    fn contains(&self, date: &NaiveDate) -> bool {
+        self.0.iter().any(|(first, last)| (first..=last).contains(&date))
+    }
+}
+
+impl Pending {
+    fn of(kind: Kind, changes: &[store::Pending]) -> Self {
+        let around = |change: &store::Pending| match kind {
+            // A result changes what the next one is compared with, however much later it comes.
+            Kind::Labs => (earlier(change.first), LAST),
+            _ if change.is_sleep => (
+                change.first.checked_sub_days(FARTHEST_STORED_DAY).unwrap_or(FIRST),
+                change.last.checked_add_days(FARTHEST_STORED_DAY).unwrap_or(LAST),
+            ),
+            _ => (earlier(change.first), later(later(change.last))),
+        };
+        let spans = |is_dead: bool| {
+            let changes = changes.iter().filter(|change| change.is_dead == is_dead);
+            Spans(changes.map(around).collect())
+        };
+        Self { waiting: spans(false), dead: spans(true) }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.waiting.0.is_empty() && self.dead.0.is_empty()
+    }
+}

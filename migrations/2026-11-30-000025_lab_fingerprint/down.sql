@@ -1,0 +1,1 @@
+ALTER TABLE lab_daily DROP COLUMN context_fingerprint;
