@@ -17,8 +17,8 @@ use diesel_async::{
     AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
     TransactionManager,
 };
-use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join, try_join};
+use futures_util::{FutureExt, StreamExt};
 use tokio::task::unconstrained;
 
 use crate::crash::CrashPoint;
@@ -180,6 +180,31 @@ impl<'p> GroupTransaction<'p> {
         let question = async {
             let rows = statement.load(&mut &**connection).await;
             rows.map_err(|cause| connection.error(cause))
+        };
+        let asked = ask(store, connection, begin, question).await;
+        self.answer_to(asked).await
+    }
+
+    /// The same, row by row: of all rows, no more than a buffer is in memory at once.
+    pub(crate) async fn read_each<'q, S, U>(
+        &mut self,
+        statement: S,
+        mut visit: impl FnMut(U) -> Result<(), StoreError> + Send,
+    ) -> Result<(), StoreError>
+    where
+        S: for<'c> LoadQuery<'q, &'c AsyncPgConnection, U> + Send + 'q,
+        U: Send,
+    {
+        let begin = self.before_a_question().await?;
+        let (store, connection) = (self.store, &self.connection);
+        let question = async {
+            let mut shared = &**connection;
+            let rows = RunQueryDsl::load_stream(statement, &mut shared).await;
+            let mut rows = std::pin::pin!(rows.map_err(|cause| connection.error(cause))?);
+            while let Some(row) = rows.next().await {
+                visit(row.map_err(|cause| connection.error(cause))?)?;
+            }
+            Ok(())
         };
         let asked = ask(store, connection, begin, question).await;
         self.answer_to(asked).await

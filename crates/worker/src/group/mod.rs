@@ -35,6 +35,10 @@ use crate::setup::{Job, Settings};
 /// short, whatever there is.
 const MOST_ALONG: u32 = 3600;
 
+/// The same where each batch would compute the whole date: one with 300,000 meals is then done in 15 groups,
+/// not in 1,500.
+const MOST_ALONG_OF_DATE: u32 = 20_000;
+
 /// A group of fewer rows does not look for more: asking costs more than it could save.
 const FEWEST_TO_FILL: usize = 50;
 
@@ -110,13 +114,16 @@ impl Users {
     /// The local date of a row. One whose zone is unknown has none and is rejected; it is put
     /// to the UTC date, so that somebody does so.
     pub fn date_of(&self, entry: &Entry) -> NaiveDate {
-        let own = entry.time_zone.as_deref().map(str::parse::<Zone>);
-        let zone = own.unwrap_or_else(|| self.get(entry.user_id).base_zone);
-        zone.map_or_else(
-            |_| entry.starts_at.to_utc().date_naive(),
-            |zone| zone.date_of(entry.starts_at),
-        )
+        date_of(entry, &self.get(entry.user_id).base_zone)
     }
+}
+
+fn date_of(entry: &Entry, base_zone: &BaseZone) -> NaiveDate {
+    let own = entry.time_zone.as_deref().map(str::parse::<Zone>);
+    own.unwrap_or(*base_zone).map_or_else(
+        |_| entry.starts_at.to_utc().date_naive(),
+        |zone| zone.date_of(entry.starts_at),
+    )
 }
 
 /// The claimed rows of one user and one local date.
@@ -230,7 +237,7 @@ async fn transact(
     mut transaction: GroupTransaction<'_>,
 ) -> Result<GroupReport, StoreError> {
     let (user_id, entries) = (group.user_id, group.entries);
-    let along = match find_along(&mut transaction, group.along).await {
+    let along = match find_along(&mut transaction, claim.kind, work, group.along).await {
         Ok(along) => along,
         Err(error) => return Err(transaction.rolled_back(error).await),
     };
@@ -267,11 +274,21 @@ async fn transact(
 /// The rows that a group takes along.
 async fn find_along(
     transaction: &mut GroupTransaction<'_>,
+    kind: Kind,
+    work: Work<'_>,
     span: Option<Span>,
 ) -> Result<Vec<Entry>, StoreError> {
-    match span {
-        Some(span) => transaction.find_along(span, MOST_ALONG).await,
-        None => Ok(Vec::new()),
+    let base_zone = &work.user.base_zone;
+    match (span, kind, base_zone) {
+        (None, ..) => Ok(Vec::new()),
+        (Some(span), Kind::Vitals, _) => transaction.find_along(span, MOST_ALONG).await,
+        (Some(_), _, Err(_)) => Ok(Vec::new()),
+        (Some(_), _, Ok(zone)) => {
+            let span = (zone.day_start(work.date), zone.day_end(work.date));
+            let mut along = transaction.find_along(span, MOST_ALONG_OF_DATE).await?;
+            along.retain(|entry| date_of(entry, base_zone) == work.date);
+            Ok(along)
+        }
     }
 }
 
@@ -279,13 +296,17 @@ async fn find_along(
 /// queue most likely lie there, too.
 ///
 /// An hour is computed from all its raw rows. One user's day with a reading each second would have each
-/// of its hours computed anew for every batch; taken along, what is computed already is done.
+/// of its hours computed anew for every batch; taken along, what is computed already is done. Of the other
+/// kinds, of which a date is computed whole, the date's rows go along.
 pub fn hours_to_fill(kind: Kind, entries: &[Entry]) -> Option<Span> {
-    if kind != Kind::Vitals || entries.len() < FEWEST_TO_FILL {
+    if entries.len() < FEWEST_TO_FILL {
         return None;
     }
     let starts = || entries.iter().map(|entry| entry.starts_at);
     let (first, last) = (starts().min()?, starts().max()?);
+    if kind != Kind::Vitals {
+        return Some((first, last));
+    }
     let from = first.plus(-first.0.rem_euclid(HOUR_US));
     let to = last.plus(HOUR_US - last.0.rem_euclid(HOUR_US));
     (last < first.plus(CLOSE_TOGETHER_US)).then_some((from, to))
