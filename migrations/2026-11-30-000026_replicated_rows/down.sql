@@ -1,0 +1,10 @@
+ALTER FUNCTION skip_known_migration() RESET search_path;
+ALTER TABLE vitals_raw ENABLE TRIGGER queue_truncated;
+DROP TRIGGER queue_replicated ON vitals_raw;
+DROP FUNCTION queue_replicated_vitals();
+ALTER TABLE nutrition_raw ENABLE TRIGGER queue_truncated;
+DROP TRIGGER queue_replicated ON nutrition_raw;
+DROP FUNCTION queue_replicated_nutrition();
+ALTER TABLE lab_raw ENABLE TRIGGER queue_truncated;
+DROP TRIGGER queue_replicated ON lab_raw;
+DROP FUNCTION queue_replicated_labs();
