@@ -98,6 +98,11 @@ bench-periods *arguments:
     cargo build --release -p worker -p bench
     target/release/bench periods {{arguments}}
 
+# how much time and memory dates take that have more rows than any person
+bench-hostile *arguments:
+    cargo build --release -p worker -p bench
+    target/release/bench hostile {{arguments}}
+
 # the Debian package, in target/debian
 deb:
     packaging/build-deb

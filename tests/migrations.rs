@@ -302,7 +302,7 @@ async fn trigger_functions_have_their_owners_rights_and_a_search_path_that_ends_
             &[],
         )
         .await;
-    assert_eq!(functions.len(), 9);
+    assert_eq!(functions.len(), 12);
     for function in functions {
         let (name, config) = (function.get::<_, String>(0), function.get::<_, String>(2));
         assert!(function.get::<_, bool>(1), "{name} lacks SECURITY DEFINER");

@@ -55,7 +55,10 @@ async fn each_break_on_the_way_to_the_queue_is_an_error() {
         (
             "CREATE SCHEMA apart; ALTER TABLE vitals_raw SET SCHEMA apart;
              ALTER ROLE postgres IN DATABASE {db} SET search_path = public, apart",
-            &["INSERT in vitals_raw fails", "aggregation_datable(timestamp with time zone) does not exist"],
+            &[
+                "INSERT in vitals_raw fails",
+                "aggregation_datable(timestamp with time zone) does not exist",
+            ],
         ),
     ] {
         let db = Database::new().await;

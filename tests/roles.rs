@@ -4,6 +4,8 @@
 mod grants;
 mod injection;
 mod least;
+mod planted;
+mod settings;
 mod sources;
 mod work;
 
@@ -29,6 +31,14 @@ struct Roles {
 impl Roles {
     /// In a database whose administrators took away what everybody may do by default.
     async fn new() -> Self {
+        let roles = Self::unmigrated().await;
+        roles.migrate();
+        roles.db.execute(&format!("SET search_path = \"{SCHEMA}\"")).await;
+        roles
+    }
+
+    /// The same without the tables.
+    async fn unmigrated() -> Self {
         let db = Database::empty().await;
         let [owner, worker, app] = ["Owner", "Worker", "App"].map(|of| format!("{of}-{}", db.name));
         let roles = Self { db, owner, worker, app };
@@ -41,12 +51,13 @@ impl Roles {
             roles.owner
         );
         roles.db.execute(&no_functions).await;
-        let migrated =
-            Ran::of(worker_at(&roles.url(&roles.owner)).arg("migrate").output().unwrap());
-        assert_eq!(migrated.code, 0, "{}", migrated.stderr);
-        roles.script(&roles.owner, "grants.sql");
-        roles.db.execute(&format!("SET search_path = \"{SCHEMA}\"")).await;
         roles
+    }
+
+    fn migrate(&self) {
+        let migrated = Ran::of(worker_at(&self.url(&self.owner)).arg("migrate").output().unwrap());
+        assert_eq!(migrated.code, 0, "{}", migrated.stderr);
+        self.script(&self.owner, "grants.sql");
     }
 
     fn url(&self, role: &str) -> String {

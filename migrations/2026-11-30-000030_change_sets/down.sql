@@ -15,9 +15,11 @@ BEGIN
         EXECUTE format('DROP TRIGGER queue_updated ON %I', raw.raw_table);
         EXECUTE format('DROP TRIGGER queue_deleted ON %I', raw.raw_table);
         EXECUTE format('DROP TRIGGER queue_truncated ON %I', raw.raw_table);
-        EXECUTE format('DROP FUNCTION queue_changed_%1$s(), queue_updated_%1$s(), queue_truncated_%1$s()', raw.kind);
+        EXECUTE format('DROP TRIGGER queue_replicated ON %I', raw.raw_table);
+        EXECUTE format('DROP FUNCTION queue_changed_%1$s(), queue_updated_%1$s(), queue_truncated_%1$s(), queue_replicated_%1$s()', raw.kind);
     END LOOP;
 END $$;
+ALTER FUNCTION skip_known_migration() RESET search_path;
 
 CREATE SEQUENCE aggregation_lease AS bigint;
 COMMENT ON SEQUENCE aggregation_lease IS 'Lease tokens: each claim has one of its own, and only its holder can finish, release or fail what it claimed';

@@ -151,9 +151,14 @@ DROP SEQUENCE aggregation_lease;
 -- temporary table never comes before ours. After ALTER SCHEMA ... RENAME they set it for the call.
 --
 -- Each kind's functions differ in the columns that they read, so that they are made from one text:
--- queue_changed_KIND for INSERT and DELETE, queue_updated_KIND, queue_truncated_KIND. A statement that
+-- queue_changed_KIND for INSERT and DELETE, queue_updated_KIND, queue_truncated_KIND, queue_replicated_KIND. A statement that
 -- changed one row, as most do, builds no arrays of times and sorts nothing. The rows of the transition table
 -- go through a variable into the queue: Citus cannot insert from a transition table.
+--
+-- A subscription of logical replication fires triggers for each row only, never those for each statement but that
+-- of TRUNCATE, and only those that are enabled for replicas. So each raw table has a trigger for each row that
+-- fires for replicas alone. An administrator may set session_replication_role = replica to keep a statement out of
+-- the queue, as for the retention of raw rows; so it queues only what a subscription writes.
 SELECT set_config('search_path', format('%I, pg_temp', current_schema()), true);
 
 DO $do$
@@ -253,10 +258,38 @@ END $body$$function$,
                 'SELECT user_id, id AS raw_id, %s AS metric, left(time_zone::text, 1025) AS time_zone, %s AS whole_day, %s AS starts_at, %s AS ends_at FROM %I',
                 raw.metric, raw.whole_day, raw.starts_at, raw.ends_at, raw.raw_table)));
 
-        EXECUTE format('REVOKE EXECUTE ON FUNCTION queue_changed_%1$s(), queue_updated_%1$s(), queue_truncated_%1$s() FROM PUBLIC', raw.kind);
+        EXECUTE format($function$
+CREATE FUNCTION queue_replicated_%1$s() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $body$
+DECLARE
+    single record;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_stat_subscription WHERE pid = pg_backend_pid()) THEN
+        RETURN NULL;
+    END IF;%2$s
+    FOR single IN
+        SELECT user_id, id, %4$s AS starts_at, %5$s AS ends_at, %3$s AS metric, left(time_zone::text, 1025) AS time_zone,
+               %6$s AS whole_day
+        FROM (SELECT OLD.* WHERE TG_OP <> 'INSERT' UNION ALL SELECT NEW.* WHERE TG_OP <> 'DELETE') AS changed
+    LOOP
+        INSERT INTO aggregation_queue (kind, user_id, metric, time_zone, whole_day, starts_at, ends_at, raw_ids)
+        VALUES (%7$L, single.user_id, single.metric, single.time_zone, single.whole_day, single.starts_at,
+            single.ends_at, ARRAY[single.id]);
+    END LOOP;
+    RETURN NULL;
+END $body$$function$,
+            raw.kind, head, raw.metric, raw.starts_at, raw.ends_at, raw.whole_day, raw.kind);
+
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION queue_changed_%1$s(), queue_updated_%1$s(), queue_truncated_%1$s(), queue_replicated_%1$s() FROM PUBLIC', raw.kind);
         EXECUTE format('CREATE TRIGGER queue_inserted AFTER INSERT ON %2$I REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION queue_changed_%1$s()', raw.kind, raw.raw_table);
         EXECUTE format('CREATE TRIGGER queue_updated AFTER UPDATE ON %2$I REFERENCING OLD TABLE AS old_rows NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION queue_updated_%1$s()', raw.kind, raw.raw_table);
         EXECUTE format('CREATE TRIGGER queue_deleted AFTER DELETE ON %2$I REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION queue_changed_%1$s()', raw.kind, raw.raw_table);
         EXECUTE format('CREATE TRIGGER queue_truncated BEFORE TRUNCATE ON %2$I FOR EACH STATEMENT EXECUTE FUNCTION queue_truncated_%1$s()', raw.kind, raw.raw_table);
+        EXECUTE format('CREATE TRIGGER queue_replicated AFTER INSERT OR UPDATE OR DELETE ON %2$I FOR EACH ROW EXECUTE FUNCTION queue_replicated_%1$s()', raw.kind, raw.raw_table);
+        EXECUTE format('ALTER TABLE %I ENABLE REPLICA TRIGGER queue_replicated', raw.raw_table);
+        EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER queue_truncated', raw.raw_table);
     END LOOP;
 END $do$;
+
+-- The only function of ours that looked where its caller does.
+ALTER FUNCTION skip_known_migration() SET search_path = pg_catalog, pg_temp;

@@ -41,8 +41,7 @@ async fn listen(socket: PathBuf) -> (u16, Arc<Mutex<Vec<Sent>>>) {
             let sent = Sent::default();
             remembered.lock().unwrap().push(Arc::clone(&sent));
             let (from_client, to_client) = client.into_split();
-            let (from_server, to_server) =
-                UnixStream::connect(&socket).await.unwrap().into_split();
+            let (from_server, to_server) = UnixStream::connect(&socket).await.unwrap().into_split();
             tokio::spawn(pass(from_client, to_server, Some(sent)));
             tokio::spawn(pass(from_server, to_client, None));
         }

@@ -87,6 +87,58 @@ async fn a_lock_that_is_held_for_too_long_delays_its_user_only() {
     assert_exact_at_no_attempt(&db, &ran).await;
 }
 
+/// The first failure of a group, with a short time-out for locks.
+async fn first_failure(url: &str) -> serde_json::Value {
+    let service = service(url, &[("WORKER__SESSION__LOCK_TIMEOUT_SECONDS", "0.2")]);
+    service.logs("group_failed").await;
+    service.events("group_failed").swap_remove(0)
+}
+
+#[tokio::test]
+async fn an_app_that_holds_the_lock_of_a_user_is_named_with_its_age() {
+    let db = remembering().await;
+    insert_rows(&db, 0).await;
+    let app = db.connect().await;
+    app.batch_execute("SET application_name = 'billing'").await.unwrap();
+    let lock = format!("SELECT pg_advisory_lock({})", UserLock::KEY);
+    app.execute(&lock, &[&USER]).await.unwrap();
+    let pid: i32 = app.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
+
+    let failed = first_failure(&db.url).await;
+
+    let message = failed["message"].as_str().unwrap();
+    let holder = format!("held by process {pid} (billing, idle, session open for ");
+    assert!(message.contains(&holder), "{failed:#}");
+    assert_eq!(failed["user_id"], USER);
+}
+
+#[tokio::test]
+async fn a_prepared_transaction_that_holds_the_lock_of_a_user_is_told() {
+    let binaries = local_postgres::Binaries::find().unwrap();
+    let settings = [("max_prepared_transactions", "2")];
+    let server = local_postgres::LocalPostgres::start_with(&binaries, &settings).unwrap();
+    let url = server.url("postgres");
+    let migrated = crate::support::worker_at(&url).arg("migrate").output().unwrap();
+    assert!(migrated.status.success());
+    let db = crate::support::database(&url).await;
+    insert_rows(&db, 0).await;
+    let app = db.connect().await;
+    app.batch_execute("BEGIN").await.unwrap();
+    let lock = format!("SELECT pg_advisory_xact_lock({})", UserLock::KEY);
+    app.execute(&lock, &[&USER]).await.unwrap();
+    app.batch_execute("PREPARE TRANSACTION 'forgotten'").await.unwrap();
+
+    let failed = first_failure(&url).await;
+
+    let message = failed["message"].as_str().unwrap();
+    assert!(
+        message.contains("held by a prepared transaction (transaction open for "),
+        "{failed:#}"
+    );
+    db.execute("ROLLBACK PREPARED 'forgotten'").await;
+    assert_eq!(db.run(&["run-once"]).code, 0);
+}
+
 #[tokio::test]
 async fn a_statement_that_takes_too_long_delays_its_user_only() {
     let db = remembering().await;

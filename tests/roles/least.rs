@@ -132,7 +132,7 @@ async fn nobody_else_may_create_in_a_schema_that_was_open_to_everybody() {
     let doctor = Ran::of(roles.worker().args(["doctor", "--json"]).output().unwrap()).json();
     let checks = doctor["checks"].as_array().unwrap();
     let schema = checks.iter().find(|check| check["name"] == "schema").unwrap();
-    assert_eq!(schema["outcome"], "warning", "{schema:#}");
+    assert_eq!(schema["outcome"], "error", "{schema:#}");
     assert!(schema["advice"].as_str().unwrap().contains("REVOKE CREATE"), "{schema:#}");
 
     roles.script("postgres", "roles.sql");

@@ -166,7 +166,8 @@ pub struct UserLock {
 }
 
 impl UserLock {
-    const KEY: &str =
+    /// Its key, of which `$1` is the user.
+    pub const KEY: &str =
         "hashtext('dayfold vitals ' || 'aggregation_queue'::regclass::oid), hashint8($1)";
 
     pub async fn hold(url: &str, user_id: i64) -> Self {

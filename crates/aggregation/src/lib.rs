@@ -1,7 +1,7 @@
 //! The daily figures as pure functions of raw rows, the profile and the catalogue.
 //!
 //! Nothing here reads a clock, a file or a database, and nothing depends on the
-//! order in which rows arrived: every sum runs in an order that the facts give.
+//! order in which rows arrived: every sum runs in an order that the facts give, or is exact.
 //! That is what lets the worker compute a figure again after a crash, a correction
 //! or a late row and obtain the same bits.
 

@@ -2,9 +2,13 @@
 //!
 //! Meals, laboratory results, glucose and blood pressure follow this one rule.
 
+use std::collections::BTreeSet;
+
 use chrono::NaiveDate;
 
 use crate::local_time::Zone;
+use crate::vitals::RawVital;
+use crate::vitals::scope::{Change, Span, union};
 use crate::zones::{BaseZone, Zones};
 use crate::{Reason, Timestamp};
 
@@ -54,6 +58,30 @@ impl<'a> Places<'a> {
         }
         Some(self.base.as_ref().ok().copied().unwrap_or(first))
     }
+}
+
+/// The local dates of changed rows, and of the rows that start near one of them. Each row is dated once,
+/// however many changes it is near to.
+pub(crate) fn touched_near<'r>(
+    changes: &[&Change],
+    rows: impl IntoIterator<Item = &'r RawVital>,
+    span_near: fn(&Change) -> Span,
+    base: &BaseZone,
+) -> BTreeSet<NaiveDate> {
+    let near = union(changes.iter().map(|change| span_near(change)).collect());
+    let is_near = |row: &&RawVital| {
+        let before = near.partition_point(|(from, _)| *from <= row.started_at).checked_sub(1);
+        before.and_then(|before| near.get(before)).is_some_and(|(_, to)| row.started_at < *to)
+    };
+    let own = changes.iter().map(|change| (change.starts_at, change.time_zone.as_deref()));
+    let mut places = Places::of(base);
+    rows.into_iter()
+        .filter(is_near)
+        .map(|row| (row.started_at, row.time_zone.as_deref()))
+        .chain(own)
+        .filter_map(|(at, zone)| places.find(at, zone).ok())
+        .map(|place| place.date)
+        .collect()
 }
 
 #[cfg(test)]

@@ -213,7 +213,7 @@ fn a_pair_over_midnight_is_one_measurement_of_its_systolic_rows_date() {
             whole_day: false,
         };
         let base = Ok("UTC".parse().unwrap());
-        let dates = touched_dates(&change, &systolic, &base);
+        let dates = touched_dates(&[&change], &systolic, &base);
         assert_eq!(dates.into_iter().collect::<Vec<_>>(), [date(DAY), date("2024-05-02")]);
     }
 }
@@ -233,14 +233,14 @@ fn a_change_far_from_midnight_touches_its_own_date_alone() {
         in_zone("Pacific/Auckland", mmhg(2, "cuff", 601.0, 80.0)),
         in_zone("Mars", mmhg(3, "cuff", 0.0, 80.0)),
     ];
-    let dates = touched_dates(&change, &others, &base);
+    let dates = touched_dates(&[&change], &others, &base);
     assert_eq!(dates.into_iter().collect::<Vec<_>>(), [date(DAY)]);
     assert_eq!(span_near(&change), (at(NOON).plus(-REACH_US), at(NOON).plus(REACH_US + 1)));
     let near = in_zone("Pacific/Auckland", mmhg(2, "cuff", 600.0, 80.0));
-    assert_eq!(touched_dates(&change, [&near], &base).len(), 2);
+    assert_eq!(touched_dates(&[&change], [&near], &base).len(), 2);
 
     let nowhere = Change { starts_at: Timestamp(i64::MAX), ..change };
-    assert!(touched_dates(&nowhere, &others, &base).is_empty());
+    assert!(touched_dates(&[&nowhere], &others, &base).is_empty());
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn a_row_at_the_end_of_a_chain_touches_the_date_of_its_beginning_within_reach() 
         let before = chain_of(begin * SECOND_US, 16, 1);
         let mut after = before.clone();
         let last = after.1.pop().unwrap();
-        let touched = touched_dates(&change_of(&last), after.0.iter().chain(&after.1), &utc());
+        let touched = touched_dates(&[&change_of(&last)], after.0.iter().chain(&after.1), &utc());
         let days = |rows: &(Vec<RawVital>, Vec<RawVital>)| -> Vec<_> {
             dates().map(|date| figures(&rows.0, &rows.1, date, &utc())).collect()
         };
@@ -305,7 +305,7 @@ proptest! {
         let mut touched = BTreeSet::new();
         for row in changes {
             let change = change_of(&row);
-            touched.extend(touched_dates(&change, after.0.iter().chain(&after.1), &berlin()));
+            touched.extend(touched_dates(&[&change], after.0.iter().chain(&after.1), &berlin()));
         }
         for ((date, before), after) in dates().zip(all_days(&rows)).zip(all_days(&after)) {
             prop_assert!(before == after || touched.contains(&date));
@@ -343,7 +343,7 @@ proptest! {
         }
         for row in &rows {
             let change = change_of(row);
-            let _ = touched_dates(&change, &rows, &base);
+            let _ = touched_dates(&[&change], &rows, &base);
         }
     }
 }

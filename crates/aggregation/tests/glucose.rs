@@ -519,7 +519,7 @@ fn a_changed_row_touches_its_date_and_those_of_its_twins() {
         whole_day: false,
     };
     let dates = |change: &Change, rows: &[RawVital]| -> Vec<_> {
-        touched_dates(change, rows, &base).iter().map(ToString::to_string).collect()
+        touched_dates(&[change], rows, &base).iter().map(ToString::to_string).collect()
     };
     assert_eq!(dates(&change(None), &[]), ["2024-05-01"]);
     assert_eq!(dates(&change(Some("Europe/Berlin")), &[]), ["2024-05-02"]);

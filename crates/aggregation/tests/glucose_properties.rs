@@ -508,7 +508,7 @@ proptest! {
             time_zone: gone.time_zone.as_deref().map(str::to_owned),
             whole_day: false,
         };
-        let touched = touched_dates(&change, &rows, &berlin());
+        let touched = touched_dates(&[&change], &rows, &berlin());
         for (date, before) in dates().zip(before) {
             prop_assert!(before == figures(&rows, date, &berlin()) || touched.contains(&date));
         }
@@ -552,7 +552,7 @@ proptest! {
                 time_zone: row.time_zone.as_deref().map(str::to_owned),
                 whole_day: row.is_daily_total,
             };
-            let _ = touched_dates(&change, &rows, &base);
+            let _ = touched_dates(&[&change], &rows, &base);
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod api;
 mod drain;
+mod hostile;
 mod insert;
 mod periods;
 mod pgbench;
@@ -43,6 +44,8 @@ enum Command {
     Api(api::Load),
     /// How fast a backlog is drained, beside one-shot SQL and the least that a group costs
     Drain(drain::Load),
+    /// How much time and memory dates take that have more rows than any person
+    Hostile(hostile::Load),
     /// What the triggers add to an app's inserts
     Insert(insert::Load),
     /// How long questions to the weekly and monthly views take
@@ -60,6 +63,7 @@ async fn main() -> anyhow::Result<()> {
         None => service(&cli).await?,
         Some(Command::Api(load)) => api::beside(load).await?,
         Some(Command::Drain(load)) => drain::drain(load).await?,
+        Some(Command::Hostile(load)) => hostile::hostile(load).await?,
         Some(Command::Insert(load)) => insert::insert(load).await?,
         Some(Command::Periods(load)) => periods::periods(load).await?,
         Some(Command::Upkeep(load)) => upkeep::upkeep(load).await?,

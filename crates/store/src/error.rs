@@ -169,7 +169,7 @@ impl StoreError {
             Self::NoConnection { unreachable: true, .. } => ErrorClass::ConnectionLost,
             Self::NoConnection { .. } => ErrorClass::PoolExhausted,
             Self::LeaseLost => ErrorClass::LeaseLost,
-            
+
             Self::Outdated => ErrorClass::Outdated,
             Self::NoAnswer(_) => ErrorClass::NoAnswer,
             Self::NeedsSession(_) => ErrorClass::Environment,

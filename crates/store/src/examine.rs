@@ -4,7 +4,7 @@ use aggregation::fingerprint::Fingerprint;
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text};
 
 use crate::error::StoreError;
-use crate::migrate::own_search_path;
+use crate::migrate::{other_creators, own_search_path};
 use crate::pool::Store;
 use crate::statement::statement;
 
@@ -60,8 +60,8 @@ pub struct Examination {
     pub sees_others: bool,
     /// `server_encoding`; with `SQL_ASCII` the server checks no text.
     pub encoding: String,
-    /// Whether every role may create objects in the schema.
-    pub everybody_may_create: bool,
+    /// The roles that may make objects in the schema, but for its owner, that of the tables, and this one.
+    pub creators: Vec<String>,
     /// `statement_timeout`, `lock_timeout`, `idle_in_transaction_session_timeout` and, where the
     /// server knows it, `transaction_timeout`, as they hold in the worker's transactions, in
     /// milliseconds.
@@ -81,9 +81,10 @@ pub struct MissingRights {
 
 statement! {
     struct ReadServer {} -> (
-        Text, Integer, Text, Text, Nullable<Text>, Bool, Bool, Text, Nullable<Text>, Bool, Text, Bool
+        Text, Integer, Text, Text, Nullable<Text>, Bool, Bool, Text, Nullable<Text>, Bool, Text,
+        Array<Text>
     )
-    "SELECT current_setting('server_version'),
+    concat!("SELECT current_setting('server_version'),
             current_setting('server_version_num')::integer,
             quote_ident(current_user),
             current_database()::text,
@@ -94,9 +95,8 @@ statement! {
             (SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl),
             pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'),
             current_setting('server_encoding'),
-            EXISTS (SELECT FROM pg_namespace AS n, aclexplode(n.nspacl) AS acl
-                    WHERE n.nspname = current_schema() AND acl.grantee = 0
-                      AND acl.privilege_type = 'CREATE')"
+            coalesce((SELECT ", other_creators!(), "
+                      FROM pg_namespace AS n WHERE n.nspname = current_schema()), ARRAY[]::text[])")
 }
 
 statement! {
@@ -178,7 +178,8 @@ statement! {
                           WHERE of.setting LIKE 'search_path=%'), 'the session''s')
          FROM (VALUES ('vitals_raw', 'vitals'), ('nutrition_raw', 'nutrition'), ('lab_raw', 'labs'))
                   AS raw (name, kind)
-         CROSS JOIN unnest(ARRAY['queue_inserted', 'queue_updated', 'queue_deleted', 'queue_truncated'])
+         CROSS JOIN unnest(ARRAY['queue_inserted', 'queue_updated', 'queue_deleted', 'queue_truncated',
+                                 'queue_replicated'])
                   AS needed (name)
          JOIN pg_class AS c ON c.oid = to_regclass(raw.name)
          JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -226,8 +227,13 @@ impl TriggerFault {
         let wrong = |what: &str| Some(format!("{trigger} on {table} ({what})"));
         let harmful = |found| Self { found, is_harmless: false };
         let Some(function) = function else { return wrong("it is not there").map(harmful) };
-        if matches!(enabled.as_deref(), Some("D" | "R")) {
-            return wrong("it is disabled").map(harmful);
+        match (trigger.as_str(), enabled.as_deref()) {
+            ("queue_replicated", Some("R" | "A")) => {}
+            ("queue_replicated", _) => {
+                return wrong("it is not enabled for replicas").map(harmful);
+            }
+            (_, Some("D" | "R")) => return wrong("it is disabled").map(harmful),
+            _ => {}
         }
         let expected = match trigger.as_str() {
             "queue_inserted" | "queue_deleted" => format!("queue_changed_{kind}"),
@@ -268,7 +274,7 @@ impl Store {
             Option<String>,
             bool,
             String,
-            bool,
+            Vec<String>,
         );
         let server: Vec<Columns> = self.load("doctor", ReadServer {}).await?;
         let timeouts = self.load("doctor", ReadTimeouts {}).await?;
@@ -287,7 +293,7 @@ impl Store {
             tls: server.8,
             sees_others: server.9,
             encoding: server.10,
-            everybody_may_create: server.11,
+            creators: server.11,
             timeouts,
         })
     }

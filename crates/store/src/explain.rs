@@ -73,41 +73,54 @@ statement! {
 }
 
 statement! {
-    struct ReadBlockers { process: i32 => Integer } -> (Integer, Nullable<Text>, Nullable<Text>, Nullable<Double>)
+    struct ReadBlockers { process: i32 => Integer } -> (
+        Nullable<Integer>, Nullable<Text>, Nullable<Text>, Nullable<Double>, Nullable<Double>
+    )
     "SELECT a.pid, a.application_name, a.state,
-            extract(epoch FROM clock_timestamp() - a.xact_start)::float8
+            extract(epoch FROM clock_timestamp() - a.xact_start)::float8,
+            extract(epoch FROM clock_timestamp() - a.backend_start)::float8
      FROM unnest(pg_blocking_pids({process})) AS blocking (pid)
      JOIN pg_stat_activity AS a ON a.pid = blocking.pid"
 }
 
 statement! {
-    /// The key is that of `Store::locked`.
+    /// The key is that of `Store::locked`. A prepared transaction has no process.
     struct ReadLockHolders {
         kind: &'static str => Text,
         user_id: i64 => BigInt,
-    } -> (Integer, Nullable<Text>, Nullable<Text>, Nullable<Double>)
-    "SELECT a.pid, a.application_name, a.state,
-            extract(epoch FROM clock_timestamp() - a.xact_start)::float8
+    } -> (Nullable<Integer>, Nullable<Text>, Nullable<Text>, Nullable<Double>, Nullable<Double>)
+    "SELECT l.pid, a.application_name, a.state,
+            extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, p.prepared))::float8,
+            extract(epoch FROM clock_timestamp() - a.backend_start)::float8
      FROM pg_locks AS l
-     JOIN pg_stat_activity AS a ON a.pid = l.pid
+     LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
+     LEFT JOIN pg_locks AS own
+            ON l.pid IS NULL AND own.pid IS NULL AND own.locktype = 'transactionid'
+           AND own.virtualtransaction = l.virtualtransaction
+     LEFT JOIN pg_prepared_xacts AS p ON p.transaction = own.transactionid
      WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
        AND l.classid = hashtext('dayfold ' || {kind} || ' ' || 'aggregation_queue'::regclass::oid)::oid
        AND l.objid = hashint8({user_id}::bigint)::oid
-       AND l.pid <> pg_backend_pid()"
+       AND l.pid IS DISTINCT FROM pg_backend_pid()"
 }
 
-/// Process, application, state and the age of the transaction in seconds.
-type HolderColumns = (i32, Option<String>, Option<String>, Option<f64>);
+/// Process, application, state, and the ages of the transaction and of the session in seconds.
+type HolderColumns = (Option<i32>, Option<String>, Option<String>, Option<f64>, Option<f64>);
 
 fn holders(rows: Vec<HolderColumns>) -> Vec<String> {
-    let told = rows.into_iter().take(MOST_HOLDERS).map(|(process, application, state, age)| {
+    let told = rows.into_iter().take(MOST_HOLDERS).map(|(process, application, state, transaction, session)| {
+        let age = transaction
+            .map(|age| format!("transaction open for {age:.1} s"))
+            .or_else(|| session.map(|age| format!("session open for {age:.1} s")));
+        let Some(process) = process else {
+            return format!(
+                "held by a prepared transaction ({}); ROLLBACK PREPARED ends it, pg_prepared_xacts lists it",
+                age.unwrap_or_default()
+            );
+        };
         let application = application.filter(|name| !name.is_empty());
-        let told: Vec<String> = application
-            .into_iter()
-            .chain(state)
-            .chain(age.map(|age| format!("transaction open for {age:.1} s")))
-            .collect();
+        let told: Vec<String> = application.into_iter().chain(state).chain(age).collect();
         // A role without pg_read_all_stats sees of another role's session its number alone.
         if told.is_empty() {
             format!("held by process {process}")

@@ -11,16 +11,42 @@ use crate::error::StoreError;
 use crate::statement::statement;
 use crate::transaction::GroupTransaction;
 
+/// The neighbours of the analytes and units `t`; `a` has the user and the date.
+macro_rules! neighbours_of {
+    ($from:literal) => {
+        concat!(
+            "SELECT t.analyte, t.unit, previous.last_exact, next.local_date, next.last_exact FROM ",
+            $from,
+            " LEFT JOIN LATERAL (
+                 SELECT CASE WHEN d.last_comparator IS NULL THEN d.last_value END AS last_exact
+                 FROM lab_daily AS d
+                 WHERE d.user_id = a.user_id AND d.analyte = t.analyte AND d.unit = t.unit
+                   AND d.local_date < a.local_date
+                 ORDER BY d.local_date DESC LIMIT 1) AS previous ON true
+             LEFT JOIN LATERAL (
+                 SELECT d.local_date,
+                        CASE WHEN d.last_comparator IS NULL THEN d.last_value END AS last_exact
+                 FROM lab_daily AS d
+                 WHERE d.user_id = a.user_id AND d.analyte = t.analyte AND d.unit = t.unit
+                   AND d.local_date > a.local_date
+                 ORDER BY d.local_date LIMIT 1) AS next ON true"
+        )
+    };
+}
+
 statement! {
     /// Deletes what the date has no more and reads the neighbours of that and of what it has. Both
     /// see the table as it was before; the neighbours are of other dates, so nothing is missed.
+    ///
+    /// NOT IN, of columns that are never null, looks into a hash of what is kept. Sessions allow no hash
+    /// joins, so NOT EXISTS would compare each row of the date with each that is kept.
     struct ClearAnalytes {
         user_id: i64 => BigInt,
         date: NaiveDate => Date,
         analytes: Vec<String> => Array<Text>,
         units: Vec<String> => Array<Text>,
     } -> (Text, Text, Nullable<Double>, Nullable<Date>, Nullable<Double>)
-    "WITH asked AS MATERIALIZED (
+    concat!("WITH asked AS MATERIALIZED (
          SELECT {user_id}::bigint AS user_id, {date}::date AS local_date
      ), kept AS MATERIALIZED (
          SELECT analyte, unit FROM unnest({analytes}::text[], {units}::text[]) AS k (analyte, unit)
@@ -28,26 +54,51 @@ statement! {
          DELETE FROM lab_daily AS d
          USING asked AS a
          WHERE d.user_id = a.user_id AND d.local_date = a.local_date
-           AND NOT EXISTS (
-               SELECT FROM kept AS k WHERE k.analyte = d.analyte AND k.unit = d.unit)
+           AND (d.analyte, d.unit) NOT IN (SELECT k.analyte, k.unit FROM kept AS k)
          RETURNING d.analyte, d.unit
-     )
-     SELECT t.analyte, t.unit, previous.last_exact, next.local_date, next.last_exact
-     FROM asked AS a
-     CROSS JOIN (SELECT * FROM kept UNION ALL SELECT * FROM vanished) AS t
-     LEFT JOIN LATERAL (
-         SELECT CASE WHEN d.last_comparator IS NULL THEN d.last_value END AS last_exact
-         FROM lab_daily AS d
-         WHERE d.user_id = a.user_id AND d.analyte = t.analyte AND d.unit = t.unit
-           AND d.local_date < a.local_date
-         ORDER BY d.local_date DESC LIMIT 1) AS previous ON true
-     LEFT JOIN LATERAL (
-         SELECT d.local_date,
-                CASE WHEN d.last_comparator IS NULL THEN d.last_value END AS last_exact
-         FROM lab_daily AS d
-         WHERE d.user_id = a.user_id AND d.analyte = t.analyte AND d.unit = t.unit
-           AND d.local_date > a.local_date
-         ORDER BY d.local_date LIMIT 1) AS next ON true"
+     ) ", neighbours_of!("asked AS a
+         CROSS JOIN (SELECT * FROM kept UNION ALL SELECT * FROM vanished) AS t"))
+}
+
+statement! {
+    struct ReadNeighbours {
+        user_id: i64 => BigInt,
+        date: NaiveDate => Date,
+        analytes: Vec<String> => Array<Text>,
+        units: Vec<String> => Array<Text>,
+    } -> (Text, Text, Nullable<Double>, Nullable<Date>, Nullable<Double>)
+    neighbours_of!("(SELECT {user_id}::bigint AS user_id, {date}::date AS local_date) AS a
+         CROSS JOIN unnest({analytes}::text[], {units}::text[]) AS t (analyte, unit)")
+}
+
+statement! {
+    struct ReadKeys {
+        user_id: i64 => BigInt,
+        date: NaiveDate => Date,
+    } -> (Text, Text)
+    "SELECT analyte, unit FROM lab_daily WHERE user_id = {user_id} AND local_date = {date}"
+}
+
+statement! {
+    /// Deletes rows of the date, and reads their neighbours.
+    struct ClearThese {
+        user_id: i64 => BigInt,
+        date: NaiveDate => Date,
+        analytes: Vec<String> => Array<Text>,
+        units: Vec<String> => Array<Text>,
+    } -> (Text, Text, Nullable<Double>, Nullable<Date>, Nullable<Double>)
+    concat!(
+        "WITH asked AS MATERIALIZED (
+         SELECT {user_id}::bigint AS user_id, {date}::date AS local_date
+     ), t AS (
+         DELETE FROM lab_daily AS d
+         USING asked AS a, unnest({analytes}::text[], {units}::text[]) AS k (analyte, unit)
+         WHERE d.user_id = a.user_id AND d.local_date = a.local_date
+           AND d.analyte = k.analyte AND d.unit = k.unit
+         RETURNING d.analyte, d.unit
+     ) ",
+        neighbours_of!("asked AS a CROSS JOIN t")
+    )
 }
 
 statement! {
@@ -87,15 +138,56 @@ impl GroupTransaction<'_> {
             analytes: days.iter().map(|day| day.analyte.clone()).collect(),
             units: days.iter().map(|day| day.unit.clone()).collect(),
         };
-        type Columns = (String, String, Option<f64>, Option<NaiveDate>, Option<f64>);
-        let rows: Vec<Columns> = self.read(clear).await?;
-        let neighbours = rows.into_iter().map(|(analyte, unit, previous, next, last)| Neighbours {
-            analyte,
-            unit,
-            previous,
-            next: next.map(|date| NextDay { date, last }),
-        });
-        Ok(neighbours.collect())
+        Ok(neighbours(self.read(clear).await?))
+    }
+
+    /// Reads the neighbours of some of the date's rows.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn lab_neighbours(
+        &mut self,
+        date: NaiveDate,
+        days: &[LabDay],
+    ) -> Result<Vec<Neighbours>, StoreError> {
+        let read = ReadNeighbours {
+            user_id: self.user_id(),
+            date,
+            analytes: days.iter().map(|day| day.analyte.clone()).collect(),
+            units: days.iter().map(|day| day.unit.clone()).collect(),
+        };
+        Ok(neighbours(self.read(read).await?))
+    }
+
+    /// Visits the analyte and the unit of each of the date's rows.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn visit_lab_keys(
+        &mut self,
+        date: NaiveDate,
+        mut visit: impl FnMut(String, String) + Send,
+    ) -> Result<(), StoreError> {
+        let read = ReadKeys { user_id: self.user_id(), date };
+        self.read_each(read, |(analyte, unit): (String, String)| {
+            visit(analyte, unit);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Deletes rows of the date by their analytes and units, and reads their neighbours.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn clear_these_labs(
+        &mut self,
+        date: NaiveDate,
+        keys: Vec<(String, String)>,
+    ) -> Result<Vec<Neighbours>, StoreError> {
+        let (analytes, units) = keys.into_iter().unzip();
+        let clear = ClearThese { user_id: self.user_id(), date, analytes, units };
+        Ok(neighbours(self.read(clear).await?))
     }
 
     /// Writes the deltas of rows of later dates.
@@ -117,4 +209,16 @@ impl GroupTransaction<'_> {
         self.write(update);
         Ok(())
     }
+}
+
+type Columns = (String, String, Option<f64>, Option<NaiveDate>, Option<f64>);
+
+fn neighbours(rows: Vec<Columns>) -> Vec<Neighbours> {
+    let neighbours = |(analyte, unit, previous, next, last): Columns| Neighbours {
+        analyte,
+        unit,
+        previous,
+        next: next.map(|date| NextDay { date, last }),
+    };
+    rows.into_iter().map(neighbours).collect()
 }

@@ -144,16 +144,20 @@ statement! {
 }
 
 impl GroupTransaction<'_> {
-    /// Reads every result that can belong to a date, in whatever zone.
+    /// Visits every result that can belong to a date, in whatever zone; in no order, and one after the other in
+    /// memory.
     ///
     /// # Errors
-    /// If the database fails.
-    pub async fn read_labs(&mut self, date: NaiveDate) -> Result<Vec<RawLab>, StoreError> {
+    /// If the database fails, or the visitor does.
+    pub async fn visit_labs(
+        &mut self,
+        date: NaiveDate,
+        mut visit: impl FnMut(RawLab) -> Result<(), StoreError> + Send,
+    ) -> Result<(), StoreError> {
         let (from, to) = anywhere_on_earth(date);
         let read =
             ReadLabs { user_id: self.user_id(), from: to_postgres(from), to: to_postgres(to) };
-        let rows: Vec<LabColumns> = self.read(read).await?;
-        Ok(labs(rows))
+        self.read_each(read, |columns| visit(lab(columns))).await
     }
 
     /// Reads single raw rows; those that are deleted are missing.
@@ -162,11 +166,11 @@ impl GroupTransaction<'_> {
     /// If the database fails.
     pub async fn read_labs_by_id(&mut self, ids: Vec<i64>) -> Result<Vec<RawLab>, StoreError> {
         let read = ReadLabsById { user_id: self.user_id(), ids };
-        Ok(labs(self.read(read).await?))
+        Ok(self.read(read).await?.into_iter().map(lab).collect())
     }
 
-    /// Writes the figures of a date, one row for each analyte and unit. Others that it may have
-    /// are gone already ([`GroupTransaction::clear_labs`]).
+    /// Writes figures of a date, one row for each analyte and unit. Others that it may have are taken away by
+    /// [`GroupTransaction::clear_labs`] or [`GroupTransaction::clear_these_labs`].
     ///
     /// # Errors
     /// If the database fails.
@@ -211,26 +215,22 @@ impl GroupTransaction<'_> {
     }
 }
 
-fn labs(rows: Vec<LabColumns>) -> Vec<RawLab> {
-    rows.into_iter()
-        .map(|(id, test, judgement, origin)| {
-            let (test_name, loinc_code, value_text, unit) = test;
-            let (reference_range, flag, specimen, status) = judgement;
-            let (collected_at, time_zone, source) = origin;
-            RawLab {
-                id,
-                test_name: test_name.into(),
-                loinc_code: loinc_code.map(String::from),
-                value_text: value_text.into(),
-                unit: unit.map(String::from),
-                reference_range: reference_range.map(String::from),
-                flag: flag.map(String::from),
-                specimen: specimen.map(String::from),
-                status: status.into(),
-                collected_at: collected_at.0,
-                time_zone: time_zone.map(String::from),
-                source: source.into_source(),
-            }
-        })
-        .collect()
+fn lab((id, test, judgement, origin): LabColumns) -> RawLab {
+    let (test_name, loinc_code, value_text, unit) = test;
+    let (reference_range, flag, specimen, status) = judgement;
+    let (collected_at, time_zone, source) = origin;
+    RawLab {
+        id,
+        test_name: test_name.into(),
+        loinc_code: loinc_code.map(String::from),
+        value_text: value_text.into(),
+        unit: unit.map(String::from),
+        reference_range: reference_range.map(String::from),
+        flag: flag.map(String::from),
+        specimen: specimen.map(String::from),
+        status: status.into(),
+        collected_at: collected_at.0,
+        time_zone: time_zone.map(String::from),
+        source: source.into_source(),
+    }
 }

@@ -8,7 +8,7 @@ use diesel::migration::{
     self, Migration, MigrationMetadata, MigrationName, MigrationSource, MigrationVersion,
 };
 use diesel::pg::Pg;
-use diesel::sql_types::{BigInt, Bool, Text};
+use diesel::sql_types::{Array, BigInt, Bool, Text};
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::MigrationHarness;
 
@@ -58,6 +58,18 @@ pub enum MigrateError {
         "no schema of the search_path exists or may be used by this role: CREATE SCHEMA makes one"
     )]
     NoSchema,
+    /// Others may put objects beside the tables.
+    #[error(
+        "{creators} may create objects in schema {schema}, functions and operators among them, which Dayfold \
+         would use with its rights: REVOKE CREATE ON SCHEMA {schema} FROM {creators}, or give Dayfold a \
+         schema of its own (packaging/sql/roles.sql does)"
+    )]
+    Creators {
+        /// The schema, as SQL writes it.
+        schema: String,
+        /// The roles.
+        creators: String,
+    },
     /// The tables are in another schema.
     #[error("{0}")]
     Elsewhere(Elsewhere),
@@ -82,14 +94,30 @@ pub enum MigrateError {
     Busy(u64),
 }
 
+/// The roles that may make objects in the schema `n`, but for its owner, that of the tables, and this one.
+/// A role with that right could make a function or an operator that others use as the server's own; so this
+/// names the schema of all that it uses itself.
+macro_rules! other_creators {
+    () => {
+        "ARRAY(SELECT CASE WHEN acl.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'PUBLIC'
+                           ELSE acl.grantee::pg_catalog.regrole::pg_catalog.text END
+               FROM pg_catalog.aclexplode(n.nspacl) AS acl
+               LEFT JOIN pg_catalog.pg_class AS queue
+                      ON queue.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('aggregation_queue')
+               WHERE acl.privilege_type OPERATOR(pg_catalog.=) 'CREATE'
+                 AND acl.grantee OPERATOR(pg_catalog.<>) n.nspowner
+                 AND acl.grantee OPERATOR(pg_catalog.<>) (
+                     SELECT role.oid FROM pg_catalog.pg_roles AS role
+                     WHERE role.rolname OPERATOR(pg_catalog.=) current_user)
+                 AND (queue.oid IS NULL OR acl.grantee OPERATOR(pg_catalog.<>) queue.relowner)
+               ORDER BY 1)"
+    };
+}
+pub(crate) use other_creators;
+
 statement! {
     struct TryLockMigrations {} -> (Bool)
     "SELECT pg_try_advisory_lock(hashtext('dayfold migrate'), hashtext(current_schema()))"
-}
-
-statement! {
-    struct HasSchema {} -> (Bool)
-    "SELECT current_schema() IS NOT NULL"
 }
 
 statement! {
@@ -98,15 +126,14 @@ statement! {
 }
 
 statement! {
-    /// New tables and functions are made in the first schema of the search_path. Where ours are in
-    /// another one of it, that one comes first.
-    struct FollowTables {} -> (Text)
-    "SELECT set_config('search_path', quote_ident(n.nspname), false)
-     FROM pg_class AS list
-     JOIN pg_class AS queue
-       ON queue.relnamespace = list.relnamespace AND queue.relname = 'aggregation_queue'
-     JOIN pg_namespace AS n ON n.oid = list.relnamespace
-     WHERE list.oid = to_regclass('__diesel_schema_migrations')"
+    /// Who else may make objects in the schema in which the tables are made: PUBLIC, or roles.
+    struct ReadCreators {} -> (Text, Array<Text>)
+    concat!(
+        "SELECT pg_catalog.quote_ident(n.nspname), ",
+        other_creators!(),
+        " FROM pg_catalog.pg_namespace AS n
+         WHERE n.nspname OPERATOR(pg_catalog.=) pg_catalog.current_schema()"
+    )
 }
 
 /// The `search_path` that a trigger function has, as the server's catalogue keeps it, for the schema `n`.
@@ -168,11 +195,9 @@ async fn migrate_at(
         return Err(StoreError::NeedsSession("migrating").into());
     }
     let Connected { mut connection, link } = store.dedicated().await?;
-    let _: Vec<(String,)> =
-        FollowTables {}.load(&mut connection).await.map_err(|error| link.error(error))?;
-    let schema: Vec<(bool,)> =
-        HasSchema {}.load(&mut connection).await.map_err(|error| link.error(error))?;
-    let has_schema = schema == [(true,)];
+    let schema: Vec<(String, Vec<String>)> =
+        ReadCreators {}.load(&mut connection).await.map_err(|error| link.error(error))?;
+    let has_schema = !schema.is_empty();
     if has_schema {
         lock(&mut connection, &link, patience).await?;
     }
@@ -181,8 +206,14 @@ async fn migrate_at(
             return Err(MigrateError::Elsewhere(elsewhere));
         }
         SchemaState::NamesTaken(taken) => return Err(MigrateError::NamesTaken(taken)),
-        _ if !has_schema => return Err(MigrateError::NoSchema),
         _ => {}
+    }
+    match schema.into_iter().next() {
+        None => return Err(MigrateError::NoSchema),
+        Some((schema, creators)) if !creators.is_empty() => {
+            return Err(MigrateError::Creators { schema, creators: creators.join(", ") });
+        }
+        Some(_) => {}
     }
     // The lock belongs to the session and ends with it.
     let (applied, mut connection) = apply(connection).await?;

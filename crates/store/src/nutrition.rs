@@ -151,16 +151,20 @@ statement! {
 }
 
 impl GroupTransaction<'_> {
-    /// Reads every row that can belong to a date, in whatever zone.
+    /// Visits every row that can belong to a date, in whatever zone. They are in no order, and one after the
+    /// other in memory, as an app may send any number of them.
     ///
     /// # Errors
-    /// If the database fails.
-    pub async fn read_meals(&mut self, date: NaiveDate) -> Result<Vec<RawMeal>, StoreError> {
+    /// If the database fails, or the visitor does.
+    pub async fn visit_meals(
+        &mut self,
+        date: NaiveDate,
+        mut visit: impl FnMut(RawMeal) -> Result<(), StoreError> + Send,
+    ) -> Result<(), StoreError> {
         let (from, to) = anywhere_on_earth(date);
         let read =
             ReadMeals { user_id: self.user_id(), from: to_postgres(from), to: to_postgres(to) };
-        let rows = self.read(read).await?;
-        meals(rows)
+        self.read_each(read, |columns| visit(meal(columns)?)).await
     }
 
     /// Reads single raw rows; those that are deleted are missing.
@@ -169,7 +173,7 @@ impl GroupTransaction<'_> {
     /// If the database fails.
     pub async fn read_meals_by_id(&mut self, ids: Vec<i64>) -> Result<Vec<RawMeal>, StoreError> {
         let read = ReadMealsById { user_id: self.user_id(), ids };
-        meals(self.read(read).await?)
+        self.read(read).await?.into_iter().map(meal).collect()
     }
 
     /// Writes the figures of a date, or takes them away where no row stands behind them.
@@ -225,20 +229,17 @@ fn numbers(day: &NutritionDay) -> Vec<Option<f64>> {
     numbers
 }
 
-fn meals(rows: Vec<MealColumns>) -> Result<Vec<RawMeal>, StoreError> {
-    rows.into_iter()
-        .map(|(id, food_name, meal_type, eaten_at, time_zone, source, nutrients)| {
-            Ok(RawMeal {
-                id,
-                food_name: food_name.into(),
-                meal_type: meal_type.into(),
-                eaten_at: eaten_at.0,
-                time_zone: time_zone.map(String::from),
-                source: source.into_source(),
-                nutrients: nutrients
-                    .try_into()
-                    .map_err(|_| StoreError::Internal("a raw meal with missing nutrients"))?,
-            })
-        })
-        .collect()
+fn meal(columns: MealColumns) -> Result<RawMeal, StoreError> {
+    let (id, food_name, meal_type, eaten_at, time_zone, source, nutrients) = columns;
+    Ok(RawMeal {
+        id,
+        food_name: food_name.into(),
+        meal_type: meal_type.into(),
+        eaten_at: eaten_at.0,
+        time_zone: time_zone.map(String::from),
+        source: source.into_source(),
+        nutrients: nutrients
+            .try_into()
+            .map_err(|_| StoreError::Internal("a raw meal with missing nutrients"))?,
+    })
 }

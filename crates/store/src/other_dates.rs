@@ -12,14 +12,16 @@ use crate::transaction::GroupTransaction;
 
 statement! {
     /// Two days around: an instant's local dates in two zones differ by two at most. Only the
-    /// kind's own table is read, because the condition on the other one is constant.
+    /// kind's own table is read, because the condition on the other one is constant. The rows of a date have
+    /// few bounds, however many analytes it has, so that each pair of bounds is compared once.
     struct OtherDates<'a> {
         user_id: i64 => BigInt,
         kind: &'a str => Text,
         date: NaiveDate => Date,
         instants: Vec<PgTimestamp> => Array<Timestamptz>,
     } -> (Date)
-    "SELECT DISTINCT d.local_date
+    "WITH near AS MATERIALIZED (
+     SELECT DISTINCT d.local_date, d.day_start, d.day_end
      FROM (SELECT {user_id}::bigint AS user_id, {kind}::text AS kind, {date}::date AS local_date)
               AS asked
      JOIN (SELECT 'nutrition' AS kind, user_id, local_date, day_start, day_end
@@ -30,8 +32,11 @@ statement! {
        ON d.kind = asked.kind AND d.user_id = asked.user_id
       AND d.local_date <> asked.local_date
       AND d.local_date BETWEEN asked.local_date - 2 AND asked.local_date + 2
+     )
+     SELECT DISTINCT near.local_date
+     FROM near
      WHERE EXISTS (SELECT FROM unnest({instants}::timestamptz[]) AS instant
-                   WHERE instant >= d.day_start AND instant < d.day_end)"
+                   WHERE instant >= near.day_start AND instant < near.day_end)"
 }
 
 impl GroupTransaction<'_> {

@@ -18,12 +18,12 @@ use tokio::sync::Notify;
 use tokio_postgres::Client;
 
 use crate::connect::{Connected, Link, Target};
+use crate::cte::StatementName;
 use crate::error::{ConnectError, StoreError};
 use crate::probe;
 use crate::reach::Reach;
 use crate::session::{Pooler, SessionSettings};
 use crate::surroundings::Variables;
-use crate::cte::StatementName;
 
 type Pooled<'p> = PooledConnection<'p, Manager>;
 

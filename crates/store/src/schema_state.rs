@@ -165,10 +165,10 @@ statement! {
         names: Vec<&'static str> => Array<Text>,
     } -> (Nullable<Text>, Text, Bool, Text, Text, Bool, Array<Text>, Array<Text>)
     "SELECT current_schema()::text,
-            current_setting('search_path'),
-            coalesce(current_schema() <> 'public', false)
-                AND (SELECT source NOT IN ('default', 'configuration file')
-                     FROM pg_settings WHERE name = 'search_path'),
+            (SELECT reset_val FROM pg_settings WHERE name = 'search_path'),
+            coalesce(current_schema() <> 'public'
+                     AND current_setting('dayfold.path_source', true)
+                         NOT IN ('default', 'configuration file'), false),
             quote_ident(current_user),
             quote_ident(current_database()),
             to_regclass('__diesel_schema_migrations') IS NOT NULL,

@@ -58,6 +58,7 @@ impl SessionSettings {
         let milliseconds = |time: Duration| time.as_millis().to_string();
         Session {
             pooler: self.pooler,
+            follows_tables: true,
             settings: vec![
                 ("statement_timeout", milliseconds(self.statement_timeout)),
                 ("lock_timeout", milliseconds(self.lock_timeout)),
@@ -85,16 +86,47 @@ impl SessionSettings {
     pub(crate) fn unlimited(&self) -> Session {
         Session {
             pooler: self.pooler,
+            follows_tables: true,
             settings: vec![("lock_timeout", self.lock_timeout.as_millis().to_string())],
             transaction_timeout: None,
         }
     }
 }
 
+/// Leads a session to the schema of the tables, and to no other: an operator or a function that another role
+/// made in a schema of the role's search_path would be used wherever its types are better than the server's.
+/// For the same reason it names the schema of all that it uses itself. Before there are tables, it is the schema
+/// in which they are made; `dayfold.path_source` then says what had set the search_path.
+macro_rules! follow_tables {
+    ($locally:literal) => {
+        concat!(
+            " SELECT CASE WHEN tables.schema IS NULL THEN pg_catalog.set_config('dayfold.path_source',
+                         (SELECT s.source FROM pg_catalog.pg_settings AS s
+                          WHERE s.name OPERATOR(pg_catalog.=) 'search_path'), ",
+            $locally,
+            ") END,
+                     pg_catalog.set_config('search_path',
+                         pg_catalog.concat(COALESCE(tables.schema, own.schema), ', pg_temp'), ",
+            $locally,
+            ")
+              FROM (SELECT pg_catalog.quote_ident(pg_catalog.current_schema()) AS schema) AS own
+              LEFT JOIN (SELECT c.relnamespace::pg_catalog.regnamespace::pg_catalog.text AS schema
+                         FROM pg_catalog.pg_class AS c
+                         WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('__diesel_schema_migrations')
+                           AND pg_catalog.to_regclass(pg_catalog.concat(
+                                   c.relnamespace::pg_catalog.regnamespace, '.aggregation_queue')) IS NOT NULL)
+                     AS tables ON true
+              WHERE own.schema IS NOT NULL;"
+        )
+    };
+}
+
 /// Settings, and how they reach the server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Session {
     pub(crate) pooler: Pooler,
+    /// Whether it looks in no schema but that of the tables.
+    follows_tables: bool,
     settings: Vec<(&'static str, String)>,
     transaction_timeout: Option<Duration>,
 }
@@ -114,18 +146,22 @@ impl Session {
 
     /// What is said right after the log-in, to a server of this version.
     pub(crate) fn after_login(&self, version: u32) -> String {
-        match self.pooler {
+        let set = match self.pooler {
             Pooler::None => self.set("SET", &[], version),
             Pooler::Session => self.set("SET", &self.settings, version),
-            Pooler::Transaction => String::new(),
-        }
+            Pooler::Transaction => return String::new(),
+        };
+        set + if self.follows_tables { follow_tables!("false") } else { "" }
     }
 
     /// What is said at the beginning of each transaction, to a server of this version.
     pub(crate) fn in_transaction(&self, version: u32) -> String {
         match self.pooler {
             Pooler::None | Pooler::Session => String::new(),
-            Pooler::Transaction => self.set("SET LOCAL", &self.settings, version),
+            Pooler::Transaction => {
+                let set = self.set("SET LOCAL", &self.settings, version);
+                set + if self.follows_tables { follow_tables!("true") } else { "" }
+            }
         }
     }
 
@@ -173,6 +209,7 @@ mod tests {
     fn session(pooler: Pooler) -> Session {
         Session {
             pooler,
+            follows_tables: false,
             settings: vec![("jit", "off".to_owned()), ("lock_timeout", "10".to_owned())],
             transaction_timeout: Some(Duration::from_secs(45)),
         }

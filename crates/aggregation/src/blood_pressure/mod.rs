@@ -36,7 +36,7 @@ use crate::Timestamp;
 use crate::catalogue::Metric;
 use crate::fingerprint::Fingerprint;
 use crate::local_time::{Zone, anywhere_on_earth};
-use crate::place::{Place, Places};
+use crate::place::{Place, Places, touched_near};
 use crate::vitals::sample::{Judged, Sample, judge_all};
 use crate::vitals::scope::{Change, Span};
 use crate::vitals::{Context, RawVital};
@@ -129,26 +129,18 @@ pub fn span_near(change: &Change) -> Span {
     (change.starts_at.plus(-REACH_US), change.starts_at.plus(REACH_US + 1))
 }
 
-/// The local dates whose figures a changed row may change: its own, and those of all rows near
-/// it, which it may join, part or leave to each other. Near midnight, or where rows have zones
+/// The local dates whose figures changed rows may change: their own, and those of all rows near
+/// one, which it may join, part or leave to each other. Near midnight, or where rows have zones
 /// of their own, they are several.
 ///
 /// `rows` are the rows of both metrics that start in [`span_near`], as they stand now; others
 /// do not matter. A row that has changed since its figures were computed has a change of its own.
 pub fn touched_dates<'r>(
-    change: &Change,
+    changes: &[&Change],
     rows: impl IntoIterator<Item = &'r RawVital>,
     base: &BaseZone,
 ) -> BTreeSet<NaiveDate> {
-    let (from, to) = span_near(change);
-    let near = rows.into_iter().filter(|row| from <= row.started_at && row.started_at < to);
-    let own = (change.starts_at, change.time_zone.as_deref());
-    let mut places = Places::of(base);
-    near.map(|row| (row.started_at, row.time_zone.as_deref()))
-        .chain([own])
-        .filter_map(|(at, zone)| places.find(at, zone).ok())
-        .map(|place| place.date)
-        .collect()
+    touched_near(changes, rows, span_near, base)
 }
 
 fn without_partner<'j, 'row>(

@@ -113,12 +113,23 @@ fn begun(readings: &[Reading<'_>], date: NaiveDate, side: Side) -> usize {
     begun
 }
 
+/// Readings of one source on one side of the limit: the first, the last, and the one after it.
+type Stretch<'r, 'row> = (&'r Reading<'row>, Timestamp, Option<Timestamp>);
+
 /// The episodes of one source.
+///
+/// Where a stretch ends is asked only where it may matter: each answer looks at the readings of three hours,
+/// and a source that goes to and fro with each reading has as many stretches as readings.
 fn of_source<'r, 'row>(track: &[&'r Reading<'row>], side: Side) -> Vec<Episode<'r, 'row>> {
     let is_beyond = |reading: &Reading<'_>| side.contains(reading);
     let is_gap = |from: Timestamp, to: Timestamp| to.since(from) > LONGEST_GAP_US;
-    let mut episodes = Vec::new();
-    let mut open: Option<Episode<'_, '_>> = None;
+    // No reading stands beyond the next one.
+    let is_long = |(first, last, next): Stretch<'_, '_>| {
+        let lasts = |end: Timestamp| end.since(first.at) >= LEAST_DURATION_US;
+        next.is_none_or(lasts) && lasts(stands_until(track, last, next))
+    };
+    let mut found: Vec<Stretch<'_, '_>> = Vec::new();
+    let mut open: Option<Stretch<'_, '_>> = None;
     let mut before: Option<Timestamp> = None;
     let mut rest = track;
     while let [first, ..] = rest {
@@ -128,30 +139,32 @@ fn of_source<'r, 'row>(track: &[&'r Reading<'row>], side: Side) -> Vec<Episode<'
             .take_while(|pair| is_beyond(pair[1]) == beyond && !is_gap(pair[0].at, pair[1].at));
         let (stretch, after) = rest.split_at(1 + more.count());
         let last = stretch.last().unwrap_or(first).at;
-        let end = match (interval_near(track, last), after.first()) {
-            (None, _) => last,
-            // A reading that is late by up to a fifth of the interval is not missing.
-            (Some(interval), Some(next)) if next.at.since(last) <= interval + interval / 5 => {
-                next.at
-            }
-            (Some(interval), _) => last.plus(interval),
-        };
-
+        let next = after.first().map(|next| next.at);
         if before.is_some_and(|before| is_gap(before, first.at)) {
-            episodes.extend(open.take());
+            found.extend(open.take());
         }
-        let is_long = end.since(first.at) >= LEAST_DURATION_US;
         match (beyond, &mut open) {
-            (true, Some(episode)) => episode.end = end,
-            (true, None) if is_long => open = Some(Episode { first, end }),
-            (false, Some(_)) if is_long => episodes.extend(open.take()),
+            (true, Some(episode)) => (episode.1, episode.2) = (last, next),
+            (true, None) if is_long((first, last, next)) => open = Some((first, last, next)),
+            (false, Some(_)) if is_long((first, last, next)) => found.extend(open.take()),
             _ => {}
         }
         before = Some(last);
         rest = after;
     }
-    episodes.extend(open);
-    episodes
+    found.extend(open);
+    let episode = |(first, last, next)| Episode { first, end: stands_until(track, last, next) };
+    found.into_iter().map(episode).collect()
+}
+
+/// Until when a reading stands that is the last one on its side of the limit.
+fn stands_until(track: &[&Reading<'_>], last: Timestamp, next: Option<Timestamp>) -> Timestamp {
+    match (interval_near(track, last), next) {
+        (None, _) => last,
+        // A reading that is late by up to a fifth of the interval is not missing.
+        (Some(interval), Some(next)) if next.since(last) <= interval + interval / 5 => next,
+        (Some(interval), _) => last.plus(interval),
+    }
 }
 
 /// The interval at which a source measures around an instant; `None` of a meter.

@@ -32,7 +32,7 @@ pub use self::day::{GlucoseDay, Moments, Ranges};
 use self::episodes::{AFTER_US, BEFORE_US};
 use crate::Timestamp;
 use crate::local_time::{Zone, anywhere_on_earth};
-use crate::place::{Place, Places};
+use crate::place::{Place, Places, touched_near};
 use crate::vitals::sample::judge_all;
 use crate::vitals::scope::{Change, Span};
 use crate::vitals::{Context, RawVital};
@@ -111,27 +111,19 @@ pub fn fingerprint(context: &Context<'_>) -> i64 {
     context.catalogue.metric(METRIC).map_or(0, |metric| context.fingerprint(metric))
 }
 
-/// The local dates whose figures a changed row may change: its own; those of other rows of the very
-/// same time, which are one sample with it if they have its source and end, so that when the newest
+/// The local dates whose figures changed rows may change: their own; those of other rows of the very
+/// same time, which are one sample with one if they have its source and end, so that when the newest
 /// of them comes or goes another goes or comes, which may have another zone; and those of rows near
-/// it, whose episodes it may decide.
+/// one, whose episodes it may decide.
 ///
 /// `rows` are the rows that start in [`span_near`], as they stand now; others do not matter. A row
 /// that has changed since its figures were computed has a change of its own.
 pub fn touched_dates<'r>(
-    change: &Change,
+    changes: &[&Change],
     rows: impl IntoIterator<Item = &'r RawVital>,
     base: &BaseZone,
 ) -> BTreeSet<NaiveDate> {
-    let (from, to) = span_near(change);
-    let near = rows.into_iter().filter(|row| from <= row.started_at && row.started_at < to);
-    let own = (change.starts_at, change.time_zone.as_deref());
-    let mut places = Places::of(base);
-    near.map(|row| (row.started_at, row.time_zone.as_deref()))
-        .chain([own])
-        .filter_map(|(at, zone)| places.find(at, zone).ok())
-        .map(|place| place.date)
-        .collect()
+    touched_near(changes, rows, span_near, base)
 }
 
 /// The limits of the ranges in one unit.

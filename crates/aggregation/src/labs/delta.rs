@@ -5,6 +5,8 @@
 //! is compared, and only if both are numbers without a comparator: no difference follows from `<5`
 //! or from a text, and one to some result further back would seem to be one to the day before.
 
+use std::collections::HashMap;
+
 use chrono::NaiveDate;
 
 use super::LabDay;
@@ -76,14 +78,16 @@ pub struct NextDelta {
 /// its delta, for the row before it is none of these.
 pub fn compare(days: &mut [LabDay], neighbours: &[Neighbours]) -> Vec<NextDelta> {
     let mut following = Vec::new();
+    let mut deltas = vec![Delta::default(); days.len()];
+    let places: HashMap<_, usize> =
+        days.iter().map(|day| (&*day.analyte, &*day.unit)).zip(0..).collect();
     for around in neighbours {
-        let own = days
-            .iter_mut()
-            .find(|day| day.analyte == around.analyte && day.unit == around.unit)
-            .map(|day| {
-                day.delta = Delta::between(day.last_exact(), around.previous);
-                day.last_exact()
-            });
+        let place = places.get(&(&*around.analyte, &*around.unit)).copied();
+        let own = place.and_then(|place| {
+            let (day, delta) = (days.get(place)?, deltas.get_mut(place)?);
+            *delta = Delta::between(day.last_exact(), around.previous);
+            Some(day.last_exact())
+        });
         if let Some(next) = around.next {
             following.push(NextDelta {
                 date: next.date,
@@ -92,6 +96,9 @@ pub fn compare(days: &mut [LabDay], neighbours: &[Neighbours]) -> Vec<NextDelta>
                 delta: Delta::between(next.last, own.unwrap_or(around.previous)),
             });
         }
+    }
+    for (day, delta) in days.iter_mut().zip(deltas) {
+        day.delta = delta;
     }
     following
 }

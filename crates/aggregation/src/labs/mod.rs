@@ -92,6 +92,16 @@ pub struct RawLab {
     pub source: String,
 }
 
+impl RawLab {
+    /// The bytes of its texts.
+    pub fn text_bytes(&self) -> usize {
+        let optional = [&self.loinc_code, &self.unit, &self.reference_range, &self.flag];
+        let optional = optional.into_iter().chain([&self.specimen, &self.time_zone]);
+        let texts = [&self.test_name, &self.value_text, &self.status, &self.source];
+        texts.into_iter().chain(optional.flatten()).map(String::len).sum()
+    }
+}
+
 /// Judges one row: the local date on which its specimen was taken.
 ///
 /// A row that is sound but does not count (preliminary, cancelled, entered in error) has a date

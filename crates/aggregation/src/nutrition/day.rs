@@ -1,10 +1,14 @@
 //! The figures of one day of nutrition.
 
 use chrono::NaiveDate;
+use xsum::{Xsum, XsumSmall};
 
-use super::{Meal, MealType, NUTRIENTS, index};
-use crate::Timestamp;
+use super::{MealType, NUTRIENTS, RawMeal, accept, find, index};
+use crate::catalogue::Nutrients;
 use crate::local_time::Zone;
+use crate::place::Places;
+use crate::zones::BaseZone;
+use crate::{Reason, Timestamp};
 
 /// kcal per gram of carbohydrate, of protein, of fat and of alcohol: the general Atwater
 /// factors (Merrill and Watt, USDA Agriculture Handbook 74, 1973; FAO Food and Nutrition
@@ -72,40 +76,157 @@ pub struct MacroEnergy {
     pub alcohol_percent: Option<f64>,
 }
 
-impl NutritionDay {
-    /// The figures of `meals`, which come in the order of their facts.
-    pub(super) fn of(meals: &[Meal<'_>], rejected: usize, zone: Zone, date: NaiveDate) -> Self {
-        let mut totals = [None; NUTRIENTS.len()];
-        for (nutrient, total) in totals.iter_mut().enumerate() {
-            *total = sum_of_known(meals.iter().map(|meal| meal.amount(nutrient)));
-        }
-        Self {
-            item_count: count(meals.len()),
-            totals,
-            meals: MealType::ALL.map(|meal_type| MealFigures::of(meals, meal_type)),
-            macros: MacroEnergy::of(&totals),
-            first_eaten_at: meals.first().map(|meal| meal.row.eaten_at),
-            last_eaten_at: meals.last().map(|meal| meal.row.eaten_at),
-            rejected_count: count(rejected),
-            time_zone: zone.to_string(),
-            day_start: zone.day_start(date),
-            day_end: zone.day_end(date),
-        }
-    }
+/// The figures of one date, from rows that are added in any order.
+pub struct DayBuilder<'a> {
+    date: NaiveDate,
+    base_zone: &'a BaseZone,
+    nutrients: &'a Nutrients,
+    places: Places<'a>,
+    totals: [Sum; NUTRIENTS.len()],
+    meals: [(usize, Sum); MealType::ALL.len()],
+    eaten_at: Option<(Timestamp, Timestamp)>,
+    zone: SharedZone,
+    rejected: usize,
+    zone_of_rejected: SharedZone,
+}
 
-    /// The figures of one meal type.
-    pub const fn meal(&self, meal_type: MealType) -> MealFigures {
-        self.meals[meal_type as usize]
+impl std::fmt::Debug for DayBuilder<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DayBuilder").field("date", &self.date).finish_non_exhaustive()
     }
 }
 
-impl MealFigures {
-    fn of(meals: &[Meal<'_>], meal_type: MealType) -> Self {
-        let of_type = || meals.iter().filter(|meal| meal.meal_type == meal_type);
+impl<'a> DayBuilder<'a> {
+    /// A date without rows.
+    pub fn new(date: NaiveDate, base_zone: &'a BaseZone, nutrients: &'a Nutrients) -> Self {
         Self {
-            item_count: count(of_type().count()),
-            energy_kcal: sum_of_known(of_type().map(|meal| meal.amount(index::ENERGY))),
+            date,
+            base_zone,
+            nutrients,
+            places: Places::of(base_zone),
+            totals: std::array::from_fn(|_| Sum::default()),
+            meals: Default::default(),
+            eaten_at: None,
+            zone: SharedZone::default(),
+            rejected: 0,
+            zone_of_rejected: SharedZone::default(),
         }
+    }
+
+    /// Adds a row; one of another date changes nothing.
+    ///
+    /// # Errors
+    /// The reason for which the row is rejected, as [`judge`](super::judge) gives it.
+    pub fn add(&mut self, row: &RawMeal) -> Result<(), Reason> {
+        let place = find(row, &mut self.places)?;
+        let is_of_date = place.date == self.date;
+        let meal_type = match accept(row, self.nutrients) {
+            Ok(meal_type) => meal_type,
+            Err(reason) => {
+                if is_of_date {
+                    self.rejected += 1;
+                    self.zone_of_rejected.add(row.eaten_at, place.zone);
+                }
+                return Err(reason);
+            }
+        };
+        if !is_of_date {
+            return Ok(());
+        }
+        for (total, amount) in self.totals.iter_mut().zip(row.nutrients) {
+            total.add(amount);
+        }
+        let (items, energy) = &mut self.meals[meal_type as usize];
+        *items += 1;
+        energy.add(row.nutrients[index::ENERGY]);
+        let (first, last) = self.eaten_at.unwrap_or((row.eaten_at, row.eaten_at));
+        self.eaten_at = Some((first.min(row.eaten_at), last.max(row.eaten_at)));
+        self.zone.add(row.eaten_at, place.zone);
+        Ok(())
+    }
+
+    /// The figures; `None` if the date has neither an item nor a rejected row.
+    pub fn finish(mut self) -> Option<NutritionDay> {
+        // Rejected rows have no say in the zone unless nothing else names one.
+        let zone = self.zone.find(self.base_zone).or(self.zone_of_rejected.find(self.base_zone))?;
+        let totals = self.totals.each_mut().map(Sum::rounded);
+        let meals = self.meals.each_mut().map(|(items, energy)| MealFigures {
+            item_count: count(*items),
+            energy_kcal: energy.rounded(),
+        });
+        Some(NutritionDay {
+            item_count: count(self.meals.iter().map(|(items, _)| items).sum()),
+            macros: MacroEnergy::of(&totals),
+            totals,
+            meals,
+            first_eaten_at: self.eaten_at.map(|(first, _)| first),
+            last_eaten_at: self.eaten_at.map(|(_, last)| last),
+            rejected_count: count(self.rejected),
+            time_zone: zone.to_string(),
+            day_start: zone.day_start(self.date),
+            day_end: zone.day_end(self.date),
+        })
+    }
+}
+
+/// A sum of amounts. It is exact until it is rounded, so that no order of the rows leaves a trace in its
+/// last bits.
+#[derive(Default)]
+struct Sum {
+    exact: XsumSmall,
+    is_known: bool,
+}
+
+impl Sum {
+    /// Adds an amount; one that is not known is not 0.
+    fn add(&mut self, amount: Option<f64>) {
+        if let Some(amount) = amount {
+            self.exact.add(amount);
+            self.is_known = true;
+        }
+    }
+
+    /// `None` if no amount is known.
+    fn rounded(&mut self) -> Option<f64> {
+        // Adding zero turns -0 into 0.
+        self.is_known.then(|| self.exact.sum() + 0.0)
+    }
+}
+
+/// The zone of the rows of a date.
+#[derive(Default)]
+struct SharedZone {
+    /// The first row by its time and the name of its zone, which the facts give.
+    first: Option<(Timestamp, Zone)>,
+    has_others: bool,
+}
+
+impl SharedZone {
+    fn add(&mut self, at: Timestamp, zone: Zone) {
+        let Some((first_at, first)) = &mut self.first else {
+            self.first = Some((at, zone));
+            return;
+        };
+        let is_other = zone != *first;
+        self.has_others |= is_other;
+        let is_before =
+            at < *first_at || (is_other && at == *first_at && zone.to_string() < first.to_string());
+        if is_before {
+            (*first_at, *first) = (at, zone);
+        }
+    }
+
+    /// The zone that all rows share, else the base zone, else that of the first row; `None` without a row.
+    fn find(&self, base: &BaseZone) -> Option<Zone> {
+        let (_, first) = self.first?;
+        Some(if self.has_others { base.as_ref().copied().unwrap_or(first) } else { first })
+    }
+}
+
+impl NutritionDay {
+    /// The figures of one meal type.
+    pub const fn meal(&self, meal_type: MealType) -> MealFigures {
+        self.meals[meal_type as usize]
     }
 }
 
@@ -134,11 +255,6 @@ impl MacroEnergy {
             alcohol_percent: percent(alcohol),
         }
     }
-}
-
-/// The sum of what is known, in the order given; `None` if nothing is.
-fn sum_of_known(amounts: impl Iterator<Item = Option<f64>>) -> Option<f64> {
-    amounts.flatten().fold(None, |sum, amount| Some(sum.unwrap_or(0.0) + amount))
 }
 
 fn count(rows: usize) -> i32 {

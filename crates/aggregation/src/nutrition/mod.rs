@@ -1,6 +1,7 @@
 //! Nutrition: what was eaten on a local day.
 //!
-//! [`judge`] says whether a raw row counts, [`figures`] makes the day of one date. Each row is
+//! [`judge`] says whether a raw row counts, [`figures`] makes the day of one date, and [`DayBuilder`] makes
+//! it from rows that are read one after the other, so that its memory does not depend on their number. Each row is
 //! judged for its time, its zone, long texts and its amounts, in this order, and the first objection is the
 //! reason of its rejection: one implausible amount rejects the row, as it says that the row's units
 //! or fields are not what they seem. A label never does. Two servings of the same food are two:
@@ -14,11 +15,9 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-use std::cmp::Ordering;
-
 use chrono::NaiveDate;
 
-pub use self::day::{MacroEnergy, MealFigures, NutritionDay};
+pub use self::day::{DayBuilder, MacroEnergy, MealFigures, NutritionDay};
 pub use self::meal_type::MealType;
 use crate::catalogue::Nutrients;
 use crate::place::{Place, Places};
@@ -27,8 +26,9 @@ use crate::zones::BaseZone;
 use crate::{Reason, Timestamp};
 
 /// The version of the definitions of this module, stored with every day's figures and raised
-/// whenever one changes. 4: limits by nutrient, meal types by synonym.
-pub const ALGORITHM_VERSION: i32 = 4;
+/// whenever one changes. 4: limits by nutrient, meal types by synonym. 5: a total is the exact sum, rounded
+/// once.
+pub const ALGORITHM_VERSION: i32 = 5;
 
 /// The nutrients: column names of `nutrition_raw` and `nutrition_daily`, each ending in its unit.
 pub const NUTRIENTS: [&str; 32] = [
@@ -80,7 +80,7 @@ mod index {
 pub struct RawMeal {
     /// The row's identity; no figure depends on it.
     pub id: i64,
-    /// What was eaten; it only gives an order to rows of the same time.
+    /// What was eaten; no figure depends on it.
     pub food_name: String,
     /// The meal in the app's words, see [`MealType::read`].
     pub meal_type: String,
@@ -106,7 +106,7 @@ pub fn judge(
     nutrients: &Nutrients,
 ) -> Result<NaiveDate, Reason> {
     let place = find(row, &mut Places::of(base_zone))?;
-    Meal::accept(row, place, nutrients).map(|_| place.date)
+    accept(row, nutrients).map(|_| place.date)
 }
 
 /// The local date in whose [`NutritionDay`] the row appears, as an item or as a rejected row.
@@ -117,7 +117,7 @@ pub fn date_of(row: &RawMeal, base_zone: &BaseZone) -> Option<NaiveDate> {
     find(row, &mut Places::of(base_zone)).map(|place| place.date).ok()
 }
 
-fn find<'a>(row: &'a RawMeal, places: &mut Places<'a>) -> Result<Place, Reason> {
+fn find(row: &RawMeal, places: &mut Places<'_>) -> Result<Place, Reason> {
     places.find(row.eaten_at, row.time_zone.as_deref())
 }
 
@@ -131,83 +131,21 @@ pub fn figures(
     base_zone: &BaseZone,
     nutrients: &Nutrients,
 ) -> Option<NutritionDay> {
-    let mut places = Places::of(base_zone);
-    let mut meals = Vec::new();
-    let mut rejected = Vec::new();
+    let mut day = DayBuilder::new(date, base_zone, nutrients);
     for row in rows {
-        let Ok(place) = find(row, &mut places) else {
-            continue;
-        };
-        if place.date != date {
-            continue;
-        }
-        match Meal::accept(row, place, nutrients) {
-            Ok(meal) => meals.push(meal),
-            Err(_) => rejected.push((row.eaten_at, place)),
-        }
+        let _ = day.add(row);
     }
-    if meals.is_empty() && rejected.is_empty() {
-        return None;
-    }
-    meals.sort_by(Meal::fact_order);
-    rejected.sort_by_cached_key(|(at, place)| (*at, place.zone.to_string()));
-
-    // Rejected rows have no say in the zone unless nothing else names one.
-    let zone = places
-        .zone_of_day(meals.iter().map(|meal| meal.place))
-        .or_else(|| places.zone_of_day(rejected.iter().map(|(_, place)| *place)))?;
-    Some(NutritionDay::of(&meals, rejected.len(), zone, date))
+    day.finish()
 }
 
-/// An accepted row.
-#[derive(Debug)]
-struct Meal<'a> {
-    row: &'a RawMeal,
-    meal_type: MealType,
-    place: Place,
-}
-
-impl<'a> Meal<'a> {
-    /// Judges everything but the place.
-    fn accept(row: &'a RawMeal, place: Place, nutrients: &Nutrients) -> Result<Self, Reason> {
-        require_short([&*row.meal_type, &*row.source], [&*row.food_name])?;
-        if !row.nutrients.iter().flatten().all(|amount| amount.is_finite()) {
-            return Err(Reason::NonFiniteValue);
-        }
-        if !nutrients.are_plausible(&row.nutrients) {
-            return Err(Reason::ImplausibleValue);
-        }
-        Ok(Self { row, meal_type: MealType::read(&row.meal_type), place })
+/// Judges everything but the place.
+fn accept(row: &RawMeal, nutrients: &Nutrients) -> Result<MealType, Reason> {
+    require_short([&*row.meal_type, &*row.source], [&*row.food_name])?;
+    if !row.nutrients.iter().flatten().all(|amount| amount.is_finite()) {
+        return Err(Reason::NonFiniteValue);
     }
-
-    /// The order in which sums run: everything that a figure is made of, and nothing else, so
-    /// that rows which compare equal can change places unnoticed.
-    fn fact_order(&self, other: &Self) -> Ordering {
-        let (a, b) = (self.row, other.row);
-        a.eaten_at
-            .cmp(&b.eaten_at)
-            .then_with(|| a.source.cmp(&b.source))
-            .then_with(|| a.food_name.cmp(&b.food_name))
-            .then_with(|| self.meal_type.cmp(&other.meal_type))
-            .then_with(|| a.time_zone.cmp(&b.time_zone))
-            .then_with(|| {
-                let pairs = a.nutrients.iter().zip(&b.nutrients);
-                pairs
-                    .map(|(a, b)| compare_amounts(*a, *b))
-                    .find(|o| o.is_ne())
-                    .unwrap_or(Ordering::Equal)
-            })
+    if !nutrients.are_plausible(&row.nutrients) {
+        return Err(Reason::ImplausibleValue);
     }
-
-    fn amount(&self, nutrient: usize) -> Option<f64> {
-        self.row.nutrients.get(nutrient).copied().flatten()
-    }
-}
-
-/// Unknown before known, then by size.
-fn compare_amounts(a: Option<f64>, b: Option<f64>) -> Ordering {
-    match (a, b) {
-        (Some(a), Some(b)) => a.total_cmp(&b),
-        _ => a.is_some().cmp(&b.is_some()),
-    }
+    Ok(MealType::read(&row.meal_type))
 }

@@ -101,63 +101,90 @@ pub(super) fn sessions<'row>(
 /// overlap, or are no farther apart than [`LONGEST_GAP_US`], one counts at most.
 fn contest(sessions: &mut [Session<'_>], chain: &Chain<'_, '_>, read: Span, order: &[String]) {
     sessions.sort_by_key(|session| (session.start, session.end, session.source));
-    let rivals = rivals(sessions);
-    let longest_near: Vec<i64> = rivals
-        .iter()
-        .map(|rivals| rivals.iter().map(|rival| sessions[*rival].claimed()).max().unwrap_or(0))
-        .collect();
+    let rivals = Rivals::among(sessions);
+    let mut longest_first: Vec<usize> = (0..sessions.len()).collect();
+    longest_first.sort_by_key(|place| Reverse(sessions[*place].claimed()));
+    let longest_near = |place| {
+        let longest = longest_first.iter().find(|other| rivals.are(place, **other));
+        longest.map_or(0, |longest| sessions[*longest].claimed())
+    };
     let preferences: Vec<_> = sessions
         .iter()
-        .zip(longest_near)
-        .map(|(session, longest)| session.preference(longest, order))
+        .enumerate()
+        .map(|(place, session)| session.preference(longest_near(place), order))
         .collect();
     let is_long = chain.end.since(chain.start) >= LONGEST_CONTEST_US;
     let mut best_first: Vec<usize> = (0..sessions.len()).collect();
     best_first.sort_by_key(|place| &preferences[*place]);
+    // Those that a later one may lose to.
+    let mut winners: Vec<usize> = Vec::new();
     for place in best_first {
-        let beats = |rival: &usize| {
-            preferences[*rival] < preferences[place] && (is_long || sessions[*rival].counts)
+        let beats = |winner: &usize| {
+            rivals.are(place, *winner) && preferences[*winner] < preferences[place]
         };
-        sessions[place].counts = !rivals[place].iter().any(beats);
+        sessions[place].counts = !winners.iter().any(beats);
+        if is_long || sessions[place].counts {
+            winners.push(place);
+        }
     }
 
     // What decides: the whole chain, unless it is long.
     let (goes_on_before, goes_on_after) = chain.goes_on_beyond(read);
     let is_whole = !goes_on_before && !goes_on_after;
-    let own: Vec<(Span, bool)> = sessions.iter().map(|s| (s.reach, s.is_settled)).collect();
-    for (place, session) in sessions.iter_mut().enumerate().filter(|(n, _)| !rivals[*n].is_empty())
-    {
-        if !is_long {
-            session.reach = (chain.start.plus(-LONGEST_GAP_US), chain.end.plus(LONGEST_GAP_US));
-            session.is_certain = is_whole;
-            continue;
+    if !is_long {
+        for (place, session) in sessions.iter_mut().enumerate() {
+            if rivals.of(place).next().is_some() {
+                session.reach = (chain.start.plus(-LONGEST_GAP_US), chain.end.plus(LONGEST_GAP_US));
+                session.is_certain = is_whole;
+            }
         }
-        // That the chain is long shows within its limit. A rival is measured by its own rivals.
-        let far = LONGEST_CONTEST_US + LONGEST_GAP_US;
-        session.reach.0 = session.reach.0.min(session.start.plus(-far));
-        session.reach.1 = session.reach.1.max(session.end.plus(far));
-        let near = rivals[place].iter().flat_map(|rival| rivals[*rival].iter().chain([rival]));
-        for rival in near {
-            let ((from, to), is_settled) = own[*rival];
-            session.reach = (session.reach.0.min(from), session.reach.1.max(to));
-            session.is_certain &= is_settled;
+        return;
+    }
+    // That the chain is long shows within its limit. A rival is measured by its own rivals.
+    let own: Vec<Known> = sessions.iter().map(|s| (s.reach, s.is_settled)).collect();
+    let with_rivals: Vec<Known> = (0..own.len())
+        .map(|place| together(own[place], rivals.of(place).map(|n| own[n])))
+        .collect();
+    let far = LONGEST_CONTEST_US + LONGEST_GAP_US;
+    for (place, session) in sessions.iter_mut().enumerate() {
+        let near = rivals.of(place).map(|rival| with_rivals[rival]);
+        let mut near = near.peekable();
+        if near.peek().is_some() {
+            let reach = (session.start.plus(-far), session.end.plus(far));
+            let known = (session.reach, session.is_certain);
+            (session.reach, session.is_certain) = together(known, near.chain([(reach, true)]));
         }
     }
 }
 
-/// The places of each session's rivals; sessions come in the order of their starts.
-fn rivals(sessions: &[Session<'_>]) -> Vec<Vec<usize>> {
-    let mut rivals = vec![Vec::new(); sessions.len()];
-    for (one, session) in sessions.iter().enumerate() {
-        let near = |other: &&Session<'_>| other.start.since(session.end) <= LONGEST_GAP_US;
-        for (other, later) in (one + 1..).zip(sessions[one + 1..].iter().take_while(near)) {
-            if later.source != session.source {
-                rivals[one].push(other);
-                rivals[other].push(one);
-            }
-        }
+/// A reach, and whether enough was read to know what lies in it.
+type Known = (Span, bool);
+
+fn together(first: Known, others: impl Iterator<Item = Known>) -> Known {
+    others.fold(first, |((from, to), is_known), ((other_from, other_to), is_other_known)| {
+        ((from.min(other_from), to.max(other_to)), is_known && is_other_known)
+    })
+}
+
+/// Which sessions are rivals: those of two sources that overlap or are near each other. They are asked for in
+/// pairs, as all of a night with a thousand sources are rivals of all others.
+struct Rivals<'row>(Vec<(Timestamp, Timestamp, &'row str)>);
+
+impl<'row> Rivals<'row> {
+    /// Among sessions in the order of their starts.
+    fn among(sessions: &[Session<'row>]) -> Self {
+        Self(sessions.iter().map(|session| (session.start, session.end, session.source)).collect())
     }
-    rivals
+
+    fn are(&self, one: usize, other: usize) -> bool {
+        let (_, end, source) = self.0[one.min(other)];
+        let (start, _, later_source) = self.0[one.max(other)];
+        start.since(end) <= LONGEST_GAP_US && source != later_source
+    }
+
+    fn of(&self, one: usize) -> impl Iterator<Item = usize> + '_ {
+        (0..self.0.len()).filter(move |other| self.are(one, *other))
+    }
 }
 
 impl<'row> Session<'row> {

@@ -15,9 +15,6 @@ use crate::reach::Since;
 use crate::statement::statement;
 use crate::time::from_postgres;
 
-/// A claim has at most this many raw rows when it completes an hour: one reading a second.
-const MOST_IN_AN_HOUR: i64 = 3600;
-
 const OLDEST: &str = include_str!("claim.sql");
 
 /// The same from the other end of the queue.
@@ -137,6 +134,7 @@ impl Store {
             ClaimFrom::Newest => None,
         };
         let (oldest, ago) = bounds(since);
+        let (unit, most) = recomputed_whole(kind);
         // 63 bits by chance: a sequence would give a number twice after a crash of the server.
         let token = fastrand::i64(0..);
         macro_rules! load {
@@ -146,8 +144,8 @@ impl Store {
                     size: size.into(),
                     token,
                     lease_seconds: lease.as_secs_f64(),
-                    unit_seconds: recomputed_whole(kind).as_secs_f64(),
-                    most: MOST_IN_AN_HOUR,
+                    unit_seconds: unit.as_secs_f64(),
+                    most,
                     oldest,
                     ago,
                 };
@@ -180,17 +178,31 @@ impl Store {
     }
 }
 
-/// The span that is computed from all its raw rows, whichever of them changed.
-const fn recomputed_whole(kind: Kind) -> Duration {
+/// The span that is computed from all its raw rows, whichever of them changed, and how many of them a claim may
+/// have when it completes the span: for an hour one reading a second, for a day so many that one with 300,000
+/// meals is computed 15 times and not 1,500 times.
+const fn recomputed_whole(kind: Kind) -> (Duration, i64) {
     match kind {
-        Kind::Vitals => Duration::from_secs(3600),
-        Kind::Nutrition | Kind::Labs => Duration::from_secs(24 * 3600),
+        Kind::Vitals => (Duration::from_secs(3600), 3_600),
+        Kind::Nutrition | Kind::Labs => (Duration::from_secs(24 * 3600), 20_000),
     }
 }
 
 fn change_set(columns: ClaimedColumns) -> ChangeSet {
-    let (id, user_id, first, last, metric, time_zone, whole_day, lost_leases, ids, starts, ends, ..) =
-        columns;
+    let (
+        id,
+        user_id,
+        first,
+        last,
+        metric,
+        time_zone,
+        whole_day,
+        lost_leases,
+        ids,
+        starts,
+        ends,
+        ..,
+    ) = columns;
     let starts = starts.unwrap_or_default().into_iter().map(from_postgres);
     let ends = ends.unwrap_or_default().into_iter().map(from_postgres);
     let (mut starts, mut ends) = (starts.peekable(), ends);

@@ -190,7 +190,8 @@ impl Store {
         // They may lie before the oldest set that has been seen meanwhile.
         self.reach(Some(kind)).look_everywhere();
         self.reach(None).look_everywhere();
-        self.execute("release", on_claimed!(ReleaseSets, kind, token, sets, pause_seconds: None)).await?;
+        self.execute("release", on_claimed!(ReleaseSets, kind, token, sets, pause_seconds: None))
+            .await?;
         Ok(())
     }
 
@@ -206,8 +207,11 @@ impl Store {
         pause: Duration,
     ) -> Result<(), StoreError> {
         let pause_seconds = Some(pause.as_secs_f64());
-        self.execute("release", on_claimed!(ReleaseSets, kind, token, sets, pause_seconds: pause_seconds))
-            .await?;
+        self.execute(
+            "release",
+            on_claimed!(ReleaseSets, kind, token, sets, pause_seconds: pause_seconds),
+        )
+        .await?;
         Ok(())
     }
 
@@ -222,7 +226,8 @@ impl Store {
         sets: impl IntoIterator<Item = &'s ChangeSet>,
         lease: Duration,
     ) -> Result<(), StoreError> {
-        let statement = on_claimed!(RenewLease, kind, token, sets, lease_seconds: lease.as_secs_f64());
+        let statement =
+            on_claimed!(RenewLease, kind, token, sets, lease_seconds: lease.as_secs_f64());
         let held = statement.ids.len();
         let renewed = self.execute("renew", statement).await?;
         if renewed == held { Ok(()) } else { Err(StoreError::LeaseLost) }

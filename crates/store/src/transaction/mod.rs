@@ -16,6 +16,7 @@ use diesel::result::Error as DieselError;
 use diesel::sql_types::{BigInt, Text};
 use diesel_async::methods::LoadQuery;
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, TransactionManager};
+use futures_util::StreamExt;
 use futures_util::future::join;
 
 use crate::cte::{AnyStatement, CteStatement, StatementName};
@@ -153,8 +154,7 @@ impl<'p> UnsentCommit<'p> {
     /// If the group was not committed. If the server did not answer, that is not known; the group is done again
     /// and finds its sets either deleted or still claimed, so both are harmless.
     pub async fn commit(mut self) -> Result<(), FailedWrite> {
-        let answers =
-            exchange(&self.connection, self.ending.writes, true, None, ready(())).await;
+        let answers = exchange(&self.connection, self.ending.writes, true, None, ready(())).await;
         ended(&mut self.connection, answers.writes, answers.commit, self.ending.finish)
     }
 
@@ -206,6 +206,32 @@ impl<'p> GroupTransaction<'p> {
         self.answered(asked).await
     }
 
+    /// The same, row by row: of all rows, no more than a buffer is in memory at once.
+    pub(crate) async fn read_each<'q, S, U>(
+        &mut self,
+        statement: S,
+        mut visit: impl FnMut(U) -> Result<(), StoreError> + Send,
+    ) -> Result<(), StoreError>
+    where
+        S: for<'c> LoadQuery<'q, &'c AsyncPgConnection, U> + Send + 'q,
+        U: Send,
+    {
+        self.flush().await?;
+        let opening = self.opening();
+        let connection = &self.connection;
+        let question = async {
+            let mut shared = &**connection;
+            let rows = RunQueryDsl::load_stream(statement, &mut shared).await;
+            let mut rows = std::pin::pin!(rows.map_err(|cause| connection.error(cause))?);
+            while let Some(row) = rows.next().await {
+                visit(row.map_err(|cause| connection.error(cause))?)?;
+            }
+            Ok(())
+        };
+        let asked = ask(self.store, connection, opening, question).await;
+        self.answered(asked).await
+    }
+
     /// Loads the rows of two statements that are sent in one message. Which of them is answered
     /// first is not known.
     pub(crate) async fn read2<'q, S1, S2, U1, U2>(
@@ -238,27 +264,19 @@ impl<'p> GroupTransaction<'p> {
         self.connection.unfinished = true;
         (!self.begun).then(|| Opening {
             previous: self.previous.take(),
-            begin: Begin {
-                sql: self.store.begin_sql(),
-                lock: lock_user(self.kind, self.user_id),
-            },
+            begin: Begin { sql: self.store.begin_sql(), lock: lock_user(self.kind, self.user_id) },
         })
     }
 
     /// The answer to a question, and what became of the group before if its COMMIT was sent with it.
-    async fn answered<T>(
-        &mut self,
-        asked: Result<Asked<T>, StoreError>,
-    ) -> Result<T, StoreError> {
+    async fn answered<T>(&mut self, asked: Result<Asked<T>, StoreError>) -> Result<T, StoreError> {
         let Asked { answers: Answers { writes, commit, begin, question }, finish, lock } = asked?;
         if commit.is_some() {
             self.previous_end = Some(ended(&mut self.connection, writes, commit, finish));
             self.connection.unfinished = true;
         }
         match (begin, question) {
-            (Some(Err(cause)), _) => {
-                Err(self.store.not_begun(&mut self.connection, cause).await)
-            }
+            (Some(Err(cause)), _) => Err(self.store.not_begun(&mut self.connection, cause).await),
             (begin, Some(answer)) => {
                 if begin.is_some() {
                     self.connection.prepared(std::iter::once(lock));

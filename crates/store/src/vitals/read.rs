@@ -60,11 +60,11 @@ statement! {
          UNION ALL
          SELECT twin.id, twin.value, twin.comparator, twin.unit, twin.source, twin.started_at,
                 twin.ended_at, twin.time_zone, twin.is_daily_total
-         FROM vitals_raw AS total
+         FROM (SELECT DISTINCT user_id, metric, started_at, ended_at
+               FROM vitals_raw
+               WHERE user_id = span.user_id AND metric = span.metric AND is_daily_total
+                 AND started_at >= span.totals_from AND started_at < span.totals_to) AS total
          JOIN vitals_raw AS twin USING (user_id, metric, started_at, ended_at)
-         WHERE total.user_id = span.user_id AND total.metric = span.metric
-           AND total.is_daily_total
-           AND total.started_at >= span.totals_from AND total.started_at < span.totals_to
      ) AS v"
     )
 }

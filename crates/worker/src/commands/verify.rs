@@ -130,8 +130,7 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
     }
     // Behind the report, which must not wait for a mail server.
     let stopped = stop.is_requested();
-    let is_complete =
-        is_complete && !stopped && found.users_failed == 0 && found.dead == 0;
+    let is_complete = is_complete && !stopped && found.users_failed == 0 && found.dead == 0;
     let verified = drift::Verified { dates: found.drifted, is_complete, took: started.elapsed() };
     drift::send(&loaded.config, &store, verified, &stop).await;
     Ok(if found.users_failed > 0 {

@@ -46,11 +46,7 @@ pub struct Isolated {
 /// too, no other set of the batch loses a lease.
 ///
 /// A set that comes to a date later may be the correction that helps, so it is not given up with the others.
-pub fn isolate(
-    sets: &[ChangeSet],
-    dates: &[BTreeSet<GroupKey>],
-    policy: RetryPolicy,
-) -> Isolated {
+pub fn isolate(sets: &[ChangeSet], dates: &[BTreeSet<GroupKey>], policy: RetryPolicy) -> Isolated {
     let most = policy.max_attempts.saturating_add(LEASES_BEYOND_ATTEMPTS);
     let mut isolated = Isolated::default();
     let suspects = sets.iter().zip(dates).filter(|(set, _)| set.lost_leases >= ALONE_AFTER);

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use chrono::NaiveDate;
 use store::{
-    ChangeSet, Claim, ErrorClass, Failed, FailedWrite, SetOfGroup, StoreError, UnsentCommit, Verdict,
+    ChangeSet, Claim, ErrorClass, Failed, FailedWrite, SetOfGroup, StoreError, UnsentCommit,
+    Verdict,
 };
 
 use super::crash_loop::{self, Isolated};
@@ -18,7 +19,7 @@ use super::group::{self, Entry, LockWaits, Profiles, Work};
 use super::lease::Lease;
 use crate::failure::{Action, Policy};
 use crate::report::{BatchReport, Hold, Holds};
-use crate::setup::{WorkerContext, Settings, with_timeout};
+use crate::setup::{Settings, WorkerContext, with_timeout};
 
 /// A connection goes back to the pool after this time, though more groups follow.
 const LONGEST_HOLD: Duration = Duration::from_millis(50);
@@ -71,7 +72,12 @@ pub struct Walk<'w> {
 
 impl<'w> Walk<'w> {
     /// Before the first group of a claim that was asked for at `asked_at`.
-    pub fn new(job: &'w WorkerContext, settings: &'w Settings, claim: &'w Claim, asked_at: Instant) -> Self {
+    pub fn new(
+        job: &'w WorkerContext,
+        settings: &'w Settings,
+        claim: &'w Claim,
+        asked_at: Instant,
+    ) -> Self {
         Self {
             job,
             settings,
@@ -203,7 +209,8 @@ impl<'w> Walk<'w> {
         key: GroupKey,
         before: Option<Computed<'w>>,
         profiles: &Profiles,
-    ) -> Result<(Result<Computed<'w>, StoreError>, Option<(GroupKey, FailedWrite)>), StoreError> {
+    ) -> Result<(Result<Computed<'w>, StoreError>, Option<(GroupKey, FailedWrite)>), StoreError>
+    {
         let (job, claim, settings) = (self.job, self.claim, self.settings);
         let (store, kind, (user_id, date)) = (&job.store, claim.kind, key);
         let entries = self.entries(key);
@@ -414,8 +421,7 @@ impl<'w> Walk<'w> {
     /// Gives up sets that ended the worker each time, and sets those apart that may have.
     async fn isolate_suspects(&mut self) -> Result<(), StoreError> {
         let dates: Vec<BTreeSet<GroupKey>> = self.dates_of_sets();
-        let isolated =
-            crash_loop::isolate(&self.claim.sets, &dates, self.settings.failure_policy);
+        let isolated = crash_loop::isolate(&self.claim.sets, &dates, self.settings.failure_policy);
         let Isolated { given_up, alone, released } = isolated;
         let Claim { kind, token, ref sets, .. } = *self.claim;
         let of = |places: &BTreeSet<usize>| -> Vec<&'w ChangeSet> {
@@ -477,7 +483,8 @@ impl<'w> Walk<'w> {
     /// come first. Where even that is not possible, it is not the group.
     async fn suspect(&mut self, key: GroupKey, error: &StoreError) {
         let Claim { kind, token, .. } = *self.claim;
-        if error.class() == ErrorClass::Stopped || !self.job.suspects.interrupted(kind, key.0, key.1)
+        if error.class() == ErrorClass::Stopped
+            || !self.job.suspects.interrupted(kind, key.0, key.1)
         {
             return;
         }

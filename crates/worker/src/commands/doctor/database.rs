@@ -219,14 +219,17 @@ async fn schema(
             "no schema of the search_path exists, or may be used by this role",
             format!("GRANT USAGE ON SCHEMA … TO {}, or set the role's search_path", found.role),
         ),
-        SchemaState::Current if found.everybody_may_create => Check::doubtful(
-            "schema",
-            format!(
-                "{schema:?} is up to date, but every role may create objects in it, functions and \
-                 operators among them, which the worker would then use"
-            ),
-            format!("as its owner: REVOKE CREATE ON SCHEMA {schema:?} FROM PUBLIC"),
-        ),
+        SchemaState::Current if !found.creators.is_empty() => {
+            let creators = found.creators.join(", ");
+            Check::wrong(
+                "schema",
+                format!(
+                    "{schema:?} is up to date, but {creators} may create objects in it, functions and \
+                     operators among them, which the worker would then use"
+                ),
+                format!("as its owner: REVOKE CREATE ON SCHEMA {schema:?} FROM {creators}"),
+            )
+        }
         SchemaState::Current => Check::fine("schema", format!("{schema:?} is up to date")),
         SchemaState::TooOld { pending } => Check::wrong(
             "schema",
@@ -291,7 +294,7 @@ async fn triggers(store: &Store, found: &Examination) -> Result<Check, StoreErro
             name,
             format!("raw rows do not queue themselves by {harmful}"),
             format!(
-                "ALTER TABLE {schema:?}.… ENABLE TRIGGER …, or make the trigger and its function as the \
+                "ALTER TABLE {schema:?}.… ENABLE TRIGGER … (ENABLE REPLICA TRIGGER queue_replicated), or make the trigger and its function as the \
                  migrations do; then `worker requeue` for what came meanwhile; unless something else \
                  feeds the queue"
             ),
@@ -447,7 +450,7 @@ mod tests {
             tls: None,
             sees_others: true,
             encoding: "UTF8".to_owned(),
-            everybody_may_create: false,
+            creators: Vec::new(),
             timeouts: Vec::new(),
         }
     }

@@ -9,9 +9,9 @@ use chrono::NaiveDate;
 use store::{Difference, RowKey, Shadow, StoreError};
 
 use super::{FIRST, Finding, Found, LAST, Look};
+use crate::progress;
 use crate::run::group::Profile;
 use crate::run::group::rebuild::{self, Dates, earlier, later};
-use crate::progress;
 
 /// What differs.
 #[derive(Debug, Default)]

@@ -25,11 +25,11 @@ pub(super) async fn aggregate(
     }
     let near: Vec<Span> = changes.iter().map(|change| span_near(change)).collect();
     let touched_by = |rows: &Rows| {
-        let of_change = |change: &&Change| {
-            let near = [0, 1].map(|metric| rows.within(metric, span_near(change)));
-            touched_dates(change, near.into_iter().flatten(), context.base_zone)
-        };
-        changes.iter().flat_map(of_change).collect()
+        touched_dates(
+            &changes,
+            [0, 1].into_iter().flat_map(|metric| rows.all(metric)),
+            context.base_zone,
+        )
     };
     let stored = transaction.blood_pressure_near(&near).await?.into_iter().collect();
     let (dates, rows) =

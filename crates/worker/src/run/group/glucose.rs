@@ -22,12 +22,7 @@ pub(super) async fn aggregate(
         return Ok(());
     }
     let near: Vec<Span> = changes.iter().map(|change| span_near(change)).collect();
-    let touched_by = |rows: &Rows| {
-        let of_change = |change: &&Change| {
-            touched_dates(change, rows.within(0, span_near(change)), context.base_zone)
-        };
-        changes.iter().flat_map(of_change).collect()
-    };
+    let touched_by = |rows: &Rows| touched_dates(&changes, rows.all(0), context.base_zone);
     let stored = transaction.glucose_near(&near).await?.into_iter().collect();
     let (dates, rows) =
         touched(transaction, &[METRIC], stored, &near, touched_by, span_to_read).await?;

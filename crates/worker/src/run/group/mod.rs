@@ -181,7 +181,10 @@ fn raw_ids(entries: &[Entry<'_>]) -> BTreeSet<i64> {
 }
 
 /// Verdicts from the rows that were judged; a raw row that is gone is not rejected.
-fn verdicts(entries: &[Entry<'_>], judged: &HashMap<i64, Option<aggregation::Reason>>) -> Vec<Verdict> {
+fn verdicts(
+    entries: &[Entry<'_>],
+    judged: &HashMap<i64, Option<aggregation::Reason>>,
+) -> Vec<Verdict> {
     raw_ids(entries)
         .into_iter()
         .map(|raw_id| Verdict { raw_id, reason: judged.get(&raw_id).copied().flatten() })

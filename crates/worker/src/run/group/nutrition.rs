@@ -4,13 +4,16 @@ use std::collections::{BTreeSet, HashMap};
 
 use aggregation::Reason;
 use aggregation::catalogue::Nutrients;
-use aggregation::nutrition::{RawMeal, figures, judge};
+use aggregation::nutrition::{DayBuilder, RawMeal, judge};
 use aggregation::zones::BaseZone;
 use chrono::NaiveDate;
 use store::{GroupTransaction, StoreError, Verdict};
 
 use super::{Profile, Work, guarded, raw_ids, undated, verdicts};
 use crate::setup::Settings;
+
+/// What became of raw rows, by their ids.
+type Judged = HashMap<i64, Option<Reason>>;
 
 /// Computes and writes the group's figures, and judges its raw rows.
 pub(super) async fn aggregate(
@@ -21,38 +24,41 @@ pub(super) async fn aggregate(
     let nutrients = work.settings.catalogue.nutrients();
     let mut dates = vec![work.date];
     dates.extend(transaction.other_dates(work.date, &undated(work.entries)).await?);
-    let mut rows = Vec::new();
+    let of_group = raw_ids(work.entries);
+    let mut judged = Judged::new();
     for date in dates {
-        rows.extend(write(transaction, date, base_zone, nutrients).await?);
+        let is_judged = |id| of_group.contains(&id);
+        write(transaction, date, base_zone, nutrients, is_judged, &mut judged).await?;
     }
-
-    let mut missing = raw_ids(work.entries);
-    for row in &rows {
-        missing.remove(&row.id);
-    }
-    let by_id = if missing.is_empty() {
-        Vec::new()
-    } else {
-        transaction.read_meals_by_id(missing.into_iter().collect()).await?
-    };
-    guarded(|| {
+    let missing: Vec<i64> = of_group.into_iter().filter(|id| !judged.contains_key(id)).collect();
+    if !missing.is_empty() {
+        let by_id = transaction.read_meals_by_id(missing).await?;
         let judge = |row: &RawMeal| (row.id, judge(row, base_zone, nutrients).err());
-        let judged: HashMap<_, _> = rows.iter().chain(&by_id).map(judge).collect();
-        verdicts(work.entries, &judged)
-    })
+        guarded(|| judged.extend(by_id.iter().map(judge)))?;
+    }
+    guarded(|| verdicts(work.entries, &judged))
 }
 
-/// Computes and writes one date; gives back its raw rows.
+/// Computes and writes one date; keeps what became of some of its raw rows.
 async fn write(
     transaction: &mut GroupTransaction<'_>,
     date: NaiveDate,
     base_zone: &BaseZone,
     nutrients: &Nutrients,
-) -> Result<Vec<RawMeal>, StoreError> {
-    let rows = transaction.read_meals(date).await?;
-    let day = guarded(|| figures(&rows, date, base_zone, nutrients))?;
-    transaction.write_nutrition(date, day.as_ref(), nutrients.fingerprint()).await?;
-    Ok(rows)
+    is_judged: impl Fn(i64) -> bool + Send + Sync,
+    judged: &mut Judged,
+) -> Result<(), StoreError> {
+    let mut day = DayBuilder::new(date, base_zone, nutrients);
+    let visit = |row: RawMeal| {
+        let verdict = guarded(|| day.add(&row))?;
+        if is_judged(row.id) {
+            judged.insert(row.id, verdict.err());
+        }
+        Ok(())
+    };
+    transaction.visit_meals(date, visit).await?;
+    let day = guarded(|| day.finish())?;
+    transaction.write_nutrition(date, day.as_ref(), nutrients.fingerprint()).await
 }
 
 /// Computes and writes the figures of whole dates, from all their raw rows.
@@ -61,13 +67,11 @@ pub(super) async fn rebuild(
     settings: &Settings,
     user: &Profile,
     dates: &BTreeSet<NaiveDate>,
-) -> Result<HashMap<i64, Option<Reason>>, StoreError> {
+) -> Result<Judged, StoreError> {
     let (base_zone, nutrients) = (&user.base_zone, settings.catalogue.nutrients());
-    let mut judged = HashMap::new();
+    let mut judged = Judged::new();
     for date in dates {
-        let rows = write(transaction, *date, base_zone, nutrients).await?;
-        let judge = |row: &RawMeal| (row.id, judge(row, base_zone, nutrients).err());
-        guarded(|| judged.extend(rows.iter().map(judge)))?;
+        write(transaction, *date, base_zone, nutrients, |_| true, &mut judged).await?;
     }
     Ok(judged)
 }

@@ -10,9 +10,7 @@ use aggregation::zones::Zones;
 use store::{GroupTransaction, StoreError, Verdict};
 
 use super::rebuild::Dates;
-use super::{
-    Profile, Work, blood_pressure, glucose, guarded, raw_ids, sleep, unknown_metrics,
-};
+use super::{Profile, Work, blood_pressure, glucose, guarded, raw_ids, sleep, unknown_metrics};
 use crate::setup::Settings;
 
 /// A scope is widened three times at most: by rows that are one sample with a changed one, by
@@ -182,9 +180,8 @@ pub(super) async fn judge_by_id(
     let rows = transaction.read_vitals_by_id(raw_ids).await?;
     guarded(|| {
         let mut zones = Zones::new(context.base_zone);
-        let judged = rows
-            .iter()
-            .map(|(metric, row)| (row.id, reason((metric, row), &context, &mut zones)));
+        let judged =
+            rows.iter().map(|(metric, row)| (row.id, reason((metric, row), &context, &mut zones)));
         judged.collect()
     })
 }

@@ -15,9 +15,14 @@ use super::guarded;
 pub(super) struct Rows(Vec<Vec<RawVital>>);
 
 impl Rows {
+    /// The rows of the metric at this place.
+    pub(super) fn all(&self, metric: usize) -> &[RawVital] {
+        self.0.get(metric).map_or(&[][..], Vec::as_slice)
+    }
+
     /// The rows of the metric at this place that start within a span.
     pub(super) fn within(&self, metric: usize, (from, to): Span) -> &[RawVital] {
-        let rows = self.0.get(metric).map_or(&[][..], Vec::as_slice);
+        let rows = self.all(metric);
         let first = rows.partition_point(|row| row.started_at < from);
         let last = rows.partition_point(|row| row.started_at < to);
         rows.get(first..last).unwrap_or_default()
