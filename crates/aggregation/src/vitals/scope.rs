@@ -128,9 +128,9 @@ impl MetricScope {
         if style == Style::Discrete {
             let hour = zone.hour_of(start);
             let span = (hour.start, hour.start.plus(1));
+            self.dates.insert(hour.date);
             // Neighbours nearly always touch the same hour.
             if self.hour_starts.last() != Some(&span) {
-                self.dates.insert(hour.date);
                 self.hour_starts.push(span);
             }
             return;

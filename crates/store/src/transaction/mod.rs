@@ -158,6 +158,11 @@ impl<'p> UnsentCommit<'p> {
         ended(&mut self.connection, answers.writes, answers.commit, self.ending.finish)
     }
 
+    /// The server's process that does it.
+    pub fn process(&self) -> i32 {
+        self.connection.process()
+    }
+
     /// For how long the connection has been held.
     pub fn held(&self) -> Duration {
         self.connection.held()

@@ -51,6 +51,14 @@ struct Computed<'s> {
     hold: Hold,
 }
 
+/// A group that was not committed.
+struct NotCommitted {
+    key: GroupKey,
+    failed: FailedWrite,
+    /// Sessions that kept it waiting for a lock.
+    holders: Vec<String>,
+}
+
 /// The walk through the groups of one claim.
 pub struct Walk<'w> {
     job: &'w WorkerContext,
@@ -233,7 +241,11 @@ impl<'w> Walk<'w> {
         let mut failed_before = None;
         match (before, transaction.take_previous_end()) {
             (Some((key, verdicts)), Some(Ok(()))) => self.committed(key, &verdicts),
-            (Some((key, _)), Some(Err(failed))) => failed_before = Some((key, failed)),
+            (Some((key, _)), Some(Err(failed))) => {
+                // Its writes were sent with the questions of this group, and waited first.
+                let holders = waits.holders.clone();
+                failed_before = Some(NotCommitted { key, failed, holders });
+            }
             // Not known; so is everything else, for the same reason.
             (Some(_), None) | (None, _) => {}
         }
@@ -289,14 +301,23 @@ impl<'w> Walk<'w> {
     /// Sends COMMIT of a group and settles it.
     async fn commit(&mut self, computed: Computed<'w>) -> Result<(), StoreError> {
         let Computed { key, verdicts, commit, hold } = computed;
-        let committed = commit.commit().await;
+        let store = &self.job.store;
+        let mut waits = LockWaits::new(store, commit.process());
+        let committed = tokio::select! {
+            biased;
+            committed = commit.commit() => committed,
+            never = waits.watch((self.claim.kind, key.0, key.1), store.lock_timeout()) => match never {},
+        };
+        let holders = waits.holders;
         drop(hold);
         match committed {
             Ok(()) => {
                 self.committed(key, &verdicts);
                 Ok(())
             }
-            Err(failed) => self.record_failure_of(Some((key, failed))).await,
+            Err(failed) => {
+                self.record_failure_of(Some(NotCommitted { key, failed, holders })).await
+            }
         }
     }
 
@@ -335,12 +356,12 @@ impl<'w> Walk<'w> {
 
     async fn record_failure_of(
         &mut self,
-        failed: Option<(GroupKey, FailedWrite)>,
+        failed: Option<NotCommitted>,
     ) -> Result<(), StoreError> {
-        let Some((key, failed)) = failed else { return Ok(()) };
+        let Some(NotCommitted { key, failed, holders }) = failed else { return Ok(()) };
         let store = &self.job.store;
         let error = store.why_not_committed(failed).await;
-        let error = store.explain_group(error, (self.claim.kind, key.0), Vec::new()).await;
+        let error = store.explain_group(error, (self.claim.kind, key.0), holders).await;
         self.record_failure(key, error).await
     }
 
