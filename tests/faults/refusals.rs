@@ -203,6 +203,6 @@ async fn a_server_without_a_connection_left_for_anybody_is_waited_for() {
     eventually(&db, QUEUED, 0).await;
 
     let ran = service.stops();
-    assert_degraded(&ran, "connection_lost", &refused.as_db_error().unwrap().message().to_owned());
+    assert_degraded(&ran, "connection_lost", refused.as_db_error().unwrap().message());
     assert_exact_at_no_attempt(&db, &ran).await;
 }
