@@ -77,7 +77,15 @@ impl Wire {
                     | DatabaseErrorKind::ClosedConnection => found.or_else(last_words),
                     _ => found,
                 };
-                found.and_then(|place| errors.remove(place)).map(|(_, error)| error)
+                // In a pipeline, each statement behind the one that met the end of the session asks for it.
+                let is_last =
+                    |place: usize| errors.get(place).is_some_and(|(_, of)| of.ends_session);
+                match found {
+                    Some(place) if is_last(place) => errors.get(place).cloned(),
+                    Some(place) => errors.remove(place),
+                    None => None,
+                }
+                .map(|(_, error)| error)
             }
             _ => None,
         };

@@ -217,8 +217,7 @@ impl<'w> Walk<'w> {
         key: GroupKey,
         before: Option<Computed<'w>>,
         profiles: &Profiles,
-    ) -> Result<(Result<Computed<'w>, StoreError>, Option<(GroupKey, FailedWrite)>), StoreError>
-    {
+    ) -> Result<(Result<Computed<'w>, StoreError>, Option<NotCommitted>), StoreError> {
         let (job, claim, settings) = (self.job, self.claim, self.settings);
         let (store, kind, (user_id, date)) = (&job.store, claim.kind, key);
         let entries = self.entries(key);
@@ -354,10 +353,7 @@ impl<'w> Walk<'w> {
         group::log_committed(claim.kind, key, rows.len(), rejected_rows);
     }
 
-    async fn record_failure_of(
-        &mut self,
-        failed: Option<NotCommitted>,
-    ) -> Result<(), StoreError> {
+    async fn record_failure_of(&mut self, failed: Option<NotCommitted>) -> Result<(), StoreError> {
         let Some(NotCommitted { key, failed, holders }) = failed else { return Ok(()) };
         let store = &self.job.store;
         let error = store.why_not_committed(failed).await;
