@@ -339,7 +339,8 @@ async fn no_sql_names_a_schema() {
         for word in statements {
             let word = word.replace('"', "");
             if let Some((schema, name)) = word.split_once('.') {
-                let qualified = !schema.is_empty() && ours.contains(name);
+                // A session's own tables have their schema's name, to be told from ours.
+                let qualified = !["", "pg_temp"].contains(&schema) && ours.contains(name);
                 assert!(!qualified, "{}: {word}", path.display());
             }
         }

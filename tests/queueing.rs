@@ -52,14 +52,6 @@ async fn each_break_on_the_way_to_the_queue_is_an_error() {
              ALTER FUNCTION queue_changed_labs() OWNER TO poor_{db}",
             &["INSERT in lab_raw fails", "permission denied for table aggregation_queue"],
         ),
-        (
-            "CREATE SCHEMA apart; ALTER TABLE vitals_raw SET SCHEMA apart;
-             ALTER ROLE postgres IN DATABASE {db} SET search_path = public, apart",
-            &[
-                "INSERT in vitals_raw fails",
-                "aggregation_datable(timestamp with time zone) does not exist",
-            ],
-        ),
     ] {
         let db = Database::new().await;
         db.execute(&break_it.replace("{db}", &db.name)).await;

@@ -152,7 +152,8 @@ DROP SEQUENCE aggregation_lease;
 --
 -- Each kind's functions differ in the columns that they read, so that they are made from one text:
 -- queue_changed_KIND for INSERT and DELETE, queue_updated_KIND, queue_truncated_KIND, queue_replicated_KIND. A statement that
--- changed one row, as most do, builds no arrays of times and sorts nothing. The rows of the transition table
+-- changed one row, as most do, builds no arrays of times and sorts nothing. The casts keep what a session has
+-- prepared valid when the type of a column changes. The rows of the transition table
 -- go through a variable into the queue: Citus cannot insert from a transition table.
 --
 -- A subscription of logical replication fires triggers for each row only, never those for each statement but that
@@ -209,7 +210,7 @@ DECLARE
     single record;
     packed record;
 BEGIN%2$s
-    SELECT user_id, id, %4$s AS starts_at, %5$s AS ends_at, %3$s AS metric, left(time_zone::text, 1025) AS time_zone,
+    SELECT user_id::bigint, id::bigint, %4$s AS starts_at, %5$s AS ends_at, %3$s AS metric, left(time_zone::text, 1025) AS time_zone,
            %6$s AS whole_day, (SELECT count(*) = 1 FROM (SELECT FROM changed LIMIT 2) AS first_two) AS is_only
     INTO single FROM changed LIMIT 1;
     IF NOT FOUND THEN
@@ -224,7 +225,7 @@ BEGIN%2$s
 END $body$$function$,
             raw.kind, head, raw.metric, raw.starts_at, raw.ends_at, raw.whole_day, raw.kind,
             format(pack, format(
-                'SELECT user_id, id AS raw_id, %s AS metric, left(time_zone::text, 1025) AS time_zone, %s AS whole_day, %s AS starts_at, %s AS ends_at FROM changed',
+                'SELECT user_id::bigint, id::bigint AS raw_id, %s AS metric, left(time_zone::text, 1025) AS time_zone, %s AS whole_day, %s AS starts_at, %s AS ends_at FROM changed',
                 raw.metric, raw.whole_day, raw.starts_at, raw.ends_at)));
 
         -- UNION: a correction that moves nothing is one change, not two.
@@ -237,7 +238,7 @@ BEGIN%2$s%3$s
 END $body$$function$,
             raw.kind, head,
             format(pack, format(
-                'SELECT user_id, id AS raw_id, %1$s AS metric, left(time_zone::text, 1025) AS time_zone, %2$s AS whole_day, %3$s AS starts_at, %4$s AS ends_at FROM old_rows UNION SELECT user_id, id, %1$s, left(time_zone::text, 1025), %2$s, %3$s, %4$s FROM changed',
+                'SELECT user_id::bigint, id::bigint AS raw_id, %1$s AS metric, left(time_zone::text, 1025) AS time_zone, %2$s AS whole_day, %3$s AS starts_at, %4$s AS ends_at FROM old_rows UNION SELECT user_id::bigint, id::bigint, %1$s, left(time_zone::text, 1025), %2$s, %3$s, %4$s FROM changed',
                 raw.metric, raw.whole_day, raw.starts_at, raw.ends_at)));
 
         EXECUTE format($function$
@@ -255,7 +256,7 @@ BEGIN%2$s
 END $body$$function$,
             raw.kind, head,
             format(pack, format(
-                'SELECT user_id, id AS raw_id, %s AS metric, left(time_zone::text, 1025) AS time_zone, %s AS whole_day, %s AS starts_at, %s AS ends_at FROM %I',
+                'SELECT user_id::bigint, id::bigint AS raw_id, %s AS metric, left(time_zone::text, 1025) AS time_zone, %s AS whole_day, %s AS starts_at, %s AS ends_at FROM %I',
                 raw.metric, raw.whole_day, raw.starts_at, raw.ends_at, raw.raw_table)));
 
         EXECUTE format($function$
@@ -268,7 +269,7 @@ BEGIN
         RETURN NULL;
     END IF;%2$s
     FOR single IN
-        SELECT user_id, id, %4$s AS starts_at, %5$s AS ends_at, %3$s AS metric, left(time_zone::text, 1025) AS time_zone,
+        SELECT user_id::bigint, id::bigint, %4$s AS starts_at, %5$s AS ends_at, %3$s AS metric, left(time_zone::text, 1025) AS time_zone,
                %6$s AS whole_day
         FROM (SELECT OLD.* WHERE TG_OP <> 'INSERT' UNION ALL SELECT NEW.* WHERE TG_OP <> 'DELETE') AS changed
     LOOP

@@ -143,7 +143,9 @@ async fn after_a_failover_to_a_standby_the_work_goes_on_once_it_is_promoted() {
     remember(&db).await;
     insert_rows(&db, 0).await;
     let _gate = Gate::in_statement(&db, "vitals_daily").await;
-    let both = format!("{url},{}", other.split_once("host=").unwrap().1);
+    let [one, two] = [&first, &second]
+        .map(|server| server.socket_directory().to_str().unwrap().replace('/', "%2F"));
+    let both = format!("postgresql://postgres@{one},{two}/postgres");
     let service = service(&both, &SHORT_LEASE);
     waiting(&db, 1).await;
     let data = "SHOW data_directory";

@@ -203,7 +203,7 @@ async fn a_day_that_has_not_ended_is_partial_in_every_table_and_tells_its_algori
         ("sleep_daily", 5),
         ("blood_pressure_daily", 5),
         ("glucose_daily", 5),
-        ("nutrition_daily", 4),
+        ("nutrition_daily", 5),
         ("lab_daily", 4),
     ] {
         let days = format!(

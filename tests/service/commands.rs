@@ -184,9 +184,12 @@ async fn requeue_packs_rows_as_the_triggers_do() {
     let by_trigger: String = db.value(sets).await;
     db.execute("DELETE FROM aggregation_queue").await;
 
-    assert_eq!(db.run(&["requeue", "--dry-run", "--json"]).json()["would_requeue"]["vitals"], 60);
+    assert_eq!(
+        db.run(&["requeue", "--kind", "vitals", "--dry-run", "--json"]).json()["would_requeue"]["vitals"],
+        60
+    );
     assert_eq!(db.value::<i64>(QUEUED).await, 0);
-    assert_eq!(db.run(&["requeue", "--json"]).json()["requeued"]["vitals"], 60);
+    assert_eq!(db.run(&["requeue", "--kind", "vitals", "--json"]).json()["requeued"]["vitals"], 60);
 
     assert_eq!(db.value::<String>(sets).await, by_trigger);
 }

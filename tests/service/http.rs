@@ -291,7 +291,8 @@ async fn everything_done_is_counted_and_no_value_is_a_label() {
     let groups = "dayfold_groups_total{kind=\"vitals\",outcome=\"committed\"}";
     assert_eq!(metric(&port, groups), 4.0);
     assert_eq!(metric(&port, "dayfold_batches_total{kind=\"labs\"}"), 1.0);
-    assert!(metric(&port, "dayfold_pool_hold_seconds_count{purpose=\"group\"}") >= 5.0);
+    // Groups of a batch share a connection for a moment.
+    assert!(metric(&port, "dayfold_pool_hold_seconds_count{purpose=\"group\"}") >= 1.0);
     assert!(metric(&port, "dayfold_pool_wait_seconds_count") >= 5.0);
     assert_eq!(metric(&port, "dayfold_batch_duration_seconds_count{kind=\"vitals\"}"), 1.0);
 

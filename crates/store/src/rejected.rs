@@ -97,10 +97,9 @@ macro_rules! read_listed {
                         ON listed.user_id = asked.user_id AND listed.kind = asked.kind
                        AND listed.raw_id = of_interest.raw_id
                  LEFT JOIN ", $raw, " AS r ON r.user_id = asked.user_id AND r.id = of_interest.raw_id
-                 WHERE NOT EXISTS (
-                     SELECT FROM raw_row_status AS s
-                     WHERE s.kind = asked.kind AND s.user_id = asked.user_id
-                       AND s.raw_id = of_interest.raw_id AND s.status <> 'completed')
+                 WHERE of_interest.raw_id NOT IN (
+                     SELECT unnest(q.raw_ids) FROM aggregation_queue AS q
+                     WHERE q.user_id = (SELECT user_id FROM asked) AND q.kind = (SELECT kind FROM asked))
                  ORDER BY 1"
             )
         }

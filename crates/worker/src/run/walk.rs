@@ -261,14 +261,14 @@ impl<'w> Walk<'w> {
                 let finished = transaction.finish(token, &sets, &verdicts, profile).await;
                 finished.map(|commit| Computed { key, verdicts, commit, hold })
             }
-            Err(error) => {
-                let error = transaction.rolled_back(error).await;
-                Err(store.explain_group(error, (kind, user_id), waits.holders).await.into())
-            }
+            Err(error) => Err(transaction.rolled_back(error).await.into()),
         };
         let computed = match finished {
             Ok(computed) => Ok(computed),
-            Err(failed) => Err(store.why_not_committed(failed).await),
+            Err(failed) => {
+                let error = store.why_not_committed(failed).await;
+                Err(store.explain_group(error, (kind, user_id), waits.holders).await)
+            }
         };
         Ok((computed, failed_before))
     }
