@@ -181,11 +181,16 @@ async fn a_file_that_the_server_misses_counts_no_attempt_and_is_no_fault_of_the_
     fs::rename(&file, &away).unwrap();
     end_sessions(&db, "true").await;
     insert_rows(&db, 0).await;
-    service.logs("database_unavailable").await;
+    service.logs("batch_interrupted").await;
     fs::rename(&away, &file).unwrap();
     eventually(&db, QUEUED, 0).await;
 
     let ran = service.stops();
-    assert_waited(&ran, &["the server's system failed (58P01)"]);
+    let interrupted = &ran.events("batch_interrupted")[0];
+    assert_eq!(interrupted["sqlstate"], "58P01", "{interrupted}");
+    assert!(
+        interrupted["error"].to_string().contains("the server's system failed"),
+        "{interrupted}"
+    );
     assert_exact_at_no_attempt(&db, &ran).await;
 }
