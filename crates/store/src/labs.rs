@@ -144,7 +144,7 @@ statement! {
 }
 
 impl GroupTransaction<'_> {
-    /// Visits every result that can belong to a date, in whatever zone; in no order, and one after the other in
+    /// Visits every result that can belong to a date in any zone; in no order, and one after the other in
     /// memory.
     ///
     /// # Errors

@@ -151,7 +151,7 @@ statement! {
 }
 
 impl GroupTransaction<'_> {
-    /// Visits every row that can belong to a date, in whatever zone. They are in no order, and one after the
+    /// Visits every row that can belong to a date in any zone. They are in no order, and one after the
     /// other in memory, as an app may send any number of them.
     ///
     /// # Errors

@@ -67,7 +67,7 @@ type ClaimedColumns = (
 );
 
 statement! {
-    /// One look into the index for each kind; the order makes it that, whatever the statistics say.
+    /// One look into the index for each kind; the order makes it that, with any statistics.
     struct FirstDue {
         oldest: Option<PgTimestamp> => Nullable<Timestamptz>,
         ago: f64 => Double,

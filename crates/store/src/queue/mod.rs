@@ -1,6 +1,6 @@
 //! The queue of change sets: claim, finish, fail, snooze, release, renew.
 //!
-//! Whatever a worker does to a claimed set shows the claim's token, so that a worker that was thought dead
+//! Each step on a claimed set shows the claim's token, so that a worker that was thought dead
 //! and comes back cannot change what another one holds by now. Leases are judged by the database's clock.
 
 mod claim;

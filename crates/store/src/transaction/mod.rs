@@ -456,7 +456,7 @@ statement! {
     /// Waits until no other worker is at the same user.
     ///
     /// The queue is part of the lock's key, so that workers on several schemas of one database do not
-    /// wait for each other, and those on one do, whatever their search_paths begin with. A collision of
+    /// wait for each other, and those on one do, with any search_path. A collision of
     /// hashes costs a wait and nothing else. The setting is what a group's last statement knows its
     /// transaction by.
     struct LockUser {
@@ -546,7 +546,7 @@ fn written(held: &Held<'_>, answers: Vec<QueryResult<usize>>) -> Result<(), (Sto
 /// Tells diesel of a transaction that began or ended without it.
 fn change_depth(held: &mut Held<'_>, change: TransactionDepthChange) {
     let status = AnsiTransactionManager::transaction_manager_status_mut(&mut **held);
-    // A connection that is broken is closed, whatever its depth.
+    // A connection that is broken is closed at any depth.
     if let TransactionManagerStatus::Valid(status) = status {
         status.change_transaction_depth(change).unwrap_or_default();
     }

@@ -1,6 +1,6 @@
 //! Groups in whose middle the work was interrupted.
 //!
-//! An interruption is nobody's fault, unless it comes each time at the same group: a row that makes
+//! No group is to blame for an interruption, unless it comes each time at the same group: a row that makes
 //! its server process crash, a trigger that ends its session. Its rows would be the next batch's
 //! first ones again, and nothing behind them would ever be done.
 //!
@@ -30,6 +30,11 @@ const ALONE_AFTER: i32 = 2;
 /// host that crashes, must not make good rows dead.
 const LEASES_BEYOND_ATTEMPTS: i32 = 2;
 
+/// Whether workers lost the lease on a set so often that its dates are to be isolated.
+pub const fn is_suspect(set: &ChangeSet) -> bool {
+    set.lost_leases >= ALONE_AFTER
+}
+
 /// Which sets of a batch are set apart, by their places in the claim.
 #[derive(Debug, Default)]
 pub struct Isolated {
@@ -49,7 +54,7 @@ pub struct Isolated {
 pub fn isolate(sets: &[ChangeSet], dates: &[BTreeSet<GroupKey>], policy: RetryPolicy) -> Isolated {
     let most = policy.max_attempts.saturating_add(LEASES_BEYOND_ATTEMPTS);
     let mut isolated = Isolated::default();
-    let suspects = sets.iter().zip(dates).filter(|(set, _)| set.lost_leases >= ALONE_AFTER);
+    let suspects = sets.iter().zip(dates).filter(|(set, _)| is_suspect(set));
     let suspects: BTreeSet<GroupKey> =
         suspects.flat_map(|(_, dates)| dates.iter().copied()).collect();
     let mut first = None;

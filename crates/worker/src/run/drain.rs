@@ -23,7 +23,7 @@ use crate::setup::WorkerContext;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Each batch takes what has waited for longest, but every so many takes what has just come: so
-/// nobody's fresh row waits for somebody else's import of a million.
+/// a user's fresh row does not wait for another user's import of a million.
 const NEWEST_EVERY: u32 = 8;
 
 /// Where a drain ends, if not with the last due row.

@@ -103,7 +103,6 @@ impl<'w> Walk<'w> {
 
     /// Groups the claimed rows by user and local date.
     pub fn group_by_date(&mut self, profiles: &Profiles) {
-        self.groups.clear();
         for (set, place) in self.claim.sets.iter().zip(0..) {
             let zone = profiles.zone_of(set);
             for (row, at) in set.rows.iter().zip(0..) {
@@ -111,13 +110,9 @@ impl<'w> Walk<'w> {
                 self.groups.entry(key).or_default().push((place, at));
             }
         }
-        self.count_groups_left();
     }
 
     fn count_groups_left(&mut self) {
-        for set in &mut self.sets {
-            set.groups_left = 0;
-        }
         for rows in self.groups.values().chain(self.suspects.values()) {
             for place in places(rows) {
                 if let Some(set) = self.sets.get_mut(place as usize) {
@@ -144,7 +139,10 @@ impl<'w> Walk<'w> {
     /// # Errors
     /// An interruption, which concerns the groups to come as much as the one that met it.
     pub async fn process_groups(&mut self, profiles: &Profiles) -> Result<(), StoreError> {
-        self.isolate_suspects().await?;
+        if self.claim.sets.iter().any(crash_loop::is_suspect) {
+            self.isolate_suspects().await?;
+        }
+        self.count_groups_left();
         self.process_all(profiles).await?;
         self.groups = std::mem::take(&mut self.suspects);
         self.process_all(profiles).await
@@ -412,7 +410,7 @@ impl<'w> Walk<'w> {
         }
         for groups in [&mut self.groups, &mut self.suspects] {
             groups.retain(|_, rows| {
-                rows.retain(|(place, _)| !taken.contains(place));
+                rows.retain(|(place, _)| taken.binary_search(place).is_err());
                 !rows.is_empty()
             });
         }
@@ -480,7 +478,6 @@ impl<'w> Walk<'w> {
                 self.groups.insert(key, others);
             }
         }
-        self.count_groups_left();
         Ok(())
     }
 
@@ -533,9 +530,11 @@ impl<'w> Walk<'w> {
     }
 }
 
-/// The places of the sets that have rows in a group, each once.
-fn places(rows: &[RowPlace]) -> BTreeSet<u32> {
-    rows.iter().map(|(place, _)| *place).collect()
+/// The places of the sets that have rows in a group, each once. The rows of a group are in the order of the claim.
+fn places(rows: &[RowPlace]) -> Vec<u32> {
+    let mut places: Vec<u32> = rows.iter().map(|(place, _)| *place).collect();
+    places.dedup();
+    places
 }
 
 fn row_count(sets: &[&ChangeSet]) -> u32 {

@@ -233,7 +233,7 @@ fn call_outdated(rows: &mut Rows, wrong: Vec<Wrong>) -> Vec<(i64, Difference)> {
     wrong.into_iter().map(called).collect()
 }
 
-/// The dates that changes in the queue may concern: those around them, in whatever zone.
+/// The dates that changes in the queue may concern: those around them, in any zone.
 struct Pending {
     waiting: Spans,
     /// Those of changes whose attempts are spent.
