@@ -39,7 +39,7 @@
 //! | `GetNoAnswer` | `COMMIT`, or a statement before it, without an answer | `group_patience`, `Stop::overdue` |
 //! | `OrphanCommits`, `OrphanRollsBack` | the server ends that transaction, maybe much later; until then it keeps its locks | |
 //! | `GroupFails`, `Fail` | `ROLLBACK`, then the attempt | `GroupTransaction::rolled_back`, `Store::fail` |
-//! | `Interrupt`, `Release` | the session ends; the batch's sets are pending again | `ErrorClass::is_interruption`, `Store::release` |
+//! | `Interrupt`, `Release` | the session ends; the batch's sets are pending again | `Policy::is_interruption`, `Store::release` |
 //! | `Crash` | the session ends, and no worker releases | |
 //! | `Tick` | the database's clock: by itself when no worker has anything to do, else as often as [`Budget::delays`] says, with every worker suspended meanwhile | |
 //! | `ServerCrash`, `WriteWal` | commits with `synchronous_commit = off` are lost until they are written; the app's commits write all before them | `session.synchronous_commit` |

@@ -82,22 +82,6 @@ impl ErrorClass {
         }
     }
 
-    /// Whether the work was interrupted rather than found impossible: it is given back without
-    /// counting an attempt.
-    pub const fn is_interruption(self) -> bool {
-        matches!(
-            self,
-            Self::ConnectionLost
-                | Self::PoolExhausted
-                | Self::StaleSession
-                | Self::Cancelled
-                | Self::Environment
-                | Self::LeaseLost
-                | Self::NoAnswer
-                | Self::Stopped
-        )
-    }
-
     /// Whether other connections of the pool would meet the same: they are replaced.
     pub(crate) fn concerns_all_connections(self, code: Option<&str>) -> bool {
         self == Self::StaleSession || code == Some("25006")

@@ -36,7 +36,6 @@ mod queue;
 mod queued_rows;
 mod raw_text;
 mod raw_vital;
-mod reach;
 mod rejected;
 mod requeue;
 mod retry;

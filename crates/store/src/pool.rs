@@ -21,7 +21,7 @@ use crate::connect::{Connected, Link, Target};
 use crate::cte::StatementName;
 use crate::error::{ConnectError, StoreError};
 use crate::probe;
-use crate::reach::Reach;
+use crate::queue::ScanWindow;
 use crate::session::{Pooler, SessionSettings};
 use crate::surroundings::Variables;
 
@@ -141,8 +141,8 @@ struct Shared {
     holds: Mutex<Holds>,
     /// In microseconds, since it was last asked for.
     longest_wait: AtomicU64,
-    /// How far back it is looked for due rows: of each kind, and of any.
-    reaches: [Mutex<Reach>; Kind::ALL.len() + 1],
+    /// One for the poll, then one for each kind.
+    scan_windows: [Mutex<ScanWindow>; Kind::ALL.len() + 1],
 }
 
 /// Who holds a connection.
@@ -196,7 +196,7 @@ impl Store {
             replaced: Mutex::default(),
             holds: Mutex::default(),
             longest_wait: AtomicU64::new(0),
-            reaches: Default::default(),
+            scan_windows: Default::default(),
         });
         tokio::spawn(warn_of_slow_holds(Arc::downgrade(&shared)));
         let pool = bb8::Pool::builder()
@@ -373,9 +373,9 @@ impl Store {
         self.shared.target.pooler()
     }
 
-    /// How far back it is looked for due rows of this kind; without one, of any.
-    pub(crate) fn reach(&self, kind: Option<Kind>) -> MutexGuard<'_, Reach> {
-        let [of_any, of_kinds @ ..] = &self.shared.reaches;
+    /// Of the claims of a kind, or of the poll.
+    pub(crate) fn scan_window(&self, kind: Option<Kind>) -> MutexGuard<'_, ScanWindow> {
+        let [of_any, of_kinds @ ..] = &self.shared.scan_windows;
         let of_kind = kind.and_then(|kind| of_kinds.get(kind as usize));
         lock(of_kind.unwrap_or(of_any))
     }

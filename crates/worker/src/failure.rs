@@ -166,11 +166,4 @@ mod tests {
         let actions = [1, 2, 3].map(|tries| conflict.action_after(tries));
         assert_eq!(actions, [Action::RetryNow, Action::RetryNow, Action::Fail]);
     }
-
-    #[test]
-    fn a_class_that_counts_no_attempt_in_the_store_never_counts_one_in_a_batch() {
-        for class in ErrorClass::ALL {
-            assert_eq!(Policy::for_class(class).is_interruption(), class.is_interruption());
-        }
-    }
 }

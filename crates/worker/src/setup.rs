@@ -17,7 +17,7 @@ use crate::assumed_zone::AssumedZone;
 use crate::config::{Config, ConfigError, Loaded};
 use crate::heartbeat::Heartbeat;
 use crate::run::batch_sizer::BatchSizer;
-use crate::run::crash_loop::Suspects;
+use crate::run::crash_loop::CrashLoopGuard;
 use crate::stop::Stop;
 use crate::tables::counted;
 use crate::throttle::Throttle;
@@ -164,7 +164,7 @@ pub struct WorkerContext {
     /// Beaten at all progress.
     pub heartbeat: Heartbeat,
     /// Groups whose transactions were interrupted.
-    pub suspects: Suspects,
+    pub crash_loop_guard: CrashLoopGuard,
     /// The size of the next batch.
     pub batch_sizer: BatchSizer,
     /// The limit on rows each second.

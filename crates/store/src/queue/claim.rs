@@ -7,17 +7,17 @@ use aggregation::Kind;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
 
+use super::scan_window::ScanStart;
 use super::{ChangeSet, ChangedRow, Claim, ClaimFrom};
 use crate::error::{ErrorClass, StoreError};
 use crate::pool::Store;
 use crate::raw_text::RawText;
-use crate::reach::Since;
 use crate::statement::statement;
 use crate::time::from_postgres;
 
 const OLDEST: &str = include_str!("claim.sql");
 
-/// The same from the other end of the queue.
+/// Claims from the newest end of the queue.
 static NEWEST: LazyLock<String> =
     LazyLock::new(|| OLDEST.replace("ORDER BY not_before ASC", "ORDER BY not_before DESC"));
 
@@ -46,8 +46,8 @@ macro_rules! claim_statement {
 claim_statement!(ClaimOldest, OLDEST);
 claim_statement!(ClaimNewest, NEWEST.as_str());
 
-/// A claimed set, and since when it has been due; of the whole claim, the raw rows that were coalesced, those that
-/// another worker had claimed, and for how many seconds its lease has run out.
+/// A claimed set and its `not_before`; of the whole claim: coalesced raw rows, raw rows that another worker had
+/// claimed, and seconds since its lease expired.
 type ClaimedColumns = (
     i64,
     i64,
@@ -67,7 +67,7 @@ type ClaimedColumns = (
 );
 
 statement! {
-    /// One look into the index for each kind; the order makes it that, with any statistics.
+    /// One index scan for each kind: with any statistics, the order makes the planner choose it.
     struct FirstDue {
         oldest: Option<PgTimestamp> => Nullable<Timestamptz>,
         ago: f64 => Double,
@@ -100,23 +100,24 @@ impl Store {
     /// If the database fails.
     pub async fn any_due(&self) -> Result<bool, StoreError> {
         let began = Instant::now();
-        let since = self.reach(None).at(began);
-        let (oldest, ago) = bounds(since);
+        let start = self.scan_window(None).start(began);
+        let (oldest, ago) = bounds(start);
         let first: Vec<(Option<PgTimestamp>,)> =
             self.load("poll", FirstDue { oldest, ago }).await?;
         let first = first.into_iter().find_map(|(first,)| first);
-        self.reach(None).looked(since, began, Instant::now(), first);
+        self.scan_window(None).record(start, began, Instant::now(), first);
         Ok(first.is_some())
     }
 
-    /// Has the next look for due rows of each kind begin at the beginning of the queue, and says whether
-    /// the last one did not, because one that did took long.
-    pub fn look_everywhere(&self) -> bool {
-        Kind::ALL.into_iter().filter(|kind| self.reach(Some(*kind)).look_everywhere()).count() > 0
+    /// Makes the next claim of each kind scan the whole queue. Returns whether the previous one of any kind
+    /// did not, because a full scan was slow.
+    pub fn require_full_scan(&self) -> bool {
+        let short = Kind::ALL.map(|kind| self.scan_window(Some(kind)).require_full_scan());
+        short.contains(&true)
     }
 
-    /// Marks due sets of `kind` as processing, committed at once: nothing stays open. Together they have at
-    /// most `size` raw rows, unless these fill one hour of a user, whose other sets are then claimed, too.
+    /// Marks due sets of `kind` as processing, in a commit of their own. Together they have at most `size` raw
+    /// rows. If these fill one hour of a user, the other sets of that hour are claimed with them.
     /// `None` if nothing is due.
     ///
     /// # Errors
@@ -129,13 +130,13 @@ impl Store {
         lease: Duration,
     ) -> Result<Option<Claim>, StoreError> {
         let began = Instant::now();
-        let since = match from {
-            ClaimFrom::Oldest => self.reach(Some(kind)).at(began),
+        let start = match from {
+            ClaimFrom::Oldest => self.scan_window(Some(kind)).start(began),
             ClaimFrom::Newest => None,
         };
-        let (oldest, ago) = bounds(since);
+        let (oldest, ago) = bounds(start);
         let (unit, most) = recomputed_whole(kind);
-        // 63 bits by chance: a sequence would give a number twice after a crash of the server.
+        // 63 random bits: a sequence may repeat a number after a crash of the server.
         let token = fastrand::i64(0..);
         macro_rules! load {
             ($statement:ident) => {{
@@ -160,7 +161,7 @@ impl Store {
         if from == ClaimFrom::Oldest && (claimed.is_ok() || timed_out) {
             let sets = claimed.as_deref().unwrap_or_default();
             let first = sets.iter().map(|columns| columns.11).min_by_key(|due| due.0);
-            self.reach(Some(kind)).looked(since, began, Instant::now(), first);
+            self.scan_window(Some(kind)).record(start, began, Instant::now(), first);
         }
         let claimed = claimed?;
         let Some((coalesced, rescued, overdue)) = claimed.first().map(|of| (of.12, of.13, of.14))
@@ -178,9 +179,9 @@ impl Store {
     }
 }
 
-/// The span that is computed from all its raw rows, whichever of them changed, and how many of them a claim may
-/// have when it completes the span: for an hour one reading a second, for a day so many that one with 300,000
-/// meals is computed 15 times and not 1,500 times.
+/// The span that is always computed from all of its raw rows, and the raw rows that a claim may have when it
+/// coalesces the span. An hour of one reading a second is computed once; a day of 300,000 meals 15 times instead
+/// of 1,500 times.
 const fn recomputed_whole(kind: Kind) -> (Duration, i64) {
     match kind {
         Kind::Vitals => (Duration::from_secs(3600), 3_600),
@@ -206,7 +207,7 @@ fn change_set(columns: ClaimedColumns) -> ChangeSet {
     let starts = starts.unwrap_or_default().into_iter().map(from_postgres);
     let ends = ends.unwrap_or_default().into_iter().map(from_postgres);
     let (mut starts, mut ends) = (starts.peekable(), ends);
-    // Without times of their own, all have those of the set; without ends, each ends as it starts.
+    // Rows without times of their own have those of the set. Rows without ends end when they start.
     let (first, last, is_one_span) =
         (from_postgres(first), from_postgres(last), starts.peek().is_none());
     let rows = ids.into_iter().map(|raw_id| {
@@ -221,9 +222,9 @@ fn change_set(columns: ClaimedColumns) -> ChangeSet {
     ChangeSet { id, user_id, starts_at: first, metric, time_zone, whole_day, lost_leases, rows }
 }
 
-/// Where a look begins, as the statements have it: in seconds, and nothing for the beginning.
-fn bounds(since: Option<Since>) -> (Option<PgTimestamp>, f64) {
-    (since.map(|since| since.oldest), since.map_or(0.0, |since| since.ago.as_secs_f64()))
+/// Where a scan begins, as parameters of the statements; NULL for a full scan.
+fn bounds(start: Option<ScanStart>) -> (Option<PgTimestamp>, f64) {
+    (start.map(|start| start.oldest), start.map_or(0.0, |start| start.ago.as_secs_f64()))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod claim;
 mod finish;
+mod scan_window;
 mod settle;
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::time::to_postgres;
 
 pub(crate) use finish::Finish;
 pub use finish::SetOfGroup;
+pub(crate) use scan_window::ScanWindow;
 
 /// A set has at most so many raw rows.
 pub const MOST_IN_A_SET: u32 = 50;

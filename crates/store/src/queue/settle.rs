@@ -188,8 +188,8 @@ impl Store {
         sets: impl IntoIterator<Item = &'s ChangeSet>,
     ) -> Result<(), StoreError> {
         // They may lie before the oldest set that has been seen meanwhile.
-        self.reach(Some(kind)).look_everywhere();
-        self.reach(None).look_everywhere();
+        self.scan_window(Some(kind)).require_full_scan();
+        self.scan_window(None).require_full_scan();
         self.execute("release", on_claimed!(ReleaseSets, kind, token, sets, pause_seconds: None))
             .await?;
         Ok(())

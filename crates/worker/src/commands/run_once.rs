@@ -15,7 +15,7 @@ use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
 use crate::report::{RunReport, milliseconds};
 use crate::run::batch_sizer::BatchSizer;
-use crate::run::crash_loop::Suspects;
+use crate::run::crash_loop::CrashLoopGuard;
 use crate::run::drain::{Limits, date_back, drain};
 use crate::setup::{self, Settings, SharedSettings, WorkerContext};
 use crate::stop::Stop;
@@ -36,12 +36,12 @@ pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Resul
     let store = setup::connect(&loaded.config).await?;
     setup::require_current_schema(&store).await?;
     setup::require_budget(&store).await?;
-    let job = WorkerContext {
+    let context = WorkerContext {
         store,
         settings: SharedSettings::new(settings),
         stop: Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?,
         heartbeat: Heartbeat::unheard(),
-        suspects: Suspects::default(),
+        crash_loop_guard: CrashLoopGuard::default(),
         batch_sizer: BatchSizer::new(loaded.config.batch.size),
         throttle: Throttle::default(),
         assumed_zone: AssumedZone::default(),
@@ -55,8 +55,8 @@ pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Resul
         until_empty: true,
     };
     let name = &loaded.config.session.application_name;
-    let bar = progress_bar(&job, &limits).await?;
-    let run = run(&job, &limits, "run-once", name, &bar).await?;
+    let bar = progress_bar(&context, &limits).await?;
+    let run = run(&context, &limits, "run-once", name, &bar).await?;
     bar.finish_and_clear();
 
     let failed = run.report.has_failures();
@@ -69,13 +69,13 @@ pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Resul
 }
 
 /// A bar over the rows that wait, as far as the limits let it come.
-async fn progress_bar(job: &WorkerContext, limits: &Limits) -> anyhow::Result<ProgressBar> {
+async fn progress_bar(context: &WorkerContext, limits: &Limits) -> anyhow::Result<ProgressBar> {
     if !progress::is_shown() {
         return Ok(ProgressBar::hidden());
     }
-    let pending = job.store.pending(&limits.kinds).await?.max(0) as u64;
+    let pending = context.store.pending(&limits.kinds).await?.max(0) as u64;
     let most = limits.max_batches.map_or(u64::MAX, |batches| {
-        u64::from(batches) * u64::from(job.settings.get().batch_bounds.max)
+        u64::from(batches) * u64::from(context.settings.get().batch_bounds.max)
     });
     Ok(match pending.min(most) {
         0 => ProgressBar::hidden(),
@@ -100,17 +100,17 @@ pub struct Run {
 /// # Errors
 /// What interrupted it for good.
 pub async fn run(
-    job: &WorkerContext,
+    context: &WorkerContext,
     limits: &Limits,
     command: &str,
     application_name: &str,
     bar: &ProgressBar,
 ) -> anyhow::Result<Run> {
-    let store = &job.store;
+    let store = &context.store;
     let started_at = store.clock().await?;
     let started = Instant::now();
-    date_back(job).await;
-    let (report, outcome) = drain(job, limits, |rows| {
+    date_back(context).await;
+    let (report, outcome) = drain(context, limits, |rows| {
         progress::advance(bar, rows);
     })
     .await;
@@ -124,11 +124,11 @@ pub async fn run(
     })?;
 
     let left = limits.time_budget.map(|budget| budget.saturating_sub(started.elapsed()));
-    if let Err(error) = day_ends::mark(job, left).await {
+    if let Err(error) = day_ends::mark(context, left).await {
         day_ends::log_failure(&error);
     }
     let pending_after = store.pending(&limits.kinds).await?;
-    let assumed_zone = job.assumed_zone.tell(&job.settings.get().default_zone);
+    let assumed_zone = context.assumed_zone.tell(&context.settings.get().default_zone);
     let run = Run { report, pending_after, duration, assumed_zone };
     run.log();
     Ok(run)

@@ -1,9 +1,10 @@
 //! The work: batch after batch out of the queue, for the service and for `run-once`.
 //!
-//! [`batch`] tells the story of one batch, [`drain`] repeats it, [`walk`] does its groups.
+//! [`batch`] tells the story of one batch, [`drain`] repeats it, [`walk`] processes its groups.
 
 pub mod batch;
 pub mod batch_sizer;
+mod claimed_groups;
 pub mod crash_loop;
 pub mod drain;
 pub mod group;

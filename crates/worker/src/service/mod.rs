@@ -34,7 +34,7 @@ use crate::day_ends::DayEnds;
 use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
 use crate::run::batch_sizer::BatchSizer;
-use crate::run::crash_loop::Suspects;
+use crate::run::crash_loop::CrashLoopGuard;
 use crate::run::drain::{self, DrainOutcome, Limits};
 use crate::setup::{self, Settings, SharedSettings, WorkerContext};
 use crate::stop::Stop;
@@ -65,7 +65,7 @@ pub struct Service {
     settings: SharedSettings,
     stop: Stop,
     heartbeat: Heartbeat,
-    suspects: Suspects,
+    crash_loop_guard: CrashLoopGuard,
     batch_sizer: BatchSizer,
     throttle: Throttle,
     assumed_zone: AssumedZone,
@@ -123,7 +123,7 @@ impl Service {
             settings,
             stop,
             heartbeat: Heartbeat::heard_by(move || listener.alive()),
-            suspects: Suspects::default(),
+            crash_loop_guard: CrashLoopGuard::default(),
             batch_sizer,
             throttle: Throttle::default(),
             assumed_zone: AssumedZone::default(),
@@ -138,17 +138,17 @@ impl Service {
     /// Connects and works until a stop is requested; connects again when the database is lost.
     async fn work(&self) {
         while let Some(store) = self.connect().await {
-            let job = WorkerContext {
+            let context = WorkerContext {
                 store,
                 settings: self.settings.clone(),
                 stop: self.stop.clone(),
                 heartbeat: self.heartbeat.clone(),
-                suspects: self.suspects.clone(),
+                crash_loop_guard: self.crash_loop_guard.clone(),
                 batch_sizer: self.batch_sizer.clone(),
                 throttle: self.throttle.clone(),
                 assumed_zone: self.assumed_zone.clone(),
             };
-            match self.drain_when_due(&job).await {
+            match self.drain_when_due(&context).await {
                 Ok(()) if self.stop.is_requested() => break,
                 Ok(()) => self.disconnect().await,
                 Err(error) => self.mark_degraded(&error),
@@ -157,21 +157,21 @@ impl Service {
     }
 
     /// Drains whenever rows are due, until a stop or a new connection is requested.
-    async fn drain_when_due(&self, job: &WorkerContext) -> Result<(), StoreError> {
+    async fn drain_when_due(&self, context: &WorkerContext) -> Result<(), StoreError> {
         let mut dated_back: Option<Instant> = None;
         let mut day_ends = DayEnds::default();
         while !self.stop.is_requested() && !self.database.reconnect_requested().is_cancelled() {
             self.heartbeat.beat();
             if dated_back.is_none_or(|last| last.elapsed() >= DATE_BACK_EVERY) {
-                drain::date_back(job).await;
+                drain::date_back(context).await;
                 dated_back = Some(Instant::now());
             }
-            let kinds = self.due(&job.store).await?;
+            let kinds = self.due(&context.store).await?;
             if !kinds.is_empty() {
-                self.drain(job, kinds).await?;
+                self.drain(context, kinds).await?;
             }
-            let are_all_marked = day_ends.mark_when_due(job).await?;
-            self.record_success(&job.store);
+            let are_all_marked = day_ends.mark_when_due(context).await?;
+            self.record_success(&context.store);
             if are_all_marked {
                 self.sleep_until_due().await;
             }
@@ -203,13 +203,13 @@ impl Service {
         kinds.into_iter().for_each(|kind| self.ticks.tick(*kind));
     }
 
-    async fn drain(&self, job: &WorkerContext, kinds: Vec<Kind>) -> Result<(), StoreError> {
+    async fn drain(&self, context: &WorkerContext, kinds: Vec<Kind>) -> Result<(), StoreError> {
         let time_budget = Some(self.config().service.time_budget);
         let cancel = self.database.reconnect_requested();
         // Without a poll the next drain may come a day later.
         let until_empty = self.config().schedule.poll.is_none();
         let limits = Limits { kinds, max_batches: None, time_budget, cancel, until_empty };
-        let (report, outcome) = drain::drain(job, &limits, |_| {}).await;
+        let (report, outcome) = drain::drain(context, &limits, |_| {}).await;
         self.watched.add(&report);
         // Work is left: it goes on after the break, with or without a poll.
         if !matches!(outcome, Ok(DrainOutcome::Empty | DrainOutcome::Stopped)) {

@@ -26,8 +26,10 @@ use store::{
 
 pub use lock_waits::LockWaits;
 
-use super::walk::GroupKey;
 use crate::setup::Settings;
+
+/// A user and a local date.
+pub type GroupKey = (i64, NaiveDate);
 
 /// What decides a user's figures beside the raw rows.
 #[derive(Debug, PartialEq)]
