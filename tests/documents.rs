@@ -183,7 +183,8 @@ async fn the_quick_start_of_the_readme_gives_the_figures_that_it_shows() {
     db.execute(between(&readme, "```sql\n", "```").into_iter().next().unwrap()).await;
     db.run_once();
     let session = between(&readme, "```\n=> ", "```").into_iter().next().unwrap();
-    let queries = queries_with_rows(&format!("=> {session}"));
+    let session = format!("=> {session}");
+    let queries = queries_with_rows(&session);
     assert_eq!(queries.len(), 3);
     for (query, rows) in queries {
         let shown = rows.into_iter().skip(1).collect::<Vec<_>>();
@@ -272,7 +273,8 @@ fn every_link_between_the_documents_leads_to_a_file_and_a_heading() {
     assert!(documents.len() > 20, "{documents:?}");
     for document in documents {
         let text = fs::read_to_string(&document).unwrap();
-        for link in between(&text, "](", ")").into_iter().filter(|link| !link.starts_with("http")) {
+        let links = between(&text, "](", ")");
+        for link in links.into_iter().filter(|link| !link.starts_with("http")) {
             let (path, heading) = link.split_once('#').unwrap_or((link, ""));
             let target = match path {
                 "" => document.clone(),
