@@ -49,6 +49,10 @@ deny:
 alerts:
     .ci/alerts
 
+# long sentences and puzzling words of each document
+prose *files:
+    tools/prose {{files}}
+
 # the crates' documentation
 doc:
     cargo doc --workspace --no-deps --open

@@ -138,14 +138,14 @@ impl Rule {
     /// The section of the documentation that says more.
     pub const fn runbook(self) -> &'static str {
         match self {
-            Self::PoolUsage => "docs/operations.md#dayfoldpoolbusy",
-            Self::PoolExhausted => "docs/operations.md#dayfoldpoolexhausted",
-            Self::CircuitOpen => "docs/operations.md#dayfoldcircuitopen",
-            Self::OldestPending => "docs/operations.md#dayfoldfiguresstale",
-            Self::DeadRows => "docs/operations.md#dayfolddeadrows",
-            Self::FailedGroups => "docs/operations.md#dayfoldgroupsfail",
-            Self::DatabaseUnreachable => "docs/operations.md#dayfolddatabaseunreachable",
-            Self::VerifyDrift => "docs/operations.md#figures-that-differ",
+            Self::PoolUsage => "docs/operate.md#dayfoldpoolbusy",
+            Self::PoolExhausted => "docs/operate.md#dayfoldpoolexhausted",
+            Self::CircuitOpen => "docs/operate.md#dayfoldcircuitopen",
+            Self::OldestPending => "docs/operate.md#dayfoldfiguresstale",
+            Self::DeadRows => "docs/operate.md#dayfolddeadrows",
+            Self::FailedGroups => "docs/operate.md#dayfoldgroupsfail",
+            Self::DatabaseUnreachable => "docs/operate.md#dayfolddatabaseunreachable",
+            Self::VerifyDrift => "docs/operate.md#figures-that-differ",
         }
     }
 }
@@ -156,14 +156,14 @@ mod tests {
 
     #[test]
     fn each_rule_names_a_section_of_the_documentation_that_exists() {
-        let operations = include_str!("../../../../docs/operations.md");
+        let operations = include_str!("../../../../docs/operate.md");
         let anchor = |title: &str| title.to_lowercase().replace(' ', "-");
         let titles = operations.lines().filter(|line| line.starts_with('#'));
         let anchors: Vec<String> =
             titles.map(|line| anchor(line.trim_start_matches('#').trim())).collect();
         for rule in Rule::ALL {
             let (file, anchor) = rule.runbook().split_once('#').unwrap();
-            assert_eq!(file, "docs/operations.md");
+            assert_eq!(file, "docs/operate.md");
             assert!(anchors.iter().any(|known| known == anchor), "{anchor}: {anchors:?}");
         }
     }
