@@ -31,7 +31,7 @@ fn sources(folder: &Path) -> Vec<String> {
 
 fn program() -> String {
     let of = |name: &str| sources(&root().join("crates").join(name).join("src")).concat();
-    of("worker") + &of("store")
+    ["alerts", "store", "worker"].map(of).concat()
 }
 
 /// The texts between each `before` and the next `after`.

@@ -8,6 +8,7 @@
 mod address;
 mod alerts;
 mod autocommit;
+mod backoff;
 mod blood_pressure;
 mod budget;
 mod comparison;
@@ -51,6 +52,7 @@ mod statement;
 mod status;
 mod surroundings;
 mod time;
+mod timeout;
 mod tls;
 mod transaction;
 mod trial;
@@ -60,6 +62,7 @@ mod wire;
 
 pub use address::Place;
 pub use alerts::{Alert, AlertCondition, Outbox, TakenAlert};
+pub use backoff::Backoff;
 pub use budget::Budget;
 pub use comparison::{Difference, RowKey};
 #[doc(hidden)]
@@ -87,6 +90,7 @@ pub use status::{
     Backlog, Failure, KindStatus, MAX_GROUPS, MAX_REJECTED_READ, Rejected, Run, RunCounts, Status,
 };
 pub use surroundings::Variables;
+pub use timeout::with_timeout;
 pub use transaction::{FailedWrite, GroupTransaction, UnsentCommit};
 pub use trial::Trial;
 pub use user_days::{

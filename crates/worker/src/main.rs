@@ -1,8 +1,6 @@
 //! The worker: folds raw vitals, nutrition and lab rows into daily figures.
 
-mod alerts;
 mod assumed_zone;
-mod backoff;
 mod cli;
 mod commands;
 mod config;

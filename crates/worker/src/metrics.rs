@@ -11,7 +11,6 @@ use metrics::{
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use store::{Backlog, OldTransaction, PoolStats};
 
-use crate::alerts::Rule;
 use crate::report::BatchReport;
 
 /// From a claim of a millisecond to whatever the time-outs allow, in seconds.
@@ -37,8 +36,6 @@ const BREAKER: &str = "dayfold_breaker_state";
 const TIMEOUTS: &str = "dayfold_pool_timeouts_total";
 const OLDEST_TRANSACTION: &str = "dayfold_oldest_transaction_seconds";
 const SILENT: &str = "dayfold_silent_seconds";
-const ALERT_DELIVERIES: &str = "dayfold_alert_deliveries_total";
-const ALERT_FIRING: &str = "dayfold_alert_firing";
 const BUILD: &str = "dayfold_build_info";
 
 /// Whether the database is worked with, by the names of a circuit breaker.
@@ -50,17 +47,6 @@ pub enum Breaker {
     Open,
     /// It is tried.
     HalfOpen,
-}
-
-/// What became of an attempt to deliver an alert.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// It arrived.
-    Delivered,
-    /// It did not; usually it is tried again.
-    Failed,
-    /// It is not tried again; counted as failed, too.
-    GivenUp,
 }
 
 /// Starts counting.
@@ -110,12 +96,7 @@ fn describe() {
         "Age of the oldest transaction that is open for longer than log.old_transaction_seconds"
     );
     describe_gauge!(SILENT, Unit::Seconds, "Time since the last sign of progress");
-    describe_counter!(
-        ALERT_DELIVERIES,
-        "Attempts to deliver an alert by channel and outcome: delivered or failed; and given_up, \
-         the messages among them that are not tried again"
-    );
-    describe_gauge!(ALERT_FIRING, "1 while an alert's rule fires, as this worker knows, else 0");
+    alerts::describe();
     describe_gauge!(BUILD, "1, with the version");
     describe_histogram!(
         "dayfold_pool_hold_seconds",
@@ -206,26 +187,4 @@ pub fn show_oldest_transaction(old: Option<&[OldTransaction]>) {
 /// Shows for how long there was no progress.
 pub fn show_silence(silent_for: Duration) {
     gauge!(SILENT).set(silent_for.as_secs_f64());
-}
-
-/// Counts deliveries by this channel from zero on.
-pub fn expect_deliveries(channel: &'static str) {
-    for outcome in ["delivered", "failed", "given_up"] {
-        counter!(ALERT_DELIVERIES, "channel" => channel, "outcome" => outcome).increment(0);
-    }
-}
-
-/// Counts an attempt to deliver an alert.
-pub fn count_delivery(channel: &'static str, delivery: Delivery) {
-    let outcome = match delivery {
-        Delivery::Delivered => "delivered",
-        Delivery::Failed => "failed",
-        Delivery::GivenUp => "given_up",
-    };
-    counter!(ALERT_DELIVERIES, "channel" => channel, "outcome" => outcome).increment(1);
-}
-
-/// Shows whether a rule fires.
-pub fn show_alert(rule: Rule, fires: bool) {
-    gauge!(ALERT_FIRING, "rule" => rule.name()).set(f64::from(u8::from(fires)));
 }

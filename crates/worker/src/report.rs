@@ -10,6 +10,8 @@ use store::{Claim, PoolStats, RunCounts};
 use crate::metrics;
 use crate::tables::counted;
 
+pub use wording::milliseconds;
+
 /// How long a batch held connections for its groups, whether these were committed or not.
 #[derive(Clone, Debug, Default)]
 pub struct Holds(Arc<[AtomicU64; 2]>);
@@ -237,9 +239,4 @@ impl RunReport {
     pub const fn has_failures(&self) -> bool {
         self.counts.groups_failed > 0 || self.rows_dead > 0
     }
-}
-
-/// Milliseconds, to three places.
-pub fn milliseconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -8,8 +8,8 @@ use aggregation::catalogue::Catalogue;
 use aggregation::local_time::Zone;
 use anyhow::{Context, bail};
 use store::{
-    ConnectError, PoolSettings, RetryPolicy, SchemaState, SessionSettings, Store, StoreError,
-    Variables, Way, schema_state,
+    ConnectError, PoolSettings, RetryPolicy, SchemaState, SessionSettings, Store, Variables, Way,
+    schema_state,
 };
 use tokio::sync::watch;
 
@@ -22,6 +22,8 @@ use crate::stop::Stop;
 use crate::tables::counted;
 use crate::throttle::Throttle;
 use crate::{logging, output, verbosity};
+
+pub use store::with_timeout;
 
 /// The settings of the drain, checked.
 #[derive(Clone, Debug)]
@@ -63,20 +65,6 @@ fn group_timeout(config: &Config) -> Duration {
 
 /// The time in which the server's answer about a time-out arrives.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// Waits for an answer for at most `limit`.
-///
-/// # Errors
-/// As the question, and [`StoreError::NoAnswer`].
-pub async fn with_timeout<T>(
-    limit: Duration,
-    question: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    match tokio::time::timeout(limit, question).await {
-        Ok(answer) => answer,
-        Err(_) => Err(StoreError::NoAnswer(limit.as_secs_f64())),
-    }
-}
 
 impl Settings {
     /// Checks the values that the configuration itself cannot check.
@@ -271,14 +259,6 @@ pub fn check_url(config: &Config) -> Result<(), ConnectError> {
 pub fn way(config: &Config) -> Result<Way, ConnectError> {
     check_url(config)?;
     store::way(config.database.url.expose(), &environment_variable)
-}
-
-/// This host's clock, in microseconds since 1970. Only for messages to people: leases and days are decided by the
-/// database's clock.
-#[allow(clippy::disallowed_methods)]
-pub fn own_clock() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |time| time.as_micros() as i64)
 }
 
 /// A variable of the environment; an empty one counts as not set, as for libpq.

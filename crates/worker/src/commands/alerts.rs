@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::Instant;
 
+use alerts::Message;
+use alerts::channel::{Channel, Failure, Sent};
 use anyhow::bail;
 use serde_json::{Value, json};
 
-use crate::alerts::Message;
-use crate::alerts::channel::{Channel, Failure, Sent};
 use crate::cli::Alerts;
 use crate::exit::{self, Exit};
 use crate::report::milliseconds;
@@ -20,7 +20,7 @@ use crate::{output, setup};
 pub async fn execute(config: Option<&Path>, command: &Alerts) -> anyhow::Result<Exit> {
     let Alerts::Test(arguments) = command;
     let config = setup::configuration(config)?.config;
-    let channels = Channel::all(&config);
+    let channels = Channel::all(&config.mail, &config.webhook);
     if channels.is_empty() {
         bail!(
             "nobody is to be told of alerts: set mail.host, mail.from and mail.to, or webhook.url"

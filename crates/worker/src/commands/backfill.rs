@@ -7,10 +7,9 @@ use aggregation::Kind;
 use anyhow::Context;
 use indicatif::ProgressBar;
 use serde_json::json;
-use store::{Store, StoreError};
+use store::{Backoff, Store, StoreError};
 
 use super::users::{self, Users, progress_bar};
-use crate::backoff::Backoff;
 use crate::cli::{Backfill, require_order};
 use crate::exit::{self, Exit};
 use crate::failure::{AfterBatch, Policy};

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use aggregation::Kind;
+use alerts::channel::Channel;
+use alerts::drift;
 use anyhow::{Context, bail};
 use chrono::NaiveDate;
 use indicatif::ProgressBar;
@@ -13,7 +15,6 @@ use serde_json::{Value, json};
 use store::{Difference, Shadow, Store, StoreError};
 
 use super::users::{self, Users, progress_bar};
-use crate::alerts::drift;
 use crate::cli::{Verify, require_order};
 use crate::exit::{self, Exit};
 use crate::report::milliseconds;
@@ -132,7 +133,14 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
     let stopped = stop.is_requested();
     let is_complete = is_complete && !stopped && found.users_failed == 0 && found.dead == 0;
     let verified = drift::Verified { dates: found.drifted, is_complete, took: started.elapsed() };
-    drift::send(&loaded.config, &store, verified, &stop).await;
+    let config = &loaded.config;
+    let worker = setup::identity(&config.session.application_name);
+    let channels = Channel::all(&config.mail, &config.webhook);
+    tokio::select! {
+        () = drift::send(&config.alerts, channels, &store, &worker, verified, stop.token()) => {}
+        // The outbox hangs. The exit code of `verify` says more than that of a stop.
+        () = stop.overdue() => {}
+    }
     Ok(if found.users_failed > 0 {
         exit::COULD_NOT
     } else if found.left > 0 || found.verdicts_left > 0 || found.dead > 0 {

@@ -18,7 +18,6 @@ mod profile;
 mod read;
 mod reload;
 mod schedule;
-mod secret;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -28,15 +27,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lettre::message::{Mailbox, Mailboxes};
+use alerts::{Mail, Webhook};
 use store::Pooler;
-
-use crate::alerts::{MailTls, PostUrl, Rule};
 
 pub(crate) use error::ConfigError;
 pub(crate) use read::MAX_ROWS_PER_SECOND;
 pub(crate) use reload::Reload;
-pub(crate) use secret::Secret;
+pub(crate) use settings::Secret;
 
 /// The first layer, and the list of valid keys.
 const DEFAULTS: &str = include_str!("../../../../config/default.toml");
@@ -63,7 +60,7 @@ pub(crate) struct Config {
     /// What is logged, and in which form.
     pub(crate) log: Log,
     /// Which conditions people are told of.
-    pub(crate) alerts: Alerts,
+    pub(crate) alerts: alerts::Rules,
     /// Which mail server tells them.
     pub(crate) mail: Mail,
     /// Which web server is told.
@@ -197,77 +194,6 @@ pub(crate) struct Log {
     pub(crate) slow_hold: Duration,
     /// A transaction of anybody's that is open for longer is worth a warning.
     pub(crate) old_transaction: Duration,
-}
-
-/// `[alerts]`
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Alerts {
-    /// The rules that are off.
-    pub(crate) off: Vec<Rule>,
-    /// Connections in use, in percent of the most.
-    pub(crate) pool_usage_percent: f64,
-    /// For how long.
-    pub(crate) pool_usage_after: Duration,
-    /// For how long somebody waits in vain.
-    pub(crate) pool_exhausted_after: Duration,
-    /// For how long the database is left alone.
-    pub(crate) circuit_open_after: Duration,
-    /// The freshness goal, in seconds.
-    pub(crate) oldest_pending: f64,
-    /// Rows given up.
-    pub(crate) dead_rows: i64,
-    /// Groups that failed, in percent.
-    pub(crate) failed_groups_percent: f64,
-    /// For how long there is no connection.
-    pub(crate) database_unreachable_after: Duration,
-    /// Dates whose figures differ.
-    pub(crate) verify_drift_dates: i64,
-    /// For how long each rule does not fire again, in the order of [`Rule::ALL`].
-    pub(crate) cooldowns: [Duration; Rule::ALL.len()],
-    /// Attempts before a message is given up.
-    pub(crate) max_attempts: i32,
-    /// The pause after the first failed attempt.
-    pub(crate) retry_first: Duration,
-    /// The longest pause; never shorter than the first.
-    pub(crate) retry_max: Duration,
-}
-
-/// `[mail]`; with a host, there are a sender and somebody to get it.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Mail {
-    /// The mail server; none if empty.
-    pub(crate) host: String,
-    /// Its port; that of the way of encryption if none is named.
-    pub(crate) port: u16,
-    /// How the way to it is encrypted.
-    pub(crate) tls: MailTls,
-    /// Whom to trust instead of the operating system's authorities.
-    pub(crate) ca_file: Option<PathBuf>,
-    /// Who logs in; nobody if empty, and never without a password and encryption.
-    pub(crate) user: String,
-    /// The password of the log-in.
-    pub(crate) password: Secret,
-    /// The sender.
-    pub(crate) from: Option<Mailbox>,
-    /// Who gets it.
-    pub(crate) to: Mailboxes,
-    /// The longest that connecting may take in all.
-    pub(crate) connect_timeout: Duration,
-    /// The longest that the message may take.
-    pub(crate) send_timeout: Duration,
-}
-
-/// `[webhook]`
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Webhook {
-    /// Where to post; nowhere if there is none.
-    pub(crate) url: Option<PostUrl>,
-    /// Whom to trust instead of the operating system's authorities.
-    pub(crate) ca_file: Option<PathBuf>,
-    /// The longest that connecting may take in all.
-    pub(crate) connect_timeout: Duration,
-    /// The longest that the answer may take.
-    pub(crate) send_timeout: Duration,
 }
 
 /// The form of the log.

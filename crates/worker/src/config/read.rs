@@ -6,16 +6,16 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use alerts::{Mail, MailTls, PostUrl, Rule, Rules, Webhook};
 use lettre::message::Mailboxes;
 use store::Pooler;
 
 use super::layers::Setting;
 use super::value::Value;
 use super::{
-    Aggregation, Alerts, Batch, Config, Database, Http, Log, LogFormat, Mail, Pool, Schedule,
-    Secret, Service, Session, Webhook, schedule,
+    Aggregation, Batch, Config, Database, Http, Log, LogFormat, Pool, Schedule, Secret, Service,
+    Session, schedule,
 };
-use crate::alerts::{MailTls, PostUrl, Rule};
 
 /// A pool of none can do nothing; 100 is all that PostgreSQL allows by default, and the application
 /// needs its own.
@@ -213,9 +213,9 @@ impl<'a> Reader<'a> {
         Http { listen, allowed_hosts }
     }
 
-    fn alerts(&mut self) -> Alerts {
+    fn alerts(&mut self) -> Rules {
         let must = "be names of rules, such as dead_rows, separated by spaces";
-        Alerts {
+        Rules {
             off: self.text("alerts.off", must, |text| {
                 text.split_whitespace().map(Rule::named).collect()
             }),

@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 use aggregation::Kind;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use store::{ClaimFrom, StoreError};
+use store::{Backoff, ClaimFrom, StoreError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{self, BatchOutcome};
-use crate::backoff::Backoff;
 use crate::failure::{AfterBatch, Policy};
 use crate::report::RunReport;
 use crate::run::batch_sizer::BatchStats;

@@ -10,20 +10,19 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aggregation::Timestamp;
-use store::{Alert, Store};
+use alerts::channel::Channel;
+use alerts::condition::{Change, Condition};
+use alerts::observation::{Circuit, Groups, GroupsSeen, Look, Seen};
+use alerts::{Message, Rule, Rules, new_alert, outbox, own_clock};
+use store::{Alert, Backoff, Store};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::database::State;
 use super::{Service, lock};
-use crate::alerts::channel::Channel;
-use crate::alerts::condition::{Change, Condition};
-use crate::alerts::observation::{Circuit, Groups, GroupsSeen, Look, Seen};
-use crate::alerts::{Message, Rule, new_alert, outbox};
-use crate::backoff::Backoff;
-use crate::config::{Alerts, Config};
+use crate::config::Config;
+use crate::setup;
 use crate::stop::Stop;
-use crate::{metrics, setup};
 
 /// The largest number of messages that wait in memory for a channel. Without its database a worker watches six
 /// conditions, each of which fires once in a cool-down. If there are more messages, the oldest is dropped.
@@ -31,7 +30,7 @@ const MAX_PENDING: usize = 64;
 
 /// The rules, the channels and their messages.
 pub struct Alerting {
-    rules: Alerts,
+    rules: Rules,
     /// The name of this worker in messages.
     worker: String,
     queues: Vec<Arc<ChannelQueue>>,
@@ -66,7 +65,7 @@ struct Conditions {
 impl Alerting {
     /// From the configuration; `None` without a channel.
     pub(super) fn from_config(config: &Config) -> Option<Self> {
-        let channels = Channel::all(config);
+        let channels = Channel::all(&config.mail, &config.webhook);
         if channels.is_empty() {
             return None;
         }
@@ -106,7 +105,7 @@ impl Service {
         let mut senders = JoinSet::new();
         let Some(alerting) = &service.alerting else { return senders };
         for queue in &alerting.queues {
-            metrics::expect_deliveries(queue.channel.name());
+            alerts::expect_deliveries(queue.channel.name());
             if queue.channel.is_open() {
                 tracing::warn!(
                     event = "alerts_unencrypted",
@@ -176,7 +175,7 @@ impl Service {
         for rule in alerting.rules(true) {
             let of_rule = known.conditions.iter().find(|condition| condition.rule == rule.name());
             let fires = of_rule.is_some_and(|condition| condition.fires);
-            metrics::show_alert(rule, fires);
+            alerts::show_alert(rule, fires);
             let fired_at = of_rule.and_then(|condition| now.checked_sub(condition.fired_ago));
             let mut condition = Condition::known(fires, fired_at);
             let groups = GroupsSeen { holds: None, percent: 0.0 };
@@ -257,7 +256,8 @@ impl Service {
             match store.filter(|_| in_outbox) {
                 // An error of the database is left to the work; the next observation tries again.
                 Some(store) => {
-                    let (channel, rules, stop) = (&queue.channel, &alerting.rules, &self.stop);
+                    let (channel, rules, stop) =
+                        (&queue.channel, &alerting.rules, self.stop.token());
                     // Each attempt has time-outs of its own, and nothing waits for this task.
                     let patience = std::future::pending();
                     let _ = outbox::deliver(&store, channel, rules, stop, patience).await;
@@ -276,7 +276,7 @@ impl Service {
 impl ChannelQueue {
     fn remember(&self, alert: Alert, backoff: Backoff) {
         let now = Instant::now();
-        let happened_at = Timestamp(setup::own_clock());
+        let happened_at = own_clock();
         let mut pending = lock(&self.pending);
         if pending.len() >= MAX_PENDING
             && let Some(dropped) = pending.pop_front()

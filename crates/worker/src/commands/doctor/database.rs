@@ -12,7 +12,7 @@ use store::{
 use super::{Check, Checkup, Outcome};
 use crate::config::Config;
 use crate::tables::{age, counted};
-use crate::{output, setup};
+use crate::output;
 
 /// `date_bin`, on which the claim rests, came with it.
 const OLDEST_VERSION: i32 = 140_000;
@@ -412,9 +412,9 @@ async fn horizon(config: &Config, store: &Store, found: &Examination) -> Result<
 }
 
 async fn clock(store: &Store) -> Result<Check, StoreError> {
-    let before = setup::own_clock();
+    let before = alerts::own_clock().0;
     let there = store.clock().await?;
-    let after = setup::own_clock();
+    let after = alerts::own_clock().0;
     let seconds = |micros: i64| micros as f64 / 1e6;
     // Somewhere between asking and hearing it was as late here.
     let ahead = seconds((before + after) / 2 - there.to_utc().timestamp_micros());

@@ -5,9 +5,9 @@ mod way;
 
 use std::path::Path;
 
+use alerts::channel::Channel;
 use serde_json::{Value, json};
 
-use crate::alerts::channel::Channel;
 use crate::config::Config;
 use crate::exit::{self, Exit};
 use crate::{output, setup};
@@ -152,7 +152,7 @@ async fn examine(config: &Config, checkup: &mut Checkup) {
         }
     };
     checkup.add(Check::fine("configuration", "it can be read, and names a database"));
-    let places: Vec<String> = Channel::all(config)
+    let places: Vec<String> = Channel::all(&config.mail, &config.webhook)
         .iter()
         .map(|channel| format!("{} to {}", channel.name(), channel.place()))
         .collect();

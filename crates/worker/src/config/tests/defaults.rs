@@ -10,7 +10,7 @@ use super::super::{
     Schedule, Secret, Service, Session, Webhook,
 };
 use super::{defaults, loaded, problems};
-use crate::alerts::MailTls;
+use alerts::MailTls;
 
 const NO_VARIABLES: [(&str, &str); 0] = [];
 
