@@ -124,16 +124,19 @@ impl Groups {
 impl Rules {
     /// The times of a rule.
     pub fn limits(&self, rule: Rule) -> Limits {
-        let after = match rule {
-            Rule::PoolUsage => self.pool_usage_after,
-            Rule::PoolExhausted => self.pool_exhausted_after,
-            Rule::CircuitOpen => self.circuit_open_after,
-            Rule::DatabaseUnreachable => self.database_unreachable_after,
-            Rule::OldestPending | Rule::DeadRows | Rule::FailedGroups | Rule::VerifyDrift => {
-                Duration::ZERO
+        let (after, cooldown) = match rule {
+            Rule::PoolUsage => (self.pool_usage_after, self.pool_usage_cooldown),
+            Rule::PoolExhausted => (self.pool_exhausted_after, self.pool_exhausted_cooldown),
+            Rule::CircuitOpen => (self.circuit_open_after, self.circuit_open_cooldown),
+            Rule::OldestPending => (Duration::ZERO, self.oldest_pending_cooldown),
+            Rule::DeadRows => (Duration::ZERO, self.dead_rows_cooldown),
+            Rule::FailedGroups => (Duration::ZERO, self.failed_groups_cooldown),
+            Rule::DatabaseUnreachable => {
+                (self.database_unreachable_after, self.database_unreachable_cooldown)
             }
+            Rule::VerifyDrift => (Duration::ZERO, self.verify_drift_cooldown),
         };
-        Limits { after, cooldown: self.cooldowns[rule as usize] }
+        Limits { after, cooldown }
     }
 
     /// The threshold of a rule, in its unit.
@@ -210,22 +213,9 @@ mod tests {
     use super::*;
 
     fn rules() -> Rules {
-        Rules {
-            off: Vec::new(),
-            pool_usage_percent: 80.0,
-            pool_usage_after: Duration::from_secs(60),
-            pool_exhausted_after: Duration::ZERO,
-            circuit_open_after: Duration::from_secs(60),
-            oldest_pending: 300.0,
-            dead_rows: 1,
-            failed_groups_percent: 10.0,
-            database_unreachable_after: Duration::from_secs(60),
-            verify_drift_dates: 1,
-            cooldowns: [Duration::from_secs(900); 8],
-            max_attempts: 8,
-            retry_first: Duration::from_secs(30),
-            retry_max: Duration::from_secs(3_600),
-        }
+        let defaults: toml::Table =
+            toml::from_str(include_str!("../../../config/default.toml")).unwrap();
+        defaults["alerts"].clone().try_into().unwrap()
     }
 
     fn calm() -> Seen {

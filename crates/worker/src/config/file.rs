@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::layers::{Layers, Origin};
 use super::nearest::{nearest_name, nearest_setting, printable};
-use super::value::found_in_toml;
+use super::value::{expected, found_in_toml, same_from_toml};
 
 /// A configuration is a few kilobytes; more is the wrong file, and a device may never end.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
@@ -72,13 +72,13 @@ impl Layers {
             let problem = self.unknown_key(section, name.get_ref(), &origin);
             return self.problems.push(problem);
         };
-        match setting.value.same_from_toml(value) {
+        match same_from_toml(&setting.value, value) {
             Ok(value) => {
                 setting.value = value;
                 setting.origin = origin;
             }
             Err(found) => {
-                let (key, expected) = (&setting.key, setting.value.expected());
+                let (key, expected) = (&setting.key, expected(&setting.value));
                 let problem = format!("{key} {origin} must be {expected}, not {found}");
                 self.problems.push(problem);
             }

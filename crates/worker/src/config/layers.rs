@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use toml::Value;
 use toml::de::{DeTable, DeValue};
 
-use super::value::Value;
+use super::value::{as_text, from_default};
 use super::{ConfigError, Entry, Loaded, file, read};
 
 /// Keys whose value is never printed.
@@ -19,6 +20,7 @@ pub(super) struct Setting {
     pub(super) name: String,
     /// `section.name`
     pub(super) key: String,
+    pub(super) default: Value,
     pub(super) value: Value,
     pub(super) origin: Origin,
 }
@@ -29,6 +31,7 @@ impl Setting {
             section: section.to_owned(),
             name: name.to_owned(),
             key: format!("{section}.{name}"),
+            default: value.clone(),
             value,
             origin: Origin::Default,
         }
@@ -39,9 +42,14 @@ impl Setting {
         format!("{VARIABLE_PREFIX}{}__{}", self.section, self.name).to_uppercase()
     }
 
+    /// A number with its origin, such as `batch.size = 500 (from WORKER__BATCH__SIZE)`.
+    pub(super) fn described(&self) -> String {
+        format!("{} = {} ({})", self.key, self.shown(), self.origin)
+    }
+
     /// The value as it may be printed.
     pub(super) fn shown(&self) -> String {
-        let text = self.value.as_text();
+        let text = as_text(&self.value);
         match (SECRET_KEYS.contains(&self.key.as_str()), text.is_empty()) {
             (false, _) => text,
             (true, false) => "(set)".to_owned(),
@@ -122,7 +130,7 @@ impl Layers {
                 continue;
             };
             for (name, value) in content {
-                match Value::from_default(value.get_ref()) {
+                match from_default(value.get_ref()) {
                     Ok(value) => {
                         let setting = Setting::new(section.get_ref(), name.get_ref(), value);
                         found.push((name.span().start, setting));
@@ -143,7 +151,7 @@ impl Layers {
     /// Lays a flag over all other layers, which stands for a level of the log.
     pub(super) fn add_flag(&mut self, flag: &'static str, level: &str) {
         if let Some(setting) = self.find_mut("log", "level") {
-            setting.value = Value::Text(level.to_owned());
+            setting.value = Value::String(level.to_owned());
             setting.origin = Origin::Flag(flag);
         }
     }
@@ -164,18 +172,15 @@ impl Layers {
     /// Reads the value in force of each setting, and refuses when anything was wrong.
     pub(super) fn into_loaded(mut self) -> Result<Loaded, ConfigError> {
         self.apply_profile();
-        let mut reader = read::Reader::new(&self.settings);
-        let config = reader.config();
-        self.problems.append(&mut reader.problems);
-        // Judged only once all else is sound: beside a misspelt or broken value its partner would
-        // be blamed for a relation that nobody asked for.
-        if self.problems.is_empty() {
-            reader.check_relations(&config);
-            self.problems.append(&mut reader.problems);
+        let config = read::config(&self.settings, &mut self.problems);
+        // Only once each value is sound: beside a misspelt or broken value its partner would be blamed for a
+        // relation that nobody asked for.
+        if let Some(config) = config.as_ref().filter(|_| self.problems.is_empty()) {
+            self.problems = read::unfit(config, &self.settings);
         }
-        if !self.problems.is_empty() {
+        let Some(config) = config.filter(|_| self.problems.is_empty()) else {
             return Err(ConfigError::new(self.problems));
-        }
+        };
         let entries = self
             .settings
             .iter()

@@ -1,10 +1,11 @@
 //! Profiles: settings that belong together, between the defaults and what anybody set.
 
+use toml::Value;
 use toml::de::{DeTable, DeValue};
 
 use super::file;
 use super::layers::{Layers, Origin};
-use super::value::Value;
+use super::value::same_from_toml;
 
 /// The profiles, and what each sets.
 const PROFILES: &str = include_str!("../../../../config/profiles.toml");
@@ -24,7 +25,7 @@ impl Layers {
             }
         };
         let Some(setting) = self.settings.iter().find(|setting| setting.key == KEY) else { return };
-        let Value::Text(name) = &setting.value else { return };
+        let Value::String(name) = &setting.value else { return };
         let name = name.clone();
         let Some((_, profile)) =
             document.get_ref().iter().find(|(profile, _)| *profile.get_ref() == name.as_str())
@@ -49,7 +50,7 @@ impl Layers {
         if !matches!(setting.origin, Origin::Default) {
             return;
         }
-        match setting.value.same_from_toml(value) {
+        match same_from_toml(&setting.value, value) {
             Ok(value) => {
                 setting.value = value;
                 setting.origin = Origin::Profile(name.to_owned());

@@ -88,7 +88,7 @@ pub async fn run(config_file: Option<&Path>) -> anyhow::Result<Exit> {
     let signals = Signals::listen()?;
     let service = Arc::new(Service::new(config_file, loaded)?);
     let settings = service.config().http.clone();
-    if let Some(address) = settings.listen {
+    if let Some(address) = settings.listen() {
         http::serve(Arc::clone(&service), address, &settings).await?;
     }
     service.log_start();

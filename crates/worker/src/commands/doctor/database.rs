@@ -11,8 +11,8 @@ use store::{
 
 use super::{Check, Checkup, Outcome};
 use crate::config::Config;
-use crate::tables::{age, counted};
 use crate::output;
+use crate::tables::{age, counted};
 
 /// `date_bin`, on which the claim rests, came with it.
 const OLDEST_VERSION: i32 = 140_000;
