@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use aggregation::ALGORITHM_VERSION;
 use aggregation::blood_pressure::{BloodPressureDay, Category};
-use aggregation::vitals::scope::Span;
+use aggregation::raw::Span;
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};

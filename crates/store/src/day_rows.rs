@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use aggregation::vitals::RawVital;
-use aggregation::vitals::scope::Span;
+use aggregation::raw::Span;
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Integer, Text, Timestamptz};

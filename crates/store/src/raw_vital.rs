@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use aggregation::vitals::RawVital;
-use aggregation::{Word, fold_source};
+use aggregation::{SharedStr, fold_source};
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::pg::{Pg, PgValue};
 use diesel::sql_types::{BigInt, Bool, Double, Nullable, Text, Timestamptz};
@@ -23,20 +23,20 @@ thread_local! {
 
 /// Words that rows share, frequent ones first.
 #[derive(Default)]
-struct Words(Vec<Word>);
+struct Words(Vec<SharedStr>);
 
 impl Words {
     /// The word with these bytes, which are UTF-8 then.
-    fn get(&mut self, bytes: &[u8]) -> Option<Word> {
+    fn get(&mut self, bytes: &[u8]) -> Option<SharedStr> {
         let at = self.0.iter().position(|word| word.as_bytes() == bytes)?;
         self.0.swap(at, at / 2);
         self.0.get(at / 2).cloned()
     }
 
-    fn get_or_insert(&mut self, text: &str) -> Word {
+    fn get_or_insert(&mut self, text: &str) -> SharedStr {
         self.get(text.as_bytes()).unwrap_or_else(|| {
             self.0.truncate(MAX_WORDS - 1);
-            let word = Word::from(text);
+            let word = SharedStr::from(text);
             self.0.push(word.clone());
             word
         })
@@ -83,7 +83,7 @@ pub(crate) type RawVitalColumns =
 /// A text that rows share.
 #[derive(Debug, FromSqlRow)]
 #[diesel(sql_type = Text)]
-pub(crate) struct Shared(Word);
+pub(crate) struct Shared(SharedStr);
 
 impl FromSql<Text, Pg> for Shared {
     fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
@@ -96,7 +96,7 @@ impl FromSql<Text, Pg> for Shared {
 /// A source's name, folded, that rows share.
 #[derive(Debug, FromSqlRow)]
 #[diesel(sql_type = Text)]
-pub(crate) struct Source(Word);
+pub(crate) struct Source(SharedStr);
 
 impl FromSql<Text, Pg> for Source {
     fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {

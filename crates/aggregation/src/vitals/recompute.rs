@@ -5,41 +5,14 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 
 use super::day::{self, DayFigures};
-use super::hour::{HourFigures, HourKey};
+use super::hour::{HourFigures, HourKey, Members};
 use super::percentiles::DamagedSketch;
-use super::sample::{RawVital, Sample, judge_all};
 use super::scope::{MetricScope, Scope};
 use super::{cumulative, discrete};
-use crate::ALGORITHM_VERSION;
-use crate::catalogue::{Catalogue, Metric, Style};
-use crate::fingerprint::Fingerprint;
+use crate::catalogue::{Metric, Style};
 use crate::local_time::Zone;
+use crate::raw::{Context, RawVital, Sample, judge_all};
 use crate::zones::{BaseZone, Zones};
-
-/// What decides the figures of a user beside the raw rows.
-#[derive(Debug)]
-pub struct Context<'a> {
-    /// Metrics, units, limits.
-    pub catalogue: &'a Catalogue,
-    /// The zone of rows that name none.
-    pub base_zone: &'a BaseZone,
-    /// The profile's order of sources, best first; [folded](crate::fold_source), as those of rows are.
-    pub source_order: &'a [String],
-}
-
-impl Context<'_> {
-    /// A digest of everything but the raw rows that decides the figures of `metric`. Stored
-    /// with each day: hours computed under another context are never mixed with new ones.
-    pub fn fingerprint(&self, metric: &Metric) -> i64 {
-        let mut digest = Fingerprint::new();
-        digest.integer(ALGORITHM_VERSION as u64).integer(metric.fingerprint());
-        digest.text(&self.base_zone.as_ref().map_or_else(|_| String::new(), ToString::to_string));
-        for source in self.source_order {
-            digest.text(source);
-        }
-        digest.finish().cast_signed()
-    }
-}
 
 /// What was read of one metric: every sample in [`MetricScope::spans_to_read`], and what is
 /// stored of the days in [`MetricScope::dates`].
@@ -158,9 +131,6 @@ fn hours(
     hours.retain(|key, _| scope.contains(key));
     hours
 }
-
-/// The samples of each hour, by their ascending indices.
-pub(super) type Members = BTreeMap<HourKey, Vec<usize>>;
 
 fn discrete_hours(samples: &[Sample<'_>]) -> (BTreeMap<HourKey, HourFigures>, Members) {
     let mut members = Members::new();

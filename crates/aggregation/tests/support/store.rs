@@ -5,8 +5,9 @@ use std::fmt::Debug;
 
 use aggregation::Timestamp;
 use aggregation::catalogue::Style;
-use aggregation::vitals::sample::LONGEST_INTERVAL_US;
-use aggregation::vitals::scope::{FARTHEST_DAILY_TOTAL_US, MetricScope, Span, scope};
+use aggregation::raw::LONGEST_INTERVAL_US;
+use aggregation::raw::Span;
+use aggregation::vitals::scope::{FARTHEST_DAILY_TOTAL_US, MetricScope, scope};
 use aggregation::vitals::{
     Change, DayFigures, Outcome, RawVital, Recomputed, Scope, Snapshot, recompute,
 };

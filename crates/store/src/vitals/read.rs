@@ -6,7 +6,7 @@ use aggregation::Timestamp;
 use aggregation::catalogue::{Catalogue, Style};
 use aggregation::local_time::Zone;
 use aggregation::vitals::hour::Moments;
-use aggregation::vitals::sample::LONGEST_INTERVAL_US;
+use aggregation::raw::LONGEST_INTERVAL_US;
 use aggregation::vitals::scope::{FARTHEST_DAILY_TOTAL_US, MetricScope};
 use aggregation::vitals::{HourFigures, HourKey, RawVital, Scope, Snapshot};
 use chrono::NaiveDate;

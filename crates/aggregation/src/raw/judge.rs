@@ -4,39 +4,12 @@ use std::cmp::Ordering;
 
 use chrono::NaiveDate;
 
+use super::row::{LONGEST_INTERVAL_US, RawVital};
 use crate::catalogue::{Metric, Style};
 use crate::local_time::Zone;
 use crate::text::require_short;
-use crate::timestamp::HOUR_US;
 use crate::zones::Zones;
-use crate::{Reason, Timestamp, Word};
-
-/// An interval over this length is rejected: no device counts for longer without a break,
-/// and it bounds how far back the rows of an hour can begin.
-pub const LONGEST_INTERVAL_US: i64 = 48 * HOUR_US;
-
-/// A row of `vitals_raw`; its metric is the list it stands in.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RawVital {
-    /// `id`; used only to tell the newest of several rows for one sample.
-    pub id: i64,
-    /// `value`, in `unit`.
-    pub value: f64,
-    /// `comparator`: the sensor was out of its range.
-    pub comparator: Option<Word>,
-    /// `unit` as the app wrote it.
-    pub unit: Word,
-    /// `source`: the device or app that measured, [folded](crate::fold_source).
-    pub source: Word,
-    /// `started_at`.
-    pub started_at: Timestamp,
-    /// `ended_at`; equal to `started_at` for an instant.
-    pub ended_at: Timestamp,
-    /// `time_zone`: the row's own zone, if it names one.
-    pub time_zone: Option<Word>,
-    /// `is_daily_total`: the source's total for the whole local day.
-    pub is_daily_total: bool,
-}
+use crate::{Reason, SharedStr, Timestamp};
 
 /// An accepted row, its value in the canonical unit.
 #[derive(Clone, Debug)]
@@ -111,7 +84,7 @@ pub fn judge<'row>(
     if !(row.started_at.is_datable() && row.ended_at.is_datable()) {
         return Err(Reason::TimeOutOfRange);
     }
-    let zone = zones.of(row.time_zone.as_deref())?;
+    let zone = zones.resolve(row.time_zone.as_deref())?;
     require_short([&*row.unit, &*row.source].into_iter().chain(row.comparator.as_deref()), [])?;
     let metric = metric.ok_or(Reason::UnknownMetric)?;
     if row.ended_at < row.started_at {
@@ -166,7 +139,7 @@ pub fn judge_all<'row>(
     metric: &Metric,
     zones: &mut Zones<'_>,
 ) -> Judged<'row> {
-    fn identity(row: &RawVital) -> (Timestamp, Timestamp, &Word) {
+    fn identity(row: &RawVital) -> (Timestamp, Timestamp, &SharedStr) {
         (row.started_at, row.ended_at, &row.source)
     }
     let mut newest_first: Vec<&'row RawVital> = rows.iter().collect();
@@ -181,7 +154,7 @@ pub fn judge_all<'row>(
         match judge(row, Some(metric), zones) {
             Ok(sample) if is_newest => samples.push(sample),
             Err(_) if row.started_at.is_datable() => {
-                if let Ok(zone) = zones.of(row.time_zone.as_deref()) {
+                if let Ok(zone) = zones.resolve(row.time_zone.as_deref()) {
                     rejected.push((row.started_at, zone));
                 }
             }

@@ -6,52 +6,52 @@ use std::collections::BTreeSet;
 
 use chrono::NaiveDate;
 
+use super::change::{Change, Span, union};
+use super::row::RawVital;
 use crate::local_time::Zone;
-use crate::vitals::RawVital;
-use crate::vitals::scope::{Change, Span, union};
 use crate::zones::{BaseZone, Zones};
 use crate::{Reason, Timestamp};
 
-/// A row's place: the zone that dates it (its own, else the base zone), and its date there.
+/// A row's local date, and the zone that dates it: its own, else the base zone.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct LocalDate {
     pub(crate) zone: Zone,
     pub(crate) date: NaiveDate,
 }
 
-/// Finds the places of rows.
+/// Finds the local dates of rows.
 #[derive(Debug)]
-pub(crate) struct Places<'a> {
+pub(crate) struct LocalDates<'a> {
     base: &'a BaseZone,
     zones: Zones<'a>,
 }
 
-impl<'a> Places<'a> {
-    /// Places of rows that fall back on `base`.
-    pub(crate) fn of(base: &'a BaseZone) -> Self {
+impl<'a> LocalDates<'a> {
+    /// Local dates of rows that fall back on `base`.
+    pub(crate) fn new(base: &'a BaseZone) -> Self {
         Self { base, zones: Zones::new(base) }
     }
 
-    /// The place of a row of instant `at` with zone text `own`.
+    /// The local date of a row of instant `at` with zone text `own`.
     ///
     /// # Errors
-    /// [`Reason::TimeOutOfRange`], then those of [`Zones::of`].
-    pub(crate) fn find(&mut self, at: Timestamp, own: Option<&str>) -> Result<Place, Reason> {
+    /// [`Reason::TimeOutOfRange`], then those of [`Zones::resolve`].
+    pub(crate) fn find(&mut self, at: Timestamp, own: Option<&str>) -> Result<LocalDate, Reason> {
         if !at.is_datable() {
             return Err(Reason::TimeOutOfRange);
         }
-        let zone = self.zones.of(own)?;
-        Ok(Place { zone, date: zone.date_of(at) })
+        let zone = self.zones.resolve(own)?;
+        Ok(LocalDate { zone, date: zone.date_of(at) })
     }
 
-    /// The zone of the day's row: the one that all `places` share, else the base zone. With an
-    /// unknown base zone and rows of several zones it is the first row's, so `places` come in
-    /// an order that the facts give. `None` of no place.
+    /// The zone of the day's row: the one that all `dates` share, else the base zone. With an
+    /// unknown base zone and rows of several zones it is the first row's, so `dates` come in
+    /// an order that the facts give. `None` without a date.
     ///
     /// Rejected rows have no say unless there are no others: a day of rejected rows that all name one zone
     /// has that zone.
-    pub(crate) fn zone_of_day(&self, places: impl IntoIterator<Item = Place>) -> Option<Zone> {
-        let mut zones = places.into_iter().map(|place| place.zone);
+    pub(crate) fn zone_of_day(&self, dates: impl IntoIterator<Item = LocalDate>) -> Option<Zone> {
+        let mut zones = dates.into_iter().map(|date| date.zone);
         let first = zones.next()?;
         if zones.all(|zone| zone == first) {
             return Some(first);
@@ -74,13 +74,13 @@ pub(crate) fn touched_near<'r>(
         before.and_then(|before| near.get(before)).is_some_and(|(_, to)| row.started_at < *to)
     };
     let own = changes.iter().map(|change| (change.starts_at, change.time_zone.as_deref()));
-    let mut places = Places::of(base);
+    let mut dates = LocalDates::new(base);
     rows.into_iter()
         .filter(is_near)
         .map(|row| (row.started_at, row.time_zone.as_deref()))
         .chain(own)
-        .filter_map(|(at, zone)| places.find(at, zone).ok())
-        .map(|place| place.date)
+        .filter_map(|(at, zone)| dates.find(at, zone).ok())
+        .map(|found| found.date)
         .collect()
 }
 
@@ -99,42 +99,41 @@ mod tests {
     #[test]
     fn a_rows_own_zone_dates_it_before_the_base_zone() {
         let base = Ok(zone("America/New_York"));
-        let mut places = Places::of(&base);
-        assert_eq!(places.find(EVENING, None).unwrap().date.to_string(), "2023-11-14");
-        assert_eq!(places.find(EVENING, Some("+05:30")).unwrap().date.to_string(), "2023-11-15");
+        let mut dates = LocalDates::new(&base);
+        assert_eq!(dates.find(EVENING, None).unwrap().date.to_string(), "2023-11-14");
+        assert_eq!(dates.find(EVENING, Some("+05:30")).unwrap().date.to_string(), "2023-11-15");
     }
 
     #[test]
     fn an_unknown_zone_is_never_replaced_by_the_base_zone() {
         let base = Ok(zone("UTC"));
-        let mut places = Places::of(&base);
+        let mut dates = LocalDates::new(&base);
         for own in ["Mars", "", "utc+1"] {
-            assert_eq!(places.find(EVENING, Some(own)).unwrap_err(), Reason::UnknownTimeZone);
+            assert_eq!(dates.find(EVENING, Some(own)).unwrap_err(), Reason::UnknownTimeZone);
         }
     }
 
     #[test]
     fn an_unknown_base_zone_matters_only_to_rows_without_their_own() {
-        let mut places = Places::of(&Err(UnknownZone));
-        assert_eq!(places.find(EVENING, None).unwrap_err(), Reason::UnknownTimeZone);
-        assert!(places.find(EVENING, Some("Europe/Berlin")).is_ok());
+        let mut dates = LocalDates::new(&Err(UnknownZone));
+        assert_eq!(dates.find(EVENING, None).unwrap_err(), Reason::UnknownTimeZone);
+        assert!(dates.find(EVENING, Some("Europe/Berlin")).is_ok());
     }
 
     #[test]
     fn a_time_outside_the_calendar_is_told_before_an_unknown_zone() {
-        let mut places = Places::of(&Err(UnknownZone));
+        let mut dates = LocalDates::new(&Err(UnknownZone));
         for at in [Timestamp(i64::MIN), Timestamp(i64::MAX)] {
-            assert_eq!(places.find(at, Some("Mars")).unwrap_err(), Reason::TimeOutOfRange);
+            assert_eq!(dates.find(at, Some("Mars")).unwrap_err(), Reason::TimeOutOfRange);
         }
     }
 
     #[test]
     fn a_day_takes_the_zone_that_all_its_rows_share_else_the_base_zone() {
         let zone_of_day = |base: &BaseZone, rows: &[Option<&'static str>]| {
-            let mut places = Places::of(base);
-            let found: Vec<_> =
-                rows.iter().map(|own| places.find(EVENING, *own).unwrap()).collect();
-            places.zone_of_day(found)
+            let mut dates = LocalDates::new(base);
+            let found: Vec<_> = rows.iter().map(|own| dates.find(EVENING, *own).unwrap()).collect();
+            dates.zone_of_day(found)
         };
         let (tokyo, seoul) = (Some("Asia/Tokyo"), Some("Asia/Seoul"));
 

@@ -9,9 +9,9 @@ use std::sync::Arc;
 /// the same one, so that it is kept once, and 8 bytes of each row; a day may have 86,400 of them.
 // An Arc<str> would be 16 bytes.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Word(Arc<String>);
+pub struct SharedStr(Arc<String>);
 
-impl Deref for Word {
+impl Deref for SharedStr {
     type Target = str;
 
     fn deref(&self) -> &str {
@@ -19,38 +19,38 @@ impl Deref for Word {
     }
 }
 
-impl Borrow<str> for Word {
+impl Borrow<str> for SharedStr {
     fn borrow(&self) -> &str {
         self
     }
 }
 
-impl From<&str> for Word {
+impl From<&str> for SharedStr {
     fn from(text: &str) -> Self {
         Self(Arc::new(text.to_owned()))
     }
 }
 
-impl From<String> for Word {
+impl From<String> for SharedStr {
     fn from(text: String) -> Self {
         Self(Arc::new(text))
     }
 }
 
-impl std::fmt::Debug for Word {
+impl std::fmt::Debug for SharedStr {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         std::fmt::Debug::fmt(&**self, f)
     }
 }
 
 /// As the texts, which need not be looked at where they are the same one.
-impl Ord for Word {
+impl Ord for SharedStr {
     fn cmp(&self, other: &Self) -> Ordering {
         if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
     }
 }
 
-impl PartialOrd for Word {
+impl PartialOrd for SharedStr {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }

@@ -3,9 +3,11 @@
 
 mod analytes;
 mod memo;
+mod names;
 mod nearest;
 mod nutrients;
 mod overlay;
+mod stage;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -15,14 +17,14 @@ use serde::Deserialize;
 use self::analytes::AnalyteEntry;
 pub use self::analytes::{Analyte, AnalyteError, Analytes, UnitStep};
 use self::memo::Memo;
-pub use self::nutrients::{Limits, Nutrients};
+pub(crate) use self::names::tidy_name;
+pub use self::nutrients::{Limits, NUTRIENTS, Nutrients};
+pub use self::stage::Stage;
 use crate::fingerprint::Fingerprint;
-use crate::nutrition::NUTRIENTS;
-use crate::sleep::Stage;
 use crate::units::{Conversion, Spellings, conversion, is_factor_of_mass};
 
 /// The catalogue that comes with the worker.
-const BUILT_IN: &str = include_str!("../../../config/catalogue.toml");
+const BUILT_IN: &str = include_str!("../../../../config/catalogue.toml");
 
 /// How the rows of a metric become a daily figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
@@ -235,6 +237,12 @@ impl Catalogue {
         Self::parse(BUILT_IN)
     }
 
+    /// The stage of sleep that a metric stands for; `None` if the catalogue does not have it as one of sleep.
+    pub fn stage(&self, metric: &str) -> Option<Stage> {
+        let is_sleep = self.metric(metric)?.style == Style::Sleep;
+        Stage::from_metric(metric).filter(|_| is_sleep)
+    }
+
     /// Reads a catalogue from TOML.
     ///
     /// # Errors
@@ -255,7 +263,7 @@ impl Catalogue {
             .collect::<Result<_, CatalogueError>>()?;
         let spellings = Spellings::new([&file.spellings, &file.lab_spellings]);
         let analytes = Analytes::new(file.analytes, Arc::new(spellings))?;
-        let nutrients = Nutrients::of(&file.nutrients)?;
+        let nutrients = Nutrients::from_entries(&file.nutrients)?;
         Ok(Self { metrics, analytes, nutrients, own: BTreeSet::new() })
     }
 
@@ -389,7 +397,7 @@ mod tests {
     #[test]
     fn every_listed_spelling_stands_for_a_ucum_unit() {
         let file: CatalogueFile =
-            toml::from_str(include_str!("../../../config/catalogue.toml")).unwrap();
+            toml::from_str(include_str!("../../../../config/catalogue.toml")).unwrap();
         for (spelling, code) in file.spellings.into_iter().chain(file.lab_spellings) {
             assert!(octofhir_ucum::validate(&code).is_ok(), "{spelling} = {code}");
         }
