@@ -82,9 +82,9 @@ impl Channel {
     }
 
     /// Where messages go: host and port, and never more.
-    pub fn place(&self) -> String {
+    pub fn address(&self) -> String {
         match self {
-            Self::Mail(mail) => mail.place(),
+            Self::Mail(mail) => mail.address(),
             Self::Webhook(webhook) => {
                 webhook.url.as_ref().map_or_else(String::new, ToString::to_string)
             }

@@ -56,7 +56,7 @@ impl Mail {
     }
 
     /// Host and port.
-    pub fn place(&self) -> String {
+    pub fn address(&self) -> String {
         format!("{}:{}", self.host, self.port())
     }
 }

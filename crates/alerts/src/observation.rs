@@ -29,7 +29,7 @@ pub enum Circuit {
 
 /// The observations of one moment.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct Observations {
     /// The pool; `None` without a database.
     pub pool: Option<PoolStats>,
     /// The state of the circuit breaker.
@@ -43,7 +43,7 @@ pub struct Seen {
 
 /// The observations from the view of one rule.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Look {
+pub struct RuleObservation {
     /// Whether its condition holds; `None` without evidence.
     pub holds: Option<bool>,
     /// The amount in the unit of the rule; `None` if the amount is the time for which the condition has held.
@@ -67,7 +67,7 @@ pub struct Groups {
 
 /// The rate of failed groups.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct GroupsSeen {
+pub struct FailedGroups {
     /// Whether too many failed; `None` without evidence.
     pub holds: Option<bool>,
     /// Failed groups in percent; 0 if there were no groups.
@@ -101,7 +101,13 @@ impl Groups {
     /// Whether too many groups fail. The condition is over only when a group was committed since, and no row died:
     /// in a window without failures perhaps nothing ran, and dead rows are not in the figures. `fires` is the
     /// state of the rule.
-    pub fn see(&mut self, now: Instant, seen: &Seen, threshold: f64, fires: bool) -> GroupsSeen {
+    pub fn observe(
+        &mut self,
+        now: Instant,
+        seen: &Observations,
+        threshold: f64,
+        fires: bool,
+    ) -> FailedGroups {
         let (failed, percent) = self.failed(now, seen.groups);
         let dead = seen.backlog.map(|(_, dead, _)| dead);
         if failed == 0 && !fires && dead.is_some() {
@@ -109,7 +115,7 @@ impl Groups {
         }
         if failed >= LEAST_FAILED_GROUPS && percent >= threshold {
             self.committed_when_held = seen.groups.0;
-            return GroupsSeen { holds: Some(true), percent };
+            return FailedGroups { holds: Some(true), percent };
         }
         let succeeded = seen.groups.0 > self.committed_when_held;
         let died = match (dead, self.dead_before) {
@@ -117,7 +123,7 @@ impl Groups {
             (Some(dead), None) => dead > 0,
             (None, _) => true,
         };
-        GroupsSeen { holds: (succeeded && !died).then_some(false), percent }
+        FailedGroups { holds: (succeeded && !died).then_some(false), percent }
     }
 }
 
@@ -154,13 +160,24 @@ impl Rules {
     }
 
     /// The observations of `now` from the view of one rule.
-    pub fn look(&self, rule: Rule, seen: &Seen, groups: GroupsSeen, now: Instant) -> Look {
+    pub fn observe(
+        &self,
+        rule: Rule,
+        seen: &Observations,
+        groups: FailedGroups,
+        now: Instant,
+    ) -> RuleObservation {
         let threshold = self.threshold(rule);
-        let look = |holds, amount| Look { holds, amount, threshold, at: now };
+        let look = |holds, amount| RuleObservation { holds, amount, threshold, at: now };
         let of_backlog = |amount: fn(f64, i64) -> f64| match seen.backlog {
             Some((oldest, dead, at)) => {
                 let amount = amount(oldest, dead);
-                Look { holds: Some(amount >= threshold), amount: Some(amount), threshold, at }
+                RuleObservation {
+                    holds: Some(amount >= threshold),
+                    amount: Some(amount),
+                    threshold,
+                    at,
+                }
             }
             None => look(None, None),
         };
@@ -218,8 +235,8 @@ mod tests {
         defaults["alerts"].clone().try_into().unwrap()
     }
 
-    fn calm() -> Seen {
-        Seen { pool: None, circuit: Circuit::Closed, backlog: None, groups: (0, 0) }
+    fn calm() -> Observations {
+        Observations { pool: None, circuit: Circuit::Closed, backlog: None, groups: (0, 0) }
     }
 
     fn pool(utilisation: f64, health: PoolHealth) -> PoolStats {
@@ -229,9 +246,11 @@ mod tests {
     #[test]
     fn each_rule_holds_from_its_threshold_on() {
         let now = Instant::now();
-        let with_pool = |percent, health| Seen { pool: Some(pool(percent, health)), ..calm() };
-        let with_backlog = |oldest, dead| Seen { backlog: Some((oldest, dead, now)), ..calm() };
-        let with_circuit = |circuit| Seen { circuit, ..calm() };
+        let with_pool =
+            |percent, health| Observations { pool: Some(pool(percent, health)), ..calm() };
+        let with_backlog =
+            |oldest, dead| Observations { backlog: Some((oldest, dead, now)), ..calm() };
+        let with_circuit = |circuit| Observations { circuit, ..calm() };
         let with_idle = PoolStats { idle: 1, ..pool(0.0, PoolHealth::Healthy) };
         let healthy = PoolHealth::Healthy;
         for (rule, seen, expected) in [
@@ -242,7 +261,7 @@ mod tests {
             (Rule::PoolExhausted, calm(), None),
             // Half a minute without a wait in vain is no free connection.
             (Rule::PoolExhausted, with_pool(100.0, PoolHealth::Critical), None),
-            (Rule::PoolExhausted, Seen { pool: Some(with_idle), ..calm() }, Some(false)),
+            (Rule::PoolExhausted, Observations { pool: Some(with_idle), ..calm() }, Some(false)),
             (Rule::PoolExhausted, with_pool(0.0, PoolHealth::Exhausted), Some(true)),
             (Rule::CircuitOpen, with_circuit(Circuit::Unknown), None),
             (Rule::CircuitOpen, with_circuit(Circuit::Closed), Some(false)),
@@ -259,13 +278,13 @@ mod tests {
             (Rule::DeadRows, with_backlog(0.0, 1), Some(true)),
             (Rule::VerifyDrift, calm(), None),
         ] {
-            let groups = GroupsSeen { holds: None, percent: 0.0 };
-            let look = rules().look(rule, &seen, groups, now);
+            let groups = FailedGroups { holds: None, percent: 0.0 };
+            let look = rules().observe(rule, &seen, groups, now);
             assert_eq!(look.holds, expected, "{rule:?} {seen:?}");
         }
         let off = Rules { off: vec![Rule::DatabaseUnreachable], ..rules() };
-        let groups = GroupsSeen { holds: None, percent: 0.0 };
-        let look = off.look(Rule::CircuitOpen, &with_circuit(Circuit::Unreachable), groups, now);
+        let groups = FailedGroups { holds: None, percent: 0.0 };
+        let look = off.observe(Rule::CircuitOpen, &with_circuit(Circuit::Unreachable), groups, now);
         assert_eq!(look.holds, Some(true));
     }
 
@@ -277,8 +296,8 @@ mod tests {
         let look = |(committed, failed, dead): &(i64, i64, i64)| {
             now += Duration::from_secs(pause);
             let backlog = Some((0.0, *dead, now));
-            let seen = Seen { backlog, groups: (*committed, *failed), ..calm() };
-            let holds = groups.see(now, &seen, 10.0, fires).holds;
+            let seen = Observations { backlog, groups: (*committed, *failed), ..calm() };
+            let holds = groups.observe(now, &seen, 10.0, fires).holds;
             fires = holds.unwrap_or(fires);
             holds
         };

@@ -21,7 +21,7 @@ const POLICY: &str =
 
 /// A user's days as a page of HTML that stands for itself.
 pub fn page(days: &UserDays, catalogue: &Catalogue) -> String {
-    let sheet = Sheet::of(days, catalogue);
+    let sheet = Sheet::new(days, catalogue);
     let title = format!("Daily figures of user {}, {}", days.user_id, sheet.when());
     let page = html! {
         (DOCTYPE)

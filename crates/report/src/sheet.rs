@@ -54,7 +54,7 @@ pub struct TableRow {
 
 impl<'s> Sheet<'s> {
     /// Lays out what is stored.
-    pub fn of(days: &'s UserDays, catalogue: &'s Catalogue) -> Self {
+    pub fn new(days: &'s UserDays, catalogue: &'s Catalogue) -> Self {
         let mut zones: BTreeMap<&str, usize> = BTreeMap::new();
         for day in all_days(days) {
             *zones.entry(day.time_zone.as_str()).or_default() += 1;
@@ -173,7 +173,7 @@ impl<'s> Sheet<'s> {
 
 impl TableRow {
     /// A day's row.
-    pub fn of(date: NaiveDate, cells: Vec<String>, notes: String) -> Self {
+    pub fn new(date: NaiveDate, cells: Vec<String>, notes: String) -> Self {
         Self { when: text::short_date(date), cells, notes }
     }
 }

@@ -1,4 +1,4 @@
-//! From a URL and its surroundings to the servers at which a connection is tried.
+//! From a URL and the defaults of libpq to the servers at which a connection is tried.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::ConnectError;
-use crate::surroundings::{PassFile, Surroundings, Variables};
+use crate::surroundings::{LibpqDefaults, PassFile, Variables};
 
 /// Where PostgreSQL listens if nobody says otherwise.
 pub(crate) const DEFAULT_PORT: u16 = 5432;
@@ -28,14 +28,14 @@ fn url_says_nothing_of_keepalives(url: &str) -> bool {
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Endpoint {
     /// At a name, or an address, and a port.
     Network(String, u16),
     /// At a socket of this host.
     Socket(PathBuf),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Network(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
@@ -48,13 +48,13 @@ impl fmt::Display for Place {
 /// One server of an address.
 #[derive(Clone)]
 pub(crate) struct Server {
-    pub(crate) place: Place,
+    pub(crate) endpoint: Endpoint,
     /// With this server as its only host: the driver would give several of them one time-out, so
     /// that one that accepts and is silent would keep the others from being tried.
     pub(crate) config: Config,
 }
 
-/// All that a URL and its surroundings say. Its parts hold the password, so it has no `Debug`.
+/// All that a URL and libpq's defaults say. Its parts hold the password, so it has no `Debug`.
 #[derive(Clone)]
 pub(crate) struct Address {
     pub(crate) servers: Vec<Server>,
@@ -78,18 +78,18 @@ impl Address {
         application_name: &str,
         variables: Variables<'_>,
     ) -> Result<Self, ConnectError> {
-        if url.is_empty() && !Surroundings::name_a_server(variables) {
+        if url.is_empty() && !LibpqDefaults::name_a_server(variables) {
             return Err(ConnectError::NotConfigured);
         }
         refuse_bare_at(url)?;
-        let (url, surroundings) = Surroundings::of(url, variables)?;
+        let (url, defaults) = LibpqDefaults::read(url, variables)?;
         let mut config =
             Config::from_str(&url).map_err(|error| ConnectError::Url(what_is_wrong(&error)))?;
-        surroundings.fill(&url, &mut config)?;
+        defaults.fill(&url, &mut config)?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(ConnectError::Url("it names no host".to_owned()));
         }
-        let tls_settings = surroundings.tls();
+        let tls_settings = defaults.tls();
         let (mode, tls) = tls_settings.connector()?;
         config.ssl_mode(mode);
         config.connect_timeout(timeout);
@@ -102,12 +102,12 @@ impl Address {
         if config.get_application_name().is_none() {
             config.application_name(application_name);
         }
-        let port = surroundings.port_unless_named(&url)?;
+        let port = defaults.port_unless_named(&url)?;
         Ok(Self {
             servers: servers(&config, port),
             tls,
             in_any_order: config.get_load_balance_hosts() == LoadBalanceHosts::Random,
-            passfile: surroundings.passfile().filter(|_| config.get_password().is_none()),
+            passfile: defaults.passfile().filter(|_| config.get_password().is_none()),
             tls_asked: (mode == SslMode::Require, tls_settings.verifies()),
         })
     }
@@ -131,15 +131,15 @@ fn servers(all: &Config, instead: Option<u16>) -> Vec<Server> {
     (0..hosts.len().max(addresses.len()))
         .map(|index| {
             let (host, address, port) = (hosts.get(index), addresses.get(index), port(index));
-            let place = match (host, address) {
+            let endpoint = match (host, address) {
                 (Some(Host::Unix(folder)), None) => {
-                    Place::Socket(folder.join(format!(".s.PGSQL.{port}")))
+                    Endpoint::Socket(folder.join(format!(".s.PGSQL.{port}")))
                 }
-                (Some(Host::Tcp(name)), _) => Place::Network(name.clone(), port),
-                (_, Some(address)) => Place::Network(address.to_string(), port),
-                (None, None) => Place::Network(String::new(), port),
+                (Some(Host::Tcp(name)), _) => Endpoint::Network(name.clone(), port),
+                (_, Some(address)) => Endpoint::Network(address.to_string(), port),
+                (None, None) => Endpoint::Network(String::new(), port),
             };
-            Server { config: with_one_host(all, host, address.copied(), port), place }
+            Server { config: with_one_host(all, host, address.copied(), port), endpoint }
         })
         .collect()
 }

@@ -16,7 +16,7 @@ use tokio_postgres::config::{Config, TargetSessionAttrs};
 use tokio_postgres::{CancelToken, Client, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::address::{Address, Place, Server};
+use crate::address::{Address, Endpoint, Server};
 use crate::dial::{Connection, Encrypt, Reached, watched};
 use crate::error::{ConnectError, StoreError};
 use crate::raw_text::NO_ENCODING;
@@ -47,9 +47,9 @@ pub fn check_url(
 
 /// The way to the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Way {
-    /// The places at which a connection is tried, in order.
-    pub places: Vec<Place>,
+pub struct ConnectionPlan {
+    /// The endpoints at which a connection is tried, in order.
+    pub endpoints: Vec<Endpoint>,
     /// Whether a session without TLS is refused, but for sockets.
     pub insists: bool,
     /// Whether TLS checks who the server is.
@@ -60,11 +60,14 @@ pub struct Way {
 ///
 /// # Errors
 /// As [`check_url`].
-pub fn way(url: &str, variables: Variables<'_>) -> Result<Way, ConnectError> {
+pub fn connection_plan(
+    url: &str,
+    variables: Variables<'_>,
+) -> Result<ConnectionPlan, ConnectError> {
     let address = Address::new(url, Duration::ZERO, "", variables)?;
     let (insists, verifies) = address.tls_asked;
-    let places = address.servers.into_iter().map(|server| server.place).collect();
-    Ok(Way { places, insists, verifies })
+    let endpoints = address.servers.into_iter().map(|server| server.endpoint).collect();
+    Ok(ConnectionPlan { endpoints, insists, verifies })
 }
 
 /// A connection with what the server says on it.
@@ -122,7 +125,7 @@ impl Link {
     /// Asks the server, over a connection of its own, to end what runs.
     pub(crate) fn cancel(&self, token: CancelToken) -> impl Future<Output = ()> + use<> {
         let (reached, config) = (self.reached.clone(), self.server.config.clone());
-        let encrypt = Encrypt::new(&self.tls, &self.server.place);
+        let encrypt = Encrypt::new(&self.tls, &self.server.endpoint);
         async move {
             // What cannot be cancelled ends by its statement time-out.
             if let Ok(stream) = reached.open_again(&config).await {
@@ -252,14 +255,14 @@ impl Target {
                 Ok(Err(cause)) if cause.contains("unsupported startup parameter") => {
                     return Err(ConnectError::Pooler(NOT_TOLD));
                 }
-                Ok(Err(cause)) => failures.push((&server.place, cause)),
-                Err(_) => failures.push((&server.place, self.no_answer())),
+                Ok(Err(cause)) => failures.push((&server.endpoint, cause)),
+                Err(_) => failures.push((&server.endpoint, self.no_answer())),
             }
         }
         let causes = match failures.as_slice() {
             [(_, cause)] => cause.clone(),
             several => {
-                let causes = several.iter().map(|(place, cause)| format!("{place}: {cause}"));
+                let causes = several.iter().map(|(endpoint, cause)| format!("{endpoint}: {cause}"));
                 causes.collect::<Vec<_>>().join("; ")
             }
         };
@@ -283,7 +286,7 @@ impl Target {
         let wire = Wire::new(self.session.statement_timeout_duration());
         let stream = watched(stream, &config, Arc::clone(&wire));
         let tls = self.address.tls.clone();
-        let connecting = config.connect_raw(stream, Encrypt::new(&tls, &server.place));
+        let connecting = config.connect_raw(stream, Encrypt::new(&tls, &server.endpoint));
         let (client, connection): (_, Connection) = connecting.await.map_err(|error| {
             let cause = cause(&error);
             match trouble {
@@ -358,11 +361,12 @@ impl Target {
 
     fn failure(&self, cause: String) -> ConnectError {
         let servers = &self.address.servers;
-        let places: Vec<String> = servers.iter().map(|server| server.place.to_string()).collect();
+        let endpoints: Vec<String> =
+            servers.iter().map(|server| server.endpoint.to_string()).collect();
         let config = servers.first().map(|server| &server.config);
         let named = config.and_then(|config| config.get_dbname().or(config.get_user()));
         let database = format!("{:?}", named.unwrap_or_default());
-        ConnectError::Connect { host: places.join(", "), database, cause }
+        ConnectError::Connect { host: endpoints.join(", "), database, cause }
     }
 }
 

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use aggregation::vitals::RawVital;
 use aggregation::raw::Span;
+use aggregation::vitals::RawVital;
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Integer, Text, Timestamptz};

@@ -16,7 +16,7 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::either::Either;
 
-use crate::address::{Place, Server};
+use crate::address::{Endpoint, Server};
 use crate::wire::{Watched, Wire};
 
 type Stream = Either<TcpStream, UnixStream>;
@@ -39,12 +39,12 @@ impl Reached {
     /// # Errors
     /// If none does.
     pub(crate) async fn open(server: &Server) -> io::Result<(Self, Stream)> {
-        let addresses: Vec<Self> = match (&server.place, server.config.get_hostaddrs()) {
-            (Place::Socket(path), _) => vec![Self::Socket(path.clone())],
-            (Place::Network(_, port), [address, ..]) => {
+        let addresses: Vec<Self> = match (&server.endpoint, server.config.get_hostaddrs()) {
+            (Endpoint::Socket(path), _) => vec![Self::Socket(path.clone())],
+            (Endpoint::Network(_, port), [address, ..]) => {
                 vec![Self::Network(SocketAddr::new(*address, *port))]
             }
-            (Place::Network(host, port), []) => {
+            (Endpoint::Network(host, port), []) => {
                 lookup_host((host.as_str(), *port)).await?.map(Self::Network).collect()
             }
         };
@@ -108,10 +108,10 @@ pub(crate) struct Encrypt {
 }
 
 impl Encrypt {
-    pub(crate) fn new(tls: &MakeRustlsConnect, place: &Place) -> Self {
-        let host = match place {
-            Place::Network(host, _) => host.clone(),
-            Place::Socket(_) => String::new(),
+    pub(crate) fn new(tls: &MakeRustlsConnect, endpoint: &Endpoint) -> Self {
+        let host = match endpoint {
+            Endpoint::Network(host, _) => host.clone(),
+            Endpoint::Socket(_) => String::new(),
         };
         Self { tls: tls.clone(), host }
     }

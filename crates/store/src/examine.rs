@@ -224,7 +224,7 @@ type TriggerColumns = (
 );
 
 impl TriggerFault {
-    fn of(row: TriggerColumns) -> Option<Self> {
+    fn from_row(row: TriggerColumns) -> Option<Self> {
         let (table, kind, trigger, schema, enabled, function, source, has_rights, is_led, path) =
             row;
         let wrong = |what: &str| Some(format!("{trigger} on {table} ({what})"));
@@ -344,7 +344,7 @@ impl Store {
     /// If the database fails.
     pub async fn trigger_faults(&self) -> Result<Vec<TriggerFault>, StoreError> {
         let rows: Vec<TriggerColumns> = self.load("doctor", ReadTriggers {}).await?;
-        Ok(rows.into_iter().filter_map(TriggerFault::of).collect())
+        Ok(rows.into_iter().filter_map(TriggerFault::from_row).collect())
     }
 }
 

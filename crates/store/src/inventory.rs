@@ -8,7 +8,7 @@ use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Text};
 use crate::error::StoreError;
 use crate::pool::Store;
 use crate::queued_rows::queued_rows;
-use crate::shadow::Shadow;
+use crate::shadow::VerifyTables;
 use crate::statement::statement;
 use crate::transaction::GroupTransaction;
 
@@ -81,7 +81,7 @@ statement! {
 type LeastColumns = (Option<i64>, Option<i64>, Option<i64>);
 
 impl LeastUsers {
-    fn of(kinds: &[Kind], from: i64) -> Self {
+    fn new(kinds: &[Kind], from: i64) -> Self {
         Self { from, kinds: kinds.iter().map(|kind| kind.name()).collect() }
     }
 
@@ -179,7 +179,7 @@ of_kind!(
 type DateColumns = (NaiveDate, Option<NaiveDate>, i64);
 
 impl Inventory {
-    fn of(rows: Vec<DateColumns>) -> Self {
+    fn from_rows(rows: Vec<DateColumns>) -> Self {
         let mut inventory = Self::default();
         for (date, last, rows) in rows {
             match last {
@@ -191,7 +191,47 @@ impl Inventory {
     }
 }
 
+/// How many rows the daily and hourly tables hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FigureCounts {
+    /// Rows of `vitals_hourly`.
+    pub vitals_hours: i64,
+    /// Rows of `vitals_daily`.
+    pub vitals_days: i64,
+    /// Rows of `blood_pressure_daily`.
+    pub blood_pressure_days: i64,
+    /// Rows of `nutrition_daily`.
+    pub nutrition_days: i64,
+    /// Rows of `lab_daily`.
+    pub lab_days: i64,
+}
+
+statement! {
+    struct CountFigures {} -> (BigInt, BigInt, BigInt, BigInt, BigInt)
+    "SELECT (SELECT count(*) FROM vitals_hourly), (SELECT count(*) FROM vitals_daily),
+            (SELECT count(*) FROM blood_pressure_daily),
+            (SELECT count(*) FROM nutrition_daily), (SELECT count(*) FROM lab_daily)"
+}
+
 impl Store {
+    /// How many rows of figures there are.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn count_figures(&self) -> Result<FigureCounts, StoreError> {
+        let counts: Vec<(i64, i64, i64, i64, i64)> = self.load("figures", CountFigures {}).await?;
+        let counts = counts.into_iter().next();
+        let (vitals_hours, vitals_days, blood_pressure_days, nutrition_days, lab_days) =
+            counts.ok_or(StoreError::Internal("the figures cannot be counted"))?;
+        Ok(FigureCounts {
+            vitals_hours,
+            vitals_days,
+            blood_pressure_days,
+            nutrition_days,
+            lab_days,
+        })
+    }
+
     /// The first user from this number on that has raw rows or figures of one of the kinds.
     ///
     /// # Errors
@@ -201,7 +241,7 @@ impl Store {
         kinds: &[Kind],
         from: i64,
     ) -> Result<Option<UserKinds>, StoreError> {
-        let least = self.load("inventory", LeastUsers::of(kinds, from)).await?;
+        let least = self.load("inventory", LeastUsers::new(kinds, from)).await?;
         Ok(LeastUsers::first(&least, kinds))
     }
 
@@ -216,7 +256,7 @@ impl Store {
         from: NaiveDate,
         to: NaiveDate,
     ) -> Result<Inventory, StoreError> {
-        Ok(Inventory::of(match kind {
+        Ok(Inventory::from_rows(match kind {
             Kind::Vitals => self.load("inventory", OfVitals { user_id, from, to }).await?,
             Kind::Nutrition => self.load("inventory", OfNutrition { user_id, from, to }).await?,
             Kind::Labs => self.load("inventory", OfLabs { user_id, from, to }).await?,
@@ -250,8 +290,8 @@ impl Store {
     }
 }
 
-impl Shadow<'_> {
-    /// As [`Store::next_user`], on the shadow's own connection.
+impl VerifyTables<'_> {
+    /// As [`Store::next_user`], on the connection of these tables.
     ///
     /// # Errors
     /// If the database fails.
@@ -260,8 +300,8 @@ impl Shadow<'_> {
         kinds: &[Kind],
         from: i64,
     ) -> Result<Option<UserKinds>, StoreError> {
-        self.leave().await?;
-        let least = self.stored().read(LeastUsers::of(kinds, from)).await?;
+        self.close().await?;
+        let least = self.stored().read(LeastUsers::new(kinds, from)).await?;
         Ok(LeastUsers::first(&least, kinds))
     }
 }
@@ -320,7 +360,7 @@ impl GroupTransaction<'_> {
         to: NaiveDate,
     ) -> Result<Inventory, StoreError> {
         let (kind, user_id) = (self.kind(), self.user_id());
-        Ok(Inventory::of(match kind {
+        Ok(Inventory::from_rows(match kind {
             Kind::Vitals => self.read(OfVitals { user_id, from, to }).await?,
             Kind::Nutrition => self.read(OfNutrition { user_id, from, to }).await?,
             Kind::Labs => self.read(OfLabs { user_id, from, to }).await?,

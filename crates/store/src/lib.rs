@@ -21,7 +21,6 @@ mod dial;
 mod error;
 mod examine;
 mod explain;
-mod figures;
 mod glucose;
 mod import;
 mod inventory;
@@ -60,21 +59,20 @@ mod user_days;
 mod vitals;
 mod wire;
 
-pub use address::Place;
+pub use address::Endpoint;
 pub use alerts::{Alert, AlertCondition, Outbox, TakenAlert};
 pub use backoff::Backoff;
 pub use budget::Budget;
 pub use comparison::{Difference, RowKey};
 #[doc(hidden)]
 pub use connect::Connected;
-pub use connect::{Way, check_url, way};
+pub use connect::{ConnectionPlan, check_url, connection_plan};
 pub use crash::CRASH_VARIABLE;
 pub use day_end::{EndedDays, FutureRows};
 pub use error::{ConnectError, ErrorClass, ServerError, StoreError};
 pub use examine::{Examination, MissingRights, TriggerFault};
-pub use figures::{BloodPressureFigures, FigureCounts, LabFigures, NutritionFigures, VitalFigures};
 pub use import::{ImportError, ImportRow, Importer, ProfileRow, raw_columns};
-pub use inventory::{Inventory, Pending, RawDate, UserKinds};
+pub use inventory::{FigureCounts, Inventory, Pending, RawDate, UserKinds};
 pub use migrate::{MigrateError, Migrated, migrate, migrate_beside};
 pub use pool::{PoolHealth, PoolSettings, PoolStats, Store};
 pub use profiles::{Profile, ProfileVersion};
@@ -85,7 +83,7 @@ pub use retry::RetryPolicy;
 pub use schema_state::{Elsewhere, NamesTaken, SchemaState, schema_state};
 pub use session::{Pooler, SessionSettings};
 pub use sessions::{OldTransaction, Sessions};
-pub use shadow::Shadow;
+pub use shadow::VerifyTables;
 pub use status::{
     Backlog, Failure, KindStatus, MAX_GROUPS, MAX_REJECTED_READ, Rejected, Run, RunCounts, Status,
 };

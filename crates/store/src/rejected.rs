@@ -123,7 +123,7 @@ impl GroupTransaction<'_> {
         Ok(rows.into_iter().map(|(raw_id,)| raw_id).collect())
     }
 
-    /// See [`Shadow::listed`](crate::Shadow::listed).
+    /// See [`VerifyTables::listed`](crate::VerifyTables::listed).
     pub(crate) async fn read_listed(
         &mut self,
         unlisted: Vec<i64>,

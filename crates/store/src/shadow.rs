@@ -27,7 +27,7 @@ use crate::transaction::GroupTransaction;
 const DELETES: u32 = 32;
 
 /// A session with tables of its own. It is closed at the end, never handed on.
-pub struct Shadow<'p> {
+pub struct VerifyTables<'p> {
     transaction: GroupTransaction<'p>,
     /// The search path without the session's own tables.
     path: String,
@@ -38,9 +38,9 @@ pub struct Shadow<'p> {
     written_here: u32,
 }
 
-impl std::fmt::Debug for Shadow<'_> {
+impl std::fmt::Debug for VerifyTables<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shadow").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("VerifyTables").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
@@ -101,7 +101,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails, or stands behind a pooler that gives out no sessions.
-    pub async fn shadow(&self) -> Result<Shadow<'_>, StoreError> {
+    pub async fn open_verify_tables(&self) -> Result<VerifyTables<'_>, StoreError> {
         if self.pooler() == Pooler::Transaction {
             return Err(StoreError::NeedsSession("comparing"));
         }
@@ -131,7 +131,7 @@ impl Store {
             (kind, format!("{} ORDER BY place, local_date", tables.join(" UNION ALL ")))
         });
         let transaction = GroupTransaction::on(held, self, Kind::Vitals, 0);
-        Ok(Shadow { transaction, path, comparisons, written: 0, written_here: 0 })
+        Ok(VerifyTables { transaction, path, comparisons, written: 0, written_here: 0 })
     }
 }
 
@@ -153,14 +153,14 @@ impl GroupTransaction<'_> {
     }
 }
 
-impl<'p> Shadow<'p> {
+impl<'p> VerifyTables<'p> {
     /// Begins to look at one user's figures of one kind: from here on everything is seen as it is at
     /// this moment, until the next call.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn look_at(&mut self, kind: Kind, user_id: i64) -> Result<(), StoreError> {
-        self.leave().await?;
+        self.close().await?;
         if self.written >= DELETES {
             self.cut_off().await?;
             self.written = 0;
@@ -177,7 +177,7 @@ impl<'p> Shadow<'p> {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn leave(&mut self) -> Result<(), StoreError> {
+    pub async fn close(&mut self) -> Result<(), StoreError> {
         self.transaction.forget_writes();
         let connection = self.transaction.connection().await?;
         let depth = AnsiTransactionManager::transaction_manager_status_mut(&mut **connection)

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use aggregation::ALGORITHM_VERSION;
-use aggregation::sleep::{Recomputed, SleepDay, SleepScope, Snapshot, Stage, StoredDay};
 use aggregation::raw::LONGEST_INTERVAL_US;
+use aggregation::sleep::{Recomputed, SleepDay, SleepScope, Snapshot, Stage, StoredDay};
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};

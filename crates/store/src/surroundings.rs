@@ -45,14 +45,14 @@ const FILLED: [(&str, &str); 9] = [
 ];
 
 /// What is known of a connection beside the URL's own words.
-pub(crate) struct Surroundings {
+pub(crate) struct LibpqDefaults {
     values: BTreeMap<&'static str, String>,
     home: Option<PathBuf>,
     /// The operating system's user, whom the driver takes where nobody is named.
     user: String,
 }
 
-impl Surroundings {
+impl LibpqDefaults {
     /// Whether they say where the database is, so that no URL is needed.
     pub(crate) fn name_a_server(variables: Variables<'_>) -> bool {
         ["PGSERVICE", "PGHOST", "PGHOSTADDR"].into_iter().any(|name| variables(name).is_some())
@@ -63,7 +63,10 @@ impl Surroundings {
     ///
     /// # Errors
     /// If a service is named that cannot be read.
-    pub(crate) fn of(url: &str, variables: Variables<'_>) -> Result<(String, Self), ConnectError> {
+    pub(crate) fn read(
+        url: &str,
+        variables: Variables<'_>,
+    ) -> Result<(String, Self), ConnectError> {
         let mut taken = BTreeMap::new();
         let rest = take_from(url, &mut taken);
         let mut values = BTreeMap::new();
@@ -186,7 +189,7 @@ fn unusable(key: &str, expected: &str) -> ConnectError {
     // Without the value: it may be a password in the wrong place.
     let variable = TAKEN.iter().chain(&FILLED).find(|(known, _)| *known == key);
     let variable = variable.map_or("", |(_, variable)| variable);
-    ConnectError::Surroundings(format!(
+    ConnectError::LibpqDefaults(format!(
         "{key} ({variable}, or the service file) must be {expected}"
     ))
 }
@@ -239,7 +242,7 @@ mod tests {
     use tokio_postgres::Config;
     use tokio_postgres::config::Host;
 
-    use super::Surroundings;
+    use super::LibpqDefaults;
     use crate::error::ConnectError;
 
     fn filled(url: &str, variables: &[(&str, &str)]) -> Result<Config, ConnectError> {
@@ -247,9 +250,9 @@ mod tests {
             let found = variables.iter().find(|(variable, _)| *variable == name);
             found.map(|(_, value)| (*value).to_owned())
         };
-        let (rest, surroundings) = Surroundings::of(url, &variable)?;
+        let (rest, defaults) = LibpqDefaults::read(url, &variable)?;
         let mut config = Config::from_str(&rest).unwrap();
-        surroundings.fill(url, &mut config)?;
+        defaults.fill(url, &mut config)?;
         Ok(config)
     }
 
@@ -287,7 +290,7 @@ mod tests {
     #[test]
     fn a_value_in_quotes_keeps_its_spaces() {
         let said = r"host=db password='a  b\' c'  sslmode=disable user=me";
-        let (rest, _) = Surroundings::of(said, &|_| None).unwrap();
+        let (rest, _) = LibpqDefaults::read(said, &|_| None).unwrap();
         assert_eq!(rest, r"host=db password='a  b\' c' user=me");
     }
 
@@ -295,8 +298,8 @@ mod tests {
     fn a_port_counts_where_the_url_names_a_host_without_one() {
         let port = |url: &str| {
             let variables = |name: &str| (name == "PGPORT").then(|| "6543".to_owned());
-            let (rest, surroundings) = Surroundings::of(url, &variables).unwrap();
-            surroundings.port_unless_named(&rest).unwrap()
+            let (rest, defaults) = LibpqDefaults::read(url, &variables).unwrap();
+            defaults.port_unless_named(&rest).unwrap()
         };
         assert_eq!(port("postgresql://me:pw@db/app"), Some(6543));
         assert_eq!(port("postgresql://[::1]/app"), Some(6543));
@@ -308,12 +311,12 @@ mod tests {
     #[test]
     fn what_the_driver_does_not_know_is_taken_out_of_the_url() {
         let url = "postgresql://me@db/app?sslmode=require&connect_timeout=3&sslrootcert=%2Fca%20s";
-        let (rest, surroundings) = Surroundings::of(url, &|_| None).unwrap();
+        let (rest, defaults) = LibpqDefaults::read(url, &|_| None).unwrap();
         assert_eq!(rest, "postgresql://me@db/app?connect_timeout=3");
-        assert_eq!(surroundings.tls().root_cert.as_deref(), Some("/ca s"));
-        let (rest, surroundings) =
-            Surroundings::of("host=db sslmode=disable user=me", &|_| None).unwrap();
+        assert_eq!(defaults.tls().root_cert.as_deref(), Some("/ca s"));
+        let (rest, defaults) =
+            LibpqDefaults::read("host=db sslmode=disable user=me", &|_| None).unwrap();
         assert_eq!(rest, "host=db user=me");
-        assert_eq!(surroundings.tls().mode.as_deref(), Some("disable"));
+        assert_eq!(defaults.tls().mode.as_deref(), Some("disable"));
     }
 }

@@ -57,7 +57,7 @@ impl TlsSettings {
         let authority = match checks {
             Checks::Nothing => None,
             Checks::Authority | Checks::AuthorityAndName => {
-                Some(Authority::of(self.root_cert.as_deref(), &provider)?)
+                Some(Authority::read(self.root_cert.as_deref(), &provider)?)
             }
         };
         let check_name = checks == Checks::AuthorityAndName;
@@ -142,7 +142,7 @@ struct Authority {
 }
 
 impl Authority {
-    fn of(root_cert: Option<&str>, provider: &Arc<CryptoProvider>) -> Result<Self, ConnectError> {
+    fn read(root_cert: Option<&str>, provider: &Arc<CryptoProvider>) -> Result<Self, ConnectError> {
         let roots = match root_cert {
             None | Some(SYSTEM) => rustls_native_certs::load_native_certs().certs,
             Some(file) => certificates("sslrootcert", file)?,

@@ -8,8 +8,8 @@ use aggregation::catalogue::Catalogue;
 use aggregation::local_time::Zone;
 use anyhow::{Context, bail};
 use store::{
-    ConnectError, PoolSettings, RetryPolicy, SchemaState, SessionSettings, Store, Variables, Way,
-    schema_state,
+    ConnectError, ConnectionPlan, PoolSettings, RetryPolicy, SchemaState, SessionSettings, Store,
+    Variables, schema_state,
 };
 use tokio::sync::watch;
 
@@ -252,13 +252,13 @@ pub fn check_url(config: &Config) -> Result<(), ConnectError> {
     store::check_url(config.database.url.expose(), &session(config), &environment_variable)
 }
 
-/// The way to the configured database.
+/// The servers at which a connection is tried, and how they are verified.
 ///
 /// # Errors
 /// If the URL cannot be used.
-pub fn way(config: &Config) -> Result<Way, ConnectError> {
+pub fn connection_plan(config: &Config) -> Result<ConnectionPlan, ConnectError> {
     check_url(config)?;
-    store::way(config.database.url.expose(), &environment_variable)
+    store::connection_plan(config.database.url.expose(), &environment_variable)
 }
 
 /// A variable of the environment; an empty one counts as not set, as for libpq.

@@ -232,7 +232,7 @@ mod tests {
 
     use super::{Frame, Slots};
 
-    fn of(from: &str, count: u64) -> Slots {
+    fn slots(from: &str, count: u64) -> Slots {
         let from: NaiveDate = from.parse().unwrap();
         Slots::days(from, from + Days::new(count - 1))
     }
@@ -247,7 +247,7 @@ mod tests {
         for frame in [Frame::WIDE, Frame::SMALL] {
             for count in [1, 2, 3, 7, 8, 14, 30, 31, 32, 62, 99, 100, 101, 180, 365, 366] {
                 for from in ["2024-01-01", "2023-12-31", "2024-02-28", "2023-11-30"] {
-                    let slots = of(from, count);
+                    let slots = slots(from, count);
                     for line in [0, 1] {
                         let mut end = f64::NEG_INFINITY;
                         let labels = slots.labels(&frame);
@@ -267,15 +267,15 @@ mod tests {
     #[test]
     fn a_week_shows_its_days_a_month_its_dates_and_a_year_its_months() {
         let (wide, small) = (Frame::WIDE, Frame::SMALL);
-        assert_eq!(texts(&of("2024-03-01", 1), &wide, 0), ["Fri 1 March 2024"]);
-        let week = of("2024-02-27", 7);
+        assert_eq!(texts(&slots("2024-03-01", 1), &wide, 0), ["Fri 1 March 2024"]);
+        let week = slots("2024-02-27", 7);
         assert_eq!(texts(&week, &wide, 0)[..3], ["Tue 27", "Wed 28", "Thu 29"]);
         assert_eq!(texts(&week, &wide, 1), ["February 2024", "March 2024"]);
-        let month = of("2024-03-01", 31);
+        let month = slots("2024-03-01", 31);
         assert_eq!(texts(&month, &wide, 0).len(), 31);
         assert_eq!(texts(&month, &small, 0), ["4", "11", "18", "25"]);
         assert_eq!(texts(&month, &small, 1), ["March 2024"]);
-        let year = of("2024-01-01", 366);
+        let year = slots("2024-01-01", 366);
         assert_eq!(texts(&year, &small, 0)[..3], ["Jan", "Feb", "Mar"]);
         assert_eq!(texts(&year, &small, 0).len(), 12);
         assert_eq!(texts(&year, &wide, 1), ["2024"]);

@@ -130,7 +130,7 @@ fn table(sheet: &Sheet<'_>, rows: &[BloodPressureDay]) -> Markup {
         });
         let bounds = (row.censored_count > 0)
             .then(|| format!("{} only a bound", thousands(row.censored_count.into())));
-        TableRow::of(row.day.date, cells, sheet.notes(&row.day, [unpaired, bounds]))
+        TableRow::new(row.day.date, cells, sheet.notes(&row.day, [unpaired, bounds]))
     });
     let caption = "blood pressure, mmHg (MAP: mean arterial pressure)".to_owned();
     sheet.table(&DayTable { caption, head: &head, rows: rows.collect() })

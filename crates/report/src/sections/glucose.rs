@@ -160,7 +160,7 @@ fn table(sheet: &Sheet<'_>) -> Markup {
             let readings = counted(row.censored_count.into(), "reading", "readings");
             format!("{readings} out of the sensor's range")
         });
-        TableRow::of(row.day.date, cells, sheet.notes(&row.day, [few, bounds]))
+        TableRow::new(row.day.date, cells, sheet.notes(&row.day, [few, bounds]))
     });
     let caption =
         "glucose, mg/dL and percent of readings (Low, High: episodes below 70, above 180)";

@@ -32,7 +32,7 @@ pub fn labs(sheet: &Sheet<'_>) -> Option<Markup> {
     }
     let mut analytes: Vec<Analyte<'_>> = rows
         .chunk_by(|a, b| (&a.analyte, &a.unit) == (&b.analyte, &b.unit))
-        .filter_map(|rows| Analyte::of(sheet, rows))
+        .filter_map(|rows| Analyte::from_rows(sheet, rows))
         .collect();
     analytes.sort_by(|a, b| (a.name.to_lowercase(), a.unit).cmp(&(b.name.to_lowercase(), b.unit)));
     for (number, analyte) in analytes.iter_mut().enumerate() {
@@ -49,7 +49,7 @@ pub fn labs(sheet: &Sheet<'_>) -> Option<Markup> {
 }
 
 impl<'a> Analyte<'a> {
-    fn of(sheet: &Sheet<'a>, rows: &'a [LabResults]) -> Option<Self> {
+    fn from_rows(sheet: &Sheet<'a>, rows: &'a [LabResults]) -> Option<Self> {
         let first = rows.first()?;
         let key = first.analyte.as_str();
         let code = (!key.starts_with("name:")).then(|| key.strip_prefix("code:").unwrap_or(key));
@@ -184,7 +184,7 @@ fn table(sheet: &Sheet<'_>, analytes: &[Analyte<'_>]) -> Markup {
 }
 
 fn result(sheet: &Sheet<'_>, row: &LabResults) -> Markup {
-    let reported = Reported::of(row);
+    let reported = Reported::from_row(row);
     let several = (row.result_count > 1).then(|| {
         let span = match row.min.zip(row.max) {
             Some((min, max)) if min < max => {
@@ -231,7 +231,7 @@ struct Reported<'r> {
 }
 
 impl<'r> Reported<'r> {
-    fn of(row: &'r LabResults) -> Self {
+    fn from_row(row: &'r LabResults) -> Self {
         let range = row.reported_range.as_deref();
         let says_ends = |text: &str| {
             let ends = [row.reference_low, row.reference_high].into_iter().flatten();
@@ -397,7 +397,7 @@ mod tests {
     #[test]
     fn a_result_is_shown_as_reported_and_the_figures_only_where_they_are_others() {
         let shown = |row: &LabResults| {
-            let reported = Reported::of(row);
+            let reported = Reported::from_row(row);
             [
                 Some(reported.value.into_owned()),
                 Some(reported.unit.to_owned()),

@@ -194,7 +194,7 @@ fn days(sheet: &Sheet<'_>) -> Markup {
             at.map_or_else(|| text::NONE.to_owned(), |at| text::clock(at, &day.day.time_zone))
         };
         cells.extend([clock(day.first_eaten_at), clock(day.last_eaten_at)]);
-        TableRow::of(day.day.date, cells, sheet.notes(&day.day, []))
+        TableRow::new(day.day.date, cells, sheet.notes(&day.day, []))
     });
     let caption = "meals (– is not known, which is not 0)".to_owned();
     sheet.table(&DayTable { caption, head: &head, rows: rows.collect() })

@@ -128,7 +128,7 @@ fn table(sheet: &Sheet<'_>) -> Markup {
         });
         let unknown = (night.asleep.is_none() && night.in_bed.or(night.awake).is_some())
             .then(|| "no source tells of sleep".to_owned());
-        TableRow::of(night.day.date, cells, sheet.notes(&night.day, [unknown]))
+        TableRow::new(night.day.date, cells, sheet.notes(&night.day, [unknown]))
     });
     let caption = "sleep, hours:minutes (From, To: the main session, local time)".to_owned();
     sheet.table(&DayTable { caption, head: &head, rows: rows.collect() })

@@ -213,7 +213,7 @@ impl<'v> Vital<'v> {
             });
             let numbers = [row.mean, row.stddev, row.min, row.p25, row.p50, row.p75, row.max];
             let cells = cells(row.sample_count, row.total, numbers);
-            TableRow::of(row.day.date, cells, sheet.notes(&row.day, [censored]))
+            TableRow::new(row.day.date, cells, sheet.notes(&row.day, [censored]))
         });
         let hours = self.own_hours(sheet).map(|row| {
             let numbers = [row.mean, row.stddev, row.min, row.p25, row.p50, row.p75, row.max];

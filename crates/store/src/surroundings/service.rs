@@ -55,11 +55,11 @@ pub(super) fn read(
     }
     let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
     let nowhere = format!("the service {service:?} is in none of {}", names.join(", "));
-    Err(ConnectError::Surroundings(nowhere))
+    Err(ConnectError::LibpqDefaults(nowhere))
 }
 
 fn problem(what: String) -> ConnectError {
-    ConnectError::Surroundings(format!("the service file {what}"))
+    ConnectError::LibpqDefaults(format!("the service file {what}"))
 }
 
 type Section = BTreeMap<&'static str, String>;

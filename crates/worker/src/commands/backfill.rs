@@ -68,7 +68,7 @@ pub async fn execute(config: Option<&Path>, arguments: Backfill) -> anyhow::Resu
         settings: &settings,
         stop: &stop,
         arguments: &arguments,
-        users: Users::of(arguments.of.user, arguments.of.kinds()),
+        users: Users::new(arguments.of.user, arguments.of.kinds()),
         bar: &bar,
     };
     let (done, outcome) = work.all(loaded.config.pool.max_size > 1).await;

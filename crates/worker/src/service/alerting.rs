@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use aggregation::Timestamp;
 use alerts::channel::Channel;
 use alerts::condition::{Change, Condition};
-use alerts::observation::{Circuit, Groups, GroupsSeen, Look, Seen};
+use alerts::observation::{Circuit, FailedGroups, Groups, Observations, RuleObservation};
 use alerts::{Message, Rule, Rules, new_alert, outbox, own_clock};
 use store::{Alert, Backoff, Store};
 use tokio::sync::Notify;
@@ -91,7 +91,7 @@ impl Alerting {
         Rule::ALL.into_iter().filter(wanted)
     }
 
-    fn alert(&self, rule: Rule, change: Change, look: &Look, lasted: Duration) -> Alert {
+    fn alert(&self, rule: Rule, change: Change, look: &RuleObservation, lasted: Duration) -> Alert {
         let fires = change == Change::Fires;
         let amount = look.amount.unwrap_or(lasted.as_secs_f64());
         Alert { lasted, ..new_alert(rule, fires, &self.worker, amount, look.threshold) }
@@ -110,10 +110,10 @@ impl Service {
                 tracing::warn!(
                     event = "alerts_unencrypted",
                     channel = queue.channel.name(),
-                    place = queue.channel.place(),
+                    place = queue.channel.address(),
                     "Alerts by {} go to {} unencrypted",
                     queue.channel.name(),
-                    queue.channel.place()
+                    queue.channel.address()
                 );
             }
             let (service, queue) = (Arc::clone(service), Arc::clone(queue));
@@ -140,12 +140,12 @@ impl Service {
     }
 
     async fn observe_once(&self, alerting: &Alerting, conditions: &mut Conditions) {
-        let (now, seen) = (Instant::now(), self.seen());
+        let (now, seen) = (Instant::now(), self.observations());
         let fires = conditions.own.get(Rule::FailedGroups.name()).is_some_and(Condition::fires);
         let threshold = alerting.rules.threshold(Rule::FailedGroups);
-        let groups = conditions.groups.see(now, &seen, threshold, fires);
+        let groups = conditions.groups.observe(now, &seen, threshold, fires);
         for rule in alerting.rules(false) {
-            let look = alerting.rules.look(rule, &seen, groups, now);
+            let look = alerting.rules.observe(rule, &seen, groups, now);
             let condition = conditions.own.entry(rule.name()).or_default();
             if let Some(change) = condition.observe(now, look.holds, alerting.rules.limits(rule)) {
                 let alert = alerting.alert(rule, change, &look, condition.lasted(now, change));
@@ -167,7 +167,7 @@ impl Service {
         &self,
         alerting: &Alerting,
         store: &Store,
-        seen: &Seen,
+        seen: &Observations,
         now: Instant,
     ) {
         let channels = alerting.channels();
@@ -178,8 +178,8 @@ impl Service {
             alerts::show_alert(rule, fires);
             let fired_at = of_rule.and_then(|condition| now.checked_sub(condition.fired_ago));
             let mut condition = Condition::known(fires, fired_at);
-            let groups = GroupsSeen { holds: None, percent: 0.0 };
-            let look = alerting.rules.look(rule, seen, groups, now);
+            let groups = FailedGroups { holds: None, percent: 0.0 };
+            let look = alerting.rules.observe(rule, seen, groups, now);
             let dead = seen.backlog.map_or(0, |(_, dead, _)| dead);
             // Rows that died since the alert fired no longer wait, but they are not in the figures either.
             let died = of_rule.is_some_and(|condition| dead > condition.dead_rows);
@@ -215,7 +215,7 @@ impl Service {
         }
     }
 
-    fn seen(&self) -> Seen {
+    fn observations(&self) -> Observations {
         let (pool, circuit) = match self.database.state() {
             State::Unknown => (None, Circuit::Unknown),
             State::Unavailable(_) if self.database.is_unreachable() => (None, Circuit::Unreachable),
@@ -223,7 +223,7 @@ impl Service {
             State::Ready(store) => (Some(store.stats()), Circuit::Closed),
         };
         let backlog = self.watched.oldest_and_dead();
-        Seen { pool, circuit, backlog, groups: self.watched.groups() }
+        Observations { pool, circuit, backlog, groups: self.watched.groups() }
     }
 
     /// Puts a message into the outbox, or into memory if that is not possible or older messages wait in memory:

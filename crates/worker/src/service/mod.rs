@@ -85,7 +85,7 @@ pub async fn run(config_file: Option<&Path>) -> anyhow::Result<Exit> {
     let loaded = setup::configuration(config_file)?;
     // A URL that cannot be used will not become usable by waiting.
     setup::check_url(&loaded.config)?;
-    let signals = Signals::listen()?;
+    let signals = Signals::install()?;
     let service = Arc::new(Service::new(config_file, loaded)?);
     let settings = service.config().http.clone();
     if let Some(address) = settings.listen() {

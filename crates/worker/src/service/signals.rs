@@ -20,7 +20,7 @@ impl Signals {
     ///
     /// # Errors
     /// If the operating system refuses.
-    pub fn listen() -> anyhow::Result<Self> {
+    pub fn install() -> anyhow::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
             user1: signal(SignalKind::user_defined1())?,

@@ -127,7 +127,7 @@ async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Resu
     };
     let run = run_once::run(&job, &limits, "demo", "dayfold-demo", &ProgressBar::hidden()).await?;
     summary(&job.store, &run).await?;
-    figures::show(&job.store).await?;
+    figures::show(&job.store, default_zone).await?;
     if let Some(file) = html {
         let (from, to) = figures::week_of_meals();
         let days = job.store.user_days(figures::EATER, from, to, default_zone).await?;

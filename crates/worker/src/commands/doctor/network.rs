@@ -1,10 +1,10 @@
-//! The way to the database: name, network, TLS, log-in.
+//! From this host to the database: name, network, TLS, log-in.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use store::{ConnectError, Place, Store};
+use store::{ConnectError, Endpoint, Store};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 
@@ -16,13 +16,13 @@ use crate::{output, setup};
 /// Source: PostgreSQL documentation, "Message Formats", SSLRequest.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
-/// Tries each place for itself: of several, one that answers is enough.
-pub async fn is_open(places: &[Place], config: &Config, checkup: &mut Checkup) -> bool {
+/// Tries each endpoint for itself: of several, one that answers is enough.
+pub async fn is_open(endpoints: &[Endpoint], config: &Config, checkup: &mut Checkup) -> bool {
     let limit = config.database.connect_timeout;
     let mut tried = Vec::new();
-    for place in places {
-        match place {
-            Place::Socket(path) => {
+    for endpoint in endpoints {
+        match endpoint {
+            Endpoint::Socket(path) => {
                 let connecting = async { Ok(UnixStream::connect(path).await?) };
                 let shown = path.display();
                 tried.push(match within(limit, connecting).await {
@@ -30,7 +30,7 @@ pub async fn is_open(places: &[Place], config: &Config, checkup: &mut Checkup) -
                     Err(problem) => Err(nobody_there(&shown.to_string(), &problem)),
                 });
             }
-            Place::Network(host, port) => {
+            Endpoint::Network(host, port) => {
                 let lookup = async { Ok(lookup_host((host.as_str(), *port)).await?.collect()) };
                 let addresses: Vec<SocketAddr> = match within(limit, lookup).await {
                     Ok(addresses) => addresses,
@@ -83,12 +83,12 @@ async fn try_network(address: SocketAddr, limit: Duration) -> Result<Check, Chec
     Ok(Check::fine("network", format!("{address} takes connections after {ms:.1} ms, {tls}")))
 }
 
-fn nobody_there(place: &str, problem: &str) -> Check {
+fn nobody_there(endpoint: &str, problem: &str) -> Check {
     let advice = format!(
         "start PostgreSQL there (listen_addresses, port), correct the host in {}, or open the firewall",
         output::url_origin()
     );
-    Check::wrong("network", format!("{place}: {problem}"), advice)
+    Check::wrong("network", format!("{endpoint}: {problem}"), advice)
 }
 
 async fn offers_tls(mut stream: TcpStream) -> anyhow::Result<bool> {
