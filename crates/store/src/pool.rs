@@ -17,13 +17,13 @@ use diesel_async::{
 use tokio::sync::Notify;
 use tokio_postgres::Client;
 
-use crate::connect::{Connected, Link, Target};
-use crate::cte::StatementName;
+use crate::connection::connect::{Connected, Link, Target};
+use crate::connection::libpq::Variables;
+use crate::connection::probe;
+use crate::connection::session::{Pooler, SessionSettings};
 use crate::error::{ConnectError, StoreError};
-use crate::probe;
 use crate::reach::Reach;
-use crate::session::{Pooler, SessionSettings};
-use crate::surroundings::Variables;
+use crate::sql::cte::StatementName;
 
 type Pooled<'p> = PooledConnection<'p, Manager>;
 

@@ -5,7 +5,7 @@ use chrono::NaiveDate;
 use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Text};
 
 use crate::error::StoreError;
-use crate::statement::statement;
+use crate::sql::statement::statement;
 use crate::transaction::GroupTransaction;
 
 /// What became of a claimed raw row.

@@ -9,8 +9,8 @@ use crate::error::StoreError;
 use crate::profiles::{sources, zone};
 use crate::queued_rows::queued_rows;
 use crate::snapshot::Snapshot;
-use crate::statement::statement;
-use crate::time::to_postgres;
+use crate::sql::statement::statement;
+use crate::sql::time::to_postgres;
 
 /// A user's changes of raw rows that are not in the figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

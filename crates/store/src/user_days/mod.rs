@@ -17,10 +17,10 @@ pub use self::days::{BloodPressureDay, GlucoseDay, SleepNight};
 pub use self::labs::{LabName, LabResults};
 pub use self::nutrition::{MealEnergy, NutritionSums};
 pub use self::vitals::{VitalDay, VitalHour};
-use crate::day_end::future_rows_of;
 use crate::error::StoreError;
+use crate::kinds::day_end::future_rows_of;
 use crate::pool::Store;
-use crate::time::from_postgres;
+use crate::sql::time::from_postgres;
 
 /// What every row of a daily table has.
 #[derive(Clone, Debug, PartialEq, Eq)]
