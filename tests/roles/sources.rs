@@ -39,7 +39,10 @@ const LOOKED_AT: [(&str, &str); 12] = [
         "statements of names of ours and columns as quote_ident writes them",
     ),
     ("store/src/admin/examine.rs", "a test's: the migrations"),
-    ("store/src/verify/tables.rs", "tables of ours, and columns of theirs as quote_ident writes them"),
+    (
+        "store/src/verify/tables.rs",
+        "tables of ours, and columns of theirs as quote_ident writes them",
+    ),
     (
         "store/src/transaction/pipeline.rs",
         "COMMIT or ROLLBACK, and BEGIN with the session's settings",

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use config_values::limits::{attempts, backoff, port, timeout};
+use config_values::{Secret, limits, path, text};
 use lettre::message::{Mailbox, Mailboxes};
 use serde::{Deserialize, Deserializer};
-use settings::limits::{attempts, backoff, port, timeout};
-use settings::{Secret, limits, path, text};
 
-use crate::{MailTls, PostUrl, Rule};
+use crate::post_url::PostUrl;
+use crate::rule::Rule;
 
 /// `[alerts]`
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -113,6 +114,39 @@ pub struct Mail {
     pub send_timeout: Duration,
 }
 
+/// How the way to the mail server is encrypted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MailTls {
+    /// By STARTTLS, without which nothing is sent.
+    #[default]
+    StartTls,
+    /// From the first byte on.
+    Implicit,
+    /// Not at all.
+    None,
+}
+
+impl MailTls {
+    /// As in the configuration.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "starttls" => Some(Self::StartTls),
+            "implicit" => Some(Self::Implicit),
+            "none" => Some(Self::None),
+            _ => None,
+        }
+    }
+
+    /// The port that servers have for it (RFC 5321, 6409, 8314).
+    pub(crate) const fn port(self) -> u16 {
+        match self {
+            Self::StartTls => 587,
+            Self::Implicit => 465,
+            Self::None => 25,
+        }
+    }
+}
+
 /// `[webhook]`
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -156,7 +190,7 @@ fn off<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Rule>, D::Error> {
 
 fn host_name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let must = "be the name of a host or an IP address, such as mail.example.org";
-    text(from, must, settings::host)
+    text(from, must, config_values::host)
 }
 
 fn tls<'de, D: Deserializer<'de>>(from: D) -> Result<MailTls, D::Error> {

@@ -13,18 +13,20 @@
 pub mod channel;
 pub mod condition;
 mod config;
+mod delivery;
 pub mod drift;
 mod mail;
 mod message;
 mod metrics;
 pub mod observation;
 pub mod outbox;
+mod post_url;
 mod rule;
 mod webhook;
 
-pub use config::{Mail, Rules, Webhook};
-pub use mail::MailTls;
+pub use config::{Mail, MailTls, Rules, Webhook};
+pub use delivery::{Failure, Sent};
 pub use message::{Message, new_alert, own_clock};
 pub use metrics::{describe, expect_deliveries, show_alert};
+pub use post_url::PostUrl;
 pub use rule::Rule;
-pub use webhook::PostUrl;

@@ -11,44 +11,12 @@ use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
 use std::error::Error as _;
 use std::time::Duration;
 
-use crate::channel::{Failure, Sent, at_each_address, trusted, with_timeout};
-use crate::{Mail, Message};
+use crate::config::{Mail, MailTls};
+use crate::delivery::{Failure, Sent, at_each_address, trusted, with_timeout};
+use crate::message::Message;
 
 /// How long the farewell may take: the server has taken the mail by then.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// How the way to the mail server is encrypted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MailTls {
-    /// By STARTTLS, without which nothing is sent.
-    #[default]
-    StartTls,
-    /// From the first byte on.
-    Implicit,
-    /// Not at all.
-    None,
-}
-
-impl MailTls {
-    /// As in the configuration.
-    pub fn named(name: &str) -> Option<Self> {
-        match name {
-            "starttls" => Some(Self::StartTls),
-            "implicit" => Some(Self::Implicit),
-            "none" => Some(Self::None),
-            _ => None,
-        }
-    }
-
-    /// The port that servers have for it (RFC 5321, 6409, 8314).
-    const fn port(self) -> u16 {
-        match self {
-            Self::StartTls => 587,
-            Self::Implicit => 465,
-            Self::None => 25,
-        }
-    }
-}
 
 impl Mail {
     fn port(&self) -> u16 {

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use store::{Alert, Backoff, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
-use crate::channel::{Channel, Failure, Sent};
+use crate::channel::Channel;
+use crate::delivery::{Failure, Sent};
 use crate::metrics::{self, Delivery};
 use crate::{Message, Rule, Rules};
 

@@ -1,6 +1,5 @@
 //! The worker: folds raw vitals, nutrition and lab rows into daily figures.
 
-mod assumed_zone;
 mod cli;
 mod commands;
 mod config;
@@ -16,7 +15,9 @@ mod output;
 mod progress;
 mod report;
 mod run;
+mod run_record;
 mod service;
+mod settings;
 mod setup;
 mod stop;
 mod tables;

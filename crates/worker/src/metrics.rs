@@ -5,24 +5,26 @@ use std::time::Duration;
 
 use aggregation::Kind;
 use anyhow::Context;
-use metrics::{
-    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
-};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use store::{Backlog, OldTransaction, PoolStats};
-
-use crate::report::BatchReport;
 
 /// From a claim of a millisecond to whatever the time-outs allow, in seconds.
 const BUCKETS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-const ROWS_CLAIMED: &str = "dayfold_rows_claimed_total";
-const ROWS: &str = "dayfold_rows_total";
-const ROWS_DEAD: &str = "dayfold_rows_dead_total";
-const GROUPS: &str = "dayfold_groups_total";
-const BATCHES: &str = "dayfold_batches_total";
-const BATCH_SECONDS: &str = "dayfold_batch_duration_seconds";
+/// Raw rows claimed, by kind.
+pub const ROWS_CLAIMED: &str = "dayfold_rows_claimed_total";
+/// Raw rows by kind and outcome.
+pub const ROWS: &str = "dayfold_rows_total";
+/// Raw rows given up, by kind.
+pub const ROWS_DEAD: &str = "dayfold_rows_dead_total";
+/// Groups by kind and outcome.
+pub const GROUPS: &str = "dayfold_groups_total";
+/// Batches by kind.
+pub const BATCHES: &str = "dayfold_batches_total";
+/// The time of batches, by kind.
+pub const BATCH_SECONDS: &str = "dayfold_batch_duration_seconds";
 const BACKLOG: &str = "dayfold_backlog_rows";
 const OLDEST: &str = "dayfold_oldest_row_seconds";
 const DEAD: &str = "dayfold_dead_rows";
@@ -59,8 +61,7 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
         .and_then(PrometheusBuilder::install_recorder)
         .context("metrics cannot be counted")?;
     describe();
-    // From zero on, so that the first of each is seen as an increase.
-    Kind::ALL.into_iter().for_each(|kind| count(&BatchReport::new(kind, 0, 0)));
+    // From zero on, so that the first is seen as an increase.
     counter!(TIMEOUTS).increment(0);
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(handle)
@@ -109,31 +110,6 @@ fn describe() {
         "Wait for a database connection, opening and testing it included"
     );
     describe_counter!(TIMEOUTS, "Waits for a database connection in vain");
-}
-
-/// Counts a batch; one without rows is none.
-pub fn count(batch: &BatchReport) {
-    let kind = batch.kind.name();
-    let batches = u64::from(batch.claimed > 0);
-    counter!(BATCHES, "kind" => kind).increment(batches);
-    counter!(ROWS_CLAIMED, "kind" => kind).increment(batch.claimed.into());
-    counter!(ROWS_DEAD, "kind" => kind).increment(batch.dead.into());
-    let rows = [
-        ("completed", batch.completed),
-        ("rejected", batch.rejected),
-        ("failed", batch.failed),
-        ("released", batch.released),
-    ];
-    for (outcome, rows) in rows {
-        counter!(ROWS, "kind" => kind, "outcome" => outcome).increment(rows.into());
-    }
-    let groups = [("committed", batch.groups_committed), ("failed", batch.groups_failed)];
-    for (outcome, groups) in groups {
-        counter!(GROUPS, "kind" => kind, "outcome" => outcome).increment(groups.into());
-    }
-    if batches > 0 {
-        histogram!(BATCH_SECONDS, "kind" => kind).record(batch.duration);
-    }
 }
 
 /// Shows what there is to do; what could not be seen is NaN rather than what it was before.

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Instant;
 
-use alerts::Message;
-use alerts::channel::{Channel, Failure, Sent};
+use alerts::channel::Channel;
+use alerts::{Failure, Message, Sent};
 use anyhow::bail;
 use serde_json::{Value, json};
 

@@ -15,7 +15,7 @@ use crate::exit::{self, Exit};
 use crate::failure::{AfterBatch, Policy};
 use crate::report::milliseconds;
 use crate::run::group::rebuild::{self, Dates, earlier, later};
-use crate::setup::Settings;
+use crate::settings::Settings;
 use crate::stop::Stop;
 use crate::tables::counted;
 use crate::{output, progress, setup};

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::exit::{self, Exit};
 use crate::tables::table;
-use crate::{output, setup};
+use crate::{output, settings, setup};
 
 /// Prints the catalogue in force.
 ///
@@ -15,7 +15,7 @@ use crate::{output, setup};
 /// What is wrong with the configuration, or with the file that extends the catalogue.
 pub fn execute(config: Option<&Path>, as_json: bool) -> anyhow::Result<Exit> {
     let loaded = setup::configuration(config)?;
-    let catalogue = setup::catalogue(&loaded.config)?;
+    let catalogue = settings::catalogue(&loaded.config)?;
     if as_json {
         output::print_json(&to_json(&catalogue));
     } else {

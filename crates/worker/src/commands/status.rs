@@ -11,7 +11,7 @@ use store::{
 };
 
 use crate::exit::{self, Exit};
-use crate::setup::Settings;
+use crate::settings::Settings;
 use crate::stop::Stop;
 use crate::{cli, output, setup, tables};
 

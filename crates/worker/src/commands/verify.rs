@@ -19,7 +19,7 @@ use crate::cli::{Verify, require_order};
 use crate::exit::{self, Exit};
 use crate::report::milliseconds;
 use crate::run::group::rebuild::{self, Dates};
-use crate::setup::Settings;
+use crate::settings::Settings;
 use crate::stop::Stop;
 use crate::tables::{counted, table, thousands};
 use crate::{confirm, output, setup};

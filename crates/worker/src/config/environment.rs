@@ -8,8 +8,9 @@ use std::{fs, io};
 
 use toml::Value;
 
-use super::layers::{Layers, Origin, VARIABLE_PREFIX};
+use super::layers::Layers;
 use super::nearest::{nearest_setting, printable};
+use super::setting::{Origin, VARIABLE_PREFIX};
 use super::value::{expected, same_from_text};
 
 /// Where systemd puts the credentials of a service (systemd.exec(5), LoadCredential=).

@@ -18,6 +18,8 @@ mod profile;
 mod read;
 mod reload;
 mod schedule;
+mod setting;
+mod syntax;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -28,15 +30,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use alerts::{Mail, Rules, Webhook};
+use config_values::limits::{attempts, backoff, port, timeout};
+use config_values::{filled, path};
 use serde::Deserialize;
-use settings::limits::{attempts, backoff, port, timeout};
-use settings::{filled, path};
 use store::Pooler;
 
+pub(crate) use config_values::Secret;
 pub(crate) use error::ConfigError;
 pub(crate) use read::MAX_ROWS_PER_SECOND;
 pub(crate) use reload::Reload;
-pub(crate) use settings::Secret;
 
 use read::{
     address, application_name, batch_size, concurrency, connection_age, host_names, lease,

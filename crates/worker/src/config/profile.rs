@@ -3,8 +3,9 @@
 use toml::Value;
 use toml::de::{DeTable, DeValue};
 
-use super::file;
-use super::layers::{Layers, Origin};
+use super::layers::Layers;
+use super::setting::Origin;
+use super::syntax::syntax_problem;
 use super::value::same_from_toml;
 
 /// The profiles, and what each sets.
@@ -20,7 +21,7 @@ impl Layers {
             Ok(document) => document,
             Err(error) => {
                 let shown = "the built-in profiles.toml";
-                self.problems.push(file::syntax_problem(shown, PROFILES, &error));
+                self.problems.push(syntax_problem(shown, PROFILES, &error));
                 return;
             }
         };

@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use alerts::MailTls;
+use config_values::{host, limits, seconds, text};
 use serde::Deserializer;
 use serde::de::value::MapDeserializer;
-use settings::{host, limits, seconds, text};
 use store::Pooler;
 use toml::Value;
 
-use super::layers::Setting;
+use super::setting::Setting;
 use super::{Config, LogFormat, schedule};
 
 /// More than any worker reaches.

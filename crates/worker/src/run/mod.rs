@@ -2,8 +2,10 @@
 //!
 //! [`batch`] tells the story of one batch, [`drain`] repeats it, [`walk`] does its groups.
 
+pub mod assumed_zone;
 pub mod batch;
 pub mod batch_sizer;
+pub mod context;
 pub mod crash_loop;
 pub mod drain;
 pub mod group;

@@ -11,15 +11,16 @@ use std::time::{Duration, Instant};
 use chrono::NaiveDate;
 use store::{
     ChangeSet, Claim, ErrorClass, Failed, FailedWrite, SetOfGroup, StoreError, UnsentCommit,
-    Verdict,
+    Verdict, with_timeout,
 };
 
+use super::context::WorkerContext;
 use super::crash_loop::{self, Isolated};
 use super::group::{self, Entry, LockWaits, Profiles, Work};
 use super::lease::Lease;
 use crate::failure::{Action, Policy};
 use crate::report::{BatchReport, Hold, Holds};
-use crate::setup::{Settings, WorkerContext, with_timeout};
+use crate::settings::Settings;
 
 /// A connection goes back to the pool after this time, though more groups follow.
 const LONGEST_HOLD: Duration = Duration::from_millis(50);

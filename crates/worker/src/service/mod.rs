@@ -28,15 +28,17 @@ use std::time::{Duration, Instant};
 use aggregation::Kind;
 use store::{Store, StoreError};
 
-use crate::assumed_zone::AssumedZone;
 use crate::config::Loaded;
 use crate::day_ends::DayEnds;
 use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
+use crate::run::assumed_zone::AssumedZone;
 use crate::run::batch_sizer::BatchSizer;
+use crate::run::context::WorkerContext;
 use crate::run::crash_loop::Suspects;
 use crate::run::drain::{self, DrainOutcome, Limits};
-use crate::setup::{self, Settings, SharedSettings, WorkerContext};
+use crate::settings::{Settings, SharedSettings};
+use crate::setup;
 use crate::stop::Stop;
 use crate::throttle::Throttle;
 

@@ -6,7 +6,8 @@ use super::schedule::Schedule;
 use super::{Service, lock};
 use crate::config::{ConfigError, Loaded, Reload};
 use crate::logging;
-use crate::setup::{self, Settings};
+use crate::settings::Settings;
+use crate::setup;
 
 /// The signals that do not stop the service. Without a handler each would end the process, so the service installs
 /// the handlers first.

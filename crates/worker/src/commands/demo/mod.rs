@@ -19,9 +19,11 @@ use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
 use crate::import::import;
 use crate::run::batch_sizer::BatchSizer;
+use crate::run::context::WorkerContext;
 use crate::run::crash_loop::Suspects;
 use crate::run::drain::Limits;
-use crate::setup::{self, Settings, SharedSettings, WorkerContext};
+use crate::settings::{Settings, SharedSettings};
+use crate::setup;
 use crate::stop::Stop;
 use crate::tables::{counted, thousands};
 use crate::throttle::Throttle;
@@ -116,7 +118,7 @@ async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Resu
         until_empty: true,
     };
     let job = WorkerContext {
-        assumed_zone: crate::assumed_zone::AssumedZone::default(),
+        assumed_zone: crate::run::assumed_zone::AssumedZone::default(),
         store,
         settings: SharedSettings::new(settings),
         stop: stop.clone(),

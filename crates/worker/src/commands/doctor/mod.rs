@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::exit::{self, Exit};
+use crate::settings::Settings;
 use crate::{output, setup};
 
 /// What became of a step.
@@ -141,7 +142,7 @@ pub async fn execute(file: Option<&Path>, as_json: bool) -> anyhow::Result<Exit>
 
 /// Each step needs those before it.
 async fn examine(config: &Config, checkup: &mut Checkup) {
-    let settings = setup::Settings::from_config(config).map_err(|error| format!("{error:#}"));
+    let settings = Settings::from_config(config).map_err(|error| format!("{error:#}"));
     let usable =
         settings.and_then(|_| setup::connection_plan(config).map_err(|error| error.to_string()));
     let plan = match usable {

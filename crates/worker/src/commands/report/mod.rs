@@ -12,7 +12,8 @@ use store::UserDays;
 use crate::cli::{self, require_order, require_range, require_stdout_for_one};
 use crate::exit::{self, Exit};
 use crate::output;
-use crate::setup::{self, Settings};
+use crate::settings::Settings;
+use crate::setup;
 use crate::tables::counted;
 
 /// The file that stands for stdout.

@@ -27,7 +27,7 @@ use store::{
 pub use lock_waits::LockWaits;
 
 use super::walk::GroupKey;
-use crate::setup::Settings;
+use crate::settings::Settings;
 
 /// What decides a user's figures beside the raw rows.
 #[derive(Debug, PartialEq)]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aggregation::local_time::Zone;
 use store::Claim;
 
-use crate::run::group::Profiles;
+use super::group::Profiles;
 use crate::tables::counted;
 
 /// More users are not told apart: their ids are kept in memory.
