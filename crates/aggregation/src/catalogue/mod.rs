@@ -1,7 +1,8 @@
-//! The catalogue: style, canonical unit, accepted units and plausible limits of metrics, the units of
+//! The catalogue: aggregation style, canonical unit, accepted units and plausible limits of metrics, the units of
 //! laboratory analytes, and the plausible limits of nutrients.
 
 mod analytes;
+mod error;
 mod memo;
 mod names;
 mod nearest;
@@ -16,6 +17,7 @@ use serde::Deserialize;
 
 use self::analytes::AnalyteEntry;
 pub use self::analytes::{Analyte, AnalyteError, Analytes, UnitStep};
+pub use self::error::CatalogueError;
 use self::memo::Memo;
 pub(crate) use self::names::tidy_name;
 pub use self::nutrients::{Limits, NUTRIENTS, Nutrients};
@@ -29,7 +31,7 @@ const BUILT_IN: &str = include_str!("../../../../config/catalogue.toml");
 /// How the rows of a metric become a daily figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Style {
+pub enum AggregationStyle {
     /// Intervals that add up (steps): only the total has a meaning.
     Cumulative,
     /// Samples (heart rate): count, mean, spread, extremes and percentiles.
@@ -43,7 +45,7 @@ pub enum Style {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Metric {
     /// How rows become figures.
-    pub style: Style,
+    pub aggregation_style: AggregationStyle,
     /// Canonical UCUM unit of every figure.
     pub unit: String,
     /// LOINC code, if the metric has one.
@@ -117,90 +119,6 @@ pub struct Catalogue {
     own: BTreeSet<String>,
 }
 
-/// The catalogue cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum CatalogueError {
-    /// It is not TOML of the expected shape.
-    #[error("catalogue, line {line}: {message}")]
-    Syntax {
-        /// Line of the problem, from 1.
-        line: usize,
-        /// What is wrong there.
-        message: String,
-    },
-    /// The canonical unit of a metric is not a UCUM code.
-    #[error(
-        "catalogue: metrics.{metric}.unit = \"{unit}\" is not a UCUM unit (https://ucum.org/ucum)"
-    )]
-    Unit {
-        /// The metric's name.
-        metric: String,
-        /// The text found.
-        unit: String,
-    },
-    /// What a spelling stands for is not a UCUM code.
-    #[error(
-        "catalogue: spellings.\"{spelling}\" = \"{code}\" is not a UCUM unit (https://ucum.org/ucum)"
-    )]
-    Spelling {
-        /// The spelling.
-        spelling: String,
-        /// The text found.
-        code: String,
-    },
-    /// The limits are not finite numbers in ascending order.
-    #[error("catalogue: metrics.{metric}: min {min} must be below max {max}, both finite")]
-    Limits {
-        /// The metric's name.
-        metric: String,
-        /// The lower limit found.
-        min: f64,
-        /// The upper limit found.
-        max: f64,
-    },
-    /// A factor is not a positive finite number.
-    #[error("catalogue: metrics.{metric}.factors.\"{unit}\" = {factor} must be a positive number")]
-    Factor {
-        /// The metric's name.
-        metric: String,
-        /// The UCUM code the factor is for.
-        unit: String,
-        /// The number found.
-        factor: f64,
-    },
-    /// An analyte's names, codes or units are wrong.
-    #[error("catalogue: {0}")]
-    Analyte(#[from] AnalyteError),
-    /// An entry of a nutrient is for none that raw rows have.
-    #[error("catalogue: nutrients.{nutrient} is none of the columns {}", NUTRIENTS.join(", "))]
-    NoNutrient {
-        /// The name found.
-        nutrient: String,
-    },
-    /// The limits of a nutrient are not finite numbers from 0 on, in ascending order.
-    #[error(
-        "catalogue: nutrients.{nutrient}: min {min} and max {max} must be finite, min at least 0 and \
-         below max"
-    )]
-    NutrientLimits {
-        /// The nutrient's name.
-        nutrient: String,
-        /// The lower limit found.
-        min: f64,
-        /// The upper limit found.
-        max: f64,
-    },
-    /// A metric of style sleep is none of the stages that the figures of sleep are made of.
-    #[error(
-        "catalogue: metrics.{metric} cannot have the style \"sleep\", which is only for {}",
-        Stage::ALL.map(Stage::metric).join(", ")
-    )]
-    NotSleep {
-        /// The metric's name.
-        metric: String,
-    },
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CatalogueFile {
@@ -217,7 +135,7 @@ struct CatalogueFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MetricEntry {
-    style: Style,
+    aggregation_style: AggregationStyle,
     unit: String,
     loinc: Option<String>,
     min: f64,
@@ -239,7 +157,7 @@ impl Catalogue {
 
     /// The stage of sleep that a metric stands for; `None` if the catalogue does not have it as one of sleep.
     pub fn stage(&self, metric: &str) -> Option<Stage> {
-        let is_sleep = self.metric(metric)?.style == Style::Sleep;
+        let is_sleep = self.metric(metric)?.aggregation_style == AggregationStyle::Sleep;
         Stage::from_metric(metric).filter(|_| is_sleep)
     }
 
@@ -307,8 +225,8 @@ fn metric(
     listed: &BTreeMap<String, String>,
     spellings: &Arc<Spellings>,
 ) -> Result<Metric, CatalogueError> {
-    let MetricEntry { style, unit, loinc, min, max, factors, synonyms } = entry;
-    if style == Style::Sleep && Stage::from_metric(name).is_none() {
+    let MetricEntry { aggregation_style, unit, loinc, min, max, factors, synonyms } = entry;
+    if aggregation_style == AggregationStyle::Sleep && Stage::from_metric(name).is_none() {
         return Err(CatalogueError::NotSleep { metric: name.to_owned() });
     }
     if octofhir_ucum::validate(&unit).is_err() {
@@ -328,7 +246,7 @@ fn metric(
     let codes = listed.values().chain(factors.keys()).chain([&unit]);
     let spelled = listed.iter().chain(codes.map(|code| (code, code)));
     let mut fingerprint = Fingerprint::new();
-    fingerprint.text(&format!("{style:?}")).text(&unit).number(min).number(max);
+    fingerprint.text(&format!("{aggregation_style:?}")).text(&unit).number(min).number(max);
     let mut conversions = HashMap::new();
     for (spelling, code) in spelled {
         if let Some(found) = conversion(code, &unit, &factors) {
@@ -340,7 +258,7 @@ fn metric(
         fingerprint.text(code).number(*factor);
     }
     Ok(Metric {
-        style,
+        aggregation_style,
         unit,
         loinc,
         min,
@@ -465,7 +383,7 @@ mod tests {
         assert_eq!(canonical("oxygen_saturation", 97.0, "%"), 97.0);
         assert_eq!(canonical("oxygen_saturation", 0.97, "1"), 97.0);
         assert_eq!(canonical("body_fat_percentage", 0.235, "%"), 23.5);
-        let own = "[metrics.blood_alcohol]\nstyle = \"discrete\"\nunit = \"%\"\nmin = 0\nmax = 1\n";
+        let own = "[metrics.blood_alcohol]\naggregation_style = \"discrete\"\nunit = \"%\"\nmin = 0\nmax = 1\n";
         let own = Catalogue::extended_by(own).unwrap();
         let metric = own.metric("blood_alcohol").unwrap();
         assert_eq!(metric.in_canonical_unit(0.08, Conversion::IDENTITY), 0.08);
@@ -475,26 +393,30 @@ mod tests {
     fn a_catalogue_that_cannot_be_used_says_where_and_why() {
         let error = |text: &str| Catalogue::parse(text).unwrap_err().to_string();
         let metric = |body: &str| format!("[spellings]\n[metrics.pulse]\n{body}\n");
-        assert!(error("[spellings]\n[metrics.pulse]\nstyle = \"both\"").contains("line 3"));
         assert!(
-            error(&metric("style=\"discrete\"\nunit=\"parsec/\"\nmin=0\nmax=1"))
+            error("[spellings]\n[metrics.pulse]\naggregation_style = \"both\"").contains("line 3")
+        );
+        assert!(
+            error(&metric("aggregation_style=\"discrete\"\nunit=\"parsec/\"\nmin=0\nmax=1"))
                 .contains("metrics.pulse.unit = \"parsec/\" is not a UCUM unit")
         );
         assert!(
-            error(&metric("style=\"discrete\"\nunit=\"/min\"\nmin=9\nmax=1"))
+            error(&metric("aggregation_style=\"discrete\"\nunit=\"/min\"\nmin=9\nmax=1"))
                 .contains("min 9 must be below max 1")
         );
         assert!(
-            error(&metric("style=\"discrete\"\nunit=\"/min\"\nmin=0\nmax=1\nmean=3"))
+            error(&metric("aggregation_style=\"discrete\"\nunit=\"/min\"\nmin=0\nmax=1\nmean=3"))
                 .contains("unknown field `mean`")
         );
         assert!(
-            error(&metric("style=\"discrete\"\nunit=\"/min\"\nmin=0\nmax=1\nfactors={\"1\"=-1.0}"))
-                .contains("must be a positive number")
+            error(&metric(
+                "aggregation_style=\"discrete\"\nunit=\"/min\"\nmin=0\nmax=1\nfactors={\"1\"=-1.0}"
+            ))
+            .contains("must be a positive number")
         );
         assert!(
-            error(&metric("style=\"sleep\"\nunit=\"min\"\nmin=0\nmax=2880")).contains(
-                "metrics.pulse cannot have the style \"sleep\", which is only for sleep_in"
+            error(&metric("aggregation_style=\"sleep\"\nunit=\"min\"\nmin=0\nmax=2880")).contains(
+                "metrics.pulse cannot have the aggregation_style \"sleep\", which is only for sleep_in"
             )
         );
     }

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use chrono::NaiveDate;
 
 use super::row::{LONGEST_INTERVAL_US, RawVital};
-use crate::catalogue::{Metric, Style};
+use crate::catalogue::{AggregationStyle, Metric};
 use crate::local_time::Zone;
 use crate::text::require_short;
 use crate::zones::Zones;
@@ -93,7 +93,7 @@ pub fn judge<'row>(
     if row.ended_at.since(row.started_at) > LONGEST_INTERVAL_US {
         return Err(Reason::IntervalTooLong);
     }
-    let is_sleep = metric.style == Style::Sleep;
+    let is_sleep = metric.aggregation_style == AggregationStyle::Sleep;
     let conversion = match metric.conversion_from(&row.unit) {
         None if is_sleep && row.unit.is_empty() => None,
         known => Some(known.ok_or(Reason::UnknownUnit)?),

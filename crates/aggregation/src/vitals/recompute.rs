@@ -9,7 +9,7 @@ use super::hour::{HourFigures, HourKey, Members};
 use super::percentiles::DamagedSketch;
 use super::scope::{MetricScope, Scope};
 use super::{cumulative, discrete};
-use crate::catalogue::{Metric, Style};
+use crate::catalogue::{AggregationStyle, Metric};
 use crate::local_time::Zone;
 use crate::raw::{Context, RawVital, Sample, judge_all};
 use crate::zones::{BaseZone, Zones};
@@ -67,7 +67,7 @@ pub fn recompute(
     let mut wider = scope.clone();
     for (name, of_metric) in scope {
         let Some(metric) = context.catalogue.metric(name) else { continue };
-        if metric.style == Style::Sleep {
+        if metric.aggregation_style == AggregationStyle::Sleep {
             continue;
         }
         let snapshot = snapshots.get(name).unwrap_or(&empty);
@@ -75,7 +75,8 @@ pub fn recompute(
         let mut zones = Zones::new(context.base_zone);
         let mut computed = hours(context, metric, of_metric, &snapshot.rows, &mut zones);
 
-        let mut widened = of_metric.with_twins(&snapshot.rows, metric.style, &mut zones);
+        let mut widened =
+            of_metric.with_twins(&snapshot.rows, metric.aggregation_style, &mut zones);
         widened.dates.extend(computed.keys().map(|hour| hour.date));
         let outdated = snapshot.days.iter().filter(|(_, stored)| **stored != fingerprint);
         widened.whole_dates.extend(outdated.map(|(date, _)| *date));
@@ -106,10 +107,10 @@ fn hours(
     zones: &mut Zones<'_>,
 ) -> BTreeMap<HourKey, HourFigures> {
     let judged = judge_all(rows, metric, zones);
-    let (mut hours, members) = match metric.style {
-        Style::Discrete => discrete_hours(&judged.samples),
-        Style::Cumulative => cumulative::hours(&judged.samples, context.source_order),
-        Style::Sleep => Default::default(),
+    let (mut hours, members) = match metric.aggregation_style {
+        AggregationStyle::Discrete => discrete_hours(&judged.samples),
+        AggregationStyle::Cumulative => cumulative::hours(&judged.samples, context.source_order),
+        AggregationStyle::Sleep => Default::default(),
     };
     for (key, members) in &members {
         if let Some(figures) = hours.get_mut(key) {
@@ -180,8 +181,13 @@ fn compare(
     let mut days = BTreeMap::new();
     for date in &scope.dates {
         let of_date = standing.iter().filter(|(key, _)| key.date == *date).map(|(k, h)| (k, *h));
-        let figures =
-            day::merge(*date, of_date, metric.style, context.source_order, context.base_zone)?;
+        let figures = day::merge(
+            *date,
+            of_date,
+            metric.aggregation_style,
+            context.source_order,
+            context.base_zone,
+        )?;
         days.insert(*date, figures);
     }
     let vanished_hours = snapshot

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::NaiveDate;
 
 use super::hour::HourKey;
-use crate::catalogue::{Catalogue, Style};
+use crate::catalogue::{AggregationStyle, Catalogue};
 use crate::local_time::{WIDEST_OFFSET_US, Zone, anywhere_on_earth};
 use crate::raw::{Change, LONGEST_INTERVAL_US, RawVital};
 use crate::timestamp::{DAY_US, HOUR_US, Timestamp};
@@ -79,7 +79,7 @@ impl MetricScope {
     pub(super) fn with_twins(
         &self,
         rows: &[RawVital],
-        style: Style,
+        style: AggregationStyle,
         zones: &mut Zones<'_>,
     ) -> Self {
         let mut wider = self.clone();
@@ -102,14 +102,14 @@ impl MetricScope {
     /// that date, whatever their zone, and what they covered falls to others.
     fn touch(
         &mut self,
-        style: Style,
+        style: AggregationStyle,
         zone: Zone,
         start: Timestamp,
         end: Timestamp,
         whole_day: bool,
     ) {
         let start = start.max(Timestamp::MIN).min(Timestamp::MAX);
-        if style == Style::Discrete {
+        if style == AggregationStyle::Discrete {
             let hour = zone.hour_of(start);
             let span = (hour.start, hour.start.plus(1));
             self.dates.insert(hour.date);
@@ -146,7 +146,7 @@ pub fn scope(changes: &[Change], catalogue: &Catalogue, base: &BaseZone) -> Scop
     let mut scope = Scope::new();
     for change in changes {
         let Some(metric) = catalogue.metric(&change.metric) else { continue };
-        if metric.style == Style::Sleep {
+        if metric.aggregation_style == AggregationStyle::Sleep {
             continue;
         }
         let of_metric = match scope.get_mut(&change.metric) {
@@ -156,7 +156,9 @@ pub fn scope(changes: &[Change], catalogue: &Catalogue, base: &BaseZone) -> Scop
         let Change { starts_at, ends_at, whole_day, .. } = *change;
         of_metric.changed.insert((starts_at, ends_at));
         match zones.resolve(change.time_zone.as_deref()) {
-            Ok(zone) => of_metric.touch(metric.style, zone, starts_at, ends_at, whole_day),
+            Ok(zone) => {
+                of_metric.touch(metric.aggregation_style, zone, starts_at, ends_at, whole_day)
+            }
             // Without a zone it has no date now, but may have been counted under another profile;
             // and it may be the newest of several rows for one sample, so that those are read.
             Err(_) => {

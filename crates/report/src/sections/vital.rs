@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aggregation::catalogue::Style;
+use aggregation::catalogue::AggregationStyle;
 use aggregation::local_time::Zone;
 use maud::{Markup, html};
 use store::{VitalDay, VitalHour};
@@ -55,7 +55,7 @@ impl<'v> Vital<'v> {
     /// Whether its amounts add up.
     pub fn is_cumulative(&self, sheet: &Sheet<'_>) -> bool {
         match sheet.catalogue.metric(self.metric) {
-            Some(metric) => metric.style == Style::Cumulative,
+            Some(metric) => metric.aggregation_style == AggregationStyle::Cumulative,
             None => self.rows.iter().any(|row| row.total.is_some()),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aggregation::Timestamp;
-use aggregation::catalogue::{Catalogue, Style};
+use aggregation::catalogue::{AggregationStyle, Catalogue};
 use aggregation::local_time::Zone;
 use aggregation::raw::LONGEST_INTERVAL_US;
 use aggregation::vitals::hour::Moments;
@@ -255,8 +255,8 @@ impl GroupTransaction<'_> {
 
 /// How long before a span the rows may start that reach into it: an instant of a discrete metric does not.
 fn reach(metric: &str, catalogue: &Catalogue) -> i64 {
-    let style = catalogue.metric(metric).map(|metric| metric.style);
-    if style == Some(Style::Cumulative) { LONGEST_INTERVAL_US } else { 0 }
+    let style = catalogue.metric(metric).map(|metric| metric.aggregation_style);
+    if style == Some(AggregationStyle::Cumulative) { LONGEST_INTERVAL_US } else { 0 }
 }
 
 fn raw_rows_of(scope: &Scope, catalogue: &Catalogue, user_id: i64) -> ReadVitals {
