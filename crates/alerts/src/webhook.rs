@@ -12,6 +12,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_util::either::Either;
 
 use crate::config::Webhook;
 use crate::delivery::{Failure, Sent, at_each_address, trusted, with_timeout};
@@ -25,27 +26,24 @@ use crate::post_url::PostUrl;
 /// anywhere.
 pub async fn send(webhook: &Webhook, message: &Message) -> Result<Sent, Failure> {
     let Some(url) = &webhook.url else { return Err(Failure::new("webhook", "it has no URL")) };
-    let place = (url.host(), url.port());
+    let tls = match url.is_encrypted() {
+        true => Some((TlsConnector::from(Arc::new(encryption(webhook)?)), server_name(url)?)),
+        false => None,
+    };
     let connect = webhook.connect_timeout;
-    if url.is_encrypted() {
-        let tls = TlsConnector::from(Arc::new(encryption(webhook)?));
-        let name = ServerName::try_from(url.host().to_owned())
-            .map_err(|error| Failure::new("connect", error))?;
-        let stream = at_each_address(place, connect, async |address| {
-            let stream = TcpStream::connect(address).await;
-            let stream = stream.map_err(|error| Failure::new("connect", error))?;
-            let encrypted = tls.connect(name.clone(), stream).await;
-            encrypted.map_err(|error| Failure::new("TLS", error))
-        });
-        let stream = with_timeout("connect", connect, stream).await?;
-        with_timeout("answer", webhook.send_timeout, post(url, TokioIo::new(stream), message)).await
-    } else {
-        let stream = at_each_address(place, connect, async |address| {
-            TcpStream::connect(address).await.map_err(|error| Failure::new("connect", error))
-        });
-        let stream = with_timeout("connect", connect, stream).await?;
-        with_timeout("answer", webhook.send_timeout, post(url, TokioIo::new(stream), message)).await
-    }
+    let stream = at_each_address((url.host(), url.port()), connect, async |address| {
+        let stream = TcpStream::connect(address).await;
+        let stream = stream.map_err(|error| Failure::new("connect", error))?;
+        let Some((tls, name)) = &tls else { return Ok(Either::Left(stream)) };
+        let encrypted = tls.connect(name.clone(), stream).await;
+        encrypted.map(Either::Right).map_err(|error| Failure::new("TLS", error))
+    });
+    let stream = with_timeout("connect", connect, stream).await?;
+    with_timeout("answer", webhook.send_timeout, post(url, TokioIo::new(stream), message)).await
+}
+
+fn server_name(url: &PostUrl) -> Result<ServerName<'static>, Failure> {
+    ServerName::try_from(url.host().to_owned()).map_err(|error| Failure::new("connect", error))
 }
 
 /// The certificates are read anew for each message, so that renewed ones need no restart.
