@@ -2,14 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
+use crate::support::root;
 
 fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
@@ -32,6 +30,18 @@ fn sources(folder: &Path) -> Vec<String> {
 fn program() -> String {
     let of = |name: &str| sources(&root().join("crates").join(name).join("src")).concat();
     ["alerts", "store", "worker"].map(of).concat()
+}
+
+#[test]
+fn the_level_of_the_log_is_about_the_events_of_every_crate() {
+    let logging = read("crates/worker/src/logging.rs");
+    let ours = between(&logging, "const OURS: ", ";\n");
+    for folder in fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = folder.file_name().unwrap().to_string_lossy().replace('-', "_");
+        let logs = sources(&folder.join("src")).iter().any(|text| text.contains("event = \""));
+        let is_named = ours.iter().any(|list| list.contains(&format!("\"{name}\"")));
+        assert!(!logs || is_named, "events of {name} are not logged by default");
+    }
 }
 
 /// The texts between each `before` and the next `after`.

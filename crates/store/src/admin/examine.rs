@@ -3,7 +3,7 @@
 use aggregation::fingerprint::Fingerprint;
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text};
 
-use crate::admin::migrate::{other_creators, own_search_path};
+use super::schema_sql::{other_creators, own_search_path};
 use crate::error::StoreError;
 use crate::pool::Store;
 use crate::sql::statement::statement;

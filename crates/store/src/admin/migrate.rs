@@ -13,6 +13,7 @@ use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, Simple
 use diesel_migrations::MigrationHarness;
 
 use super::migrations::{MIGRATIONS, SqlMigration, known};
+use super::schema_sql::{other_creators, own_search_path};
 use crate::admin::schema_state::{Elsewhere, NamesTaken, SchemaState, schema_state};
 use crate::connection::connect::{Connected, Link};
 use crate::connection::session::Pooler;
@@ -83,27 +84,6 @@ pub enum MigrateError {
     Busy(u64),
 }
 
-/// The roles that may make objects in the schema `n`, but for its owner, that of the tables, and this one.
-/// A role with that right could make a function or an operator that others use as the server's own; so this
-/// names the schema of all that it uses itself.
-macro_rules! other_creators {
-    () => {
-        "ARRAY(SELECT CASE WHEN acl.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'PUBLIC'
-                           ELSE acl.grantee::pg_catalog.regrole::pg_catalog.text END
-               FROM pg_catalog.aclexplode(n.nspacl) AS acl
-               LEFT JOIN pg_catalog.pg_class AS queue
-                      ON queue.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('aggregation_queue')
-               WHERE acl.privilege_type OPERATOR(pg_catalog.=) 'CREATE'
-                 AND acl.grantee OPERATOR(pg_catalog.<>) n.nspowner
-                 AND acl.grantee OPERATOR(pg_catalog.<>) (
-                     SELECT role.oid FROM pg_catalog.pg_roles AS role
-                     WHERE role.rolname OPERATOR(pg_catalog.=) current_user)
-                 AND (queue.oid IS NULL OR acl.grantee OPERATOR(pg_catalog.<>) queue.relowner)
-               ORDER BY 1)"
-    };
-}
-pub(crate) use other_creators;
-
 statement! {
     struct TryLockMigrations {} -> (Bool)
     "SELECT pg_try_advisory_lock(hashtext('dayfold migrate'), hashtext(current_schema()))"
@@ -124,14 +104,6 @@ statement! {
          WHERE n.nspname OPERATOR(pg_catalog.=) pg_catalog.current_schema()"
     )
 }
-
-/// The `search_path` that a trigger function has, as the server's catalogue keeps it, for the schema `n`.
-macro_rules! own_search_path {
-    () => {
-        "('search_path=' || quote_ident(n.nspname) || ', pg_temp')"
-    };
-}
-pub(crate) use own_search_path;
 
 statement! {
     /// Trigger functions of the raw tables that look in another schema, and what sets that right.

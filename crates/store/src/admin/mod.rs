@@ -6,6 +6,7 @@ pub(crate) mod explain;
 pub(crate) mod import;
 pub(crate) mod migrate;
 mod migrations;
+mod schema_sql;
 pub(crate) mod schema_state;
 pub(crate) mod sessions;
 pub(crate) mod status;
