@@ -10,9 +10,7 @@ use tokio_postgres::SimpleQueryMessage;
 
 use crate::support::Database;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
+use crate::support::root;
 
 fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
@@ -34,7 +32,19 @@ fn sources(folder: &Path) -> Vec<String> {
 
 fn program() -> String {
     let of = |name: &str| sources(&root().join("crates").join(name).join("src")).concat();
-    of("worker") + &of("store")
+    ["alerts", "store", "worker"].map(of).concat()
+}
+
+#[test]
+fn the_level_of_the_log_is_about_the_events_of_every_crate() {
+    let logging = read("crates/worker/src/logging.rs");
+    let ours = between(&logging, "const OURS: ", ";\n");
+    for folder in fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = folder.file_name().unwrap().to_string_lossy().replace('-', "_");
+        let logs = sources(&folder.join("src")).iter().any(|text| text.contains("event = \""));
+        let is_named = ours.iter().any(|list| list.contains(&format!("\"{name}\"")));
+        assert!(!logs || is_named, "events of {name} are not logged by default");
+    }
 }
 
 /// The texts between each `before` and the next `after`.

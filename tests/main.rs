@@ -52,6 +52,7 @@ mod run_once;
 mod schemas;
 mod secrets;
 mod service;
+mod structure;
 mod terminal;
 mod tls;
 mod triggers;

@@ -387,7 +387,7 @@ async fn days_of_a_metric_that_the_catalogue_has_since_today_are_outdated() {
     db.run_once();
     let file = scratch.file(
         "mine.toml",
-        "[metrics.pushes]\nstyle = \"cumulative\"\nunit = \"{count}\"\nmin = 0\nmax = 100_000\n",
+        "[metrics.pushes]\naggregation_style = \"cumulative\"\nunit = \"{count}\"\nmin = 0\nmax = 100_000\n",
     );
     let mut worker = db.worker();
     worker.env("WORKER__AGGREGATION__CATALOGUE", &file).args(["verify", "--json"]);

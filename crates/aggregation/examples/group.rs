@@ -10,7 +10,7 @@ use aggregation::timestamp::{DAY_US, MINUTE_US};
 use aggregation::vitals::scope::scope;
 use aggregation::vitals::{Change, Context, Outcome, RawVital, Snapshot, judge, recompute};
 use aggregation::zones::{BaseZone, Zones};
-use aggregation::{Timestamp, Word};
+use aggregation::{SharedStr, Timestamp};
 
 const METRIC: &str = "heart_rate";
 const ZONE: &str = "Europe/Berlin";
@@ -23,11 +23,11 @@ const STEP_US: i64 = 7 * MINUTE_US;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let times: i64 = std::env::args().nth(1).ok_or("how many times?")?.parse()?;
-    let own_zone = std::env::args().nth(2).map(|_| Word::from(ZONE));
+    let own_zone = std::env::args().nth(2).map(|_| SharedStr::from(ZONE));
     let catalogue = Catalogue::built_in()?;
     let base_zone: BaseZone = ZONE.parse();
     let context = Context { catalogue: &catalogue, base_zone: &base_zone, source_order: &[] };
-    let (unit, source) = (Word::from("bpm"), Word::from("Watch"));
+    let (unit, source) = (SharedStr::from("bpm"), SharedStr::from("Watch"));
     let mut rejected = 0;
     for time in 0..times {
         let at = |row: i64| FIRST_DAY.plus(time % 300 * DAY_US + row * STEP_US);

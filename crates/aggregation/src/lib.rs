@@ -13,22 +13,21 @@ pub mod kind;
 pub mod labs;
 pub mod local_time;
 pub mod nutrition;
-mod place;
+pub mod raw;
 pub mod rejection;
+mod shared_str;
 pub mod sleep;
-mod source;
 pub mod text;
 pub mod timestamp;
 pub mod units;
 pub mod vitals;
-mod word;
 pub mod zones;
 
 pub use kind::Kind;
+pub use raw::fold_source;
 pub use rejection::Reason;
-pub use source::fold_source;
+pub use shared_str::SharedStr;
 pub use timestamp::Timestamp;
-pub use word::Word;
 
 /// The version of the definitions of vitals, stored with every day's figures. It is
 /// raised whenever a definition changes, or the bits of a figure do. Labs

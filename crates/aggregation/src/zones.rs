@@ -25,7 +25,7 @@ impl<'a> Zones<'a> {
     ///
     /// # Errors
     /// [`Reason::TextTooLong`], or [`Reason::UnknownTimeZone`]: an unknown zone is never UTC in silence.
-    pub fn of(&mut self, own: Option<&str>) -> Result<Zone, Reason> {
+    pub fn resolve(&mut self, own: Option<&str>) -> Result<Zone, Reason> {
         let zone = match own {
             None => self.base,
             Some(text) => {

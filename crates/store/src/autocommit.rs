@@ -8,9 +8,9 @@ use diesel_async::{
     TransactionManager,
 };
 
+use crate::connection::session::Pooler;
 use crate::error::{ErrorClass, StoreError};
 use crate::pool::{Held, Store};
-use crate::session::Pooler;
 
 impl Store {
     /// Runs a statement on a connection held for `purpose` and loads its rows.

@@ -166,7 +166,8 @@ impl StoreError {
 impl StoreError {
     /// An error of the driver, with what the server said about it.
     pub(crate) fn of_driver(cause: DieselError, server: Option<ServerError>) -> Self {
-        let class = server.as_ref().map_or_else(|| ErrorClass::of(&cause), ServerError::class);
+        let class =
+            server.as_ref().map_or_else(|| ErrorClass::classify(&cause), ServerError::class);
         Self::Database { class, server: server.map(Box::new), cause, details: Vec::new() }
     }
 
@@ -242,7 +243,7 @@ impl StoreError {
 
 impl ErrorClass {
     /// The class of an error of the driver about which the server says nothing.
-    fn of(error: &DieselError) -> Self {
+    fn classify(error: &DieselError) -> Self {
         use DatabaseErrorKind as Kind;
         match error {
             DieselError::DatabaseError(kind, _) => match kind {
@@ -259,7 +260,7 @@ impl ErrorClass {
             },
             DieselError::BrokenTransactionManager => Self::ConnectionLost,
             // The statement's own error comes first; what went wrong with the rollback is less.
-            DieselError::RollbackErrorOnCommit { commit_error, .. } => Self::of(commit_error),
+            DieselError::RollbackErrorOnCommit { commit_error, .. } => Self::classify(commit_error),
             // A column has another type than the one that is read.
             DieselError::DeserializationError(_) => Self::Environment,
             DieselError::SerializationError(_) => Self::Internal,
@@ -433,7 +434,7 @@ pub enum ConnectError {
     Url(String),
     /// Variables, or the service file, say something that cannot be.
     #[error("the database connection cannot be configured: {0}")]
-    Surroundings(String),
+    LibpqDefaults(String),
     /// What stands between the worker and PostgreSQL is not what the configuration says.
     #[error("{0}")]
     Pooler(&'static str),

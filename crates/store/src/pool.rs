@@ -17,13 +17,13 @@ use diesel_async::{
 use tokio::sync::Notify;
 use tokio_postgres::Client;
 
-use crate::connect::{Connected, Link, Target};
-use crate::cte::StatementName;
+use crate::connection::connect::{Connected, Link, Target};
+use crate::connection::libpq::Variables;
+use crate::connection::probe;
+use crate::connection::session::{Pooler, SessionSettings};
 use crate::error::{ConnectError, StoreError};
-use crate::probe;
 use crate::queue::ScanWindow;
-use crate::session::{Pooler, SessionSettings};
-use crate::surroundings::Variables;
+use crate::sql::cte::StatementName;
 
 type Pooled<'p> = PooledConnection<'p, Manager>;
 
@@ -433,7 +433,7 @@ impl bb8::ErrorSink<PoolError> for SayIdleEnded {
 }
 
 /// What the pool keeps.
-pub(crate) struct Kept {
+pub(crate) struct PoolMember {
     connection: Connected,
     /// When it was last given back and nothing was wrong with it.
     worked: Option<Instant>,
@@ -460,27 +460,27 @@ impl Manager {
 }
 
 impl bb8::ManageConnection for Manager {
-    type Connection = Kept;
+    type Connection = PoolMember;
     type Error = PoolError;
 
-    async fn connect(&self) -> Result<Kept, PoolError> {
+    async fn connect(&self) -> Result<PoolMember, PoolError> {
         let connection = self.open().await.map_err(PoolError::Connect)?;
-        Ok(Kept { connection, worked: None, prepared: HashSet::new() })
+        Ok(PoolMember { connection, worked: None, prepared: HashSet::new() })
     }
 
-    async fn is_valid(&self, kept: &mut Kept) -> Result<(), PoolError> {
-        let trusted = kept.worked.is_some_and(|worked| worked.elapsed() < TRUSTED_FOR);
-        if trusted && !self.has_broken(kept) {
+    async fn is_valid(&self, member: &mut PoolMember) -> Result<(), PoolError> {
+        let trusted = member.worked.is_some_and(|worked| worked.elapsed() < TRUSTED_FOR);
+        if trusted && !self.has_broken(member) {
             return Ok(());
         }
-        let answered = kept.connection.batch_execute("SELECT 1").await;
-        answered.map_err(|cause| PoolError::Broken(kept.connection.link.error(cause)))
+        let answered = member.connection.batch_execute("SELECT 1").await;
+        answered.map_err(|cause| PoolError::Broken(member.connection.link.error(cause)))
     }
 
-    fn has_broken(&self, kept: &mut Kept) -> bool {
+    fn has_broken(&self, member: &mut PoolMember) -> bool {
         std::thread::panicking()
-            || kept.connection.connection.is_broken()
-            || self.0.has_replaced(&kept.connection)
+            || member.connection.connection.is_broken()
+            || self.0.has_replaced(&member.connection)
     }
 }
 

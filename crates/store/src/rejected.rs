@@ -5,7 +5,7 @@ use chrono::NaiveDate;
 use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Text};
 
 use crate::error::StoreError;
-use crate::statement::statement;
+use crate::sql::statement::statement;
 use crate::transaction::GroupTransaction;
 
 /// What became of a claimed raw row.
@@ -123,7 +123,7 @@ impl GroupTransaction<'_> {
         Ok(rows.into_iter().map(|(raw_id,)| raw_id).collect())
     }
 
-    /// See [`Shadow::listed`](crate::Shadow::listed).
+    /// See [`VerifyTables::listed`](crate::VerifyTables::listed).
     pub(crate) async fn read_listed(
         &mut self,
         unlisted: Vec<i64>,

@@ -6,8 +6,8 @@ use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 
 use crate::error::StoreError;
 use crate::pool::Store;
-use crate::statement::statement;
-use crate::time::to_postgres;
+use crate::sql::statement::statement;
+use crate::sql::time::to_postgres;
 
 /// The maximum of raw rows that one step reads: it lasts well under a second and holds a connection for no
 /// longer.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use store::StoreError;
 
 use crate::failure::Policy;
-use crate::setup::WorkerContext;
+use crate::run::context::WorkerContext;
 
 /// How long a daily row may stay partial after the end of its day.
 const EVERY: Duration = Duration::from_secs(60);

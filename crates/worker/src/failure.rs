@@ -25,7 +25,7 @@ pub enum Action {
 /// What a drain does when a batch ends with an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterBatch {
-    /// Wait as [`Backoff::drain`](crate::backoff::Backoff::drain) says, then begin the next batch.
+    /// Wait as [`Backoff::drain`](store::Backoff::drain) says, then begin the next batch.
     Pause,
     /// End the drain with the error.
     End,

@@ -26,7 +26,7 @@ impl Category {
         [Self::Normal, Self::Elevated, Self::Stage1, Self::Stage2, Self::Severe];
 
     /// The category of a measurement in mmHg; the worse of those that its two values have.
-    pub fn of(systolic: f64, diastolic: f64) -> Self {
+    pub fn classify(systolic: f64, diastolic: f64) -> Self {
         if systolic > 180.0 || diastolic > 120.0 {
             Self::Severe
         } else if systolic >= 140.0 || diastolic >= 90.0 {

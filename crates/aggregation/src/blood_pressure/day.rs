@@ -72,7 +72,7 @@ pub(super) fn mean_arterial_pressure(systolic: f64, diastolic: f64) -> f64 {
 
 impl BloodPressureDay {
     /// The figures of `measurements`, which come in the order of their systolic rows' facts.
-    pub(super) fn of(
+    pub(super) fn from_measurements(
         measurements: &[Measurement<'_>],
         unpaired: usize,
         rejected: usize,
@@ -85,13 +85,13 @@ impl BloodPressureDay {
             *sources.entry(measurement.source.to_owned()).or_default() += 1;
         }
         let arterial =
-            Pressure::of(known().map(|m| mean_arterial_pressure(m.systolic, m.diastolic)));
+            Pressure::summarize(known().map(|m| mean_arterial_pressure(m.systolic, m.diastolic)));
         Self {
             pair_count: count(measurements.len()),
             unpaired_count: count(unpaired),
             censored_count: count(measurements.len() - known().count()),
-            systolic: Pressure::of(known().map(|measurement| measurement.systolic)),
-            diastolic: Pressure::of(known().map(|measurement| measurement.diastolic)),
+            systolic: Pressure::summarize(known().map(|measurement| measurement.systolic)),
+            diastolic: Pressure::summarize(known().map(|measurement| measurement.diastolic)),
             mean_arterial_pressure: arterial.map(|pressure| pressure.mean),
             worst_category: measurements.iter().map(|measurement| measurement.category).max(),
             rejected_count: count(rejected),
@@ -105,7 +105,7 @@ impl BloodPressureDay {
 
 impl Pressure {
     /// Of values in the order in which they are to be added up; `None` of none.
-    fn of(values: impl Iterator<Item = f64> + Clone) -> Option<Self> {
+    fn summarize(values: impl Iterator<Item = f64> + Clone) -> Option<Self> {
         let number = count(values.clone().count());
         let min = values.clone().reduce(f64::min)?;
         let max = values.clone().reduce(f64::max)?;

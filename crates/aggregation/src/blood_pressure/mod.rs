@@ -36,10 +36,9 @@ use crate::Timestamp;
 use crate::catalogue::Metric;
 use crate::fingerprint::Fingerprint;
 use crate::local_time::{Zone, anywhere_on_earth};
-use crate::place::{Place, Places, touched_near};
-use crate::vitals::sample::{Judged, Sample, judge_all};
-use crate::vitals::scope::{Change, Span};
-use crate::vitals::{Context, RawVital};
+use crate::raw::{
+    Change, Context, Judged, LocalDate, LocalDates, RawVital, Sample, Span, judge_all, touched_near,
+};
 use crate::zones::{BaseZone, Zones};
 
 /// The metric of systolic rows.
@@ -100,9 +99,15 @@ pub fn figures(
     if zones_of_rows.is_empty() {
         return None;
     }
-    let places = zones_of_rows.into_iter().map(|zone| Place { zone, date });
-    let zone = Places::of(context.base_zone).zone_of_day(places)?;
-    Some(BloodPressureDay::of(&measurements, single.len(), rejected.len(), zone, date))
+    let dates = zones_of_rows.into_iter().map(|zone| LocalDate { zone, date });
+    let zone = LocalDates::new(context.base_zone).zone_of_day(dates)?;
+    Some(BloodPressureDay::from_measurements(
+        &measurements,
+        single.len(),
+        rejected.len(),
+        zone,
+        date,
+    ))
 }
 
 /// A digest of everything but the raw rows that decides the figures: those of both metrics, systolic
@@ -162,7 +167,7 @@ fn measurement<'row>(
         source: &systolic.row.source,
         systolic: s,
         diastolic: d,
-        category: Category::of(systolic.placed(s), diastolic.placed(d)),
+        category: Category::classify(systolic.placed(s), diastolic.placed(d)),
         censored: systolic.censored || diastolic.censored,
     })
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::Timestamp;
+use crate::raw::Sample;
 use crate::timestamp::SECOND_US;
-use crate::vitals::sample::Sample;
 
 /// Rows that start farther apart are no pair: apps write both values of a measurement at once,
 /// and a cuff takes longer than this from one measurement to the next.

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::names::tidy_name;
 use crate::fingerprint::Fingerprint;
-use crate::labs::tidy_name;
 use crate::units::{Spellings, is_factor_of_mass};
 
 /// The way of a number from the unit in which it was reported to the analyte's canonical one: one

@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_users_own_metrics_and_synonyms_are_found() {
-        let own = "[metrics.wheelchair_pushes]\nstyle = \"cumulative\"\nunit = \"{count}\"\nmin = 0\n\
+        let own = "[metrics.wheelchair_pushes]\naggregation_style = \"cumulative\"\nunit = \"{count}\"\nmin = 0\n\
                    max = 1e5\nsynonyms = [\"pushes\"]\n[metrics.body_mass]\nsynonyms = [\"poids\"]\n";
         let catalogue = Catalogue::extended_by(own).unwrap();
         assert_eq!(catalogue.nearest_metric("Pushes"), Some("wheelchair_pushes"));

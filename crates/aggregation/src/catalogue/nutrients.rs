@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::CatalogueError;
+use super::names::NUTRIENTS;
 use crate::fingerprint::Fingerprint;
-use crate::nutrition::NUTRIENTS;
 
 /// The plausible limits of every nutrient, in the order and the units of [`NUTRIENTS`].
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +26,7 @@ pub struct Limits {
 
 impl Nutrients {
     /// Reads the entries; a nutrient without one has any amount.
-    pub(super) fn of(entries: &BTreeMap<String, Limits>) -> Result<Self, CatalogueError> {
+    pub(super) fn from_entries(entries: &BTreeMap<String, Limits>) -> Result<Self, CatalogueError> {
         let mut limits = [Limits { min: 0.0, max: f64::MAX }; NUTRIENTS.len()];
         for (name, entry) in entries {
             let known = NUTRIENTS.iter().zip(&mut limits).find(|(nutrient, _)| *nutrient == name);

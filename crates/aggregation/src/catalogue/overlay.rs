@@ -39,7 +39,7 @@ struct LimitsShape {
 #[serde(deny_unknown_fields)]
 #[allow(dead_code)]
 struct MetricShape {
-    style: Option<super::Style>,
+    aggregation_style: Option<super::AggregationStyle>,
     unit: Option<String>,
     loinc: Option<String>,
     min: Option<f64>,
@@ -60,7 +60,7 @@ struct AnalyteShape {
 
 /// What an entry must say that the built-in catalogue does not have.
 const NEEDED: [(&str, &[&str]); 3] = [
-    ("metrics", &["style", "unit", "min", "max"]),
+    ("metrics", &["aggregation_style", "unit", "min", "max"]),
     ("analytes", &["unit"]),
     ("nutrients", &["min", "max"]),
 ];
@@ -191,22 +191,28 @@ fn line_of(text: &str, byte: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Catalogue, Style};
+    use super::super::{AggregationStyle, Catalogue};
 
     #[test]
     fn a_users_file_adds_metrics_and_changes_what_it_names() {
         let catalogue = Catalogue::extended_by(
             "[spellings]\n\"Schläge/min\" = \"/min\"\n\
              [metrics.heart_rate]\nmax = 250\n\
-             [metrics.wheelchair_pushes]\nstyle = \"cumulative\"\nunit = \"{count}\"\nmin = 0\nmax = 1e5\n\
+             [metrics.wheelchair_pushes]\naggregation_style = \"cumulative\"\nunit = \"{count}\"\nmin = 0\nmax = 1e5\n\
              [analytes.ferritin]\nnames = [\"ferritin\"]\nunit = \"ng/mL\"\nunits = { \"ug/L\" = { multiply_by = 1 } }\n",
         )
         .unwrap();
         let heart_rate = catalogue.metric("heart_rate").unwrap();
-        assert_eq!((heart_rate.max, heart_rate.style), (250.0, Style::Discrete));
+        assert_eq!(
+            (heart_rate.max, heart_rate.aggregation_style),
+            (250.0, AggregationStyle::Discrete)
+        );
         assert!(heart_rate.conversion_from("Schläge/min").is_some());
         assert!(heart_rate.conversion_from("bpm").is_some());
-        assert_eq!(catalogue.metric("wheelchair_pushes").unwrap().style, Style::Cumulative);
+        assert_eq!(
+            catalogue.metric("wheelchair_pushes").unwrap().aggregation_style,
+            AggregationStyle::Cumulative
+        );
         assert!(catalogue.analytes().find(None, "Ferritin").is_some());
         assert!(catalogue.analytes().find(None, "glucose").is_some());
         let own: Vec<&str> = ["heart_rate", "wheelchair_pushes", "ferritin", "steps"]
@@ -229,7 +235,11 @@ mod tests {
     fn what_cannot_be_used_is_named_with_its_line() {
         for (text, line, what) in [
             ("[metrics.steps]\nmean = true\n", 2, "unknown field `mean`"),
-            ("\n[metrics.pulse]\nstyle = \"discrete\"\n", 2, "metrics.pulse is new and needs unit"),
+            (
+                "\n[metrics.pulse]\naggregation_style = \"discrete\"\n",
+                2,
+                "metrics.pulse is new and needs unit",
+            ),
             (
                 "[metrics.heart_rate]\nmin = 300\nmax = 20\n",
                 2,
@@ -252,14 +262,18 @@ mod tests {
                 4,
                 "is not a UCUM unit",
             ),
-            ("# pulse\n[metrics.\"pulse\"]\nstyle = \"discrete\"\n", 2, "metrics.pulse is new"),
+            (
+                "# pulse\n[metrics.\"pulse\"]\naggregation_style = \"discrete\"\n",
+                2,
+                "metrics.pulse is new",
+            ),
             ("[spellings]\n\"x\" = \"no unit\"\n", 2, "= \"no unit\" is not a UCUM unit"),
             ("[analytes.mine]\nunit = \"mg/dL\"\n", 1, "needs a LOINC code"),
             ("[analytes.mine]\nunit = \"mg/dL\"\nnames = [\"glucose\"]\n", 3, "listed already"),
             (
-                "[metrics.nap]\nstyle = \"sleep\"\nunit = \"min\"\nmin = 0\nmax = 1\n",
+                "[metrics.nap]\naggregation_style = \"sleep\"\nunit = \"min\"\nmin = 0\nmax = 1\n",
                 2,
-                "cannot have the style",
+                "cannot have the aggregation_style",
             ),
             ("[metrics\n", 1, ""),
         ] {

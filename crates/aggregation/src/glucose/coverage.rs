@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Reading;
+use crate::raw::{Span, union};
 use crate::timestamp::{MINUTE_US, SECOND_US};
-use crate::vitals::scope::{Span, union};
 
 /// The least coverage, in percent, that lets a day stand for itself: the 70 % of the
 /// international consensus (Danne et al. 2017; Battelino et al. 2019).

@@ -86,7 +86,12 @@ pub struct Ranges {
 impl GlucoseDay {
     /// The figures of those of `readings`, which come in fact order, that are of `date`; others around
     /// them tell how its episodes go on.
-    pub(super) fn of(around: &[Reading<'_>], rejected: usize, zone: Zone, date: NaiveDate) -> Self {
+    pub(super) fn from_readings(
+        around: &[Reading<'_>],
+        rejected: usize,
+        zone: Zone,
+        date: NaiveDate,
+    ) -> Self {
         let of_date = around.iter().filter(|reading| reading.date == date);
         let readings: &[Reading<'_>] = &of_date.copied().collect::<Vec<_>>();
         let episodes = episodes::count(around, date);
@@ -101,8 +106,8 @@ impl GlucoseDay {
         Self {
             sample_count: count(known.len()),
             censored_count: count(readings.len() - known.len()),
-            moments: Moments::of(&values),
-            ranges: Ranges::of(readings),
+            moments: Moments::from_values(&values),
+            ranges: Ranges::from_readings(readings),
             low_episodes: episodes.map(|(low, _)| count(low)),
             high_episodes: episodes.map(|(_, high)| count(high)),
             coverage_percent,
@@ -118,7 +123,7 @@ impl GlucoseDay {
 
 impl Moments {
     /// Of values in the order in which they are to be added up; `None` of none.
-    fn of(values: &[f64]) -> Option<Self> {
+    fn from_values(values: &[f64]) -> Option<Self> {
         let min = values.iter().copied().reduce(f64::min)?;
         let max = values.iter().copied().reduce(f64::max)?;
         let number = f64::from(count(values.len()));
@@ -139,7 +144,7 @@ impl Moments {
 }
 
 impl Ranges {
-    fn of(readings: &[Reading<'_>]) -> Option<Self> {
+    fn from_readings(readings: &[Reading<'_>]) -> Option<Self> {
         if readings.is_empty() {
             return None;
         }

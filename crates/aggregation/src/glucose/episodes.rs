@@ -31,8 +31,8 @@ use chrono::NaiveDate;
 use super::Reading;
 use super::coverage::{by_source, has_intervals, sensor_interval};
 use crate::Timestamp;
+use crate::raw::union;
 use crate::timestamp::{HOUR_US, MINUTE_US, SECOND_US};
-use crate::vitals::scope::union;
 
 /// By so much may the two readings that bound 15 minutes be nearer to each other: clocks of sensors
 /// are right to a few seconds.

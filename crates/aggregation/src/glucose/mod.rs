@@ -32,10 +32,7 @@ pub use self::day::{GlucoseDay, Moments, Ranges};
 use self::episodes::{AFTER_US, BEFORE_US};
 use crate::Timestamp;
 use crate::local_time::{Zone, anywhere_on_earth};
-use crate::place::{Place, Places, touched_near};
-use crate::vitals::sample::judge_all;
-use crate::vitals::scope::{Change, Span};
-use crate::vitals::{Context, RawVital};
+use crate::raw::{Change, Context, LocalDate, LocalDates, RawVital, Span, judge_all, touched_near};
 use crate::zones::{BaseZone, Zones};
 
 /// The metric of the raw rows.
@@ -88,9 +85,9 @@ pub fn figures(rows: &[RawVital], date: NaiveDate, context: &Context<'_>) -> Opt
     if zones.is_empty() {
         return None;
     }
-    let places = zones.into_iter().map(|zone| Place { zone, date });
-    let zone = Places::of(context.base_zone).zone_of_day(places)?;
-    Some(GlucoseDay::of(&readings, rejected.len(), zone, date))
+    let dates = zones.into_iter().map(|zone| LocalDate { zone, date });
+    let zone = LocalDates::new(context.base_zone).zone_of_day(dates)?;
+    Some(GlucoseDay::from_readings(&readings, rejected.len(), zone, date))
 }
 
 /// The instants at which every row must be read for the figures of `date`: as long as it is that

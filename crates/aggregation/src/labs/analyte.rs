@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use super::{LabValue, RawLab};
 use crate::Reason;
-use crate::catalogue::{Analyte, Analytes, UnitStep};
+use crate::catalogue::{Analyte, Analytes, UnitStep, tidy_name};
 
 /// The longest analyte key and unit. PostgreSQL refuses index entries over 2,704 bytes, so one
 /// endless name would fail its whole group again and again; no test is named at such length.
@@ -36,11 +36,11 @@ pub fn analyte_key(
     } else if !code.is_empty() {
         code.to_owned()
     } else {
-        let name = tidy(test_name).replace('|', "||");
+        let name = tidy_name(test_name).replace('|', "||");
         if name.is_empty() {
             return Err(Reason::UnnamedTest);
         }
-        let specimen = tidy(specimen.unwrap_or_default()).replace('|', "||");
+        let specimen = tidy_name(specimen.unwrap_or_default()).replace('|', "||");
         let separator = match specimen.chars().next() {
             None => "",
             Some('|') => "| ",
@@ -86,7 +86,7 @@ impl<'a> Unit<'a> {
     /// The unit of a result that says `value`. Numbers and bounds are kept in the canonical unit
     /// of their analyte. A text cannot be converted, and `4-6` found in mmol/L must not stand in
     /// a row of mg/dL: it keeps the reported unit, but for another spelling of the canonical one.
-    pub(super) fn of(
+    pub(super) fn for_value(
         reported: &'a str,
         value: &LabValue,
         analyte: Option<&'a Analyte>,
@@ -163,18 +163,13 @@ impl<'a> OwnUnit<'a> {
 
 /// A unit without case, spaces, and the code point of its micro sign.
 fn plain(unit: &str) -> String {
-    tidy(unit).replace(' ', "").replace(['\u{b5}', '\u{3bc}'], "u")
+    tidy_name(unit).replace(' ', "").replace(['\u{b5}', '\u{3bc}'], "u")
 }
 
 /// A text without the brackets around it.
 pub(super) fn without_brackets(text: &str) -> &str {
     let inside = |open, close| text.strip_prefix(open)?.strip_suffix(close);
     inside('(', ')').or_else(|| inside('[', ']')).unwrap_or(text)
-}
-
-/// Lower case, single spaces, none around.
-pub(crate) fn tidy(text: &str) -> String {
-    text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -246,7 +241,7 @@ mod tests {
         let value = LabValue::read(value, DecimalSign::Dot).unwrap();
         let reported = reported_unit(&row)?;
         let analyte = analytes().find(Some(code), &row.test_name);
-        Ok(Unit::of(reported, &value, analyte, analytes()).kept.into_owned())
+        Ok(Unit::for_value(reported, &value, analyte, analytes()).kept.into_owned())
     }
 
     #[test]

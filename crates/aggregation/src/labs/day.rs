@@ -2,7 +2,7 @@
 
 use chrono::NaiveDate;
 
-use super::{Comparator, Delta, Finding, Flag};
+use super::{Comparator, Finding, Flag};
 use crate::Timestamp;
 use crate::local_time::Zone;
 
@@ -64,10 +64,39 @@ pub struct LabDay {
     pub day_end: Timestamp,
 }
 
+/// The difference of two last results.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Delta {
+    /// The last value less the previous one, in the unit of both; `None` unless both are numbers
+    /// without a comparator.
+    pub value: Option<f64>,
+    /// The same in percent of the previous value's amount, so that its sign is that of
+    /// [`Delta::value`] also below zero (base excess); `None` if the previous value is 0.
+    pub percent: Option<f64>,
+}
+
+impl Delta {
+    /// From last results without a comparator; `None` stands for a bound, a text or no row.
+    pub fn between(last: Option<f64>, previous: Option<f64>) -> Self {
+        let Some((last, previous)) = last.zip(previous) else {
+            return Self::default();
+        };
+        let difference = last - previous;
+        // Beyond doubles is what no laboratory measures, but a row may claim. Adding zero turns
+        // the −0 of a vanishing share into 0.
+        let finite = |number: f64| number.is_finite().then_some(number + 0.0);
+        Self { value: finite(difference), percent: finite(100.0 * difference / previous.abs()) }
+    }
+}
+
 impl LabDay {
     /// The figures of `findings`, which share a key and come in the order of their facts; `None`
     /// if there are none.
-    pub(super) fn of(findings: &[Finding<'_>], zone: Zone, date: NaiveDate) -> Option<Self> {
+    pub(super) fn from_findings(
+        findings: &[Finding<'_>],
+        zone: Zone,
+        date: NaiveDate,
+    ) -> Option<Self> {
         let last = findings.last()?;
         let numbers: Vec<f64> = findings.iter().filter_map(|f| f.value.exact()).collect();
         let (min, max) =

@@ -9,32 +9,7 @@ use std::collections::HashMap;
 
 use chrono::NaiveDate;
 
-use super::LabDay;
-
-/// The difference of two last results.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Delta {
-    /// The last value less the previous one, in the unit of both; `None` unless both are numbers
-    /// without a comparator.
-    pub value: Option<f64>,
-    /// The same in percent of the previous value's amount, so that its sign is that of
-    /// [`Delta::value`] also below zero (base excess); `None` if the previous value is 0.
-    pub percent: Option<f64>,
-}
-
-impl Delta {
-    /// From last results without a comparator; `None` stands for a bound, a text or no row.
-    pub fn between(last: Option<f64>, previous: Option<f64>) -> Self {
-        let Some((last, previous)) = last.zip(previous) else {
-            return Self::default();
-        };
-        let difference = last - previous;
-        // Beyond doubles is what no laboratory measures, but a row may claim. Adding zero turns
-        // the −0 of a vanishing share into 0.
-        let finite = |number: f64| number.is_finite().then_some(number + 0.0);
-        Self { value: finite(difference), percent: finite(100.0 * difference / previous.abs()) }
-    }
-}
+use super::{Delta, LabDay};
 
 /// The stored rows nearest to a date, of one analyte and unit.
 #[derive(Clone, Debug, PartialEq)]

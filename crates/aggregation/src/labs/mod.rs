@@ -29,18 +29,17 @@ use std::cmp::Ordering;
 use chrono::NaiveDate;
 
 pub use self::analyte::analyte_key;
-pub(crate) use self::analyte::tidy as tidy_name;
 use self::analyte::{OwnUnit, Unit};
-pub use self::day::LabDay;
-pub use self::delta::{Delta, Neighbours, NextDay, NextDelta, compare};
+pub use self::day::{Delta, LabDay};
+pub use self::delta::{Neighbours, NextDay, NextDelta, compare};
 pub use self::flag::Flag;
 use self::flag::OwnFlag;
 use self::range::ReferenceRange;
 use self::reading::Reading;
 pub use self::value::Comparator;
 use self::value::LabValue;
-use crate::catalogue::Analytes;
-use crate::place::{Place, Places};
+use crate::catalogue::{Analytes, tidy_name};
+use crate::raw::{LocalDate, LocalDates};
 use crate::text::{LONGEST_TEXT_BYTES, require_short};
 use crate::zones::BaseZone;
 use crate::{Reason, Timestamp};
@@ -114,7 +113,7 @@ impl RawLab {
 /// [`Reason::EmptyResult`] and [`Reason::NonFiniteValue`] (as reported or in the canonical unit) that
 /// applies.
 pub fn judge(row: &RawLab, base_zone: &BaseZone, analytes: &Analytes) -> Result<NaiveDate, Reason> {
-    examine(row, &mut Places::of(base_zone), analytes).map(|(place, _)| place.date)
+    examine(row, &mut LocalDates::new(base_zone), analytes).map(|(found, _)| found.date)
 }
 
 /// The figures of local date `date`, by analyte and unit and in their order, from all raw rows
@@ -131,19 +130,19 @@ pub fn figures(
     base_zone: &BaseZone,
     analytes: &Analytes,
 ) -> Vec<LabDay> {
-    let mut places = Places::of(base_zone);
+    let mut dates = LocalDates::new(base_zone);
     let counting = rows
         .iter()
-        .filter_map(|row| examine(row, &mut places, analytes).ok().and_then(|(_, finding)| finding))
-        .filter(|finding| finding.place.date == date)
+        .filter_map(|row| examine(row, &mut dates, analytes).ok().and_then(|(_, finding)| finding))
+        .filter(|finding| finding.local_date.date == date)
         .collect();
     let mut findings = without_resent(without_superseded(counting));
     findings.sort_by(|a, b| a.key().cmp(&b.key()).then_with(|| a.fact_order(b)));
     findings
         .chunk_by(|a, b| a.key() == b.key())
         .filter_map(|of_key| {
-            let zone = places.zone_of_day(of_key.iter().map(|finding| finding.place))?;
-            LabDay::of(of_key, zone, date)
+            let zone = dates.zone_of_day(of_key.iter().map(|finding| finding.local_date))?;
+            LabDay::from_findings(of_key, zone, date)
         })
         .collect()
 }
@@ -172,7 +171,7 @@ impl Status {
 #[derive(Debug)]
 struct Finding<'a> {
     row: &'a RawLab,
-    place: Place,
+    local_date: LocalDate,
     status: Status,
     analyte: String,
     unit: Unit<'a>,
@@ -189,10 +188,10 @@ struct Finding<'a> {
 /// Judges `row`; the finding is there if it counts.
 fn examine<'a>(
     row: &'a RawLab,
-    places: &mut Places<'a>,
+    dates: &mut LocalDates<'a>,
     analytes: &'a Analytes,
-) -> Result<(Place, Option<Finding<'a>>), Reason> {
-    let place = places.find(row.collected_at, row.time_zone.as_deref())?;
+) -> Result<(LocalDate, Option<Finding<'a>>), Reason> {
+    let local_date = dates.find(row.collected_at, row.time_zone.as_deref())?;
     require_short(
         [&*row.status, &*row.source]
             .into_iter()
@@ -202,7 +201,7 @@ fn examine<'a>(
     )?;
     let status = Status::read(&row.status)?;
     if status == Status::Uncounted {
-        return Ok((place, None));
+        return Ok((local_date, None));
     }
     let analyte = analyte::key(row)?;
     let reported_unit = analyte::reported_unit(row)?;
@@ -215,18 +214,18 @@ fn examine<'a>(
     let range = range_text(row).filter(|text| text.len() <= LONGEST_RANGE_BYTES);
     let own_flag = OwnFlag::read(row.flag.as_deref());
     // Result and range are compared as they were reported: rounding may draw a value onto an end.
-    let reported = Reading::of(value_text, range.unwrap_or_default(), &own_unit, own_flag)?;
-    let unit = Unit::of(reported_unit, &reported.value, known, analytes);
+    let reported = Reading::read(value_text, range.unwrap_or_default(), &own_unit, own_flag)?;
+    let unit = Unit::for_value(reported_unit, &reported.value, known, analytes);
     let value = reported.value.converted(unit.step)?;
     let range = reported.range.and_then(|range| range.converted(unit.step));
     let flag = reported.flag;
-    let specimen = analyte::tidy(row.specimen.as_deref().unwrap_or_default());
+    let specimen = tidy_name(row.specimen.as_deref().unwrap_or_default());
     let context_fingerprint = analytes.fingerprint(known);
     Ok((
-        place,
+        local_date,
         Some(Finding {
             row,
-            place,
+            local_date,
             status,
             analyte,
             unit,

@@ -276,7 +276,7 @@ proptest! {
             return Ok(());
         }
         let unit = OwnUnit::new("mg/dL", None);
-        let reading = Reading::of(&value_text, &range, &unit, OwnFlag::Missing).unwrap();
+        let reading = Reading::read(&value_text, &range, &unit, OwnFlag::Missing).unwrap();
         prop_assert_eq!(reading.value.value(), Some(exact[0]), "{} beside {}", value_text, range);
         if is_text {
             prop_assert_eq!(reading.range, None);
@@ -301,7 +301,7 @@ proptest! {
         let unit = OwnUnit::new("", None);
         for mark in ['.', ','] {
             let text = format!("{whole}{mark}{fraction}");
-            let reading = Reading::of(&text, range, &unit, OwnFlag::Missing).unwrap();
+            let reading = Reading::read(&text, range, &unit, OwnFlag::Missing).unwrap();
             let exact = if mark == decimal_sign { format!("{whole}.{fraction}") } else { format!("{whole}{fraction}") };
             prop_assert_eq!(reading.value.value(), exact.parse().ok(), "{} beside {}", text, range);
         }

@@ -39,7 +39,7 @@ impl Reading {
     ///
     /// # Errors
     /// As [`LabValue::read`].
-    pub(super) fn of(
+    pub(super) fn read(
         value: &str,
         range: &str,
         unit: &OwnUnit<'_>,
@@ -108,7 +108,7 @@ mod tests {
 
     fn read(value: &str, range: &str, flag: &str) -> Figures {
         let unit = OwnUnit::new("mg/dL", None);
-        let reading = Reading::of(value, range, &unit, OwnFlag::read(Some(flag))).unwrap();
+        let reading = Reading::read(value, range, &unit, OwnFlag::read(Some(flag))).unwrap();
         let end = |end: Option<super::super::range::End>| end.map(|end| end.value);
         (
             reading.value.value(),

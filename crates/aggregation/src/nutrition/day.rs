@@ -6,7 +6,7 @@ use xsum::{Xsum, XsumSmall};
 use super::{MealType, NUTRIENTS, RawMeal, accept, find, index};
 use crate::catalogue::Nutrients;
 use crate::local_time::Zone;
-use crate::place::Places;
+use crate::raw::LocalDates;
 use crate::zones::BaseZone;
 use crate::{Reason, Timestamp};
 
@@ -81,7 +81,7 @@ pub struct DayBuilder<'a> {
     date: NaiveDate,
     base_zone: &'a BaseZone,
     nutrients: &'a Nutrients,
-    places: Places<'a>,
+    dates: LocalDates<'a>,
     totals: [Sum; NUTRIENTS.len()],
     meals: [(usize, Sum); MealType::ALL.len()],
     eaten_at: Option<(Timestamp, Timestamp)>,
@@ -103,7 +103,7 @@ impl<'a> DayBuilder<'a> {
             date,
             base_zone,
             nutrients,
-            places: Places::of(base_zone),
+            dates: LocalDates::new(base_zone),
             totals: std::array::from_fn(|_| Sum::default()),
             meals: Default::default(),
             eaten_at: None,
@@ -118,14 +118,14 @@ impl<'a> DayBuilder<'a> {
     /// # Errors
     /// The reason for which the row is rejected, as [`judge`](super::judge) gives it.
     pub fn add(&mut self, row: &RawMeal) -> Result<(), Reason> {
-        let place = find(row, &mut self.places)?;
-        let is_of_date = place.date == self.date;
+        let found = find(row, &mut self.dates)?;
+        let is_of_date = found.date == self.date;
         let meal_type = match accept(row, self.nutrients) {
             Ok(meal_type) => meal_type,
             Err(reason) => {
                 if is_of_date {
                     self.rejected += 1;
-                    self.zone_of_rejected.add(row.eaten_at, place.zone);
+                    self.zone_of_rejected.add(row.eaten_at, found.zone);
                 }
                 return Err(reason);
             }
@@ -141,7 +141,7 @@ impl<'a> DayBuilder<'a> {
         energy.add(row.nutrients[index::ENERGY]);
         let (first, last) = self.eaten_at.unwrap_or((row.eaten_at, row.eaten_at));
         self.eaten_at = Some((first.min(row.eaten_at), last.max(row.eaten_at)));
-        self.zone.add(row.eaten_at, place.zone);
+        self.zone.add(row.eaten_at, found.zone);
         Ok(())
     }
 
@@ -156,7 +156,7 @@ impl<'a> DayBuilder<'a> {
         });
         Some(NutritionDay {
             item_count: count(self.meals.iter().map(|(items, _)| items).sum()),
-            macros: MacroEnergy::of(&totals),
+            macros: MacroEnergy::from_totals(&totals),
             totals,
             meals,
             first_eaten_at: self.eaten_at.map(|(first, _)| first),
@@ -231,7 +231,7 @@ impl NutritionDay {
 }
 
 impl MacroEnergy {
-    fn of(totals: &[Option<f64>; 32]) -> Self {
+    fn from_totals(totals: &[Option<f64>; 32]) -> Self {
         let carbohydrate = totals[index::CARBOHYDRATE].map(|g| g * CARBOHYDRATE_KCAL_PER_G);
         let protein = totals[index::PROTEIN].map(|g| g * PROTEIN_KCAL_PER_G);
         let fat = totals[index::FAT].map(|g| g * FAT_KCAL_PER_G);

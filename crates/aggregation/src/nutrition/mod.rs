@@ -19,8 +19,9 @@ use chrono::NaiveDate;
 
 pub use self::day::{DayBuilder, MacroEnergy, MealFigures, NutritionDay};
 pub use self::meal_type::MealType;
+pub use crate::catalogue::NUTRIENTS;
 use crate::catalogue::Nutrients;
-use crate::place::{Place, Places};
+use crate::raw::{LocalDate, LocalDates};
 use crate::text::require_short;
 use crate::zones::BaseZone;
 use crate::{Reason, Timestamp};
@@ -30,43 +31,7 @@ use crate::{Reason, Timestamp};
 /// once.
 pub const ALGORITHM_VERSION: i32 = 5;
 
-/// The nutrients: column names of `nutrition_raw` and `nutrition_daily`, each ending in its unit.
-pub const NUTRIENTS: [&str; 32] = [
-    "energy_kcal",
-    "protein_g",
-    "fat_g",
-    "carbohydrate_g",
-    "fiber_g",
-    "sugar_g",
-    "sodium_mg",
-    "saturated_fat_g",
-    "cholesterol_mg",
-    "alcohol_g",
-    "water_g",
-    "caffeine_mg",
-    "vitamin_a_ug",
-    "vitamin_c_mg",
-    "vitamin_d_ug",
-    "vitamin_e_mg",
-    "vitamin_k_ug",
-    "thiamin_mg",
-    "riboflavin_mg",
-    "niacin_mg",
-    "vitamin_b6_mg",
-    "vitamin_b12_ug",
-    "folate_ug",
-    "calcium_mg",
-    "iron_mg",
-    "magnesium_mg",
-    "phosphorus_mg",
-    "potassium_mg",
-    "zinc_mg",
-    "copper_mg",
-    "manganese_mg",
-    "selenium_ug",
-];
-
-/// Places of the nutrients that the energy figures use, in [`NUTRIENTS`].
+/// Indices of the nutrients that the energy figures use, in [`NUTRIENTS`].
 mod index {
     pub(super) const ENERGY: usize = 0;
     pub(super) const PROTEIN: usize = 1;
@@ -105,8 +70,8 @@ pub fn judge(
     base_zone: &BaseZone,
     nutrients: &Nutrients,
 ) -> Result<NaiveDate, Reason> {
-    let place = find(row, &mut Places::of(base_zone))?;
-    accept(row, nutrients).map(|_| place.date)
+    let found = find(row, &mut LocalDates::new(base_zone))?;
+    accept(row, nutrients).map(|_| found.date)
 }
 
 /// The local date in whose [`NutritionDay`] the row appears, as an item or as a rejected row.
@@ -114,11 +79,11 @@ pub fn judge(
 /// `None` if its time or its zone is the objection: nothing dates the row then, and it appears
 /// in `rejected_rows` alone.
 pub fn date_of(row: &RawMeal, base_zone: &BaseZone) -> Option<NaiveDate> {
-    find(row, &mut Places::of(base_zone)).map(|place| place.date).ok()
+    find(row, &mut LocalDates::new(base_zone)).map(|found| found.date).ok()
 }
 
-fn find(row: &RawMeal, places: &mut Places<'_>) -> Result<Place, Reason> {
-    places.find(row.eaten_at, row.time_zone.as_deref())
+fn find(row: &RawMeal, dates: &mut LocalDates<'_>) -> Result<LocalDate, Reason> {
+    dates.find(row.eaten_at, row.time_zone.as_deref())
 }
 
 /// The figures of local date `date` from all raw rows of one user around it; rows of other
@@ -138,7 +103,7 @@ pub fn figures(
     day.finish()
 }
 
-/// Judges everything but the place.
+/// Judges everything but the local date.
 fn accept(row: &RawMeal, nutrients: &Nutrients) -> Result<MealType, Reason> {
     require_short([&*row.meal_type, &*row.source], [&*row.food_name])?;
     if !row.nutrients.iter().flatten().all(|amount| amount.is_finite()) {

@@ -8,10 +8,8 @@ use super::scope::SleepScope;
 use super::session::{Lengths, Session};
 use crate::Timestamp;
 use crate::local_time::Zone;
-use crate::place::{Place, Places};
+use crate::raw::{Context, LocalDate, LocalDates, Span};
 use crate::timestamp::MINUTE_US;
-use crate::vitals::Context;
-use crate::vitals::scope::Span;
 
 /// The sleep of a person who woke on a local date: a row of `sleep_daily`.
 ///
@@ -110,13 +108,15 @@ impl Parts<'_> {
             |session: &&Session<'_>| main.is_some_and(|main| main.start != session.start);
         let naps = || self.sessions.iter().filter(has_sleep).filter(is_other);
 
-        let places = Places::of(context.base_zone);
-        let place = |zone: Zone| Place { zone, date };
+        let dates = LocalDates::new(context.base_zone);
+        let local_date = |zone: Zone| LocalDate { zone, date };
         // Rejected rows have no say in the zone unless nothing else names one.
         let counted = longest.into_iter().chain(&self.sessions);
-        let zone = places
-            .zone_of_day(counted.flat_map(|session| &session.zones).map(|zone| place(*zone)))
-            .or_else(|| places.zone_of_day(self.rejected.iter().map(|(_, zone)| place(*zone))))?;
+        let zone = dates
+            .zone_of_day(counted.flat_map(|session| &session.zones).map(|zone| local_date(*zone)))
+            .or_else(|| {
+                dates.zone_of_day(self.rejected.iter().map(|(_, zone)| local_date(*zone)))
+            })?;
 
         let mut sources: BTreeMap<String, i32> = BTreeMap::new();
         for session in &self.sessions {

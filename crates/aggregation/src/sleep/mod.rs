@@ -57,9 +57,9 @@ pub use self::day::SleepDay;
 pub use self::recompute::{Outcome, Recomputed, Snapshot, StoredDay, fingerprint, recompute};
 pub use self::scope::{FARTHEST_STORED_DAY, FARTHEST_US, SleepScope, scope};
 use crate::Timestamp;
-use crate::catalogue::{Catalogue, Style};
+pub use crate::catalogue::Stage;
+use crate::raw::{Context, RawVital};
 use crate::timestamp::{DAY_US, MINUTE_US};
-use crate::vitals::{Context, RawVital};
 
 /// The longest gap over which segments are joined; a gap of exactly this length joins.
 pub const LONGEST_GAP_US: i64 = 120 * MINUTE_US;
@@ -70,61 +70,6 @@ pub const LONGEST_GAP_US: i64 = 120 * MINUTE_US;
 /// Nobody is in bed for four days without a break of two hours but who is ill or a sensor that is
 /// never switched off; both find their nights on their own dates.
 pub const CUT_MARGIN_US: i64 = 2 * DAY_US;
-
-/// What a row of sleep says of its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Stage {
-    /// `sleep_in_bed`: in bed, asleep or not.
-    InBed,
-    /// `sleep_asleep`: asleep, in which stage is not known.
-    Asleep,
-    /// `sleep_awake`: awake between two times of sleep, or in bed.
-    Awake,
-    /// `sleep_core`: N1 and N2; Health Connect calls it light.
-    Core,
-    /// `sleep_deep`: N3.
-    Deep,
-    /// `sleep_rem`: REM sleep.
-    Rem,
-}
-
-impl Stage {
-    /// Every stage.
-    pub const ALL: [Self; 6] =
-        [Self::InBed, Self::Asleep, Self::Awake, Self::Core, Self::Deep, Self::Rem];
-
-    /// The metric in raw rows and in the catalogue.
-    pub const fn metric(self) -> &'static str {
-        match self {
-            Self::InBed => "sleep_in_bed",
-            Self::Asleep => "sleep_asleep",
-            Self::Awake => "sleep_awake",
-            Self::Core => "sleep_core",
-            Self::Deep => "sleep_deep",
-            Self::Rem => "sleep_rem",
-        }
-    }
-
-    /// The stage that a metric stands for, whatever a catalogue says of it.
-    pub fn from_metric(metric: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|stage| stage.metric() == metric)
-    }
-
-    /// The stage that a metric stands for; `None` if the catalogue does not have it as one of
-    /// sleep.
-    pub fn of(metric: &str, catalogue: &Catalogue) -> Option<Self> {
-        let is_sleep = catalogue.metric(metric)?.style == Style::Sleep;
-        Self::from_metric(metric).filter(|_| is_sleep)
-    }
-
-    const fn is_sleep(self) -> bool {
-        matches!(self, Self::Asleep) || self.is_staged()
-    }
-
-    const fn is_staged(self) -> bool {
-        matches!(self, Self::Core | Self::Deep | Self::Rem)
-    }
-}
 
 /// Raw rows by stage, in any order.
 pub type Rows = BTreeMap<Stage, Vec<RawVital>>;

@@ -10,8 +10,8 @@ use super::segment::Segment;
 use super::{CUT_MARGIN_US, LONGEST_GAP_US};
 use crate::Timestamp;
 use crate::local_time::Zone;
+use crate::raw::Span;
 use crate::timestamp::DAY_US;
-use crate::vitals::scope::Span;
 use crate::zones::BaseZone;
 
 /// Segments without a longer gap than [`LONGEST_GAP_US`], in the order of their starts.

@@ -11,8 +11,7 @@ use super::session::sessions;
 use super::{Rows, Stage};
 use crate::fingerprint::Fingerprint;
 use crate::local_time::anywhere_on_earth;
-use crate::vitals::Context;
-use crate::vitals::scope::Span;
+use crate::raw::{Context, Span};
 
 /// What was read: every row in [`SleepScope::spans_to_read`], and what is stored of
 /// [`SleepScope::stored_dates`]. More of either does no harm.

@@ -4,14 +4,12 @@ use std::collections::BTreeSet;
 
 use chrono::{Days, NaiveDate};
 
-use super::{LONGEST_GAP_US, Stage};
+use super::LONGEST_GAP_US;
 use crate::Timestamp;
 use crate::catalogue::Catalogue;
 use crate::local_time::{Zone, anywhere_on_earth};
+use crate::raw::{Change, LONGEST_INTERVAL_US, Span, union};
 use crate::timestamp::DAY_US;
-use crate::vitals::Change;
-use crate::vitals::sample::LONGEST_INTERVAL_US;
-use crate::vitals::scope::{Span, union};
 use crate::zones::{BaseZone, Zones};
 
 /// No row farther than this from a session's end has a part in the session, or in whether it counts.
@@ -114,11 +112,11 @@ pub fn scope(changes: &[Change], catalogue: &Catalogue, base: &BaseZone) -> Slee
     let mut zones = Zones::new(base);
     let mut rows: Vec<_> = changes
         .iter()
-        .filter(|change| Stage::of(&change.metric, catalogue).is_some())
+        .filter(|change| catalogue.stage(&change.metric).is_some())
         .map(|change| {
             let start = change.starts_at.clamp(Timestamp::MIN, Timestamp::MAX);
             let end = change.ends_at.clamp(start, start.plus(LONGEST_INTERVAL_US));
-            (start, end.min(Timestamp::MAX), zones.of(change.time_zone.as_deref()).ok())
+            (start, end.min(Timestamp::MAX), zones.resolve(change.time_zone.as_deref()).ok())
         })
         .collect();
     rows.sort_unstable_by_key(|(start, end, _)| (*start, *end));

@@ -3,8 +3,7 @@
 use super::{Rows, Stage};
 use crate::Timestamp;
 use crate::local_time::Zone;
-use crate::vitals::Context;
-use crate::vitals::sample::judge_all as judge_metric;
+use crate::raw::{Context, judge_all as judge_metric};
 
 /// Some time that a source spent in one stage; never without length.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,7 +30,7 @@ pub(super) fn judge_all<'row>(context: &Context<'_>, rows: &'row Rows) -> Judged
     let mut judged = Judged { segments: Vec::new(), rejected: Vec::new() };
     for (stage, rows) in rows {
         let Some(metric) = context.catalogue.metric(stage.metric()) else { continue };
-        if Stage::of(stage.metric(), context.catalogue).is_none() {
+        if context.catalogue.stage(stage.metric()).is_none() {
             continue;
         }
         let of_stage = judge_metric(rows, metric, &mut zones);

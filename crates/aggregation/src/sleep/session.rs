@@ -10,9 +10,8 @@ use super::segment::Segment;
 use super::{CUT_MARGIN_US, LONGEST_GAP_US, Stage};
 use crate::Timestamp;
 use crate::local_time::Zone;
+use crate::raw::{Context, Span, union};
 use crate::timestamp::HOUR_US;
-use crate::vitals::Context;
-use crate::vitals::scope::{Span, union};
 use crate::zones::BaseZone;
 
 /// The longest recording of a source without sleep that other sources are measured by. In a longer one
@@ -87,7 +86,7 @@ pub(super) fn sessions<'row>(
         for of_source in sources.values().flat_map(|segments| chains(segments)) {
             let goes_on = of_source.goes_on_beyond(read);
             let pieces = of_source.pieces(context.base_zone).into_iter();
-            sessions.extend(pieces.filter_map(|piece| Session::of(piece, goes_on)));
+            sessions.extend(pieces.filter_map(|piece| Session::from_piece(piece, goes_on)));
         }
         if sources.len() > 1 {
             contest(&mut sessions, &chain, read, context.source_order);
@@ -133,7 +132,7 @@ fn contest(sessions: &mut [Session<'_>], chain: &Chain<'_, '_>, read: Span, orde
     let is_whole = !goes_on_before && !goes_on_after;
     if !is_long {
         for (place, session) in sessions.iter_mut().enumerate() {
-            if rivals.of(place).next().is_some() {
+            if rivals.against(place).next().is_some() {
                 session.reach = (chain.start.plus(-LONGEST_GAP_US), chain.end.plus(LONGEST_GAP_US));
                 session.is_certain = is_whole;
             }
@@ -143,11 +142,11 @@ fn contest(sessions: &mut [Session<'_>], chain: &Chain<'_, '_>, read: Span, orde
     // That the chain is long shows within its limit. A rival is measured by its own rivals.
     let own: Vec<Known> = sessions.iter().map(|s| (s.reach, s.is_settled)).collect();
     let with_rivals: Vec<Known> = (0..own.len())
-        .map(|place| together(own[place], rivals.of(place).map(|n| own[n])))
+        .map(|place| together(own[place], rivals.against(place).map(|n| own[n])))
         .collect();
     let far = LONGEST_CONTEST_US + LONGEST_GAP_US;
     for (place, session) in sessions.iter_mut().enumerate() {
-        let near = rivals.of(place).map(|rival| with_rivals[rival]);
+        let near = rivals.against(place).map(|rival| with_rivals[rival]);
         let mut near = near.peekable();
         if near.peek().is_some() {
             let reach = (session.start.plus(-far), session.end.plus(far));
@@ -182,14 +181,14 @@ impl<'row> Rivals<'row> {
         start.since(end) <= LONGEST_GAP_US && source != later_source
     }
 
-    fn of(&self, one: usize) -> impl Iterator<Item = usize> + '_ {
+    fn against(&self, one: usize) -> impl Iterator<Item = usize> + '_ {
         (0..self.0.len()).filter(move |other| self.are(one, *other))
     }
 }
 
 impl<'row> Session<'row> {
     /// `goes_on` is whether more of its chain may lie before and after what was read.
-    fn of(piece: Piece<'row>, goes_on: (bool, bool)) -> Option<Self> {
+    fn from_piece(piece: Piece<'row>, goes_on: (bool, bool)) -> Option<Self> {
         let Piece { segments, reach, .. } = piece;
         let last = ending(&segments)?;
         let (source, end) = (last.source, last.end);
@@ -206,7 +205,7 @@ impl<'row> Session<'row> {
             end,
             date: last.zone.date_of(end),
             zones,
-            lengths: Lengths::of(&segments),
+            lengths: Lengths::measure(&segments),
             segments,
             counts: true,
             is_settled,
@@ -275,7 +274,7 @@ enum Preference<'row> {
 }
 
 impl Lengths {
-    fn of(segments: &[Segment<'_>]) -> Self {
+    fn measure(segments: &[Segment<'_>]) -> Self {
         let has = |kind: fn(Stage) -> bool| segments.iter().any(|segment| kind(segment.stage));
         let of = |wanted: Stage| spans(segments, |stage| stage == wanted);
         let both = |one: &[Span], other: &[Span]| union([one, other].concat());

@@ -17,10 +17,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::NaiveDate;
 
-use super::hour::{HourFigures, HourKey};
-use super::recompute::Members;
-use super::sample::Sample;
+use super::hour::{HourFigures, HourKey, Members};
 use crate::local_time::Zone;
+use crate::raw::Sample;
 use crate::timestamp::Timestamp;
 
 /// What a sample may cover: the sample itself, less the days for which its source gave a

@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 
 use super::hour::{HourFigures, HourKey, Moments};
 use super::percentiles::{DamagedSketch, Sketch};
-use crate::catalogue::Style;
+use crate::catalogue::AggregationStyle;
 use crate::local_time::Zone;
 use crate::timestamp::Timestamp;
 use crate::zones::BaseZone;
@@ -48,7 +48,7 @@ pub struct DayFigures {
 pub fn merge<'h>(
     date: NaiveDate,
     hours: impl Iterator<Item = (&'h HourKey, &'h HourFigures)>,
-    style: Style,
+    style: AggregationStyle,
     source_order: &[String],
     base: &BaseZone,
 ) -> Result<Option<DayFigures>, DamagedSketch> {
@@ -117,7 +117,7 @@ pub fn merge<'h>(
 
 fn primary_source(
     sources: &BTreeMap<String, i32>,
-    style: Style,
+    style: AggregationStyle,
     source_order: &[String],
 ) -> Option<String> {
     let rank = |source: &str| {
@@ -126,9 +126,9 @@ fn primary_source(
     sources
         .iter()
         .min_by_key(|(source, samples)| match style {
-            Style::Cumulative => (rank(source), -**samples, source.as_str()),
+            AggregationStyle::Cumulative => (rank(source), -**samples, source.as_str()),
             // Both keys are compared as one tuple type: most samples first, then the order.
-            Style::Discrete | Style::Sleep => (
+            AggregationStyle::Discrete | AggregationStyle::Sleep => (
                 usize::try_from(i32::MAX - **samples).unwrap_or(0),
                 i32::try_from(rank(source)).unwrap_or(i32::MAX),
                 source.as_str(),

@@ -2,7 +2,7 @@
 
 use super::hour::{HourFigures, Moments};
 use super::percentiles::Sketch;
-use super::sample::Sample;
+use crate::raw::Sample;
 
 /// The figures of one hour, whose samples come in fact order.
 ///

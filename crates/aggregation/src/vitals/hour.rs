@@ -24,6 +24,9 @@ impl HourKey {
     }
 }
 
+/// The samples of each hour, by their ascending indices.
+pub(super) type Members = BTreeMap<HourKey, Vec<usize>>;
+
 /// The figures of an hour, and what is needed to merge them into a day's.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HourFigures {

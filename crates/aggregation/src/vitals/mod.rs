@@ -12,11 +12,11 @@ pub mod discrete;
 pub mod hour;
 pub mod percentiles;
 pub mod recompute;
-pub mod sample;
 pub mod scope;
 
 pub use day::DayFigures;
 pub use hour::{HourFigures, HourKey};
-pub use recompute::{Context, Outcome, Recomputed, Snapshot, recompute};
-pub use sample::{RawVital, judge};
-pub use scope::{Change, Scope};
+pub use recompute::{Outcome, Recomputed, Snapshot, recompute};
+pub use scope::Scope;
+
+pub use crate::raw::{Change, Context, RawVital, judge};

@@ -5,29 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::NaiveDate;
 
 use super::hour::HourKey;
-use super::sample::{LONGEST_INTERVAL_US, RawVital};
-use crate::catalogue::{Catalogue, Style};
+use crate::catalogue::{AggregationStyle, Catalogue};
 use crate::local_time::{WIDEST_OFFSET_US, Zone, anywhere_on_earth};
+use crate::raw::{Change, LONGEST_INTERVAL_US, RawVital};
 use crate::timestamp::{DAY_US, HOUR_US, Timestamp};
 use crate::zones::{BaseZone, Zones};
 
-/// A raw row that was inserted, changed or deleted, as it stood before or stands now.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Change {
-    /// The row's metric.
-    pub metric: String,
-    /// Its start.
-    pub starts_at: Timestamp,
-    /// Its end, not before the start.
-    pub ends_at: Timestamp,
-    /// Its own zone, if it names one.
-    pub time_zone: Option<String>,
-    /// Whether it stands for its whole local day.
-    pub whole_day: bool,
-}
-
-/// Instants from the first up to, but without, the second.
-pub type Span = (Timestamp, Timestamp);
+pub use crate::raw::{Span, union};
 
 /// What must be computed again for one metric.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -95,13 +79,13 @@ impl MetricScope {
     pub(super) fn with_twins(
         &self,
         rows: &[RawVital],
-        style: Style,
+        style: AggregationStyle,
         zones: &mut Zones<'_>,
     ) -> Self {
         let mut wider = self.clone();
         for row in rows {
             if self.changed.contains(&(row.started_at, row.ended_at))
-                && let Ok(zone) = zones.of(row.time_zone.as_deref())
+                && let Ok(zone) = zones.resolve(row.time_zone.as_deref())
             {
                 wider.touch(style, zone, row.started_at, row.ended_at, row.is_daily_total);
             }
@@ -118,14 +102,14 @@ impl MetricScope {
     /// that date, whatever their zone, and what they covered falls to others.
     fn touch(
         &mut self,
-        style: Style,
+        style: AggregationStyle,
         zone: Zone,
         start: Timestamp,
         end: Timestamp,
         whole_day: bool,
     ) {
         let start = start.max(Timestamp::MIN).min(Timestamp::MAX);
-        if style == Style::Discrete {
+        if style == AggregationStyle::Discrete {
             let hour = zone.hour_of(start);
             let span = (hour.start, hour.start.plus(1));
             self.dates.insert(hour.date);
@@ -162,7 +146,7 @@ pub fn scope(changes: &[Change], catalogue: &Catalogue, base: &BaseZone) -> Scop
     let mut scope = Scope::new();
     for change in changes {
         let Some(metric) = catalogue.metric(&change.metric) else { continue };
-        if metric.style == Style::Sleep {
+        if metric.aggregation_style == AggregationStyle::Sleep {
             continue;
         }
         let of_metric = match scope.get_mut(&change.metric) {
@@ -171,8 +155,10 @@ pub fn scope(changes: &[Change], catalogue: &Catalogue, base: &BaseZone) -> Scop
         };
         let Change { starts_at, ends_at, whole_day, .. } = *change;
         of_metric.changed.insert((starts_at, ends_at));
-        match zones.of(change.time_zone.as_deref()) {
-            Ok(zone) => of_metric.touch(metric.style, zone, starts_at, ends_at, whole_day),
+        match zones.resolve(change.time_zone.as_deref()) {
+            Ok(zone) => {
+                of_metric.touch(metric.aggregation_style, zone, starts_at, ends_at, whole_day)
+            }
             // Without a zone it has no date now, but may have been counted under another profile;
             // and it may be the newest of several rows for one sample, so that those are read.
             Err(_) => {
@@ -185,17 +171,4 @@ pub fn scope(changes: &[Change], catalogue: &Catalogue, base: &BaseZone) -> Scop
         of_metric.hour_starts = union(std::mem::take(&mut of_metric.hour_starts));
     }
     scope
-}
-
-/// The union of spans, in order and disjoint.
-pub fn union(mut spans: Vec<Span>) -> Vec<Span> {
-    spans.sort_unstable();
-    let mut disjoint: Vec<Span> = Vec::with_capacity(spans.len());
-    for (from, to) in spans {
-        match disjoint.last_mut() {
-            Some((_, end)) if from <= *end => *end = (*end).max(to),
-            _ => disjoint.push((from, to)),
-        }
-    }
-    disjoint
 }

@@ -43,7 +43,7 @@ fn categories_are_those_of_the_acc_aha_guideline_2017_at_each_limit() {
         (180.1, 70.0, Severe),
         (110.0, 120.1, Severe),
     ] {
-        assert_eq!(Category::of(systolic, diastolic), expected, "{systolic}/{diastolic}");
+        assert_eq!(Category::classify(systolic, diastolic), expected, "{systolic}/{diastolic}");
         assert_eq!(day(&[(systolic, diastolic)]).worst_category, Some(expected));
     }
     assert!(Category::ALL.is_sorted());

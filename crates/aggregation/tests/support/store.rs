@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 use aggregation::Timestamp;
-use aggregation::catalogue::Style;
-use aggregation::vitals::sample::LONGEST_INTERVAL_US;
-use aggregation::vitals::scope::{FARTHEST_DAILY_TOTAL_US, MetricScope, Span, scope};
+use aggregation::catalogue::AggregationStyle;
+use aggregation::raw::LONGEST_INTERVAL_US;
+use aggregation::raw::Span;
+use aggregation::vitals::scope::{FARTHEST_DAILY_TOTAL_US, MetricScope, scope};
 use aggregation::vitals::{
     Change, DayFigures, Outcome, RawVital, Recomputed, Scope, Snapshot, recompute,
 };
@@ -180,7 +181,7 @@ impl Store {
 
     /// What the worker reads in SQL, in these words.
     fn read(&self, metric: &str, scope: &MetricScope) -> Snapshot {
-        let style = self.world.catalogue.metric(metric).map(|metric| metric.style);
+        let style = self.world.catalogue.metric(metric).map(|metric| metric.aggregation_style);
         let spans = scope.spans_to_read();
         let starts_near = |row: &RawVital, before: i64, after: i64| {
             let within = |(from, to): &Span| from.plus(-before)..to.plus(after);
@@ -204,7 +205,7 @@ impl Store {
             .collect();
         let wanted = |row: &&RawVital| {
             starts_near(row, 0, 0)
-                || style == Some(Style::Cumulative)
+                || style == Some(AggregationStyle::Cumulative)
                     && (reaches(row) || totals.contains(&sample(row)))
         };
         let empty = Figures::default();

@@ -84,7 +84,7 @@ struct Answer {
 }
 
 impl Spread {
-    fn of(times: impl Iterator<Item = Duration>) -> Self {
+    fn measure(times: impl Iterator<Item = Duration>) -> Self {
         let mut times: Vec<f64> = times.map(|time| time.as_secs_f64() * 1e3).collect();
         times.sort_by(f64::total_cmp);
         let at = |share: f64| {
@@ -168,8 +168,8 @@ impl Clients {
             seconds: began.elapsed().as_secs_f64(),
             requests: answers.len(),
             errors: answers.iter().filter(|answer| answer.failed).count(),
-            answer: Spread::of(answers.iter().map(|answer| answer.whole)),
-            wait: Spread::of(answers.iter().map(|answer| answer.wait)),
+            answer: Spread::measure(answers.iter().map(|answer| answer.whole)),
+            wait: Spread::measure(answers.iter().map(|answer| answer.wait)),
         };
         Ok((felt, result))
     }

@@ -9,8 +9,8 @@ use super::DayRow;
 use super::vitals::{DayColumns, day_row};
 use crate::error::StoreError;
 use crate::snapshot::Snapshot;
-use crate::statement::statement;
-use crate::time::from_postgres;
+use crate::sql::statement::statement;
+use crate::sql::time::from_postgres;
 
 /// A row of `sleep_daily`. Durations are in minutes; None is what the sources cannot tell.
 #[derive(Clone, Debug, PartialEq)]

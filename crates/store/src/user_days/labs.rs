@@ -10,10 +10,10 @@ use diesel::sql_types::{BigInt, Bool, Date, Double, Integer, Nullable, Text, Tim
 
 use super::DayRow;
 use crate::error::StoreError;
-use crate::raw_text::RawText;
 use crate::snapshot::Snapshot;
-use crate::statement::statement;
-use crate::time::{from_postgres, to_postgres};
+use crate::sql::raw_text::RawText;
+use crate::sql::statement::statement;
+use crate::sql::time::{from_postgres, to_postgres};
 
 /// A row of `lab_daily`.
 #[derive(Clone, Debug, PartialEq)]

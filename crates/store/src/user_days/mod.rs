@@ -1,9 +1,9 @@
 //! Everything that is stored about some days of one user, as of one moment, for a person to look at.
 
+mod context;
 mod days;
 mod labs;
 mod nutrition;
-mod surroundings;
 mod vitals;
 
 use std::collections::BTreeMap;
@@ -12,15 +12,15 @@ use aggregation::Timestamp;
 use aggregation::local_time::Zone;
 use chrono::NaiveDate;
 
+pub use self::context::{RejectedRows, Waiting};
 pub use self::days::{BloodPressureDay, GlucoseDay, SleepNight};
 pub use self::labs::{LabName, LabResults};
 pub use self::nutrition::{MealEnergy, NutritionSums};
-pub use self::surroundings::{RejectedRows, Waiting};
 pub use self::vitals::{VitalDay, VitalHour};
-use crate::day_end::future_rows_of;
 use crate::error::StoreError;
+use crate::kinds::day_end::future_rows_of;
 use crate::pool::Store;
-use crate::time::from_postgres;
+use crate::sql::time::from_postgres;
 
 /// What every row of a daily table has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl Store {
         default_zone: Zone,
     ) -> Result<UserDays, StoreError> {
         let mut snapshot = self.snapshot("report").await?;
-        let moment = surroundings::moment(&mut snapshot, user_id).await?;
+        let moment = context::moment(&mut snapshot, user_id).await?;
         let zone = moment.profile_zone.as_deref().and_then(|zone| zone.parse::<Zone>().ok());
         let zone = zone.unwrap_or(default_zone);
         let bounds = (zone.day_start(from), zone.day_end(to));
@@ -126,8 +126,8 @@ impl Store {
                 false => labs::names(&mut snapshot, user_id, bounds).await?,
             },
             labs,
-            waiting: surroundings::waiting(&mut snapshot, user_id, from, to).await?,
-            rejected: surroundings::rejected(&mut snapshot, user_id, bounds).await?,
+            waiting: context::waiting(&mut snapshot, user_id, from, to).await?,
+            rejected: context::rejected(&mut snapshot, user_id, bounds).await?,
             future_rows: future_rows_of(&mut snapshot, user_id, from, to).await?,
         };
         snapshot.end().await?;

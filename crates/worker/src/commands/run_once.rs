@@ -3,25 +3,25 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use aggregation::Timestamp;
 use anyhow::Context;
 use indicatif::ProgressBar;
-use store::{RunCounts, Store};
 use tokio_util::sync::CancellationToken;
 
-use crate::assumed_zone::AssumedZone;
 use crate::cli::{RunOnce, kinds_or_all};
 use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
 use crate::report::{RunReport, milliseconds};
+use crate::run::assumed_zone::AssumedZone;
 use crate::run::batch_sizer::BatchSizer;
+use crate::run::context::WorkerContext;
 use crate::run::crash_loop::CrashLoopGuard;
 use crate::run::drain::{Limits, date_back, drain};
-use crate::setup::{self, Settings, SharedSettings, WorkerContext};
+use crate::settings::{Settings, SharedSettings};
+use crate::setup;
 use crate::stop::Stop;
 use crate::tables::{counted, thousands};
 use crate::throttle::Throttle;
-use crate::{day_ends, output, progress};
+use crate::{day_ends, output, progress, run_record};
 
 /// Computes everything that is due.
 ///
@@ -115,7 +115,8 @@ pub async fn run(
     })
     .await;
     let duration = started.elapsed();
-    record(store, started_at, command, application_name, &report.counts, (false, None)).await;
+    run_record::record(store, started_at, command, application_name, &report.counts, (false, None))
+        .await;
     outcome.with_context(|| {
         format!(
             "interrupted after {}; their figures are committed, the rest is still queued",
@@ -132,31 +133,6 @@ pub async fn run(
     let run = Run { report, pending_after, duration, assumed_zone };
     run.log();
     Ok(run)
-}
-
-/// Remembers what was done for `worker status`, if anything was: of a run that goes on, again and again
-/// in place of its former record. Returns the id of the record.
-pub async fn record(
-    store: &Store,
-    started_at: Timestamp,
-    command: &str,
-    application_name: &str,
-    counts: &RunCounts,
-    progress: (bool, Option<i64>),
-) -> Option<i64> {
-    if counts.batches == 0 {
-        return None;
-    }
-    let worker = setup::identity(application_name);
-    // The figures stand, whether or not the run can be listed.
-    store.record_run(started_at, command, &worker, counts, progress).await.unwrap_or_else(|error| {
-        tracing::warn!(
-            event = "run_not_recorded",
-            class = error.class().name(),
-            "the figures are committed, but `worker status` will not list the run"
-        );
-        None
-    })
 }
 
 impl Run {

@@ -11,7 +11,7 @@ use store::{
 };
 
 use crate::exit::{self, Exit};
-use crate::setup::Settings;
+use crate::settings::Settings;
 use crate::stop::Stop;
 use crate::{cli, output, setup, tables};
 
@@ -33,14 +33,14 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Status) -> anyhow::
     let store = setup::connect(&loaded.config).await?;
     setup::require_current_schema(&store).await?;
     let Some(seconds) = arguments.watch else {
-        output::print(&look(&store, catalogue, arguments).await?);
+        output::print(&read_status(&store, catalogue, arguments).await?);
         return Ok(exit::DONE);
     };
     let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?;
     output::clear();
     while !stop.is_requested() {
         let shown = tokio::select! {
-            shown = look(&store, catalogue, arguments) => shown,
+            shown = read_status(&store, catalogue, arguments) => shown,
             () = stop.requested() => break,
         };
         // Somebody who watches a database go away and come back keeps watching.
@@ -56,7 +56,7 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Status) -> anyhow::
     Ok(exit::DONE)
 }
 
-async fn look(
+async fn read_status(
     store: &Store,
     catalogue: Option<&Catalogue>,
     arguments: &cli::Status,

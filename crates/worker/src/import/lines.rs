@@ -262,7 +262,7 @@ mod tests {
     use crate::cli::ImportKind;
 
     fn read(kind: ImportKind, text: &str) -> anyhow::Result<Vec<Line>> {
-        let columns = Columns::of(kind);
+        let columns = Columns::for_kind(kind);
         let mut lines = Lines::new(text.as_bytes(), &columns, false)?;
         let mut found = Vec::new();
         while let Some(line) = lines.next()? {
@@ -370,7 +370,7 @@ mod tests {
 
     #[test]
     fn unknown_columns_are_left_out_if_asked_to_and_named() {
-        let columns = Columns::of(ImportKind::Vitals);
+        let columns = Columns::for_kind(ImportKind::Vitals);
         let text = "user_id,Device,metric,value,started_at\n7,x,steps,12,2024-01-02T03:04:05Z\n";
         let mut lines = Lines::new(text.as_bytes(), &columns, true).unwrap();
         assert_eq!(lines.skipped(), ["Device"]);
@@ -470,7 +470,7 @@ mod tests {
 
     #[test]
     fn text_that_is_not_utf_8_is_a_bad_line() {
-        let columns = Columns::of(ImportKind::Vitals);
+        let columns = Columns::for_kind(ImportKind::Vitals);
         let text = [HEADER.as_bytes(), b"\n7,\xff\xfe,12,2024-01-02T03:04:05Z\n"].concat();
         let mut lines = Lines::new(text.as_slice(), &columns, false).unwrap();
         let Some(Line::Bad(bad)) = lines.next().unwrap() else { panic!() };
@@ -502,7 +502,7 @@ mod tests {
                 text.push(b'\n');
             }
             for kind in [ImportKind::Vitals, ImportKind::Nutrition, ImportKind::Labs, ImportKind::Profiles] {
-                let columns = Columns::of(kind);
+                let columns = Columns::for_kind(kind);
                 let Ok(mut lines) = Lines::new(text.as_slice(), &columns, false) else { continue };
                 let (mut last, mut count) = (1, 0);
                 while let Some(line) = lines.next().unwrap() {

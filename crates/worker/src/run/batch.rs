@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use aggregation::Kind;
 use store::{ClaimFrom, MOST_IN_A_SET, StoreError};
 
+use super::context::WorkerContext;
 use super::group::Profiles;
 use super::walk::{self, Walk};
 use crate::report::{BatchReport, log_claim, log_rescued};
 use crate::run::batch_sizer::BatchStats;
-use crate::setup::WorkerContext;
 use crate::throttle::Permit;
 
 /// What a batch did.

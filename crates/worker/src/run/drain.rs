@@ -8,16 +8,15 @@ use std::time::{Duration, Instant};
 use aggregation::Kind;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use store::{ClaimFrom, StoreError};
+use store::{Backoff, ClaimFrom, StoreError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{self, BatchOutcome};
-use crate::backoff::Backoff;
+use super::context::WorkerContext;
 use crate::failure::{AfterBatch, Policy};
 use crate::report::RunReport;
 use crate::run::batch_sizer::BatchStats;
-use crate::setup::WorkerContext;
 
 /// While one kind keeps the drain busy, those that had nothing due are looked at again so often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

@@ -2,9 +2,11 @@
 //!
 //! [`batch`] tells the story of one batch, [`drain`] repeats it, [`walk`] processes its groups.
 
+pub mod assumed_zone;
 pub mod batch;
 pub mod batch_sizer;
 mod claimed_groups;
+pub mod context;
 pub mod crash_loop;
 pub mod drain;
 pub mod group;

@@ -10,15 +10,17 @@ use std::time::{Duration, Instant};
 
 use store::{
     ChangeSet, Claim, ErrorClass, Failed, FailedWrite, Store, StoreError, UnsentCommit, Verdict,
+    with_timeout,
 };
 
 use super::claimed_groups::{ClaimedGroups, row_count};
+use super::context::WorkerContext;
 use super::crash_loop;
 use super::group::{self, GroupKey, LockWaits, Profiles, Work};
 use super::lease::Lease;
 use crate::failure::{Action, Policy};
 use crate::report::{BatchReport, Hold, Holds};
-use crate::setup::{Settings, WorkerContext, with_timeout};
+use crate::settings::Settings;
 
 /// A connection goes back to the pool after this time, though more groups follow.
 const LONGEST_HOLD: Duration = Duration::from_millis(50);

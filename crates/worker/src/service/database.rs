@@ -5,12 +5,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use store::{ConnectError, ErrorClass, Store, StoreError};
+use store::{Backoff, ConnectError, ErrorClass, Store, StoreError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Service, lock};
-use crate::backoff::Backoff;
 use crate::metrics::{self, Breaker};
 use crate::setup;
 

@@ -28,7 +28,7 @@ use super::Service;
 use super::database;
 use crate::config::Http;
 use crate::metrics;
-use crate::report::milliseconds;
+use crate::report::{count_from_zero, milliseconds};
 
 /// The longest that an answer of `/health/database` waits for the database: monitors give up after
 /// some seconds themselves.
@@ -80,6 +80,7 @@ pub async fn serve(
         format!("cannot listen on {address} (http.address and http.port); choose another port")
     })?;
     let metrics = metrics::install()?;
+    count_from_zero();
     let upkeep = metrics.clone();
     tokio::spawn(async move {
         loop {

@@ -28,15 +28,17 @@ use std::time::{Duration, Instant};
 use aggregation::Kind;
 use store::{Store, StoreError};
 
-use crate::assumed_zone::AssumedZone;
 use crate::config::Loaded;
 use crate::day_ends::DayEnds;
 use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
+use crate::run::assumed_zone::AssumedZone;
 use crate::run::batch_sizer::BatchSizer;
+use crate::run::context::WorkerContext;
 use crate::run::crash_loop::CrashLoopGuard;
 use crate::run::drain::{self, DrainOutcome, Limits};
-use crate::setup::{self, Settings, SharedSettings, WorkerContext};
+use crate::settings::{Settings, SharedSettings};
+use crate::setup;
 use crate::stop::Stop;
 use crate::throttle::Throttle;
 
@@ -85,10 +87,10 @@ pub async fn run(config_file: Option<&Path>) -> anyhow::Result<Exit> {
     let loaded = setup::configuration(config_file)?;
     // A URL that cannot be used will not become usable by waiting.
     setup::check_url(&loaded.config)?;
-    let signals = Signals::listen()?;
+    let signals = Signals::install()?;
     let service = Arc::new(Service::new(config_file, loaded)?);
     let settings = service.config().http.clone();
-    if let Some(address) = settings.listen {
+    if let Some(address) = settings.listen() {
         http::serve(Arc::clone(&service), address, &settings).await?;
     }
     service.log_start();

@@ -8,10 +8,9 @@ use store::{Backlog, OldTransaction};
 
 use super::database::State;
 use super::{Service, lock};
-use crate::commands::run_once;
-use crate::metrics;
 use crate::report::{RunReport, milliseconds};
 use crate::tables::{age, counted};
+use crate::{metrics, run_record};
 
 /// The count of a long queue takes time at the server; it may take at most one part in this many of all time.
 const REST_PER_COUNT: u32 = 100;
@@ -301,7 +300,7 @@ impl Service {
         let started_at = now.plus(-(period.began.elapsed().as_micros() as i64));
         let name = &self.config().session.application_name;
         let progress = (is_running, period.recorded.map(|(id, _)| id));
-        run_once::record(&store, started_at, "run", name, &period.report.counts, progress).await
+        run_record::record(&store, started_at, "run", name, &period.report.counts, progress).await
     }
 
     /// Writes the last record for `worker status` and the last entry of the log.

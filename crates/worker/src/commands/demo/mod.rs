@@ -19,9 +19,11 @@ use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
 use crate::import::import;
 use crate::run::batch_sizer::BatchSizer;
+use crate::run::context::WorkerContext;
 use crate::run::crash_loop::CrashLoopGuard;
 use crate::run::drain::Limits;
-use crate::setup::{self, Settings, SharedSettings, WorkerContext};
+use crate::settings::{Settings, SharedSettings};
+use crate::setup;
 use crate::stop::Stop;
 use crate::tables::{counted, thousands};
 use crate::throttle::Throttle;
@@ -116,7 +118,7 @@ async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Resu
         until_empty: true,
     };
     let context = WorkerContext {
-        assumed_zone: crate::assumed_zone::AssumedZone::default(),
+        assumed_zone: crate::run::assumed_zone::AssumedZone::default(),
         store,
         settings: SharedSettings::new(settings),
         stop: stop.clone(),
@@ -128,7 +130,7 @@ async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Resu
     let run =
         run_once::run(&context, &limits, "demo", "dayfold-demo", &ProgressBar::hidden()).await?;
     summary(&context.store, &run).await?;
-    figures::show(&context.store).await?;
+    figures::show(&context.store, default_zone).await?;
     if let Some(file) = html {
         let (from, to) = figures::week_of_meals();
         let days = context.store.user_days(figures::EATER, from, to, default_zone).await?;

@@ -26,7 +26,7 @@ use store::{
 
 pub use lock_waits::LockWaits;
 
-use crate::setup::Settings;
+use crate::settings::Settings;
 
 /// A user and a local date.
 pub type GroupKey = (i64, NaiveDate);
