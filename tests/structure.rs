@@ -11,13 +11,11 @@ use std::path::Path;
 use crate::support::root;
 
 /// Modules among whose children there is a circle. None may be added.
-const KNOWN: [&str; 4] = [
+const KNOWN: [&str; 3] = [
     // A model's properties are functions of the model.
     "model",
     // What ends a group's transaction is part of the queue, and needs the transaction.
     "store",
-    // The key of a group belongs to the walk.
-    "worker::run",
     // The portions of dates of a rebuild are read as those of a batch.
     "worker::run::group",
 ];

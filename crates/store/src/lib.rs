@@ -6,20 +6,14 @@
 //! token.
 
 mod admin;
-mod autocommit;
 mod backoff;
 mod connection;
-mod crash;
 mod error;
 mod kinds;
 mod outbox;
 mod pool;
 mod profiles;
 mod queue;
-mod queued_rows;
-mod rejected;
-mod requeue;
-mod retry;
 mod snapshot;
 mod sql;
 mod transaction;
@@ -45,17 +39,17 @@ pub use connection::connect::{ConnectionPlan, check_url, connection_plan};
 pub use connection::libpq::Variables;
 pub use connection::session::{Pooler, SessionSettings};
 pub use connection::url::Endpoint;
-pub use crash::CRASH_VARIABLE;
 pub use error::{ConnectError, ErrorClass, ServerError, StoreError};
 pub use kinds::day_end::{EndedDays, FutureRows};
 pub use outbox::{Alert, AlertCondition, Outbox, TakenAlert};
 pub use pool::{PoolHealth, PoolSettings, PoolStats, Store};
 pub use profiles::{Profile, ProfileVersion};
+pub use queue::rejected::{Listed, Verdict};
+pub use queue::requeue::{RequeueSelection, Requeuer};
+pub use queue::retry::RetryPolicy;
 pub use queue::{ChangeSet, ChangedRow, Claim, ClaimFrom, Failed, MOST_IN_A_SET, SetOfGroup};
-pub use rejected::{Listed, Verdict};
-pub use requeue::{RequeueSelection, Requeuer};
-pub use retry::RetryPolicy;
 pub use sql::timeout::with_timeout;
+pub use transaction::failpoint::CRASH_VARIABLE;
 pub use transaction::{FailedWrite, GroupTransaction, UnsentCommit};
 pub use user_days::{
     BloodPressureDay, DayRow, GlucoseDay, LabName, LabResults, MealEnergy, NutritionSums,

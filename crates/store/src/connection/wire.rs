@@ -19,8 +19,8 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
-use crate::crash::Crash;
 use crate::error::{ServerError, StoreError};
+use crate::transaction::failpoint::Crash;
 
 /// Errors that are kept. In a pipeline each statement behind the one that failed has one, too.
 const MOST_ERRORS: usize = 32;

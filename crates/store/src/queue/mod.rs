@@ -5,6 +5,10 @@
 
 mod claim;
 mod finish;
+pub(crate) mod queued_rows;
+pub(crate) mod rejected;
+pub(crate) mod requeue;
+pub(crate) mod retry;
 mod scan_window;
 mod settle;
 

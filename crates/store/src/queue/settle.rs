@@ -9,7 +9,7 @@ use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Ti
 use super::{ChangeSet, Failed, SetKeys};
 use crate::error::StoreError;
 use crate::pool::Store;
-use crate::retry::RetryPolicy;
+use crate::queue::retry::RetryPolicy;
 use crate::statement::statement;
 
 /// A change of claimed sets, found by their keys and guarded by the token.

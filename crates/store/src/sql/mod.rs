@@ -1,5 +1,6 @@
 //! Statements: text that is there before any data, and the times and texts that they carry.
 
+mod autocommit;
 pub(crate) mod cte;
 pub(crate) mod file;
 pub(crate) mod raw_text;

@@ -7,7 +7,7 @@ use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Text, Timestamptz};
 
 use crate::error::StoreError;
 use crate::profiles::{sources, zone};
-use crate::queued_rows::queued_rows;
+use crate::queue::queued_rows::queued_rows;
 use crate::snapshot::Snapshot;
 use crate::sql::statement::statement;
 use crate::sql::time::to_postgres;

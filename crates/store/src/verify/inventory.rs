@@ -7,7 +7,7 @@ use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Text};
 
 use crate::error::StoreError;
 use crate::pool::Store;
-use crate::queued_rows::queued_rows;
+use crate::queue::queued_rows::queued_rows;
 use crate::sql::statement::statement;
 use crate::transaction::GroupTransaction;
 use crate::verify::tables::VerifyTables;

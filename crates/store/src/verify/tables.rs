@@ -15,7 +15,7 @@ use diesel_async::{
 use crate::connection::session::Pooler;
 use crate::error::StoreError;
 use crate::pool::Store;
-use crate::rejected::{Listed, Verdict};
+use crate::queue::rejected::{Listed, Verdict};
 use crate::sql::statement::statement;
 use crate::transaction::GroupTransaction;
 use crate::verify::comparison::{
