@@ -148,30 +148,26 @@ pub(super) fn config(settings: &[Setting], problems: &mut Vec<String>) -> Option
 
 /// How a number compares with another one.
 #[derive(Clone, Copy)]
-enum Must {
-    BeMoreThan,
-    NotBeMoreThan,
-    NotBeLessThan,
+enum Relation {
+    Above,
+    AtMost,
+    AtLeast,
 }
 
-const RELATIONS: [(&str, Must, &str); 10] = [
-    ("pool.min_idle", Must::NotBeMoreThan, "pool.max_size"),
-    ("batch.backoff_first_seconds", Must::NotBeMoreThan, "batch.backoff_max_seconds"),
-    ("batch.size", Must::NotBeLessThan, "batch.min_size"),
-    ("batch.size", Must::NotBeMoreThan, "batch.max_size"),
+const RELATIONS: [(&str, Relation, &str); 10] = [
+    ("pool.min_idle", Relation::AtMost, "pool.max_size"),
+    ("batch.backoff_first_seconds", Relation::AtMost, "batch.backoff_max_seconds"),
+    ("batch.size", Relation::AtLeast, "batch.min_size"),
+    ("batch.size", Relation::AtMost, "batch.max_size"),
     // Otherwise the server would end the session where it should only end the statement.
-    (
-        "session.transaction_timeout_seconds",
-        Must::NotBeLessThan,
-        "session.statement_timeout_seconds",
-    ),
+    ("session.transaction_timeout_seconds", Relation::AtLeast, "session.statement_timeout_seconds"),
     // Otherwise another worker claims rows whose statement still runs here.
-    ("batch.lease_seconds", Must::BeMoreThan, "session.statement_timeout_seconds"),
+    ("batch.lease_seconds", Relation::Above, "session.statement_timeout_seconds"),
     // Otherwise systemd would kill a service that waits within its limits.
-    ("service.stuck_after_seconds", Must::BeMoreThan, "pool.wait_timeout_seconds"),
-    ("service.stuck_after_seconds", Must::BeMoreThan, "session.statement_timeout_seconds"),
-    ("service.stuck_after_seconds", Must::BeMoreThan, "database.connect_timeout_seconds"),
-    ("alerts.retry_first_seconds", Must::NotBeMoreThan, "alerts.retry_max_seconds"),
+    ("service.stuck_after_seconds", Relation::Above, "pool.wait_timeout_seconds"),
+    ("service.stuck_after_seconds", Relation::Above, "session.statement_timeout_seconds"),
+    ("service.stuck_after_seconds", Relation::Above, "database.connect_timeout_seconds"),
+    ("alerts.retry_first_seconds", Relation::AtMost, "alerts.retry_max_seconds"),
 ];
 
 /// The problems of values that do not fit each other.
@@ -182,9 +178,9 @@ pub(super) fn unfit(config: &Config, settings: &[Setting]) -> Vec<String> {
     for (key, must, other) in RELATIONS {
         let number = |key: &str| setting(key).map(|setting| as_f64(&setting.value));
         let (holds, must) = match must {
-            Must::BeMoreThan => (number(key) > number(other), "be more than"),
-            Must::NotBeMoreThan => (number(key) <= number(other), "not be more than"),
-            Must::NotBeLessThan => (number(key) >= number(other), "not be less than"),
+            Relation::Above => (number(key) > number(other), "be more than"),
+            Relation::AtMost => (number(key) <= number(other), "not be more than"),
+            Relation::AtLeast => (number(key) >= number(other), "not be less than"),
         };
         if !holds {
             problems.push(format!("{} must {must} {}", described(key), described(other)));
