@@ -69,6 +69,13 @@ pub struct Load {
     /// Whether all clients ask in the same moment, again and again, instead of evenly
     #[arg(long)]
     together: bool,
+    /// How many rows a second the worker may claim; 0 is no limit
+    #[arg(long, default_value_t = 0)]
+    max_rows_per_second: u32,
+    /// Measures this many pairs, the API alone and then beside a drain, for `--seconds` each, and prints the median
+    /// of the pairs' ratios
+    #[arg(long)]
+    pairs: Option<u32>,
 }
 
 /// Measures the API alone, beside a drain, and beside a worker that keeps up with it.
@@ -81,21 +88,19 @@ pub async fn beside(load: Load) -> anyhow::Result<Value> {
     let server =
         Server::start_with(&settings.each_ref().map(|(key, value)| (*key, value.as_str()))).await?;
     server.client.batch_execute(ROLES).await?;
-    server.client.execute(FILL, &[&(load.backlog as i64)]).await?;
-    // So that neither falls into one of the measurements by chance.
-    for chore in ["VACUUM ANALYZE vitals_raw", "CHECKPOINT"] {
-        server.client.batch_execute(chore).await?;
+    fill(&server, load.backlog).await?;
+    if let Some(pairs) = load.pairs {
+        return in_pairs(&server, load, pairs).await;
     }
     let last = "SELECT max(queued_at)::text FROM aggregation_queue";
     let last: String = server.client.query_one(last, &[]).await?.get(0);
 
-    let role = |name: &str| server.url.replace("postgres@", &format!("{name}@"));
-    let clients = Clients::connect(&role("api"), &load).await?;
+    let clients = Clients::connect(&url_of(&server, "api"), &load).await?;
     let time = Duration::from_secs(load.seconds);
     clients.ask_until(tokio::time::sleep(WARM_UP)).await?;
     let (alone, ()) = clients.ask_until(tokio::time::sleep(time)).await?;
 
-    let service = Service::start_at_once(&role("aggregation"), load.at_once)?;
+    let service = start_worker(&server, load)?;
     let began = Instant::now();
     let drained = drained(&server, last);
     let (drain, most_sessions) = clients.ask_until(drained).await?;
@@ -134,6 +139,77 @@ pub async fn beside(load: Load) -> anyhow::Result<Value> {
             "most_worker_sessions": most_sessions,
         },
     }))
+}
+
+/// Adds rows to the backlog. Vacuum and checkpoint come now, so that neither falls into a measurement by chance.
+async fn fill(server: &Server, rows: u64) -> anyhow::Result<()> {
+    server.client.execute(FILL, &[&(rows as i64)]).await?;
+    for chore in ["VACUUM ANALYZE vitals_raw", "VACUUM ANALYZE aggregation_queue", "CHECKPOINT"] {
+        server.client.batch_execute(chore).await?;
+    }
+    Ok(())
+}
+
+fn url_of(server: &Server, role: &str) -> String {
+    server.url.replace("postgres@", &format!("{role}@"))
+}
+
+fn start_worker(server: &Server, load: Load) -> anyhow::Result<Service> {
+    Service::start_with(&url_of(server, "aggregation"), load.at_once, load.max_rows_per_second)
+}
+
+/// The API alone and beside a drain, again and again, so that both see the same changes of the machine. A pair whose
+/// backlog was drained before its time was over is an error.
+async fn in_pairs(server: &Server, load: Load, pairs: u32) -> anyhow::Result<Value> {
+    const QUEUED: &str =
+        "SELECT coalesce(sum(cardinality(raw_ids)), 0)::bigint FROM aggregation_queue";
+    let queued = async || anyhow::Ok(server.client.query_one(QUEUED, &[]).await?.get::<_, i64>(0));
+    let clients = Clients::connect(&url_of(server, "api"), &load).await?;
+    let time = Duration::from_secs(load.seconds);
+    clients.ask_until(tokio::time::sleep(WARM_UP)).await?;
+    let (mut ratios, mut rates) = (Vec::new(), Vec::new());
+    for pair in 1..=pairs {
+        let (alone, ()) = clients.ask_until(tokio::time::sleep(time)).await?;
+        let before = queued().await?;
+        let service = start_worker(server, load)?;
+        let (beside, ()) = clients.ask_until(tokio::time::sleep(time)).await?;
+        drop(service);
+        let left = queued().await?;
+        anyhow::ensure!(
+            left > 0,
+            "the backlog was drained in less than {time:?}: give more with --backlog"
+        );
+        let rate = (before - left) as f64 / time.as_secs_f64();
+        let ratio = beside.answer.p99 / alone.answer.p99;
+        crate::service::tell(&format!(
+            "pair {pair}: 99 % of {:.2} ms alone, {:.2} ms beside a drain of {rate:.0} rows/s: {ratio:.2}",
+            alone.answer.p99, beside.answer.p99
+        ));
+        ratios.push(ratio);
+        rates.push(rate);
+        let missing = load.backlog.saturating_sub(left as u64);
+        fill(server, missing).await?;
+    }
+    let (ratio, rate) = (median(&mut ratios), median(&mut rates));
+    crate::service::tell(&format!("median of {pairs} pairs: {ratio:.2} at {rate:.0} rows/s"));
+    Ok(json!({
+        "pairs": pairs,
+        "seconds": load.seconds,
+        "max_rows_per_second": load.max_rows_per_second,
+        "p99_ratios": ratios.iter().map(|ratio| round(*ratio, 2)).collect::<Vec<f64>>(),
+        "p99_ratio_median": round(ratio, 2),
+        "rows_per_second_median": round(rate, 0),
+    }))
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values {
+        [] => f64::NAN,
+        _ if values.len() % 2 == 1 => values[middle],
+        _ => (values[middle - 1] + values[middle]) / 2.0,
+    }
 }
 
 /// Waits until the backlog is gone, and tells the most sessions that the worker had meanwhile.

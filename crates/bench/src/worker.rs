@@ -16,6 +16,9 @@ const LOOK_AT_MEMORY: Duration = Duration::from_millis(20);
 /// How many batches run at once.
 const AT_ONCE: &str = "WORKER__BATCH__CONCURRENCY";
 
+/// How many rows the worker claims each second.
+const MAX_ROWS: &str = "WORKER__BATCH__MAX_ROWS_PER_SECOND";
+
 /// A running service. Dropped, it is killed.
 pub struct Service(Child);
 
@@ -138,13 +141,13 @@ pub fn cpu_of(process: u32) -> anyhow::Result<Cpu> {
 impl Service {
     /// Starts one with its default settings. Its log is written as in service, but nowhere.
     pub fn start(url: &str) -> anyhow::Result<Self> {
-        Self::start_at_once(url, 1)
+        Self::start_with(url, 1, 0)
     }
 
-    /// The same with so many batches at once.
-    pub fn start_at_once(url: &str, at_once: u32) -> anyhow::Result<Self> {
+    /// Starts one that runs `at_once` batches at once and claims at most `max_rows` rows a second; 0 is no limit.
+    pub fn start_with(url: &str, at_once: u32, max_rows: u32) -> anyhow::Result<Self> {
         let mut command = command(url, &["run"])?;
-        command.env(AT_ONCE, at_once.to_string());
+        command.env(AT_ONCE, at_once.to_string()).env(MAX_ROWS, max_rows.to_string());
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         Ok(Self(child))
     }
