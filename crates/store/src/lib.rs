@@ -75,7 +75,9 @@ pub use inventory::{Inventory, Pending, RawDate, UserKinds};
 pub use migrate::{MigrateError, Migrated, migrate, migrate_beside};
 pub use pool::{PoolHealth, PoolSettings, PoolStats, Store};
 pub use profiles::{Profile, ProfileVersion};
-pub use queue::{ChangeSet, ChangedRow, Claim, ClaimFrom, Failed, MOST_IN_A_SET, SetOfGroup};
+pub use queue::{
+    ChangeSet, ChangedRow, Claim, ClaimFrom, Failed, Holder, MOST_IN_A_SET, SetOfGroup,
+};
 pub use rejected::{Listed, Verdict};
 pub use requeue::{RequeueSelection, Requeuer};
 pub use retry::RetryPolicy;
@@ -84,7 +86,8 @@ pub use session::{Pooler, SessionSettings};
 pub use sessions::{OldTransaction, Sessions};
 pub use shadow::Shadow;
 pub use status::{
-    Backlog, Failure, KindStatus, MAX_GROUPS, MAX_REJECTED_READ, Rejected, Run, RunCounts, Status,
+    Backlog, Failure, KindStatus, MAX_GROUPS, MAX_REJECTED_READ, QueueAge, Rejected, Run,
+    RunCounts, Status,
 };
 pub use surroundings::Variables;
 pub use transaction::{FailedWrite, GroupTransaction, UnsentCommit};

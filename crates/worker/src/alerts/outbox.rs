@@ -13,6 +13,7 @@ use crate::backoff::Backoff;
 use crate::config::Alerts;
 use crate::metrics::{self, Delivery};
 use crate::stop::Stop;
+use crate::tables::counted;
 
 /// How long the outbox may take before a message is sent from memory. Alerts must not wait long for a connection
 /// of an exhausted pool, which is what they report.
@@ -151,9 +152,10 @@ pub fn log_failed(
             fires = alert.fires,
             attempts,
             error = %failure,
-            "Alert not delivered by {} ({}): {failure}; gave up after {attempts} attempts",
+            "Alert not delivered by {} ({}): {failure}; gave up after {}",
             channel.name(),
-            alert.rule
+            alert.rule,
+            counted(attempts.into(), "attempt", "attempts")
         );
         return;
     }

@@ -15,6 +15,7 @@ use chrono::NaiveDate;
 use store::{ChangeSet, RetryPolicy};
 
 use super::walk::GroupKey;
+use crate::tables::counted;
 
 /// So often at the same group is no chance.
 const NO_CHANCE: u32 = 2;
@@ -81,7 +82,8 @@ pub fn log_given_up(kind: Kind, (user_id, date): GroupKey, rows: u32, lost_lease
         rows,
         lost_leases,
         "Group given up (user {user_id}, {date}, {kind}): workers ended or stood still {lost_leases} times while \
-         they held its {rows} rows, which are dead now"
+         they held its rows; {} dead now",
+        counted(rows.into(), "row is", "rows are")
     );
 }
 

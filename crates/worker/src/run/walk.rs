@@ -41,6 +41,8 @@ struct SetProgress {
     rejected: u32,
     /// Whether it is deleted, failed or given back.
     is_settled: bool,
+    /// Its failure was recorded with this outcome. Its other dates are computed all the same.
+    failed: Option<Failed>,
 }
 
 /// A group that is computed, and whose COMMIT is not sent yet.
@@ -281,11 +283,11 @@ impl<'w> Walk<'w> {
         entries.collect()
     }
 
-    /// The sets of a group. It deletes those of which all other groups are committed.
+    /// The sets that a group holds. It deletes those of which all other groups are committed.
     fn sets_of(&self, key: GroupKey) -> Vec<SetOfGroup<'w>> {
         let rows = self.groups.get(&key).map(Vec::as_slice).unwrap_or_default();
         let sets = places(rows).into_iter().filter_map(|place| {
-            let progress = self.sets.get(place as usize)?;
+            let progress = self.sets.get(place as usize).filter(|progress| !progress.is_settled)?;
             Some(SetOfGroup {
                 set: self.claim.sets.get(place as usize)?,
                 dates_done: progress.groups_done,
@@ -336,7 +338,8 @@ impl<'w> Walk<'w> {
             }
         }
         for place in places(&rows) {
-            let Some(set) = self.sets.get_mut(place as usize) else { continue };
+            let set = self.sets.get_mut(place as usize).filter(|set| !set.is_settled);
+            let Some(set) = set else { continue };
             set.groups_left -= 1;
             set.groups_done += 1;
             if set.groups_left == 0 {
@@ -377,44 +380,85 @@ impl<'w> Walk<'w> {
             return Err(error);
         }
         self.job.suspects.cleared(kind, key.0, key.1);
+        let (store, retry) = (&self.job.store, self.settings.failure_policy);
+        if action == Action::Fail {
+            return self.fail(key, &error, policy.is_timeout).await;
+        }
         let sets = self.take_sets_of(key);
         let rows = row_count(&sets);
-        let (store, retry) = (&self.job.store, self.settings.failure_policy);
-        let failed = match action {
-            Action::Release => {
-                store.release(kind, token, sets).await?;
-                self.report.released += rows;
-                group::log_outdated(kind, key, rows);
-                return Ok(());
-            }
-            Action::Snooze => {
-                store.snooze(kind, token, sets, retry.first).await?;
-                Failed::default()
-            }
-            Action::Fail | Action::RetryNow | Action::Interrupt => {
-                store.fail(kind, token, sets, &error.label(), retry).await?
-            }
-        };
-        self.report.failed(rows, failed.dead, policy.is_timeout);
-        group::log_failure((kind, key.0, key.1), rows as usize, failed, retry, &error);
+        if action == Action::Release {
+            store.release(kind, token, sets).await?;
+            self.report.released += rows;
+            group::log_outdated(kind, key, rows);
+        } else {
+            store.snooze(kind, token, sets, retry.first, &error.label()).await?;
+            self.report.failed(rows, 0, policy.is_timeout);
+            group::log_failure((kind, key.0, key.1), rows, Failed::default(), retry, &error);
+        }
         Ok(())
+    }
+
+    /// Counts an attempt of the sets of a group. Their other dates are computed all the same: one date that cannot
+    /// be written must not keep those from the figures that its statement changed beside it.
+    async fn fail(
+        &mut self,
+        key: GroupKey,
+        error: &StoreError,
+        is_timeout: bool,
+    ) -> Result<(), StoreError> {
+        let Claim { kind, token, .. } = *self.claim;
+        let retry = self.settings.failure_policy;
+        let places = places(&self.groups.remove(&key).unwrap_or_default());
+        let all = places.iter().filter_map(|place| self.claim.sets.get(*place as usize));
+        let all = row_count(&all.collect::<Vec<_>>());
+        let held = self.settle(&places);
+        let rows = row_count(&held);
+        let failed = if held.is_empty() {
+            // Another date of each has failed before it in this batch.
+            let mut sets = places.iter().filter_map(|place| self.sets.get(*place as usize)?.failed);
+            let failed = sets.next().unwrap_or_default();
+            self.report.failed(0, 0, is_timeout);
+            failed
+        } else {
+            let failed = self.job.store.fail(kind, token, held, &error.label(), retry).await?;
+            self.report.failed(rows, failed.dead, is_timeout);
+            failed
+        };
+        for place in places {
+            if let Some(set) = self.sets.get_mut(place as usize) {
+                set.failed.get_or_insert(failed);
+            }
+        }
+        group::log_failure((kind, key.0, key.1), all, failed, retry, error);
+        Ok(())
+    }
+
+    /// Marks these sets as settled, and returns those that were not before.
+    fn settle(&mut self, places: &[u32]) -> Vec<&'w ChangeSet> {
+        let claim = self.claim;
+        let held = places.iter().filter_map(|place| {
+            let progress = self.sets.get_mut(*place as usize).filter(|set| !set.is_settled)?;
+            progress.is_settled = true;
+            claim.sets.get(*place as usize)
+        });
+        held.collect()
     }
 
     /// The sets of a group, which are settled with that: their rows are done in no other group either.
     fn take_sets_of(&mut self, key: GroupKey) -> Vec<&'w ChangeSet> {
         let taken = places(&self.groups.remove(&key).unwrap_or_default());
-        for place in &taken {
-            if let Some(set) = self.sets.get_mut(*place as usize) {
-                set.is_settled = true;
-            }
-        }
+        let taken: Vec<u32> = taken.into_iter().filter(|place| !self.is_settled(*place)).collect();
         for groups in [&mut self.groups, &mut self.suspects] {
             groups.retain(|_, rows| {
                 rows.retain(|(place, _)| taken.binary_search(place).is_err());
                 !rows.is_empty()
             });
         }
-        taken.into_iter().filter_map(|place| self.claim.sets.get(place as usize)).collect()
+        self.settle(&taken)
+    }
+
+    fn is_settled(&self, place: u32) -> bool {
+        self.sets.get(place as usize).is_none_or(|set| set.is_settled)
     }
 
     async fn renew_lease(&mut self) -> Result<(), StoreError> {
@@ -502,12 +546,9 @@ impl<'w> Walk<'w> {
         {
             return;
         }
-        let rows = self.groups.get(&key).map(Vec::as_slice).unwrap_or_default();
-        let places = places(rows);
-        let sets: Vec<&ChangeSet> =
-            places.iter().filter_map(|place| self.claim.sets.get(*place as usize)).collect();
+        let sets: Vec<&ChangeSet> = self.sets_of(key).iter().map(|of| of.set).collect();
         let (rows, pause) = (row_count(&sets), self.settings.failure_policy.first);
-        if self.job.store.snooze(kind, token, sets, pause).await.is_ok() {
+        if self.job.store.snooze(kind, token, sets, pause, &error.label()).await.is_ok() {
             self.take_sets_of(key);
             self.report.released += rows;
             group::log_postponed(kind, key, rows, pause);
