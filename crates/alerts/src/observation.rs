@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use store::{PoolHealth, PoolStats};
+use store::{PoolHealth, PoolStats, QueueAge};
 
 use crate::condition::Limits;
 use crate::{Rule, Rules};
@@ -34,9 +34,8 @@ pub struct Observations {
     pub pool: Option<PoolStats>,
     /// The state of the circuit breaker.
     pub circuit: Circuit,
-    /// The age of the oldest change in seconds, the number of dead rows, and when both were read; `None` if the
-    /// database could not be read.
-    pub backlog: Option<(f64, i64, Instant)>,
+    /// The age of the queue, and when it was read; `None` if the database could not be read.
+    pub backlog: Option<(QueueAge, Instant)>,
     /// Groups committed and failed since the start.
     pub groups: (i64, i64),
 }
@@ -109,7 +108,7 @@ impl Groups {
         fires: bool,
     ) -> FailedGroups {
         let (failed, percent) = self.failed(now, seen.groups);
-        let dead = seen.backlog.map(|(_, dead, _)| dead);
+        let dead = seen.backlog.map(|(age, _)| age.dead);
         if failed == 0 && !fires && dead.is_some() {
             self.dead_before = dead;
         }
@@ -169,17 +168,12 @@ impl Rules {
     ) -> RuleObservation {
         let threshold = self.threshold(rule);
         let look = |holds, amount| RuleObservation { holds, amount, threshold, at: now };
-        let of_backlog = |amount: fn(f64, i64) -> f64| match seen.backlog {
-            Some((oldest, dead, at)) => {
-                let amount = amount(oldest, dead);
-                RuleObservation {
-                    holds: Some(amount >= threshold),
-                    amount: Some(amount),
-                    threshold,
-                    at,
-                }
-            }
-            None => look(None, None),
+        // A part of the queue proves that a change is old, but not that none is.
+        let of_backlog = |amount: fn(QueueAge) -> f64, is_part: fn(QueueAge) -> bool| {
+            let Some((age, at)) = seen.backlog else { return look(None, None) };
+            let amount = amount(age);
+            let holds = Some(amount >= threshold).filter(|holds| *holds || !is_part(age));
+            RuleObservation { holds, amount: Some(amount), threshold, at }
         };
         match rule {
             Rule::PoolUsage => {
@@ -215,8 +209,8 @@ impl Rules {
                 None,
             ),
             Rule::FailedGroups => look(groups.holds, Some(groups.percent)),
-            Rule::OldestPending => of_backlog(|oldest, _| oldest),
-            Rule::DeadRows => of_backlog(|_, dead| dead as f64),
+            Rule::OldestPending => of_backlog(|age| age.oldest_seconds, |age| !age.is_complete),
+            Rule::DeadRows => of_backlog(|age| age.dead as f64, |_| false),
             // Only `worker verify` observes it.
             Rule::VerifyDrift => look(None, None),
         }
@@ -239,6 +233,10 @@ mod tests {
         Observations { pool: None, circuit: Circuit::Closed, backlog: None, groups: (0, 0) }
     }
 
+    const fn age(oldest_seconds: f64, dead: i64) -> QueueAge {
+        QueueAge { oldest_seconds, is_complete: true, dead }
+    }
+
     fn pool(utilisation: f64, health: PoolHealth) -> PoolStats {
         PoolStats { in_use: 0, idle: 0, open: 0, max: 4, waiting: 0, utilisation, health }
     }
@@ -249,7 +247,11 @@ mod tests {
         let with_pool =
             |percent, health| Observations { pool: Some(pool(percent, health)), ..calm() };
         let with_backlog =
-            |oldest, dead| Observations { backlog: Some((oldest, dead, now)), ..calm() };
+            |oldest, dead| Observations { backlog: Some((age(oldest, dead), now)), ..calm() };
+        let with_part = |oldest| Observations {
+            backlog: Some((QueueAge { is_complete: false, ..age(oldest, 0) }, now)),
+            ..calm()
+        };
         let with_circuit = |circuit| Observations { circuit, ..calm() };
         let with_idle = PoolStats { idle: 1, ..pool(0.0, PoolHealth::Healthy) };
         let healthy = PoolHealth::Healthy;
@@ -273,6 +275,8 @@ mod tests {
             (Rule::OldestPending, calm(), None),
             (Rule::OldestPending, with_backlog(299.9, 9), Some(false)),
             (Rule::OldestPending, with_backlog(300.0, 0), Some(true)),
+            (Rule::OldestPending, with_part(299.9), None),
+            (Rule::OldestPending, with_part(300.0), Some(true)),
             (Rule::DeadRows, calm(), None),
             (Rule::DeadRows, with_backlog(900.0, 0), Some(false)),
             (Rule::DeadRows, with_backlog(0.0, 1), Some(true)),
@@ -295,7 +299,7 @@ mod tests {
         let (mut groups, mut fires) = (Groups::new(now), false);
         let look = |(committed, failed, dead): &(i64, i64, i64)| {
             now += Duration::from_secs(pause);
-            let backlog = Some((0.0, *dead, now));
+            let backlog = Some((age(0.0, *dead), now));
             let seen = Observations { backlog, groups: (*committed, *failed), ..calm() };
             let holds = groups.observe(now, &seen, 10.0, fires).holds;
             fires = holds.unwrap_or(fires);

@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::channel::Channel;
 use crate::delivery::{Failure, Sent};
 use crate::metrics::{self, Delivery};
+use wording::counted;
+
 use crate::{Message, Rule, Rules};
 
 /// How long the outbox may take before a message is sent from memory. Alerts must not wait long for a connection
@@ -150,9 +152,10 @@ pub fn log_failed(
             fires = alert.fires,
             attempts,
             error = %failure,
-            "Alert not delivered by {} ({}): {failure}; gave up after {attempts} attempts",
+            "Alert not delivered by {} ({}): {failure}; gave up after {}",
             channel.name(),
-            alert.rule
+            alert.rule,
+            counted(attempts.into(), "attempt", "attempts")
         );
         return;
     }

@@ -58,6 +58,18 @@ impl Binaries {
         find_in(&places)?.ok_or(LocalPostgresError::InstalledButNotFound)
     }
 
+    /// The programs in a folder that is named, as `PG_BIN_DIR` does.
+    ///
+    /// # Errors
+    ///
+    /// If the folder does not hold them, or they do not run.
+    pub fn in_folder(named: &Path) -> Result<Binaries, LocalPostgresError> {
+        // The server is started from `/`, where a relative path would lead elsewhere.
+        let directory = std::path::absolute(named).unwrap_or_else(|_| named.to_owned());
+        Binaries::at(directory.clone())
+            .map_err(|why| LocalPostgresError::WrongBinDir { directory, why })
+    }
+
     /// The folder that holds the programs; `psql` usually lies there too.
     pub fn directory(&self) -> &Path {
         &self.directory
@@ -111,11 +123,7 @@ impl Places {
 
 fn find_in(places: &Places) -> Result<Option<Binaries>, LocalPostgresError> {
     if let Some(named) = &places.named {
-        // The server is started from `/`, where a relative path would lead elsewhere.
-        let directory = std::path::absolute(named).unwrap_or_else(|_| named.clone());
-        let found = Binaries::at(directory.clone())
-            .map_err(|why| LocalPostgresError::WrongBinDir { directory, why })?;
-        return Ok(Some(found));
+        return Binaries::in_folder(named).map(Some);
     }
     // A candidate whose postgres does not run, say for want of a library, is passed over.
     Ok(candidates(places).into_iter().find_map(|directory| Binaries::at(directory).ok()))

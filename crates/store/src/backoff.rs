@@ -10,7 +10,7 @@ const JITTER: f64 = 0.2;
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 
 /// The errors in a row that a drain survives.
-const DRAIN_RETRIES: u32 = 3;
+pub const DRAIN_RETRIES: u32 = 3;
 
 /// The longest wait between two attempts to connect: an attempt costs the server one log-in, and ten seconds are
 /// soon enough for figures.

@@ -105,9 +105,9 @@ pub enum StoreError {
         details: Vec<String>,
     },
     /// No connection could be had.
-    #[error(
-        "no database connection within {waited_seconds:.1} s ({open} of {max} open, {waiting} waiting){cause}"
-    )]
+    #[error("no database connection{}{cause}", if *unreachable { String::new() } else {
+        format!(" within {waited_seconds:.1} s ({open} of {max} open, {waiting} waiting)")
+    })]
     NoConnection {
         /// Connecting failed, rather than waiting for one in use.
         unreachable: bool,
@@ -330,7 +330,7 @@ const SQLSTATES: [(&str, ErrorClass, &str); 45] = {
         ("42", Class::Environment, "the statement does not fit the schema"),
         ("44", Class::Refused, "check option of a view"),
         ("53100", Class::Environment, "no file can grow; is the disk full?"),
-        ("53200", Class::Environment, "the server has no memory left"),
+        ("53200", Class::Environment, "the server has no memory left, or no room for another lock"),
         ("53300", Class::ConnectionLost, "the server has no connection left"),
         ("53", Class::Environment, "the server lacks resources"),
         ("55P03", Class::Locked, "a lock was not granted in time"),

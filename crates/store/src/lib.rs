@@ -29,10 +29,11 @@ pub use admin::migrate::{MigrateError, Migrated, migrate, migrate_beside};
 pub use admin::schema_state::{Elsewhere, NamesTaken, SchemaState, schema_state};
 pub use admin::sessions::{OldTransaction, Sessions};
 pub use admin::status::{
-    Backlog, Failure, KindStatus, MAX_GROUPS, MAX_REJECTED_READ, Rejected, Run, RunCounts, Status,
+    Backlog, Failure, KindStatus, MAX_GROUPS, MAX_REJECTED_READ, QueueAge, Rejected, Run,
+    RunCounts, Status,
 };
 pub use admin::trial::Trial;
-pub use backoff::Backoff;
+pub use backoff::{Backoff, DRAIN_RETRIES};
 #[doc(hidden)]
 pub use connection::connect::Connected;
 pub use connection::connect::{ConnectionPlan, check_url, connection_plan};
@@ -47,7 +48,9 @@ pub use profiles::{Profile, ProfileVersion};
 pub use queue::rejected::{Listed, Verdict};
 pub use queue::requeue::{RequeueSelection, Requeuer};
 pub use queue::retry::RetryPolicy;
-pub use queue::{ChangeSet, ChangedRow, Claim, ClaimFrom, Failed, MOST_IN_A_SET, SetOfGroup};
+pub use queue::{
+    ChangeSet, ChangedRow, Claim, ClaimFrom, Failed, Holder, MOST_IN_A_SET, SetOfGroup,
+};
 pub use sql::timeout::with_timeout;
 pub use transaction::failpoint::CRASH_VARIABLE;
 pub use transaction::{FailedWrite, GroupTransaction, UnsentCommit};

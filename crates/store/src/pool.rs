@@ -579,7 +579,8 @@ fn warn_of_slow_hold(purpose: &'static str, held: Duration, still_held: bool) {
         purpose,
         held_ms = held.as_millis() as u64,
         still_held,
-        "a database connection has been held for {:.1} s by {purpose}",
+        "a database connection {} for {:.1} s by {purpose}",
+        if still_held { "has been held" } else { "is free, after it was held" },
         held.as_secs_f64(),
     );
 }

@@ -6,6 +6,7 @@ use store::StoreError;
 
 use crate::failure::Policy;
 use crate::run::context::WorkerContext;
+use crate::tables::counted;
 
 /// How long a daily row may stay partial after the end of its day.
 const EVERY: Duration = Duration::from_secs(60);
@@ -67,7 +68,8 @@ pub async fn mark(context: &WorkerContext, longest: Option<Duration>) -> Result<
         tracing::info!(
             event = "days_ended",
             rows,
-            "{rows} daily rows are no longer partial: their days have ended"
+            "{} no longer partial, as the day has ended",
+            counted(rows, "daily row is", "daily rows are")
         );
     }
     Ok(are_all_marked)

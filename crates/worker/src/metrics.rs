@@ -79,7 +79,7 @@ fn describe() {
     describe_counter!(BATCHES, "Batches that did work, by kind");
     describe_histogram!(BATCH_SECONDS, Unit::Seconds, "Claim to last group of a batch, by kind");
     describe_gauge!(BACKLOG, "Changes that are not in the figures yet, by kind; dead ones not");
-    describe_gauge!(OLDEST, Unit::Seconds, "Age of the next change in turn, by kind; 0 if none");
+    describe_gauge!(OLDEST, Unit::Seconds, "Age of the oldest change, by kind; 0 if none");
     describe_gauge!(DEAD, "Changes given up after their last attempt, by kind");
     describe_gauge!(CONNECTIONS, "Open database connections by state: in_use or idle");
     describe_gauge!(CONNECTIONS_MAX, "The most database connections that may be open");

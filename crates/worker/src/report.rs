@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ::metrics::{counter, histogram};
 use aggregation::Kind;
-use store::{Claim, PoolStats, RunCounts};
+use store::{Claim, Holder, PoolStats, RunCounts, Store};
 
 use crate::metrics;
 use crate::tables::counted;
@@ -207,19 +207,26 @@ pub fn log_claim(claim: &Claim, groups: usize, pool: &PoolStats) {
     );
 }
 
-/// Says that rows were taken over from a worker that is gone, or stood still for longer than its lease.
-pub fn log_rescued(claim: &Claim) {
-    if claim.rescued > 0 {
-        tracing::warn!(
-            event = "rows_rescued",
-            kind = %claim.kind,
-            rows = claim.rescued,
-            overdue_s = claim.overdue.as_secs_f64(),
-            "{} rows of a stopped worker taken over; their lease expired {:.1} s ago",
-            claim.rescued,
-            claim.overdue.as_secs_f64()
-        );
+/// Says that rows were taken over from workers that are gone, or stood still for longer than their lease.
+pub async fn log_rescued(claim: &Claim, store: &Store) {
+    if claim.rescued == 0 {
+        return;
     }
+    let holders = &claim.former_holders;
+    let names = store.names_of(holders).await;
+    let names = names.unwrap_or_else(|_| holders.iter().map(Holder::to_string).collect());
+    let from = names.join(", ");
+    tracing::warn!(
+        event = "rows_rescued",
+        kind = %claim.kind,
+        rows = claim.rescued,
+        from,
+        overdue_s = claim.overdue.as_secs_f64(),
+        "{} of {} taken over from a stopped worker ({from}); the lease expired {:.1} s ago",
+        counted(claim.rescued.into(), "row", "rows"),
+        claim.kind,
+        claim.overdue.as_secs_f64()
+    );
 }
 
 /// What a run did, over all its batches.

@@ -253,7 +253,9 @@ impl TriggerFault {
         }
         let path = path.unwrap_or_default();
         (is_led != Some(true)).then(|| Self {
-            found: format!("{function} looks in {path}, the tables are in {schema:?}"),
+            found: format!(
+                "trigger functions look in {path} and not in {schema:?}, where their tables are"
+            ),
             is_harmless: true,
         })
     }
@@ -344,7 +346,13 @@ impl Store {
     /// If the database fails.
     pub async fn trigger_faults(&self) -> Result<Vec<TriggerFault>, StoreError> {
         let rows: Vec<TriggerColumns> = self.load("doctor", ReadTriggers {}).await?;
-        Ok(rows.into_iter().filter_map(TriggerFault::from_row).collect())
+        let mut faults: Vec<TriggerFault> = Vec::new();
+        for fault in rows.into_iter().filter_map(TriggerFault::from_row) {
+            if !faults.contains(&fault) {
+                faults.push(fault);
+            }
+        }
+        Ok(faults)
     }
 }
 

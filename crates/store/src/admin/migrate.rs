@@ -109,7 +109,7 @@ statement! {
     /// Trigger functions of the raw tables that look in another schema, and what sets that right.
     struct ReadMisledFunctions {} -> (Text, Text)
     concat!(
-        "SELECT p.proname::text,
+        "SELECT DISTINCT p.proname::text,
                 format('ALTER FUNCTION %s SET search_path = %I, pg_temp', p.oid::regprocedure, n.nspname)
          FROM pg_trigger AS t
          JOIN pg_class AS c ON c.oid = t.tgrelid

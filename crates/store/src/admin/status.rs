@@ -17,6 +17,8 @@ pub struct KindStatus {
     pub kind: Kind,
     /// Changes not yet claimed, those waiting for their back-off among them.
     pub pending: i64,
+    /// Of those, the ones that can be claimed.
+    pub due: i64,
     /// Of those, the ones that wait for their back-off after a failure.
     pub backing_off: i64,
     /// Changes claimed by a worker.
@@ -41,9 +43,20 @@ pub struct Backlog {
     pub kind: Kind,
     /// Changes that are not in the figures yet, claimed ones among them, dead ones not.
     pub rows: i64,
-    /// How long ago the oldest was queued, in seconds by the database's clock: of those whose turn has come
-    /// the next stands for all, of those that wait for their back-off it is the oldest.
+    /// How long ago the oldest was queued, in seconds by the database's clock.
     pub oldest_seconds: Option<f64>,
+    /// Changes given up after the last attempt.
+    pub dead: i64,
+}
+
+/// How long changes have waited, without a count of the queue.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct QueueAge {
+    /// How long ago the oldest of those that were looked at was queued, in seconds by the database's clock; 0 if
+    /// there is none.
+    pub oldest_seconds: f64,
+    /// Whether all were looked at: else an older one may be behind them.
+    pub is_complete: bool,
     /// Changes given up after the last attempt.
     pub dead: i64,
 }
@@ -124,6 +137,9 @@ pub const MAX_GROUPS: i64 = 100;
 /// Rejected rows whose metric is looked up: a second's work. The others are only in the sums.
 pub const MAX_REJECTED_READ: i64 = 10_000;
 
+/// Of each kind so many change sets that are due are read for the age of the oldest: some milliseconds' work.
+const MAX_SETS_READ: i64 = 2_000;
+
 /// The state of the database's work.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status {
@@ -141,11 +157,12 @@ pub struct Status {
 
 statement! {
     struct ReadStatus {} -> (
-        Text, BigInt, BigInt, BigInt, BigInt, BigInt, Nullable<Double>, BigInt
+        Text, BigInt, BigInt, BigInt, BigInt, BigInt, Nullable<Double>, BigInt, BigInt
     )
     "SELECT kind,
             coalesce(sum(rows) FILTER (WHERE state = 'pending'), 0),
-            coalesce(sum(rows) FILTER (WHERE state = 'pending' AND not_before > clock_timestamp()), 0),
+            coalesce(sum(rows) FILTER (WHERE state = 'pending' AND not_before > clock_timestamp()
+                                       AND queued_at <= clock_timestamp()), 0),
             coalesce(sum(rows) FILTER (WHERE state = 'processing'), 0),
             coalesce(sum(rows) FILTER (WHERE state = 'processing'
                                        AND lease_expires_at < clock_timestamp()), 0),
@@ -154,7 +171,8 @@ statement! {
                                                        FILTER (WHERE state = 'pending'))::float8,
             coalesce(sum(rows) FILTER (WHERE state <> 'dead'
                                        AND (queued_at > clock_timestamp()
-                                            OR lease_expires_at > clock_timestamp() + interval '1 hour')), 0)
+                                            OR lease_expires_at > clock_timestamp() + interval '1 hour')), 0),
+            coalesce(sum(rows) FILTER (WHERE state = 'pending' AND not_before <= clock_timestamp()), 0)
      FROM (SELECT *, cardinality(raw_ids) AS rows FROM aggregation_queue) AS queue
      GROUP BY kind"
 }
@@ -215,48 +233,47 @@ statement! {
     "SELECT kind, sum(cardinality(raw_ids)) FROM aggregation_queue WHERE state = 'pending' GROUP BY kind"
 }
 
-/// The age in seconds of the oldest change of a kind, never below 0, and how many are dead. The next in turn is read from
-/// one end of the index. It need not be the oldest: one that waits for its back-off lies behind it, by
-/// when it is due. Dead rows lie at infinity.
-macro_rules! oldest_and_dead {
-    () => {
-        "extract(epoch FROM clock_timestamp() - least(
-                (SELECT least(q.queued_at, statement_timestamp())
-                 FROM aggregation_queue AS q
-                 WHERE q.kind = of.kind AND q.not_before < 'infinity'
-                 ORDER BY q.not_before
-                 LIMIT 1),
-                (SELECT min(least(q.queued_at, statement_timestamp()))
-                 FROM aggregation_queue AS q
-                 WHERE q.kind = of.kind AND q.not_before > statement_timestamp()
-                   AND q.not_before < 'infinity' AND q.state = 'pending')
-            ))::float8 AS oldest,
-            (SELECT coalesce(sum(cardinality(q.raw_ids)), 0) FROM aggregation_queue AS q
-             WHERE q.kind = of.kind AND q.not_before = 'infinity') AS dead
-         FROM unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)"
-    };
-}
-
 statement! {
     struct ReadBacklog {} -> (Text, BigInt, Nullable<Double>, BigInt)
-    concat!(
-        "SELECT of.kind,
-                (SELECT coalesce(sum(cardinality(q.raw_ids)), 0) FROM aggregation_queue AS q
-                 WHERE q.kind = of.kind AND q.not_before < 'infinity'),
-            ",
-        oldest_and_dead!()
-    )
+    "SELECT of.kind, waiting.rows, extract(epoch FROM clock_timestamp() - waiting.oldest)::float8,
+            (SELECT coalesce(sum(cardinality(q.raw_ids)), 0) FROM aggregation_queue AS q
+             WHERE q.kind = of.kind AND q.not_before = 'infinity')
+     FROM unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)
+     CROSS JOIN LATERAL (
+         SELECT coalesce(sum(cardinality(q.raw_ids)), 0)::bigint AS rows,
+                min(least(q.queued_at, statement_timestamp())) AS oldest
+         FROM aggregation_queue AS q
+         WHERE q.kind = of.kind AND q.not_before < 'infinity'
+     ) AS waiting"
 }
 
 statement! {
+    /// Of each kind so many change sets are read, in the order of their turns, and all that wait for their back-off.
+    /// The next in turn need not be the oldest: one that has failed comes behind those that were queued meanwhile.
     /// The backlog is not counted: a queue that takes too long to count still tells its age.
-    struct ReadOldest {} -> (Double, BigInt)
-    concat!(
-        "SELECT coalesce(max(kind.oldest), 0)::float8, sum(kind.dead)::bigint
-         FROM (SELECT ",
-        oldest_and_dead!(),
-        ") AS kind"
-    )
+    struct ReadAge {
+        most: i64 => BigInt,
+    } -> (Double, Bool, BigInt)
+    "SELECT greatest(0, extract(epoch FROM clock_timestamp() - min(least(due.oldest, later.oldest))))::float8,
+            bool_and(due.sets < {most}), sum(dead.rows)::bigint
+     FROM unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)
+     CROSS JOIN LATERAL (
+         SELECT min(q.queued_at) AS oldest, count(*) AS sets
+         FROM (SELECT q.queued_at FROM aggregation_queue AS q
+               WHERE q.kind = of.kind AND q.not_before <= statement_timestamp()
+               ORDER BY q.not_before
+               LIMIT {most}) AS q
+     ) AS due
+     CROSS JOIN LATERAL (
+         SELECT min(q.queued_at) AS oldest
+         FROM aggregation_queue AS q
+         WHERE q.kind = of.kind AND q.not_before > statement_timestamp() AND q.not_before < 'infinity'
+     ) AS later
+     CROSS JOIN LATERAL (
+         SELECT coalesce(sum(cardinality(q.raw_ids)), 0) AS rows
+         FROM aggregation_queue AS q
+         WHERE q.kind = of.kind AND q.not_before = 'infinity'
+     ) AS dead"
 }
 
 statement! {
@@ -308,7 +325,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn status(&self, runs: u32) -> Result<Status, StoreError> {
-        type KindColumns = (String, i64, i64, i64, i64, i64, Option<f64>, i64);
+        type KindColumns = (String, i64, i64, i64, i64, i64, Option<f64>, i64, i64);
         let queue: Vec<KindColumns> = self.load("status", ReadStatus {}).await?;
         let rejected: Vec<(String, i64)> = self.load("status", CountRejected {}).await?;
         let kinds = Kind::ALL
@@ -319,6 +336,7 @@ impl Store {
                 KindStatus {
                     kind,
                     pending: count(|row| row.1),
+                    due: count(|row| row.8),
                     backing_off: count(|row| row.2),
                     processing: count(|row| row.3),
                     expired: count(|row| row.4),
@@ -368,19 +386,17 @@ impl Store {
         Ok(Kind::ALL.into_iter().map(of).collect())
     }
 
-    /// The age of the oldest change that is not in the figures yet in seconds, 0 if there is none,
-    /// and the number of changes that were given up. Of the changes whose turn has come the next
-    /// stands for all; of those that wait for their back-off it is the oldest. Claimed ones count
-    /// as long as they are next.
+    /// How long the changes have waited that are not in the figures yet, and how many were given up.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn oldest_and_dead(&self) -> Result<(f64, i64), StoreError> {
-        let rows: Vec<(f64, i64)> = self.load("backlog", ReadOldest {}).await?;
-        let [found] = rows.as_slice() else {
+    pub async fn queue_age(&self) -> Result<QueueAge, StoreError> {
+        let ages: Vec<(f64, bool, i64)> =
+            self.load("backlog", ReadAge { most: MAX_SETS_READ }).await?;
+        let [(oldest_seconds, is_complete, dead)] = ages.as_slice() else {
             return Err(StoreError::Internal("the queue says nothing of its oldest change"));
         };
-        Ok(*found)
+        Ok(QueueAge { oldest_seconds: *oldest_seconds, is_complete: *is_complete, dead: *dead })
     }
 
     /// How many changes were queued at a time that is still to come: the server's clock was ahead. Their

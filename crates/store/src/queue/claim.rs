@@ -8,7 +8,7 @@ use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
 
 use super::scan_window::ScanStart;
-use super::{ChangeSet, ChangedRow, Claim, ClaimFrom};
+use super::{ChangeSet, ChangedRow, Claim, ClaimFrom, Holder};
 use crate::error::{ErrorClass, StoreError};
 use crate::pool::Store;
 use crate::raw_text::RawText;
@@ -36,7 +36,7 @@ macro_rules! claim_statement {
             } -> (
                 BigInt, BigInt, Timestamptz, Timestamptz, Nullable<Text>, Nullable<Text>, Bool, Integer,
                 Array<BigInt>, Nullable<Array<Timestamptz>>, Nullable<Array<Timestamptz>>, Timestamptz, BigInt,
-                BigInt, Nullable<Double>,
+                BigInt, Nullable<Double>, Nullable<Array<BigInt>>,
             )
             $sql
         }
@@ -47,7 +47,7 @@ claim_statement!(ClaimOldest, OLDEST);
 claim_statement!(ClaimNewest, NEWEST.as_str());
 
 /// A claimed set and its `not_before`; of the whole claim: coalesced raw rows, raw rows that another worker had
-/// claimed, and seconds since its lease expired.
+/// claimed, seconds since its lease expired, and a token of each such worker.
 type ClaimedColumns = (
     i64,
     i64,
@@ -64,6 +64,7 @@ type ClaimedColumns = (
     i64,
     i64,
     Option<f64>,
+    Option<Vec<i64>>,
 );
 
 statement! {
@@ -136,8 +137,7 @@ impl Store {
         };
         let (oldest, ago) = bounds(start);
         let (unit, most) = recomputed_whole(kind);
-        // 63 random bits: a sequence may repeat a number after a crash of the server.
-        let token = fastrand::i64(0..);
+        let token = Holder::new_token();
         macro_rules! load {
             ($statement:ident) => {{
                 let statement = $statement {
@@ -164,10 +164,11 @@ impl Store {
             self.scan_window(Some(kind)).record(start, began, Instant::now(), first);
         }
         let claimed = claimed?;
-        let Some((coalesced, rescued, overdue)) = claimed.first().map(|of| (of.12, of.13, of.14))
-        else {
-            return Ok(None);
-        };
+        let Some(first) = claimed.first() else { return Ok(None) };
+        let (coalesced, rescued, overdue, tokens) = (first.12, first.13, first.14, &first.15);
+        let mut former_holders: Vec<Holder> =
+            tokens.iter().flatten().map(|token| Holder::of_token(*token)).collect();
+        former_holders.dedup();
         Ok(Some(Claim {
             kind,
             token,
@@ -175,6 +176,7 @@ impl Store {
             coalesced: coalesced as u32,
             rescued: rescued as u32,
             overdue: Duration::from_secs_f64(overdue.unwrap_or_default().max(0.0)),
+            former_holders,
         }))
     }
 }

@@ -77,9 +77,13 @@ claimed_statement! {
 }
 
 claimed_statement! {
-    ReleaseSets { pause_seconds: Option<f64> => Nullable<Double> } -> ()
+    ReleaseSets {
+        pause_seconds: Option<f64> => Nullable<Double>,
+        error: Option<&'a str> => Nullable<Text>
+    } -> ()
     update_claimed!(
         "state = 'pending', lease_token = NULL, lease_expires_at = NULL,
+         last_error = coalesce({error}, q.last_error),
          not_before = coalesce(now() + make_interval(secs => {pause_seconds}), q.not_before)"
     )
 }
@@ -190,12 +194,18 @@ impl Store {
         // They may lie before the oldest set that has been seen meanwhile.
         self.scan_window(Some(kind)).require_full_scan();
         self.scan_window(None).require_full_scan();
-        self.execute("release", on_claimed!(ReleaseSets, kind, token, sets, pause_seconds: None))
-            .await?;
+        self.execute(
+            "release",
+            on_claimed!(
+                ReleaseSets, kind, token, sets, pause_seconds: None, error: None
+            ),
+        )
+        .await?;
         Ok(())
     }
 
-    /// Gives claimed sets back, to be claimed again after a pause. No attempt is counted.
+    /// Gives claimed sets back, to be claimed again after a pause. No attempt is counted. `label` is
+    /// [`StoreError::label`] of what they wait for.
     ///
     /// # Errors
     /// As [`Store::release`].
@@ -205,13 +215,14 @@ impl Store {
         token: i64,
         sets: impl IntoIterator<Item = &'s ChangeSet>,
         pause: Duration,
+        label: &str,
     ) -> Result<(), StoreError> {
-        let pause_seconds = Some(pause.as_secs_f64());
-        self.execute(
-            "release",
-            on_claimed!(ReleaseSets, kind, token, sets, pause_seconds: pause_seconds),
-        )
-        .await?;
+        let release = on_claimed!(
+            ReleaseSets, kind, token, sets,
+            pause_seconds: Some(pause.as_secs_f64()),
+            error: Some(label)
+        );
+        self.execute("release", release).await?;
         Ok(())
     }
 

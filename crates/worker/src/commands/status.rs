@@ -114,7 +114,7 @@ fn to_json(status: &Status, rejected: &[RejectedGroup<'_>], pool: &PoolStats) ->
         .map(|kind| {
             let value = json!({
                 "pending": kind.pending,
-                "due": kind.pending - kind.backing_off,
+                "due": kind.due,
                 "backing_off": kind.backing_off,
                 "processing": kind.processing,
                 "expired": kind.expired,
@@ -205,11 +205,11 @@ fn to_text(status: &Status, rejected: &[RejectedGroup<'_>], pool: &PoolStats) ->
 fn verdict(status: &Status) -> String {
     let sum = |of: fn(&KindStatus) -> i64| status.kinds.iter().map(of).sum::<i64>();
     let mut lines = Vec::new();
-    let due = sum(|kind| kind.pending - kind.backing_off);
+    let due = sum(|kind| kind.due);
     if due > 0 {
         lines.push(format!("{} due: the service takes them, or `worker run-once`.", are(due)));
     }
-    let backing_off = sum(|kind| (kind.backing_off - kind.in_future).max(0));
+    let backing_off = sum(|kind| kind.backing_off);
     if backing_off > 0 {
         let next = status.failures.iter().filter_map(|failure| failure.next_retry_seconds).min();
         let next = next

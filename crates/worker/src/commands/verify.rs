@@ -123,8 +123,7 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
     let asks = repair.is_some() && !arguments.yes && confirm::is_possible();
     let mut found = pass(repair.filter(|_| !asks)).await?;
     if asks && found.left + found.verdicts_left > 0 && !stop.is_requested() {
-        let dates = counted(found.left, "date", "dates");
-        if confirm::ask(&format!("This computes {dates} again. Continue?"), &stop).await {
+        if confirm::ask(&found.question(), &stop).await {
             found = pass(repair).await?;
         } else {
             output::print("Nothing was changed.");
@@ -311,6 +310,19 @@ impl Found {
             "duration_ms": milliseconds(took),
             "stopped": stopped,
         })
+    }
+
+    /// What a repair is about to do.
+    fn question(&self) -> String {
+        let dates = counted(self.left, "date", "dates");
+        let verdicts = counted(self.verdicts_left, "row", "rows");
+        match (self.left, self.verdicts_left) {
+            (_, 0) => format!("This computes {dates} again. Continue?"),
+            (0, _) => format!("This puts {verdicts} of rejected_rows right. Continue?"),
+            _ => format!(
+                "This computes {dates} again, and puts {verdicts} of rejected_rows right. Continue?"
+            ),
+        }
     }
 
     fn to_text(&self, took: Duration, stopped: bool, repair: bool) -> String {

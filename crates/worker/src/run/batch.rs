@@ -51,7 +51,7 @@ pub async fn run(
         Err(error) => return Err(store.explain(error).await),
     };
     permit.took(claim.row_count());
-    log_rescued(&claim);
+    log_rescued(&claim, store).await;
     // A set may not have fitted.
     let is_full = claim.row_count() - claim.coalesced + MOST_IN_A_SET > size;
     let (mut report, interruption) =

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use store::{ChangeSet, Claim, SetOfGroup, Verdict};
+use store::{ChangeSet, Claim, Failed, SetOfGroup, Verdict};
 
 use super::group::{self, Entry, GroupKey, Profiles};
 
@@ -31,6 +31,8 @@ struct SetProgress {
     rejected: u32,
     /// Whether it is deleted, failed or released.
     is_settled: bool,
+    /// The outcome of its failure, if it failed. Its other dates are computed all the same.
+    failed: Option<Failed>,
 }
 
 /// The groups of one claim that are left, in the order of their keys.
@@ -98,14 +100,20 @@ impl<'c> ClaimedGroups<'c> {
             .collect()
     }
 
-    /// The sets of a group. It deletes those of which all other groups are committed.
+    /// The sets that a group holds. It deletes those of which all other groups are committed.
     pub fn sets_of(&self, key: GroupKey) -> Vec<SetOfGroup<'c>> {
         let of = |index: usize| SetOfGroup {
             set: &self.claim.sets[index],
             dates_done: self.progress[index].groups_done,
             is_last: self.progress[index].groups_left == 1,
         };
-        sets_in(self.rows(key)).into_iter().map(of).collect()
+        self.held_by(key).into_iter().map(of).collect()
+    }
+
+    /// The indices of the sets in a group that are neither deleted, failed nor released.
+    pub fn held_by(&self, key: GroupKey) -> BTreeSet<usize> {
+        let sets = sets_in(self.rows(key)).into_iter();
+        sets.filter(|index| !self.progress[*index].is_settled).collect()
     }
 
     /// The sets that are neither deleted, failed nor released.
@@ -129,6 +137,9 @@ impl<'c> ClaimedGroups<'c> {
         let mut finished = Completed::default();
         for index in sets_in(&rows) {
             let set = &mut self.progress[index];
+            if set.is_settled {
+                continue;
+            }
             set.groups_left -= 1;
             set.groups_done += 1;
             if set.groups_left == 0 {
@@ -144,9 +155,24 @@ impl<'c> ClaimedGroups<'c> {
         self.groups.remove(&key).or_else(|| self.isolated.remove(&key)).unwrap_or_default()
     }
 
-    /// The indices of the sets that have rows in a group.
-    pub fn sets_in(&self, key: GroupKey) -> BTreeSet<usize> {
-        sets_in(self.rows(key)).into_iter().collect()
+    /// Takes a group out, as its transaction failed and `failed` was recorded for the sets that it held. If it held
+    /// none, other dates of its sets failed before it in this batch. Returns its outcome, and the rows of its sets.
+    pub fn fail(&mut self, key: GroupKey, failed: Option<Failed>) -> (Failed, u32) {
+        let sets = sets_in(&self.remove(key));
+        let before = sets.iter().find_map(|index| self.progress[*index].failed);
+        let failed = failed.or(before).unwrap_or_default();
+        for index in &sets {
+            self.progress[*index].is_settled = true;
+            self.progress[*index].failed.get_or_insert(failed);
+        }
+        (failed, sets.iter().map(|index| self.claim.sets[*index].rows.len() as u32).sum())
+    }
+
+    /// Takes a group out whose sets were released, and their rows out of all other groups.
+    pub fn release(&mut self, key: GroupKey) {
+        let held = self.held_by(key);
+        self.remove(key);
+        self.settle(&held);
     }
 
     /// The sets of these indices.
@@ -154,7 +180,7 @@ impl<'c> ClaimedGroups<'c> {
         indices.iter().map(|index| &self.claim.sets[*index]).collect()
     }
 
-    /// Takes sets that were failed or released out of all groups. Returns the rows that each group loses.
+    /// Takes sets that were given up or released out of all groups. Returns the rows that each group loses.
     pub fn settle(&mut self, indices: &BTreeSet<usize>) -> Vec<(GroupKey, u32)> {
         for index in indices {
             self.progress[*index].is_settled = true;

@@ -14,6 +14,7 @@ use chrono::NaiveDate;
 use store::{ChangeSet, RetryPolicy};
 
 use super::group::GroupKey;
+use crate::tables::counted;
 
 /// Interruptions of one group before it is snoozed.
 const MIN_INTERRUPTIONS: u32 = 2;
@@ -80,7 +81,8 @@ pub fn log_given_up(kind: Kind, (user_id, date): GroupKey, rows: u32, lost_lease
         rows,
         lost_leases,
         "Group given up (user {user_id}, {date}, {kind}): workers ended or stood still {lost_leases} times while \
-         they held its {rows} rows, which are dead now"
+         they held its rows; {} dead now",
+        counted(rows.into(), "row is", "rows are")
     );
 }
 

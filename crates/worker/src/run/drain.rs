@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use aggregation::Kind;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use store::{Backoff, ClaimFrom, StoreError};
+use store::{Backoff, ClaimFrom, DRAIN_RETRIES, StoreError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +17,7 @@ use super::context::WorkerContext;
 use crate::failure::{AfterBatch, Policy};
 use crate::report::RunReport;
 use crate::run::batch_sizer::BatchStats;
+use crate::tables::counted;
 
 /// While one kind keeps the drain busy, those that had nothing due are looked at again so often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -64,7 +65,8 @@ pub async fn date_back(context: &WorkerContext) {
         tracing::warn!(
             event = "rows_dated_back",
             rows,
-            "{rows} rows were dated in the future by the server's clock, which was ahead; they are due now"
+            "{} dated in the future by the server's clock, which was ahead; due now",
+            counted(rows as i64, "row was", "rows were")
         );
     }
 }
@@ -259,7 +261,8 @@ impl<F: Fn(u64)> Drain<'_, F> {
             pid = error.process(),
             error = %error,
             pause_ms = pause.as_millis() as u64,
-            "batch interrupted; rows stay queued; retrying in {:.1} s: {error}",
+            "drain paused; rows stay queued; retry {} of {DRAIN_RETRIES} in {:.1} s: {error}",
+            backoff.errors(),
             pause.as_secs_f64()
         );
         Ok(pause)

@@ -130,7 +130,7 @@ impl<'w> Walk<'w> {
             }
             self.renew_lease().await?;
         }
-        // A failed group takes its sets out of all groups.
+        // The commit of the group before may have failed, and have taken sets out of this one.
         let Some(key) = next.filter(|key| self.groups.contains(*key)) else { return Ok(None) };
         let (computed, failed_before) = self.compute(key, before).await?;
         match computed {
@@ -274,29 +274,34 @@ impl<'w> Walk<'w> {
             return Err(error);
         }
         self.context.crash_loop_guard.clear(kind, key.0, key.1);
-        let indices = self.groups.sets_in(key);
-        let sets = self.groups.sets_at(&indices);
-        let rows = row_count(&sets);
+        let held = self.groups.sets_at(&self.groups.held_by(key));
+        let rows = row_count(&held);
         let (store, retry) = (&self.context.store, self.settings.failure_policy);
-        let failed = match action {
+        match action {
             Action::Release => {
-                store.release(kind, token, sets).await?;
-                self.groups.settle(&indices);
+                store.release(kind, token, held).await?;
+                self.groups.release(key);
                 self.report.released += rows;
                 group::log_outdated(kind, key, rows);
-                return Ok(());
             }
             Action::Snooze => {
-                store.snooze(kind, token, sets, retry.first).await?;
-                Failed::default()
+                store.snooze(kind, token, held, retry.first, &error.label()).await?;
+                self.groups.release(key);
+                self.report.failed(rows, 0, policy.is_timeout);
+                group::log_failure((kind, key.0, key.1), rows, Failed::default(), retry, &error);
             }
+            // The other dates of the sets are computed all the same: one date that cannot be written must not keep
+            // the others, which the same statement changed, out of the figures.
             Action::Fail | Action::RetryNow | Action::Interrupt => {
-                store.fail(kind, token, sets, &error.label(), retry).await?
+                let failed = match held.is_empty() {
+                    true => None,
+                    false => Some(store.fail(kind, token, held, &error.label(), retry).await?),
+                };
+                self.report.failed(rows, failed.unwrap_or_default().dead, policy.is_timeout);
+                let (failed, rows) = self.groups.fail(key, failed);
+                group::log_failure((kind, key.0, key.1), rows, failed, retry, &error);
             }
-        };
-        self.groups.settle(&indices);
-        self.report.failed(rows, failed.dead, policy.is_timeout);
-        group::log_failure((kind, key.0, key.1), rows as usize, failed, retry, &error);
+        }
         Ok(())
     }
 
@@ -345,11 +350,10 @@ impl<'w> Walk<'w> {
         {
             return;
         }
-        let indices = self.groups.sets_in(key);
-        let sets = self.groups.sets_at(&indices);
+        let sets = self.groups.sets_at(&self.groups.held_by(key));
         let (rows, pause) = (row_count(&sets), self.settings.failure_policy.first);
-        if self.context.store.snooze(kind, token, sets, pause).await.is_ok() {
-            self.groups.settle(&indices);
+        if self.context.store.snooze(kind, token, sets, pause, &error.label()).await.is_ok() {
+            self.groups.release(key);
             self.report.released += rows;
             group::log_postponed(kind, key, rows, pause);
         }

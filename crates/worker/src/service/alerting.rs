@@ -180,7 +180,7 @@ impl Service {
             let mut condition = Condition::known(fires, fired_at);
             let groups = FailedGroups { holds: None, percent: 0.0 };
             let look = alerting.rules.observe(rule, seen, groups, now);
-            let dead = seen.backlog.map_or(0, |(_, dead, _)| dead);
+            let dead = seen.backlog.map_or(0, |(age, _)| age.dead);
             // Rows that died since the alert fired no longer wait, but they are not in the figures either.
             let died = of_rule.is_some_and(|condition| dead > condition.dead_rows);
             let holds = look.holds.filter(|holds| *holds || !died);
@@ -222,7 +222,7 @@ impl Service {
             State::Unavailable(_) => (None, Circuit::Open),
             State::Ready(store) => (Some(store.stats()), Circuit::Closed),
         };
-        let backlog = self.watched.oldest_and_dead();
+        let backlog = self.watched.queue_age();
         Observations { pool, circuit, backlog, groups: self.watched.groups() }
     }
 

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Service, lock};
 use crate::metrics::{self, Breaker};
 use crate::setup;
+use crate::tables::age;
 
 /// How often an unchanged cause is reported again.
 const REPORT_AGAIN: Duration = Duration::from_secs(300);
@@ -174,10 +175,16 @@ impl Service {
         metrics::show_breaker(Breaker::Closed);
         metrics::show_reachable(true);
         let failure = lock(&self.database.reported).take();
+        let unavailable_s =
+            failure.as_ref().map_or(0.0, |failure| failure.since.elapsed().as_secs_f64());
+        let was_unavailable = match failure {
+            Some(_) => format!("; the circuit breaker was open for {}", age(unavailable_s)),
+            None => String::new(),
+        };
         tracing::info!(
             event = "database_ready",
-            unavailable_s = failure.map_or(0.0, |failure| failure.since.elapsed().as_secs_f64()),
-            "connected to the database"
+            unavailable_s,
+            "connected to the database{was_unavailable}"
         );
         self.set(State::Ready(store.clone()));
     }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use store::{Backlog, OldTransaction};
+use store::{Backlog, OldTransaction, QueueAge};
 
 use super::database::State;
 use super::{Service, lock};
@@ -24,7 +24,7 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// The last observations, and the counts of the work.
 pub struct Watched {
     backlog: Mutex<Option<Vec<Backlog>>>,
-    oldest_and_dead: Mutex<Option<(f64, i64, Instant)>>,
+    queue_age: Mutex<Option<(QueueAge, Instant)>>,
     period: Mutex<Period>,
     total: Mutex<Period>,
     old_transactions: Mutex<Vec<ReportedTransaction>>,
@@ -62,7 +62,7 @@ impl Watched {
         let (period, total) = (Mutex::new(Period::new()), Mutex::new(Period::new()));
         Self {
             backlog: Mutex::default(),
-            oldest_and_dead: Mutex::default(),
+            queue_age: Mutex::default(),
             period,
             total,
             old_transactions: Mutex::default(),
@@ -75,10 +75,9 @@ impl Watched {
         lock(&self.total).report.merge(report);
     }
 
-    /// The age of the oldest change in seconds, the number of dead rows, and when both were read. `None` without a
-    /// database, and without a channel for alerts.
-    pub(super) fn oldest_and_dead(&self) -> Option<(f64, i64, Instant)> {
-        *lock(&self.oldest_and_dead)
+    /// The age of the queue, and when it was read. `None` without a database, and without a channel for alerts.
+    pub(super) fn queue_age(&self) -> Option<(QueueAge, Instant)> {
+        *lock(&self.queue_age)
     }
 
     /// Groups committed and failed since the start.
@@ -143,10 +142,10 @@ impl Service {
             // long queue is what alerts are about.
             let at = Instant::now();
             let seen = match &store {
-                Some(store) => store.oldest_and_dead().await.ok(),
+                Some(store) => store.queue_age().await.ok(),
                 None => None,
             };
-            *lock(&self.watched.oldest_and_dead) = seen.map(|(oldest, dead)| (oldest, dead, at));
+            *lock(&self.watched.queue_age) = seen.map(|age| (age, at));
         }
         let seen = match store {
             Some(store) => store.backlog().await.ok(),
