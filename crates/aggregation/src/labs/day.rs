@@ -8,30 +8,30 @@ use crate::local_time::Zone;
 
 /// The figures of one analyte in one unit on one user's local day: a row of `lab_daily`.
 ///
-/// The last result is the greatest by time, then source, specimen and text.
+/// The last result is the maximum by time, then source, specimen and text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LabDay {
-    /// The LOINC code, else `name:` and the name in lower case with single spaces, and after
-    /// `|` the specimen.
+    /// The LOINC code, else `name:` and the name in lower case with single spaces, then `|` and the
+    /// specimen.
     pub analyte: String,
-    /// The unit of every figure of this row: the analyte's canonical one where the catalogue
-    /// knows a factor, else the laboratory's; empty where it gave none.
+    /// The unit of every figure of this row: the analyte's canonical unit if the catalogue has a
+    /// factor, else the laboratory's. Empty if the laboratory gave none.
     pub unit: String,
     /// Results that count: numbers, bounds and texts.
     pub result_count: i32,
-    /// Those that are numbers without a comparator: what [`LabDay::mean`] is of.
+    /// Results that are numbers without a comparator, the inputs of [`LabDay::mean`].
     pub exact_count: i32,
-    /// The number of the last result; `None` if that is text.
+    /// The number of the last result; `None` if the result is text.
     pub last_value: Option<f64>,
-    /// The comparator before [`LabDay::last_value`]: with it the value is only a bound.
+    /// The comparator before [`LabDay::last_value`]; with one, the value is only a bound.
     pub last_comparator: Option<Comparator>,
-    /// The text of the last result; `None` if that is a number.
+    /// The text of the last result; `None` if the result is a number.
     pub last_text: Option<String>,
     /// When the specimen of the last result was taken.
     pub last_at: Timestamp,
-    /// The least number without a comparator.
+    /// The minimum of the numbers without a comparator.
     pub min: Option<f64>,
-    /// The greatest number without a comparator.
+    /// The maximum of the numbers without a comparator.
     pub max: Option<f64>,
     /// The arithmetic mean of the numbers without a comparator, never outside
     /// [`LabDay::min`]..=[`LabDay::max`].
@@ -45,16 +45,17 @@ pub struct LabDay {
     pub reference_text: Option<String>,
     /// The last result as the laboratory wrote it.
     pub reported_value: String,
-    /// The unit as the laboratory wrote it for the last result, which is also that of
-    /// [`LabDay::reference_text`]; `None` if it gave none.
+    /// The unit of the last result and of [`LabDay::reference_text`], as the laboratory wrote it;
+    /// `None` if it gave none.
     pub reported_unit: Option<String>,
     /// The flag of the last result.
     pub last_flag: Option<Flag>,
-    /// The worst flag of the day (LL, HH before L, H before A before N); of equally bad ones the last.
+    /// The worst flag of the day (LL, HH before L, H before A before N); of equally bad ones, the
+    /// last.
     pub worst_flag: Option<Flag>,
-    /// To the day before; empty until [`compare`](super::compare) has seen it.
+    /// The change since the day before; empty until [`compare`](super::compare) fills it.
     pub delta: Delta,
-    /// A digest of what the catalogue says of the analyte.
+    /// A digest of the catalogue's entry of the analyte.
     pub context_fingerprint: i64,
     /// The zone of [`LabDay::day_start`] and [`LabDay::day_end`].
     pub time_zone: String,
