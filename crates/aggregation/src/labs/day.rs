@@ -71,28 +71,29 @@ pub struct Delta {
     /// The last value less the previous one, in the unit of both; `None` unless both are numbers
     /// without a comparator.
     pub value: Option<f64>,
-    /// The same in percent of the previous value's amount, so that its sign is that of
+    /// The difference in percent of the previous value's amount, so that its sign is that of
     /// [`Delta::value`] also below zero (base excess); `None` if the previous value is 0.
     pub percent: Option<f64>,
 }
 
 impl Delta {
-    /// From last results without a comparator; `None` stands for a bound, a text or no row.
+    /// The delta between two last results without a comparator; `None` is a bound, a text or no
+    /// row.
     pub fn between(last: Option<f64>, previous: Option<f64>) -> Self {
         let Some((last, previous)) = last.zip(previous) else {
             return Self::default();
         };
         let difference = last - previous;
-        // Beyond doubles is what no laboratory measures, but a row may claim. Adding zero turns
-        // the −0 of a vanishing share into 0.
+        // A row may claim a number beyond doubles, although no laboratory measures one. Adding zero
+        // turns the −0 of a vanishing share into 0.
         let finite = |number: f64| number.is_finite().then_some(number + 0.0);
         Self { value: finite(difference), percent: finite(100.0 * difference / previous.abs()) }
     }
 }
 
 impl LabDay {
-    /// The figures of `findings`, which share a key and come in the order of their facts; `None`
-    /// if there are none.
+    /// The figures of `findings`, which share a key and are in fact order; `None` if there are
+    /// none.
     pub(super) fn from_findings(
         findings: &[Finding<'_>],
         zone: Zone,
@@ -120,7 +121,7 @@ impl LabDay {
             reported_value: last.value_text().to_owned(),
             reported_unit: Some(last.unit.reported).filter(|u| !u.is_empty()).map(str::to_owned),
             last_flag: last.flag,
-            // Of equal maxima the last is taken.
+            // `max_by_key` returns the last of equal maxima.
             worst_flag: findings.iter().filter_map(|f| f.flag).max_by_key(|f| f.severity()),
             delta: Delta::default(),
             context_fingerprint: last.context_fingerprint,
@@ -142,6 +143,6 @@ fn mean(numbers: &[f64]) -> f64 {
     if mean.is_finite() {
         return mean;
     }
-    // Numbers near the end of what a double holds, which nothing measures but a row may claim.
+    // The sum overflowed: a row may claim numbers near the end of the range of doubles.
     numbers.iter().map(|number| number / count).sum()
 }

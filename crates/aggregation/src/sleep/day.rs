@@ -13,45 +13,45 @@ use crate::timestamp::MINUTE_US;
 
 /// The sleep of a person who woke on a local date: a row of `sleep_daily`.
 ///
-/// Unless they say otherwise, figures are of all the day's sessions, naps too. All minutes are
-/// exact sums of microseconds, divided once. `None` is what the day's sources cannot know, which is
-/// not 0.
+/// Figures cover all the day's sessions, including naps, unless they say otherwise. All minutes are
+/// exact sums of microseconds, divided once. `None` means that the day's sources cannot know the
+/// figure; it is not 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SleepDay {
-    /// Time asleep in minutes: the union of core, deep and REM sleep and of sleep without a stage, less
-    /// the time that the same source calls awake. The four add up to it. `None` if the day's sources
-    /// tell of no sleep.
+    /// Time asleep in minutes: the union of core, deep and REM sleep and of sleep without a stage,
+    /// minus the time that the same source calls awake. The four add up to it. `None` if the day's
+    /// sources have no sleep.
     pub asleep_minutes: Option<f64>,
-    /// Core (light) sleep in minutes; `None`, as `deep_minutes` and `rem_minutes`, if no source
-    /// tells stages.
+    /// Core (light) sleep in minutes. It is `None` if no source has stages, like `deep_minutes` and
+    /// `rem_minutes`.
     pub core_minutes: Option<f64>,
     /// Deep sleep in minutes.
     pub deep_minutes: Option<f64>,
     /// REM sleep in minutes.
     pub rem_minutes: Option<f64>,
-    /// Time asleep for which no stage is given, in minutes.
+    /// Time asleep without a known stage, in minutes.
     pub unspecified_minutes: Option<f64>,
-    /// Time awake within sessions, in minutes, also where another state is given for the same time.
-    /// `None` if no source tells stages or when its owner was awake.
+    /// Time awake within sessions, in minutes, even if another state overlaps it. `None` if no
+    /// source has stages or times awake.
     pub awake_minutes: Option<f64>,
-    /// Time in bed in minutes: the union of in bed and asleep; of a session of sleep without rows of
-    /// the bed, the time from its first segment to its last. `None` without either.
+    /// Time in bed in minutes: the union of in bed and asleep. For a session of sleep without rows
+    /// of the bed, it is the time from its first segment to its last. `None` without either.
     pub in_bed_minutes: Option<f64>,
-    /// `asleep_minutes / in_bed_minutes`, from 0 to 1; `None` if either is not known. (Sleep
+    /// `asleep_minutes / in_bed_minutes`, from 0 to 1; `None` if either is unknown. (Sleep
     /// efficiency is total sleep time over time in bed, AASM scoring manual.)
     pub efficiency: Option<f64>,
-    /// The first instant of the main session: of those with sleep the one with the longest time
-    /// asleep, then in bed, then the earliest. `None` if no session has sleep.
+    /// The first instant of the main session. It is the session with sleep that has the longest
+    /// time asleep, then in bed, then the earliest. `None` if no session has sleep.
     pub main_start: Option<Timestamp>,
     /// The last instant of the main session.
     pub main_end: Option<Timestamp>,
     /// Other sessions with any sleep in them.
     pub nap_count: i32,
-    /// Time asleep in those, in minutes. `asleep_minutes` contains it.
+    /// Time asleep in naps, in minutes. `asleep_minutes` includes it.
     pub nap_minutes: Option<f64>,
-    /// Segments that count: rows of the sources that were the best of their period.
+    /// Segments that count: rows of the best source of each period.
     pub segment_count: i32,
-    /// Those segments by source.
+    /// Segments that count, by source.
     pub sources: BTreeMap<String, i32>,
     /// The source of the main session; without one, of the session with the longest time in bed.
     pub primary_source: Option<String>,
