@@ -57,26 +57,26 @@ pub struct SleepDay {
     pub primary_source: Option<String>,
     /// Rejected rows that start on this date in their own zone.
     pub rejected_count: i32,
-    /// The zone of the day's bounds: the one that all its rows share, else the base zone.
+    /// The zone of the day's bounds: the zone that all its rows share, else the base zone.
     pub time_zone: String,
     /// The first instant of the date in that zone.
     pub day_start: Timestamp,
     /// The first instant after the date in that zone.
     pub day_end: Timestamp,
-    /// A row that comes, changes or goes and lies wholly outside of these instants, both in, does
-    /// not change this day. It is stored with the day, see [`StoredDay`](super::StoredDay).
+    /// The span, both ends included, that affects this day: a changed row wholly outside does not
+    /// change the day. It is stored with the day, see [`StoredDay`](super::StoredDay).
     pub reach: Span,
 }
 
-/// What the figures of one date are made of.
+/// The inputs of the figures of one date.
 #[derive(Debug, Default)]
 pub(super) struct Parts<'row> {
-    /// In time order.
+    /// The sessions in time order.
     pub(super) sessions: Vec<Session<'row>>,
     rejected: Vec<(Timestamp, Zone)>,
 }
 
-/// The parts of each date: those of the sessions that count, which come in the order of their starts.
+/// The parts of each date, from the sessions that count, ordered by start.
 pub(super) fn parts<'row>(
     sessions: impl IntoIterator<Item = Session<'row>>,
     rejected: impl IntoIterator<Item = (Timestamp, Zone)>,
@@ -92,7 +92,7 @@ pub(super) fn parts<'row>(
 }
 
 impl Parts<'_> {
-    /// Whether a changed row may have a part in these.
+    /// Whether a changed row may belong to these parts.
     pub(super) fn are_touched(&self, scope: &SleepScope) -> bool {
         self.sessions.iter().any(|session| scope.touches(session.reach))
             || self.rejected.iter().any(|(at, _)| scope.touches((*at, *at)))
@@ -110,7 +110,7 @@ impl Parts<'_> {
 
         let dates = LocalDates::new(context.base_zone);
         let local_date = |zone: Zone| LocalDate { zone, date };
-        // Rejected rows have no say in the zone unless nothing else names one.
+        // Rejected rows decide the zone only if no other row names one.
         let counted = longest.into_iter().chain(&self.sessions);
         let zone = dates
             .zone_of_day(counted.flat_map(|session| &session.zones).map(|zone| local_date(*zone)))
@@ -132,8 +132,8 @@ impl Parts<'_> {
             known.reduce(|sum, length| sum + length)
         };
         let (asleep, in_bed) = (sum(|l| l.asleep), sum(|l| l.in_bed));
-        // A phone sees that its owner is in bed, not whether they sleep: beside such a night, a nap
-        // says nothing of the efficiency.
+        // A phone knows when its owner is in bed, but not whether they sleep. Beside such a night,
+        // a nap says nothing about the efficiency.
         let knows_all = self
             .sessions
             .iter()
@@ -166,8 +166,8 @@ impl Parts<'_> {
     }
 }
 
-/// By time asleep (unknown is least), time in bed, and how early. Sessions of a date are never
-/// open at the same time, so no two begin together.
+/// Compares by time asleep (unknown is lowest), time in bed, and early start. Sessions of a date
+/// never overlap, so no two begin together.
 fn longer(a: &Session<'_>, b: &Session<'_>) -> std::cmp::Ordering {
     (a.lengths.asleep, a.lengths.in_bed)
         .cmp(&(b.lengths.asleep, b.lengths.in_bed))
