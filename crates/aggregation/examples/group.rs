@@ -1,6 +1,7 @@
-//! Computes a group of vitals as often as the first argument says: 200 heart rates of one day, as a batch has them,
-//! without a database. For a profiler: `valgrind --tool=callgrind target/release/examples/group 101`. With a second
-//! argument each row names its zone.
+//! Computes a group of vitals repeatedly, without a database, for a profiler. A group has 200 heart
+//! rates of one day, as in a batch. The first argument is the number of repetitions:
+//! `valgrind --tool=callgrind target/release/examples/group 101`. With a second argument each row
+//! names its zone.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -18,7 +19,7 @@ const ZONE: &str = "Europe/Berlin";
 /// 2024-05-01 00:00 UTC.
 const FIRST_DAY: Timestamp = Timestamp(1_714_521_600_000_000);
 
-/// 200 of them fill a day.
+/// The interval between rows: 200 of them fill a day.
 const STEP_US: i64 = 7 * MINUTE_US;
 
 fn main() -> Result<(), Box<dyn Error>> {

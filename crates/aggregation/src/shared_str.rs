@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// A text that many rows have in common, such as their source. Whoever makes it is free to give them all
-/// the same one, so that it is kept once, and 8 bytes of each row; a day may have 86,400 of them.
+/// A text that many rows share, such as their source. Clones share one allocation, and each takes 8
+/// bytes of its row; a day may have 86,400 rows.
 // An Arc<str> would be 16 bytes.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SharedStr(Arc<String>);
@@ -43,7 +43,7 @@ impl std::fmt::Debug for SharedStr {
     }
 }
 
-/// As the texts, which need not be looked at where they are the same one.
+/// Orders by text; equal pointers need no comparison of texts.
 impl Ord for SharedStr {
     fn cmp(&self, other: &Self) -> Ordering {
         if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }

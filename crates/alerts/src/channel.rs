@@ -1,7 +1,7 @@
-//! One message to one server, in bounded time and beside everything else.
+//! One message to one server, in bounded time and in parallel with the worker.
 //!
-//! Each delivery is a thread of its own with a small runtime of its own, for as long as it takes:
-//! looking up a name, reading certificates and the arithmetic of TLS hold up no batch, and a server
+//! Each delivery has its own thread and small runtime. So name resolution, reading certificates and
+//! the arithmetic of TLS delay no batch, and a server that hangs blocks only that thread.
 //! that hangs holds nothing but that thread.
 
 use std::net::IpAddr;
@@ -12,11 +12,11 @@ use crate::delivery::{Failure, Sent};
 use crate::message::Message;
 use crate::{mail, webhook};
 
-/// So long after its bounds a delivery is not waited for any more: they are kept within it, and only on a
-/// host that hardly moves it takes longer.
+/// The grace after the time limits of a delivery. Deliveries keep their own limits; only an
+/// overloaded host exceeds them.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// A way to tell people.
+/// A channel for alerts.
 #[derive(Clone, Debug)]
 pub enum Channel {
     /// A mail server.
@@ -26,14 +26,14 @@ pub enum Channel {
 }
 
 impl Channel {
-    /// Those that are configured.
+    /// The channels that are configured.
     pub fn all(mail: &Mail, webhook: &Webhook) -> Vec<Self> {
         let mail = (!mail.host.is_empty()).then(|| Self::Mail(mail.clone()));
         let webhook = webhook.url.is_some().then(|| Self::Webhook(webhook.clone()));
         mail.into_iter().chain(webhook).collect()
     }
 
-    /// As in the log, in metrics and in the database.
+    /// The name in the log, in metrics and in the database.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Mail(_) => "mail",
@@ -41,7 +41,7 @@ impl Channel {
         }
     }
 
-    /// Where messages go: host and port, and never more.
+    /// The destination, host and port only.
     pub fn address(&self) -> String {
         match self {
             Self::Mail(mail) => mail.address(),
@@ -62,7 +62,7 @@ impl Channel {
         }
     }
 
-    /// The longest that a delivery takes, whatever the server does.
+    /// The maximum duration of a delivery, including its time-outs.
     pub fn longest(&self) -> Duration {
         let (connect, send) = match self {
             Self::Mail(mail) => (mail.connect_timeout, mail.send_timeout),
@@ -74,7 +74,8 @@ impl Channel {
     /// Delivers a message.
     ///
     /// # Errors
-    /// Why not. The server may have got it all the same, if only its answer was lost.
+    /// The error says at which step it failed. If only the answer was lost, the server may have the
+    /// message.
     pub async fn send(&self, message: &Message) -> Result<Sent, Failure> {
         let (channel, message) = (self.clone(), message.clone());
         let delivery = tokio::task::spawn_blocking(move || channel.send_in_this_thread(&message));
@@ -96,13 +97,13 @@ impl Channel {
                 Self::Webhook(webhook) => webhook::send(webhook, message).await,
             }
         });
-        // To look up a name may take a minute, which nobody waits for.
+        // A name look-up may take a minute; the runtime does not wait for it.
         runtime.shutdown_background();
         sent
     }
 }
 
-/// Whether a host is this one (RFC 6761 for the name).
+/// Whether a host is the local one (RFC 6761 for the name).
 fn is_loopback(host: &str) -> bool {
     let name = host.trim_end_matches('.').to_ascii_lowercase();
     name == "localhost"

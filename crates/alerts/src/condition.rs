@@ -34,7 +34,7 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// The state that is stored elsewhere: whether the rule fires, and when it fired last.
+    /// Restores a state that is stored elsewhere: whether the rule fires, and when it fired last.
     pub fn known(fires: bool, fired_at: Option<Instant>) -> Self {
         Self { held_since: None, fired_at, fires }
     }
@@ -53,7 +53,7 @@ impl Condition {
         since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
-    /// Takes in an observation at `now`: whether the condition holds, or `None` without evidence.
+    /// Records an observation at `now`: whether the condition holds, or `None` without evidence.
     pub fn observe(&mut self, now: Instant, holds: Option<bool>, limits: Limits) -> Option<Change> {
         if holds == Some(true) {
             self.held_since.get_or_insert(now);
@@ -87,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    /// Observations, each some seconds after the one before.
+    /// Observations, each some seconds after the previous one.
     fn looks() -> impl Strategy<Value = Vec<(u64, Option<bool>)>> {
         let shown = prop_oneof![
             4 => Just(Some(true)),

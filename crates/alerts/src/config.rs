@@ -11,123 +11,123 @@ use serde::{Deserialize, Deserializer};
 use crate::post_url::PostUrl;
 use crate::rule::Rule;
 
-/// `[alerts]`
+/// The section `[alerts]`.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Rules {
     /// The rules that are off.
     #[serde(deserialize_with = "off")]
     pub off: Vec<Rule>,
-    /// Connections in use, in percent of the most.
+    /// Threshold for connections in use, in percent of the pool's maximum size.
     #[serde(deserialize_with = "usage_percent")]
     pub pool_usage_percent: f64,
-    /// For how long.
+    /// Time for which the pool usage must exceed the threshold.
     #[serde(rename = "pool_usage_after_seconds", deserialize_with = "holds")]
     pub pool_usage_after: Duration,
-    /// For how long somebody waits in vain.
+    /// Time for which connection requests must time out.
     #[serde(rename = "pool_exhausted_after_seconds", deserialize_with = "holds")]
     pub pool_exhausted_after: Duration,
-    /// For how long the database is left alone.
+    /// Time for which the circuit breaker must be open.
     #[serde(rename = "circuit_open_after_seconds", deserialize_with = "holds")]
     pub circuit_open_after: Duration,
-    /// The freshness goal, in seconds.
+    /// The freshness goal, in seconds: the maximum age of the oldest queued change.
     #[serde(rename = "oldest_pending_seconds", deserialize_with = "goal")]
     pub oldest_pending: f64,
-    /// Rows given up.
+    /// Threshold for dead rows.
     #[serde(deserialize_with = "rows")]
     pub dead_rows: i64,
-    /// Groups that failed, in percent.
+    /// Threshold for failed groups, in percent of all groups.
     #[serde(deserialize_with = "failed_percent")]
     pub failed_groups_percent: f64,
-    /// For how long there is no connection.
+    /// Time for which the database must be unreachable.
     #[serde(rename = "database_unreachable_after_seconds", deserialize_with = "holds")]
     pub database_unreachable_after: Duration,
-    /// Dates whose figures differ.
+    /// Threshold for dates whose figures differ from the raw rows.
     #[serde(deserialize_with = "rows")]
     pub verify_drift_dates: i64,
-    /// For how long [`Rule::PoolUsage`] does not fire again.
+    /// Cool-down of [`Rule::PoolUsage`].
     #[serde(rename = "pool_usage_cooldown_seconds", deserialize_with = "holds")]
     pub pool_usage_cooldown: Duration,
-    /// For how long [`Rule::PoolExhausted`] does not fire again.
+    /// Cool-down of [`Rule::PoolExhausted`].
     #[serde(rename = "pool_exhausted_cooldown_seconds", deserialize_with = "holds")]
     pub pool_exhausted_cooldown: Duration,
-    /// For how long [`Rule::CircuitOpen`] does not fire again.
+    /// Cool-down of [`Rule::CircuitOpen`].
     #[serde(rename = "circuit_open_cooldown_seconds", deserialize_with = "holds")]
     pub circuit_open_cooldown: Duration,
-    /// For how long [`Rule::OldestPending`] does not fire again.
+    /// Cool-down of [`Rule::OldestPending`].
     #[serde(rename = "oldest_pending_cooldown_seconds", deserialize_with = "holds")]
     pub oldest_pending_cooldown: Duration,
-    /// For how long [`Rule::DeadRows`] does not fire again.
+    /// Cool-down of [`Rule::DeadRows`].
     #[serde(rename = "dead_rows_cooldown_seconds", deserialize_with = "holds")]
     pub dead_rows_cooldown: Duration,
-    /// For how long [`Rule::FailedGroups`] does not fire again.
+    /// Cool-down of [`Rule::FailedGroups`].
     #[serde(rename = "failed_groups_cooldown_seconds", deserialize_with = "holds")]
     pub failed_groups_cooldown: Duration,
-    /// For how long [`Rule::DatabaseUnreachable`] does not fire again.
+    /// Cool-down of [`Rule::DatabaseUnreachable`].
     #[serde(rename = "database_unreachable_cooldown_seconds", deserialize_with = "holds")]
     pub database_unreachable_cooldown: Duration,
-    /// For how long [`Rule::VerifyDrift`] does not fire again.
+    /// Cool-down of [`Rule::VerifyDrift`].
     #[serde(rename = "verify_drift_cooldown_seconds", deserialize_with = "holds")]
     pub verify_drift_cooldown: Duration,
-    /// Attempts before a message is given up.
+    /// Maximum number of attempts to send a message.
     #[serde(deserialize_with = "attempts")]
     pub max_attempts: i32,
-    /// The pause after the first failed attempt.
+    /// The delay after the first failed attempt.
     #[serde(rename = "retry_first_seconds", deserialize_with = "backoff")]
     pub retry_first: Duration,
-    /// The longest pause; never shorter than the first.
+    /// The maximum delay between attempts; never shorter than the first.
     #[serde(rename = "retry_max_seconds", deserialize_with = "backoff")]
     pub retry_max: Duration,
 }
 
-/// `[mail]`; with a host, there are a sender and somebody to get it.
+/// The section `[mail]`. If it has a host, it needs a sender and a recipient.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Mail {
-    /// The mail server; none if empty.
+    /// The mail server; empty to send no mail.
     #[serde(deserialize_with = "host_name")]
     pub host: String,
-    /// Its port; that of the way of encryption if none is named.
+    /// The server's port; by default the port of the encryption mode.
     #[serde(deserialize_with = "port")]
     pub port: u16,
-    /// How the way to it is encrypted.
+    /// The encryption of the connection to the server.
     #[serde(deserialize_with = "tls")]
     pub tls: MailTls,
-    /// Whom to trust instead of the operating system's authorities.
+    /// A file of trusted certificates, instead of the operating system's authorities.
     #[serde(deserialize_with = "path")]
     pub ca_file: Option<PathBuf>,
-    /// Who logs in; nobody if empty, and never without a password and encryption.
+    /// The user of the log-in; empty for none. A log-in needs a password and encryption.
     pub user: String,
     /// The password of the log-in.
     pub password: Secret,
     /// The sender.
     #[serde(deserialize_with = "from")]
     pub from: Option<Mailbox>,
-    /// Who gets it.
+    /// The recipients.
     #[serde(deserialize_with = "to")]
     pub to: Mailboxes,
-    /// The longest that connecting may take in all.
+    /// Maximum time to connect, over all addresses.
     #[serde(rename = "connect_timeout_seconds", deserialize_with = "timeout")]
     pub connect_timeout: Duration,
-    /// The longest that the message may take.
+    /// Maximum time to send the message.
     #[serde(rename = "send_timeout_seconds", deserialize_with = "timeout")]
     pub send_timeout: Duration,
 }
 
-/// How the way to the mail server is encrypted.
+/// The encryption of the connection to the mail server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MailTls {
-    /// By STARTTLS, without which nothing is sent.
+    /// By STARTTLS; without it no mail is sent.
     #[default]
     StartTls,
-    /// From the first byte on.
+    /// TLS from the first byte on.
     Implicit,
-    /// Not at all.
+    /// No encryption.
     None,
 }
 
 impl MailTls {
-    /// As in the configuration.
+    /// The mode with this name in the configuration.
     pub fn named(name: &str) -> Option<Self> {
         match name {
             "starttls" => Some(Self::StartTls),
@@ -137,7 +137,7 @@ impl MailTls {
         }
     }
 
-    /// The port that servers have for it (RFC 5321, 6409, 8314).
+    /// The standard port of this mode (RFC 5321, 6409, 8314).
     pub(crate) const fn port(self) -> u16 {
         match self {
             Self::StartTls => 587,
@@ -147,38 +147,38 @@ impl MailTls {
     }
 }
 
-/// `[webhook]`
+/// The section `[webhook]`.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Webhook {
-    /// Where to post; nowhere if there is none.
+    /// The URL to post to; no webhook if absent.
     #[serde(deserialize_with = "url")]
     pub url: Option<PostUrl>,
-    /// Whom to trust instead of the operating system's authorities.
+    /// A file of trusted certificates, instead of the operating system's authorities.
     #[serde(deserialize_with = "path")]
     pub ca_file: Option<PathBuf>,
-    /// The longest that connecting may take in all.
+    /// Maximum time to connect, over all addresses.
     #[serde(rename = "connect_timeout_seconds", deserialize_with = "timeout")]
     pub connect_timeout: Duration,
-    /// The longest that the answer may take.
+    /// Maximum time to receive the answer.
     #[serde(rename = "send_timeout_seconds", deserialize_with = "timeout")]
     pub send_timeout: Duration,
 }
 
 limits! {
-    /// Zero percent is always so, and the pool cannot be fuller than full.
+    /// At zero percent the rule would always fire, and the pool cannot exceed 100 %.
     usage_percent: number<f64> = 1.0..=100.0;
 
-    /// Below one of a thousand it would be one group, whatever the load.
+    /// Below one in a thousand, a single failed group would fire the rule at any load.
     failed_percent: number<f64> = 0.1..=100.0;
 
-    /// None are no reason for an alert; there are never a billion.
+    /// Zero rows are no reason for an alert; a billion never occurs.
     rows: integer<i64> = 1..=1_000_000_000;
 
-    /// Below a second a row is fresh; after a day nobody needs an alert to know.
+    /// Below a second a row is fresh; an alert after more than a day is useless.
     goal: number<f64> = 1.0..=86_400.0;
 
-    /// At once, to once a day.
+    /// From immediately to a day.
     holds: seconds<Duration> = 0.0..=86_400.0;
 }
 

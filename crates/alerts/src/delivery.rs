@@ -1,4 +1,5 @@
-//! What the deliveries of all channels have in common: outcomes, time limits, addresses, trusted certificates.
+//! Shared by the deliveries of all channels: outcomes, time limits, addresses, trusted
+//! certificates.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,18 +9,18 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-/// What a server says is cut there.
+/// The maximum length of a server's answer in a message, in characters; the rest is cut.
 const MOST_SAID: usize = 160;
 
-/// What became of a delivery that ended well.
+/// The outcome of a successful delivery.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
-    /// Some of several recipients were refused, and why.
+    /// The refusal of some of several recipients.
     pub refused: Option<Failure>,
 }
 
-/// Why a message could not be delivered: at which step, and what happened there. Never a health
-/// value, a password or a URL.
+/// A failed delivery: the step, and the reason. It never contains a health value, a password or a
+/// URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     step: &'static str,
@@ -27,7 +28,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// At a step of ours. The reason may be another machine's: of that, only what can be printed.
+    /// A failure at a step of this worker. The reason may come from another machine, so unprintable
+    /// characters are removed.
     pub fn new(step: &'static str, reason: impl fmt::Display) -> Self {
         let printable = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
         let reason = reason.to_string();
@@ -46,10 +48,10 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Waits for a step no longer than this.
+/// Waits for a step with a time limit.
 ///
 /// # Errors
-/// As the step, and that it took longer.
+/// The step's error, or that it timed out.
 pub(crate) async fn with_timeout<T>(
     step: &'static str,
     limit: Duration,
@@ -61,11 +63,11 @@ pub(crate) async fn with_timeout<T>(
     }
 }
 
-/// Tries each address of a host in turn, each with its share of the time, so that one that is silent
-/// does not keep the others from being tried.
+/// Tries each address of a host in turn, each with its share of the time, so that one silent
+/// address does not use up the time of the others.
 ///
 /// # Errors
-/// If the name is unknown, or why the last address could not be used.
+/// The name is unknown, or the last address failed.
 pub(crate) async fn at_each_address<T>(
     (host, port): (&str, u16),
     limit: Duration,
@@ -89,10 +91,10 @@ pub(crate) async fn at_each_address<T>(
     Err(last)
 }
 
-/// The certificates of a file, which are trusted.
+/// Reads the trusted certificates of a file.
 ///
 /// # Errors
-/// If there are none.
+/// The file has none, or cannot be read.
 pub(crate) fn trusted(file: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
     let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
     let found: Vec<_> = read.map_err(|error| Failure::new("ca_file", error))?;

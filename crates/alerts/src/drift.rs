@@ -16,15 +16,15 @@ pub struct Verified {
     pub dates: i64,
     /// Whether all dates were verified; if not, the rule cannot resolve.
     pub is_complete: bool,
-    /// How long ago it began.
+    /// The time since it began.
     pub took: Duration,
 }
 
-/// Sends an alert about drift, or that it is over. It also sends messages that an earlier run could not send, as
-/// there may be no service that does. A failure is logged.
+/// Sends an alert about drift, or its resolution. It also sends messages that an earlier run could
+/// not send, as there may be no service that does. A failure is logged.
 ///
-/// It takes as long as the longest attempt of one channel and the outbox; `stop` ends the attempts. Messages that
-/// are not sent by then wait in the outbox for the next run, or for a service.
+/// It takes as long as the longest attempt of one channel and the outbox. `stop` ends the attempts;
+/// unsent messages then wait in the outbox for the next run, or for a service.
 pub async fn send(
     rules: &Rules,
     channels: Vec<Channel>,
@@ -78,7 +78,7 @@ async fn record(
     Ok(())
 }
 
-/// Delivers by all channels at the same time, so that a server that hangs does not delay the others.
+/// Delivers by all channels in parallel, so that a server that hangs does not delay the others.
 async fn deliver(
     rules: &Rules,
     store: &Store,
@@ -95,7 +95,7 @@ async fn deliver(
             outbox::deliver(&store, &channel, &rules, &stop, patience).await
         });
     }
-    // The panic of a task is in the log already.
+    // The panic of a task is already logged.
     let mut delivered = Ok(());
     while let Some(sent) = sending.join_next().await {
         delivered = delivered.and(sent.unwrap_or(Ok(())));

@@ -8,7 +8,7 @@
 //! - [`outbox`]: messages in the database, until they are delivered;
 //! - [`drift`]: the alert of `worker verify`.
 //!
-//! A message that cannot be sent is logged and never an error for the caller.
+//! If a message cannot be sent, the failure is logged; the caller gets no error.
 
 pub mod channel;
 pub mod condition;

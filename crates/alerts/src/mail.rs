@@ -1,4 +1,4 @@
-//! Mail, by SMTP (RFC 5321), step by step, so that a failure says at which one.
+//! Mail by SMTP (RFC 5321), step by step, so that a failure names its step.
 
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::transport::smtp::Error;
@@ -15,7 +15,7 @@ use crate::config::{Mail, MailTls};
 use crate::delivery::{Failure, Sent, at_each_address, trusted, with_timeout};
 use crate::message::Message;
 
-/// How long the farewell may take: the server has taken the mail by then.
+/// Maximum time for QUIT: the server has accepted the mail by then.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 impl Mail {
@@ -23,7 +23,7 @@ impl Mail {
         if self.port == 0 { self.tls.port() } else { self.port }
     }
 
-    /// Host and port.
+    /// Host and port of the server.
     pub fn address(&self) -> String {
         format!("{}:{}", self.host, self.port())
     }
@@ -32,7 +32,7 @@ impl Mail {
 /// Delivers a mail to the server.
 ///
 /// # Errors
-/// Why not.
+/// The error names the step that failed, and the reason.
 pub async fn send(mail: &Mail, message: &Message) -> Result<Sent, Failure> {
     let bytes = written(mail, message)?;
     let mut connection = with_timeout("connect", mail.connect_timeout, connected(mail)).await?;
@@ -42,14 +42,14 @@ pub async fn send(mail: &Mail, message: &Message) -> Result<Sent, Failure> {
     Ok(sent)
 }
 
-/// The mail as it is on the wire. Repeated, it has the same Message-ID.
+/// The mail as sent on the wire. A repeated mail has the same Message-ID.
 fn written(mail: &Mail, message: &Message) -> Result<Vec<u8>, Failure> {
     let unusable = |error: &dyn std::fmt::Display| Failure::new("mail", error);
     let Some(from) = mail.from.clone() else { return Err(unusable(&"it has no sender")) };
     let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '.' };
     let key: String = message.key.chars().map(plain).collect();
     let id = format!("<{key}@{}>", from.email.domain());
-    // RFC 3834: nobody's "out of office" answers it.
+    // RFC 3834: prevents automatic answers such as "out of office".
     let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
     let mut builder = lettre::Message::builder()
         .message_id(Some(id))
@@ -63,7 +63,7 @@ fn written(mail: &Mail, message: &Message) -> Result<Vec<u8>, Failure> {
     builder.body(message.text.clone()).map(|mail| mail.formatted()).map_err(|e| unusable(&e))
 }
 
-/// A connection that has greeted, is encrypted, and is logged in, as far as it should be.
+/// A connection after the greeting, with encryption and log-in as configured.
 async fn connected(mail: &Mail) -> Result<AsyncSmtpConnection, Failure> {
     let hello = hello();
     let tls = if mail.tls == MailTls::None { None } else { Some(encryption(mail)?) };
@@ -85,7 +85,7 @@ async fn connected(mail: &Mail) -> Result<AsyncSmtpConnection, Failure> {
         let credentials = Credentials::new(mail.user.clone(), mail.password.expose().to_owned());
         let known = [Mechanism::Plain, Mechanism::Login];
         connection.auth(&known, &credentials).await.map_err(|error| {
-            // Without what the server says: it may quote the log-in.
+            // The server's text is omitted: it may quote the log-in.
             let reason = match error.status() {
                 Some(code) => format!("{code}, the server refuses the log-in"),
                 None if error.is_client() => "the server offers neither PLAIN nor LOGIN".to_owned(),
@@ -97,14 +97,14 @@ async fn connected(mail: &Mail) -> Result<AsyncSmtpConnection, Failure> {
     Ok(connection)
 }
 
-/// By the name of this host, as servers ask for one.
+/// The name of this host for EHLO, as servers require one.
 fn hello() -> ClientId {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let is_name = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || ".-".contains(c));
     if !host.is_empty() && is_name(&host) { ClientId::Domain(host) } else { ClientId::default() }
 }
 
-/// The certificates are read anew for each mail, so that renewed ones need no restart.
+/// The certificates are read for each mail, so that renewed ones need no restart.
 fn encryption(mail: &Mail) -> Result<TlsParameters, Failure> {
     let mut builder = TlsParameters::builder(mail.host.clone());
     if let Some(file) = &mail.ca_file {
@@ -118,7 +118,7 @@ fn encryption(mail: &Mail) -> Result<TlsParameters, Failure> {
     builder.build_rustls().map_err(|error| failure("TLS", &error))
 }
 
-/// Who is refused does not keep the others from getting it.
+/// A refused recipient does not prevent delivery to the others.
 async fn hand_over(
     mail: &Mail,
     connection: &mut AsyncSmtpConnection,
@@ -148,9 +148,9 @@ async fn hand_over(
     Ok(Sent { refused })
 }
 
-/// What the server or the network said at a step.
+/// The failure of a step, with the answer of the server or the error of the network.
 fn failure(step: &'static str, error: &Error) -> Failure {
-    // Of the library's own words, which the step says better.
+    // A prefix that the library adds; the step already says it.
     let words = "Connection error: ";
     let said = error.source().map(|said| said.to_string().replace(words, ""));
     match (error.status(), said) {

@@ -1,4 +1,4 @@
-//! What a message says. Rules, amounts and names of workers are all there is to say.
+//! The text of a message. It contains rules, amounts and names of workers only.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use wording::{age, counted};
 
 use crate::Rule;
 
-/// A message as it is sent, in words and as data.
+/// A message as text and as data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
-    /// The same each time that it is sent.
+    /// Identifies the message; equal for all attempts.
     pub key: String,
-    /// One line.
+    /// The subject, one line.
     pub subject: String,
-    /// All of it.
+    /// The whole text.
     pub text: String,
-    /// The same for programs.
+    /// The message as JSON for programs.
     pub json: Value,
 }
 
-/// That a rule fires, or that it is over; `worker` saw it.
+/// An alert that a rule fires or resolves, observed by `worker`.
 pub fn new_alert(rule: Rule, fires: bool, worker: &str, amount: f64, threshold: f64) -> Alert {
     let state = state(fires);
     Alert {
@@ -39,7 +39,7 @@ pub fn new_alert(rule: Rule, fires: bool, worker: &str, amount: f64, threshold: 
     }
 }
 
-/// This host's clock. Only for messages to people: leases and days are decided by the database's clock.
+/// This host's clock, only for messages to people. The database's clock decides leases and days.
 #[allow(clippy::disallowed_methods)]
 pub fn own_clock() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -50,7 +50,7 @@ const fn state(fires: bool) -> &'static str {
     if fires { "fires" } else { "resolved" }
 }
 
-/// An amount as people read it.
+/// Formats an amount for people.
 fn amount(amount: f64, unit: &str) -> String {
     let whole = amount.round() as i64;
     match unit {
@@ -64,13 +64,13 @@ fn amount(amount: f64, unit: &str) -> String {
 }
 
 impl Message {
-    /// The message about this, which happened then.
+    /// The message for an alert that occurred at `happened_at`.
     pub fn from_alert(alert: &Alert, happened_at: Timestamp) -> Self {
         let Alert { key, rule: name, fires, worker, amount: seen, threshold, lasted, .. } = alert;
         let time = |at: Timestamp| at.to_utc().to_rfc3339_opts(SecondsFormat::Secs, true);
         let at = time(happened_at);
         let since = time(happened_at.plus(-i64::try_from(lasted.as_micros()).unwrap_or(0)));
-        // One of a newer worker may be unknown to this one.
+        // A newer worker may write a rule that this worker does not know.
         let rule = Rule::named(name);
         let unit = rule.map_or("", Rule::unit);
         let what = match (rule, fires) {
@@ -124,7 +124,7 @@ impl Message {
         Self { key: key.clone(), subject, text, json }
     }
 
-    /// One that only shows that messages arrive.
+    /// A test message, which only shows that messages arrive.
     pub fn test(worker: &str) -> Self {
         let now = own_clock();
         let key = format!("test.{worker}.{}", now.0);

@@ -7,14 +7,14 @@ use crate::Rule;
 const ALERT_DELIVERIES: &str = "dayfold_alert_deliveries_total";
 const ALERT_FIRING: &str = "dayfold_alert_firing";
 
-/// What became of an attempt to deliver an alert.
+/// The outcome of an attempt to deliver an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Delivery {
-    /// It arrived.
+    /// The message was delivered.
     Delivered,
-    /// It did not; usually it is tried again.
+    /// The attempt failed; usually it is retried.
     Failed,
-    /// It is not tried again; counted as failed, too.
+    /// The message is not retried; it is also counted as failed.
     GivenUp,
 }
 
@@ -28,7 +28,7 @@ pub fn describe() {
     describe_gauge!(ALERT_FIRING, "1 while an alert's rule fires, as this worker knows, else 0");
 }
 
-/// Counts deliveries by this channel from zero on.
+/// Starts the counters of this channel at zero.
 pub fn expect_deliveries(channel: &'static str) {
     for outcome in ["delivered", "failed", "given_up"] {
         counter!(ALERT_DELIVERIES, "channel" => channel, "outcome" => outcome).increment(0);
@@ -45,7 +45,7 @@ pub(crate) fn count_delivery(channel: &'static str, delivery: Delivery) {
     counter!(ALERT_DELIVERIES, "channel" => channel, "outcome" => outcome).increment(1);
 }
 
-/// Shows whether a rule fires.
+/// Sets the gauge of a rule: whether it fires.
 pub fn show_alert(rule: Rule, fires: bool) {
     gauge!(ALERT_FIRING, "rule" => rule.name()).set(f64::from(u8::from(fires)));
 }

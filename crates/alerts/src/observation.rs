@@ -74,7 +74,7 @@ pub struct FailedGroups {
 }
 
 impl Groups {
-    /// Without any group.
+    /// Starts without any group.
     pub fn new(now: Instant) -> Self {
         let steps = VecDeque::from([(now, 0, 0)]);
         Self { steps, committed_when_held: 0, dead_before: None }
@@ -97,9 +97,9 @@ impl Groups {
         (failed, percent)
     }
 
-    /// Whether too many groups fail. The condition is over only when a group was committed since, and no row died:
-    /// in a window without failures perhaps nothing ran, and dead rows are not in the figures. `fires` is the
-    /// state of the rule.
+    /// Whether too many groups fail. The condition ends only when a group has been committed since
+    /// and no row died. A window without failures may be a window without work, and dead rows are
+    /// not in the figures. `fires` is the state of the rule.
     pub fn observe(
         &mut self,
         now: Instant,
@@ -180,7 +180,8 @@ impl Rules {
                 let percent = seen.pool.map(|pool| pool.utilisation);
                 look(percent.map(|percent| percent >= threshold), percent)
             }
-            // Only an idle connection proves that the pool is no longer exhausted, not the time since the last wait.
+            // Only an idle connection proves that the pool is no longer exhausted; time since the
+            // last wait does not.
             Rule::PoolExhausted => look(
                 seen.pool.and_then(|pool| match pool.health {
                     PoolHealth::Exhausted => Some(true),
@@ -261,7 +262,7 @@ mod tests {
             // Without a pool there is no evidence, and no free connection.
             (Rule::PoolUsage, calm(), None),
             (Rule::PoolExhausted, calm(), None),
-            // Half a minute without a wait in vain is no free connection.
+            // Half a minute without a timed-out wait does not prove a free connection.
             (Rule::PoolExhausted, with_pool(100.0, PoolHealth::Critical), None),
             (Rule::PoolExhausted, Observations { pool: Some(with_idle), ..calm() }, Some(false)),
             (Rule::PoolExhausted, with_pool(0.0, PoolHealth::Exhausted), Some(true)),
@@ -292,7 +293,7 @@ mod tests {
         assert_eq!(look.holds, Some(true));
     }
 
-    /// What is seen of groups, each look a second after the one before: committed and failed since the
+    /// Observations of groups, each a second after the previous one: committed and failed since the
     /// start, and dead rows.
     fn holds(looks: &[(i64, i64, i64)], pause: u64) -> Vec<Option<bool>> {
         let mut now = Instant::now();
@@ -324,7 +325,7 @@ mod tests {
 
     #[test]
     fn groups_that_failed_are_not_called_well_while_their_rows_are_dead() {
-        // Three rows were dead before, which is told by another rule.
+        // Three rows were dead before; another rule reports them.
         let died = [(9, 0, 3), (9, 4, 3), (9, 4, 7), (50, 4, 7), (60, 4, 3)];
         let expected = [Some(false), Some(true), None, None, Some(false)];
         assert_eq!(holds(&died, 400), expected);
@@ -344,7 +345,7 @@ mod tests {
                 counts = (counts.0 + committed, counts.1 + failed);
                 all.push((now, counts));
                 let (shown, percent) = groups.failed(now, counts);
-                // All that was counted after the last look that lies outside.
+                // The counts of the last observation outside the window.
                 let outside = all.iter().rev().find(|step| now - step.0 >= GROUPS_WITHIN);
                 let before = outside.unwrap_or(&all[0]).1;
                 prop_assert_eq!(shown, counts.1 - before.1);

@@ -1,6 +1,8 @@
-//! Delivery from the outbox: a message is taken with a lease, sent without a database connection, and marked.
+//! Delivery from the outbox: a message is claimed with a lease, sent without a database connection,
+//! and marked as sent.
 //!
-//! If the delivery breaks off in between, the message is sent again when the lease expires: at least once.
+//! If the delivery is interrupted, the message is sent again when the lease expires: at-least-once
+//! delivery.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -15,15 +17,15 @@ use wording::counted;
 
 use crate::{Message, Rule, Rules};
 
-/// How long the outbox may take before a message is sent from memory. Alerts must not wait long for a connection
-/// of an exhausted pool, which is what they report.
+/// Maximum wait for the outbox before a message is sent from memory. Alerts must not wait long for
+/// a connection of an exhausted pool, since that may be the condition they report.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The time to mark a message, added to the longest time that sending takes.
+/// The time to mark a message as sent, added to the maximum time for sending it.
 const LEASE_GRACE: Duration = Duration::from_secs(15);
 
 impl Rules {
-    /// The waits of a message that has failed this many times.
+    /// The backoff of a message with this number of failed attempts.
     pub fn backoff(&self, failed_attempts: i32) -> Backoff {
         Backoff::resume(self.retry_first, self.retry_max, self.max_attempts, failed_attempts)
     }
@@ -32,19 +34,19 @@ impl Rules {
 /// Waits for an answer of the outbox for at most [`PATIENCE`].
 ///
 /// # Errors
-/// As the question, and [`StoreError::NoAnswer`].
+/// The query's error, or [`StoreError::NoAnswer`].
 pub async fn with_timeout<T>(
     question: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
     store::with_timeout(PATIENCE, question).await
 }
 
-/// Delivers the messages that are due for a channel, one after another, until `stop`; then deletes old
-/// ones. When `patience` ends, the current attempt is abandoned: the server may have the message or not, and it
-/// is taken again when its lease expires.
+/// Delivers the due messages of a channel, one after another, until `stop`; then deletes old ones.
+/// When `patience` ends, the current attempt is abandoned: the server may have the message or not,
+/// and it is claimed again when its lease expires.
 ///
 /// # Errors
-/// If the database fails; a message that was taken is taken again when its lease expires.
+/// The database fails; a claimed message is claimed again when its lease expires.
 pub async fn deliver(
     store: &Store,
     channel: &Channel,
@@ -61,7 +63,7 @@ pub async fn deliver(
         let began = Instant::now();
         let attempts = taken.attempts + 1;
         let message = Message::from_alert(&taken.alert, taken.happened_at);
-        // Only the sending is abandoned: a message that the server has taken is marked.
+        // Only the sending is abandoned: a message that the server has accepted is marked.
         let sent = tokio::select! {
             biased;
             sent = channel.send(&message) => sent,
@@ -70,13 +72,14 @@ pub async fn deliver(
         match sent {
             Ok(sent) => {
                 log_delivered(channel, &taken.alert, attempts, &sent, began.elapsed());
-                // Without a time limit: a message that is not marked is sent again.
+                // There is no time limit here: an unmarked message would be sent again.
                 store.alert_delivered(&taken).await?;
             }
             Err(failure) => {
                 let pause = rules.backoff(taken.attempts).record_error();
                 let failed = store.alert_failed(&taken, &failure.to_string(), pause).await;
-                // If another worker has the message by now, that worker decides when it is tried again.
+                // If another worker has claimed the message by now, that worker decides about the
+                // retry.
                 let is_decided = matches!(failed, Ok(true));
                 let given_up = is_decided && pause.is_none();
                 let pause = pause.filter(|_| is_decided);
@@ -88,7 +91,7 @@ pub async fn deliver(
     with_timeout(store.forget_old_alerts()).await
 }
 
-/// Logs that a rule fires or resolves, of which this worker sends the message.
+/// Logs that a rule fires or resolves, if this worker sends the message.
 pub fn log_changed(rule: Rule, alert: &Alert) {
     metrics::show_alert(rule, alert.fires);
     let (amount, threshold) = (alert.amount, alert.threshold);

@@ -4,22 +4,22 @@ use std::fmt;
 
 use hyper::Uri;
 
-/// A URL to post to. It may hold a token, so that it prints as its host and port.
+/// A URL to post to. It may contain a token, so its printed form is only host and port.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostUrl(Uri);
 
 impl PostUrl {
-    /// What it must be, as the end of a sentence.
+    /// The requirements, as the end of a sentence.
     pub const EXPECTED: &str =
         "be http://HOST/PATH or https://HOST/PATH, without a user or password";
 
-    /// Takes a URL with a host, without a user, and with a port that there is, if with one.
+    /// Accepts a URL with a host and without a user; a port must be a valid one.
     pub fn parse(text: &str) -> Option<Self> {
         let uri: Uri = text.trim().parse().ok()?;
         let known = matches!(uri.scheme_str(), Some("http" | "https"));
         let authority = uri.authority()?;
         let plain = !authority.as_str().contains('@') && !authority.host().is_empty();
-        // What is no port would be taken for none, and another server would get the message.
+        // An invalid port would be ignored, and another server would get the message.
         let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
         let there_is = |port: &str| {
             let digits = port.bytes().all(|byte| byte.is_ascii_digit());
@@ -29,7 +29,7 @@ impl PostUrl {
         (known && plain && reachable).then_some(Self(uri))
     }
 
-    /// Whether the way there is encrypted.
+    /// Whether the scheme is https.
     pub fn is_encrypted(&self) -> bool {
         self.0.scheme_str() == Some("https")
     }
@@ -44,7 +44,7 @@ impl PostUrl {
         self.0.authority().map_or("", |authority| authority.as_str())
     }
 
-    /// Without the brackets of an IPv6 address.
+    /// The host without the brackets of an IPv6 address.
     pub fn host(&self) -> &str {
         self.0.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
     }

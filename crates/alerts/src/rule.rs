@@ -1,28 +1,28 @@
-//! The rules: what people can be told of.
+//! The rules of alerts.
 
-/// What there is to tell of. The names are a contract, as those of events are.
+/// A rule. The names are a contract, like those of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// So many connections of the pool are in use, and for so long.
+    /// The pool's usage has exceeded its threshold for the configured time.
     PoolUsage,
-    /// Somebody waits for a connection in vain.
+    /// Requests for a connection time out.
     PoolExhausted,
-    /// The database is left alone: it is away, or not as it must be.
+    /// The circuit breaker is open: the database is unavailable or unsuitable.
     CircuitOpen,
-    /// The next change in turn has waited for longer than the freshness goal.
+    /// The oldest queued change has waited for longer than the freshness goal.
     OldestPending,
-    /// Rows were given up after their last attempt.
+    /// Rows are dead after their last attempt.
     DeadRows,
     /// Too many groups fail.
     FailedGroups,
-    /// No connection can be had.
+    /// No connection to the database can be made.
     DatabaseUnreachable,
     /// `worker verify` found figures that are not those of the raw rows.
     VerifyDrift,
 }
 
 impl Rule {
-    /// All of them.
+    /// All rules.
     pub const ALL: [Self; 8] = [
         Self::PoolUsage,
         Self::PoolExhausted,
@@ -34,7 +34,7 @@ impl Rule {
         Self::VerifyDrift,
     ];
 
-    /// As in the configuration, in messages and in the database.
+    /// The name in the configuration, in messages and in the database.
     pub const fn name(self) -> &'static str {
         match self {
             Self::PoolUsage => "pool_usage",
@@ -53,12 +53,12 @@ impl Rule {
         Self::ALL.into_iter().find(|rule| rule.name() == name)
     }
 
-    /// Whether it concerns the database, which all its workers see, rather than one worker.
+    /// Whether it concerns the database that all workers share, rather than one worker.
     pub const fn is_of_database(self) -> bool {
         matches!(self, Self::OldestPending | Self::DeadRows | Self::VerifyDrift)
     }
 
-    /// In what its amounts are.
+    /// The unit of its amounts.
     pub const fn unit(self) -> &'static str {
         match self {
             Self::PoolUsage | Self::FailedGroups => "percent",
@@ -71,12 +71,12 @@ impl Rule {
         }
     }
 
-    /// Whether its amount is how long its condition has held.
+    /// Whether its amount is the time for which its condition has held.
     pub const fn measures_duration(self) -> bool {
         matches!(self, Self::PoolExhausted | Self::CircuitOpen | Self::DatabaseUnreachable)
     }
 
-    /// What is so while it fires.
+    /// The state while it fires, as a sentence.
     pub const fn while_it_fires(self) -> &'static str {
         match self {
             Self::PoolUsage => "the worker's connection pool is nearly full",
@@ -90,7 +90,7 @@ impl Rule {
         }
     }
 
-    /// What is so once it is over.
+    /// The state once it has resolved, as a sentence.
     pub const fn when_it_is_over(self) -> &'static str {
         match self {
             Self::PoolUsage => "the worker's connection pool has free connections again",
@@ -106,7 +106,7 @@ impl Rule {
         }
     }
 
-    /// What to do.
+    /// The recommended action.
     pub const fn advice(self) -> &'static str {
         match self {
             Self::PoolUsage | Self::PoolExhausted => {
@@ -135,7 +135,7 @@ impl Rule {
         }
     }
 
-    /// The section of the documentation that says more.
+    /// The section of the documentation about it.
     pub const fn runbook(self) -> &'static str {
         match self {
             Self::PoolUsage => "docs/operate.md#dayfoldpoolbusy",

@@ -22,8 +22,8 @@ use crate::post_url::PostUrl;
 /// Posts a message.
 ///
 /// # Errors
-/// Why not: whatever is not answered by a status of success. A redirection is none, as it may lead
-/// anywhere.
+/// Every outcome other than an answer with a status of success. A redirection is a failure, as its
+/// target is not trusted.
 pub async fn send(webhook: &Webhook, message: &Message) -> Result<Sent, Failure> {
     let Some(url) = &webhook.url else { return Err(Failure::new("webhook", "it has no URL")) };
     let tls = match url.is_encrypted() {
@@ -46,7 +46,7 @@ fn server_name(url: &PostUrl) -> Result<ServerName<'static>, Failure> {
     ServerName::try_from(url.host().to_owned()).map_err(|error| Failure::new("connect", error))
 }
 
-/// The certificates are read anew for each message, so that renewed ones need no restart.
+/// The certificates are read for each message, so that renewed ones need no restart.
 fn encryption(webhook: &Webhook) -> Result<ClientConfig, Failure> {
     let certificates = match &webhook.ca_file {
         Some(file) => trusted(file)?,
@@ -65,7 +65,7 @@ async fn post<S>(url: &PostUrl, stream: S, message: &Message) -> Result<Sent, Fa
 where
     S: Read + Write + Send + Unpin + 'static,
 {
-    // Of hyper's errors none quotes the request.
+    // None of hyper's errors quotes the request.
     let broken = |error: hyper::Error| Failure::new("answer", error);
     let path = url.path();
     let host = url.authority();
@@ -77,7 +77,7 @@ where
         .map_err(|_| Failure::new("webhook", "its URL cannot be asked for"))?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(stream).await.map_err(broken)?;
-    // Beside the question; it ends with the runtime of this delivery.
+    // The connection runs in parallel with the request; it ends with the runtime of this delivery.
     tokio::spawn(connection);
     let answer = sender.send_request(request).await.map_err(broken)?;
     let status = answer.status();

@@ -1,4 +1,4 @@
-//! The API beside the worker: what its clients feel of a drain.
+//! Measures an API beside the worker: the latency of its clients during a drain.
 
 mod clients;
 
@@ -14,29 +14,29 @@ use crate::server::{Server, connect};
 use crate::service::{FILL, round};
 use crate::worker::Service;
 
-/// `pool.max_size` of the worker's default settings.
+/// `pool.max_size` in the worker's default settings.
 const WORKER_SESSIONS: usize = 4;
 
-/// To fill and ask, and to look at the worker.
+/// Sessions of this program: one to fill and query, one to watch the worker.
 const OWN_SESSIONS: usize = 2;
 
-/// Kept by the server for superusers.
+/// Connections that the server reserves for superusers.
 const RESERVED: usize = 3;
 
-/// How long the clients warm up the server before anything is measured.
+/// The time for which the clients warm up the server before the measurement.
 const WARM_UP: Duration = Duration::from_secs(3);
 
-/// How often it is asked whether the backlog is gone. Each time reads the queue, so that more
-/// often would be felt by those who are measured.
+/// The interval between checks whether the backlog is drained. Each check reads the queue, so a
+/// shorter interval would affect the measured clients.
 const ASK_EVERY: Duration = Duration::from_millis(500);
 
-/// How often the worker's sessions are counted.
+/// The interval at which the worker's sessions are counted.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// A wait this short is none.
+/// A shorter wait counts as none, in milliseconds.
 const NOTHING_MS: f64 = 0.1;
 
-/// Neither role is a superuser: those may use the reserved connections.
+/// Neither role is a superuser, since superusers may use the reserved connections.
 const ROLES: &str = "
     CREATE ROLE aggregation LOGIN;
     GRANT ALL ON ALL TABLES IN SCHEMA public TO aggregation;
@@ -45,28 +45,28 @@ const ROLES: &str = "
     GRANT ALL ON vitals_raw TO api;
     GRANT SELECT ON vitals_daily TO api;";
 
-/// How many clients ask how much, and what the worker has to do meanwhile.
+/// The load of the clients and of the worker.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Load {
-    /// How long the API is measured without a worker, and beside one that keeps up, in seconds
+    /// Time to measure the API without a worker, and beside one that keeps up, in seconds
     #[arg(long, default_value_t = 30)]
     seconds: u64,
-    /// How many rows the backlog has; the API is measured from its first row to its last
+    /// Rows of the backlog; the API is measured until it is drained
     #[arg(long, default_value_t = 300_000)]
     backlog: u64,
-    /// How many clients the API has
+    /// Clients of the API
     #[arg(long, default_value_t = 50)]
     clients: u32,
-    /// How many sessions the API's pool has
+    /// Sessions in the API's pool
     #[arg(long, default_value_t = 10)]
     sessions: usize,
-    /// How many requests a second the clients make together
+    /// Requests a second of all clients together
     #[arg(long, default_value_t = 500)]
     rate: u32,
-    /// How many batches the worker does at once
+    /// Batches that the worker runs in parallel
     #[arg(long, default_value_t = 1)]
     at_once: u32,
-    /// Whether all clients ask in the same moment, again and again, instead of evenly
+    /// Let all clients send at the same moments, instead of evenly
     #[arg(long)]
     together: bool,
     /// How many rows a second the worker may claim; 0 is no limit
@@ -78,7 +78,7 @@ pub struct Load {
     pairs: Option<u32>,
 }
 
-/// Measures the API alone, beside a drain, and beside a worker that keeps up with it.
+/// Measures the API alone, beside a drain, and beside a worker that keeps up.
 pub async fn beside(load: Load) -> anyhow::Result<Value> {
     let max_connections = load.sessions + WORKER_SESSIONS + OWN_SESSIONS + RESERVED;
     let settings = [
@@ -106,7 +106,7 @@ pub async fn beside(load: Load) -> anyhow::Result<Value> {
     let (drain, most_sessions) = clients.ask_until(drained).await?;
     let drain_seconds = began.elapsed().as_secs_f64();
     let most_sessions = most_sessions?;
-    // What the clients changed without a worker is due, too, and belongs to neither.
+    // Changes by the clients without a worker are queued, too, but belong to neither measurement.
     server.drained().await?;
     let (keeps_up, ()) = clients.ask_until(tokio::time::sleep(time)).await?;
     drop(service);
@@ -212,7 +212,7 @@ fn median(values: &mut [f64]) -> f64 {
     }
 }
 
-/// Waits until the backlog is gone, and tells the most sessions that the worker had meanwhile.
+/// Waits until the backlog is drained; returns the highest number of sessions of the worker meanwhile.
 async fn drained(server: &Server, last: String) -> anyhow::Result<i64> {
     let looking = connect(&server.url).await?;
     let left =
@@ -242,8 +242,8 @@ async fn drained(server: &Server, last: String) -> anyhow::Result<i64> {
     Ok(most)
 }
 
-/// None where there is nothing to be compared with: clients who ask evenly hardly ever wait for a
-/// session unless a worker is beside them.
+/// The ratios; `None` without a base: evenly sending clients hardly ever wait for a session unless
+/// a worker runs.
 fn ratios(with: Spread, without: Spread) -> [Option<f64>; 3] {
     let pairs = [(with.p50, without.p50), (with.p99, without.p99), (with.max, without.max)];
     pairs.map(|(with, without)| (without > NOTHING_MS).then(|| round(with / without, 2)))

@@ -1,4 +1,4 @@
-//! Types of configuration values that several crates have in common, and how serde reads them.
+//! Types of configuration values that several crates share, and their serde readers.
 
 pub mod limits;
 mod read;

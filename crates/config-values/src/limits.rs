@@ -1,4 +1,4 @@
-//! Limits that sections of several crates have.
+//! Limits that settings of several crates share.
 
 use std::time::Duration;
 
@@ -14,17 +14,17 @@ macro_rules! limits {
 }
 
 limits! {
-    /// PostgreSQL counts time-outs in whole milliseconds and takes 0 for "never", which would let one
-    /// statement hold a connection for ever. More than an hour was meant to be milliseconds.
+    /// PostgreSQL counts time-outs in whole milliseconds, and 0 means no limit: one statement could
+    /// hold a connection for ever. A value above an hour was probably meant as milliseconds.
     pub timeout: seconds<Duration> = 0.001..=3_600.0;
 
-    /// One is the minimum that does anything; a row that failed a hundred times will not succeed.
+    /// The minimum is one attempt; a row that failed a hundred times will not succeed.
     pub attempts: integer<i32> = 1..=100;
 
-    /// Zero never grows, so that a failing row would be tried again at once; a row that is tried less
-    /// than once a day is as good as dead.
+    /// A delay of zero never grows, so a failing row would be retried immediately. A row that is
+    /// retried less than once a day is practically dead.
     pub backoff: seconds<Duration> = 0.1..=86_400.0;
 
-    /// 0 is none, not "any".
+    /// 0 means that no port is set.
     pub port: integer<u16> = 0..=65_535;
 }

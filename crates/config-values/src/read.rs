@@ -1,7 +1,7 @@
 //! Functions for `#[serde(deserialize_with = …)]`.
 //!
-//! Each refuses a value with the end of a sentence, such as `must be between 1 and 100`, and never quotes it: a
-//! value in the wrong place may be a password.
+//! Each refuses a value with the end of a sentence, such as `must be between 1 and 100`. It never
+//! quotes the value, since a value in the wrong place may be a password.
 
 use std::fmt::Display;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error};
 
-/// Reads a text by `parse`, or says what it `must` be.
+/// Reads a text by `parse`, or refuses it with `must`.
 pub fn text<'de, D: Deserializer<'de>, T>(
     from: D,
     must: &str,
@@ -26,7 +26,7 @@ pub fn filled<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     text(from, "not be empty", |text| (!text.trim().is_empty()).then(|| text.to_owned()))
 }
 
-/// Reads a path; an empty text is none.
+/// Reads a path; an empty text is `None`.
 pub fn path<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
     let text = String::deserialize(from)?;
     Ok(Some(PathBuf::from(text)).filter(|path| !path.as_os_str().is_empty()))
@@ -64,8 +64,8 @@ fn beyond<T: Display, E: Error>(limits: &RangeInclusive<T>) -> E {
     E::custom(format_args!("must be between {} and {}", limits.start(), limits.end()))
 }
 
-/// The name of a host or an IP address. Anything more, such as a URL with a password, is refused, as the log
-/// shows hosts.
+/// The name of a host or an IP address. Any other text, such as a URL with a password, is refused,
+/// since the log shows hosts.
 pub fn host(text: &str) -> Option<String> {
     let text = text.trim();
     let of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');

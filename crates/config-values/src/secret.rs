@@ -1,20 +1,20 @@
-//! Text that must not reach a log.
+//! Text that must not appear in a log.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-/// Text that prints as `***`, so that whatever contains it may derive `Debug`.
+/// Text that prints as `***`, so that types that contain it may derive `Debug`.
 #[derive(Clone, Default, Deserialize, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Keeps `text` from being printed.
+    /// Wraps `text`, so that it is not printed.
     pub fn new(text: String) -> Self {
         Self(text)
     }
 
-    /// The text itself, for the one place that needs it.
+    /// The text itself, for the code that needs it.
     pub fn expose(&self) -> &str {
         &self.0
     }

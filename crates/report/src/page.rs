@@ -1,4 +1,4 @@
-//! The page as a whole.
+//! The whole page.
 
 use std::collections::BTreeSet;
 
@@ -15,11 +15,12 @@ use wording::counted;
 
 const STYLE: &str = include_str!("style.css");
 
-/// Nothing is loaded and nothing runs, whatever a text in the database may be.
+/// The content security policy: the page loads no resource and runs no script, for any text in the
+/// database.
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
-/// A user's days as a page of HTML that stands for itself.
+/// A user's days as a self-contained HTML page.
 pub fn page(days: &UserDays, catalogue: &Catalogue) -> String {
     let sheet = Sheet::new(days, catalogue);
     let title = format!("Daily figures of user {}, {}", days.user_id, sheet.when());
@@ -130,7 +131,7 @@ fn content(sheet: &Sheet<'_>) -> Markup {
     }
 }
 
-/// Why the page is empty, in a sentence.
+/// The sentence that explains an empty page.
 pub fn nothing(days: &UserDays) -> String {
     let (user, from, to) = (days.user_id, days.from, days.to);
     let range = if from == to { format!("on {from}") } else { format!("from {from} to {to}") };

@@ -1,4 +1,4 @@
-//! What every section of the page needs: the days asked for, and what is said of each.
+//! The data that every section of the page needs: the requested days, and remarks about each.
 
 use std::collections::BTreeMap;
 
@@ -11,20 +11,20 @@ use super::chart::{Foot, Frame, Slots};
 use super::text;
 use wording::{counted, thousands};
 
-/// So many days at most have their tables open: more would push the charts apart.
+/// The maximum number of days whose tables are open; longer tables would push the charts apart.
 const MOST_OPEN: usize = 7;
 
-/// So many days at most have their tables printed, open or not: a year of them is a book.
+/// The maximum number of days whose tables are printed; a longer print would be a book.
 const MOST_PRINTED: usize = 31;
 
-/// The days of a user, laid out.
+/// The requested days of a user, laid out.
 #[derive(Clone, Debug)]
 pub struct Sheet<'s> {
-    /// What is stored.
+    /// The stored data.
     pub days: &'s UserDays,
     /// Titles, units and styles of metrics.
     pub catalogue: &'s Catalogue,
-    /// The days asked for.
+    /// The requested days.
     pub slots: Slots,
     /// The zone of most days.
     pub zone: Option<String>,
@@ -33,7 +33,7 @@ pub struct Sheet<'s> {
 /// A table of days, behind a line that opens it.
 #[derive(Clone, Debug)]
 pub struct DayTable<'t> {
-    /// What it holds.
+    /// The caption of the table.
     pub caption: String,
     /// The columns between the date and the notes.
     pub head: &'t [&'t str],
@@ -46,14 +46,14 @@ pub struct DayTable<'t> {
 pub struct TableRow {
     /// The date, or the hour.
     pub when: String,
-    /// What is measured.
+    /// The figures.
     pub cells: Vec<String>,
-    /// What is to be known about it.
+    /// Remarks about the day.
     pub notes: String,
 }
 
 impl<'s> Sheet<'s> {
-    /// Lays out what is stored.
+    /// Lays out the stored data.
     pub fn new(days: &'s UserDays, catalogue: &'s Catalogue) -> Self {
         let mut zones: BTreeMap<&str, usize> = BTreeMap::new();
         for day in all_days(days) {
@@ -65,17 +65,17 @@ impl<'s> Sheet<'s> {
         Self { days, catalogue, slots: Slots::days(days.from, days.to), zone }
     }
 
-    /// Whether one day alone was asked for.
+    /// Whether a single day was requested.
     pub fn is_one_day(&self) -> bool {
         self.slots.count() == 1
     }
 
-    /// For the charts that matter most: across the page, but for a column alone.
+    /// The frame of the main charts: full page width, except for a single day.
     pub fn main_frame(&self) -> Frame {
         if self.is_one_day() { Frame::SMALL } else { Frame::WIDE }
     }
 
-    /// The rows by slot; None where a day has none.
+    /// The rows by slot; `None` for a day without a row.
     pub fn by_day<'r, R>(
         &self,
         rows: impl IntoIterator<Item = &'r R>,
@@ -92,8 +92,8 @@ impl<'s> Sheet<'s> {
         by_day
     }
 
-    /// What a chart comes to: on how many days there is anything, unless one alone was asked for, and
-    /// what it is.
+    /// The summary of a chart: the number of days with figures, unless a single day was requested,
+    /// and the figures.
     pub fn says(&self, days: usize, what: impl IntoIterator<Item = String>) -> String {
         let all = self.slots.count() as i64;
         let of_all = format!("{} of {} days", thousands(days as i64), thousands(all));
@@ -101,7 +101,7 @@ impl<'s> Sheet<'s> {
         of_all.into_iter().chain(what).collect::<Vec<_>>().join("; ")
     }
 
-    /// `on average`, unless one day alone was asked for.
+    /// `on average`, unless a single day was requested.
     pub fn on_average(&self) -> &'static str {
         if self.is_one_day() { "" } else { " a day on average" }
     }
@@ -115,7 +115,7 @@ impl<'s> Sheet<'s> {
         }
     }
 
-    /// What is to be known about a day, in words.
+    /// The remarks about a day, in words.
     pub fn notes(&self, day: &DayRow, more: impl IntoIterator<Item = Option<String>>) -> String {
         let partial = day.is_partial.then(|| "day had not ended".to_owned());
         let rejected = day.rejected.filter(|rows| *rows > 0);
@@ -127,12 +127,12 @@ impl<'s> Sheet<'s> {
         notes.collect::<Vec<_>>().join("; ")
     }
 
-    /// Whether tables are open from the beginning.
+    /// Whether tables are open initially.
     pub fn opens_tables(&self) -> bool {
         self.slots.count() <= MOST_OPEN
     }
 
-    /// Whether tables are printed even where they are closed.
+    /// Whether tables are printed even if they are closed.
     pub fn prints_tables(&self) -> bool {
         self.slots.count() <= MOST_PRINTED
     }
@@ -172,18 +172,18 @@ impl<'s> Sheet<'s> {
 }
 
 impl TableRow {
-    /// A day's row.
+    /// The row of a day.
     pub fn new(date: NaiveDate, cells: Vec<String>, notes: String) -> Self {
         Self { when: text::short_date(date), cells, notes }
     }
 }
 
-/// What stands below a chart about a day.
+/// The remarks about a day that are drawn below a chart.
 pub fn foot(day: &DayRow) -> Foot {
     Foot { partial: day.is_partial, rejected: day.rejected.is_some_and(|rows| rows > 0) }
 }
 
-/// The same for each slot.
+/// The remarks for each slot.
 pub fn feet<'r, R: 'r>(rows: &[Option<&'r R>], day: impl Fn(&'r R) -> &'r DayRow) -> Vec<Foot> {
     rows.iter().map(|row| row.map(|row| foot(day(row))).unwrap_or_default()).collect()
 }
@@ -199,7 +199,7 @@ pub fn all_days(days: &UserDays) -> impl Iterator<Item = &DayRow> {
         .chain(days.labs.iter().map(|row| &row.day))
 }
 
-/// A chart with its heading, what it says in a line, and its legend.
+/// A chart with its heading, its summary and its legend.
 pub fn figure(
     frame: Frame,
     heading: &str,

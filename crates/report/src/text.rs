@@ -1,4 +1,4 @@
-//! Numbers, dates, units and names as people read them.
+//! Formats numbers, dates, units and names for people.
 
 use aggregation::Timestamp;
 use aggregation::local_time::Zone;
@@ -6,20 +6,20 @@ use chrono::NaiveDate;
 
 use wording::thousands;
 
-/// Where there is no figure.
+/// The text for a missing figure.
 pub const NONE: &str = "–";
 
-/// From here on numbers are written with an exponent.
+/// Numbers from here on are written with an exponent.
 const LARGE: f64 = 1e7;
 
-/// Figures below this, too, which would be rounded to 0 though they are not.
+/// Figures below this are written with an exponent, too, since rounding would show 0.
 const TINY: f64 = 5e-4;
 
-/// The same for results, which are less rounded.
+/// Results below this are written with an exponent; results are rounded less than figures.
 const TINY_RESULT: f64 = 1e-4;
 
-/// A figure, rounded for the eye: to whole numbers from 1,000 on, to a tenth from 10 on, to a
-/// hundredth from 1 on, else to a thousandth.
+/// A rounded figure: to whole numbers from 1,000 on, to a tenth from 10 on, to a hundredth from 1
+/// on, else to a thousandth.
 pub fn number(value: f64) -> String {
     let amount = value.abs();
     if amount > 0.0 && amount < TINY {
@@ -34,28 +34,28 @@ pub fn number(value: f64) -> String {
     rounded(value, places)
 }
 
-/// A figure that may not be there.
+/// A figure, or [`NONE`].
 pub fn optional(value: Option<f64>) -> String {
     value.map_or_else(|| NONE.to_owned(), number)
 }
 
-/// A figure that may not be there, to so many places.
+/// A figure with this number of decimal places, or [`NONE`].
 pub fn places(value: Option<f64>, places: usize) -> String {
     value.map_or_else(|| NONE.to_owned(), |value| rounded(value, places))
 }
 
-/// A count that may not be there.
+/// A count, or [`NONE`].
 pub fn count(value: Option<i32>) -> String {
     value.map_or_else(|| NONE.to_owned(), |value| thousands(i64::from(value)))
 }
 
-/// What laboratories report has no more digits; what has more comes from a conversion.
+/// The maximum number of digits that laboratories report; more digits come from a conversion.
 const REPORTED_DIGITS: usize = 6;
 
-/// Converted results say no more than the reported ones did.
+/// The digits of converted results, which are no more exact than the reported ones.
 const CONVERTED_DIGITS: usize = 4;
 
-/// A laboratory's result: as reported, but for the digits that a conversion makes.
+/// A laboratory's result as reported, without digits that come from a conversion.
 pub fn result(value: f64) -> String {
     let (whole, fraction) = digits(value);
     if whole + fraction > REPORTED_DIGITS {
@@ -70,7 +70,7 @@ pub fn converted(value: f64) -> String {
     shortened(value, CONVERTED_DIGITS)
 }
 
-/// How many digits a number has before and after the decimal point.
+/// The numbers of digits before and after the decimal point.
 fn digits(value: f64) -> (usize, usize) {
     let amount = value.abs();
     let whole = if amount < 1.0 { 0 } else { amount.log10().floor() as usize + 1 };
@@ -78,7 +78,7 @@ fn digits(value: f64) -> (usize, usize) {
     (whole, written.split_once('.').map_or(0, |(_, fraction)| fraction.len()))
 }
 
-/// A number of this many digits, or of those that it has.
+/// A number rounded to this number of digits.
 fn shortened(value: f64, known: usize) -> String {
     let amount = value.abs();
     if amount > 0.0 && amount < TINY_RESULT {
@@ -88,7 +88,7 @@ fn shortened(value: f64, known: usize) -> String {
     rounded(value, fraction.min(known.saturating_sub(whole)))
 }
 
-/// The number beside a line of an axis.
+/// The label of an axis line.
 pub fn tick(value: f64, step: f64) -> String {
     let places = (-step.log10().floor()).clamp(0.0, 6.0) as usize;
     rounded(value, places)
@@ -126,7 +126,7 @@ pub fn short_date(date: NaiveDate) -> String {
     date.format("%a %-d %b %Y").to_string()
 }
 
-/// What local clocks showed: `23:41`.
+/// The local time of day: `23:41`.
 pub fn clock(instant: Timestamp, zone: &str) -> String {
     match zone.parse::<Zone>() {
         Ok(zone) => zone.clock(instant).format("%H:%M").to_string(),
@@ -151,7 +151,7 @@ pub fn duration(minutes: Option<f64>) -> String {
     }
 }
 
-/// The same for a narrow column: `7:05`.
+/// Minutes as hours and minutes for a narrow column: `7:05`.
 pub fn hours(minutes: Option<f64>) -> String {
     let Some(minutes) = minutes.filter(|minutes| minutes.is_finite()) else {
         return NONE.to_owned();
@@ -160,7 +160,7 @@ pub fn hours(minutes: Option<f64>) -> String {
     format!("{}:{:02}", whole / 60, whole % 60)
 }
 
-/// A UCUM unit as people write it; what is not known stays UCUM.
+/// A UCUM unit as people write it; an unknown unit stays UCUM.
 pub fn unit(ucum: &str) -> String {
     match ucum {
         "mm[Hg]" => "mmHg".to_owned(),
@@ -169,12 +169,12 @@ pub fn unit(ucum: &str) -> String {
         "/min" => "per minute".to_owned(),
         "[lb_av]" => "lb".to_owned(),
         "1" => String::new(),
-        // An annotation in braces is a word of its own, as in {steps}.
+        // An annotation in braces is a separate word, as in {steps}.
         _ => ucum.replace(['{', '}'], "").replace("ug", "µg"),
     }
 }
 
-/// The words of the catalogue's names that are not written as words.
+/// Words in the catalogue's names with a spelling of their own.
 const ACRONYMS: [(&str, &str); 3] = [("sdnn", "SDNN"), ("vo2", "VO₂"), ("rmssd", "RMSSD")];
 
 /// A name of the catalogue, or a column, as a title: `heart_rate` is `Heart rate`.
@@ -192,7 +192,7 @@ pub fn title(name: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// The same in the middle of a sentence.
+/// A name of the catalogue, or a column, for the middle of a sentence.
 pub fn name(name: &str) -> String {
     let title = title(name);
     let mut letters = title.chars();

@@ -1,8 +1,8 @@
-//! Numbers, counts and durations, as people read them and as the log has them.
+//! Formats numbers, counts and durations for people and for the log.
 
 use std::time::Duration;
 
-/// A whole number with a comma at every third digit.
+/// A whole number with a comma before every third digit.
 pub fn thousands(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = if number < 0 { "-".to_owned() } else { String::new() };
@@ -15,12 +15,12 @@ pub fn thousands(number: i64) -> String {
     text
 }
 
-/// So many of something, in words: `1 row`, `2,000 rows`.
+/// A count with its noun: `1 row`, `2,000 rows`.
 pub fn counted(number: i64, one: &str, several: &str) -> String {
     format!("{} {}", thousands(number), if number == 1 { one } else { several })
 }
 
-/// A duration in seconds as a person would say it.
+/// A duration in seconds, in words.
 pub fn age(seconds: f64) -> String {
     let whole = seconds.max(0.0) as u64;
     match whole {
@@ -32,7 +32,7 @@ pub fn age(seconds: f64) -> String {
     }
 }
 
-/// Milliseconds, to three places.
+/// Milliseconds, rounded to three decimal places.
 pub fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }

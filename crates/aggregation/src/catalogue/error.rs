@@ -1,16 +1,16 @@
-//! Why a catalogue cannot be used.
+//! Reasons why a catalogue is refused.
 
 use super::{AnalyteError, NUTRIENTS, Stage};
 
-/// The catalogue cannot be used.
+/// A catalogue is refused: the entry or the line, and the reason.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
-    /// It is not TOML of the expected shape.
+    /// The text is not TOML of the expected shape.
     #[error("catalogue, line {line}: {message}")]
     Syntax {
         /// Line of the problem, from 1.
         line: usize,
-        /// What is wrong there.
+        /// The problem, as the parser says it.
         message: String,
     },
     /// The canonical unit of a metric is not a UCUM code.
@@ -23,7 +23,7 @@ pub enum CatalogueError {
         /// The text found.
         unit: String,
     },
-    /// What a spelling stands for is not a UCUM code.
+    /// The unit of a spelling is not a UCUM code.
     #[error(
         "catalogue: spellings.\"{spelling}\" = \"{code}\" is not a UCUM unit (https://ucum.org/ucum)"
     )]
@@ -56,13 +56,13 @@ pub enum CatalogueError {
     /// An analyte's names, codes or units are wrong.
     #[error("catalogue: {0}")]
     Analyte(#[from] AnalyteError),
-    /// An entry of a nutrient is for none that raw rows have.
+    /// An entry names a nutrient that raw rows do not have.
     #[error("catalogue: nutrients.{nutrient} is none of the columns {}", NUTRIENTS.join(", "))]
     NoNutrient {
         /// The name found.
         nutrient: String,
     },
-    /// The limits of a nutrient are not finite numbers from 0 on, in ascending order.
+    /// The limits of a nutrient are not finite numbers of at least 0 in ascending order.
     #[error(
         "catalogue: nutrients.{nutrient}: min {min} and max {max} must be finite, min at least 0 and \
          below max"
@@ -75,7 +75,7 @@ pub enum CatalogueError {
         /// The upper limit found.
         max: f64,
     },
-    /// A metric of the aggregation style sleep is none of the stages that the figures of sleep are made of.
+    /// A metric of the aggregation style sleep is not one of the stages of sleep.
     #[error(
         "catalogue: metrics.{metric} cannot have the aggregation_style \"sleep\", which is only for {}",
         Stage::ALL.map(Stage::metric).join(", ")

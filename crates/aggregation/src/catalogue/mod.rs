@@ -1,5 +1,5 @@
-//! The catalogue: aggregation style, canonical unit, accepted units and plausible limits of metrics, the units of
-//! laboratory analytes, and the plausible limits of nutrients.
+//! The catalogue: aggregation style, canonical unit, accepted units and plausible limits of
+//! metrics. It also has the units of laboratory analytes and the plausible limits of nutrients.
 
 mod analytes;
 mod error;
@@ -29,7 +29,7 @@ use crate::units::{Conversion, Spellings, conversion, is_factor_of_mass};
 /// The catalogue that comes with the worker.
 const BUILT_IN: &str = include_str!("../../../../config/catalogue.toml");
 
-/// How the rows of a metric become a daily figure.
+/// The way rows of a metric become a daily figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AggregationStyle {
@@ -45,31 +45,31 @@ pub enum AggregationStyle {
 /// One metric of the catalogue.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Metric {
-    /// How rows become figures.
+    /// The way rows become figures.
     pub aggregation_style: AggregationStyle,
     /// Canonical UCUM unit of every figure.
     pub unit: String,
     /// LOINC code, if the metric has one.
     pub loinc: Option<String>,
-    /// The least plausible value of a row, in the canonical unit.
+    /// The lowest plausible value of a row, in the canonical unit.
     pub min: f64,
-    /// The greatest plausible value of a row, in the canonical unit.
+    /// The highest plausible value of a row, in the canonical unit.
     pub max: f64,
-    /// Names that senders give it; they only help to find its own, see [`Catalogue::nearest_metric`].
+    /// Names that senders use for the metric; [`Catalogue::nearest_metric`] alone uses them.
     synonyms: Vec<String>,
     /// Factors by UCUM code where UCUM itself has no conversion.
     factors: BTreeMap<String, f64>,
     spellings: Arc<Spellings>,
-    /// Every listed spelling that converts, so that the usual row costs one look-up.
+    /// Conversions by listed spelling, so that a usual row costs one look-up.
     conversions: HashMap<String, Conversion>,
-    /// Other spellings that were met.
+    /// Cached conversions of other spellings.
     met: Memo<Option<Conversion>>,
     fingerprint: u64,
 }
 
 impl Metric {
-    /// How a value in `unit`, as a raw row spells it, becomes one in the canonical unit;
-    /// `None` if it cannot.
+    /// The conversion of a value in `unit`, as a raw row spells it, to the canonical unit; `None`
+    /// if there is none.
     pub fn conversion_from(&self, unit: &str) -> Option<Conversion> {
         match self.conversions.get(unit) {
             Some(known) => Some(*known),
@@ -88,8 +88,8 @@ impl Metric {
         })
     }
 
-    /// A value in the canonical unit. Apps write a percentage as a fraction with the unit `%`: where the
-    /// plausible limits lie wholly above 1 %, a value of at most 1 is one.
+    /// A value in the canonical unit. Apps write a percentage as a fraction with the unit `%`. So
+    /// if both plausible limits are above 1 %, a value of at most 1 is read as a fraction.
     pub fn in_canonical_unit(&self, value: f64, conversion: Conversion) -> f64 {
         let converted = conversion.apply(value);
         let is_fraction = self.unit == "%"
@@ -104,19 +104,19 @@ impl Metric {
         self.min <= value && value <= self.max
     }
 
-    /// Changes whenever anything that decides a figure of this metric changes.
+    /// A digest of all inputs of this metric's figures in the catalogue.
     pub const fn fingerprint(&self) -> u64 {
         self.fingerprint
     }
 }
 
-/// All metrics by name, and all analytes.
+/// All metrics, analytes and nutrients.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Catalogue {
     metrics: BTreeMap<String, Metric>,
     analytes: Analytes,
     nutrients: Nutrients,
-    /// The entries that a user's file has.
+    /// The names of the entries in a user's file.
     own: BTreeSet<String>,
 }
 
@@ -156,7 +156,7 @@ impl Catalogue {
         Self::parse(BUILT_IN)
     }
 
-    /// The stage of sleep that a metric stands for; `None` if the catalogue does not have it as one of sleep.
+    /// The stage of sleep of a metric; `None` if the catalogue does not give it the style sleep.
     pub fn stage(&self, metric: &str) -> Option<Stage> {
         let is_sleep = self.metric(metric)?.aggregation_style == AggregationStyle::Sleep;
         Stage::from_metric(metric).filter(|_| is_sleep)
@@ -165,7 +165,7 @@ impl Catalogue {
     /// Reads a catalogue from TOML.
     ///
     /// # Errors
-    /// Says which metric, analyte or line cannot be used, and why.
+    /// The error names the metric, analyte or line that is refused, and the reason.
     pub fn parse(text: &str) -> Result<Self, CatalogueError> {
         let file: CatalogueFile = toml::from_str(text).map_err(|error| syntax(text, &error))?;
         for (spelling, code) in file.spellings.iter().chain(&file.lab_spellings) {
@@ -191,7 +191,7 @@ impl Catalogue {
         self.metrics.get(name)
     }
 
-    /// Every metric with its name, in the names' order.
+    /// Every metric with its name, ordered by name.
     pub fn metrics(&self) -> impl Iterator<Item = (&str, &Metric)> {
         self.metrics.iter().map(|(name, metric)| (name.as_str(), metric))
     }

@@ -1,4 +1,4 @@
-//! The names of nutrients, and names as they are compared.
+//! The names of nutrients, and the normal form in which names are compared.
 
 /// The nutrients: column names of `nutrition_raw` and `nutrition_daily`, each ending in its unit.
 pub const NUTRIENTS: [&str; 32] = [
@@ -36,7 +36,7 @@ pub const NUTRIENTS: [&str; 32] = [
     "selenium_ug",
 ];
 
-/// Lower case, single spaces, none around.
+/// The text in lower case, trimmed, with single spaces.
 pub(crate) fn tidy_name(text: &str) -> String {
     text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")
 }

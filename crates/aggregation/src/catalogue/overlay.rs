@@ -1,5 +1,5 @@
-//! A user's catalogue over the built-in one: new metrics and analytes, and other values for those
-//! that are there.
+//! A user's catalogue over the built-in one: new metrics and analytes, and other values for
+//! existing ones.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use toml::{Spanned, Table, Value};
 
 use super::{BUILT_IN, Catalogue, CatalogueError, syntax};
 
-/// What a user's file may say; each part may be missing. It is only read to find what does not
-/// belong there, with its line.
+/// The keys that a user's file may have; all are optional. It is only parsed to find keys that do
+/// not belong there, with their lines.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(dead_code)]
@@ -58,7 +58,7 @@ struct AnalyteShape {
     units: Option<BTreeMap<String, super::analytes::UnitEntry>>,
 }
 
-/// What an entry must say that the built-in catalogue does not have.
+/// The keys that an entry needs if the built-in catalogue does not have it.
 const NEEDED: [(&str, &[&str]); 3] = [
     ("metrics", &["aggregation_style", "unit", "min", "max"]),
     ("analytes", &["unit"]),
@@ -66,11 +66,11 @@ const NEEDED: [(&str, &[&str]); 3] = [
 ];
 
 impl Catalogue {
-    /// The built-in catalogue, extended and overridden by a user's TOML: a key of it wins over the
-    /// same key there, and what it does not say stays.
+    /// The built-in catalogue, extended and overridden by a user's TOML. A key of the user's file
+    /// wins over the built-in key; keys that it lacks stay.
     ///
     /// # Errors
-    /// Says in which line what cannot be used, and why.
+    /// The error says which line is refused, and why.
     pub fn extended_by(text: &str) -> Result<Self, CatalogueError> {
         let _: Shape = toml::from_str(text).map_err(|error| syntax(text, &error))?;
         let own: Table = toml::from_str(text).map_err(|error| syntax(text, &error))?;
@@ -114,7 +114,8 @@ fn merge(into: &mut Table, from: Table) {
     }
 }
 
-/// An error of the merged catalogue, at its place in the user's file: the built-in one alone has none.
+/// Locates an error of the merged catalogue in the user's file, since the built-in catalogue alone
+/// has none.
 fn located(
     text: &str,
     names: &[Vec<String>; NEEDED.len()],
@@ -134,13 +135,14 @@ fn located(
             return at(text, section, name, problem);
         }
     }
-    // A spelling, or an analyte whose name or code the file lists a second time.
+    // The problem may be with a spelling, or with an analyte whose name or code the file lists a
+    // second time.
     let start = DeTable::parse(text).ok().and_then(|file| quoted_in(file.get_ref(), &problem));
     CatalogueError::Syntax { line: line_of(text, start.unwrap_or(0)), message: problem }
 }
 
-/// A problem with an entry: in the line of the key or the text that it names, else in that in which the
-/// entry begins.
+/// An error in an entry. Its line is that of the key or text that the problem names, else the first
+/// line of the entry.
 fn at(text: &str, section: &str, name: &str, problem: String) -> CatalogueError {
     let start = DeTable::parse(text).ok().and_then(|file| {
         let section = file.get_ref().get(section)?.get_ref().as_table()?;
@@ -148,7 +150,7 @@ fn at(text: &str, section: &str, name: &str, problem: String) -> CatalogueError 
         let inside = entry.get_ref().as_table().and_then(|entry| {
             quoted_in(entry, &problem).or_else(|| {
                 let words = problem.split(|c: char| !c.is_alphanumeric() && c != '_');
-                // Behind the name of the entry.
+                // Search after the name of the entry.
                 let keys = words.skip(2).filter_map(|word| entry.get_key_value(word));
                 keys.map(|(key, _)| key.span().start).next()
             })
@@ -158,7 +160,7 @@ fn at(text: &str, section: &str, name: &str, problem: String) -> CatalogueError 
     CatalogueError::Syntax { line: line_of(text, start.unwrap_or(0)), message: problem }
 }
 
-/// Where the first key or text stands that the problem quotes.
+/// The position of the first key or text that the problem quotes.
 fn quoted_in(table: &DeTable<'_>, problem: &str) -> Option<usize> {
     let is_quoted = |text: &str| problem.contains(&format!("\"{text}\""));
     fn quoted(value: &Spanned<DeValue<'_>>, is_quoted: &dyn Fn(&str) -> bool) -> Option<usize> {
@@ -184,7 +186,7 @@ fn quoted_in(table: &DeTable<'_>, problem: &str) -> Option<usize> {
         .min()
 }
 
-/// The line in which a byte stands, from 1.
+/// The line of a byte position, from 1.
 fn line_of(text: &str, byte: usize) -> usize {
     text.bytes().take(byte).filter(|byte| *byte == b'\n').count() + 1
 }

@@ -1,13 +1,13 @@
 //! The stages of sleep, which are metrics.
 
-/// What a row of sleep says of its time.
+/// The state of a person during a row of sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {
     /// `sleep_in_bed`: in bed, asleep or not.
     InBed,
-    /// `sleep_asleep`: asleep, in which stage is not known.
+    /// `sleep_asleep`: asleep, the stage is not known.
     Asleep,
-    /// `sleep_awake`: awake between two times of sleep, or in bed.
+    /// `sleep_awake`: awake between two periods of sleep, or in bed.
     Awake,
     /// `sleep_core`: N1 and N2; Health Connect calls it light.
     Core,
@@ -18,11 +18,11 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// Every stage.
+    /// Every stage, in the order of the variants.
     pub const ALL: [Self; 6] =
         [Self::InBed, Self::Asleep, Self::Awake, Self::Core, Self::Deep, Self::Rem];
 
-    /// The metric in raw rows and in the catalogue.
+    /// The metric's name in raw rows and in the catalogue.
     pub const fn metric(self) -> &'static str {
         match self {
             Self::InBed => "sleep_in_bed",
@@ -34,17 +34,17 @@ impl Stage {
         }
     }
 
-    /// The stage that a metric stands for, whatever a catalogue says of it.
+    /// The stage that a metric's name means, without regard to the catalogue.
     pub fn from_metric(metric: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|stage| stage.metric() == metric)
     }
 
-    /// Whether the person sleeps.
+    /// Whether the person is asleep, in a known or unknown stage.
     pub(crate) const fn is_sleep(self) -> bool {
         matches!(self, Self::Asleep) || self.is_staged()
     }
 
-    /// Whether the person is in a known stage of sleep.
+    /// Whether the person is asleep in a known stage.
     pub(crate) const fn is_staged(self) -> bool {
         matches!(self, Self::Core | Self::Deep | Self::Rem)
     }

@@ -1,11 +1,11 @@
-//! Labs: what a laboratory found on a local day, by analyte and unit.
+//! Labs: the results of a laboratory on a local day, by analyte and unit.
 //!
-//! [`judge`] says whether a raw row is sound, [`figures`] makes the days of one date, [`compare`]
-//! sets their deltas to the dates before, and those of the dates after.
+//! [`judge`] checks a raw row, [`figures`] computes the days of one date, and [`compare`] sets
+//! their deltas to the dates before, and those of the dates after.
 //!
-//! A row is judged for its time, its zone and its status; a preliminary, cancelled or withdrawn
-//! row is then neither counted nor rejected, whatever else it holds. One that counts is judged for
-//! its analyte and its value. The first objection is the reason of its rejection.
+//! A row is first judged for its time, its zone and its status. A preliminary, cancelled or
+//! withdrawn row is then neither counted nor rejected. A row that counts is also judged for its
+//! analyte and its value. The first objection is the reason of its rejection.
 
 mod analyte;
 mod day;
@@ -45,31 +45,34 @@ use crate::zones::BaseZone;
 use crate::{Reason, Timestamp};
 
 /// The version of the definitions of this module, stored with every day's figures and raised
-/// whenever one changes. 2: units convert by analyte, and rows have deltas. 3: rows tell how many of
-/// their results are exact numbers. 4: a result and its range prove each other's decimal sign; ranges with
-/// their unit and in brackets; the flag A; the newest revision counts, and a result that is sent again is
-/// one; rows have the last result as reported; a unit without a factor is kept by its UCUM code; glucose
-/// converts as in vitals.
+/// whenever one changes.
+/// - 2: units convert by analyte, and rows have deltas.
+/// - 3: rows have the number of their exact results.
+/// - 4: a result and its range prove each other's decimal sign; ranges may have their unit and
+///   brackets; the flag A; the newest revision counts; a result that is sent again counts once;
+///   rows have the last result as reported; a unit without a factor is kept by its UCUM code;
+///   glucose converts as in vitals.
 ///
-/// It is not the [crate's](crate::ALGORITHM_VERSION), a change of which has every stored day of
-/// vitals computed anew.
+/// It is separate from the [crate's](crate::ALGORITHM_VERSION), since a change of that recomputes
+/// every stored day of vitals.
 pub const ALGORITHM_VERSION: i32 = 4;
 
-/// The longest result. `last_text` and `reported_value` keep its text, and the end of a finding that
-/// is cut off may be what matters, so that a longer one is rejected.
+/// The longest result, in bytes; `last_text` and `reported_value` keep its text. A longer result is
+/// rejected rather than cut, since the end of a finding may change its meaning.
 pub const LONGEST_RESULT_BYTES: usize = LONGEST_TEXT_BYTES;
 
-/// The longest reference range. A longer text is a remark: it is cut here, and no bound is read from it.
+/// The longest reference range, in bytes. A longer text is a remark: it is cut here, and not read
+/// as a range.
 pub const LONGEST_RANGE_BYTES: usize = LONGEST_TEXT_BYTES;
 
 /// A row of `lab_raw`, as the database holds it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RawLab {
-    /// The row's identity; it only tells the newest of the versions of one result.
+    /// The row's identity; it only decides which version of a result is the newest.
     pub id: i64,
-    /// What was measured, in the laboratory's words.
+    /// The name of the test, in the laboratory's words.
     pub test_name: String,
-    /// What was measured, by LOINC.
+    /// The LOINC code of the test.
     pub loinc_code: Option<String>,
     /// The result: a number, a bound such as `<5`, or text.
     pub value_text: String,
@@ -79,20 +82,20 @@ pub struct RawLab {
     pub reference_range: Option<String>,
     /// The laboratory's own flag.
     pub flag: Option<String>,
-    /// What was examined: blood, urine, …
+    /// The specimen: blood, urine, …
     pub specimen: Option<String>,
     /// `final`, `amended`, `corrected`, `preliminary`, `cancelled` or `entered-in-error`.
     pub status: String,
-    /// When the specimen was taken.
+    /// The time at which the specimen was taken.
     pub collected_at: Timestamp,
     /// The row's own zone, an IANA name or an offset.
     pub time_zone: Option<String>,
-    /// Who reported it, [folded](crate::fold_source).
+    /// The reporting laboratory or app, [folded](crate::fold_source).
     pub source: String,
 }
 
 impl RawLab {
-    /// The bytes of its texts.
+    /// The size of its texts in bytes.
     pub fn text_bytes(&self) -> usize {
         let optional = [&self.loinc_code, &self.unit, &self.reference_range, &self.flag];
         let optional = optional.into_iter().chain([&self.specimen, &self.time_zone]);
@@ -101,29 +104,28 @@ impl RawLab {
     }
 }
 
-/// Judges one row: the local date on which its specimen was taken.
+/// Judges one row and returns the local date on which its specimen was taken.
 ///
-/// A row that is sound but does not count (preliminary, cancelled, entered in error) has a date
-/// too.
+/// A sound row that does not count (preliminary, cancelled, entered in error) has a date, too.
 ///
 /// # Errors
-/// The first of [`Reason::TimeOutOfRange`], [`Reason::UnknownTimeZone`] (the row's own zone, or
-/// without one the base zone), [`Reason::TextTooLong`], [`Reason::UnknownStatus`] and, if the row counts,
-/// [`Reason::UnnamedTest`], [`Reason::KeyTooLong`], [`Reason::ResultTooLong`],
-/// [`Reason::EmptyResult`] and [`Reason::NonFiniteValue`] (as reported or in the canonical unit) that
-/// applies.
+/// The first that applies of [`Reason::TimeOutOfRange`], [`Reason::UnknownTimeZone`] (the row's own
+/// zone, or without one the base zone), [`Reason::TextTooLong`] and [`Reason::UnknownStatus`]. If
+/// the row counts, [`Reason::UnnamedTest`], [`Reason::KeyTooLong`], [`Reason::ResultTooLong`],
+/// [`Reason::EmptyResult`] and [`Reason::NonFiniteValue`] (as reported or in the canonical unit)
+/// follow.
 pub fn judge(row: &RawLab, base_zone: &BaseZone, analytes: &Analytes) -> Result<NaiveDate, Reason> {
     examine(row, &mut LocalDates::new(base_zone), analytes).map(|(found, _)| found.date)
 }
 
-/// The figures of local date `date`, by analyte and unit and in their order, from all raw rows
-/// of one user around it; rows of other dates are left out.
+/// The figures of local date `date`, ordered by analyte and unit, from all raw rows of one user
+/// around it; rows of other dates are ignored.
 ///
-/// The order of `rows` does not matter, nor do their ids but for [`RawLab::id`]'s purpose. A
-/// correction supersedes results of its own local date: figures of a date depend on its rows
-/// alone, so that a changed row never concerns a date that is not computed again.
+/// The order of `rows` does not matter. Their ids only tell the newest version of a result. A
+/// correction supersedes only results of its own local date: the figures of a date depend on its
+/// rows alone, so a changed row concerns no other date.
 ///
-/// Results of one analyte whose units convert share a row. Deltas are left to [`compare`].
+/// Results of one analyte whose units convert share a row. [`compare`] sets the deltas.
 pub fn figures(
     rows: &[RawLab],
     date: NaiveDate,
@@ -147,7 +149,7 @@ pub fn figures(
         .collect()
 }
 
-/// What the status of a row says; a revision supersedes those before it.
+/// The meaning of a row's status; a revision supersedes the results before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Status {
     Uncounted,
@@ -177,15 +179,15 @@ struct Finding<'a> {
     unit: Unit<'a>,
     /// Lower case with single spaces; empty if there is none.
     specimen: String,
-    /// In the unit that is kept.
+    /// The result in the unit that is kept.
     value: LabValue,
-    /// In the unit that is kept.
+    /// The reference range in the unit that is kept.
     range: Option<ReferenceRange>,
     flag: Option<Flag>,
     context_fingerprint: i64,
 }
 
-/// Judges `row`; the finding is there if it counts.
+/// Judges `row`; returns a finding if the row counts.
 fn examine<'a>(
     row: &'a RawLab,
     dates: &mut LocalDates<'a>,
@@ -213,7 +215,8 @@ fn examine<'a>(
     let own_unit = OwnUnit::new(reported_unit, known);
     let range = range_text(row).filter(|text| text.len() <= LONGEST_RANGE_BYTES);
     let own_flag = OwnFlag::read(row.flag.as_deref());
-    // Result and range are compared as they were reported: rounding may draw a value onto an end.
+    // Result and range are compared as reported: rounding may move a value onto an end of the
+    // range.
     let reported = Reading::read(value_text, range.unwrap_or_default(), &own_unit, own_flag)?;
     let unit = Unit::for_value(reported_unit, &reported.value, known, analytes);
     let value = reported.value.converted(unit.step)?;
@@ -243,9 +246,9 @@ fn range_text(row: &RawLab) -> Option<&str> {
     row.reference_range.as_deref().map(str::trim).filter(|text| !text.is_empty())
 }
 
-/// Leaves out results that the laboratory has revised: where rows of one analyte, unit, source,
-/// specimen and instant are amended or corrected, only the one of these with the highest id counts.
-/// Where all are final, all count.
+/// Removes results that the laboratory has revised. Among amended or corrected rows of one analyte,
+/// unit, source, specimen and instant, only the one with the highest id counts. If all are final,
+/// all count.
 fn without_superseded(mut findings: Vec<Finding<'_>>) -> Vec<Finding<'_>> {
     findings.sort_by(|a, b| {
         let newest_first = (b.status, b.row.id).cmp(&(a.status, a.row.id));
@@ -257,7 +260,7 @@ fn without_superseded(mut findings: Vec<Finding<'_>>) -> Vec<Finding<'_>> {
     findings
 }
 
-/// Leaves out results that were sent again: of rows with one analyte, unit, instant, source and value
+/// Removes results that were sent again: of rows with one analyte, unit, instant, source and value,
 /// only the one with the highest id counts. Its range and flag may differ from those before it.
 fn without_resent(mut findings: Vec<Finding<'_>>) -> Vec<Finding<'_>> {
     let by_result = |a: &Finding<'_>, b: &Finding<'_>| {
@@ -278,7 +281,7 @@ impl Finding<'_> {
         (&self.analyte, &self.unit.kept)
     }
 
-    /// What revisions of one result have in common.
+    /// The key that all revisions of one result share.
     fn identity(&self) -> (&str, &str, Timestamp, &str, &str) {
         (
             &self.analyte,
@@ -305,9 +308,8 @@ impl Finding<'_> {
         Some(format!("{beginning}{ELLIPSIS}").into())
     }
 
-    /// The order in which sums run and the last result is found: everything that the figures of
-    /// one key are made of, and nothing else, so that findings which compare equal can change
-    /// places unnoticed.
+    /// The order of sums and of the last result. It compares all inputs of the figures of one key
+    /// and nothing else, so the order of equal findings cannot change a figure.
     fn fact_order(&self, other: &Self) -> Ordering {
         let (a, b) = (self.row, other.row);
         a.collected_at

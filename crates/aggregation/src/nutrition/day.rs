@@ -23,15 +23,15 @@ const ALCOHOL_KCAL_PER_G: f64 = 7.0;
 pub struct NutritionDay {
     /// Accepted rows.
     pub item_count: i32,
-    /// The sum of each of [`NUTRIENTS`], in its unit; `None` where no row knows it.
+    /// The sum of each of [`NUTRIENTS`], in its unit; `None` if no row has an amount.
     pub totals: [Option<f64>; 32],
     /// The meals in the order of [`MealType::ALL`]; see [`NutritionDay::meal`].
     pub meals: [MealFigures; 5],
     /// Energy by macronutrients, calculated from their grams.
     pub macros: MacroEnergy,
-    /// When the day's first item was eaten; `None` if all rows were rejected.
+    /// The time of the day's first item; `None` if all rows were rejected.
     pub first_eaten_at: Option<Timestamp>,
-    /// When the day's last item was eaten; `None` if all rows were rejected.
+    /// The time of the day's last item; `None` if all rows were rejected.
     pub last_eaten_at: Option<Timestamp>,
     /// Rejected rows that fall on this date.
     pub rejected_count: i32,
@@ -48,12 +48,12 @@ pub struct NutritionDay {
 pub struct MealFigures {
     /// Accepted rows.
     pub item_count: i32,
-    /// Their energy in kcal as recorded; `None` where no row knows it.
+    /// Their energy in kcal as recorded; `None` if no row has it.
     pub energy_kcal: Option<f64>,
 }
 
-/// Energy by macronutrients: 4, 4, 9 and 7 kcal per gram of carbohydrate, protein, fat and
-/// alcohol (general Atwater factors). It need not agree with the recorded energy.
+/// Energy by macronutrients: 4, 4, 9 and 7 kcal per gram of carbohydrate, protein, fat and alcohol
+/// (general Atwater factors). It may differ from the recorded energy.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct MacroEnergy {
     /// kcal from carbohydrate; `None` where the day's carbohydrate is unknown.
@@ -65,18 +65,18 @@ pub struct MacroEnergy {
     /// kcal from alcohol; `None` where the day's alcohol is unknown.
     pub alcohol_kcal: Option<f64>,
     /// Percent of the sum of the four that comes from carbohydrate. All percentages are `None`
-    /// unless carbohydrate, protein and fat are known and the sum is above 0; unknown alcohol
-    /// counts as none in the sum.
+    /// unless carbohydrate, protein and fat are known and the sum is above 0. Unknown alcohol
+    /// counts as 0 in the sum.
     pub carbohydrate_percent: Option<f64>,
     /// Percent of the sum from protein.
     pub protein_percent: Option<f64>,
     /// Percent of the sum from fat.
     pub fat_percent: Option<f64>,
-    /// Percent of the sum from alcohol; `None` also where alcohol is unknown, which is not 0 %.
+    /// Percent of the sum from alcohol; `None` also if alcohol is unknown, which is not 0 %.
     pub alcohol_percent: Option<f64>,
 }
 
-/// The figures of one date, from rows that are added in any order.
+/// Computes the figures of one date from rows that are added in any order.
 pub struct DayBuilder<'a> {
     date: NaiveDate,
     base_zone: &'a BaseZone,
@@ -97,7 +97,7 @@ impl std::fmt::Debug for DayBuilder<'_> {
 }
 
 impl<'a> DayBuilder<'a> {
-    /// A date without rows.
+    /// Starts with a date without rows.
     pub fn new(date: NaiveDate, base_zone: &'a BaseZone, nutrients: &'a Nutrients) -> Self {
         Self {
             date,
@@ -113,10 +113,10 @@ impl<'a> DayBuilder<'a> {
         }
     }
 
-    /// Adds a row; one of another date changes nothing.
+    /// Adds a row; a row of another date changes nothing.
     ///
     /// # Errors
-    /// The reason for which the row is rejected, as [`judge`](super::judge) gives it.
+    /// The reason for which the row is rejected, see [`judge`](super::judge).
     pub fn add(&mut self, row: &RawMeal) -> Result<(), Reason> {
         let found = find(row, &mut self.dates)?;
         let is_of_date = found.date == self.date;
@@ -147,7 +147,7 @@ impl<'a> DayBuilder<'a> {
 
     /// The figures; `None` if the date has neither an item nor a rejected row.
     pub fn finish(mut self) -> Option<NutritionDay> {
-        // Rejected rows have no say in the zone unless nothing else names one.
+        // Rejected rows decide the zone only if no other row names one.
         let zone = self.zone.find(self.base_zone).or(self.zone_of_rejected.find(self.base_zone))?;
         let totals = self.totals.each_mut().map(Sum::rounded);
         let meals = self.meals.each_mut().map(|(items, energy)| MealFigures {
@@ -169,8 +169,8 @@ impl<'a> DayBuilder<'a> {
     }
 }
 
-/// A sum of amounts. It is exact until it is rounded, so that no order of the rows leaves a trace in its
-/// last bits.
+/// A sum of amounts. It is exact until it is rounded once, so the order of the rows does not change
+/// its last bits.
 #[derive(Default)]
 struct Sum {
     exact: XsumSmall,
@@ -178,7 +178,7 @@ struct Sum {
 }
 
 impl Sum {
-    /// Adds an amount; one that is not known is not 0.
+    /// Adds an amount. An unknown amount is not 0.
     fn add(&mut self, amount: Option<f64>) {
         if let Some(amount) = amount {
             self.exact.add(amount);
@@ -186,17 +186,17 @@ impl Sum {
         }
     }
 
-    /// `None` if no amount is known.
+    /// The sum, rounded once; `None` if no amount is known.
     fn rounded(&mut self) -> Option<f64> {
         // Adding zero turns -0 into 0.
         self.is_known.then(|| self.exact.sum() + 0.0)
     }
 }
 
-/// The zone of the rows of a date.
+/// Finds the zone that the rows of a date share.
 #[derive(Default)]
 struct SharedZone {
-    /// The first row by its time and the name of its zone, which the facts give.
+    /// The first row by its time and the name of its zone, independent of the order of arrival.
     first: Option<(Timestamp, Zone)>,
     has_others: bool,
 }
@@ -216,7 +216,8 @@ impl SharedZone {
         }
     }
 
-    /// The zone that all rows share, else the base zone, else that of the first row; `None` without a row.
+    /// The zone that all rows share, else the base zone, else that of the first row; `None` without
+    /// a row.
     fn find(&self, base: &BaseZone) -> Option<Zone> {
         let (_, first) = self.first?;
         Some(if self.has_others { base.as_ref().copied().unwrap_or(first) } else { first })

@@ -1,10 +1,13 @@
-//! Nutrition: what was eaten on a local day.
+//! Nutrition: food and drink of a local day.
 //!
-//! [`judge`] says whether a raw row counts, [`figures`] makes the day of one date, and [`DayBuilder`] makes
-//! it from rows that are read one after the other, so that its memory does not depend on their number. Each row is
-//! judged for its time, its zone, long texts and its amounts, in this order, and the first objection is the
-//! reason of its rejection: one implausible amount rejects the row, as it says that the row's units
-//! or fields are not what they seem. A label never does. Two servings of the same food are two:
+//! [`judge`] checks a raw row, and [`figures`] computes the day of one date. [`DayBuilder`]
+//! computes it from rows that are read one after the other, so its memory does not depend on their
+//! number.
+//!
+//! Each row is judged for its time, its zone, long texts and its amounts, in this order. The first
+//! objection is the reason of its rejection. One implausible amount rejects the row, since the
+//! row's other units or fields may be wrong, too. A label never rejects a row. Two servings of the
+//! same food are two: no row is a duplicate here.
 //! nothing is a duplicate here.
 
 mod day;
@@ -27,8 +30,9 @@ use crate::zones::BaseZone;
 use crate::{Reason, Timestamp};
 
 /// The version of the definitions of this module, stored with every day's figures and raised
-/// whenever one changes. 4: limits by nutrient, meal types by synonym. 5: a total is the exact sum, rounded
-/// once.
+/// whenever one changes.
+/// - 4: limits by nutrient, meal types by synonym.
+/// - 5: a total is the exact sum, rounded once.
 pub const ALGORITHM_VERSION: i32 = 5;
 
 /// Indices of the nutrients that the energy figures use, in [`NUTRIENTS`].
@@ -45,26 +49,26 @@ mod index {
 pub struct RawMeal {
     /// The row's identity; no figure depends on it.
     pub id: i64,
-    /// What was eaten; no figure depends on it.
+    /// The food; no figure depends on it.
     pub food_name: String,
     /// The meal in the app's words, see [`MealType::read`].
     pub meal_type: String,
-    /// When it was eaten.
+    /// The time at which it was eaten.
     pub eaten_at: Timestamp,
     /// The row's own zone, an IANA name or an offset.
     pub time_zone: Option<String>,
-    /// Who recorded it, [folded](crate::fold_source).
+    /// The app that recorded it, [folded](crate::fold_source).
     pub source: String,
     /// The amounts in the order and the units of [`NUTRIENTS`]; `None` is unknown, not 0.
     pub nutrients: [Option<f64>; 32],
 }
 
-/// Judges one row: the local date whose figures it enters.
+/// Judges one row and returns the local date of its figures.
 ///
 /// # Errors
-/// The first of [`Reason::TimeOutOfRange`], [`Reason::UnknownTimeZone`] (the row's own zone, or
-/// without one the base zone), [`Reason::TextTooLong`], [`Reason::NonFiniteValue`] and [`Reason::ImplausibleValue`] (an
-/// amount outside the limits of its nutrient) that applies.
+/// The first that applies of [`Reason::TimeOutOfRange`], [`Reason::UnknownTimeZone`] (the row's own
+/// zone, or without one the base zone), [`Reason::TextTooLong`], [`Reason::NonFiniteValue`] and
+/// [`Reason::ImplausibleValue`] (an amount outside the limits of its nutrient).
 pub fn judge(
     row: &RawMeal,
     base_zone: &BaseZone,
@@ -74,10 +78,10 @@ pub fn judge(
     accept(row, nutrients).map(|_| found.date)
 }
 
-/// The local date in whose [`NutritionDay`] the row appears, as an item or as a rejected row.
+/// The local date whose [`NutritionDay`] counts the row, as an item or as a rejected row.
 ///
-/// `None` if its time or its zone is the objection: nothing dates the row then, and it appears
-/// in `rejected_rows` alone.
+/// `None` if the row is rejected for its time or its zone: then it has no date, and is only in
+/// `rejected_rows`.
 pub fn date_of(row: &RawMeal, base_zone: &BaseZone) -> Option<NaiveDate> {
     find(row, &mut LocalDates::new(base_zone)).map(|found| found.date).ok()
 }
@@ -86,10 +90,10 @@ fn find(row: &RawMeal, dates: &mut LocalDates<'_>) -> Result<LocalDate, Reason> 
     dates.find(row.eaten_at, row.time_zone.as_deref())
 }
 
-/// The figures of local date `date` from all raw rows of one user around it; rows of other
-/// dates are left out. `None` if the date has neither an item nor a rejected row.
+/// The figures of local date `date` from all raw rows of one user around it; rows of other dates
+/// are ignored. `None` if the date has neither an item nor a rejected row.
 ///
-/// The order of `rows` does not matter, nor do their ids.
+/// The order of `rows` and their ids do not matter.
 pub fn figures(
     rows: &[RawMeal],
     date: NaiveDate,
@@ -103,7 +107,7 @@ pub fn figures(
     day.finish()
 }
 
-/// Judges everything but the local date.
+/// Judges everything except the local date.
 fn accept(row: &RawMeal, nutrients: &Nutrients) -> Result<MealType, Reason> {
     require_short([&*row.meal_type, &*row.source], [&*row.food_name])?;
     if !row.nutrients.iter().flatten().all(|amount| amount.is_finite()) {

@@ -2,7 +2,7 @@
 
 use crate::Timestamp;
 
-/// A raw row that was inserted, changed or deleted, as it stood before or stands now.
+/// The old or the new version of a raw row that was inserted, changed or deleted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     /// The row's metric.
@@ -13,11 +13,11 @@ pub struct Change {
     pub ends_at: Timestamp,
     /// Its own zone, if it names one.
     pub time_zone: Option<String>,
-    /// Whether it stands for its whole local day.
+    /// Whether the row is a total of its whole local day.
     pub whole_day: bool,
 }
 
-/// Instants from the first up to, but without, the second.
+/// A half-open span of instants: from the first up to, but without, the second.
 pub type Span = (Timestamp, Timestamp);
 
 /// The union of spans, in order and disjoint.

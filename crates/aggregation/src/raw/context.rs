@@ -1,11 +1,11 @@
-//! What decides figures of vitals beside the raw rows.
+//! The inputs of the figures of vitals other than raw rows.
 
 use crate::ALGORITHM_VERSION;
 use crate::catalogue::{Catalogue, Metric};
 use crate::fingerprint::Fingerprint;
 use crate::zones::BaseZone;
 
-/// What decides the figures of a user beside the raw rows.
+/// The inputs of a user's figures other than raw rows.
 #[derive(Debug)]
 pub struct Context<'a> {
     /// Metrics, units, limits.
@@ -17,8 +17,8 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// A digest of everything but the raw rows that decides the figures of `metric`. Stored
-    /// with each day: hours computed under another context are never mixed with new ones.
+    /// A digest of all inputs of the figures of `metric` except the raw rows. It is stored with
+    /// each day: hours computed under another context are never mixed with new ones.
     pub fn fingerprint(&self, metric: &Metric) -> i64 {
         let mut digest = Fingerprint::new();
         digest.integer(ALGORITHM_VERSION as u64).integer(metric.fingerprint());

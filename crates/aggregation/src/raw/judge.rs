@@ -1,4 +1,4 @@
-//! Judging raw rows: which are samples, and which are rejected for what reason.
+//! Judges raw rows: accepts them as samples, or rejects them for a reason.
 
 use std::cmp::Ordering;
 
@@ -16,20 +16,21 @@ use crate::{Reason, SharedStr, Timestamp};
 pub struct Sample<'row> {
     /// The raw row.
     pub row: &'row RawVital,
-    /// The value in the metric's canonical unit; 0 for a stage of sleep, of which only the time counts.
+    /// The value in the metric's canonical unit; 0 for a stage of sleep, of which only the time
+    /// counts.
     pub value: f64,
-    /// Whether the sensor was out of its range, so that the value is only a bound.
+    /// Whether the value is only a bound, since the sensor was out of its range.
     pub censored: bool,
     /// The zone that decides the sample's local date.
     pub zone: Zone,
 }
 
 impl Sample<'_> {
-    /// The value in `unit`, in which a published definition speaks; the catalogue of a user may
-    /// have another canonical unit. `None` if `metric`, the sample's own, does not convert.
+    /// The value in `unit`, the unit of a published definition; the catalogue of a user may have
+    /// another canonical unit. `None` if `metric`, the sample's own, does not convert.
     ///
-    /// A row that was measured in `unit` keeps its value to the last bit, so that one on the
-    /// border of a range stays there.
+    /// A row in `unit` keeps its value to the last bit, so that a value on the border of a range
+    /// stays there.
     pub fn value_in(&self, unit: &str, metric: &Metric) -> Option<f64> {
         if metric.unit == unit {
             return Some(self.value);
@@ -39,8 +40,8 @@ impl Sample<'_> {
         Some(if own == wanted { self.row.value + 0.0 } else { wanted.undo(self.value) })
     }
 
-    /// Where a value in any unit lies when it is compared with the limits of ranges: a reading
-    /// with a comparator lies just beyond its value, so that `<70` is below 70.
+    /// The value to compare with the limits of ranges, in any unit. A reading with a comparator
+    /// counts just beyond its value, so that `<70` is below 70.
     pub(crate) fn placed(&self, value: f64) -> f64 {
         match self.row.comparator.as_deref() {
             Some("<") => value.next_down(),
@@ -54,8 +55,8 @@ impl Sample<'_> {
         self.zone.date_of(self.row.started_at)
     }
 
-    /// The order in which sums run: time, source, value. It is given by the facts alone, so
-    /// that arrival leaves no trace in a figure's last bits.
+    /// The order in which sums run: time, source, value. Only facts decide it, so the order of
+    /// arrival does not change a figure's last bits.
     pub fn fact_order(&self, other: &Self) -> Ordering {
         (self.row.started_at, &self.row.source)
             .cmp(&(other.row.started_at, &other.row.source))
@@ -66,16 +67,15 @@ impl Sample<'_> {
 
 /// Judges one raw row against the catalogue's entry of its metric.
 ///
-/// The first of these reasons that holds is given: time, zone, long text, metric, interval, unit,
-/// comparator, value.
+/// The checks run in this order, and the first failure is returned: time, zone, long text, metric,
+/// interval, unit, comparator, value.
 ///
-/// The value of a row of sleep takes no part in any figure, since its stage lasts from its start to
-/// its end; it is judged all the same. With a unit it is a duration. Without one it is what an
-/// export puts in the place of one, the code of a category perhaps, so that it must be finite, but
-/// has no limits.
+/// The value of a row of sleep enters no figure, since its stage lasts from its start to its end.
+/// Nevertheless it is judged. With a unit it is a duration. Without a unit it may be the code of a
+/// category from an export, so it must be finite but has no limits.
 ///
 /// # Errors
-/// The reason for which the row takes no part in the figures.
+/// The reason for which the row is excluded from the figures.
 pub fn judge<'row>(
     row: &'row RawVital,
     metric: Option<&Metric>,
@@ -107,7 +107,7 @@ pub fn judge<'row>(
         return Err(Reason::NonFiniteValue);
     }
     let value = match conversion {
-        // Adding zero turns −0 into 0, which sorts and prints like the zero that it is.
+        // Adding zero turns −0 into 0, which sorts and prints as zero.
         Some(conversion) => metric.in_canonical_unit(row.value, conversion) + 0.0,
         None => 0.0,
     };
@@ -120,8 +120,8 @@ pub fn judge<'row>(
     Ok(Sample { row, value, censored, zone })
 }
 
-/// The rows of one metric after judging: one sample for each (source, start, end), the
-/// newest row of it, in fact order; and the rejected rows that have a date.
+/// The judged rows of one metric: one sample for each (source, start, end), the newest row of it,
+/// in fact order; and the rejected rows that have a date.
 #[derive(Debug)]
 pub struct Judged<'row> {
     /// Accepted samples in fact order.
@@ -130,10 +130,10 @@ pub struct Judged<'row> {
     pub rejected: Vec<(Timestamp, Zone)>,
 }
 
-/// Judges the rows of one metric and drops what was sent again: rows with the same source,
-/// start and end are one sample, of which the newest (highest id) counts. If that one is rejected,
-/// there is no sample: the source itself took back what it had sent before. Every rejected row is
-/// counted, also one that was sent again since.
+/// Judges the rows of one metric and removes repeated ones. Rows with the same source, start and
+/// end are one sample, of which the newest (highest id) counts. If the newest is rejected, there is
+/// no sample: the source itself replaced its earlier row. Every rejected row is counted, even if it
+/// was sent again later.
 pub fn judge_all<'row>(
     rows: &'row [RawVital],
     metric: &Metric,

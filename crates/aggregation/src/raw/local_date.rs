@@ -1,4 +1,4 @@
-//! Where on the calendar a row falls, and in which zone the day's row is dated.
+//! The local date of a row, and the zone of a day.
 //!
 //! Meals, laboratory results, glucose and blood pressure follow this one rule.
 
@@ -19,7 +19,7 @@ pub(crate) struct LocalDate {
     pub(crate) date: NaiveDate,
 }
 
-/// Finds the local dates of rows.
+/// Computes the local dates of rows.
 #[derive(Debug)]
 pub(crate) struct LocalDates<'a> {
     base: &'a BaseZone,
@@ -27,7 +27,7 @@ pub(crate) struct LocalDates<'a> {
 }
 
 impl<'a> LocalDates<'a> {
-    /// Local dates of rows that fall back on `base`.
+    /// Rows without a zone of their own use `base`.
     pub(crate) fn new(base: &'a BaseZone) -> Self {
         Self { base, zones: Zones::new(base) }
     }
@@ -44,12 +44,12 @@ impl<'a> LocalDates<'a> {
         Ok(LocalDate { zone, date: zone.date_of(at) })
     }
 
-    /// The zone of the day's row: the one that all `dates` share, else the base zone. With an
-    /// unknown base zone and rows of several zones it is the first row's, so `dates` come in
-    /// an order that the facts give. `None` without a date.
+    /// The zone of the day's row: the one that all `dates` share, else the base zone. If the base
+    /// zone is unknown and rows have several zones, it is the first row's; so `dates` must be in
+    /// fact order. `None` without a date.
     ///
-    /// Rejected rows have no say unless there are no others: a day of rejected rows that all name one zone
-    /// has that zone.
+    /// Rejected rows decide only if there are no others: a day of rejected rows that all name one
+    /// zone has that zone.
     pub(crate) fn zone_of_day(&self, dates: impl IntoIterator<Item = LocalDate>) -> Option<Zone> {
         let mut zones = dates.into_iter().map(|date| date.zone);
         let first = zones.next()?;
@@ -60,8 +60,8 @@ impl<'a> LocalDates<'a> {
     }
 }
 
-/// The local dates of changed rows, and of the rows that start near one of them. Each row is dated once,
-/// however many changes it is near to.
+/// The local dates of changed rows, and of the rows that start near one of them. Each row is dated
+/// once, even if it is near several changes.
 pub(crate) fn touched_near<'r>(
     changes: &[&Change],
     rows: impl IntoIterator<Item = &'r RawVital>,

@@ -1,4 +1,4 @@
-//! Raw rows: what a changed row says, which rows count, and what else decides their figures.
+//! Raw rows: changed rows, the check whether a row counts, and the other inputs of figures.
 
 mod change;
 mod context;

@@ -3,11 +3,11 @@
 use crate::timestamp::HOUR_US;
 use crate::{SharedStr, Timestamp};
 
-/// An interval over this length is rejected: no device counts for longer without a break,
-/// and it bounds how far back the rows of an hour can begin.
+/// The longest interval; a longer one is rejected. No device counts for longer without a break, and
+/// the limit bounds how far back the rows of an hour can begin.
 pub const LONGEST_INTERVAL_US: i64 = 48 * HOUR_US;
 
-/// A row of `vitals_raw`; its metric is the list it stands in.
+/// A row of `vitals_raw`. Its metric is that of the list that holds it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RawVital {
     /// `id`; used only to tell the newest of several rows for one sample.
@@ -20,7 +20,7 @@ pub struct RawVital {
     pub unit: SharedStr,
     /// `source`: the device or app that measured, [folded](crate::fold_source).
     pub source: SharedStr,
-    /// `started_at`.
+    /// `started_at`: the first instant.
     pub started_at: Timestamp,
     /// `ended_at`; equal to `started_at` for an instant.
     pub ended_at: Timestamp,

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use unicode_normalization::UnicodeNormalization;
 
-/// The name of a source as it is compared and stored with figures: with Unicode compatibility folding
-/// (NFKC), single spaces within and none around. Apple writes `Anna’s Apple Watch` with a no-break space,
-/// and a profile's list of sources is typed by hand.
+/// Normalizes the name of a source for comparison and storage: Unicode compatibility folding
+/// (NFKC), trimmed, with single spaces. Apple writes `Anna’s Apple Watch` with a no-break space,
+/// and people type a profile's list of sources by hand.
 pub fn fold_source(name: &str) -> Cow<'_, str> {
     let is_folded = name.is_ascii()
         && name.trim_ascii() == name

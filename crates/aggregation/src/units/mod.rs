@@ -1,7 +1,7 @@
 //! Units as senders write them, and conversions between UCUM units.
 //!
 //! `Spellings` reads a unit: Unicode compatibility folding, then an alias of the catalogue, then a
-//! UCUM code, at last both without regard to case. `conversion` leads to the canonical unit.
+//! UCUM code, finally both without regard to case. `conversion` converts to the canonical unit.
 
 mod fold;
 mod spellings;
@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 
 pub(crate) use self::spellings::Spellings;
 
-/// The way from one unit to another: `value × factor + offset`.
+/// A conversion from one unit to another: `value × factor + offset`.
 ///
-/// Every conversion that UCUM defines between units of vital signs is of this form
-/// (temperatures have the offset).
+/// Every conversion that UCUM defines between units of vital signs has this form (the offset is for
+/// temperatures).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Conversion {
     factor: f64,
@@ -21,7 +21,7 @@ pub struct Conversion {
 }
 
 impl Conversion {
-    /// From a unit to itself.
+    /// Converts a unit to itself.
     pub const IDENTITY: Self = Self { factor: 1.0, offset: 0.0 };
 
     /// The value in the other unit.
@@ -29,14 +29,14 @@ impl Conversion {
         if self.offset == 0.0 { value * self.factor } else { value * self.factor + self.offset }
     }
 
-    /// The value that [`Conversion::apply`] turns into `converted`, up to rounding.
+    /// The inverse of [`Conversion::apply`], up to rounding.
     pub fn undo(self, converted: f64) -> f64 {
         (converted - self.offset) / self.factor
     }
 }
 
-/// The conversion from UCUM code `from` to UCUM code `to`, by the metric's own factor where
-/// there is one, else by UCUM.
+/// The conversion from UCUM code `from` to UCUM code `to`, by the metric's own factor if there is
+/// one, else by UCUM.
 pub(crate) fn conversion(
     from: &str,
     to: &str,
@@ -48,8 +48,8 @@ pub(crate) fn conversion(
     if let Some(factor) = factors.get(from) {
         return Some(Conversion { factor: *factor, offset: 0.0 });
     }
-    // Counts such as {steps} are dimensionless to UCUM, so that it would turn flights into steps;
-    // only a listed factor may do that.
+    // To UCUM, counts such as {steps} are dimensionless, so it would convert flights to steps. Only
+    // a listed factor may do that.
     if from.contains('{') || to.contains('{') {
         return None;
     }
@@ -61,8 +61,8 @@ pub(crate) fn conversion(
         .then_some(Conversion { factor: at_one - at_zero, offset: at_zero })
 }
 
-/// Whether a listed factor (one `from`, an amount of substance, is `factor` in `to`, a mass) is that of a
-/// substance with this molar mass in g/mol. Published masses differ in the fifth digit.
+/// Whether a listed factor is that of a substance with this molar mass in g/mol: one `from` (an
+/// amount of substance) is `factor` in `to` (a mass). Published masses differ in the fifth digit.
 pub(crate) fn is_factor_of_mass(molar_mass: f64, from: &str, to: &str, factor: f64) -> bool {
     const TOLERANCE: f64 = 1e-3;
     let of_a_gram_per_mole = octofhir_ucum::convert(1.0, &from.replacen("mol", "g", 1), to);

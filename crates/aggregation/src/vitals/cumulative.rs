@@ -1,15 +1,15 @@
-//! Hours of cumulative metrics: intervals that add up, from several sources, so that nothing
-//! counts twice.
+//! Hours of cumulative metrics: intervals of several sources add up, and no time counts twice.
 //!
-//! The sweep line of Android Health Connect (AOSP, `PriorityRecordsAggregator`): on each
-//! elementary segment exactly one of the open intervals contributes, that of the best source,
-//! and it contributes value × overlap / duration. A sample without length contributes its whole
-//! value if it is the best one open at its instant, which an interval that begins or ends there is, too.
+//! The algorithm is the sweep line of Android Health Connect (AOSP, `PriorityRecordsAggregator`).
+//! On each elementary segment exactly one of the open intervals contributes, that of the best
+//! source. It contributes value × overlap / duration. A sample without length contributes its whole
+//! value if it is the best one open at its instant. Intervals that begin or end at that instant are
+//! open, too.
 //!
-//! Where AOSP adds up segment by segment, overlaps are collected here in whole microseconds
-//! for each interval and hour first. So the figure does not depend on where other rows cut the
-//! interval. What an interval contributes to an hour on end is the difference of what it has reached at
-//! the end and at the beginning; so the parts of an interval that loses nothing add up to its exact
+//! AOSP adds up segment by segment. Here overlaps are first collected in whole microseconds for
+//! each interval and hour, so the figure does not depend on where other rows cut the interval. The
+//! contribution of an interval to an hour is the difference of two running totals, at the end and
+//! at the beginning of the hour. So the parts of an interval that loses no time add up to its exact
 //! value, as a daily total does.
 
 use std::cmp::Reverse;
@@ -22,8 +22,8 @@ use crate::local_time::Zone;
 use crate::raw::Sample;
 use crate::timestamp::Timestamp;
 
-/// What a sample may cover: the sample itself, less the days for which its source gave a
-/// total; or the whole day, for such a total.
+/// The time that a sample may cover: its own, minus the days for which its source gave a total; or
+/// the whole day, for such a total.
 #[derive(Debug)]
 struct Piece {
     sample: usize,
@@ -31,17 +31,17 @@ struct Piece {
     end: Timestamp,
 }
 
-/// What an interval contributes to an hour.
+/// The contribution of an interval to an hour.
 #[derive(Clone, Copy, Debug)]
 struct Overlap {
-    /// Where it begins, and where it ends.
+    /// The first and the last instant of the contribution.
     start: Timestamp,
     end: Timestamp,
-    /// Without the gaps that better sources leave.
+    /// The length in microseconds, without the time of better sources.
     length: i64,
 }
 
-/// Visits each hour that an interval reaches, with its beginning and its end there.
+/// Visits each hour that an interval touches, with the interval's begin and end there.
 fn split(
     zone: Zone,
     start: Timestamp,
@@ -60,14 +60,15 @@ fn split(
     }
 }
 
-/// The hours of the samples of one metric, given in fact order, and which samples have a part
-/// in each of them.
+/// Computes the hours of the samples of one metric, given in fact order, and the samples of each
+/// hour.
 ///
-/// `source_order` names the sources, best first; the others come after, in the order of their names. Of
-/// one source the newest row is the best.
-/// Only hours all of whose overlapping samples were given are right; the caller knows which.
-/// An hour from which others displaced every sample is there, but empty: its figures may stand
-/// in the store, under a date on which nothing else is left.
+/// `source_order` names the sources, best first; the others follow, ordered by name. Of one source
+/// the newest row is the best.
+///
+/// An hour is only right if all overlapping samples were given; the caller knows which hours are.
+/// An hour whose samples were all displaced is returned empty: its old figures may be stored, under
+/// a date that has no other figures.
 pub(super) fn hours(
     samples: &[Sample<'_>],
     source_order: &[String],
@@ -102,7 +103,8 @@ pub(super) fn hours(
         figures.count_source(&sample.row.source);
     }
 
-    // In fact order within each hour, because samples are and the map sorts by their index.
+    // The order within each hour is fact order: samples are in fact order, and the map sorts by
+    // their index.
     let mut overlaps: BTreeMap<(HourKey, usize), Overlap> = BTreeMap::new();
     sweep(samples, source_order, &pieces, |sample, start, end| {
         split(samples[sample].zone, start, end, |key, start, end| {
@@ -146,16 +148,16 @@ pub(super) fn hours(
         members.sort_unstable();
         members.dedup();
     }
-    // A sample that others outrank entirely still says that the hour was measured.
+    // A sample that others outrank entirely still shows that the hour was measured.
     for figures in hours.values_mut().filter(|figures| figures.sample_count > 0) {
         figures.total.get_or_insert(0.0);
     }
     (hours, members)
 }
 
-/// Cuts the samples at local midnights and applies daily totals: a source's samples of a day
-/// for which it gave a total are dropped, and the newest such row stands as one interval over
-/// the whole local day.
+/// Cuts the samples at local midnights and applies daily totals. If a source gave a total of a day,
+/// its samples of that day are dropped, and the newest total becomes one interval over the whole
+/// local day.
 fn pieces(samples: &[Sample<'_>]) -> Vec<Piece> {
     let mut totals: BTreeMap<(&str, NaiveDate), usize> = BTreeMap::new();
     for (index, sample) in known(samples).filter(|(_, sample)| sample.row.is_daily_total) {
@@ -195,15 +197,16 @@ fn known<'s, 'row>(samples: &'s [Sample<'row>]) -> impl Iterator<Item = (usize, 
     samples.iter().enumerate().filter(|(_, sample)| !sample.censored)
 }
 
-/// Calls `contribute` for each elementary segment with the sample that wins it, and once for each sample
-/// without length that is the best one open at its instant, which then counts whole.
+/// Calls `contribute` for each elementary segment with the sample that wins it, and once for each
+/// sample without length that is the best one open at its instant. Such a sample counts whole.
 fn sweep(
     samples: &[Sample<'_>],
     source_order: &[String],
     pieces: &[Piece],
     mut contribute: impl FnMut(usize, Timestamp, Timestamp),
 ) {
-    // The least key is the best: the profile's order, then the other sources by name, then the newest row.
+    // The lowest key is the best: the profile's order, then other sources by name, then the newest
+    // row.
     let preference = |piece: &Piece| {
         let row = samples[piece.sample].row;
         match source_order.iter().position(|source| **source == *row.source) {
@@ -216,8 +219,8 @@ fn sweep(
         borders.push((piece.start, false, index));
         borders.push((piece.end, true, index));
     }
-    // As in AOSP, what starts at an instant comes before what ends there: between the last start and the
-    // first end everything is open that touches the instant.
+    // As in AOSP, starts at an instant come before ends there. So between the last start and the
+    // first end, every interval that touches the instant is open.
     borders.sort_unstable();
 
     let mut open: BTreeSet<(_, usize)> = BTreeSet::new();

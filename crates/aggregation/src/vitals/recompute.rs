@@ -1,4 +1,4 @@
-//! From raw rows and stored hours to the figures to be written.
+//! Computes the figures to be written from raw rows and stored hours.
 
 use std::collections::BTreeMap;
 
@@ -14,14 +14,14 @@ use crate::local_time::Zone;
 use crate::raw::{Context, RawVital, Sample, judge_all};
 use crate::zones::{BaseZone, Zones};
 
-/// What was read of one metric: every sample in [`MetricScope::spans_to_read`], and what is
-/// stored of the days in [`MetricScope::dates`].
+/// The input of one metric that was read: every sample in [`MetricScope::spans_to_read`], and the
+/// stored figures of the days in [`MetricScope::dates`].
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// Raw rows that start in, or reach into, the spans to read, in any order. Of a cumulative
-    /// metric also the daily totals that start within [`FARTHEST_DAILY_TOTAL_US`] of a span,
-    /// and the rows with the source, start and end of such a total: they are one sample with it,
-    /// and the newest counts.
+    /// metric, daily totals that start within [`FARTHEST_DAILY_TOTAL_US`] of a span are included.
+    /// So are the rows with the source, start and end of such a total: they are one sample, and the
+    /// newest counts.
     ///
     /// [`FARTHEST_DAILY_TOTAL_US`]: super::scope::FARTHEST_DAILY_TOTAL_US
     pub rows: Vec<RawVital>,
@@ -36,9 +36,9 @@ pub struct Snapshot {
 pub struct Recomputed {
     /// Hours whose figures differ from the stored ones.
     pub changed_hours: BTreeMap<HourKey, HourFigures>,
-    /// Stored hours behind which no row stands any more.
+    /// Stored hours that have no row any more.
     pub vanished_hours: Vec<HourKey>,
-    /// The days of the scope; `None` if no row stands behind the day any more.
+    /// The days of the scope; `None` if the day has no row any more.
     pub days: BTreeMap<NaiveDate, Option<DayFigures>>,
     /// The fingerprint to be stored with the days.
     pub fingerprint: i64,
@@ -49,14 +49,14 @@ pub struct Recomputed {
 pub enum Outcome {
     /// The figures to be written, by metric.
     Complete(BTreeMap<String, Recomputed>),
-    /// More must be read: days stored under another context, or days of rows with other zones.
+    /// More rows must be read: days stored under another context, or days of rows with other zones.
     Widen(Scope),
 }
 
 /// Computes the figures of a scope.
 ///
 /// # Errors
-/// If a stored sketch is damaged.
+/// A stored sketch is damaged.
 pub fn recompute(
     context: &Context<'_>,
     scope: &Scope,
@@ -82,8 +82,8 @@ pub fn recompute(
         widened.whole_dates.extend(outdated.map(|(date, _)| *date));
         widened.dates.extend(widened.whole_dates.iter());
         if snapshot.days.values().any(|stored| *stored != fingerprint) {
-            // Rows that leave an outdated day must arrive on the other dates of the scope, also
-            // where nothing is stored yet.
+            // Rows that leave an outdated day must be counted on the other dates of the scope, even
+            // if no figures of these are stored yet.
             widened.whole_dates.extend(widened.dates.iter());
         }
         if widened != *of_metric {
@@ -97,8 +97,8 @@ pub fn recompute(
     Ok(if wider == *scope { Outcome::Complete(complete) } else { Outcome::Widen(wider) })
 }
 
-/// The hours of the scope, computed from raw rows alone. Those that are empty belong to days
-/// that must be read.
+/// The hours of the scope, computed from raw rows alone. Empty hours belong to days that must be
+/// read.
 fn hours(
     context: &Context<'_>,
     metric: &Metric,

@@ -1,4 +1,4 @@
-//! Which hours a changed raw row touches, and what must be read to compute them again.
+//! Finds the hours that a changed raw row touches, and the rows to read to recompute them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,39 +13,39 @@ use crate::zones::{BaseZone, Zones};
 
 pub use crate::raw::{Span, union};
 
-/// What must be computed again for one metric.
+/// The hours and days of one metric to recompute.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MetricScope {
-    /// Hours whose first instant lies in one of these spans are computed again.
+    /// Hours whose first instant is in one of these spans are recomputed.
     pub hour_starts: Vec<Span>,
-    /// Days all of whose hours are computed again.
+    /// Days whose hours are all recomputed.
     pub whole_dates: BTreeSet<NaiveDate>,
-    /// The zone of every row that may belong to a whole date, where they are known to share one.
+    /// The zone of every row that may belong to a whole date, if they are known to share one.
     pub zone_of_whole_dates: Option<Zone>,
-    /// Days whose figures are merged again.
+    /// Days whose figures are merged again from their hours.
     pub dates: BTreeSet<NaiveDate>,
-    /// Start and end of each changed row. Rows that share both may be one sample: when the
-    /// newest comes or goes, another goes or comes, which may have another zone.
+    /// Start and end of each changed row. Rows that share both may be one sample: when the newest
+    /// comes or goes, another one stops or starts to count, which may have another zone.
     pub changed: BTreeSet<(Timestamp, Timestamp)>,
 }
 
 impl MetricScope {
-    /// Whether the hour is computed again, rather than taken as it stands.
+    /// Whether the hour is recomputed; otherwise its stored figures are used.
     pub fn contains(&self, hour: &HourKey) -> bool {
         self.whole_dates.contains(&hour.date)
             || self.hour_starts.iter().any(|(from, to)| (*from..*to).contains(&hour.start))
     }
 
     /// The dates near which stored days may concern this scope: an instant's local dates in two
-    /// zones differ by two at most.
+    /// zones differ by at most two days.
     pub fn dates_to_look_at(&self) -> BTreeSet<NaiveDate> {
         let ends = self.changed.iter().flat_map(|(start, end)| [start, end]);
         let in_utc = ends.map(|instant| instant.to_utc().date_naive());
         self.dates.iter().copied().chain(in_utc).collect()
     }
 
-    /// Whether a stored day concerns this scope: it is one of its dates, or it was stored in
-    /// another zone and a changed row lies within its bounds, where it may have been counted.
+    /// Whether a stored day concerns this scope. It is one of the scope's dates, or it was stored
+    /// in another zone and a changed row is within its bounds, so that it may have counted the row.
     pub fn concerns(&self, date: NaiveDate, (day_start, day_end): Span) -> bool {
         let is_within = |(start, end): &Span| *start < day_end && *end >= day_start;
         self.dates.contains(&date) || self.changed.iter().any(is_within)
@@ -53,9 +53,9 @@ impl MetricScope {
 
     /// The spans of instants of which every sample must be read, in order and disjoint.
     ///
-    /// An hour is at most 60 minutes long, so one that begins in a span ends at most 60
-    /// minutes after it. A whole date reaches as far as the date lasts anywhere on earth,
-    /// because rows with other zones may belong to it, unless there are none.
+    /// An hour is at most 60 minutes long, so an hour that begins in a span ends at most 60 minutes
+    /// after it. A whole date reaches as far as the date lasts anywhere on earth, because rows with
+    /// other zones may belong to it. If there are no such rows, it ends with its zone's day.
     pub fn spans_to_read(&self) -> Vec<Span> {
         let hours = self.hour_starts.iter().map(|(from, to)| (*from, to.plus(HOUR_US)));
         let whole_dates: Vec<Span> = match self.zone_of_whole_dates {
@@ -68,13 +68,13 @@ impl MetricScope {
         union(hours.chain(whole_dates).collect())
     }
 
-    /// The spans of instants of which every row may belong to a whole date, whatever its zone; in order
-    /// and disjoint.
+    /// The spans of instants of which every row may belong to a whole date, regardless of its zone;
+    /// in order and disjoint.
     pub fn spans_of_whole_dates(&self) -> Vec<Span> {
         union(self.whole_dates.iter().map(|date| anywhere_on_earth(*date)).collect())
     }
 
-    /// This scope, and what is touched by those of `rows` that may be one sample with a
+    /// This scope, extended by the hours and days of those `rows` that may be one sample with a
     /// changed row.
     pub(super) fn with_twins(
         &self,
@@ -94,12 +94,12 @@ impl MetricScope {
         wider
     }
 
-    /// Adds the hours and days that a row touches; `hour_starts` may overlap then.
+    /// Adds the hours and days that a row touches; afterwards `hour_starts` may overlap.
     ///
-    /// A sample of a discrete metric touches the hour that contains its start, in its own zone.
-    /// An interval may take segments from intervals of other zones, whose hours begin elsewhere;
-    /// so it touches every hour that can overlap it. A daily total drops its source's samples of
-    /// that date, whatever their zone, and what they covered falls to others.
+    /// A sample of a discrete metric touches the hour that contains its start, in its own zone. An
+    /// interval may win segments from intervals of other zones, whose hours begin elsewhere, so it
+    /// touches every hour that can overlap it. A daily total drops its source's samples of that
+    /// date in every zone, and other sources win the time that they covered.
     fn touch(
         &mut self,
         style: AggregationStyle,
@@ -113,7 +113,7 @@ impl MetricScope {
             let hour = zone.hour_of(start);
             let span = (hour.start, hour.start.plus(1));
             self.dates.insert(hour.date);
-            // Neighbours nearly always touch the same hour.
+            // Neighbouring rows nearly always touch the same hour.
             if self.hour_starts.last() != Some(&span) {
                 self.hour_starts.push(span);
             }
@@ -127,20 +127,20 @@ impl MetricScope {
             ((start, end), zone.date_of(end))
         };
         self.dates.extend(date.iter_days().take_while(|date| *date <= last));
-        // It is still open at its end, where it may displace a row without length.
+        // The interval is still open at its end, where it may displace a row without length.
         self.hour_starts.push((from.plus(1 - HOUR_US), to.plus(1)));
     }
 }
 
-/// How far from an hour a daily total may start that decides it: the instants of one date
-/// anywhere on earth lie within 24 + 2 × 16 hours.
+/// The longest distance from an hour of the start of a daily total that affects it: the instants of
+/// one date anywhere on earth are within 24 + 2 × 16 hours.
 pub const FARTHEST_DAILY_TOTAL_US: i64 = DAY_US + 2 * WIDEST_OFFSET_US;
 
-/// What must be computed again, by metric.
+/// The hours and days to recompute, by metric.
 pub type Scope = BTreeMap<String, MetricScope>;
 
-/// The scope of some changes. Metrics that the catalogue does not know have none; nor do those of
-/// sleep, which has no hours: see [`crate::sleep::scope()`].
+/// The scope of some changes. Unknown metrics have no scope. Neither has sleep, which has no hours:
+/// see [`crate::sleep::scope()`].
 pub fn scope(changes: &[Change], catalogue: &Catalogue, base: &BaseZone) -> Scope {
     let mut zones = Zones::new(base);
     let mut scope = Scope::new();
@@ -159,8 +159,8 @@ pub fn scope(changes: &[Change], catalogue: &Catalogue, base: &BaseZone) -> Scop
             Ok(zone) => {
                 of_metric.touch(metric.aggregation_style, zone, starts_at, ends_at, whole_day)
             }
-            // Without a zone it has no date now, but may have been counted under another profile;
-            // and it may be the newest of several rows for one sample, so that those are read.
+            // Without a zone the row has no date now, but it may have been counted under another
+            // profile. It may also be the newest of several rows for one sample, so these are read.
             Err(_) => {
                 let start = starts_at.clamp(Timestamp::MIN, Timestamp::MAX);
                 of_metric.hour_starts.push((start.plus(1 - HOUR_US), start.plus(1)));

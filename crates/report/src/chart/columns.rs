@@ -1,34 +1,34 @@
-//! Columns that stand on the floor, their parts upon each other.
+//! Column charts with stacked parts.
 
 use maud::{Markup, html};
 
 use super::fills::Fill;
 use super::{Chart, place};
 
-/// The widest column: a single day is no wall.
+/// The maximum width of a column, so that a single day does not fill the chart.
 const WIDEST: f64 = 44.0;
 
-/// What remains free between two columns, as a share of their slot.
+/// The gap between two columns, as a share of their slot.
 const FREE: f64 = 0.22;
 
-/// An amount of nothing is a line, so that it is not taken for a gap.
+/// The minimum height: an amount of 0 is a line, so that it differs from a gap.
 const LEAST_HEIGHT: f64 = 1.0;
 
 /// One day's column.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Column {
-    /// From the floor up.
+    /// The parts, from the bottom up.
     pub parts: Vec<Part>,
-    /// A frame up to this value, for a whole that is more than its parts.
+    /// The value at the top of a frame, for a total that exceeds the sum of its parts.
     pub frame: Option<f64>,
-    /// What a pointer on it is told.
+    /// The tooltip.
     pub words: String,
 }
 
 /// A part of a column.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Part {
-    /// How it looks.
+    /// The fill.
     pub fill: Fill,
     /// Its height, in the axis's unit.
     pub value: f64,
@@ -42,7 +42,7 @@ impl Column {
     }
 }
 
-/// A chart of columns; a day without one is a gap.
+/// A column chart; a day without a column is a gap.
 pub fn columns(chart: &Chart<'_>, columns: &[Option<Column>]) -> Markup {
     let count = chart.slots.count();
     let free = if chart.frame.is_narrow(count) { 0.0 } else { FREE };

@@ -1,13 +1,13 @@
-//! Areas that are told apart by their pattern, also in black and white.
+//! Fills that differ by their pattern, also in black and white.
 
 use maud::{Markup, html};
 
-/// An area of one meaning.
+/// The fill of an area with one meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fill {
-    /// Its name, and that of its colour in the style sheet.
+    /// Its name, and the name of its colour in the style sheet.
     pub name: &'static str,
-    /// What tells it apart without colour.
+    /// The pattern that distinguishes it without colour.
     texture: Texture,
 }
 
@@ -26,14 +26,14 @@ macro_rules! fills {
             $($(#[$meta])* pub const $constant: Self =
                 Self { name: $name, texture: Texture::$texture };)*
 
-            /// All of them.
+            /// All fills.
             pub const ALL: &'static [Self] = &[$(Self::$constant),*];
         }
     };
 }
 
 fills! {
-    /// An amount by itself.
+    /// A total without parts.
     TOTAL = "total", Plain;
     /// Glucose below 54 mg/dL.
     VERY_LOW = "very-low", Plain;
@@ -51,7 +51,7 @@ fills! {
     CORE = "core", Diagonal;
     /// REM sleep.
     REM = "rem", Dots;
-    /// Asleep, the stage not known.
+    /// Asleep, stage unknown.
     ASLEEP = "asleep", Plain;
     /// Awake in bed.
     AWAKE = "awake", Plain;
@@ -76,13 +76,13 @@ fills! {
 }
 
 impl Fill {
-    /// What an element's attribute `fill` says.
+    /// The value of an element's attribute `fill`.
     pub fn reference(self) -> String {
         format!("url(#fill-{})", self.name)
     }
 }
 
-/// The patterns, once for the page.
+/// The patterns as SVG, once per page.
 pub fn patterns() -> Markup {
     html! {
         svg.patterns width="0" height="0" aria-hidden="true" focusable="false" {

@@ -1,4 +1,4 @@
-//! What the marks of a chart mean.
+//! The legend of a chart.
 
 use maud::{Markup, html};
 
@@ -6,16 +6,16 @@ use super::fills::Fill;
 use super::levels::any;
 use super::{Foot, Shape, partial, rejected};
 
-/// A mark to be explained.
+/// A sign to explain.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Sign {
     /// An area.
     Fill(Fill),
     /// A column's frame.
     Frame,
-    /// From least to greatest.
+    /// The range from minimum to maximum.
     Range,
-    /// The middle half.
+    /// The middle half of the values.
     Half,
     /// A mark on its line.
     Mark(Shape),
@@ -29,7 +29,7 @@ pub enum Sign {
     Rejected,
 }
 
-/// The signs of a chart, and those of its days that have any.
+/// The legend for the signs of a chart, and for those of its days.
 pub fn legend(signs: &[(Sign, &str)], feet: &[Foot]) -> Markup {
     let mut signs = signs.to_vec();
     if any(feet, |foot| foot.partial) {

@@ -1,49 +1,49 @@
-//! Values that lie anywhere on their axis: a mark for each day, its range around it.
+//! Charts of measurements: a mark for each day, with its range.
 
 use maud::{Markup, html};
 
 use super::{Chart, Foot, place};
 
-/// The widest range and box.
+/// The maximum width of a range and a box.
 const WIDEST: f64 = 16.0;
 
-/// How much of a slot they take.
+/// Their width as a share of a slot.
 const TAKEN: f64 = 0.7;
 
-/// The least and the greatest size of a mark.
+/// The minimum and the maximum size of a mark.
 const MARKS: (f64, f64) = (2.4, 3.6);
 
-/// Above a mark, for its flag.
+/// The space above a mark for its flag.
 const FLAG_ROOM: f64 = 18.0;
 
-/// The width of the widest flag; a flag that would touch the one before it is left to the table.
+/// The width of the widest flag; a flag that would touch the one before it is only in the table.
 const FLAG_WIDTH: f64 = 38.0;
 
 /// A day's values.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Level {
-    /// Least and greatest.
+    /// Minimum and maximum.
     pub range: Option<(f64, f64)>,
-    /// Between which the middle half of the readings lies.
+    /// The ends of the middle half of the readings.
     pub half: Option<(f64, f64)>,
-    /// Where the mark is.
+    /// The value of the mark.
     pub value: Option<f64>,
     /// Whether the value is only a bound.
     pub is_bound: bool,
     /// A letter beside the mark.
     pub flag: Option<String>,
-    /// What a pointer on it is told.
+    /// The tooltip.
     pub words: String,
 }
 
-/// One day after the other.
+/// The values of one series, a day per slot.
 #[derive(Clone, Debug)]
 pub struct Series {
     /// The mark.
     pub shape: Shape,
-    /// For each slot.
+    /// A level for each slot.
     pub levels: Vec<Option<Level>>,
-    /// Whether marks with a gap between them are connected, by dashes.
+    /// Whether marks with a gap between them are connected by dashes.
     pub over_gaps: bool,
 }
 
@@ -52,25 +52,25 @@ pub struct Series {
 pub enum Shape {
     /// A disc.
     Disc,
-    /// A triangle that points down: from above, as the systolic pressure.
+    /// A triangle that points down, for the systolic pressure.
     Down,
     /// A triangle that points up.
     Up,
 }
 
-/// A value to compare with, or an area of them, over some slots.
+/// A reference value, or a range of them, over some slots.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Line {
-    /// The first slot, and the one behind the last.
+    /// The first slot, and the one after the last.
     pub slots: (usize, usize),
-    /// The lower end; None where it is open.
+    /// The lower end; `None` if it is open.
     pub low: Option<f64>,
-    /// The upper end; the same as the lower one for a line.
+    /// The upper end; for a line it equals the lower end.
     pub high: Option<f64>,
 }
 
 impl Level {
-    /// Every value that must lie on the axis.
+    /// Every value that must fit on the axis.
     pub fn values(&self) -> impl Iterator<Item = f64> + use<> {
         let pair = |pair: Option<(f64, f64)>| pair.into_iter().flat_map(|(a, b)| [a, b]);
         pair(self.range).chain(pair(self.half)).chain(self.value)
@@ -138,7 +138,7 @@ fn spread(chart: &Chart<'_>, level: &Level, index: usize) -> Markup {
     }
 }
 
-/// The line through the marks of days that follow each other. A bound is no point of it.
+/// The line through the marks of consecutive days. A bound is no point of it.
 fn connections(chart: &Chart<'_>, series: &Series) -> Markup {
     let points: Vec<(usize, f64)> = series
         .levels
@@ -176,7 +176,7 @@ fn mark(chart: &Chart<'_>, series: &Series, level: &Level, index: usize) -> Mark
         let level = index.and_then(|index| series.levels.get(index)?.as_ref());
         level.is_some_and(|level| level.value.is_some())
     };
-    // Marks of a year would cover its line; by itself a day has nothing else.
+    // The marks of a year would cover its line; a day without neighbours has only its mark.
     let on_line = has_value(index.checked_sub(1)) || has_value(Some(index + 1));
     if chart.frame.is_narrow(count) && on_line && level.flag.is_none() && !level.is_bound {
         return html! {};
@@ -215,9 +215,9 @@ fn flags(chart: &Chart<'_>, series: &Series) -> Markup {
 }
 
 impl Shape {
-    /// The mark at a place; hollow for a value that is only a bound.
+    /// The mark at a point; hollow for a value that is only a bound.
     pub fn at(self, x: f64, y: f64, size: f64, hollow: bool) -> Markup {
-        // A rim would leave nothing of a small one.
+        // A rim would cover a small mark.
         let slight = size < MARKS.1 && !hollow;
         let triangle = |up: f64| {
             let (wide, tall) = (size * 1.15, size * up);
@@ -241,7 +241,7 @@ impl Shape {
     }
 }
 
-/// Whether any of the days has something to be known about.
+/// Whether any of the days has this kind of remark.
 pub fn any(feet: &[Foot], of: fn(&Foot) -> bool) -> bool {
     feet.iter().any(of)
 }

@@ -1,4 +1,4 @@
-//! Charts: inline SVG that needs neither script nor network, and is read without colour, too.
+//! Charts: inline SVG without script or network, readable without colour.
 
 mod columns;
 mod fills;
@@ -18,14 +18,14 @@ pub use self::levels::{Level, Line, Series, Shape, levels};
 pub use self::scale::Scale;
 pub use self::slots::{Anchor, Slots};
 
-/// What a drawing shows beside its marks.
+/// The parts of a drawing other than its marks.
 #[derive(Clone, Debug)]
 pub struct Chart<'c> {
     /// Unique on the page.
     pub id: String,
-    /// What it shows, for those who hear it.
+    /// The title for screen readers.
     pub title: String,
-    /// What is to be seen on it, for those who hear it.
+    /// The description for screen readers.
     pub description: String,
     /// Its measures.
     pub frame: Frame,
@@ -33,11 +33,11 @@ pub struct Chart<'c> {
     pub slots: &'c Slots,
     /// The vertical axis.
     pub scale: Scale,
-    /// What is to be known about each slot.
+    /// The remarks for each slot.
     pub feet: &'c [Foot],
 }
 
-/// What is to be known about a day beside its figures; it stands below the plot.
+/// The remarks about a day, drawn below the plot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Foot {
     /// The day had not ended.
@@ -46,13 +46,13 @@ pub struct Foot {
     pub rejected: bool,
 }
 
-/// Above the dates, where the feet stand.
+/// The distance of the remarks from the plot, above the dates.
 const FEET_BELOW: f64 = 7.0;
-/// The lines of the dates.
+/// The distances of the lines of dates from the plot.
 const LINES_BELOW: [f64; 2] = [23.0, 38.0];
 
 impl Chart<'_> {
-    /// The drawing, with the marks on it.
+    /// The whole drawing, with these marks.
     pub fn draw(&self, marks: &Markup) -> Markup {
         let Frame { width, height, .. } = self.frame;
         let (title_id, text_id) = (format!("{}-title", self.id), format!("{}-text", self.id));
@@ -101,7 +101,7 @@ impl Chart<'_> {
         html! {
             @for (index, foot) in self.feet.iter().enumerate() {
                 @let x = self.middle(index);
-                // Where both are to be said, beside each other.
+                // Two signs are drawn beside each other.
                 @let aside = if foot.partial && foot.rejected { 4.0 } else { 0.0 };
                 @if foot.partial { (partial(x - aside, y)) }
                 @if foot.rejected { (rejected(x + aside, y)) }
@@ -109,7 +109,7 @@ impl Chart<'_> {
         }
     }
 
-    /// The middle of a slot.
+    /// The horizontal centre of a slot.
     fn middle(&self, index: usize) -> f64 {
         self.frame.x(index as f64 + 0.5, self.slots.count())
     }

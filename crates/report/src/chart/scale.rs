@@ -1,17 +1,17 @@
-//! The vertical axis: which values it spans, and where its lines are.
+//! The vertical axis: its range of values, and its lines.
 
 use super::super::text;
 
-/// About so many lines keep a chart readable without a crowd.
+/// The wanted number of lines: enough to read values, without a crowd.
 const WANTED_TICKS: f64 = 4.0;
 
-/// An axis spans at least this share of its values: less is noise made large.
+/// The minimum span of an axis, as a share of its values: a smaller one would magnify noise.
 const NARROWEST: f64 = 0.02;
 
-/// Of the division by a step: 36.4 / 0.2 is a bit less than 182.
+/// The tolerance of a division by a step: 36.4 / 0.2 is slightly less than 182.
 const NOISE: f64 = 1e-9;
 
-/// An axis from one value up to another, both of them lines of it.
+/// An axis from one value up to another; both have a line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scale {
     low: f64,
@@ -20,14 +20,14 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// For amounts, which begin at 0.
+    /// An axis for amounts, which begins at 0.
     pub fn from_zero(greatest: f64) -> Self {
         let greatest = if greatest.is_finite() && greatest > 0.0 { greatest } else { 1.0 };
         let step = nice_step(greatest);
         Self { low: 0.0, high: (greatest / step).ceil() * step, step }
     }
 
-    /// For measurements, which lie anywhere: the axis spans little more than they do.
+    /// An axis for measurements: it spans little more than the values.
     pub fn around(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let finite = values.into_iter().filter(|value| value.is_finite());
         let (least, greatest) = finite
@@ -35,7 +35,7 @@ impl Scale {
         if least > greatest {
             return None;
         }
-        // One value, or several that are nearly the same: lines on either side of it.
+        // For one value, or several nearly equal ones, the axis has lines on either side.
         let narrowest = (greatest.abs().max(least.abs()) * NARROWEST).max(1e-6);
         let span = greatest - least;
         let step = nice_step(span.max(narrowest));
@@ -45,17 +45,17 @@ impl Scale {
         Some(Self { low, high, step })
     }
 
-    /// For shares of a whole, in percent.
+    /// An axis for shares of a whole, in percent.
     pub const fn percent() -> Self {
         Self { low: 0.0, high: 100.0, step: 25.0 }
     }
 
-    /// How far up a value lies, from 0 to 1.
+    /// The position of a value on the axis, from 0 to 1.
     pub fn share(&self, value: f64) -> f64 {
         ((value - self.low) / (self.high - self.low)).clamp(0.0, 1.0)
     }
 
-    /// The lines, from below, with what stands beside them.
+    /// The lines, from the bottom up, with their labels.
     pub fn ticks(&self) -> Vec<(f64, String)> {
         let count = ((self.high - self.low) / self.step).round().clamp(1.0, 20.0) as i32;
         (0..=count)
@@ -67,7 +67,7 @@ impl Scale {
     }
 }
 
-/// The step of 1, 2 or 5 times a power of ten that comes nearest to the wanted number of lines.
+/// The step of 1, 2 or 5 times a power of ten that gives about the wanted number of lines.
 fn nice_step(span: f64) -> f64 {
     let raw = span / WANTED_TICKS;
     let power = 10_f64.powf(raw.log10().floor());

@@ -7,51 +7,51 @@ use chrono::{Datelike, NaiveDate, NaiveDateTime, Timelike, Weekday};
 use super::frame::{CHARACTER, Frame};
 use crate::text;
 
-/// What stands beside each other.
+/// The slots of the horizontal axis.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Slots {
-    /// Days without a gap.
+    /// Consecutive days.
     Days(Vec<NaiveDate>),
-    /// The hours of one day: their first instants, and what local clocks show then.
+    /// The hours of one day: their first instants, and the local time then.
     Hours(Vec<(Timestamp, NaiveDateTime)>),
 }
 
 /// A text below the plot.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Label {
-    /// Its place.
+    /// Its horizontal coordinate.
     pub x: f64,
-    /// Whether it begins there, or has its middle there.
+    /// Whether the text begins or is centred at `x`.
     pub anchor: Anchor,
     /// 0 for the upper line, 1 for the lower one.
     pub line: u8,
-    /// What it says.
+    /// The text.
     pub text: String,
 }
 
-/// How a text lies at its place.
+/// The alignment of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Anchor {
-    /// It begins there.
+    /// The text begins at the coordinate.
     Start,
-    /// Its middle is there.
+    /// The text is centred at the coordinate.
     Middle,
 }
 
-/// The room between two texts of one line.
+/// The minimum gap between two texts of one line.
 const BETWEEN: f64 = 5.0;
 
-/// Days so wide have their weekday below them.
+/// The minimum width of a day for its weekday.
 const ROOM_FOR_WEEKDAY: f64 = 48.0;
 
-/// Days so wide have their number below them.
+/// The minimum width of a day for its number.
 const ROOM_FOR_NUMBER: f64 = 19.0;
 
-/// So many days at most are told by their Mondays, more by their months.
+/// Up to this number of days the axis labels Mondays; above it, months.
 const MOST_BY_WEEK: usize = 100;
 
 impl Slots {
-    /// The days from one to another, both included.
+    /// The days of a period, both ends included.
     pub fn days(from: NaiveDate, to: NaiveDate) -> Self {
         Self::Days(from.iter_days().take_while(|date| *date <= to).collect())
     }
@@ -67,7 +67,7 @@ impl Slots {
         Self::Hours(hours)
     }
 
-    /// How many there are.
+    /// The number of slots.
     pub const fn count(&self) -> usize {
         match self {
             Self::Days(days) => days.len(),
@@ -75,7 +75,7 @@ impl Slots {
         }
     }
 
-    /// Where lines cross the plot from top to bottom: places between slots.
+    /// The vertical lines of the plot, as indices of the slots after them.
     pub fn lines(&self) -> Vec<usize> {
         let Self::Days(days) = self else {
             return self.hour_marks().collect();
@@ -91,7 +91,7 @@ impl Slots {
         days.iter().enumerate().filter_map(begins).collect()
     }
 
-    /// What stands below the plot. No two texts of a line touch.
+    /// The labels below the plot. No two texts of a line touch.
     pub fn labels(&self, frame: &Frame) -> Vec<Label> {
         let labels = match self {
             Self::Days(days) => labels_of_days(days, frame),
@@ -169,7 +169,7 @@ fn labels_of_days(days: &[NaiveDate], frame: &Frame) -> Vec<Label> {
     labels
 }
 
-/// A text at the beginning of each run of days that have the same key, if one fits into the run.
+/// A text at the beginning of each run of days with one key, if it fits into the run.
 fn periods(
     days: &[NaiveDate],
     frame: &Frame,
@@ -208,14 +208,14 @@ impl Label {
     }
 }
 
-/// Leaves out what would touch the text before it, or leave the drawing.
+/// Removes labels that would touch the label before them, or exceed the drawing.
 fn without_touching(labels: Vec<Label>, frame: &Frame) -> Vec<Label> {
     let mut ends = [f64::NEG_INFINITY; 2];
     let mut fits = |label: &Label| {
         let (left, right) = label.span();
         let end = ends.get_mut(usize::from(label.line));
         let Some(end) = end.filter(|end| **end + BETWEEN <= left) else { return false };
-        // A time at the very end may lean out of the plot, not out of the drawing.
+        // A label at the end may exceed the plot, but not the drawing.
         if left < 0.0 || right > frame.width + BETWEEN {
             return false;
         }

@@ -9,7 +9,7 @@ use crate::sheet::{DayTable, Sheet, TableRow, feet, figure};
 use crate::text;
 use wording::{counted, thousands};
 
-/// From here on a measurement is of stage 1 (ACC/AHA 2017); shown as a line, not as a verdict.
+/// The limits of stage 1 (ACC/AHA 2017), shown as lines without a judgement.
 const STAGE_1: [f64; 2] = [130.0, 80.0];
 
 /// The section, if there are measurements.
@@ -86,7 +86,7 @@ fn level(row: &BloodPressureDay, of: fn(&BloodPressureDay) -> [Option<f64>; 3]) 
     mean.map(|mean| Level { range, value: Some(mean), words, ..Level::default() })
 }
 
-/// Over all measurements that are exact.
+/// The mean over all exact measurements.
 fn mean(sheet: &Sheet<'_>, of: fn(&BloodPressureDay) -> [Option<f64>; 3]) -> Option<f64> {
     let mut sum = 0.0;
     let mut pairs = 0.0;

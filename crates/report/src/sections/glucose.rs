@@ -10,7 +10,7 @@ use crate::sheet::{DayTable, Sheet, TableRow, feet, figure};
 use crate::text;
 use wording::{counted, thousands};
 
-/// The bands, from below, in mg/dL.
+/// The bands, from the bottom up, in mg/dL.
 const BANDS: [(Fill, &str); 5] = [
     (Fill::VERY_LOW, "below 54"),
     (Fill::LOW, "54 to 69"),
@@ -19,7 +19,7 @@ const BANDS: [(Fill, &str); 5] = [
     (Fill::VERY_HIGH, "above 250"),
 ];
 
-/// Readings more than 15 minutes apart say nothing of the time in between.
+/// The time between readings of a meter, more than 15 minutes apart, is unknown.
 const METER: &str = "meter: no coverage";
 
 /// The section, if there are readings.
@@ -36,11 +36,11 @@ pub fn glucose(sheet: &Sheet<'_>) -> Option<Markup> {
     Some(section("glucose", "Glucose", &content))
 }
 
-/// Percent of readings in each band, from below.
+/// Percent of readings in each band, from the bottom up.
 fn bands(row: &GlucoseDay) -> Option<[f64; 5]> {
     let (below_54, below_70) = (row.below_54?, row.below_70?);
     let (above_180, above_250) = (row.above_180?, row.above_250?);
-    // Differences of rounded shares may come out a bit below nothing.
+    // Differences of rounded shares may be slightly below 0.
     let between = |outer: f64, inner: f64| (outer - inner).max(0.0);
     Some([
         below_54,
@@ -90,7 +90,7 @@ fn chart(sheet: &Sheet<'_>) -> Markup {
     figure(frame, "Time in range by day", "% of readings", &says, &drawing, &legend)
 }
 
-/// Over all readings of the days, each counting once.
+/// The summary over all readings of the days; each reading counts once.
 fn says(sheet: &Sheet<'_>) -> String {
     let known = || sheet.days.glucose.iter().filter_map(|row| Some((row, bands(row)?)));
     let weight = |row: &GlucoseDay| f64::from(row.sample_count) + f64::from(row.censored_count);
@@ -122,7 +122,7 @@ fn says(sheet: &Sheet<'_>) -> String {
 }
 
 fn table(sheet: &Sheet<'_>) -> Markup {
-    // Not to be broken between number and sign.
+    // A line must not break between number and sign.
     let head = [
         "Readings",
         "<\u{a0}54\u{a0}%",

@@ -1,4 +1,4 @@
-//! Laboratory results against their reference ranges, and the course of those with several.
+//! Laboratory results with their reference ranges, and a chart of analytes with several results.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use crate::sheet::{Sheet, feet, figure};
 use crate::text;
 use wording::thousands;
 
-/// What is free on either side of a gauge's values, as a share of what they span.
+/// The margin on either side of a gauge's values, as a share of their span.
 const GAUGE_MARGIN: f64 = 0.4;
 const GAUGE_WIDTH: f64 = 120.0;
 
@@ -54,7 +54,7 @@ impl<'a> Analyte<'a> {
         let key = first.analyte.as_str();
         let code = (!key.starts_with("name:")).then(|| key.strip_prefix("code:").unwrap_or(key));
         let name = match sheet.days.lab_names.get(key) {
-            // A code says the specimen itself.
+            // A LOINC code implies the specimen.
             Some(name) => match name.specimen.as_deref().filter(|_| code.is_none()) {
                 Some(specimen) if !specimen.trim().is_empty() => {
                     format!("{} ({})", name.test_name.trim(), specimen.trim())
@@ -71,7 +71,7 @@ impl<'a> Analyte<'a> {
         Some(Self { number: 0, name, code, unit: &first.unit, rows })
     }
 
-    /// Its course, if there is one.
+    /// The chart of its results, if there are several.
     fn chart(&self, sheet: &Sheet<'_>) -> Option<Markup> {
         let numbers = self.rows.iter().filter_map(|row| row.last_value).filter(|v| v.is_finite());
         if numbers.clone().count() < 2 {
@@ -124,7 +124,8 @@ impl<'a> Analyte<'a> {
     }
 }
 
-/// Ranges belong to a result: each holds from half-way to the result before to half-way to the next.
+/// Ranges belong to a result: each applies from half-way to the previous result to half-way to the
+/// next.
 fn ranges(by_day: &[Option<&LabResults>]) -> Vec<Line> {
     let days: Vec<(usize, &LabResults)> =
         by_day.iter().enumerate().filter_map(|(index, row)| Some((index, (*row)?))).collect();
@@ -217,16 +218,16 @@ fn result(sheet: &Sheet<'_>, row: &LabResults) -> Markup {
     }
 }
 
-/// A result as its laboratory reported it, and the figures where they are others.
+/// A result as its laboratory reported it, and the figures that differ from it.
 struct Reported<'r> {
     value: Cow<'r, str>,
     unit: &'r str,
     range: Option<&'r str>,
-    /// What was read from the value, if its text does not say it.
+    /// The value that was read, if the text differs.
     figure: Option<String>,
-    /// What was read from the range, if its text does not say it.
+    /// The range that was read, if the text differs.
     range_figure: Option<String>,
-    /// The unit of the figures, if it is another one.
+    /// The unit of the figures, if it differs from the reported one.
     other_unit: Option<&'r str>,
 }
 
@@ -239,7 +240,7 @@ impl<'r> Reported<'r> {
         };
         let says_range = range.is_some_and(says_ends);
         let figures_of_range = |write| self::range(row, write).filter(|_| !says_range);
-        // Days of older versions have the figures alone.
+        // Days of older versions only have the figures.
         let Some(value) = row.reported_value.as_deref() else {
             return Self {
                 value: said(row, text::result).into(),
@@ -272,7 +273,7 @@ impl<'r> Reported<'r> {
     }
 }
 
-/// The figure as a laboratory would write it.
+/// The result with its comparator, as a laboratory would write it.
 fn said(row: &LabResults, write: fn(f64) -> String) -> String {
     let comparator = row.last_comparator.as_deref().unwrap_or_default();
     match (row.last_value, &row.last_text) {
@@ -292,7 +293,7 @@ fn range(row: &LabResults, write: fn(f64) -> String) -> Option<String> {
     }
 }
 
-/// A flag that is read without colour.
+/// A flag that is readable without colour.
 fn flagged(flag: &str) -> String {
     match flag {
         "HH" => "HH ▲▲".to_owned(),
@@ -313,7 +314,7 @@ fn delta(row: &LabResults, unit: Option<&str>) -> String {
     format!("{}{unit}{}", signed(delta, text::result(delta)), percent.unwrap_or_default())
 }
 
-/// Where a result lies, beside its reference range.
+/// A gauge: the position of a result relative to its reference range.
 fn gauge(value: f64, row: &LabResults) -> Markup {
     let ends = [row.reference_low, row.reference_high];
     let known = || ends.into_iter().flatten().chain([value]);

@@ -1,4 +1,4 @@
-//! The sections of the page. Each is there only if there is something to show.
+//! The sections of the page. A section without content is omitted.
 
 pub mod blood_pressure;
 pub mod glucose;

@@ -1,4 +1,4 @@
-//! Meals: the energy of each, what it comes from, and the nutrients.
+//! Meals: their energy, its sources, and the nutrients.
 
 use aggregation::nutrition::{MealType, NUTRIENTS};
 use maud::{Markup, html};
@@ -10,10 +10,10 @@ use crate::sheet::{DayTable, Sheet, TableRow, feet, figure};
 use crate::text;
 use wording::{counted, thousands};
 
-/// In the order of [`MealType::ALL`].
+/// The fills of meals, in the order of [`MealType::ALL`].
 const MEALS: [Fill; 5] = [Fill::BREAKFAST, Fill::LUNCH, Fill::DINNER, Fill::SNACK, Fill::OTHER];
 
-/// In the order in which they are stored.
+/// The macronutrients, in the order in which they are stored.
 const MACRONUTRIENTS: [(Fill, &str); 4] = [
     (Fill::CARBOHYDRATE, "carbohydrate"),
     (Fill::PROTEIN, "protein"),
@@ -21,7 +21,7 @@ const MACRONUTRIENTS: [(Fill, &str); 4] = [
     (Fill::ALCOHOL, "alcohol"),
 ];
 
-/// Those that have a column in the table of days; all of them are in the table of nutrients.
+/// The nutrients with a column in the table of days; the table of nutrients has all.
 const IN_DAYS: [(&str, &str); 8] = [
     ("energy_kcal", "Energy kcal"),
     ("carbohydrate_g", "Carbohydrate g"),
@@ -200,7 +200,7 @@ fn days(sheet: &Sheet<'_>) -> Markup {
     sheet.table(&DayTable { caption, head: &head, rows: rows.collect() })
 }
 
-/// All nutrients that any day knows, over the days.
+/// The table of all nutrients with a known amount on any day.
 fn nutrients(sheet: &Sheet<'_>) -> Markup {
     let of = |index: usize| -> Vec<f64> {
         let value = |day: &NutritionSums| day.nutrients.get(index).copied().flatten();
@@ -246,12 +246,12 @@ fn nutrients(sheet: &Sheet<'_>) -> Markup {
     }
 }
 
-/// A column's name as a nutrient's name and its unit.
+/// Splits a column's name into the nutrient's name and its unit.
 fn named(column: &str) -> (String, String) {
     let (name, unit) = column.rsplit_once('_').unwrap_or((column, ""));
     let name = text::title(name).replace("Fiber", "Fibre");
     let name = match name.rsplit_once(' ') {
-        // Vitamins have a letter and a number, not a word.
+        // Vitamins have a letter and a number instead of a word.
         Some(("Vitamin", letter)) => format!("Vitamin {}", letter.to_uppercase()),
         _ => name,
     };

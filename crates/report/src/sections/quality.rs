@@ -1,4 +1,4 @@
-//! What the figures rest on: days, rejected rows, sources, zones, versions and times.
+//! The basis of the figures: days, rejected rows, sources, zones, versions and times.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::sheet::{Sheet, all_days};
 use crate::text;
 use wording::{counted, thousands};
 
-/// What is known about the rows of one table, or of one metric in it.
+/// The basis of the figures of one table, or of one metric in it.
 #[derive(Default)]
 struct Basis<'b> {
     days: usize,
@@ -23,7 +23,7 @@ struct Basis<'b> {
     computed: Option<(Timestamp, Timestamp)>,
 }
 
-/// The section.
+/// The section about the basis of the figures.
 pub fn quality(sheet: &Sheet<'_>) -> Markup {
     let content =
         html! { (bases(sheet)) (unmatched_priorities(sheet)) (rejected(sheet)) (future(sheet)) };
@@ -117,7 +117,8 @@ impl<'b> Basis<'b> {
     }
 }
 
-/// Sources of the profile's order that no row of these days has: a misspelt one ranks nothing.
+/// Sources of the profile's order that no row of these days has, for example because of a typing
+/// error.
 fn unmatched_priorities(sheet: &Sheet<'_>) -> Markup {
     let found: BTreeSet<&str> =
         all_days(sheet.days).flat_map(|day| &day.sources).map(String::as_str).collect();

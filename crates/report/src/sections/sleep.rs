@@ -9,13 +9,13 @@ use crate::sheet::{DayTable, Sheet, TableRow, feet, figure};
 use crate::text;
 use wording::thousands;
 
-/// The axis counts hours, the figures minutes.
+/// Minutes in an hour: the axis has hours, the figures minutes.
 const MINUTES: f64 = 60.0;
 
-/// Minutes of a night.
+/// Reads the minutes of a stage from a night.
 type Minutes = fn(&SleepNight) -> Option<f64>;
 
-/// The stages, from below.
+/// The stages, from the bottom up.
 const STAGES: [(Fill, &str, Minutes); 5] = [
     (Fill::DEEP, "deep", |night| night.deep),
     (Fill::CORE, "core (light)", |night| night.core),

@@ -37,7 +37,7 @@ struct Point {
     foot: Foot,
 }
 
-/// The metrics that have a figure on one of the days, each in each unit in which it has been stored.
+/// The metrics with a figure on one of the days, once for each stored unit.
 pub fn all<'v>(sheet: &Sheet<'v>) -> Vec<Vital<'v>> {
     let mut vitals: BTreeMap<(&str, &str), Vec<&VitalDay>> = BTreeMap::new();
     for row in &sheet.days.vitals {
@@ -52,7 +52,7 @@ impl<'v> Vital<'v> {
         self.rows.iter().any(|row| row.total.or(row.mean).or(row.min).is_some())
     }
 
-    /// Whether its amounts add up.
+    /// Whether its amounts add up to a total.
     pub fn is_cumulative(&self, sheet: &Sheet<'_>) -> bool {
         match sheet.catalogue.metric(self.metric) {
             Some(metric) => metric.aggregation_style == AggregationStyle::Cumulative,
@@ -60,7 +60,7 @@ impl<'v> Vital<'v> {
         }
     }
 
-    /// Its unit beside its name: nobody says steps twice.
+    /// The unit after its name; empty if the name says it, as for steps.
     fn shown_unit(&self) -> String {
         let unit = text::unit(self.unit);
         if unit == self.metric { String::new() } else { unit }
@@ -128,7 +128,7 @@ impl<'v> Vital<'v> {
         points.iter().map(column).collect()
     }
 
-    /// Its hours, if one day was asked for and all of them are hours of the day's zone.
+    /// Its hours, if one day was requested and all of them are hours of the day's zone.
     fn hours(&self, sheet: &Sheet<'_>) -> Option<(Slots, Vec<Option<Point>>)> {
         let zone: Zone = self.rows.first()?.day.time_zone.parse().ok()?;
         let slots = Slots::hours(sheet.days.from, zone);
@@ -146,7 +146,7 @@ impl<'v> Vital<'v> {
         sheet.days.hours.iter().filter(is_own)
     }
 
-    /// What a cumulative metric comes to.
+    /// The summary of a cumulative metric.
     fn sum(&self, sheet: &Sheet<'_>) -> String {
         let totals: Vec<f64> = self.rows.iter().filter_map(|row| row.total).collect();
         let (days, sum) = (totals.len(), totals.iter().sum::<f64>());
@@ -162,7 +162,7 @@ impl<'v> Vital<'v> {
         sheet.says(days, [what])
     }
 
-    /// What a discrete metric comes to: the mean is over all readings.
+    /// The summary of a discrete metric, with the mean over all readings.
     fn spread(&self, sheet: &Sheet<'_>) -> String {
         let days = self.rows.iter().filter(|row| row.sample_count + row.censored_count > 0).count();
         let known = || self.rows.iter().filter(|row| row.mean.is_some());
@@ -290,7 +290,7 @@ fn signs(points: &[Option<Point>], with_half: bool, each: &str) -> Vec<(Sign, &'
     signs
 }
 
-/// Letters and digits only, and never the same for two metrics of a page.
+/// An identifier of letters and digits, unique for each metric and unit of a page.
 fn identifier(metric: &str, unit: &str) -> String {
     let mut identifier = String::new();
     for byte in metric.bytes().chain(*b"-").chain(unit.bytes()) {

@@ -7,10 +7,10 @@ use super::vital::{Vital, all};
 use crate::chart::Frame;
 use crate::sheet::Sheet;
 
-/// These have charts of their own, made of their pairs.
+/// Metrics that are charted as pairs in a section of their own.
 const PAIRED: [&str; 2] = ["blood_pressure_systolic", "blood_pressure_diastolic"];
 
-/// The order in which people look for them; the others follow in the order of their names.
+/// The order of the metrics, most wanted first; the others follow, ordered by name.
 const ORDER: [&str; 16] = [
     "resting_heart_rate",
     "heart_rate_variability_sdnn",
@@ -30,13 +30,13 @@ const ORDER: [&str; 16] = [
     "basal_energy",
 ];
 
-/// The metric that has the section to itself.
+/// The section of the heart rate.
 pub fn heart_rate(sheet: &Sheet<'_>) -> Option<Markup> {
     let content = one(sheet, "heart_rate")?;
     Some(section("heart-rate", "Heart rate", &content))
 }
 
-/// A metric across the page, in each unit in which it is stored.
+/// A metric in full page width, in each stored unit.
 pub fn one(sheet: &Sheet<'_>, metric: &str) -> Option<Markup> {
     let vitals: Vec<Vital<'_>> =
         all(sheet).into_iter().filter(|vital| vital.metric == metric).collect();
@@ -49,7 +49,7 @@ pub fn one(sheet: &Sheet<'_>, metric: &str) -> Option<Markup> {
     (!vitals.is_empty()).then_some(content)
 }
 
-/// Steps, and whatever else adds up.
+/// The section of cumulative metrics such as steps.
 pub fn activity(sheet: &Sheet<'_>) -> Option<Markup> {
     let vitals = ordered(sheet, |vital| vital.is_cumulative(sheet));
     let (main, others): (Vec<Vital<'_>>, Vec<Vital<'_>>) =
@@ -67,9 +67,9 @@ pub fn activity(sheet: &Sheet<'_>) -> Option<Markup> {
     Some(section("activity", "Activity", &content))
 }
 
-/// Whatever else is measured.
+/// The section of all other metrics.
 pub fn others(sheet: &Sheet<'_>) -> Option<Markup> {
-    // Where pairs are not computed yet, the rows alone tell of the pressure.
+    // Without computed pairs, the rows are the only figures of blood pressure.
     let has_pairs = !sheet.days.blood_pressure.is_empty();
     let vitals = ordered(sheet, |vital| {
         let is_elsewhere = ["heart_rate", "blood_glucose"].contains(&vital.metric)
