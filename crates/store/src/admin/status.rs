@@ -2,13 +2,16 @@
 
 use aggregation::{Kind, Timestamp};
 use diesel::data_types::PgTimestamp;
+use diesel::dsl::{cardinality, count_star, sum};
+use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
 
 use crate::error::StoreError;
 use crate::kinds::day_end::FutureRows;
 use crate::pool::Store;
+use crate::schema::{aggregation_queue, aggregation_runs, rejected_rows};
 use crate::sql::statement::statement;
-use crate::sql::time::{from_postgres, to_postgres};
+use crate::sql::time::{RawTime, clock_timestamp, to_postgres};
 
 /// The queue of one kind. It counts raw rows, not change sets.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,8 +100,40 @@ pub struct Run {
     pub counts: RunCounts,
 }
 
+/// A row of `aggregation_runs`.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = aggregation_runs)]
+struct RunRow {
+    #[diesel(deserialize_as = RawTime)]
+    started_at: Timestamp,
+    #[diesel(deserialize_as = RawTime)]
+    finished_at: Timestamp,
+    is_running: bool,
+    command: String,
+    worker: String,
+    #[diesel(embed)]
+    counts: RunCounts,
+}
+
+impl RunRow {
+    fn seen_at(self, now: Timestamp) -> Run {
+        let Self { started_at, finished_at, is_running, command, worker, counts } = self;
+        let seconds = |from: Timestamp, to: Timestamp| (to.0 - from.0) as f64 / 1e6;
+        Run {
+            finished_at,
+            is_running,
+            finished_seconds_ago: seconds(finished_at, now).max(0.0),
+            seconds: seconds(started_at, finished_at),
+            command,
+            worker,
+            counts,
+        }
+    }
+}
+
 /// What a run did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = aggregation_runs)]
 pub struct RunCounts {
     /// Batches claimed.
     pub batches: i32,
@@ -160,11 +195,6 @@ statement! {
 }
 
 statement! {
-    struct CountRejected {} -> (Text, BigInt)
-    "SELECT kind, count(*) FROM rejected_rows GROUP BY kind"
-}
-
-statement! {
     /// A cause is its class, and behind the first space what failed.
     struct ReadFailures { limit: i64 => BigInt } -> (
         Text, Text, Nullable<Text>, BigInt, BigInt, Nullable<BigInt>
@@ -193,26 +223,6 @@ statement! {
      GROUP BY 1, 2, 3
      ORDER BY count(*) DESC, 1, 2, 3
      LIMIT {limit}"
-}
-
-statement! {
-    struct ReadRuns { limit: i64 => BigInt } -> (
-        Timestamptz, Bool, Double, Double, Text, Text,
-        Integer, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt
-    )
-    "SELECT finished_at, is_running,
-            greatest(0, extract(epoch FROM clock_timestamp() - finished_at))::float8,
-            extract(epoch FROM finished_at - started_at)::float8,
-            command, worker, batches, rows_claimed, rows_completed, rows_rejected, rows_failed,
-            rows_released, groups_committed, groups_failed
-     FROM aggregation_runs
-     ORDER BY finished_at DESC
-     LIMIT {limit}"
-}
-
-statement! {
-    struct CountPending {} -> (Text, BigInt)
-    "SELECT kind, sum(cardinality(raw_ids)) FROM aggregation_queue WHERE state = 'pending' GROUP BY kind"
 }
 
 /// The age in seconds of the oldest change of a kind, never below 0, and how many are dead. The next in turn is read from
@@ -297,11 +307,6 @@ statement! {
        AND q.queued_at > statement_timestamp()"
 }
 
-statement! {
-    struct Clock {} -> (Timestamptz)
-    "SELECT clock_timestamp()"
-}
-
 impl Store {
     /// Each kind's queue, and the last `runs` runs.
     ///
@@ -310,7 +315,9 @@ impl Store {
     pub async fn status(&self, runs: u32) -> Result<Status, StoreError> {
         type KindColumns = (String, i64, i64, i64, i64, i64, Option<f64>, i64);
         let queue: Vec<KindColumns> = self.load("status", ReadStatus {}).await?;
-        let rejected: Vec<(String, i64)> = self.load("status", CountRejected {}).await?;
+        let by_kind = rejected_rows::table.group_by(rejected_rows::kind);
+        let count_rejected = by_kind.select((rejected_rows::kind, count_star()));
+        let rejected: Vec<(String, i64)> = self.load("status", count_rejected).await?;
         let kinds = Kind::ALL
             .into_iter()
             .map(|kind| {
@@ -343,9 +350,13 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn pending(&self, kinds: &[Kind]) -> Result<i64, StoreError> {
-        let rows: Vec<(String, i64)> = self.load("status", CountPending {}).await?;
+        let count_pending = aggregation_queue::table
+            .filter(aggregation_queue::state.eq("pending"))
+            .group_by(aggregation_queue::kind)
+            .select((aggregation_queue::kind, sum(cardinality(aggregation_queue::raw_ids))));
+        let rows: Vec<(String, Option<i64>)> = self.load("status", count_pending).await?;
         let asked = |name: &str| kinds.iter().any(|kind| kind.name() == name);
-        Ok(rows.iter().filter(|(kind, _)| asked(kind)).map(|(_, count)| count).sum())
+        Ok(rows.iter().filter(|(kind, _)| asked(kind)).filter_map(|(_, count)| *count).sum())
     }
 
     /// What there is to do, as far as it is told by the queue's index, so that it can be asked
@@ -398,11 +409,11 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn clock(&self) -> Result<Timestamp, StoreError> {
-        let rows: Vec<(PgTimestamp,)> = self.load("status", Clock {}).await?;
-        let [(now,)] = rows.as_slice() else {
+        let rows: Vec<RawTime> = self.load("status", diesel::select(clock_timestamp())).await?;
+        let [RawTime(now)] = rows.as_slice() else {
             return Err(StoreError::Internal("the database's clock shows no time"));
         };
-        Ok(from_postgres(*now))
+        Ok(*now)
     }
 
     /// Remembers a run that did work, and forgets those of more than 30 days ago. A run that goes on is
@@ -459,30 +470,11 @@ impl Store {
     }
 
     async fn read_runs(&self, limit: u32) -> Result<Vec<Run>, StoreError> {
-        type RunColumns =
-            (PgTimestamp, bool, f64, f64, String, String, i32, i64, i64, i64, i64, i64, i64, i64);
-        let rows: Vec<RunColumns> =
-            self.load("status", ReadRuns { limit: i64::from(limit) }).await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| Run {
-                finished_at: from_postgres(row.0),
-                is_running: row.1,
-                finished_seconds_ago: row.2,
-                seconds: row.3,
-                command: row.4,
-                worker: row.5,
-                counts: RunCounts {
-                    batches: row.6,
-                    rows_claimed: row.7,
-                    rows_completed: row.8,
-                    rows_rejected: row.9,
-                    rows_failed: row.10,
-                    rows_released: row.11,
-                    groups_committed: row.12,
-                    groups_failed: row.13,
-                },
-            })
-            .collect())
+        let read = aggregation_runs::table
+            .order(aggregation_runs::finished_at.desc())
+            .limit(i64::from(limit))
+            .select((RunRow::as_select(), clock_timestamp()));
+        let rows: Vec<(RunRow, RawTime)> = self.load("status", read).await?;
+        Ok(rows.into_iter().map(|(row, RawTime(now))| row.seen_at(now)).collect())
     }
 }
