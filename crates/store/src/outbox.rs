@@ -149,19 +149,7 @@ statement! {
         lasted: f64 => Double,
         dead_rows: i64 => BigInt,
     } -> ()
-    "WITH fired AS (
-         INSERT INTO alert_conditions AS c (rule, dead_rows) VALUES ({rule}, {dead_rows})
-         ON CONFLICT (rule) DO UPDATE
-         SET fired_at = clock_timestamp(), resolved_at = NULL, dead_rows = excluded.dead_rows
-         WHERE c.resolved_at <= statement_timestamp() - make_interval(secs => {seen_ago})
-           AND c.fired_at <= clock_timestamp() - make_interval(secs => {cooldown})
-         RETURNING rule, fired_at
-     )
-     INSERT INTO alert_outbox (channel, key, rule, fires, worker, amount, threshold, happened_at,
-                               lasted_seconds)
-     SELECT of.channel, {key}, fired.rule, true, {worker}, {amount}, {threshold}, fired.fired_at,
-            {lasted}
-     FROM fired, unnest({channels}) AS of (channel)"
+    include_str!("outbox/fire.sql")
 }
 
 statement! {
@@ -176,17 +164,7 @@ statement! {
         threshold: f64 => Double,
         seen_ago: f64 => Double,
     } -> ()
-    "WITH resolved AS (
-         UPDATE alert_conditions SET resolved_at = clock_timestamp()
-         WHERE rule = {rule} AND resolved_at IS NULL
-           AND fired_at <= statement_timestamp() - make_interval(secs => {seen_ago})
-         RETURNING rule, resolved_at, resolved_at - fired_at AS lasted
-     )
-     INSERT INTO alert_outbox (channel, key, rule, fires, worker, amount, threshold, happened_at,
-                               lasted_seconds)
-     SELECT of.channel, {key}, resolved.rule, false, {worker}, {amount}, {threshold},
-            resolved.resolved_at, extract(epoch FROM resolved.lasted)
-     FROM resolved, unnest({channels}) AS of (channel)"
+    include_str!("outbox/resolve.sql")
 }
 
 statement! {

@@ -178,20 +178,7 @@ statement! {
     struct ReadStatus {} -> (
         Text, BigInt, BigInt, BigInt, BigInt, BigInt, Nullable<Double>, BigInt
     )
-    "SELECT kind,
-            coalesce(sum(rows) FILTER (WHERE state = 'pending'), 0),
-            coalesce(sum(rows) FILTER (WHERE state = 'pending' AND not_before > clock_timestamp()), 0),
-            coalesce(sum(rows) FILTER (WHERE state = 'processing'), 0),
-            coalesce(sum(rows) FILTER (WHERE state = 'processing'
-                                       AND lease_expires_at < clock_timestamp()), 0),
-            coalesce(sum(rows) FILTER (WHERE state = 'dead'), 0),
-            extract(epoch FROM clock_timestamp() - min(least(queued_at, statement_timestamp()))
-                                                       FILTER (WHERE state = 'pending'))::float8,
-            coalesce(sum(rows) FILTER (WHERE state <> 'dead'
-                                       AND (queued_at > clock_timestamp()
-                                            OR lease_expires_at > clock_timestamp() + interval '1 hour')), 0)
-     FROM (SELECT *, cardinality(raw_ids) AS rows FROM aggregation_queue) AS queue
-     GROUP BY kind"
+    include_str!("read_status.sql")
 }
 
 statement! {
@@ -199,17 +186,7 @@ statement! {
     struct ReadFailures { limit: i64 => BigInt } -> (
         Text, Text, Nullable<Text>, BigInt, BigInt, Nullable<BigInt>
     )
-    "SELECT kind, split_part(last_error, ' ', 1),
-            nullif(substr(last_error, strpos(last_error || ' ', ' ') + 1), ''),
-            sum(cardinality(raw_ids)),
-            coalesce(sum(cardinality(raw_ids)) FILTER (WHERE state = 'dead'), 0),
-            ceil(min(greatest(extract(epoch FROM not_before - clock_timestamp()), 0))
-                FILTER (WHERE state <> 'dead' AND isfinite(not_before)))::bigint
-     FROM aggregation_queue
-     WHERE last_error IS NOT NULL
-     GROUP BY kind, last_error
-     ORDER BY sum(cardinality(raw_ids)) DESC, kind, last_error
-     LIMIT {limit}"
+    include_str!("read_failures.sql")
 }
 
 statement! {
@@ -285,17 +262,7 @@ statement! {
         is_running: bool => Bool,
         former: Option<i64> => Nullable<BigInt>,
     } -> (BigInt)
-    "WITH former AS (
-         DELETE FROM aggregation_runs
-         WHERE finished_at < now() - interval '30 days' OR id = {former}
-     )
-     INSERT INTO aggregation_runs (
-         started_at, command, worker, batches, rows_claimed, rows_completed, rows_rejected,
-         rows_failed, rows_released, groups_committed, groups_failed, is_running)
-     VALUES ({started_at}, {command}, {worker}, {batches}, {rows_claimed}, {rows_completed},
-             {rows_rejected}, {rows_failed}, {rows_released}, {groups_committed}, {groups_failed},
-             {is_running})
-     RETURNING id"
+    include_str!("record_run.sql")
 }
 
 statement! {
