@@ -14,6 +14,7 @@ mod outbox;
 mod pool;
 mod profiles;
 mod queue;
+mod schema;
 mod snapshot;
 mod sql;
 mod transaction;

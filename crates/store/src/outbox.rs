@@ -12,13 +12,15 @@ use std::time::Duration;
 
 use aggregation::Timestamp;
 use diesel::data_types::PgTimestamp;
+use diesel::dsl::IntervalDsl;
+use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
 use futures_util::FutureExt;
 
 use crate::error::StoreError;
 use crate::pool::Store;
 use crate::sql::statement::statement;
-use crate::sql::time::from_postgres;
+use crate::sql::time::{clock_timestamp, from_postgres};
 
 /// A message: that a condition holds, or that it is over.
 #[derive(Clone, Debug, PartialEq)]
@@ -147,19 +149,7 @@ statement! {
         lasted: f64 => Double,
         dead_rows: i64 => BigInt,
     } -> ()
-    "WITH fired AS (
-         INSERT INTO alert_conditions AS c (rule, dead_rows) VALUES ({rule}, {dead_rows})
-         ON CONFLICT (rule) DO UPDATE
-         SET fired_at = clock_timestamp(), resolved_at = NULL, dead_rows = excluded.dead_rows
-         WHERE c.resolved_at <= statement_timestamp() - make_interval(secs => {seen_ago})
-           AND c.fired_at <= clock_timestamp() - make_interval(secs => {cooldown})
-         RETURNING rule, fired_at
-     )
-     INSERT INTO alert_outbox (channel, key, rule, fires, worker, amount, threshold, happened_at,
-                               lasted_seconds)
-     SELECT of.channel, {key}, fired.rule, true, {worker}, {amount}, {threshold}, fired.fired_at,
-            {lasted}
-     FROM fired, unnest({channels}) AS of (channel)"
+    include_str!("outbox/fire.sql")
 }
 
 statement! {
@@ -174,17 +164,7 @@ statement! {
         threshold: f64 => Double,
         seen_ago: f64 => Double,
     } -> ()
-    "WITH resolved AS (
-         UPDATE alert_conditions SET resolved_at = clock_timestamp()
-         WHERE rule = {rule} AND resolved_at IS NULL
-           AND fired_at <= statement_timestamp() - make_interval(secs => {seen_ago})
-         RETURNING rule, resolved_at, resolved_at - fired_at AS lasted
-     )
-     INSERT INTO alert_outbox (channel, key, rule, fires, worker, amount, threshold, happened_at,
-                               lasted_seconds)
-     SELECT of.channel, {key}, resolved.rule, false, {worker}, {amount}, {threshold},
-            resolved.resolved_at, extract(epoch FROM resolved.lasted)
-     FROM resolved, unnest({channels}) AS of (channel)"
+    include_str!("outbox/resolve.sql")
 }
 
 statement! {
@@ -219,21 +199,6 @@ statement! {
 }
 
 statement! {
-    struct Delivered { id: i64 => BigInt, token: i64 => BigInt } -> ()
-    "UPDATE alert_outbox
-     SET state = 'delivered', not_before = 'infinity', lease_token = NULL, attempts = attempts + 1
-     WHERE id = {id} AND lease_token = {token}"
-}
-
-statement! {
-    /// What is still to be sent stays, however old it is: it ends as delivered or as given up, and
-    /// the log says so.
-    struct ForgetOld {} -> ()
-    "DELETE FROM alert_outbox
-     WHERE happened_at < clock_timestamp() - interval '7 days' AND state <> 'pending'"
-}
-
-statement! {
     struct Failed {
         id: i64 => BigInt,
         token: i64 => BigInt,
@@ -246,6 +211,9 @@ statement! {
          not_before = coalesce(clock_timestamp() + make_interval(secs => {pause}), 'infinity')
      WHERE id = {id} AND lease_token = {token}"
 }
+
+/// When a message that is delivered is sent again.
+const NEVER: PgTimestamp = PgTimestamp(i64::MAX);
 
 impl Store {
     /// Which conditions fire, and for which of these channels something is to be sent.
@@ -368,7 +336,16 @@ impl Store {
     /// # Errors
     /// If the database fails; then it is sent once more.
     pub async fn alert_delivered(&self, taken: &TakenAlert) -> Result<(), StoreError> {
-        self.execute("alerts", Delivered { id: taken.id, token: taken.token }).boxed().await?;
+        use crate::schema::alert_outbox as o;
+        let delivered = diesel::update(o::table)
+            .filter(o::id.eq(taken.id).and(o::lease_token.eq(taken.token)))
+            .set((
+                o::state.eq("delivered"),
+                o::not_before.eq(NEVER),
+                o::lease_token.eq(None::<i64>),
+                o::attempts.eq(o::attempts + 1),
+            ));
+        self.execute("alerts", delivered).boxed().await?;
         Ok(())
     }
 
@@ -392,12 +369,17 @@ impl Store {
         Ok(self.execute("alerts", failed).boxed().await? > 0)
     }
 
-    /// Forgets messages of more than 7 days ago that were delivered or given up.
+    /// Forgets messages of more than 7 days ago that were delivered or given up. A message that is still to be
+    /// sent stays, however old it is.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn forget_old_alerts(&self) -> Result<(), StoreError> {
-        self.execute("alerts", ForgetOld {}).boxed().await?;
+        use crate::schema::alert_outbox as o;
+        let old = diesel::delete(o::table)
+            .filter((o::happened_at + 7.days()).lt(clock_timestamp()))
+            .filter(o::state.ne("pending"));
+        self.execute("alerts", old).boxed().await?;
         Ok(())
     }
 }

@@ -58,18 +58,7 @@ statement! {
         columns: Vec<&'static str> => Array<Text>,
         categories: Vec<&'static str> => Array<Text>,
     } -> (Text, Text, Nullable<Text>)
-    "SELECT needed.relation, needed.name, format_type(t.oid, NULL)
-     FROM unnest({tables}::text[], {columns}::text[], {categories}::text[])
-              AS needed (relation, name, category)
-     LEFT JOIN pg_attribute AS a
-       ON a.attrelid = to_regclass(needed.relation) AND a.attname = needed.name
-      AND NOT a.attisdropped
-     LEFT JOIN pg_type AS t ON t.oid = a.atttypid
-     WHERE to_regclass(needed.relation) IS NOT NULL
-       AND (t.oid IS NULL
-            OR (t.typcategory <> needed.category
-                AND NOT (needed.category = 'S' AND t.typcategory IN ('E', 'U')))
-            OR (needed.category = 'D' AND t.oid <> 'timestamptz'::regtype))"
+    include_str!("read_other_columns.sql")
 }
 
 statement! {
@@ -89,20 +78,7 @@ statement! {
         kind: &'static str => Text,
         user_id: i64 => BigInt,
     } -> (Nullable<Integer>, Nullable<Text>, Nullable<Text>, Nullable<Double>, Nullable<Double>)
-    "SELECT l.pid, a.application_name, a.state,
-            extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, p.prepared))::float8,
-            extract(epoch FROM clock_timestamp() - a.backend_start)::float8
-     FROM pg_locks AS l
-     LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
-     LEFT JOIN pg_locks AS own
-            ON l.pid IS NULL AND own.pid IS NULL AND own.locktype = 'transactionid'
-           AND own.virtualtransaction = l.virtualtransaction
-     LEFT JOIN pg_prepared_xacts AS p ON p.transaction = own.transactionid
-     WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
-       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-       AND l.classid = hashtext('dayfold ' || {kind} || ' ' || 'aggregation_queue'::regclass::oid)::oid
-       AND l.objid = hashint8({user_id}::bigint)::oid
-       AND l.pid IS DISTINCT FROM pg_backend_pid()"
+    include_str!("read_lock_holders.sql")
 }
 
 /// Process, application, state, and the ages of the transaction and of the session in seconds.

@@ -164,26 +164,7 @@ statement! {
     struct ReadPlace {
         names: Vec<&'static str> => Array<Text>,
     } -> (Nullable<Text>, Text, Bool, Text, Text, Bool, Array<Text>, Array<Text>)
-    "SELECT current_schema()::text,
-            (SELECT reset_val FROM pg_settings WHERE name = 'search_path'),
-            coalesce(current_schema() <> 'public'
-                     AND current_setting('dayfold.path_source', true)
-                         NOT IN ('default', 'configuration file'), false),
-            quote_ident(current_user),
-            quote_ident(current_database()),
-            to_regclass('__diesel_schema_migrations') IS NOT NULL,
-            ARRAY(SELECT n.nspname::text
-                  FROM pg_namespace AS n
-                  WHERE n.nspname <> coalesce(current_schema(), '') AND n.nspname NOT LIKE 'pg\\_%'
-                    AND (current_schema() IS NOT NULL OR has_schema_privilege(n.oid, 'USAGE'))
-                    AND (SELECT count(*) FROM pg_class AS c
-                         WHERE c.relnamespace = n.oid
-                           AND c.relname IN ('aggregation_queue', 'vitals_raw')) = 2
-                  ORDER BY 1),
-            ARRAY(SELECT c.relname::text
-                  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-                  WHERE n.nspname = current_schema() AND c.relname = ANY ({names}::text[])
-                  ORDER BY 1)"
+    include_str!("read_place.sql")
 }
 
 type PlaceColumns = (Option<String>, String, bool, String, String, bool, Vec<String>, Vec<String>);
@@ -197,15 +178,7 @@ statement! {
     struct ReadColumns {
         tables: Vec<String> => Array<Text>,
     } -> (Text, Array<Text>)
-    "SELECT c.relname::text,
-            coalesce(array_agg(a.attname::text ORDER BY a.attnum) FILTER (WHERE a.attnum > 0),
-                     ARRAY[]::text[])
-     FROM pg_class AS c
-     JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = current_schema()
-     LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-     WHERE c.relname = ANY ({tables}::text[])
-     GROUP BY c.relname
-     ORDER BY 1"
+    include_str!("read_columns.sql")
 }
 
 /// The columns of a table of ours that an app may know by another shape.

@@ -2,13 +2,16 @@
 
 use aggregation::{Kind, Timestamp};
 use diesel::data_types::PgTimestamp;
+use diesel::dsl::{cardinality, count_star, sum};
+use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
 
 use crate::error::StoreError;
 use crate::kinds::day_end::FutureRows;
 use crate::pool::Store;
+use crate::schema::{aggregation_queue, aggregation_runs, rejected_rows};
 use crate::sql::statement::statement;
-use crate::sql::time::{from_postgres, to_postgres};
+use crate::sql::time::{RawTime, clock_timestamp, to_postgres};
 
 /// The queue of one kind. It counts raw rows, not change sets.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,8 +113,40 @@ pub struct Run {
     pub counts: RunCounts,
 }
 
+/// A row of `aggregation_runs`.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = aggregation_runs)]
+struct RunRow {
+    #[diesel(deserialize_as = RawTime)]
+    started_at: Timestamp,
+    #[diesel(deserialize_as = RawTime)]
+    finished_at: Timestamp,
+    is_running: bool,
+    command: String,
+    worker: String,
+    #[diesel(embed)]
+    counts: RunCounts,
+}
+
+impl RunRow {
+    fn seen_at(self, now: Timestamp) -> Run {
+        let Self { started_at, finished_at, is_running, command, worker, counts } = self;
+        let seconds = |from: Timestamp, to: Timestamp| (to.0 - from.0) as f64 / 1e6;
+        Run {
+            finished_at,
+            is_running,
+            finished_seconds_ago: seconds(finished_at, now).max(0.0),
+            seconds: seconds(started_at, finished_at),
+            command,
+            worker,
+            counts,
+        }
+    }
+}
+
 /// What a run did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = aggregation_runs)]
 pub struct RunCounts {
     /// Batches claimed.
     pub batches: i32,
@@ -159,27 +194,7 @@ statement! {
     struct ReadStatus {} -> (
         Text, BigInt, BigInt, BigInt, BigInt, BigInt, Nullable<Double>, BigInt, BigInt
     )
-    "SELECT kind,
-            coalesce(sum(rows) FILTER (WHERE state = 'pending'), 0),
-            coalesce(sum(rows) FILTER (WHERE state = 'pending' AND not_before > clock_timestamp()
-                                       AND queued_at <= clock_timestamp()), 0),
-            coalesce(sum(rows) FILTER (WHERE state = 'processing'), 0),
-            coalesce(sum(rows) FILTER (WHERE state = 'processing'
-                                       AND lease_expires_at < clock_timestamp()), 0),
-            coalesce(sum(rows) FILTER (WHERE state = 'dead'), 0),
-            extract(epoch FROM clock_timestamp() - min(least(queued_at, statement_timestamp()))
-                                                       FILTER (WHERE state = 'pending'))::float8,
-            coalesce(sum(rows) FILTER (WHERE state <> 'dead'
-                                       AND (queued_at > clock_timestamp()
-                                            OR lease_expires_at > clock_timestamp() + interval '1 hour')), 0),
-            coalesce(sum(rows) FILTER (WHERE state = 'pending' AND not_before <= clock_timestamp()), 0)
-     FROM (SELECT *, cardinality(raw_ids) AS rows FROM aggregation_queue) AS queue
-     GROUP BY kind"
-}
-
-statement! {
-    struct CountRejected {} -> (Text, BigInt)
-    "SELECT kind, count(*) FROM rejected_rows GROUP BY kind"
+    include_str!("read_status.sql")
 }
 
 statement! {
@@ -187,17 +202,7 @@ statement! {
     struct ReadFailures { limit: i64 => BigInt } -> (
         Text, Text, Nullable<Text>, BigInt, BigInt, Nullable<BigInt>
     )
-    "SELECT kind, split_part(last_error, ' ', 1),
-            nullif(substr(last_error, strpos(last_error || ' ', ' ') + 1), ''),
-            sum(cardinality(raw_ids)),
-            coalesce(sum(cardinality(raw_ids)) FILTER (WHERE state = 'dead'), 0),
-            ceil(min(greatest(extract(epoch FROM not_before - clock_timestamp()), 0))
-                FILTER (WHERE state <> 'dead' AND isfinite(not_before)))::bigint
-     FROM aggregation_queue
-     WHERE last_error IS NOT NULL
-     GROUP BY kind, last_error
-     ORDER BY sum(cardinality(raw_ids)) DESC, kind, last_error
-     LIMIT {limit}"
+    include_str!("read_failures.sql")
 }
 
 statement! {
@@ -211,26 +216,6 @@ statement! {
      GROUP BY 1, 2, 3
      ORDER BY count(*) DESC, 1, 2, 3
      LIMIT {limit}"
-}
-
-statement! {
-    struct ReadRuns { limit: i64 => BigInt } -> (
-        Timestamptz, Bool, Double, Double, Text, Text,
-        Integer, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt
-    )
-    "SELECT finished_at, is_running,
-            greatest(0, extract(epoch FROM clock_timestamp() - finished_at))::float8,
-            extract(epoch FROM finished_at - started_at)::float8,
-            command, worker, batches, rows_claimed, rows_completed, rows_rejected, rows_failed,
-            rows_released, groups_committed, groups_failed
-     FROM aggregation_runs
-     ORDER BY finished_at DESC
-     LIMIT {limit}"
-}
-
-statement! {
-    struct CountPending {} -> (Text, BigInt)
-    "SELECT kind, sum(cardinality(raw_ids)) FROM aggregation_queue WHERE state = 'pending' GROUP BY kind"
 }
 
 statement! {
@@ -292,17 +277,7 @@ statement! {
         is_running: bool => Bool,
         former: Option<i64> => Nullable<BigInt>,
     } -> (BigInt)
-    "WITH former AS (
-         DELETE FROM aggregation_runs
-         WHERE finished_at < now() - interval '30 days' OR id = {former}
-     )
-     INSERT INTO aggregation_runs (
-         started_at, command, worker, batches, rows_claimed, rows_completed, rows_rejected,
-         rows_failed, rows_released, groups_committed, groups_failed, is_running)
-     VALUES ({started_at}, {command}, {worker}, {batches}, {rows_claimed}, {rows_completed},
-             {rows_rejected}, {rows_failed}, {rows_released}, {groups_committed}, {groups_failed},
-             {is_running})
-     RETURNING id"
+    include_str!("record_run.sql")
 }
 
 statement! {
@@ -314,11 +289,6 @@ statement! {
        AND q.queued_at > statement_timestamp()"
 }
 
-statement! {
-    struct Clock {} -> (Timestamptz)
-    "SELECT clock_timestamp()"
-}
-
 impl Store {
     /// Each kind's queue, and the last `runs` runs.
     ///
@@ -327,7 +297,9 @@ impl Store {
     pub async fn status(&self, runs: u32) -> Result<Status, StoreError> {
         type KindColumns = (String, i64, i64, i64, i64, i64, Option<f64>, i64, i64);
         let queue: Vec<KindColumns> = self.load("status", ReadStatus {}).await?;
-        let rejected: Vec<(String, i64)> = self.load("status", CountRejected {}).await?;
+        let by_kind = rejected_rows::table.group_by(rejected_rows::kind);
+        let count_rejected = by_kind.select((rejected_rows::kind, count_star()));
+        let rejected: Vec<(String, i64)> = self.load("status", count_rejected).await?;
         let kinds = Kind::ALL
             .into_iter()
             .map(|kind| {
@@ -361,9 +333,13 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn pending(&self, kinds: &[Kind]) -> Result<i64, StoreError> {
-        let rows: Vec<(String, i64)> = self.load("status", CountPending {}).await?;
+        let count_pending = aggregation_queue::table
+            .filter(aggregation_queue::state.eq("pending"))
+            .group_by(aggregation_queue::kind)
+            .select((aggregation_queue::kind, sum(cardinality(aggregation_queue::raw_ids))));
+        let rows: Vec<(String, Option<i64>)> = self.load("status", count_pending).await?;
         let asked = |name: &str| kinds.iter().any(|kind| kind.name() == name);
-        Ok(rows.iter().filter(|(kind, _)| asked(kind)).map(|(_, count)| count).sum())
+        Ok(rows.iter().filter(|(kind, _)| asked(kind)).filter_map(|(_, count)| *count).sum())
     }
 
     /// What there is to do, as far as it is told by the queue's index, so that it can be asked
@@ -414,11 +390,11 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn clock(&self) -> Result<Timestamp, StoreError> {
-        let rows: Vec<(PgTimestamp,)> = self.load("status", Clock {}).await?;
-        let [(now,)] = rows.as_slice() else {
+        let rows: Vec<RawTime> = self.load("status", diesel::select(clock_timestamp())).await?;
+        let [RawTime(now)] = rows.as_slice() else {
             return Err(StoreError::Internal("the database's clock shows no time"));
         };
-        Ok(from_postgres(*now))
+        Ok(*now)
     }
 
     /// Remembers a run that did work, and forgets those of more than 30 days ago. A run that goes on is
@@ -475,30 +451,11 @@ impl Store {
     }
 
     async fn read_runs(&self, limit: u32) -> Result<Vec<Run>, StoreError> {
-        type RunColumns =
-            (PgTimestamp, bool, f64, f64, String, String, i32, i64, i64, i64, i64, i64, i64, i64);
-        let rows: Vec<RunColumns> =
-            self.load("status", ReadRuns { limit: i64::from(limit) }).await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| Run {
-                finished_at: from_postgres(row.0),
-                is_running: row.1,
-                finished_seconds_ago: row.2,
-                seconds: row.3,
-                command: row.4,
-                worker: row.5,
-                counts: RunCounts {
-                    batches: row.6,
-                    rows_claimed: row.7,
-                    rows_completed: row.8,
-                    rows_rejected: row.9,
-                    rows_failed: row.10,
-                    rows_released: row.11,
-                    groups_committed: row.12,
-                    groups_failed: row.13,
-                },
-            })
-            .collect())
+        let read = aggregation_runs::table
+            .order(aggregation_runs::finished_at.desc())
+            .limit(i64::from(limit))
+            .select((RunRow::as_select(), clock_timestamp()));
+        let rows: Vec<(RunRow, RawTime)> = self.load("status", read).await?;
+        Ok(rows.into_iter().map(|(row, RawTime(now))| row.seen_at(now)).collect())
     }
 }

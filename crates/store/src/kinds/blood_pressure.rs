@@ -58,7 +58,7 @@ statement! {
         context_fingerprint: i64 => BigInt,
         algorithm_version: i32 => Integer,
     } -> ()
-    &UPSERT_DAY
+    built &UPSERT_DAY
 }
 
 statement! {

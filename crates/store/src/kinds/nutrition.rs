@@ -112,7 +112,7 @@ statement! {
         from: PgTimestamp => Timestamptz,
         to: PgTimestamp => Timestamptz,
     } -> (BigInt, Text, Text, Timestamptz, Nullable<Text>, Text, Array<Nullable<Double>>)
-    &READ_MEALS
+    built &READ_MEALS
 }
 
 statement! {
@@ -120,7 +120,7 @@ statement! {
         user_id: i64 => BigInt,
         ids: Vec<i64> => Array<BigInt>,
     } -> (BigInt, Text, Text, Timestamptz, Nullable<Text>, Text, Array<Nullable<Double>>)
-    &READ_MEALS_BY_ID
+    built &READ_MEALS_BY_ID
 }
 
 statement! {
@@ -139,7 +139,7 @@ statement! {
         meal_counts: Vec<i32> => Array<Integer>,
         numbers: Vec<Option<f64>> => Array<Nullable<Double>>,
     } -> ()
-    &UPSERT_DAY
+    built &UPSERT_DAY
 }
 
 statement! {

@@ -22,7 +22,7 @@ static NEWEST: LazyLock<String> =
     LazyLock::new(|| OLDEST.replace("ORDER BY not_before ASC", "ORDER BY not_before DESC"));
 
 macro_rules! claim_statement {
-    ($name:ident, $sql:expr) => {
+    ($name:ident, $($sql:tt)*) => {
         statement! {
             struct $name<'a> {
                 kind: &'a str => Text,
@@ -38,13 +38,13 @@ macro_rules! claim_statement {
                 Array<BigInt>, Nullable<Array<Timestamptz>>, Nullable<Array<Timestamptz>>, Timestamptz, BigInt,
                 BigInt, Nullable<Double>, Nullable<Array<BigInt>>,
             )
-            $sql
+            $($sql)*
         }
     };
 }
 
 claim_statement!(ClaimOldest, OLDEST);
-claim_statement!(ClaimNewest, NEWEST.as_str());
+claim_statement!(ClaimNewest, built NEWEST.as_str());
 
 /// A claimed set and its `not_before`; of the whole claim: coalesced raw rows, raw rows that another worker had
 /// claimed, seconds since its lease expired, and a token of each such worker.
@@ -73,25 +73,7 @@ statement! {
         oldest: Option<PgTimestamp> => Nullable<Timestamptz>,
         ago: f64 => Double,
     } -> (Nullable<Timestamptz>)
-    "SELECT (
-         SELECT min(q.not_before)
-         FROM unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)
-         CROSS JOIN LATERAL (
-             SELECT q.not_before FROM aggregation_queue AS q
-             WHERE q.kind = of.kind
-               AND q.not_before >= (SELECT CASE
-                       WHEN {oldest}::timestamptz IS NULL THEN '-infinity'
-                       ELSE least({oldest}, now() - make_interval(secs => {ago}))
-                   END)
-               AND q.not_before <= now()
-               AND (q.state = 'pending'
-                    OR (q.state = 'processing'
-                        AND (q.lease_expires_at < now()
-                             OR q.lease_expires_at > now() + interval '1 hour')))
-             ORDER BY q.not_before
-             LIMIT 1
-         ) AS q
-     )"
+    include_str!("first_due.sql")
 }
 
 impl Store {

@@ -176,3 +176,77 @@ impl Store {
         answer.map_err(|_| StoreError::NoAnswer(limit.as_secs_f64()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use aggregation::local_time::Zone;
+    use chrono::NaiveDate;
+    use diesel::sql_types::{Array, Text};
+    use local_postgres::{Binaries, LocalPostgres};
+
+    use crate::sql::statement::statement;
+    use crate::{PoolSettings, Pooler, SessionSettings, Store, migrate};
+
+    statement! {
+        struct ReadPrepared {} -> (Array<Text>)
+        "SELECT array_agg(statement ORDER BY statement) FROM pg_prepared_statements"
+    }
+
+    async fn prepared(store: &Store) -> Vec<String> {
+        let rows: Vec<(Vec<String>,)> = store.load("test", ReadPrepared {}).await.unwrap();
+        rows.into_iter().next().unwrap().0
+    }
+
+    /// What goes through the query builder of diesel.
+    async fn ask(store: &Store, user_id: i64) {
+        let date = NaiveDate::from_ymd_opt(2024, 5, 1).unwrap();
+        store.status(5).await.unwrap();
+        store.pending(&[]).await.unwrap();
+        store.clock().await.unwrap();
+        store.forget_old_alerts().await.unwrap();
+        store.user_days(user_id, date, date, "UTC".parse::<Zone>().unwrap()).await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_connection_prepares_each_statement_once_whatever_its_parameters() {
+        let server =
+            LocalPostgres::start_with(&Binaries::find_or_install(|_| {}).unwrap(), &[]).unwrap();
+        let pool = PoolSettings {
+            max_size: 1,
+            min_idle: 1,
+            wait_timeout: Duration::from_secs(10),
+            max_lifetime: Duration::from_secs(300),
+            idle_timeout: Duration::from_secs(300),
+            test_on_checkout: true,
+            connect_timeout: Duration::from_secs(10),
+            slow_hold: Duration::from_secs(60),
+        };
+        let session = SessionSettings {
+            statement_timeout: Duration::from_secs(30),
+            lock_timeout: Duration::from_secs(10),
+            idle_in_transaction_timeout: Duration::from_secs(30),
+            transaction_timeout: Duration::from_secs(45),
+            jit: false,
+            synchronous_commit: false,
+            application_name: "dayfold-test".to_owned(),
+            pooler: Pooler::None,
+        };
+        let store =
+            Store::connect(&server.url("postgres"), pool, &session, &|_| None).await.unwrap();
+        migrate(&store, Duration::from_secs(10)).await.unwrap();
+        ask(&store, 1).await;
+        let first = prepared(&store).await;
+        ask(&store, 2).await;
+        ask(&store, 3).await;
+
+        assert_eq!(prepared(&store).await, first, "nothing is prepared a second time");
+        for table in
+            ["aggregation_runs", "rejected_rows", "alert_outbox", "vitals_hourly", "sleep_daily"]
+        {
+            let of_table = |sql: &&String| sql.contains(&format!("\"{table}\""));
+            assert_eq!(first.iter().filter(of_table).count(), 1, "{table}: {first:#?}");
+        }
+    }
+}

@@ -6,6 +6,9 @@
 /// Declares a statement: its parameters, the types of its columns, and its SQL, in which a parameter is `{name}`,
 /// or in a file, which psql can run, `:name`.
 ///
+/// A parameter without a field, or a field without a parameter, does not compile. Only SQL that is `built` when the
+/// process runs is checked when it is first used.
+///
 /// Each mention of a parameter is sent on its own, so that large ones belong into one place.
 macro_rules! statement {
     (
@@ -13,7 +16,7 @@ macro_rules! statement {
         struct $name:ident $(<$life:lifetime>)? {
             $($field:ident: $rust:ty => $sql_type:ty),* $(,)?
         } -> ($($column:ty),* $(,)?)
-        $sql:expr
+        built $sql:expr
     ) => {
         $(#[$meta])*
         #[derive(Clone)]
@@ -65,6 +68,20 @@ macro_rules! statement {
             }
         };
     };
+    (
+        $(#[$meta:meta])*
+        struct $name:ident $(<$life:lifetime>)? {
+            $($field:ident: $rust:ty => $sql_type:ty),* $(,)?
+        } -> ($($column:ty),* $(,)?)
+        $sql:expr
+    ) => {
+        const _: () = crate::sql::statement::check($sql, &[$(stringify!($field)),*]);
+        crate::sql::statement::statement! {
+            $(#[$meta])*
+            struct $name $(<$life>)? { $($field: $rust => $sql_type),* } -> ($($column),*)
+            built $sql
+        }
+    };
 }
 
 pub(crate) use statement;
@@ -92,41 +109,89 @@ pub(crate) enum Parameter {
 /// It takes text that was there before any data: what is not `'static` may have some in it.
 pub(crate) fn pieces(sql: &'static str, fields: &[&str]) -> Vec<Piece> {
     let mut pieces = Vec::new();
-    let mut rest = sql;
-    while let Some((begin, name, end)) = next_parameter(rest) {
+    let mut at = 0;
+    while let Some(Mention { begin, name: (from, to), end }) = next_parameter(sql.as_bytes(), at) {
+        let name = sql.get(from..to).unwrap_or_default();
         let place = fields.iter().position(|field| *field == name);
         pieces.push(Piece {
-            text: rest.get(..begin).unwrap_or_default(),
+            text: sql.get(at..begin).unwrap_or_default(),
             parameter: place.map_or(Parameter::Unknown(name), Parameter::Field),
         });
-        rest = rest.get(end..).unwrap_or_default();
+        at = end;
     }
-    pieces.push(Piece { text: rest, parameter: Parameter::None });
+    pieces.push(Piece { text: sql.get(at..).unwrap_or_default(), parameter: Parameter::None });
     pieces
 }
 
-/// Where the next parameter begins, its name, and where the text behind it begins.
-fn next_parameter(sql: &'static str) -> Option<(usize, &'static str, usize)> {
-    let is_of_name = |character: char| {
-        character.is_ascii_lowercase() || character.is_ascii_digit() || character == '_'
-    };
-    let mut from = 0;
-    loop {
-        let begin = from + sql.get(from..)?.find(['{', ':'])?;
-        let behind = sql.get(begin + 1..)?;
-        let name = behind.split(|character| !is_of_name(character)).next().unwrap_or_default();
-        let end = begin + 1 + name.len();
-        if sql.get(begin..=begin) == Some("{") {
-            return Some((begin, name, end + 1));
+/// The compiler runs this: each parameter must have a field, and each field a parameter.
+pub(crate) const fn check(sql: &str, fields: &[&str]) {
+    const MOST_FIELDS: usize = 64;
+    let sql = sql.as_bytes();
+    let mut is_used = [false; MOST_FIELDS];
+    let mut at = 0;
+    while let Some(Mention { name, end, .. }) = next_parameter(sql, at) {
+        let mut field = 0;
+        while field < fields.len() && !is_name(sql, name, fields[field].as_bytes()) {
+            field += 1;
         }
-        if behind.starts_with(':') {
-            from = begin + 2;
-        } else if !name.starts_with(|first: char| first.is_ascii_lowercase()) {
-            from = begin + 1;
+        assert!(field < fields.len(), "the SQL has a parameter that is no field");
+        is_used[field] = true;
+        at = end;
+    }
+    let mut field = 0;
+    while field < fields.len() {
+        assert!(is_used[field], "the SQL does not have each field as a parameter");
+        field += 1;
+    }
+}
+
+const fn is_name(sql: &[u8], (from, to): (usize, usize), field: &[u8]) -> bool {
+    if to - from != field.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < field.len() {
+        if sql[from + at] != field[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+/// Where a parameter begins, where its name is, and where the text behind it begins.
+struct Mention {
+    begin: usize,
+    name: (usize, usize),
+    end: usize,
+}
+
+/// The next parameter from a place on.
+const fn next_parameter(sql: &[u8], from: usize) -> Option<Mention> {
+    let mut begin = from;
+    while begin < sql.len() {
+        let is_brace = sql[begin] == b'{';
+        if !is_brace && sql[begin] != b':' {
+            begin += 1;
+            continue;
+        }
+        let first = begin + 1;
+        let mut end = first;
+        while end < sql.len() && matches!(sql[end], b'a'..=b'z' | b'0'..=b'9' | b'_') {
+            end += 1;
+        }
+        if is_brace {
+            return Some(Mention { begin, name: (first, end), end: end + 1 });
+        }
+        if first < sql.len() && sql[first] == b':' {
+            begin = first + 1;
+        } else if end > first && sql[first].is_ascii_lowercase() {
+            return Some(Mention { begin, name: (first, end), end });
         } else {
-            return Some((begin, name, end));
+            begin = first;
         }
     }
+    None
 }
 
 #[cfg(test)]
@@ -152,5 +217,17 @@ mod tests {
                 piece("::text, '0:00'", Parameter::None),
             ]
         );
+    }
+
+    #[test]
+    #[should_panic(expected = "a parameter that is no field")]
+    fn a_parameter_without_a_field_is_refused() {
+        check("a = {a} AND b = :b", &["a"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "each field as a parameter")]
+    fn a_field_without_a_parameter_is_refused() {
+        check("a = {a}", &["a", "b"]);
     }
 }

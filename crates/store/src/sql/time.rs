@@ -2,9 +2,14 @@
 
 use aggregation::Timestamp;
 use diesel::data_types::PgTimestamp;
-use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::deserialize::{self, FromSql, FromSqlRow, Queryable};
 use diesel::pg::{Pg, PgValue};
-use diesel::sql_types::Timestamptz;
+use diesel::sql_types::{Nullable, Timestamptz};
+
+diesel::define_sql_function! {
+    /// The database's clock.
+    fn clock_timestamp() -> Timestamptz;
+}
 
 /// `timestamptz`, whose number is part of PostgreSQL's protocol.
 const TIMESTAMPTZ: u32 = 1184;
@@ -13,7 +18,7 @@ const TIMESTAMPTZ: u32 = 1184;
 /// a zone has the same bytes, and would be read as UTC.
 #[derive(Clone, Copy, Debug, FromSqlRow)]
 #[diesel(sql_type = Timestamptz)]
-pub(crate) struct RawTime(pub(crate) Timestamp);
+pub struct RawTime(pub(crate) Timestamp);
 
 impl FromSql<Timestamptz, Pg> for RawTime {
     fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
@@ -21,6 +26,29 @@ impl FromSql<Timestamptz, Pg> for RawTime {
             return Err("a time is no timestamptz".into());
         }
         FromSql::<Timestamptz, Pg>::from_sql(value).map(|instant| Self(from_postgres(instant)))
+    }
+}
+
+impl From<RawTime> for Timestamp {
+    fn from(time: RawTime) -> Self {
+        time.0
+    }
+}
+
+/// An instant that may be missing.
+pub struct OptionalTime(Option<Timestamp>);
+
+impl Queryable<Nullable<Timestamptz>, Pg> for OptionalTime {
+    type Row = Option<RawTime>;
+
+    fn build(time: Self::Row) -> deserialize::Result<Self> {
+        Ok(Self(time.map(Timestamp::from)))
+    }
+}
+
+impl From<OptionalTime> for Option<Timestamp> {
+    fn from(time: OptionalTime) -> Self {
+        time.0
     }
 }
 
