@@ -51,7 +51,7 @@ pub use queue::retry::RetryPolicy;
 pub use queue::{ChangeSet, ChangedRow, Claim, ClaimFrom, Failed, MOST_IN_A_SET, SetOfGroup};
 pub use sql::timeout::with_timeout;
 pub use transaction::failpoint::CRASH_VARIABLE;
-pub use transaction::{FailedWrite, GroupTransaction, UnsentCommit};
+pub use transaction::{GroupTransaction, UnsentCommit};
 pub use user_days::{
     BloodPressureDay, DayRow, GlucoseDay, LabName, LabResults, MealEnergy, NutritionSums,
     RejectedRows, SleepNight, UserDays, VitalDay, VitalHour, Waiting,
