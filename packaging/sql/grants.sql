@@ -27,6 +27,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON aggregation_queue TO :"worker";
 -- Everybody's unless somebody took it away.
 GRANT EXECUTE ON FUNCTION aggregation_datable(timestamptz), aggregation_end(timestamptz, timestamptz)
     TO :"worker";
+GRANT EXECUTE ON FUNCTION aggregation_fail(text, text) TO :"worker";
 
 -- The figures are its own.
 GRANT SELECT, INSERT, UPDATE, DELETE ON

@@ -298,7 +298,7 @@ pub struct ServerError {
 /// of the class `database`. `docs/faults.md` lists them for people, and a test compares the two.
 ///
 /// Source: PostgreSQL documentation, "PostgreSQL Error Codes".
-const SQLSTATES: [(&str, ErrorClass, &str); 45] = {
+const SQLSTATES: [(&str, ErrorClass, &str); 47] = {
     use ErrorClass as Class;
     [
         ("08", Class::ConnectionLost, "the connection failed"),
@@ -346,6 +346,8 @@ const SQLSTATES: [(&str, ErrorClass, &str); 45] = {
         ("XX001", Class::Environment, "the server found damaged data"),
         ("XX002", Class::Environment, "the server found a damaged index"),
         ("P0001", Class::Database, "an error was raised"),
+        ("DF001", Class::LeaseLost, "the lease on the claimed rows was lost"),
+        ("DF002", Class::Outdated, "the user's profile has changed since the rows were claimed"),
     ]
 };
 

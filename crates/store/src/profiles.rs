@@ -86,13 +86,6 @@ statement! {
     )
 }
 
-statement! {
-    struct ReadVersion {
-        user_id: i64 => BigInt,
-    } -> (BigInt)
-    concat!("SELECT ", version_of_user!())
-}
-
 impl Store {
     /// The profiles of those of the users who have one.
     ///
@@ -101,12 +94,6 @@ impl Store {
     pub async fn profiles(&self, user_ids: Vec<i64>) -> Result<HashMap<i64, Profile>, StoreError> {
         let rows: Vec<Columns> = self.load("profiles", ReadProfiles { user_ids }).await?;
         Ok(rows.into_iter().map(profile).collect())
-    }
-
-    /// Which state a user's profile is in.
-    pub(crate) async fn profile_version(&self, user_id: i64) -> Result<ProfileVersion, StoreError> {
-        let read: Vec<(i64,)> = self.load("profiles", ReadVersion { user_id }).await?;
-        Ok(ProfileVersion(read.first().map_or(0, |(version,)| *version)))
     }
 }
 

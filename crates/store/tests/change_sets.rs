@@ -37,10 +37,7 @@ async fn finish(store: &Store, token: i64, sets: &[SetOfGroup<'_>]) -> Result<()
     let group = store.begin_group(Kind::Vitals, 1).await.unwrap();
     let committed =
         async { group.finish(token, sets, &[], ProfileVersion::default()).await?.commit().await };
-    match committed.await {
-        Ok(()) => Ok(()),
-        Err(failed) => Err(store.why_not_committed(failed).await.class()),
-    }
+    committed.await.map_err(|error: store::StoreError| error.class())
 }
 
 fn of_group(set: &ChangeSet, dates_done: i32, is_last: bool) -> SetOfGroup<'_> {

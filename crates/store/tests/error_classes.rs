@@ -365,7 +365,8 @@ async fn a_database_that_is_not_as_it_must_be_is_the_environment_and_not_the_row
 #[tokio::test]
 async fn each_code_has_its_class_and_a_function_of_the_app_may_raise_any() {
     use ErrorClass::{
-        Conflict, ConnectionLost, Database, Environment, Locked, Refused, StaleSession,
+        Conflict, ConnectionLost, Database, Environment, LeaseLost, Locked, Outdated, Refused,
+        StaleSession,
     };
     let (mut session, _) = session().await;
     for (code, class) in [
@@ -391,6 +392,8 @@ async fn each_code_has_its_class_and_a_function_of_the_app_may_raise_any() {
         ("57P03", ConnectionLost),
         ("58030", Environment),
         ("58P01", Environment),
+        ("DF001", LeaseLost),
+        ("DF002", Outdated),
         ("P0001", Database),
         ("XX000", Database),
         ("XX001", Environment),

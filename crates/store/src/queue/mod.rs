@@ -20,7 +20,6 @@ use diesel::data_types::PgTimestamp;
 
 use crate::time::to_postgres;
 
-pub(crate) use finish::Finish;
 pub use finish::SetOfGroup;
 pub use holder::Holder;
 pub(crate) use scan_window::ScanWindow;

@@ -23,7 +23,6 @@ use futures_util::future::join;
 use crate::cte::{AnyStatement, CteStatement, StatementName};
 use crate::error::StoreError;
 use crate::pool::{Held, Store};
-use crate::queue::Finish;
 use crate::statement::statement;
 use pipeline::{Answers, Begin, exchange};
 
@@ -43,10 +42,10 @@ pub struct GroupTransaction<'p> {
     begun: bool,
     /// What is written, but not sent yet.
     writes: Vec<Deferred>,
-    /// The end of the group before, not sent yet.
-    previous: Option<Ending>,
+    /// The writes of the group before, which are sent with its COMMIT.
+    previous: Option<Vec<CteStatement>>,
     /// What became of the group before, once the server has answered.
-    previous_end: Option<Result<(), FailedWrite>>,
+    previous_end: Option<Result<(), StoreError>>,
 }
 
 impl std::fmt::Debug for GroupTransaction<'_> {
@@ -55,40 +54,18 @@ impl std::fmt::Debug for GroupTransaction<'_> {
     }
 }
 
-/// How a transaction ends: the writes that are sent with COMMIT.
-struct Ending {
-    writes: Vec<CteStatement>,
-    finish: Option<Box<Finish>>,
-}
-
 /// A group that is done but for its COMMIT, which is sent by [`UnsentCommit::commit`], or with the beginning of
 /// the next group. Dropped, it is rolled back.
 pub struct UnsentCommit<'p> {
     connection: Held<'p>,
     store: &'p Store,
-    ending: Ending,
+    /// Sent with COMMIT.
+    writes: Vec<CteStatement>,
 }
 
 impl std::fmt::Debug for UnsentCommit<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("UnsentCommit").finish_non_exhaustive()
-    }
-}
-
-/// A group that was not committed, or is not known to be.
-#[derive(Debug)]
-pub struct FailedWrite {
-    /// Why.
-    pub(crate) error: StoreError,
-    /// Whether all writes but the last, which finishes the group, went well.
-    pub(crate) is_last: bool,
-    /// What the last write asks for.
-    pub(crate) finish: Option<Box<Finish>>,
-}
-
-impl From<StoreError> for FailedWrite {
-    fn from(error: StoreError) -> Self {
-        Self { error, is_last: false, finish: None }
     }
 }
 
@@ -141,7 +118,7 @@ impl Store {
 impl<'p> UnsentCommit<'p> {
     /// The next group, on the same connection: its BEGIN is sent with this COMMIT.
     pub fn next_group(self, kind: Kind, user_id: i64) -> GroupTransaction<'p> {
-        let previous = Some(self.ending);
+        let previous = Some(self.writes);
         GroupTransaction {
             begun: false,
             previous,
@@ -152,11 +129,13 @@ impl<'p> UnsentCommit<'p> {
     /// Commits, and gives the connection back.
     ///
     /// # Errors
-    /// If the group was not committed. If the server did not answer, that is not known; the group is done again
+    /// If the group was not committed: of the class `lease_lost` if another worker has any of the sets by now, or
+    /// the server has crashed and forgotten an earlier date of one, and `outdated` if the user's profile is no
+    /// longer of the version that was read. If the server did not answer, that is not known; the group is done again
     /// and finds its sets either deleted or still claimed, so both are harmless.
-    pub async fn commit(mut self) -> Result<(), FailedWrite> {
-        let answers = exchange(&self.connection, self.ending.writes, true, None, ready(())).await;
-        ended(&mut self.connection, answers.writes, answers.commit, self.ending.finish)
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        let answers = exchange(&self.connection, self.writes, true, None, ready(())).await;
+        ended(&mut self.connection, answers.writes, answers.commit)
     }
 
     /// The server's process that does it.
@@ -184,7 +163,7 @@ impl<'p> GroupTransaction<'p> {
 
     /// What became of the group before on the same connection: none as long as that is not known, as before the
     /// first question, or if there is none.
-    pub fn take_previous_end(&mut self) -> Option<Result<(), FailedWrite>> {
+    pub fn take_previous_end(&mut self) -> Option<Result<(), StoreError>> {
         self.previous_end.take()
     }
 
@@ -276,9 +255,9 @@ impl<'p> GroupTransaction<'p> {
 
     /// The answer to a question, and what became of the group before if its COMMIT was sent with it.
     async fn answered<T>(&mut self, asked: Result<Asked<T>, StoreError>) -> Result<T, StoreError> {
-        let Asked { answers: Answers { writes, commit, begin, question }, finish, lock } = asked?;
+        let Asked { answers: Answers { writes, commit, begin, question }, lock } = asked?;
         if commit.is_some() {
-            self.previous_end = Some(ended(&mut self.connection, writes, commit, finish));
+            self.previous_end = Some(ended(&mut self.connection, writes, commit));
             self.connection.unfinished = true;
         }
         match (begin, question) {
@@ -326,7 +305,7 @@ impl<'p> GroupTransaction<'p> {
             return Ok(());
         }
         self.begin().await?;
-        self.send(writes).await.map_err(|(error, _)| error)
+        self.send(writes).await
     }
 
     /// All that was written, in the order in which it is sent.
@@ -335,8 +314,8 @@ impl<'p> GroupTransaction<'p> {
         writes.map(|Deferred { id, statement, .. }| CteStatement::alone(id, statement)).collect()
     }
 
-    /// Sends writes and waits for their answers. The error also says whether it is that of the last one.
-    async fn send(&mut self, writes: Vec<CteStatement>) -> Result<(), (StoreError, bool)> {
+    /// Sends writes and waits for their answers.
+    async fn send(&mut self, writes: Vec<CteStatement>) -> Result<(), StoreError> {
         let names: Vec<StatementName> = writes.iter().map(|write| write.name().to_vec()).collect();
         let Answers { writes: answers, .. } =
             exchange(&self.connection, writes, false, None, ready(())).await;
@@ -347,16 +326,14 @@ impl<'p> GroupTransaction<'p> {
     }
 
     /// Ends the transaction with a statement that is sent with COMMIT, and has as its parts those that were
-    /// written and not sent yet. If it is the first to fail, it is known to be the one that failed: the order of
-    /// all others is known.
+    /// written and not sent yet.
     ///
     /// # Errors
     /// If what cannot wait for COMMIT failed; then the transaction is rolled back.
     pub(crate) async fn end_with(
         mut self,
         mut last: CteStatement,
-        finish: Finish,
-    ) -> Result<UnsentCommit<'p>, FailedWrite> {
+    ) -> Result<UnsentCommit<'p>, StoreError> {
         let (parts, others) = std::mem::take(&mut self.writes)
             .into_iter()
             .partition::<Vec<_>, _>(|write| write.part.is_some());
@@ -366,29 +343,23 @@ impl<'p> GroupTransaction<'p> {
             last.add(part.unwrap_or_default(), id, statement);
         }
         self.writes = others;
-        self.end(Some(last), Some(Box::new(finish))).await
+        self.end(Some(last)).await
     }
 
-    async fn end(
-        mut self,
-        last: Option<CteStatement>,
-        finish: Option<Box<Finish>>,
-    ) -> Result<UnsentCommit<'p>, FailedWrite> {
-        if !self.begun
-            && let Err(error) = self.begin().await
-        {
-            return Err(error.into());
+    async fn end(mut self, last: Option<CteStatement>) -> Result<UnsentCommit<'p>, StoreError> {
+        if !self.begun {
+            self.begin().await?;
         }
         let mut writes = self.take_writes();
         writes.extend(last);
         // What the connection has not prepared yet is prepared first, and would come after COMMIT.
         if !self.connection.has_prepared(writes.iter().map(CteStatement::name))
-            && let Err((error, is_last)) = self.send(std::mem::take(&mut writes)).await
+            && let Err(error) = self.send(std::mem::take(&mut writes)).await
         {
-            return Err(FailedWrite { error: self.rolled_back(error).await, is_last, finish });
+            return Err(self.rolled_back(error).await);
         }
         let Self { connection, store, .. } = self;
-        Ok(UnsentCommit { connection, store, ending: Ending { writes, finish } })
+        Ok(UnsentCommit { connection, store, writes })
     }
 
     /// Makes everything done in it visible at once.
@@ -396,8 +367,7 @@ impl<'p> GroupTransaction<'p> {
     /// # Errors
     /// As [`UnsentCommit::commit`].
     pub async fn commit(self) -> Result<(), StoreError> {
-        let committed = async { self.end(None, None).await?.commit().await };
-        committed.await.map_err(|failed| failed.error)
+        self.end(None).await?.commit().await
     }
 
     /// Undoes everything and hands back the error that made it necessary: what may go wrong
@@ -474,14 +444,13 @@ fn lock_user(kind: Kind, user_id: i64) -> CteStatement {
 
 /// What is sent before the first question of a transaction.
 struct Opening {
-    previous: Option<Ending>,
+    previous: Option<Vec<CteStatement>>,
     begin: Begin,
 }
 
-/// What was answered, and what the group before was to finish.
+/// What was answered.
 struct Asked<T> {
     answers: Answers<Result<T, StoreError>>,
-    finish: Option<Box<Finish>>,
     /// The lock, which is prepared by then.
     lock: StatementName,
 }
@@ -498,11 +467,10 @@ async fn ask<T>(
 ) -> Result<Asked<T>, StoreError> {
     let Some(Opening { previous, begin }) = opening else {
         let answers = exchange(held, Vec::new(), false, None, question).await;
-        return Ok(Asked { answers, finish: None, lock: StatementName::new() });
+        return Ok(Asked { answers, lock: StatementName::new() });
     };
     let commits = previous.is_some();
-    let (writes, finish) =
-        previous.map(|ending| (ending.writes, ending.finish)).unwrap_or_default();
+    let writes = previous.unwrap_or_default();
     // The question would overtake a lock that the connection has not prepared yet.
     let lock = begin.lock.name().to_vec();
     let answers = if held.has_prepared(std::iter::once(lock.as_slice())) {
@@ -513,7 +481,7 @@ async fn ask<T>(
         let question = if has_begun.is_some() { Some(question.await) } else { None };
         Answers { writes, commit, begin, question }
     };
-    Ok(Asked { answers, finish, lock })
+    Ok(Asked { answers, lock })
 }
 
 /// What came of COMMIT and the writes before it. After one that failed, the server takes COMMIT for ROLLBACK, and
@@ -522,8 +490,7 @@ fn ended(
     held: &mut Held<'_>,
     writes: Vec<QueryResult<usize>>,
     commit: Option<QueryResult<()>>,
-    finish: Option<Box<Finish>>,
-) -> Result<(), FailedWrite> {
+) -> Result<(), StoreError> {
     let commit = commit.unwrap_or(Ok(()));
     held.unfinished = false;
     held.answered = commit.is_ok();
@@ -531,17 +498,16 @@ fn ended(
     if matches!(commit, Ok(()) | Err(DieselError::DatabaseError(..))) {
         change_depth(held, TransactionDepthChange::DecreaseDepth);
     }
-    if let Err((error, is_last)) = written(held, writes) {
-        return Err(FailedWrite { error, is_last, finish });
-    }
-    commit.map_err(|cause| FailedWrite { error: held.error(cause), is_last: false, finish })
+    written(held, writes)?;
+    commit.map_err(|cause| held.error(cause))
 }
 
-/// The first error of several writes, and whether it is that of the last one.
-fn written(held: &Held<'_>, answers: Vec<QueryResult<usize>>) -> Result<(), (StoreError, bool)> {
-    let last = answers.len().saturating_sub(1);
-    let Some(failed) = answers.iter().position(Result::is_err) else { return Ok(()) };
-    Err((first_error(held, answers.into_iter().map(Result::err)), failed == last))
+/// The first error of several writes.
+fn written(held: &Held<'_>, answers: Vec<QueryResult<usize>>) -> Result<(), StoreError> {
+    if answers.iter().all(Result::is_ok) {
+        return Ok(());
+    }
+    Err(first_error(held, answers.into_iter().map(Result::err)))
 }
 
 /// Tells diesel of a transaction that began or ended without it.
