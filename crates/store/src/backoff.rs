@@ -21,7 +21,7 @@ const LONGEST_RECONNECT_WAIT: Duration = Duration::from_secs(10);
 pub struct Backoff {
     first: Duration,
     max: Duration,
-    /// The number of errors after which there is a further wait.
+    /// Maximum of waits; further errors have none.
     retries: u32,
     errors: u32,
 }

@@ -42,7 +42,7 @@ statement! {
 }
 
 statement! {
-    /// The names under which the server knows this very statement. The driver's names are `s` and a
+    /// Counts the prepared copies of this very statement whose name is not the driver's: `s` and a
     /// number. A pooler that carries prepared statements over assigns names of its own, and only one in
     /// transaction mode must do so.
     struct CountRenamed {} -> (BigInt)

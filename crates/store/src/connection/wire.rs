@@ -27,8 +27,8 @@ const MOST_ERRORS: usize = 32;
 /// Maximum of bytes parsed of one error: the texts before the names may be as long as a row.
 const MOST_BYTES: usize = 64 * 1024;
 
-/// Tolerance of a measured duration, as a fraction. A statement's start is taken from the answer before
-/// it, which may have been read late.
+/// A statement counts as timed out from this fraction of `statement_timeout` on. Its start is taken from
+/// the answer before it, which may have been read late.
 const MEASURED: f64 = 0.9;
 
 /// The server's messages on one connection.
