@@ -312,7 +312,7 @@ const SQLSTATES: [(&str, ErrorClass, &str); 45] = {
         ("23514", Class::Refused, "check constraint"),
         ("23P01", Class::Refused, "exclusion constraint"),
         ("23", Class::Refused, "constraint"),
-        ("25006", Class::Environment, "the server can only be read; is it a standby?"),
+        ("25006", Class::Environment, "the server is read-only; is it a standby?"),
         ("25P03", Class::ConnectionLost, "the session was idle in a transaction for too long"),
         ("25P04", Class::ConnectionLost, "the transaction took too long"),
         ("26000", Class::StaleSession, "a prepared statement is gone"),

@@ -208,7 +208,7 @@ impl Store {
             .max_lifetime(settings.max_lifetime.mul_f64(1.0 - LIFETIME_SPREAD * fastrand::f64()))
             .idle_timeout(settings.idle_timeout)
             .test_on_check_out(settings.test_on_checkout)
-            // The most recently used connection needs no validation, and the others can reach their idle
+            // The connection used last needs no validation, and the others can reach their idle
             // time-out.
             .queue_strategy(QueueStrategy::Lifo)
             // A waiting task learns of the error at once and decides when to retry. The pool's own

@@ -122,7 +122,7 @@ impl Store {
             named,
         )) = rows.into_iter().next()
         else {
-            return Err(StoreError::Internal("the server does not tell its limits"));
+            return Err(StoreError::Internal("the server returned no limits"));
         };
         // The pool does not count connections that it is opening, but they have its name. Sessions of
         // that name beyond the pool's maximum belong to other processes.

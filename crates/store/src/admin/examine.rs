@@ -230,7 +230,7 @@ impl TriggerFault {
             row;
         let wrong = |what: &str| Some(format!("{trigger} on {table} ({what})"));
         let harmful = |found| Self { found, is_harmless: false };
-        let Some(function) = function else { return wrong("it is not there").map(harmful) };
+        let Some(function) = function else { return wrong("it is missing").map(harmful) };
         match (trigger.as_str(), enabled.as_deref()) {
             ("queue_replicated", Some("R" | "A")) => {}
             ("queue_replicated", _) => {
@@ -283,7 +283,7 @@ impl Store {
         let server: Vec<Columns> = self.load("doctor", ReadServer {}).await?;
         let timeouts = self.load("doctor", ReadTimeouts {}).await?;
         let Some(server) = server.into_iter().next() else {
-            return Err(StoreError::Internal("the server does not tell what it is"));
+            return Err(StoreError::Internal("the server returned no facts about itself"));
         };
         Ok(Examination {
             version: server.0,

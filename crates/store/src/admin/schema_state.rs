@@ -239,7 +239,7 @@ pub async fn schema_state(store: &Store) -> Result<SchemaState, StoreError> {
     let names = crate::admin::examine::table_names();
     let place: Vec<PlaceColumns> = store.load("schema", ReadPlace { names }).await?;
     let Some(place) = place.into_iter().next() else {
-        return Err(StoreError::Internal("the server does not say which schemas it has"));
+        return Err(StoreError::Internal("the server returned no schemas"));
     };
     let (current, search_path, is_asked_for, role, database, is_listed, schemas, taken) = place;
     // Read after the place, so that a table that another process creates meanwhile counts as applied,

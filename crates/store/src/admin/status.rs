@@ -130,9 +130,9 @@ pub const MAX_REJECTED_READ: i64 = 10_000;
 pub struct Status {
     /// Each kind's queue.
     pub kinds: Vec<KindStatus>,
-    /// Failures by cause, the most frequent first, limited to [`MAX_GROUPS`].
+    /// Failures by cause, by descending frequency, limited to [`MAX_GROUPS`].
     pub failures: Vec<Failure>,
-    /// Rejected rows by reason, the most frequent first, limited to [`MAX_GROUPS`].
+    /// Rejected rows by reason, by descending frequency, limited to [`MAX_GROUPS`].
     pub rejected: Vec<Rejected>,
     /// The last runs that did work, latest first.
     pub runs: Vec<Run>,
@@ -376,7 +376,7 @@ impl Store {
     pub async fn oldest_and_dead(&self) -> Result<(f64, i64), StoreError> {
         let rows: Vec<(f64, i64)> = self.load("backlog", ReadOldest {}).await?;
         let [found] = rows.as_slice() else {
-            return Err(StoreError::Internal("the queue says nothing of its oldest change"));
+            return Err(StoreError::Internal("the age of the oldest change could not be read"));
         };
         Ok(*found)
     }
@@ -398,7 +398,7 @@ impl Store {
     pub async fn clock(&self) -> Result<Timestamp, StoreError> {
         let rows: Vec<(PgTimestamp,)> = self.load("status", Clock {}).await?;
         let [(now,)] = rows.as_slice() else {
-            return Err(StoreError::Internal("the database's clock shows no time"));
+            return Err(StoreError::Internal("the database returned no time"));
         };
         Ok(from_postgres(*now))
     }

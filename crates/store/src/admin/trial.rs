@@ -159,7 +159,7 @@ impl Store {
             match changed.map_err(|cause| held.error(cause)) {
                 Ok(0) => {
                     let why =
-                        format!("another trigger or rule of {table} takes the row of a {verb}");
+                        format!("another trigger or rule of {table} intercepts the row of a {verb}");
                     return Ok(Trial::NotTried(why));
                 }
                 Ok(_) => {}
@@ -199,7 +199,7 @@ fn not_done(error: StoreError, verb: &str, table: &str) -> Result<Trial, StoreEr
             LOCK_TIMEOUT.as_secs()
         ))),
         ErrorClass::Refused if told.table_name() == Some(table) => {
-            Ok(Trial::NotTried(format!("{table} does not take the row of the trial: {message}")))
+            Ok(Trial::NotTried(format!("{table} refuses the trial row: {message}")))
         }
         _ => Ok(Trial::Fails(format!("{verb} in {table} fails: {message}"))),
     }

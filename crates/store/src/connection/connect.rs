@@ -24,7 +24,7 @@ use crate::connection::wire::Wire;
 use crate::error::{ConnectError, StoreError};
 use crate::sql::raw_text::NO_ENCODING;
 
-const NOT_TOLD: &str = "a pooler such as PgBouncer stands between the worker and PostgreSQL, and \
+const NOT_TOLD: &str = "a pooler such as PgBouncer between the worker and PostgreSQL \
      refuses the settings of the session: set database.pooler to \"session\" or \"transaction\", as \
      its pool_mode is";
 
@@ -397,7 +397,7 @@ async fn require_target(client: &Client, config: &Config) -> Result<(), String> 
     );
     match (is_wanted, wanted) {
         (true, _) => Ok(()),
-        (false, "off") => Err("the server can only be read".to_owned()),
+        (false, "off") => Err("the server is read-only".to_owned()),
         (false, _) => Err("the server is not read-only".to_owned()),
     }
 }

@@ -12,18 +12,18 @@ use crate::connection::session::Pooler;
 use crate::error::ConnectError;
 use crate::sql::statement::statement;
 
-const SETTINGS_DROPPED: &str = "the settings of the session do not reach PostgreSQL, so that nothing would limit the \
-     worker's statements: a pooler stands between them and drops options; set database.pooler to \
+const SETTINGS_DROPPED: &str = "the settings of the session do not reach PostgreSQL, so no time-out would limit the \
+     worker's statements: a pooler between them drops options; set database.pooler to \
      \"session\" or \"transaction\", as its pool_mode is";
 
-const BY_TRANSACTION: &str = "database.pooler is \"session\", but the pooler gives out server sessions by transaction \
+const BY_TRANSACTION: &str = "database.pooler is \"session\", but the pooler assigns server sessions per transaction \
      (pool_mode): set database.pooler to \"transaction\"";
 
-const TOO_FEW: &str = "database.pooler is \"session\", which takes two connections to be tried: set \
+const TOO_FEW: &str = "database.pooler is \"session\", and the check of it needs two connections: set \
      pool.max_size to at least 2";
 
 const NOT_CARRIED: &str = "database.pooler is \"transaction\", but prepared statements are not carried from one server \
-     session to the next: with PgBouncer it takes version 1.21 and max_prepared_statements above \
+     session to the next: PgBouncer needs version 1.21 and max_prepared_statements above \
      0, or else pool_mode = session and database.pooler = \"session\"; without a pooler set \
      database.pooler to \"none\"";
 

@@ -102,7 +102,7 @@ impl GroupTransaction<'_> {
         for (ordinal, row) in rows {
             let of_metric = usize::try_from(ordinal).ok().and_then(|at| of_metrics.get_mut(at));
             of_metric
-                .ok_or(StoreError::Internal("a raw row of a metric that was not asked for"))?
+                .ok_or(StoreError::Internal("a raw row of a metric that was not requested"))?
                 .push(raw_vital(row));
         }
         for rows in &mut of_metrics {

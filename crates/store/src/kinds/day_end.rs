@@ -34,7 +34,7 @@ const COUNTED: [(&str, &str); 4] = [
     ("lab_daily", "s.result_count"),
 ];
 
-/// The condition that `is_partial` of a stored row `s` contradicts the clock. Two values are correct:
+/// The condition that `is_partial` or `future_count` of a stored row `s` contradicts the clock. Two values are correct:
 /// the one at the time of computation, and, once the day has ended, the one that
 /// [`Store::mark_ended_days`] writes. A transaction's `now()` precedes its snapshot, so it may be
 /// earlier than an update that the snapshot contains.

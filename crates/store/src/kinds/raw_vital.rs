@@ -16,7 +16,7 @@ use crate::sql::time::RawTime;
 const MAX_WORDS: usize = 64;
 
 thread_local! {
-    /// Texts of the most recently read rows. Decoders see only a column's bytes, so the texts are kept
+    /// Texts of the last rows read. Decoders see only a column's bytes, so the texts are kept
     /// here.
     static WORDS: RefCell<Words> = RefCell::default();
     /// Texts that are folded names of sources.

@@ -161,7 +161,7 @@ impl GroupTransaction<'_> {
         let rows: Vec<(String, RawVitalColumns)> = self.read(read).await?;
         for (metric, row) in rows {
             let stage = Stage::from_metric(&metric)
-                .ok_or(StoreError::Internal("a raw row of a metric that was not asked for"))?;
+                .ok_or(StoreError::Internal("a raw row of a metric that was not requested"))?;
             snapshot.rows.entry(stage).or_default().push(raw_vital(row));
         }
         // A row may overlap several spans.

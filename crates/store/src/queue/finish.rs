@@ -1,4 +1,4 @@
-//! Deleting the sets that a group has done, in its transaction.
+//! Deletes the sets that a group has completed, in the transaction of the group.
 
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Integer, Text, Timestamptz};
@@ -12,7 +12,8 @@ use crate::queue::rejected::Verdict;
 use crate::statement::statement;
 use crate::transaction::{FailedWrite, GroupTransaction, UnsentCommit};
 
-/// Claimed sets of which so many dates are committed. Nothing but in the transaction that writes the figures.
+/// Claimed sets with the given number of committed dates. Only the transaction that writes the figures
+/// uses this.
 macro_rules! claimed {
     () => {
         " unnest({starts_at}::timestamptz[], {ids}::bigint[], {dates_done}::integer[])
@@ -47,8 +48,8 @@ claimed_statement!(
     "UPDATE aggregation_queue AS q SET dates_done = q.dates_done + 1 FROM"
 );
 
-/// It fails where a set is not as the worker knows it, or the profile has changed, so that COMMIT can be sent with
-/// it: after a statement that failed, that is a ROLLBACK.
+/// An assertion that fails if a set differs from the worker's copy, or the profile has changed. Because
+/// it fails, COMMIT can be sent with it: after a failed statement the server treats COMMIT as ROLLBACK.
 macro_rules! assertion {
     ($name:ident, $parts:literal) => {
         statement! {
@@ -91,18 +92,18 @@ statement! {
      WHERE q.lease_token = {token} AND q.state = 'processing' AND q.dates_done = held.dates_done"
 }
 
-/// A set in a group.
+/// A change set with rows in a group.
 #[derive(Clone, Copy, Debug)]
 pub struct SetOfGroup<'s> {
     /// The set.
     pub set: &'s ChangeSet,
-    /// How many of its dates were committed before, since it was claimed.
+    /// Number of its dates committed since it was claimed.
     pub dates_done: i32,
-    /// Whether the group is the last one with rows of it.
+    /// Whether no later group has rows of the set.
     pub is_last: bool,
 }
 
-/// What must hold for a group to be committed.
+/// The conditions for committing a group.
 #[derive(Clone, Debug)]
 pub struct Finish {
     kind: &'static str,
@@ -114,15 +115,15 @@ pub struct Finish {
 }
 
 impl<'p> GroupTransaction<'p> {
-    /// Lists the group's rejected rows, deletes the sets that are done with it, and counts the date in the others.
-    /// Nothing of that is sent before the beginning of the next group, or [`UnsentCommit::commit`].
+    /// Lists the group's rejected rows, deletes the completed sets, and counts the date in the others.
+    /// These statements are sent with the beginning of the next group, or with [`UnsentCommit::commit`].
     ///
-    /// Exactly the sets that were claimed: if a raw row has changed since, the change is in another set. That the
-    /// database has counted the same dates matters where a server has crashed: it may have forgotten the commit of
-    /// an earlier date, and the set would be deleted without it.
+    /// It deletes exactly the claimed sets: a later change of a raw row is in another set. The database
+    /// must have counted the same dates, because a crashed server may have lost the commit of an earlier
+    /// date. Without this check the set would be deleted without that date's figures.
     ///
     /// # Errors
-    /// If what was written before cannot be sent; then the transaction is rolled back.
+    /// If an earlier write cannot be sent; then the transaction is rolled back.
     pub async fn finish(
         mut self,
         token: i64,
@@ -159,14 +160,15 @@ impl<'p> GroupTransaction<'p> {
 }
 
 impl Store {
-    /// Why a group was not committed: [`StoreError::LeaseLost`] if another worker has any of the sets by now, or the
-    /// server has crashed and forgotten an earlier date of one,
-    /// [`StoreError::Outdated`] if the user's profile is no longer of the version that was read.
+    /// The reason why a group was not committed.
+    /// [`StoreError::LeaseLost`]: another worker has any of
+    /// the sets, or the server crashed and lost an earlier date of one. [`StoreError::Outdated`]: the
+    /// user's profile is no longer of the version that was read.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn why_not_committed(&self, failed: FailedWrite) -> StoreError {
-        // A division by zero has no class of its own.
+        // The assertion fails with a division by zero, which has no class of its own.
         if !failed.is_last || failed.error.class() != ErrorClass::Database {
             return failed.error;
         }

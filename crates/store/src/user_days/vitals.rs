@@ -20,17 +20,17 @@ pub struct VitalDay {
     pub metric: String,
     /// UCUM unit of the figures.
     pub unit: String,
-    /// Samples behind the figures.
+    /// Number of samples behind the figures.
     pub sample_count: i32,
-    /// Samples out of the sensor's range, which take no part in the other figures.
+    /// Number of samples out of the sensor's range, which the other figures exclude.
     pub censored_count: i32,
-    /// Cumulative metrics: the total.
+    /// The total of a cumulative metric.
     pub total: Option<f64>,
-    /// Discrete metrics: mean.
+    /// The mean of a discrete metric.
     pub mean: Option<f64>,
     /// Sample standard deviation.
     pub stddev: Option<f64>,
-    /// Least sample.
+    /// Minimum.
     pub min: Option<f64>,
     /// 25th percentile.
     pub p25: Option<f64>,
@@ -38,7 +38,7 @@ pub struct VitalDay {
     pub p50: Option<f64>,
     /// 75th percentile.
     pub p75: Option<f64>,
-    /// Greatest sample.
+    /// Maximum.
     pub max: Option<f64>,
 }
 
@@ -49,19 +49,19 @@ pub struct VitalHour {
     pub metric: String,
     /// UCUM unit of the figures.
     pub unit: String,
-    /// The instant at which the hour begins.
+    /// The start of the hour.
     pub start: Timestamp,
     /// The zone of its local clock.
     pub time_zone: String,
-    /// Samples behind the figures.
+    /// Number of samples behind the figures.
     pub sample_count: i32,
-    /// Cumulative metrics: the total.
+    /// The total of a cumulative metric.
     pub total: Option<f64>,
-    /// Discrete metrics: mean.
+    /// The mean of a discrete metric.
     pub mean: Option<f64>,
     /// Sample standard deviation.
     pub stddev: Option<f64>,
-    /// Least sample.
+    /// Minimum.
     pub min: Option<f64>,
     /// 25th percentile.
     pub p25: Option<f64>,
@@ -69,7 +69,7 @@ pub struct VitalHour {
     pub p50: Option<f64>,
     /// 75th percentile.
     pub p75: Option<f64>,
-    /// Greatest sample.
+    /// Maximum.
     pub max: Option<f64>,
 }
 
@@ -112,7 +112,7 @@ statement! {
      ORDER BY metric, hour_start"
 }
 
-/// What [`DayRow`] is made of, as most tables have it.
+/// The columns of [`DayRow`] in the tables that have them all.
 pub(super) type DayColumns = (NaiveDate, String, bool, i32, i32, PgTimestamp, Vec<String>);
 
 pub(super) fn day_row(columns: DayColumns) -> DayRow {

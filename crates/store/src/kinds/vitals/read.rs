@@ -315,7 +315,7 @@ fn keep_rows(
         let snapshot = names
             .get(ordinal as usize)
             .and_then(|name| snapshots.get_mut(*name))
-            .ok_or(StoreError::Internal("a raw row of a metric that was not asked for"))?;
+            .ok_or(StoreError::Internal("a raw row of a metric that was not requested"))?;
         snapshot.rows.push(raw_vital(row));
     }
     // An interval may overlap several spans.
