@@ -159,7 +159,7 @@ impl Store {
             match changed.map_err(|cause| held.error(cause)) {
                 Ok(0) => {
                     let why =
-                        format!("another trigger or rule of {table} intercepts the row of a {verb}");
+                        format!("another trigger or rule of {table} drops the row of a {verb}");
                     return Ok(Trial::NotTried(why));
                 }
                 Ok(_) => {}

@@ -13,10 +13,10 @@ use crate::exit::{self, Exit};
 use crate::report::milliseconds;
 use crate::{output, setup};
 
-/// Does what is asked for.
+/// Runs a command about alerts.
 ///
 /// # Errors
-/// What is wrong with the configuration, or that it names nobody to be told.
+/// If the configuration is invalid, or names no channel.
 pub async fn execute(config: Option<&Path>, command: &Alerts) -> anyhow::Result<Exit> {
     let Alerts::Test(arguments) = command;
     let config = setup::configuration(config)?.config;

@@ -1,4 +1,4 @@
-//! What the database must be like once one is in.
+//! Checks of the database after the log-in.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,13 +14,14 @@ use crate::config::Config;
 use crate::output;
 use crate::tables::{age, counted};
 
-/// `date_bin`, on which the claim rests, came with it.
+/// The first version with `date_bin`, which the claim uses.
 const OLDEST_VERSION: i32 = 140_000;
 
-/// Times in the worker's log and in the database are compared by people; beyond this they wonder.
+/// Maximum difference of clocks, in seconds. Operators compare times in the worker's log with times in
+/// the database.
 const MOST_CLOCK_SECONDS: f64 = 2.0;
 
-/// Looks at everything, changes nothing.
+/// Runs all checks and changes nothing.
 ///
 /// # Errors
 /// If the database fails.
@@ -57,7 +58,7 @@ pub async fn examine(
     Ok(())
 }
 
-/// Over this host's own sockets and addresses nobody listens in.
+/// A connection over the host's own sockets or loopback addresses cannot be intercepted.
 fn encryption(config: &Config, plan: &ConnectionPlan, found: &Examination) -> Check {
     let name = "TLS";
     let own = |host: &str| {
@@ -68,7 +69,7 @@ fn encryption(config: &Config, plan: &ConnectionPlan, found: &Examination) -> Ch
         Endpoint::Network(host, _) => own(host),
     });
     if config.database.pooler != Pooler::None {
-        // What the server tells is its link to the pooler.
+        // The server only knows its link to the pooler.
         return if plan.insists || stays_here {
             Check::fine(name, "the way to the pooler is encrypted, or within this host")
         } else {
@@ -120,7 +121,7 @@ fn pooler(config: &Config) -> Check {
     )
 }
 
-/// That they arrive was tried at the log-in for one of them; here are all.
+/// The log-in checked one of the time-outs; this checks all.
 fn timeouts(config: &Config, found: &Examination) -> Check {
     let session = &config.session;
     let wanted = [
@@ -189,7 +190,7 @@ fn encoding(found: &Examination) -> Check {
     )
 }
 
-/// Whether it is the one that this version works on.
+/// Whether the schema is the one that this version needs.
 async fn schema(
     store: &Store,
     found: &Examination,
@@ -265,7 +266,7 @@ async fn rights(store: &Store, found: &Examination) -> Result<Check, StoreError>
     ))
 }
 
-/// Of rows that it does not see the worker would believe that they are gone, and take their figures away.
+/// Hidden rows look deleted to the worker, so it would delete their figures.
 async fn row_security(store: &Store, found: &Examination) -> Result<Check, StoreError> {
     let tables = store.row_security().await?;
     Ok(if tables.is_empty() {
@@ -279,7 +280,7 @@ async fn row_security(store: &Store, found: &Examination) -> Result<Check, Store
     })
 }
 
-/// What the server's catalogue shows; [`queueing`] is what comes of it.
+/// Checks the triggers in the server's catalog; [`queueing`] tests their effect.
 async fn triggers(store: &Store, found: &Examination) -> Result<Check, StoreError> {
     let name = "triggers";
     let faults = store.trigger_faults().await?;
@@ -310,7 +311,7 @@ async fn triggers(store: &Store, found: &Examination) -> Result<Check, StoreErro
     })
 }
 
-/// Tries it, where this role may.
+/// Tests queueing with real rows, if this role may write them.
 async fn queueing(store: &Store) -> Result<Check, StoreError> {
     let name = "queueing";
     let (mut failed, mut untried) = (Vec::new(), Vec::new());
@@ -384,8 +385,8 @@ async fn sessions(store: &Store, found: &Examination) -> Result<Check, StoreErro
     if shown.is_empty() {
         shown.push_str("none but this one");
     }
-    // No right that the worker needs: with it, whoever took the worker over could read everybody's
-    // statements.
+    // The worker does not need this right. With it, an attacker who controls the worker could read the
+    // statements of all roles.
     let hidden = "; what those of other roles do is hidden, old transactions among it, without \
                   pg_read_all_stats";
     Ok(Check::fine("sessions", format!("{shown}{}", if found.sees_others { "" } else { hidden })))
@@ -416,7 +417,7 @@ async fn clock(store: &Store) -> Result<Check, StoreError> {
     let there = store.clock().await?;
     let after = alerts::own_clock().0;
     let seconds = |micros: i64| micros as f64 / 1e6;
-    // Somewhere between asking and hearing it was as late here.
+    // The server's time was read between the two local times; their middle is the estimate.
     let ahead = seconds((before + after) / 2 - there.to_utc().timestamp_micros());
     let text = format!(
         "this host's clock is {:.1} s {} the database's",
