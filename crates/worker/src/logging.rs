@@ -153,6 +153,6 @@ fn report_panics() {
     // The message of a panic may quote health data; its location is enough to correct the bug.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or_else(|| "?".to_owned(), ToString::to_string);
-        tracing::error!(event = "panic", place, "a bug in the worker; please report its place");
+        tracing::error!(event = "panic", place, "a bug in the worker; please report the place");
     }));
 }

@@ -68,7 +68,7 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
 }
 
 fn describe() {
-    describe_counter!(ROWS_CLAIMED, "Queue rows claimed, and those taken along with them, by kind");
+    describe_counter!(ROWS_CLAIMED, "Queue rows claimed, including coalesced ones, by kind");
     describe_counter!(
         ROWS,
         "Queue rows by kind and outcome: completed, rejected, failed or released; \
@@ -78,38 +78,38 @@ fn describe() {
     describe_counter!(GROUPS, "User-dates by kind and outcome: committed or failed");
     describe_counter!(BATCHES, "Batches that did work, by kind");
     describe_histogram!(BATCH_SECONDS, Unit::Seconds, "Claim to last group of a batch, by kind");
-    describe_gauge!(BACKLOG, "Changes that are not in the figures yet, by kind; dead ones not");
-    describe_gauge!(OLDEST, Unit::Seconds, "Age of the next change in turn, by kind; 0 if none");
+    describe_gauge!(BACKLOG, "Changes that are not in the figures yet, without dead ones, by kind");
+    describe_gauge!(OLDEST, Unit::Seconds, "Age of the next due change, by kind; 0 if none");
     describe_gauge!(DEAD, "Changes given up after their last attempt, by kind");
     describe_gauge!(CONNECTIONS, "Open database connections by state: in_use or idle");
-    describe_gauge!(CONNECTIONS_MAX, "The most database connections that may be open");
-    describe_gauge!(WAITING, "Tasks that wait for a database connection");
-    describe_gauge!(USAGE, "Database connections in use, of the most that may be open");
-    describe_gauge!(DATABASE_UP, "1 while the database is worked with, else 0");
-    describe_gauge!(DATABASE_REACHABLE, "0 while no connection to the database can be had, else 1");
+    describe_gauge!(CONNECTIONS_MAX, "Maximum of open database connections");
+    describe_gauge!(WAITING, "Tasks waiting for a database connection");
+    describe_gauge!(USAGE, "Database connections in use / maximum of open ones");
+    describe_gauge!(DATABASE_UP, "1 while the worker uses the database, else 0");
+    describe_gauge!(DATABASE_REACHABLE, "0 while the database cannot be reached, else 1");
     describe_gauge!(
         BREAKER,
-        "1 for the state that holds: closed (working), open (left alone), half_open (trying)"
+        "1 for the current state: closed (working), open (waiting), half_open (connecting)"
     );
     describe_gauge!(
         OLDEST_TRANSACTION,
         Unit::Seconds,
         "Age of the oldest transaction that is open for longer than log.old_transaction_seconds"
     );
-    describe_gauge!(SILENT, Unit::Seconds, "Time since the last sign of progress");
+    describe_gauge!(SILENT, Unit::Seconds, "Time since the last progress");
     alerts::describe();
     describe_gauge!(BUILD, "1, with the version");
     describe_histogram!(
         "dayfold_pool_hold_seconds",
         Unit::Seconds,
-        "For how long a database connection was held, by purpose"
+        "Time that a database connection was held, by purpose"
     );
     describe_histogram!(
         "dayfold_pool_wait_seconds",
         Unit::Seconds,
-        "Wait for a database connection, opening and testing it included"
+        "Wait for a database connection, including connecting and validation"
     );
-    describe_counter!(TIMEOUTS, "Waits for a database connection in vain");
+    describe_counter!(TIMEOUTS, "Waits for a database connection that timed out");
 }
 
 /// Sets the gauges of the backlog. Values that could not be read are NaN instead of outdated.

@@ -118,7 +118,7 @@ fn environment_variable(name: &str) -> Option<String> {
 }
 
 /// Refuses a pool that is larger than the server's limits, and warns of one that is larger than the
-/// connections available now: the application would lack the connections that the worker opens.
+/// connections available now. The application would lack the connections that the worker opens.
 ///
 /// # Errors
 /// The calculation and the advice.

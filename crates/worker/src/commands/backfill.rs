@@ -75,7 +75,7 @@ pub async fn execute(config: Option<&Path>, arguments: Backfill) -> anyhow::Resu
     bar.finish_and_clear();
     outcome.with_context(|| {
         format!(
-            "interrupted after {}; what they are stands, run it again for the rest",
+            "interrupted after {}; completed dates remain; run it again for the rest",
             counted(done.dates, "date", "dates")
         )
     })?;
@@ -182,7 +182,7 @@ fn tell(kind: Kind, user_id: i64, portion: &Dates, error: &StoreError) {
         to = last.map(tracing::field::display),
         class = error.class().name(),
         error = %error,
-        "the figures of these dates stay as they were ({})",
+        "the figures of these dates are unchanged ({})",
         error.class().name(),
     );
 }
@@ -201,7 +201,7 @@ fn report(done: &Done, took: Duration, stopped: bool, as_json: bool) {
         return;
     }
     let mut text = format!(
-        "{} of {} computed anew from {} in {:.1} s.",
+        "{} of {} recomputed from {} in {:.1} s.",
         counted(done.dates, "date", "dates"),
         counted(done.users, "user", "users"),
         counted(done.rows, "raw row", "raw rows"),
@@ -209,13 +209,13 @@ fn report(done: &Done, took: Duration, stopped: bool, as_json: bool) {
     );
     if done.failed > 0 {
         text.push_str(&format!(
-            "\n{} failed and stay as they were; the log says why (dates_failed).",
+            "\n{} failed and are unchanged; the log says why (dates_failed).",
             counted(done.failed, "date", "dates")
         ));
     }
     if done.users_failed > 0 {
         text.push_str(&format!(
-            "\n{} could not be done; the log says which and why (user_failed).",
+            "\n{} could not be processed; the log says which and why (user_failed).",
             counted(done.users_failed, "user", "users")
         ));
     }

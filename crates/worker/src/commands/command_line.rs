@@ -115,7 +115,7 @@ const ENVIRONMENT: [(&str, &str); 12] = [
     ("WORKER__SECTION__KEY", "Any key of the configuration, such as WORKER__POOL__MAX_SIZE=8."),
     (
         "PGHOST, PGPORT, PGUSER, PGDATABASE",
-        "What the URL does not say about the place of the database.",
+        "Parts of the database's address that the URL does not contain.",
     ),
     (
         "PGPASSFILE, PGSERVICE, PGSERVICEFILE",
@@ -123,12 +123,12 @@ const ENVIRONMENT: [(&str, &str); 12] = [
     ),
     (
         "PGSSLMODE, PGSSLROOTCERT, PGSSLCERT, PGSSLKEY, PGCHANNELBINDING",
-        "How the connection is encrypted, and what is checked.",
+        "Encryption of the connection, and verification of the server.",
     ),
     ("CREDENTIALS_DIRECTORY", "The folder, made by systemd, with the credential database-url."),
-    ("NOTIFY_SOCKET, WATCHDOG_USEC", "Set by systemd, which is told how the service is."),
+    ("NOTIFY_SOCKET, WATCHDOG_USEC", "Set by systemd, which receives the state of the service."),
     ("NO_COLOR", "If it is set and not empty, nothing is coloured, even on a terminal."),
-    ("TERM", "If it is dumb, nothing is coloured or written over: no progress is shown."),
+    ("TERM", "If it is dumb, output has no colours, and no progress is shown."),
     ("PG_BIN_DIR", "Where worker demo finds PostgreSQL's server programs first."),
     ("TMPDIR", "Where worker demo makes the folder of its private PostgreSQL."),
     ("RUST_LOG", "Is not read: log.level, or WORKER__LOG__LEVEL, takes the same directives."),

@@ -82,7 +82,7 @@ impl Work<'_> {
         for kind in kinds {
             let rows = act(*kind).await.with_context(|| {
                 let before = thousands(total(&done) as i64);
-                format!("interrupted; what was queued stays so ({before} before {kind})")
+                format!("interrupted; rows queued so far stay queued ({before} before {kind})")
             })?;
             done.push((*kind, rows));
         }
@@ -111,7 +111,7 @@ impl Work<'_> {
     }
 
     async fn walk(&self, kind: Kind, mut requeuer: Requeuer) -> anyhow::Result<u64> {
-        let bar = progress::rows(&format!("{kind}: looking at raw rows"));
+        let bar = progress::rows(&format!("{kind}: reading raw rows"));
         let mut selected = 0;
         while !self.stop.is_requested() {
             let Some((looked_at, rows)) = requeuer.step(self.store).await? else { break };

@@ -104,7 +104,7 @@ fn trouble(error: &StoreError, as_json: bool) -> String {
     if as_json {
         json!({ "error": error.to_string() }).to_string()
     } else {
-        format!("The database cannot be asked: {error}")
+        format!("The database cannot be queried: {error}")
     }
 }
 
@@ -251,7 +251,7 @@ fn verdict(status: &Status) -> String {
     }
     if sum(|kind| kind.rejected) > 0 {
         lines.push(
-            "Rejected rows take no part in the figures. A corrected raw row is judged again."
+            "Rejected rows are excluded from the figures. A corrected raw row is judged again."
                 .to_owned(),
         );
     }

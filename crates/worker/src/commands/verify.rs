@@ -83,7 +83,7 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
     let loaded = setup::configuration(config)?;
     if arguments.repair && loaded.config.pool.max_size < 2 {
         bail!(
-            "verify --repair needs two connections, one to look and one to write: raise pool.max_size to 2"
+            "verify --repair needs two connections, one to read and one to write: raise pool.max_size to 2"
         );
     }
     let settings = Settings::from_config(&loaded.config)?;
@@ -346,7 +346,7 @@ impl Found {
         }
         if self.dead > 0 {
             text.push_str(&format!(
-                "\n{} could not be compared: rows near them are dead, as their attempts are spent. \
+                "\n{} could not be compared: rows near them are dead. \
                  `worker status` names them, `worker requeue --dead` tries them again.",
                 counted(self.dead, "date", "dates")
             ));
@@ -376,7 +376,7 @@ impl Found {
         }
         if self.verdicts_repaired > 0 {
             text.push_str(&format!(
-                "\n{} of rejected_rows put right.",
+                "\n{} of rejected_rows repaired.",
                 counted(self.verdicts_repaired, "row", "rows")
             ));
         }

@@ -105,7 +105,7 @@ impl Layers {
                     )
                 }
             },
-            Err(_) => format!("{key} from {variable} is not UTF-8; set the variable anew as UTF-8"),
+            Err(_) => format!("{key} from {variable} is not UTF-8; set the variable as UTF-8 text"),
         };
         self.problems.push(problem);
     }

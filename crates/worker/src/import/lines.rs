@@ -181,7 +181,7 @@ impl<'c, R: BufRead> Lines<'c, R> {
             "comparator" => {
                 let (of_value, _) = split_comparator(self.value(fields)?);
                 if !field.is_empty() && !of_value.is_empty() && field != of_value {
-                    return Err("comparator is not the one that value has".to_owned());
+                    return Err("comparator differs from the one in value".to_owned());
                 }
                 field = if field.is_empty() { of_value } else { field };
             }
@@ -396,7 +396,7 @@ mod tests {
         assert_eq!(good("<40", "<"), read("40", Some("<")));
         assert_eq!(good("40", ">"), read("40", Some(">")));
         assert_eq!(good("40", ""), read("40", None));
-        assert_eq!(good("<40", ">"), Err("comparator is not the one that value has".to_owned()));
+        assert_eq!(good("<40", ">"), Err("comparator differs from the one in value".to_owned()));
         for word in ["Low", "HIGH", "Lo", "hi"] {
             assert!(
                 good(word, "").unwrap_err().contains("has its bound here and < or >"),

@@ -90,7 +90,7 @@ async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Resu
     let store = setup::connect_with(config, &|_| None).await?;
     let applied = store::migrate(&store, std::time::Duration::from_secs(60)).await?.applied;
     output::print(&format!(
-        "2. The schema is there: {} applied.",
+        "2. The schema is migrated: {} applied.",
         counted(applied.len() as i64, "migration", "migrations")
     ));
 

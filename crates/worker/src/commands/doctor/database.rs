@@ -45,7 +45,7 @@ pub async fn examine(
         checkup.add(row_security(store, &found).await?);
         checkup.add(triggers(store, &found).await?);
         if found.in_recovery || found.read_only {
-            checkup.add(Check::untried("queueing", "the database takes no changes"));
+            checkup.add(Check::untried("queueing", "the database is read-only"));
         } else {
             checkup.add(queueing(store).await?);
         }
@@ -71,11 +71,11 @@ fn encryption(config: &Config, plan: &ConnectionPlan, found: &Examination) -> Ch
     if config.database.pooler != Pooler::None {
         // The server only knows its link to the pooler.
         return if plan.insists || stays_here {
-            Check::fine(name, "the way to the pooler is encrypted, or within this host")
+            Check::fine(name, "the connection to the pooler is encrypted, or within this host")
         } else {
             Check::doubtful(
                 name,
-                "whether the way to the pooler is encrypted is left to the pooler",
+                "the pooler decides whether the connection to it is encrypted",
                 "set sslmode=verify-full",
             )
         };
@@ -86,15 +86,15 @@ fn encryption(config: &Config, plan: &ConnectionPlan, found: &Examination) -> Ch
         }
         Some(protocol) => Check::doubtful(
             name,
-            format!("encrypted ({protocol}), but nobody checks that it is the right server"),
+            format!("encrypted ({protocol}), but the server's identity is not verified"),
             "set sslmode=verify-full, with sslrootcert if the authority is not a public one",
         ),
         None if stays_here => {
-            Check::fine(name, "not encrypted, which it need not be within this host")
+            Check::fine(name, "not encrypted, which is acceptable within this host")
         }
         None => Check::doubtful(
             name,
-            "the session is not encrypted: whoever is on its way can read health data",
+            "the session is not encrypted: anybody on the network path can read health data",
             "turn ssl on at the server, and set sslmode=verify-full",
         ),
     }
@@ -152,7 +152,7 @@ fn replication(found: &Examination) -> Check {
     if found.in_recovery {
         return Check::wrong(
             name,
-            "the server is a standby, which takes no changes",
+            "the server is a standby, which is read-only",
             format!(
                 "name the primary in {}, or all hosts and target_session_attrs=read-write",
                 output::url_origin()
@@ -293,7 +293,7 @@ async fn triggers(store: &Store, found: &Examination) -> Result<Check, StoreErro
     Ok(if !harmful.is_empty() {
         Check::doubtful(
             name,
-            format!("raw rows do not queue themselves by {harmful}"),
+            format!("changes of raw rows are not queued: {harmful}"),
             format!(
                 "ALTER TABLE {schema:?}.… ENABLE TRIGGER … (ENABLE REPLICA TRIGGER queue_replicated), or make the trigger and its function as the \
                  migrations do; then `worker requeue` for what came meanwhile; unless something else \
@@ -303,11 +303,11 @@ async fn triggers(store: &Store, found: &Examination) -> Result<Check, StoreErro
     } else if !harmless.is_empty() {
         Check::doubtful(
             name,
-            format!("{harmless}: they find the queue all the same, but take longer"),
+            format!("{harmless}: these still queue changes, but take longer"),
             "run `worker migrate`, which sets their search_path",
         )
     } else {
-        Check::fine(name, "raw rows queue themselves by the functions of this version")
+        Check::fine(name, "all raw tables have the triggers and functions of this version")
     })
 }
 
@@ -387,7 +387,7 @@ async fn sessions(store: &Store, found: &Examination) -> Result<Check, StoreErro
     }
     // The worker does not need this right. With it, an attacker who controls the worker could read the
     // statements of all roles.
-    let hidden = "; what those of other roles do is hidden, old transactions among it, without \
+    let hidden = "; the activity of other roles, including old transactions, is hidden without \
                   pg_read_all_stats";
     Ok(Check::fine("sessions", format!("{shown}{}", if found.sees_others { "" } else { hidden })))
 }

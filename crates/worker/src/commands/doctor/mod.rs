@@ -102,8 +102,8 @@ impl Checkup {
     fn verdict(&self) -> String {
         let mut text = match (self.is(Outcome::Wrong), self.is(Outcome::Doubtful)) {
             (0, 0) => "\nThe worker can work here.".to_owned(),
-            (0, _) => "\nThe worker can work here. Better change:".to_owned(),
-            _ => "\nThe worker cannot work here. Change:".to_owned(),
+            (0, _) => "\nThe worker can work here. Recommended changes:".to_owned(),
+            _ => "\nThe worker cannot work here. Required changes:".to_owned(),
         };
         let advised = self.checks.iter().filter_map(|check| Some((check, check.advice.as_ref()?)));
         for (check, advice) in advised {

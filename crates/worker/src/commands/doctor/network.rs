@@ -76,11 +76,11 @@ async fn try_network(address: SocketAddr, limit: Duration) -> Result<Check, Chec
         Ok(true) => "it offers TLS",
         Ok(false) => "it offers no TLS",
         Err(problem) => {
-            let found = format!("{address} takes connections, but does not talk: {problem}");
+            let found = format!("{address} accepts connections, but does not answer: {problem}");
             return Err(Check::wrong("network", found, "is it PostgreSQL that listens there?"));
         }
     };
-    Ok(Check::fine("network", format!("{address} takes connections after {ms:.1} ms, {tls}")))
+    Ok(Check::fine("network", format!("{address} accepts connections after {ms:.1} ms, {tls}")))
 }
 
 fn nobody_there(endpoint: &str, problem: &str) -> Check {
@@ -126,7 +126,7 @@ pub async fn log_in(config: &Config, checkup: &mut Checkup) -> Option<Store> {
                 ConnectError::Pooler(_) => "pooler",
                 _ => "login",
             };
-            let advice = output::advice(&error).unwrap_or_else(|| "do what it says".to_owned());
+            let advice = output::advice(&error).unwrap_or_else(|| "correct this".to_owned());
             checkup.add(Check::wrong(name, error.to_string(), advice));
             None
         }

@@ -13,9 +13,9 @@ use super::rebuild::Dates;
 use super::{Profile, Work, blood_pressure, glucose, guarded, raw_ids, sleep, unknown_metrics};
 use crate::settings::Settings;
 
-/// Maximum of rounds. A scope is widened three times at most: by rows of the same sample as a changed
-/// one, by days that rows with their own zones reach into, and by days stored under another profile or
-/// catalogue. More rounds are a bug.
+/// Maximum of rounds. A scope is widened three times at most. The causes are rows of the same sample
+/// as a changed one, days that rows with their own zones reach into, and days stored under another
+/// profile or catalogue. More rounds are a bug.
 const MOST_ROUNDS: u32 = 6;
 
 /// Computes and writes the group's figures, and judges its raw rows.
