@@ -251,7 +251,7 @@ fn verdict(status: &Status) -> String {
     }
     if sum(|kind| kind.rejected) > 0 {
         lines.push(
-            "Rejected rows are excluded from the figures. A corrected raw row is judged again."
+            "Rejected rows are not in the figures. A corrected raw row is judged again."
                 .to_owned(),
         );
     }
