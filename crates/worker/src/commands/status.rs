@@ -251,8 +251,7 @@ fn verdict(status: &Status) -> String {
     }
     if sum(|kind| kind.rejected) > 0 {
         lines.push(
-            "Rejected rows are not in the figures. A corrected raw row is judged again."
-                .to_owned(),
+            "Rejected rows are not in the figures. A corrected raw row is judged again.".to_owned(),
         );
     }
     let FutureRows { rows, users } = status.future;
