@@ -1,4 +1,4 @@
-//! Deleting the sets that a group has done, in its transaction.
+//! Deletes the sets that a group has completed, in the transaction of the group.
 
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Integer, Text, Timestamptz};
@@ -11,7 +11,8 @@ use crate::queue::rejected::Verdict;
 use crate::statement::statement;
 use crate::transaction::{GroupTransaction, UnsentCommit};
 
-/// Claimed sets of which so many dates are committed. Nothing but in the transaction that writes the figures.
+/// Claimed sets with the given number of committed dates. Only the transaction that writes the figures
+/// uses this.
 macro_rules! claimed {
     () => {
         " unnest({starts_at}::timestamptz[], {ids}::bigint[], {dates_done}::integer[])
@@ -80,22 +81,22 @@ assertion!(
 pub struct SetOfGroup<'s> {
     /// The set.
     pub set: &'s ChangeSet,
-    /// How many of its dates were committed before, since it was claimed.
+    /// Number of its dates committed since it was claimed.
     pub dates_done: i32,
-    /// Whether the group is the last one with rows of it.
+    /// Whether no later group has rows of the set.
     pub is_last: bool,
 }
 
 impl<'p> GroupTransaction<'p> {
-    /// Lists the group's rejected rows, deletes the sets that are done with it, and counts the date in the others.
-    /// Nothing of that is sent before the beginning of the next group, or [`UnsentCommit::commit`].
+    /// Lists the group's rejected rows, deletes the completed sets, and counts the date in the others.
+    /// These statements are sent with the beginning of the next group, or with [`UnsentCommit::commit`].
     ///
-    /// Exactly the sets that were claimed: if a raw row has changed since, the change is in another set. That the
-    /// database has counted the same dates matters where a server has crashed: it may have forgotten the commit of
-    /// an earlier date, and the set would be deleted without it.
+    /// It deletes exactly the claimed sets: a later change of a raw row is in another set. The database
+    /// must have counted the same dates, because a crashed server may have lost the commit of an earlier
+    /// date. Without this check the set would be deleted without that date's figures.
     ///
     /// # Errors
-    /// If what was written before cannot be sent; then the transaction is rolled back.
+    /// If an earlier write cannot be sent; then the transaction is rolled back.
     pub async fn finish(
         mut self,
         token: i64,
