@@ -7,13 +7,13 @@ use aggregation::vitals::RawVital;
 use aggregation::vitals::scope::Span;
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
-use diesel::sql_types::{Array, BigInt, Date, Integer, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Date, Integer, Nullable, Text, Timestamptz};
 
 use crate::error::StoreError;
 use crate::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital_columns};
 use crate::statement::statement;
 use crate::time::to_postgres;
-use crate::transaction::GroupTransaction;
+use crate::transaction::{GroupTransaction, Reading};
 
 statement! {
     /// A row belongs to the spans in which it starts; those of one metric are disjoint.
@@ -26,6 +26,7 @@ statement! {
         metrics: Vec<String> => Array<Text>,
         spans_from: Vec<PgTimestamp> => Array<Timestamptz>,
         spans_to: Vec<PgTimestamp> => Array<Timestamptz>,
+        most: Option<i64> => Nullable<BigInt>,
     } -> (Integer, RawVitalSql)
     concat!(
         "SELECT span.ordinal, ",
@@ -40,7 +41,8 @@ statement! {
          WHERE user_id = {user_id} AND metric = span.metric
            AND started_at >= span.span_from AND started_at < span.span_to
          OFFSET 0
-     ) AS v"
+     ) AS v
+     LIMIT {most}"
     )
 }
 
@@ -89,6 +91,7 @@ impl GroupTransaction<'_> {
             metrics: Vec::new(),
             spans_from: Vec::new(),
             spans_to: Vec::new(),
+            most: None,
         };
         for (ordinal, metric) in (0..).zip(metrics) {
             for (from, to) in spans {
@@ -98,12 +101,19 @@ impl GroupTransaction<'_> {
                 read.spans_to.push(to_postgres(*to));
             }
         }
-        let rows: Vec<(i32, RawVitalColumns)> = self.read(read).await?;
-        for (ordinal, row) in rows {
-            let of_metric = usize::try_from(ordinal).ok().and_then(|at| of_metrics.get_mut(at));
-            of_metric
-                .ok_or(StoreError::Internal("a raw row of a metric that was not asked for"))?
-                .push(raw_vital(row));
+        for reading in [Reading::AtOnce, Reading::InPortions] {
+            of_metrics.iter_mut().for_each(Vec::clear);
+            let keep = |(ordinal, row): (i32, RawVitalColumns)| {
+                let of_metric = usize::try_from(ordinal).ok().and_then(|at| of_metrics.get_mut(at));
+                of_metric
+                    .ok_or(StoreError::Internal("a raw row of a metric that was not asked for"))?
+                    .push(raw_vital(row));
+                Ok(())
+            };
+            let read = ReadStarting { most: reading.most(), ..read.clone() };
+            if self.visit_rows(reading, "vitals_that_start", read, keep).await? {
+                break;
+            }
         }
         for rows in &mut of_metrics {
             rows.sort_unstable_by_key(|row| (row.started_at, row.id));

@@ -11,7 +11,7 @@ use crate::error::StoreError;
 use crate::raw_text::{RawText, short_name, short_text};
 use crate::statement::statement;
 use crate::time::{RawTime, to_postgres};
-use crate::transaction::GroupTransaction;
+use crate::transaction::{GroupTransaction, Reading};
 
 type LabColumns = (
     i64,
@@ -51,6 +51,7 @@ statement! {
         user_id: i64 => BigInt,
         from: PgTimestamp => Timestamptz,
         to: PgTimestamp => Timestamptz,
+        most: Option<i64> => Nullable<BigInt>,
     } -> (
         BigInt,
         (Text, Nullable<Text>, Text, Nullable<Text>),
@@ -58,7 +59,8 @@ statement! {
         (Timestamptz, Nullable<Text>, Text)
     )
     concat!("SELECT ", raw_lab_columns!(), " FROM lab_raw
-     WHERE user_id = {user_id} AND collected_at >= {from} AND collected_at < {to}")
+     WHERE user_id = {user_id} AND collected_at >= {from} AND collected_at < {to}
+     LIMIT {most}")
 }
 
 statement! {
@@ -144,20 +146,25 @@ statement! {
 }
 
 impl GroupTransaction<'_> {
-    /// Visits every result that can belong to a date in any zone; in no order, and one after the other in
-    /// memory.
+    /// Visits every result that can belong to a date in any zone, and says whether there are no more than can be
+    /// read in this way; in no order, and one after the other in memory.
     ///
     /// # Errors
     /// If the database fails, or the visitor does.
     pub async fn visit_labs(
         &mut self,
         date: NaiveDate,
+        reading: Reading,
         mut visit: impl FnMut(RawLab) -> Result<(), StoreError> + Send,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let (from, to) = anywhere_on_earth(date);
-        let read =
-            ReadLabs { user_id: self.user_id(), from: to_postgres(from), to: to_postgres(to) };
-        self.read_each(read, |columns| visit(lab(columns))).await
+        let read = ReadLabs {
+            user_id: self.user_id(),
+            from: to_postgres(from),
+            to: to_postgres(to),
+            most: reading.most(),
+        };
+        self.visit_rows(reading, "labs", read, |columns| visit(lab(columns))).await
     }
 
     /// Reads single raw rows; those that are deleted are missing.

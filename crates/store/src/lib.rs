@@ -87,7 +87,7 @@ pub use status::{
     Backlog, Failure, KindStatus, MAX_GROUPS, MAX_REJECTED_READ, Rejected, Run, RunCounts, Status,
 };
 pub use surroundings::Variables;
-pub use transaction::{FailedWrite, GroupTransaction, UnsentCommit};
+pub use transaction::{FailedWrite, GroupTransaction, Progress, Reading, UnsentCommit};
 pub use trial::Trial;
 pub use user_days::{
     BloodPressureDay, DayRow, GlucoseDay, LabName, LabResults, MealEnergy, NutritionSums,

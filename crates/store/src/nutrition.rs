@@ -13,7 +13,7 @@ use crate::error::StoreError;
 use crate::raw_text::{RawText, short_name, short_text};
 use crate::statement::statement;
 use crate::time::{RawTime, to_postgres};
-use crate::transaction::GroupTransaction;
+use crate::transaction::{GroupTransaction, Reading};
 
 type MealColumns = (i64, RawText, RawText, RawTime, Option<RawText>, RawText, Vec<Option<f64>>);
 
@@ -37,7 +37,8 @@ static COLUMNS: LazyLock<String> = LazyLock::new(|| {
 static READ_MEALS: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {} FROM nutrition_raw
-         WHERE user_id = {{user_id}} AND eaten_at >= {{from}} AND eaten_at < {{to}}",
+         WHERE user_id = {{user_id}} AND eaten_at >= {{from}} AND eaten_at < {{to}}
+         LIMIT {{most}}",
         *COLUMNS
     )
 });
@@ -111,6 +112,7 @@ statement! {
         user_id: i64 => BigInt,
         from: PgTimestamp => Timestamptz,
         to: PgTimestamp => Timestamptz,
+        most: Option<i64> => Nullable<BigInt>,
     } -> (BigInt, Text, Text, Timestamptz, Nullable<Text>, Text, Array<Nullable<Double>>)
     &READ_MEALS
 }
@@ -151,20 +153,25 @@ statement! {
 }
 
 impl GroupTransaction<'_> {
-    /// Visits every row that can belong to a date in any zone. They are in no order, and one after the
-    /// other in memory, as an app may send any number of them.
+    /// Visits every row that can belong to a date in any zone, and says whether there are no more than can be read
+    /// in this way. They are in no order, and one after the other in memory, as an app may send any number of them.
     ///
     /// # Errors
     /// If the database fails, or the visitor does.
     pub async fn visit_meals(
         &mut self,
         date: NaiveDate,
+        reading: Reading,
         mut visit: impl FnMut(RawMeal) -> Result<(), StoreError> + Send,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let (from, to) = anywhere_on_earth(date);
-        let read =
-            ReadMeals { user_id: self.user_id(), from: to_postgres(from), to: to_postgres(to) };
-        self.read_each(read, |columns| visit(meal(columns)?)).await
+        let read = ReadMeals {
+            user_id: self.user_id(),
+            from: to_postgres(from),
+            to: to_postgres(to),
+            most: reading.most(),
+        };
+        self.visit_rows(reading, "meals", read, |columns| visit(meal(columns)?)).await
     }
 
     /// Reads single raw rows; those that are deleted are missing.

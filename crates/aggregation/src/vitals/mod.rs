@@ -16,6 +16,7 @@ pub mod sample;
 pub mod scope;
 
 pub use day::DayFigures;
+pub use discrete::HoursOfStream;
 pub use hour::{HourFigures, HourKey};
 pub use recompute::{Context, Outcome, Recomputed, Snapshot, recompute};
 pub use sample::{RawVital, judge};
