@@ -2,6 +2,7 @@
 //! raw vitals.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 
 use aggregation::vitals::RawVital;
 use aggregation::vitals::scope::Span;
@@ -182,7 +183,11 @@ pub(crate) fn split<D>(days: &BTreeMap<NaiveDate, Option<D>>) -> Split<'_, D> {
 }
 
 /// Counts by source as the text of a JSON object.
-pub(crate) fn sources(counts: &BTreeMap<String, i32>) -> Result<String, StoreError> {
-    serde_json::to_string(counts)
+pub(crate) fn sources<S: Deref<Target = str>>(
+    counts: &BTreeMap<S, i32>,
+) -> Result<String, StoreError> {
+    let counts: BTreeMap<&str, &i32> =
+        counts.iter().map(|(name, count)| (&**name, count)).collect();
+    serde_json::to_string(&counts)
         .map_err(|_| StoreError::Internal("the sources of a day cannot be written"))
 }

@@ -18,6 +18,7 @@ use crate::config::{Config, ConfigError, Loaded};
 use crate::heartbeat::Heartbeat;
 use crate::run::batch_sizer::BatchSizer;
 use crate::run::crash_loop::Suspects;
+use crate::run::long_groups::LongGroups;
 use crate::stop::Stop;
 use crate::tables::counted;
 use crate::throttle::Throttle;
@@ -167,6 +168,8 @@ pub struct WorkerContext {
     pub suspects: Suspects,
     /// The size of the next batch.
     pub batch_sizer: BatchSizer,
+    /// Groups that take long.
+    pub long_groups: LongGroups,
     /// The limit on rows each second.
     pub throttle: Throttle,
     /// Users for whom the default zone is assumed.

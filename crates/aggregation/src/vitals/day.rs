@@ -9,6 +9,7 @@ use super::percentiles::{DamagedSketch, Sketch};
 use crate::catalogue::Style;
 use crate::local_time::Zone;
 use crate::timestamp::Timestamp;
+use crate::word::Word;
 use crate::zones::BaseZone;
 
 /// The figures of a row of `vitals_daily`, in the metric's canonical unit.
@@ -27,7 +28,7 @@ pub struct DayFigures {
     /// Rejected rows that start on this day.
     pub rejected_count: i32,
     /// Samples by source.
-    pub sources: BTreeMap<String, i32>,
+    pub sources: BTreeMap<Word, i32>,
     /// The source that the figure rests on: of a cumulative metric the best in the profile's
     /// order, of a discrete one that with the most samples.
     pub primary_source: Option<String>,
@@ -116,7 +117,7 @@ pub fn merge<'h>(
 }
 
 fn primary_source(
-    sources: &BTreeMap<String, i32>,
+    sources: &BTreeMap<Word, i32>,
     style: Style,
     source_order: &[String],
 ) -> Option<String> {
@@ -126,13 +127,13 @@ fn primary_source(
     sources
         .iter()
         .min_by_key(|(source, samples)| match style {
-            Style::Cumulative => (rank(source), -**samples, source.as_str()),
+            Style::Cumulative => (rank(source), -**samples, &***source),
             // Both keys are compared as one tuple type: most samples first, then the order.
             Style::Discrete | Style::Sleep => (
                 usize::try_from(i32::MAX - **samples).unwrap_or(0),
                 i32::try_from(rank(source)).unwrap_or(i32::MAX),
-                source.as_str(),
+                &***source,
             ),
         })
-        .map(|(source, _)| source.clone())
+        .map(|(source, _)| source.to_string())
 }

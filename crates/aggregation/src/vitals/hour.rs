@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 
-use crate::Timestamp;
 use crate::local_time::LocalSpan;
+use crate::{Timestamp, Word};
 
 /// Which hour: local date and first instant. (The same instant can belong to two dates when
 /// rows of one user carry different zones.)
@@ -43,7 +43,7 @@ pub struct HourFigures {
     /// Percentiles 5, 25, 50, 75 and 95.
     pub percentiles: Option<[f64; 5]>,
     /// Samples by source.
-    pub sources: BTreeMap<String, i32>,
+    pub sources: BTreeMap<Word, i32>,
     /// The zone that all rows of the hour share, else the base zone; empty if there is neither.
     pub time_zone: String,
 }
@@ -58,14 +58,8 @@ impl HourFigures {
     }
 
     /// Counts one more sample of a source.
-    pub(super) fn count_source(&mut self, source: &str) {
-        // Nearly always it is known, and its name needs not be copied.
-        match self.sources.get_mut(source) {
-            Some(samples) => *samples += 1,
-            None => {
-                self.sources.insert(source.to_owned(), 1);
-            }
-        }
+    pub(super) fn count_source(&mut self, source: &Word) {
+        *self.sources.entry(source.clone()).or_default() += 1;
     }
 
     /// Whether a sample stands behind these figures, be it rejected ones only.

@@ -11,11 +11,11 @@ use super::percentiles::DamagedSketch;
 use super::sample::{Judged, RawVital, judge_all};
 use super::scope::{MetricScope, Scope};
 use super::{cumulative, discrete};
-use crate::{ALGORITHM_VERSION, Timestamp};
 use crate::catalogue::{Catalogue, Metric, Style};
 use crate::fingerprint::Fingerprint;
 use crate::local_time::Zone;
 use crate::zones::{BaseZone, Zones};
+use crate::{ALGORITHM_VERSION, Timestamp};
 
 /// What decides the figures of a user beside the raw rows.
 #[derive(Debug)]
@@ -156,10 +156,7 @@ fn hours(
 /// The samples of each hour, by their ascending indices.
 pub(super) type Members = BTreeMap<HourKey, Vec<usize>>;
 
-fn cumulative_hours(
-    context: &Context<'_>,
-    judged: &Judged<'_>,
-) -> BTreeMap<HourKey, HourFigures> {
+fn cumulative_hours(context: &Context<'_>, judged: &Judged<'_>) -> BTreeMap<HourKey, HourFigures> {
     let (mut hours, members) = cumulative::hours(&judged.samples, context.source_order);
     for (key, members) in &members {
         if let Some(figures) = hours.get_mut(key) {

@@ -31,6 +31,7 @@ macro_rules! claim_statement {
                 lease_seconds: f64 => Double,
                 unit_seconds: f64 => Double,
                 most: i64 => BigInt,
+                without: Option<i64> => Nullable<BigInt>,
                 oldest: Option<PgTimestamp> => Nullable<Timestamptz>,
                 ago: f64 => Double,
             } -> (
@@ -129,9 +130,10 @@ impl Store {
         lease: Duration,
     ) -> Result<Option<Claim>, StoreError> {
         let began = Instant::now();
-        let since = match from {
-            ClaimFrom::Oldest => self.reach(Some(kind)).at(began),
-            ClaimFrom::Newest => None,
+        let (since, without) = match from {
+            ClaimFrom::Oldest => (self.reach(Some(kind)).at(began), None),
+            ClaimFrom::Newest => (None, None),
+            ClaimFrom::NewestBut(user_id) => (None, Some(user_id)),
         };
         let (oldest, ago) = bounds(since);
         let (unit, most) = recomputed_whole(kind);
@@ -146,6 +148,7 @@ impl Store {
                     lease_seconds: lease.as_secs_f64(),
                     unit_seconds: unit.as_secs_f64(),
                     most,
+                    without,
                     oldest,
                     ago,
                 };
@@ -154,7 +157,7 @@ impl Store {
         }
         let claimed: Result<Vec<ClaimedColumns>, StoreError> = match from {
             ClaimFrom::Oldest => load!(ClaimOldest),
-            ClaimFrom::Newest => load!(ClaimNewest),
+            ClaimFrom::Newest | ClaimFrom::NewestBut(_) => load!(ClaimNewest),
         };
         let timed_out = claimed.as_ref().is_err_and(|error| error.class() == ErrorClass::Timeout);
         if from == ClaimFrom::Oldest && (claimed.is_ok() || timed_out) {
@@ -178,13 +181,17 @@ impl Store {
     }
 }
 
+/// The most raw rows of a claim that completes the span of its rows. Each claim computes the whole span: with 200 rows
+/// a claim, 300,000 rows would have it computed 1,500 times, and now 15 times. What the worker keeps of each row of a
+/// claim, about 300 bytes, forbids more.
+const MOST_COALESCED: i64 = 20_000;
+
 /// The span that is computed from all its raw rows, whichever of them changed, and how many of them a claim may
-/// have when it completes the span: for an hour one reading a second, for a day so many that one with 300,000
-/// meals is computed 15 times and not 1,500 times.
+/// have when it completes the span.
 const fn recomputed_whole(kind: Kind) -> (Duration, i64) {
     match kind {
-        Kind::Vitals => (Duration::from_secs(3600), 3_600),
-        Kind::Nutrition | Kind::Labs => (Duration::from_secs(24 * 3600), 20_000),
+        Kind::Vitals => (Duration::from_secs(3600), MOST_COALESCED),
+        Kind::Nutrition | Kind::Labs => (Duration::from_secs(24 * 3600), MOST_COALESCED),
     }
 }
 

@@ -1,6 +1,6 @@
 -- Claims a batch of one kind: whole change sets of `size` raw rows together, or fewer.
 -- In psql, first: \set kind '''vitals''' \set size 200 \set token 1 \set lease_seconds 60 \set oldest NULL \set ago 0
--- \set unit_seconds 3600 \set most 3600
+-- \set unit_seconds 3600 \set most 20000 \set without NULL
 --
 -- Sets that are due are read by not_before, which for a new set is the time of its statement. One that waits
 -- for its back-off lies ahead, a dead one at infinity, so neither keeps others waiting. A set whose lease has
@@ -10,6 +10,7 @@ WITH asked AS MATERIALIZED (
     SELECT :kind::text AS kind, :size::bigint AS size, :token::bigint AS token, now() AS now,
            now() + make_interval(secs => :lease_seconds) AS lease_ends,
            make_interval(secs => :unit_seconds) AS unit, :most::bigint AS most,
+           :without::bigint AS without,
            CASE WHEN :oldest::timestamptz IS NULL THEN '-infinity'
                 ELSE least(:oldest, now() - make_interval(secs => :ago))
            END AS since
@@ -28,6 +29,7 @@ WITH asked AS MATERIALIZED (
                        cardinality(raw_ids) AS row_count
                 FROM aggregation_queue
                 WHERE kind = (SELECT kind FROM asked)
+                  AND user_id IS DISTINCT FROM (SELECT without FROM asked)
                   AND not_before >= (SELECT since FROM asked) AND not_before <= (SELECT now FROM asked)
                   AND (state = 'pending'
                        OR (state = 'processing'

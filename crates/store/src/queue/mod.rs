@@ -62,6 +62,8 @@ pub enum ClaimFrom {
     Oldest,
     /// With those that have just come.
     Newest,
+    /// With those that have just come, but for the sets of this user.
+    NewestBut(i64),
 }
 
 /// A claimed batch.

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aggregation::Timestamp;
 use aggregation::catalogue::{Catalogue, Style};
 use aggregation::local_time::Zone;
 use aggregation::vitals::hour::Moments;
 use aggregation::vitals::sample::LONGEST_INTERVAL_US;
 use aggregation::vitals::scope::{FARTHEST_DAILY_TOTAL_US, MetricScope};
 use aggregation::vitals::{HourFigures, HourKey, RawVital, Scope, Snapshot};
+use aggregation::{Timestamp, Word};
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{
@@ -331,12 +331,7 @@ fn empty(scope: &Scope) -> BTreeMap<String, Snapshot> {
     scope.keys().map(|metric| (metric.clone(), Snapshot::default())).collect()
 }
 
-fn raw_rows_of(
-    scope: &Scope,
-    catalogue: &Catalogue,
-    user_id: i64,
-    reading: Reading,
-) -> ReadVitals {
+fn raw_rows_of(scope: &Scope, catalogue: &Catalogue, user_id: i64, reading: Reading) -> ReadVitals {
     let mut statement = ReadVitals {
         user_id,
         ordinals: Vec::new(),
@@ -465,8 +460,9 @@ fn hour_figures(
         (Some(p05), Some(p25), Some(p50), Some(p75), Some(p95)) => Some([p05, p25, p50, p75, p95]),
         _ => None,
     };
-    let sources = serde_json::from_str(&sources)
+    let sources: BTreeMap<String, i32> = serde_json::from_str(&sources)
         .map_err(|_| StoreError::Internal("stored sources of an hour are damaged"))?;
+    let sources = sources.into_iter().map(|(name, samples)| (Word::from(name), samples)).collect();
     let hour = HourFigures {
         sample_count,
         censored_count,

@@ -17,6 +17,7 @@ use crate::report::{RunReport, milliseconds};
 use crate::run::batch_sizer::BatchSizer;
 use crate::run::crash_loop::Suspects;
 use crate::run::drain::{Limits, date_back, drain};
+use crate::run::long_groups::LongGroups;
 use crate::setup::{self, Settings, SharedSettings, WorkerContext};
 use crate::stop::Stop;
 use crate::tables::{counted, thousands};
@@ -37,6 +38,7 @@ pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Resul
     setup::require_current_schema(&store).await?;
     setup::require_budget(&store).await?;
     let job = WorkerContext {
+        long_groups: LongGroups::default(),
         store,
         settings: SharedSettings::new(settings),
         stop: Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?,

@@ -114,9 +114,10 @@ impl<F: Fn(u64)> Drain<'_, F> {
     async fn run(&self) -> Result<DrainOutcome, StoreError> {
         let mut running = FuturesUnordered::new();
         let mut outcome = Ok(DrainOutcome::Empty);
-        running.push(self.run_loop());
+        running.push(self.run_loop(false));
         loop {
             let concurrency = self.job.settings.get().concurrency;
+            let most = self.most_loops();
             tokio::select! {
                 ended = running.next() => match ended {
                     None => return outcome,
@@ -127,14 +128,24 @@ impl<F: Fn(u64)> Drain<'_, F> {
                     Some(Ok(ended)) => outcome = outcome.map(|so_far| so_far.max(ended)),
                 },
                 () = self.has_backlog.notified(), if running.len() < concurrency as usize => {
-                    running.push(self.run_loop());
+                    running.push(self.run_loop(false));
+                }
+                () = self.job.long_groups.go_on(), if running.len() < most as usize => {
+                    running.push(self.run_loop(true));
                 }
             }
         }
     }
 
-    /// Batch after batch, the kinds taking turns.
-    async fn run_loop(&self) -> Result<DrainOutcome, StoreError> {
+    /// So many loops may run: one more where a group takes long.
+    fn most_loops(&self) -> u32 {
+        let job = self.job;
+        job.settings.get().concurrency + u32::from(job.long_groups.user().is_some())
+    }
+
+    /// Batch after batch, the kinds taking turns. A loop `beside` a group that takes long claims no rows of its user,
+    /// as that user is locked.
+    async fn run_loop(&self, beside: bool) -> Result<DrainOutcome, StoreError> {
         let job = self.job;
         let running = Counted::new(&self.loops);
         let mut kinds: VecDeque<KindState> =
@@ -158,7 +169,11 @@ impl<F: Fn(u64)> Drain<'_, F> {
                 () = self.time_is_over() => continue,
             };
             self.batches.fetch_add(1, Ordering::Relaxed);
-            let outcome = batch::run(job, state.kind, state.claims_from(), permit).await;
+            let from = match job.long_groups.user().filter(|_| beside) {
+                Some(user_id) => ClaimFrom::NewestBut(user_id),
+                None => state.claims_from(),
+            };
+            let outcome = batch::run(job, state.kind, from, permit).await;
             job.heartbeat.beat();
             let pause = match outcome {
                 Ok(outcome) => {
@@ -206,9 +221,11 @@ impl<F: Fn(u64)> Drain<'_, F> {
             || limits.time_budget.is_some_and(|most| self.started.elapsed() >= most)
             || limits.cancel.is_cancelled()
             || self.failed.is_cancelled()
-            || running.count() > self.job.settings.get().concurrency
         {
             Some(DrainOutcome::LimitReached)
+        } else if running.count() > self.most_loops() {
+            // The others go on to the end of the drain.
+            Some(DrainOutcome::Empty)
         } else {
             None
         }

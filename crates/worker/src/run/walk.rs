@@ -10,16 +10,17 @@ use std::time::{Duration, Instant};
 
 use chrono::NaiveDate;
 use store::{
-    ChangeSet, Claim, ErrorClass, Failed, FailedWrite, SetOfGroup, StoreError, UnsentCommit,
-    Verdict,
+    ChangeSet, Claim, ErrorClass, Failed, FailedWrite, Progress, SetOfGroup, StoreError,
+    UnsentCommit, Verdict,
 };
 
 use super::crash_loop::{self, Isolated};
 use super::group::{self, Entry, LockWaits, Profiles, Work};
 use super::lease::Lease;
+use super::long_groups::{accompany, while_portions_come};
 use crate::failure::{Action, Policy};
 use crate::report::{BatchReport, Hold, Holds};
-use crate::setup::{Settings, WorkerContext, with_timeout};
+use crate::setup::{Settings, WorkerContext};
 
 /// A connection goes back to the pool after this time, though more groups follow.
 const LONGEST_HOLD: Duration = Duration::from_millis(50);
@@ -65,6 +66,8 @@ pub struct Walk<'w> {
     settings: &'w Settings,
     claim: &'w Claim,
     lease: Lease,
+    /// The portions that its groups have read.
+    progress: Progress,
     /// Those that are not known to be committed.
     groups: BTreeMap<GroupKey, Vec<RowPlace>>,
     /// Groups that may have ended a worker; done behind all others.
@@ -91,6 +94,7 @@ impl<'w> Walk<'w> {
             settings,
             claim,
             lease: Lease::new(settings.lease, asked_at),
+            progress: Progress::default(),
             groups: BTreeMap::new(),
             suspects: BTreeMap::new(),
             sets: vec![SetProgress::default(); claim.sets.len()],
@@ -159,7 +163,9 @@ impl<'w> Walk<'w> {
                 return Ok(());
             }
             self.current = next.or(in_flight);
-            let step = with_timeout(self.settings.group_timeout, self.step(next, before, profiles));
+            let (limit, progress) = (self.settings.group_timeout, self.progress.clone());
+            let step = self.step(next, before, profiles);
+            let step = while_portions_come(limit, &progress, step);
             let stepped = job.stop.or_overdue(step).await;
             if let Err(error) = &stepped
                 && error.class().is_interruption()
@@ -229,11 +235,14 @@ impl<'w> Walk<'w> {
             }
         };
         let work = Work { settings, profile: profiles.get(user_id), date, entries: &entries };
+        transaction.report_to(&self.progress);
+        let (left, lease) = (self.unsettled(), self.lease.length());
         let mut waits = LockWaits::new(store, transaction.process());
         let computed = tokio::select! {
             biased;
             verdicts = group::compute(&mut transaction, kind, work) => verdicts,
             never = waits.watch((kind, user_id, date), store.lock_timeout()) => match never {},
+            never = accompany(job, claim, &left, user_id, lease, &self.progress) => match never {},
         };
         let mut failed_before = None;
         match (before, transaction.take_previous_end()) {

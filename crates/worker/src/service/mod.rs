@@ -36,6 +36,7 @@ use crate::heartbeat::Heartbeat;
 use crate::run::batch_sizer::BatchSizer;
 use crate::run::crash_loop::Suspects;
 use crate::run::drain::{self, DrainOutcome, Limits};
+use crate::run::long_groups::LongGroups;
 use crate::setup::{self, Settings, SharedSettings, WorkerContext};
 use crate::stop::Stop;
 use crate::throttle::Throttle;
@@ -139,6 +140,7 @@ impl Service {
     async fn work(&self) {
         while let Some(store) = self.connect().await {
             let job = WorkerContext {
+                long_groups: LongGroups::default(),
                 store,
                 settings: self.settings.clone(),
                 stop: self.stop.clone(),

@@ -21,6 +21,7 @@ use crate::import::import;
 use crate::run::batch_sizer::BatchSizer;
 use crate::run::crash_loop::Suspects;
 use crate::run::drain::Limits;
+use crate::run::long_groups::LongGroups;
 use crate::setup::{self, Settings, SharedSettings, WorkerContext};
 use crate::stop::Stop;
 use crate::tables::{counted, thousands};
@@ -116,6 +117,7 @@ async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Resu
         until_empty: true,
     };
     let job = WorkerContext {
+        long_groups: LongGroups::default(),
         assumed_zone: crate::assumed_zone::AssumedZone::default(),
         store,
         settings: SharedSettings::new(settings),
