@@ -237,7 +237,7 @@ async fn insert_hour(db: &Database, rows: i64) {
 #[tokio::test]
 async fn an_hour_with_more_rows_than_fit_into_memory_is_folded_while_it_is_read() {
     let db = Database::new().await;
-    insert_hour(&db, 200_000).await;
+    insert_hour(&db, 60_000).await;
     // Sent again, and one that is rejected; the second takes its sample back.
     db.execute(
         "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
@@ -248,13 +248,13 @@ async fn an_hour_with_more_rows_than_fit_into_memory_is_folded_while_it_is_read(
 
     let (ran, peak) = run_and_watch(&db).await;
 
-    assert_eq!(ran.json()["rows_completed"], 212_000);
+    assert_eq!(ran.json()["rows_completed"], 72_000);
     assert_eq!(ran.json()["rows_rejected"], 12_000);
     assert!(peak > 0 && peak < 64, "{peak} MB");
-    assert!(number(&ran.json(), "groups_committed") <= 14, "{}", ran.stdout);
+    assert!(number(&ran.json(), "groups_committed") <= 6, "{}", ran.stdout);
     let hour = "SELECT count(*) FROM vitals_hourly
-                WHERE sample_count = 200000 AND rejected_count = 12000 AND first_value = 99 AND min = 60
-                  AND max = 99 AND abs(mean - 79.500195) < 1e-9 AND sources = '{\"watch\": 200000}'";
+                WHERE sample_count = 60000 AND rejected_count = 12000 AND first_value = 99 AND min = 60
+                  AND max = 99 AND abs(mean - 79.50065) < 1e-9 AND sources = '{\"watch\": 60000}'";
     assert_eq!(db.value::<i64>(hour).await, 1);
     assert_eq!(db.run(&["verify"]).code, 0);
 }
@@ -326,7 +326,7 @@ async fn slow_meals(db: &Database, at: &str, what: &str) {
 async fn a_date_that_takes_longer_than_the_time_out_of_a_statement_is_read_in_portions() {
     let db = Database::new().await;
     insert_meals(&db, 1, 35_000).await;
-    slow_meals(&db, "id % 7000 = 0", "SELECT pg_sleep(1)").await;
+    slow_meals(&db, "id % 7000 = 0", "pg_sleep(1)").await;
     let limit = [("WORKER__SESSION__STATEMENT_TIMEOUT_SECONDS", "4")];
 
     // All of them take five seconds, a portion one.
@@ -341,7 +341,7 @@ async fn a_date_that_takes_longer_than_the_time_out_of_a_statement_is_read_in_po
 async fn a_stop_in_the_middle_of_a_huge_group_releases_its_rows_and_loses_nothing() {
     let db = Database::new().await;
     insert_meals(&db, 1, 30_000).await;
-    slow_meals(&db, "id = 25000", "SELECT pg_advisory_xact_lock_shared(1)").await;
+    slow_meals(&db, "id = 25000", "pg_advisory_xact_lock_shared(1)").await;
     let holder = db.connect().await;
     holder.execute("SELECT pg_advisory_lock(1)", &[]).await.unwrap();
     let limit = [("WORKER__SERVICE__SHUTDOWN_TIMEOUT_SECONDS", "4")];
@@ -357,7 +357,7 @@ async fn a_stop_in_the_middle_of_a_huge_group_releases_its_rows_and_loses_nothin
                     WHERE state = 'pending' AND attempts = 0 AND lease_token IS NULL";
     assert_eq!(db.value::<i64>(released).await, 30_000);
     waiting(&db, 0).await;
-    drop(holder);
+    holder.execute("SELECT pg_advisory_unlock(1)", &[]).await.unwrap();
     assert_eq!(Running::of(&db).succeeds().json()["rows_completed"], 30_000);
     let day = "SELECT count(*) FROM nutrition_daily WHERE item_count = 30000";
     assert_eq!(db.value::<i64>(day).await, 1);
@@ -367,7 +367,7 @@ async fn a_stop_in_the_middle_of_a_huge_group_releases_its_rows_and_loses_nothin
 async fn rows_of_other_users_are_done_while_a_huge_group_is_read() {
     let db = Database::new().await;
     insert_meals(&db, 1, 30_000).await;
-    slow_meals(&db, "id % 100 = 0", "SELECT pg_sleep(0.05)").await;
+    slow_meals(&db, "id % 100 = 0", "pg_sleep(0.05)").await;
     let service = Running::service(db.worker(), &[("WORKER__LOG__LEVEL", "info,worker=debug")]);
     eventually(
         &db,

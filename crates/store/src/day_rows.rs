@@ -188,6 +188,11 @@ pub(crate) fn sources<S: Deref<Target = str>>(
 ) -> Result<String, StoreError> {
     let counts: BTreeMap<&str, &i32> =
         counts.iter().map(|(name, count)| (&**name, count)).collect();
-    serde_json::to_string(&counts)
-        .map_err(|_| StoreError::Internal("the sources of a day cannot be written"))
+    // A date may have 10 MB of names, and a text that grows needs twice as much.
+    let bytes = counts.keys().map(|name| name.len() + 16).sum();
+    let mut json = Vec::with_capacity(bytes);
+    serde_json::to_writer(&mut json, &counts)
+        .ok()
+        .and_then(|()| String::from_utf8(json).ok())
+        .ok_or(StoreError::Internal("the sources of a day cannot be written"))
 }
