@@ -14,7 +14,7 @@ use crate::error::StoreError;
 use crate::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital_columns};
 use crate::statement::statement;
 use crate::time::to_postgres;
-use crate::transaction::{GroupTransaction, Reading};
+use crate::transaction::{GroupTransaction, MOST_AT_ONCE, Reading};
 
 statement! {
     /// A row belongs to the spans in which it starts; those of one metric are disjoint.
@@ -111,8 +111,8 @@ impl GroupTransaction<'_> {
                     .push(raw_vital(row));
                 Ok(())
             };
-            let read = ReadStarting { most: reading.most(), ..read.clone() };
-            if self.visit_rows(reading, "vitals_that_start", read, keep).await? {
+            let read = ReadStarting { most: reading.limit(MOST_AT_ONCE), ..read.clone() };
+            if self.visit_rows((reading, MOST_AT_ONCE), "vitals_that_start", read, keep).await? {
                 break;
             }
         }

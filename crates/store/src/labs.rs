@@ -11,7 +11,7 @@ use crate::error::StoreError;
 use crate::raw_text::{RawText, short_name, short_text};
 use crate::statement::statement;
 use crate::time::{RawTime, to_postgres};
-use crate::transaction::{GroupTransaction, Reading};
+use crate::transaction::{GroupTransaction, PORTION, Reading};
 
 type LabColumns = (
     i64,
@@ -146,8 +146,8 @@ statement! {
 }
 
 impl GroupTransaction<'_> {
-    /// Visits every result that can belong to a date in any zone, and says whether there are no more than can be
-    /// read in this way; in no order, and one after the other in memory.
+    /// Visits every result that can belong to a date in any zone, and says whether it did: there may be too
+    /// many to be read in this way. They are in no order, and few of them in memory.
     ///
     /// # Errors
     /// If the database fails, or the visitor does.
@@ -162,9 +162,9 @@ impl GroupTransaction<'_> {
             user_id: self.user_id(),
             from: to_postgres(from),
             to: to_postgres(to),
-            most: reading.most(),
+            most: reading.limit(PORTION),
         };
-        self.visit_rows(reading, "labs", read, |columns| visit(lab(columns))).await
+        self.visit_rows((reading, PORTION), "labs", read, |columns| visit(lab(columns))).await
     }
 
     /// Reads single raw rows; those that are deleted are missing.

@@ -13,7 +13,7 @@ use crate::error::StoreError;
 use crate::raw_text::{RawText, short_name, short_text};
 use crate::statement::statement;
 use crate::time::{RawTime, to_postgres};
-use crate::transaction::{GroupTransaction, Reading};
+use crate::transaction::{GroupTransaction, MOST_AT_ONCE, Reading};
 
 type MealColumns = (i64, RawText, RawText, RawTime, Option<RawText>, RawText, Vec<Option<f64>>);
 
@@ -153,8 +153,8 @@ statement! {
 }
 
 impl GroupTransaction<'_> {
-    /// Visits every row that can belong to a date in any zone, and says whether there are no more than can be read
-    /// in this way. They are in no order, and one after the other in memory, as an app may send any number of them.
+    /// Visits every row that can belong to a date in any zone, and says whether it did: there may be too many to be
+    /// read in this way. They are in no order, and few of them in memory, as an app may send any number of them.
     ///
     /// # Errors
     /// If the database fails, or the visitor does.
@@ -169,9 +169,10 @@ impl GroupTransaction<'_> {
             user_id: self.user_id(),
             from: to_postgres(from),
             to: to_postgres(to),
-            most: reading.most(),
+            most: reading.limit(MOST_AT_ONCE),
         };
-        self.visit_rows(reading, "meals", read, |columns| visit(meal(columns)?)).await
+        self.visit_rows((reading, MOST_AT_ONCE), "meals", read, |columns| visit(meal(columns)?))
+            .await
     }
 
     /// Reads single raw rows; those that are deleted are missing.

@@ -15,7 +15,7 @@ use crate::error::StoreError;
 use crate::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital_columns};
 use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
-use crate::transaction::{GroupTransaction, Reading};
+use crate::transaction::{GroupTransaction, MOST_AT_ONCE, Reading};
 
 statement! {
     /// Reads the raw rows of each span and metric. A row may reach into the span, from at most 48
@@ -169,8 +169,8 @@ impl GroupTransaction<'_> {
                 snapshot.rows.entry(stage).or_default().push(raw_vital(row));
                 Ok(())
             };
-            let read = ReadSegments { most: reading.most(), ..read.clone() };
-            if self.visit_rows(reading, "segments", read, keep).await? {
+            let read = ReadSegments { most: reading.limit(MOST_AT_ONCE), ..read.clone() };
+            if self.visit_rows((reading, MOST_AT_ONCE), "segments", read, keep).await? {
                 break;
             }
         }

@@ -26,7 +26,7 @@ use crate::pool::{Held, Store};
 use crate::queue::Finish;
 use crate::statement::statement;
 use pipeline::{Answers, Begin, exchange};
-pub(crate) use portions::MOST_AT_ONCE;
+pub(crate) use portions::{MOST_AT_ONCE, PORTION};
 pub use portions::{Progress, Reading};
 
 /// The transaction of one group: the rows of one kind, one user and one date.

@@ -21,9 +21,9 @@ use crate::statement::statement;
 /// A group with more rows than this reads them in portions. Fewer are read at once, which saves messages.
 pub(crate) const MOST_AT_ONCE: i64 = 5_000;
 
-/// The rows of a portion. The server's time for it includes that of the worker, which takes one row after the other:
-/// a laboratory result may have 25 kB of text.
-const PORTION: u32 = 1_000;
+/// The rows of a portion, which are in memory together: a laboratory result may have 25 kB of text. They are visited
+/// when all of them are there, so that the server's time-out does not count what the worker does with them.
+pub(crate) const PORTION: i64 = 250;
 
 /// How the rows of a date are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +35,11 @@ pub enum Reading {
 }
 
 impl Reading {
-    /// The LIMIT of a statement: one more than may be read at once, so that too many can be told from enough.
-    pub(crate) const fn most(self) -> Option<i64> {
+    /// The LIMIT of a statement of which `most` rows may be read at once: one more, so that too many can be told from
+    /// enough.
+    pub(crate) const fn limit(self, most: i64) -> Option<i64> {
         match self {
-            Self::AtOnce => Some(MOST_AT_ONCE + 1),
+            Self::AtOnce => Some(most + 1),
             Self::InPortions => None,
         }
     }
@@ -119,16 +120,17 @@ impl GroupTransaction<'_> {
         self.progress = progress.clone();
     }
 
-    /// Visits the rows of a statement that has [`Reading::most`] as its LIMIT. Whether it visited all of them.
+    /// Visits the rows of a statement that has [`Reading::limit`] of `most` as its LIMIT, and says whether it did: if
+    /// there are more than may be read at once, it visits none.
     ///
     /// # Errors
     /// If the database fails, or the visitor does.
     pub(crate) async fn visit_rows<'q, S, U>(
         &mut self,
-        reading: Reading,
+        (reading, most): (Reading, i64),
         cursor: &'static str,
         statement: S,
-        mut visit: impl FnMut(U) -> Result<(), StoreError> + Send,
+        visit: impl FnMut(U) -> Result<(), StoreError> + Send,
     ) -> Result<bool, StoreError>
     where
         S: for<'c> LoadQuery<'q, &'c AsyncPgConnection, U>
@@ -144,13 +146,12 @@ impl GroupTransaction<'_> {
             self.read_in_portions(cursor, statement, visit).await?;
             return Ok(true);
         }
-        let mut rows = 0;
-        let count = |row| {
-            rows += 1;
-            visit(row)
-        };
-        self.read_each(statement, count).await?;
-        Ok(rows <= MOST_AT_ONCE)
+        let rows: Vec<U> = self.read(statement).await?;
+        let is_enough = rows.len() as i64 <= most;
+        if is_enough {
+            rows.into_iter().try_for_each(visit)?;
+        }
+        Ok(is_enough)
     }
 
     /// Visits the rows of a statement, portion by portion. Each statement has a cursor of its own, because a
@@ -177,15 +178,12 @@ impl GroupTransaction<'_> {
         let declared = RunQueryDsl::execute(Declare { cursor, statement }, &mut **held).await;
         declared.map_err(|cause| held.error(cause))?;
         loop {
-            let mut rows = 0;
             let fetch = Fetch::<S> { cursor, statement: PhantomData };
-            let visit = |row| {
-                rows += 1;
-                visit(row)
-            };
-            self.read_each(fetch, visit).await?;
+            let rows: Vec<U> = self.read(fetch).await?;
+            let is_last = (rows.len() as i64) < PORTION;
+            rows.into_iter().try_for_each(&mut visit)?;
             self.progress.0.fetch_add(1, Ordering::Relaxed);
-            if rows < PORTION {
+            if is_last {
                 break;
             }
         }

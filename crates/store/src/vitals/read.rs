@@ -341,7 +341,7 @@ fn raw_rows_of(scope: &Scope, catalogue: &Catalogue, user_id: i64, reading: Read
         starts_from: Vec::new(),
         totals_from: Vec::new(),
         totals_to: Vec::new(),
-        most: reading.most(),
+        most: reading.limit(MOST_AT_ONCE),
     };
     for (ordinal, (name, of_metric)) in (0..).zip(scope) {
         let reach = reach(name, catalogue);

@@ -117,7 +117,6 @@ impl<F: Fn(u64)> Drain<'_, F> {
         running.push(self.run_loop(false));
         loop {
             let concurrency = self.job.settings.get().concurrency;
-            let most = self.most_loops();
             tokio::select! {
                 ended = running.next() => match ended {
                     None => return outcome,
@@ -130,7 +129,7 @@ impl<F: Fn(u64)> Drain<'_, F> {
                 () = self.has_backlog.notified(), if running.len() < concurrency as usize => {
                     running.push(self.run_loop(false));
                 }
-                () = self.job.long_groups.go_on(), if running.len() < most as usize => {
+                () = self.job.long_groups.go_on(), if running.len() <= concurrency as usize => {
                     running.push(self.run_loop(true));
                 }
             }
