@@ -21,7 +21,7 @@ const WAYS: [&str; 9] = [
 ];
 
 /// Where they are used, and why no data can be in the text.
-const LOOKED_AT: [(&str, &str); 12] = [
+const LOOKED_AT: [(&str, &str); 13] = [
     ("store/src/sql/statement.rs", "pieces of text that is 'static"),
     ("store/src/sql/cte.rs", "WITH and names of parts that are 'static, around statements"),
     (
@@ -46,6 +46,10 @@ const LOOKED_AT: [(&str, &str); 12] = [
     (
         "store/src/transaction/pipeline.rs",
         "COMMIT or ROLLBACK, and BEGIN with the session's settings",
+    ),
+    (
+        "store/src/transaction/portions.rs",
+        "DECLARE, FETCH and CLOSE of a cursor, whose name is 'static, around a statement",
     ),
     ("store/src/connection/probe.rs", "an empty statement"),
     ("store/src/pool.rs", "SELECT 1"),

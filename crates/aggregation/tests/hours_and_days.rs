@@ -9,6 +9,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use aggregation::SharedStr;
 use aggregation::vitals::day::DayFigures;
 use aggregation::vitals::hour::Moments;
 use aggregation::vitals::percentiles::Sketch;
@@ -51,7 +52,7 @@ fn check_counts(figures: &Figures) -> Result<(), TestCaseError> {
         prop_assert_eq!(day.sample_count, sum(|hour| hour.sample_count));
         prop_assert_eq!(day.censored_count, sum(|hour| hour.censored_count));
         prop_assert_eq!(day.rejected_count, sum(|hour| hour.rejected_count));
-        let mut sources: BTreeMap<String, i32> = BTreeMap::new();
+        let mut sources: BTreeMap<SharedStr, i32> = BTreeMap::new();
         for (source, samples) in hours.iter().flat_map(|hour| &hour.sources) {
             *sources.entry(source.clone()).or_default() += samples;
         }

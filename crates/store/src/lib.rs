@@ -53,7 +53,7 @@ pub use queue::{
 };
 pub use sql::timeout::with_timeout;
 pub use transaction::failpoint::CRASH_VARIABLE;
-pub use transaction::{GroupTransaction, UnsentCommit};
+pub use transaction::{GroupTransaction, Progress, Reading, UnsentCommit};
 pub use user_days::{
     BloodPressureDay, DayRow, GlucoseDay, LabName, LabResults, MealEnergy, NutritionSums,
     RejectedRows, SleepNight, UserDays, VitalDay, VitalHour, Waiting,

@@ -76,7 +76,8 @@ async fn a_group_reads_the_rows_of_its_dates_however_many_the_user_has() {
         let dates = BTreeSet::from([date]);
         let scope = MetricScope { dates, ..MetricScope::default() };
         let scope = Scope::from([("heart_rate".to_owned(), scope)]);
-        let stored = group.read_vitals(&scope, &Catalogue::built_in().unwrap()).await.unwrap();
+        let catalogue = Catalogue::built_in().unwrap();
+        let stored = group.read_vitals(&scope, &catalogue).await.unwrap().unwrap();
         assert_eq!(stored["heart_rate"].hours.len(), 24);
         group.commit().await.unwrap();
         drop(store);
@@ -101,7 +102,7 @@ async fn rows_of_a_whole_date(store: &store::Store) -> usize {
     let mut group = store.begin_group(Kind::Vitals, 1).await.unwrap();
     let zone = "Asia/Tokyo".parse().unwrap();
     group.narrow_whole_dates(&mut scope, &catalogue, zone).await.unwrap();
-    let read = group.read_vitals(&scope, &catalogue).await.unwrap();
+    let read = group.read_vitals(&scope, &catalogue).await.unwrap().unwrap();
     group.commit().await.unwrap();
     read["heart_rate"].rows.len()
 }

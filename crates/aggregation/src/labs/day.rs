@@ -1,10 +1,12 @@
 //! The figures of one analyte and unit on one day.
 
 use chrono::NaiveDate;
+use xsum::{Xsum, XsumSmall};
 
-use super::{Comparator, Finding, Flag};
+use super::{Comparator, Facts, Finding, Flag};
 use crate::Timestamp;
-use crate::local_time::Zone;
+use crate::raw::SharedZone;
+use crate::zones::BaseZone;
 
 /// The figures of one analyte in one unit on one user's local day: a row of `lab_daily`.
 ///
@@ -91,58 +93,113 @@ impl Delta {
     }
 }
 
+/// The figures of one analyte and unit while findings are added, in any order. However many there are, it keeps the
+/// texts of two of them.
+#[derive(Default)]
+pub(super) struct DayBuilder {
+    result_count: usize,
+    exact_count: usize,
+    sum: XsumSmall,
+    /// The sum of the numbers divided by [`SCALE`], for numbers whose sum is beyond what a double holds.
+    scaled_sum: XsumSmall,
+    min: Option<f64>,
+    max: Option<f64>,
+    last: Option<(Facts<'static>, LabDay)>,
+    worst: Option<(Facts<'static>, Flag)>,
+    zone: SharedZone,
+}
+
+/// A power of two, so that a division by it is exact.
+const SCALE: f64 = (1_u64 << 40) as f64;
+
+impl DayBuilder {
+    /// Adds a finding; all of one builder share a key.
+    pub(super) fn add(&mut self, finding: &Finding<'_>) {
+        self.result_count += 1;
+        self.zone.add(finding.row.collected_at, finding.local_date.zone);
+        if let Some(number) = finding.value.exact() {
+            self.exact_count += 1;
+            self.sum.add(number);
+            self.scaled_sum.add(number / SCALE);
+            let least = self.min.filter(|min| min.total_cmp(&number).is_le());
+            let greatest = self.max.filter(|max| max.total_cmp(&number).is_ge());
+            (self.min, self.max) = (least.or(Some(number)), greatest.or(Some(number)));
+        }
+        let facts = finding.facts();
+        // Of equally bad flags the last is taken.
+        if let Some(flag) = finding.flag
+            && self.worst.as_ref().is_none_or(|(of_worst, worst)| {
+                (worst.severity(), of_worst) <= (flag.severity(), &facts)
+            })
+        {
+            self.worst = Some((facts.to_owned(), flag));
+        }
+        if self.last.as_ref().is_none_or(|(last, _)| *last <= facts) {
+            self.last = Some((facts.to_owned(), LabDay::from_finding(finding)));
+        }
+    }
+
+    /// The figures of the date; `None` if no finding was added.
+    pub(super) fn finish(mut self, date: NaiveDate, base: &BaseZone) -> Option<LabDay> {
+        let zone = self.zone.find(base)?;
+        let mean = self.mean();
+        let (_, last) = self.last?;
+        Some(LabDay {
+            result_count: count(self.result_count),
+            exact_count: count(self.exact_count),
+            min: self.min,
+            max: self.max,
+            mean,
+            worst_flag: self.worst.map(|(_, flag)| flag),
+            time_zone: zone.to_string(),
+            day_start: zone.day_start(date),
+            day_end: zone.day_end(date),
+            ..last
+        })
+    }
+
+    /// The arithmetic mean: the sum is exact and rounded once, so that no order leaves a trace in it.
+    fn mean(&mut self) -> Option<f64> {
+        let (min, max) = self.min.zip(self.max)?;
+        let count = self.exact_count as f64;
+        let mean = self.sum.sum() / count;
+        // Numbers near the end of what a double holds, which nothing measures but a row may claim.
+        let mean = if mean.is_finite() { mean } else { self.scaled_sum.sum() / count * SCALE };
+        Some(mean.max(min).min(max))
+    }
+}
+
 impl LabDay {
-    /// The figures of `findings`, which share a key and are in fact order; `None` if there are
-    /// none.
-    pub(super) fn from_findings(
-        findings: &[Finding<'_>],
-        zone: Zone,
-        date: NaiveDate,
-    ) -> Option<Self> {
-        let last = findings.last()?;
-        let numbers: Vec<f64> = findings.iter().filter_map(|f| f.value.exact()).collect();
-        let (min, max) =
-            (numbers.iter().copied().reduce(f64::min), numbers.iter().copied().reduce(f64::max));
-        Some(Self {
+    /// What a day takes from its last finding alone.
+    fn from_finding(last: &Finding<'_>) -> Self {
+        Self {
             analyte: last.analyte.clone(),
             unit: last.unit.kept.to_string(),
-            result_count: count(findings.len()),
-            exact_count: count(numbers.len()),
+            result_count: 0,
+            exact_count: 0,
             last_value: last.value.value(),
             last_comparator: last.value.comparator(),
             last_text: last.value.text().map(str::to_owned),
             last_at: last.row.collected_at,
-            min,
-            max,
-            mean: min.zip(max).map(|(min, max)| mean(&numbers).max(min).min(max)),
+            min: None,
+            max: None,
+            mean: None,
             reference_low: last.range.and_then(|range| range.low).map(|end| end.value),
             reference_high: last.range.and_then(|range| range.high).map(|end| end.value),
             reference_text: last.reference_text().map(Into::into),
             reported_value: last.value_text().to_owned(),
             reported_unit: Some(last.unit.reported).filter(|u| !u.is_empty()).map(str::to_owned),
             last_flag: last.flag,
-            // `max_by_key` returns the last of equal maxima.
-            worst_flag: findings.iter().filter_map(|f| f.flag).max_by_key(|f| f.severity()),
+            worst_flag: None,
             delta: Delta::default(),
             context_fingerprint: last.context_fingerprint,
-            time_zone: zone.to_string(),
-            day_start: zone.day_start(date),
-            day_end: zone.day_end(date),
-        })
+            time_zone: String::new(),
+            day_start: Timestamp::MIN,
+            day_end: Timestamp::MIN,
+        }
     }
 }
 
 fn count(results: usize) -> i32 {
     i32::try_from(results).unwrap_or(i32::MAX)
-}
-
-/// The arithmetic mean of finite numbers, of which there is at least one.
-fn mean(numbers: &[f64]) -> f64 {
-    let count = numbers.len() as f64;
-    let mean = numbers.iter().sum::<f64>() / count;
-    if mean.is_finite() {
-        return mean;
-    }
-    // The sum overflowed: a row may claim numbers near the end of the range of doubles.
-    numbers.iter().map(|number| number / count).sum()
 }

@@ -24,12 +24,15 @@ mod tests;
 mod unit_tests;
 
 use std::borrow::Cow;
-use std::cmp::Ordering;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use chrono::NaiveDate;
 
 pub use self::analyte::analyte_key;
 use self::analyte::{OwnUnit, Unit};
+use self::day::DayBuilder;
 pub use self::day::{Delta, LabDay};
 pub use self::delta::{Neighbours, NextDay, NextDelta, compare};
 pub use self::flag::Flag;
@@ -45,17 +48,15 @@ use crate::zones::BaseZone;
 use crate::{Reason, Timestamp};
 
 /// The version of the definitions of this module, stored with every day's figures and raised
-/// whenever one changes.
-/// - 2: units convert by analyte, and rows have deltas.
-/// - 3: rows have the number of their exact results.
-/// - 4: a result and its range prove each other's decimal sign. Ranges may have their unit and
-///   brackets. The flag A. The newest revision counts. A result that is sent again counts once.
-///   Rows have the last result as reported. A unit without a factor is kept by its UCUM code.
-///   Glucose converts as in vitals.
+/// whenever one changes. 2: units convert by analyte, and rows have deltas. 3: rows tell how many of
+/// their results are exact numbers. 4: a result and its range prove each other's decimal sign; ranges with
+/// their unit and in brackets; the flag A; the newest revision counts, and a result that is sent again is
+/// one; rows have the last result as reported; a unit without a factor is kept by its UCUM code; glucose
+/// converts as in vitals. 5: the sum behind a mean is exact and rounded once.
 ///
-/// It is separate from the [crate's](crate::ALGORITHM_VERSION), since a change of that recomputes
-/// every stored day of vitals.
-pub const ALGORITHM_VERSION: i32 = 4;
+/// It is not the [crate's](crate::ALGORITHM_VERSION), a change of which has every stored day of
+/// vitals computed anew.
+pub const ALGORITHM_VERSION: i32 = 5;
 
 /// The longest result, in bytes; `last_text` and `reported_value` keep its text. A longer result is
 /// rejected rather than cut, since the end of a finding may change its meaning.
@@ -132,21 +133,77 @@ pub fn figures(
     base_zone: &BaseZone,
     analytes: &Analytes,
 ) -> Vec<LabDay> {
-    let mut dates = LocalDates::new(base_zone);
-    let counting = rows
+    let mut places = LocalDates::new(base_zone);
+    let findings: Vec<Finding<'_>> = rows
         .iter()
-        .filter_map(|row| examine(row, &mut dates, analytes).ok().and_then(|(_, finding)| finding))
+        .filter_map(|row| examine(row, &mut places, analytes).ok().and_then(|(_, finding)| finding))
         .filter(|finding| finding.local_date.date == date)
         .collect();
-    let mut findings = without_resent(without_superseded(counting));
-    findings.sort_by(|a, b| a.key().cmp(&b.key()).then_with(|| a.fact_order(b)));
-    findings
-        .chunk_by(|a, b| a.key() == b.key())
-        .filter_map(|of_key| {
-            let zone = dates.zone_of_day(of_key.iter().map(|finding| finding.local_date))?;
-            LabDay::from_findings(of_key, zone, date)
-        })
-        .collect()
+    let seen = findings
+        .iter()
+        .zip(0..)
+        .map(|(finding, place)| Seen::from_finding(finding, place))
+        .collect();
+    let mut days = Days::default();
+    for Seen { place, .. } in counting(seen) {
+        days.add(&findings[place]);
+    }
+    days.finish(date, base_zone)
+}
+
+/// Examines a row on its own: as [`judge`], and what decides whether it counts on local date `date` beside others.
+///
+/// # Errors
+/// As [`judge`].
+pub fn see(
+    row: &RawLab,
+    date: NaiveDate,
+    base_zone: &BaseZone,
+    analytes: &Analytes,
+) -> Result<Option<Seen>, Reason> {
+    let (_, finding) = examine(row, &mut LocalDates::new(base_zone), analytes)?;
+    let finding = finding.filter(|finding| finding.local_date.date == date);
+    Ok(finding.map(|finding| Seen::from_finding(&finding, 0)))
+}
+
+/// The days of a date while rows are added that are known to [count](counting), in any order.
+#[derive(Default)]
+pub struct Days(BTreeMap<(String, String), DayBuilder>);
+
+impl std::fmt::Debug for Days {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Days").field("days", &self.0.len()).finish()
+    }
+}
+
+impl Days {
+    /// Adds rows that count on local date `date`.
+    pub fn add_rows(
+        &mut self,
+        rows: &[RawLab],
+        date: NaiveDate,
+        base_zone: &BaseZone,
+        analytes: &Analytes,
+    ) {
+        let mut places = LocalDates::new(base_zone);
+        for row in rows {
+            if let Ok((place, Some(finding))) = examine(row, &mut places, analytes)
+                && place.date == date
+            {
+                self.add(&finding);
+            }
+        }
+    }
+
+    fn add(&mut self, finding: &Finding<'_>) {
+        let (analyte, unit) = finding.key();
+        self.0.entry((analyte.to_owned(), unit.to_owned())).or_default().add(finding);
+    }
+
+    /// The figures, in the order of analyte and unit.
+    pub fn finish(self, date: NaiveDate, base_zone: &BaseZone) -> Vec<LabDay> {
+        self.0.into_values().filter_map(|day| day.finish(date, base_zone)).collect()
+    }
 }
 
 /// The meaning of a row's status; a revision supersedes the results before it.
@@ -246,33 +303,91 @@ fn range_text(row: &RawLab) -> Option<&str> {
     row.reference_range.as_deref().map(str::trim).filter(|text| !text.is_empty())
 }
 
-/// Removes results that the laboratory has revised. Among amended or corrected rows of one analyte,
-/// unit, source, specimen and instant, only the one with the highest id counts. If all are final,
-/// all count.
-fn without_superseded(mut findings: Vec<Finding<'_>>) -> Vec<Finding<'_>> {
-    findings.sort_by(|a, b| {
-        let newest_first = (b.status, b.row.id).cmp(&(a.status, a.row.id));
-        a.identity().cmp(&b.identity()).then(newest_first).then_with(|| a.fact_order(b))
-    });
-    findings.dedup_by(|later, newest| {
-        newest.status == Status::Revised && newest.identity() == later.identity()
-    });
-    findings
+/// What of a row decides whether it counts beside others: hashes in place of texts, so that a date with any texts
+/// can be seen as a whole.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// The row.
+    pub id: i64,
+    /// The same number for all rows of one analyte and unit; some others may have it, too.
+    pub key: u64,
+    /// The bytes of the row's texts.
+    pub text_bytes: usize,
+    place: usize,
+    status: Status,
+    /// The same for revisions of one result.
+    identity: [u64; 2],
+    /// The same for a result that is sent again.
+    result: [u64; 2],
 }
 
-/// Removes results that were sent again: of rows with one analyte, unit, instant, source and value,
-/// only the one with the highest id counts. Its range and flag may differ from those before it.
-fn without_resent(mut findings: Vec<Finding<'_>>) -> Vec<Finding<'_>> {
-    let by_result = |a: &Finding<'_>, b: &Finding<'_>| {
-        (a.key(), a.row.collected_at, &a.row.source)
-            .cmp(&(b.key(), b.row.collected_at, &b.row.source))
-            .then_with(|| a.value.order(&b.value))
-    };
-    findings.sort_by(|a, b| {
-        by_result(a, b).then(b.row.id.cmp(&a.row.id)).then_with(|| a.fact_order(b))
+impl Seen {
+    fn from_finding(finding: &Finding<'_>, place: usize) -> Self {
+        let value = (finding.value.comparator(), finding.value.value().map(f64::to_bits));
+        let (row, key) = (finding.row, finding.key());
+        let result = (key, row.collected_at, &row.source, value, finding.value.text());
+        Self {
+            id: row.id,
+            key: hash(0, &key),
+            text_bytes: row.text_bytes(),
+            place,
+            status: finding.status,
+            identity: [0, 1].map(|seed| hash(seed, &finding.identity())),
+            result: [0, 1].map(|seed| hash(seed, &result)),
+        }
+    }
+}
+
+fn hash(seed: u8, of: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (seed, of).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Those of the rows of a date that count.
+///
+/// Where rows of one analyte, unit, source, specimen and instant are amended or corrected, only the one of these with
+/// the highest id counts. Where all are final, all count. Of rows with one analyte, unit, instant, source and value,
+/// a result that was sent again, only the one with the highest id counts; its range and flag may differ from those
+/// before it.
+pub fn counting(mut seen: Vec<Seen>) -> Vec<Seen> {
+    seen.sort_unstable_by_key(|of| (of.identity, Reverse((of.status, of.id)), of.place));
+    seen.dedup_by(|later, newest| {
+        newest.status == Status::Revised && newest.identity == later.identity
     });
-    findings.dedup_by(|later, newest| by_result(newest, later).is_eq());
-    findings
+    seen.sort_unstable_by_key(|of| (of.key, of.result, Reverse(of.id), of.place));
+    seen.dedup_by(|later, newest| newest.result == later.result);
+    seen
+}
+
+/// All that the figures of one key are made of, in the order in which the last result is found, and nothing else: so
+/// findings which compare equal can change places unnoticed.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Facts<'a> {
+    collected_at: Timestamp,
+    source: Cow<'a, str>,
+    specimen: Cow<'a, str>,
+    value: Cow<'a, str>,
+    unit: Cow<'a, str>,
+    reference: Option<Cow<'a, str>>,
+    flag: Option<Flag>,
+    time_zone: Option<Cow<'a, str>>,
+}
+
+impl Facts<'_> {
+    fn to_owned(&self) -> Facts<'static> {
+        let owned = |text: &Cow<'_, str>| Cow::Owned(text.to_string());
+        Facts {
+            collected_at: self.collected_at,
+            source: owned(&self.source),
+            specimen: owned(&self.specimen),
+            value: owned(&self.value),
+            unit: owned(&self.unit),
+            reference: self.reference.as_ref().map(owned),
+            flag: self.flag,
+            time_zone: self.time_zone.as_ref().map(owned),
+        }
+    }
 }
 
 impl Finding<'_> {
@@ -308,18 +423,16 @@ impl Finding<'_> {
         Some(format!("{beginning}{ELLIPSIS}").into())
     }
 
-    /// The order of sums and of the last result. It compares all inputs of the figures of one key
-    /// and nothing else, so the order of equal findings cannot change a figure.
-    fn fact_order(&self, other: &Self) -> Ordering {
-        let (a, b) = (self.row, other.row);
-        a.collected_at
-            .cmp(&b.collected_at)
-            .then_with(|| a.source.cmp(&b.source))
-            .then_with(|| self.specimen.cmp(&other.specimen))
-            .then_with(|| self.value_text().cmp(other.value_text()))
-            .then_with(|| self.unit.reported.cmp(other.unit.reported))
-            .then_with(|| self.reference_text().cmp(&other.reference_text()))
-            .then_with(|| self.flag.cmp(&other.flag))
-            .then_with(|| a.time_zone.cmp(&b.time_zone))
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            collected_at: self.row.collected_at,
+            source: (&*self.row.source).into(),
+            specimen: (&*self.specimen).into(),
+            value: self.value_text().into(),
+            unit: self.unit.reported.into(),
+            reference: self.reference_text(),
+            flag: self.flag,
+            time_zone: self.row.time_zone.as_deref().map(Cow::from),
+        }
     }
 }

@@ -1,7 +1,5 @@
 //! The value of a result: a number, a bound, or text.
 
-use std::cmp::Ordering;
-
 use super::number::{self, DecimalSign};
 use crate::Reason;
 use crate::catalogue::UnitStep;
@@ -98,16 +96,6 @@ impl LabValue {
             Self::Bound(comparator, value) => Self::Bound(comparator, convert(value)?),
             Self::Text(text) => Self::Text(text),
         })
-    }
-
-    /// A total order in which only equal results are equal.
-    pub(super) fn order(&self, other: &Self) -> Ordering {
-        let bits = |result: &Self| result.value().map(f64::to_bits);
-        (self.comparator(), bits(self), self.text()).cmp(&(
-            other.comparator(),
-            bits(other),
-            other.text(),
-        ))
     }
 
     /// The number, with a comparator or without.

@@ -5,8 +5,7 @@ use xsum::{Xsum, XsumSmall};
 
 use super::{MealType, NUTRIENTS, RawMeal, accept, find, index};
 use crate::catalogue::Nutrients;
-use crate::local_time::Zone;
-use crate::raw::LocalDates;
+use crate::raw::{LocalDates, SharedZone};
 use crate::zones::BaseZone;
 use crate::{Reason, Timestamp};
 
@@ -190,37 +189,6 @@ impl Sum {
     fn rounded(&mut self) -> Option<f64> {
         // Adding zero turns -0 into 0.
         self.is_known.then(|| self.exact.sum() + 0.0)
-    }
-}
-
-/// Finds the zone that the rows of a date share.
-#[derive(Default)]
-struct SharedZone {
-    /// The first row by its time and the name of its zone, independent of the order of arrival.
-    first: Option<(Timestamp, Zone)>,
-    has_others: bool,
-}
-
-impl SharedZone {
-    fn add(&mut self, at: Timestamp, zone: Zone) {
-        let Some((first_at, first)) = &mut self.first else {
-            self.first = Some((at, zone));
-            return;
-        };
-        let is_other = zone != *first;
-        self.has_others |= is_other;
-        let is_before =
-            at < *first_at || (is_other && at == *first_at && zone.to_string() < first.to_string());
-        if is_before {
-            (*first_at, *first) = (at, zone);
-        }
-    }
-
-    /// The zone that all rows share, else the base zone, else that of the first row; `None` without
-    /// a row.
-    fn find(&self, base: &BaseZone) -> Option<Zone> {
-        let (_, first) = self.first?;
-        Some(if self.has_others { base.as_ref().copied().unwrap_or(first) } else { first })
     }
 }
 

@@ -130,37 +130,64 @@ pub struct Judged<'row> {
     pub rejected: Vec<(Timestamp, Zone)>,
 }
 
-/// Judges the rows of one metric and removes repeated ones. Rows with the same source, start and
-/// end are one sample, of which the newest (highest id) counts. If the newest is rejected, there is
-/// no sample: the source itself replaced its earlier row. Every rejected row is counted, even if it
-/// was sent again later.
+/// What rows have in common that are one sample.
+fn identity(row: &RawVital) -> (Timestamp, Timestamp, &SharedStr) {
+    (row.started_at, row.ended_at, &row.source)
+}
+
+/// One sample after the other, of each the newest row first.
+fn newest_first(a: &RawVital, b: &RawVital) -> Ordering {
+    identity(a).cmp(&identity(b)).then_with(|| b.id.cmp(&a.id))
+}
+
+/// Start and zone of a rejected row, if it can be dated.
+fn rejected_at(row: &RawVital, zones: &mut Zones<'_>) -> Option<(Timestamp, Zone)> {
+    let zone = zones.resolve(row.time_zone.as_deref()).ok()?;
+    row.started_at.is_datable().then_some((row.started_at, zone))
+}
+
+/// Judges the rows of one metric and drops what was sent again: rows with the same source,
+/// start and end are one sample, of which the newest (highest id) counts. If that one is rejected,
+/// there is no sample: the source itself took back what it had sent before. Every rejected row is
+/// counted, also one that was sent again since.
 pub fn judge_all<'row>(
     rows: &'row [RawVital],
     metric: &Metric,
     zones: &mut Zones<'_>,
 ) -> Judged<'row> {
-    fn identity(row: &RawVital) -> (Timestamp, Timestamp, &SharedStr) {
-        (row.started_at, row.ended_at, &row.source)
-    }
-    let mut newest_first: Vec<&'row RawVital> = rows.iter().collect();
-    newest_first
-        .sort_unstable_by(|a, b| identity(a).cmp(&identity(b)).then_with(|| b.id.cmp(&a.id)));
+    let mut sorted: Vec<&'row RawVital> = rows.iter().collect();
+    sorted.sort_unstable_by(|a, b| newest_first(a, b));
     let mut samples = Vec::with_capacity(rows.len());
     let mut rejected = Vec::new();
     let mut before: Option<&RawVital> = None;
-    for row in newest_first {
+    for row in sorted {
         let is_newest = before.is_none_or(|newer| identity(newer) != identity(row));
         before = Some(row);
         match judge(row, Some(metric), zones) {
             Ok(sample) if is_newest => samples.push(sample),
-            Err(_) if row.started_at.is_datable() => {
-                if let Ok(zone) = zones.resolve(row.time_zone.as_deref()) {
-                    rejected.push((row.started_at, zone));
-                }
-            }
-            _ => {}
+            Ok(_) => {}
+            Err(_) => rejected.extend(rejected_at(row, zones)),
         }
     }
     samples.sort_by(Sample::fact_order);
     Judged { samples, rejected }
+}
+
+/// Drops the rows that were sent again, so that [`judge_all`] finds the same samples in what is left. Start and zone
+/// of each row among them that is rejected and can be dated: what is left does not tell of it.
+pub(crate) fn leave_out_resent(
+    rows: &mut Vec<RawVital>,
+    metric: &Metric,
+    zones: &mut Zones<'_>,
+) -> Vec<(Timestamp, Zone)> {
+    rows.sort_unstable_by(newest_first);
+    let mut rejected = Vec::new();
+    rows.dedup_by(|row, newer| {
+        let is_resent = identity(newer) == identity(row);
+        if is_resent && judge(row, Some(metric), zones).is_err() {
+            rejected.extend(rejected_at(row, zones));
+        }
+        is_resent
+    });
+    rejected
 }

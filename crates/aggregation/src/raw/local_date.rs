@@ -60,8 +60,38 @@ impl<'a> LocalDates<'a> {
     }
 }
 
-/// The local dates of changed rows, and of the rows that start near one of them. Each row is dated
-/// once, even if it is near several changes.
+/// The zone of the rows of a date, which come in any order.
+#[derive(Debug, Default)]
+pub(crate) struct SharedZone {
+    /// The first row by its time and the name of its zone, which the facts give.
+    first: Option<(Timestamp, Zone)>,
+    has_others: bool,
+}
+
+impl SharedZone {
+    pub(crate) fn add(&mut self, at: Timestamp, zone: Zone) {
+        let Some((first_at, first)) = &mut self.first else {
+            self.first = Some((at, zone));
+            return;
+        };
+        let is_other = zone != *first;
+        self.has_others |= is_other;
+        let is_before =
+            at < *first_at || (is_other && at == *first_at && zone.to_string() < first.to_string());
+        if is_before {
+            (*first_at, *first) = (at, zone);
+        }
+    }
+
+    /// The zone that all rows share, else the base zone, else that of the first row; `None` without a row.
+    pub(crate) fn find(&self, base: &BaseZone) -> Option<Zone> {
+        let (_, first) = self.first?;
+        Some(if self.has_others { base.as_ref().copied().unwrap_or(first) } else { first })
+    }
+}
+
+/// The local dates of changed rows, and of the rows that start near one of them. Each row is dated once,
+/// however many changes it is near to.
 pub(crate) fn touched_near<'r>(
     changes: &[&Change],
     rows: impl IntoIterator<Item = &'r RawVital>,

@@ -9,8 +9,8 @@ mod source;
 
 pub use change::{Change, Span, union};
 pub use context::Context;
-pub(crate) use judge::{Judged, judge_all};
+pub(crate) use judge::{Judged, judge_all, leave_out_resent};
 pub use judge::{Sample, judge};
-pub(crate) use local_date::{LocalDate, LocalDates, touched_near};
+pub(crate) use local_date::{LocalDate, LocalDates, SharedZone, touched_near};
 pub use row::{LONGEST_INTERVAL_US, RawVital};
 pub use source::fold_source;

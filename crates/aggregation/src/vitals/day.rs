@@ -6,6 +6,7 @@ use chrono::NaiveDate;
 
 use super::hour::{HourFigures, HourKey, Moments};
 use super::percentiles::{DamagedSketch, Sketch};
+use crate::SharedStr;
 use crate::catalogue::AggregationStyle;
 use crate::local_time::Zone;
 use crate::timestamp::Timestamp;
@@ -27,9 +28,9 @@ pub struct DayFigures {
     /// Rejected rows that start on this day.
     pub rejected_count: i32,
     /// Samples by source.
-    pub sources: BTreeMap<String, i32>,
-    /// The main source. Of a cumulative metric it is the best in the profile's order, of a discrete
-    /// one the source with the highest number of samples.
+    pub sources: BTreeMap<SharedStr, i32>,
+    /// The source that the figure rests on: of a cumulative metric the best in the profile's
+    /// order, of a discrete one that with the most samples.
     pub primary_source: Option<String>,
     /// The zone of the day's bounds: the zone that all rows share, else the base zone.
     pub time_zone: String,
@@ -116,7 +117,7 @@ pub fn merge<'h>(
 }
 
 fn primary_source(
-    sources: &BTreeMap<String, i32>,
+    sources: &BTreeMap<SharedStr, i32>,
     style: AggregationStyle,
     source_order: &[String],
 ) -> Option<String> {
@@ -126,13 +127,13 @@ fn primary_source(
     sources
         .iter()
         .min_by_key(|(source, samples)| match style {
-            AggregationStyle::Cumulative => (rank(source), -**samples, source.as_str()),
-            // Both keys have one tuple type: the highest number of samples first, then the order.
+            AggregationStyle::Cumulative => (rank(source), -**samples, &***source),
+            // Both keys are compared as one tuple type: most samples first, then the order.
             AggregationStyle::Discrete | AggregationStyle::Sleep => (
                 usize::try_from(i32::MAX - **samples).unwrap_or(0),
                 i32::try_from(rank(source)).unwrap_or(i32::MAX),
-                source.as_str(),
+                &***source,
             ),
         })
-        .map(|(source, _)| source.clone())
+        .map(|(source, _)| source.to_string())
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 
-use crate::Timestamp;
 use crate::local_time::LocalSpan;
+use crate::{SharedStr, Timestamp};
 
 /// The key of an hour: local date and first instant. The same instant can belong to two dates if
 /// rows of one user have different zones.
@@ -46,7 +46,7 @@ pub struct HourFigures {
     /// Percentiles 5, 25, 50, 75 and 95.
     pub percentiles: Option<[f64; 5]>,
     /// Samples by source.
-    pub sources: BTreeMap<String, i32>,
+    pub sources: BTreeMap<SharedStr, i32>,
     /// The zone that all rows of the hour share, else the base zone; empty if there is neither.
     pub time_zone: String,
 }
@@ -61,14 +61,8 @@ impl HourFigures {
     }
 
     /// Counts one more sample of a source.
-    pub(super) fn count_source(&mut self, source: &str) {
-        // The source is nearly always known, and its name need not be copied.
-        match self.sources.get_mut(source) {
-            Some(samples) => *samples += 1,
-            None => {
-                self.sources.insert(source.to_owned(), 1);
-            }
-        }
+    pub(super) fn count_source(&mut self, source: &SharedStr) {
+        *self.sources.entry(source.clone()).or_default() += 1;
     }
 
     /// Whether the hour has samples, accepted or rejected.

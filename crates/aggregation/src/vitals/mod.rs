@@ -15,6 +15,7 @@ pub mod recompute;
 pub mod scope;
 
 pub use day::DayFigures;
+pub use discrete::HoursOfStream;
 pub use hour::{HourFigures, HourKey};
 pub use recompute::{Outcome, Recomputed, Snapshot, recompute};
 pub use scope::Scope;

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 
 use super::day::{self, DayFigures};
-use super::hour::{HourFigures, HourKey, Members};
+use super::discrete::Streamed;
+use super::hour::{HourFigures, HourKey};
 use super::percentiles::DamagedSketch;
 use super::scope::{MetricScope, Scope};
 use super::{cumulative, discrete};
+use crate::Timestamp;
 use crate::catalogue::{AggregationStyle, Metric};
 use crate::local_time::Zone;
-use crate::raw::{Context, RawVital, Sample, judge_all};
+use crate::raw::{Context, Judged, RawVital, judge_all};
 use crate::zones::{BaseZone, Zones};
 
 /// The input of one metric that was read: every sample in [`MetricScope::spans_to_read`], and the
@@ -25,6 +27,8 @@ pub struct Snapshot {
     ///
     /// [`FARTHEST_DAILY_TOTAL_US`]: super::scope::FARTHEST_DAILY_TOTAL_US
     pub rows: Vec<RawVital>,
+    /// What was made of them, if they were too many to be kept; then `rows` is empty.
+    pub streamed: Option<Streamed>,
     /// The stored hours of the days.
     pub hours: BTreeMap<HourKey, HourFigures>,
     /// The fingerprints of the stored days that the scope [concerns](MetricScope::concerns).
@@ -72,11 +76,17 @@ pub fn recompute(
         }
         let snapshot = snapshots.get(name).unwrap_or(&empty);
         let fingerprint = context.fingerprint(metric);
-        let mut zones = Zones::new(context.base_zone);
-        let mut computed = hours(context, metric, of_metric, &snapshot.rows, &mut zones);
-
-        let mut widened =
-            of_metric.with_twins(&snapshot.rows, metric.aggregation_style, &mut zones);
+        let (mut computed, mut widened) = match &snapshot.streamed {
+            Some(Streamed { hours, wider }) => (hours.clone(), wider.clone()),
+            None => {
+                let mut zones = Zones::new(context.base_zone);
+                let computed = hours(context, metric, of_metric, &snapshot.rows, &mut zones);
+                (
+                    computed,
+                    of_metric.with_twins(&snapshot.rows, metric.aggregation_style, &mut zones),
+                )
+            }
+        };
         widened.dates.extend(computed.keys().map(|hour| hour.date));
         let outdated = snapshot.days.iter().filter(|(_, stored)| **stored != fingerprint);
         widened.whole_dates.extend(outdated.map(|(date, _)| *date));
@@ -107,46 +117,58 @@ fn hours(
     zones: &mut Zones<'_>,
 ) -> BTreeMap<HourKey, HourFigures> {
     let judged = judge_all(rows, metric, zones);
-    let (mut hours, members) = match metric.aggregation_style {
-        AggregationStyle::Discrete => discrete_hours(&judged.samples),
-        AggregationStyle::Cumulative => cumulative::hours(&judged.samples, context.source_order),
-        AggregationStyle::Sleep => Default::default(),
+    let mut hours = match metric.aggregation_style {
+        AggregationStyle::Discrete => {
+            let mut hours = discrete::Hours::default();
+            hours.add(&judged);
+            hours.finish(context.base_zone)
+        }
+        AggregationStyle::Cumulative => cumulative_hours(context, &judged),
+        AggregationStyle::Sleep => BTreeMap::new(),
     };
+    hours.retain(|key, _| scope.contains(key));
+    hours
+}
+
+fn cumulative_hours(context: &Context<'_>, judged: &Judged<'_>) -> BTreeMap<HourKey, HourFigures> {
+    let (mut hours, members) = cumulative::hours(&judged.samples, context.source_order);
     for (key, members) in &members {
         if let Some(figures) = hours.get_mut(key) {
             let zones = members.iter().map(|index| judged.samples[*index].zone);
             figures.time_zone = shared_zone(zones, context.base_zone);
         }
     }
-    let mut zones_of_rejected: BTreeMap<HourKey, BTreeMap<String, Zone>> = BTreeMap::new();
-    for (start, zone) in judged.rejected {
-        let key = HourKey::from_hour(zone.hour_of(start));
-        hours.entry(key).or_default().rejected_count += 1;
-        zones_of_rejected.entry(key).or_default().insert(zone.to_string(), zone);
-    }
-    for (key, zones) in zones_of_rejected {
-        if let Some(figures) = hours.get_mut(&key).filter(|figures| !figures.has_samples()) {
-            figures.time_zone = shared_zone(zones.into_values(), context.base_zone);
-        }
-    }
-    hours.retain(|key, _| scope.contains(key));
+    let mut rejected = Rejected::default();
+    rejected.add(&judged.rejected);
+    rejected.count_in(&mut hours, context.base_zone);
     hours
 }
 
-fn discrete_hours(samples: &[Sample<'_>]) -> (BTreeMap<HourKey, HourFigures>, Members) {
-    let mut members = Members::new();
-    for (index, sample) in samples.iter().enumerate() {
-        let hour = sample.zone.hour_of(sample.row.started_at);
-        members.entry(HourKey::from_hour(hour)).or_default().push(index);
+/// The rejected rows of each hour: how many, and their zones by name.
+#[derive(Debug, Default)]
+pub(super) struct Rejected(BTreeMap<HourKey, (i32, BTreeMap<String, Zone>)>);
+
+impl Rejected {
+    /// Adds rows by their start and zone.
+    pub(super) fn add(&mut self, rows: &[(Timestamp, Zone)]) {
+        for (start, zone) in rows {
+            let key = HourKey::from_hour(zone.hour_of(*start));
+            let (count, zones) = self.0.entry(key).or_default();
+            *count += 1;
+            zones.insert(zone.to_string(), *zone);
+        }
     }
-    let hours = members
-        .iter()
-        .map(|(key, members)| {
-            // Indices ascend, so the samples are in fact order.
-            (*key, discrete::figures(members.iter().map(|index| &samples[*index])))
-        })
-        .collect();
-    (hours, members)
+
+    /// Counts them in their hours. They have no say in the zone of an hour that has samples.
+    pub(super) fn count_in(self, hours: &mut BTreeMap<HourKey, HourFigures>, base: &BaseZone) {
+        for (key, (count, zones)) in self.0 {
+            let figures = hours.entry(key).or_default();
+            figures.rejected_count += count;
+            if !figures.has_samples() {
+                figures.time_zone = shared_zone(zones.into_values(), base);
+            }
+        }
+    }
 }
 
 /// The zone that all rows share, else the base zone, else the first one.

@@ -83,15 +83,31 @@ impl MetricScope {
         zones: &mut Zones<'_>,
     ) -> Self {
         let mut wider = self.clone();
+        wider.touch_twins(rows, style, zones);
+        wider.unite();
+        wider
+    }
+
+    /// Adds what is touched by those of `rows` that may be one sample with a changed row; `hour_starts` may overlap
+    /// then.
+    pub(super) fn touch_twins(
+        &mut self,
+        rows: &[RawVital],
+        style: AggregationStyle,
+        zones: &mut Zones<'_>,
+    ) {
         for row in rows {
             if self.changed.contains(&(row.started_at, row.ended_at))
                 && let Ok(zone) = zones.resolve(row.time_zone.as_deref())
             {
-                wider.touch(style, zone, row.started_at, row.ended_at, row.is_daily_total);
+                self.touch(style, zone, row.started_at, row.ended_at, row.is_daily_total);
             }
         }
-        wider.hour_starts = union(wider.hour_starts);
-        wider
+    }
+
+    /// Has `hour_starts` in order and disjoint again.
+    pub(super) fn unite(&mut self) {
+        self.hour_starts = union(std::mem::take(&mut self.hour_starts));
     }
 
     /// Adds the hours and days that a row touches; afterwards `hour_starts` may overlap.

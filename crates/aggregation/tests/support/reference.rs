@@ -182,7 +182,8 @@ pub(crate) fn check_totals(figures: &Figures, world: &World, rows: &[RawVital]) 
         let expected_total = by_date.get(date).copied().unwrap_or(0.0);
         assert!(close(expected_total, day.total.unwrap()), "{date}: {expected_total} {day:?}");
         let sources = expected.samples.get(date).cloned().unwrap_or_default();
-        assert_eq!(day.sources, sources, "{date}");
+        let found = day.sources.iter().map(|(name, samples)| (name.to_string(), *samples));
+        assert_eq!(found.collect::<BTreeMap<_, _>>(), sources, "{date}");
         assert_eq!(day.sample_count, sources.values().sum::<i32>(), "{date}");
     }
     assert!(expected.samples.keys().all(|date| figures.days.contains_key(date)));

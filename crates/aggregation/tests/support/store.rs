@@ -9,7 +9,8 @@ use aggregation::raw::LONGEST_INTERVAL_US;
 use aggregation::raw::Span;
 use aggregation::vitals::scope::{FARTHEST_DAILY_TOTAL_US, MetricScope, scope};
 use aggregation::vitals::{
-    Change, DayFigures, Outcome, RawVital, Recomputed, Scope, Snapshot, recompute,
+    Change, Context, DayFigures, HoursOfStream, Outcome, RawVital, Recomputed, Scope, Snapshot,
+    recompute,
 };
 use chrono::NaiveDate;
 
@@ -163,7 +164,11 @@ impl Store {
                 .iter()
                 .map(|(metric, of_metric)| (metric.clone(), self.read(metric, of_metric)))
                 .collect();
-            match recompute(&self.world.context(), &scope, &snapshots).unwrap() {
+            let context = self.world.context();
+            let outcome = recompute(&context, &scope, &snapshots).unwrap();
+            let streamed = streamed(&context, &scope, &snapshots);
+            assert_eq!(recompute(&context, &scope, &streamed).unwrap(), outcome);
+            match outcome {
                 Outcome::Complete(metrics) => {
                     self.most_rounds = self.most_rounds.max(round);
                     for (metric, recomputed) in metrics {
@@ -214,6 +219,7 @@ impl Store {
         let days = self.fingerprints.iter();
         Snapshot {
             rows: rows.iter().filter(wanted).cloned().collect(),
+            streamed: None,
             hours: hours.map(|(key, figures)| (*key, figures.clone())).collect(),
             days: days
                 .filter(|((of, date), _)| of == metric && scope.dates.contains(date))
@@ -269,4 +275,25 @@ fn change(metric: &str, row: &RawVital) -> Change {
         time_zone: row.time_zone.as_deref().map(str::to_owned),
         whole_day: row.is_daily_total,
     }
+}
+
+/// The same as it is read where instants are too many to be kept.
+fn streamed(
+    context: &Context<'_>,
+    scope: &Scope,
+    snapshots: &BTreeMap<String, Snapshot>,
+) -> BTreeMap<String, Snapshot> {
+    let mut streamed = snapshots.clone();
+    for (name, snapshot) in &mut streamed {
+        let Some(metric) = context.catalogue.metric(name) else { continue };
+        if metric.aggregation_style != AggregationStyle::Discrete {
+            continue;
+        }
+        let mut rows = std::mem::take(&mut snapshot.rows);
+        rows.sort_by_key(|row| row.started_at);
+        let mut hours = HoursOfStream::new(context, metric, &scope[name]);
+        rows.into_iter().for_each(|row| hours.add(row));
+        snapshot.streamed = Some(hours.finish());
+    }
+    streamed
 }

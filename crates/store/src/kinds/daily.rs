@@ -2,18 +2,19 @@
 //! vitals.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 
 use aggregation::raw::Span;
 use aggregation::vitals::RawVital;
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
-use diesel::sql_types::{Array, BigInt, Date, Integer, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Date, Integer, Nullable, Text, Timestamptz};
 
 use crate::error::StoreError;
 use crate::kinds::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital_columns};
 use crate::sql::statement::statement;
 use crate::sql::time::to_postgres;
-use crate::transaction::GroupTransaction;
+use crate::transaction::{GroupTransaction, MOST_AT_ONCE, Reading};
 
 statement! {
     /// A row belongs to the spans in which it starts. Spans of one metric are disjoint.
@@ -26,6 +27,7 @@ statement! {
         metrics: Vec<String> => Array<Text>,
         spans_from: Vec<PgTimestamp> => Array<Timestamptz>,
         spans_to: Vec<PgTimestamp> => Array<Timestamptz>,
+        most: Option<i64> => Nullable<BigInt>,
     } -> (Integer, RawVitalSql)
     concat!(
         "SELECT span.ordinal, ",
@@ -40,7 +42,8 @@ statement! {
          WHERE user_id = {user_id} AND metric = span.metric
            AND started_at >= span.span_from AND started_at < span.span_to
          OFFSET 0
-     ) AS v"
+     ) AS v
+     LIMIT {most}"
     )
 }
 
@@ -77,6 +80,7 @@ impl GroupTransaction<'_> {
             metrics: Vec::new(),
             spans_from: Vec::new(),
             spans_to: Vec::new(),
+            most: None,
         };
         for (ordinal, metric) in (0..).zip(metrics) {
             for (from, to) in spans {
@@ -86,12 +90,19 @@ impl GroupTransaction<'_> {
                 read.spans_to.push(to_postgres(*to));
             }
         }
-        let rows: Vec<(i32, RawVitalColumns)> = self.read(read).await?;
-        for (ordinal, row) in rows {
-            let of_metric = usize::try_from(ordinal).ok().and_then(|at| of_metrics.get_mut(at));
-            of_metric
-                .ok_or(StoreError::Internal("a raw row of a metric that was not requested"))?
-                .push(raw_vital(row));
+        for reading in [Reading::AtOnce, Reading::InPortions] {
+            of_metrics.iter_mut().for_each(Vec::clear);
+            let keep = |(ordinal, row): (i32, RawVitalColumns)| {
+                let of_metric = usize::try_from(ordinal).ok().and_then(|at| of_metrics.get_mut(at));
+                of_metric
+                    .ok_or(StoreError::Internal("a raw row of a metric that was not asked for"))?
+                    .push(raw_vital(row));
+                Ok(())
+            };
+            let read = ReadStarting { most: reading.limit(MOST_AT_ONCE), ..read.clone() };
+            if self.visit_rows((reading, MOST_AT_ONCE), "vitals_that_start", read, keep).await? {
+                break;
+            }
         }
         for rows in &mut of_metrics {
             rows.sort_unstable_by_key(|row| (row.started_at, row.id));
@@ -160,7 +171,16 @@ pub(crate) fn split<D>(days: &BTreeMap<NaiveDate, Option<D>>) -> Split<'_, D> {
 }
 
 /// Counts by source as the text of a JSON object.
-pub(crate) fn sources(counts: &BTreeMap<String, i32>) -> Result<String, StoreError> {
-    serde_json::to_string(counts)
-        .map_err(|_| StoreError::Internal("the sources of a day cannot be written"))
+pub(crate) fn sources<S: Deref<Target = str>>(
+    counts: &BTreeMap<S, i32>,
+) -> Result<String, StoreError> {
+    let counts: BTreeMap<&str, &i32> =
+        counts.iter().map(|(name, count)| (&**name, count)).collect();
+    // A date may have 10 MB of names, and a text that grows needs twice as much.
+    let bytes = counts.keys().map(|name| name.len() + 16).sum();
+    let mut json = Vec::with_capacity(bytes);
+    serde_json::to_writer(&mut json, &counts)
+        .ok()
+        .and_then(|()| String::from_utf8(json).ok())
+        .ok_or(StoreError::Internal("the sources of a day cannot be written"))
 }

@@ -13,7 +13,7 @@ use crate::kinds::day_end::future_count;
 use crate::sql::raw_text::{RawText, short_name, short_text};
 use crate::sql::statement::statement;
 use crate::sql::time::{RawTime, to_postgres};
-use crate::transaction::GroupTransaction;
+use crate::transaction::{GroupTransaction, MOST_AT_ONCE, Reading};
 
 type MealColumns = (i64, RawText, RawText, RawTime, Option<RawText>, RawText, Vec<Option<f64>>);
 
@@ -37,7 +37,8 @@ static COLUMNS: LazyLock<String> = LazyLock::new(|| {
 static READ_MEALS: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {} FROM nutrition_raw
-         WHERE user_id = {{user_id}} AND eaten_at >= {{from}} AND eaten_at < {{to}}",
+         WHERE user_id = {{user_id}} AND eaten_at >= {{from}} AND eaten_at < {{to}}
+         LIMIT {{most}}",
         *COLUMNS
     )
 });
@@ -111,6 +112,7 @@ statement! {
         user_id: i64 => BigInt,
         from: PgTimestamp => Timestamptz,
         to: PgTimestamp => Timestamptz,
+        most: Option<i64> => Nullable<BigInt>,
     } -> (BigInt, Text, Text, Timestamptz, Nullable<Text>, Text, Array<Nullable<Double>>)
     built &READ_MEALS
 }
@@ -151,20 +153,26 @@ statement! {
 }
 
 impl GroupTransaction<'_> {
-    /// Visits every row that can belong to a date in any zone, in no particular order. Only one row at a
-    /// time is in memory, because an application may send any number of them.
+    /// Visits every row that can belong to a date in any zone, and says whether it did: there may be too many to be
+    /// read in this way. They are in no order, and few of them in memory, as an app may send any number of them.
     ///
     /// # Errors
     /// If the database fails, or the visitor does.
     pub async fn visit_meals(
         &mut self,
         date: NaiveDate,
+        reading: Reading,
         mut visit: impl FnMut(RawMeal) -> Result<(), StoreError> + Send,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let (from, to) = anywhere_on_earth(date);
-        let read =
-            ReadMeals { user_id: self.user_id(), from: to_postgres(from), to: to_postgres(to) };
-        self.read_each(read, |columns| visit(meal(columns)?)).await
+        let read = ReadMeals {
+            user_id: self.user_id(),
+            from: to_postgres(from),
+            to: to_postgres(to),
+            most: reading.limit(MOST_AT_ONCE),
+        };
+        self.visit_rows((reading, MOST_AT_ONCE), "meals", read, |columns| visit(meal(columns)?))
+            .await
     }
 
     /// Reads single raw rows by id. Deleted rows are absent from the result.

@@ -15,7 +15,7 @@ use crate::kinds::day_end::future_count;
 use crate::kinds::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital_columns};
 use crate::sql::statement::statement;
 use crate::sql::time::{from_postgres, to_postgres};
-use crate::transaction::GroupTransaction;
+use crate::transaction::{GroupTransaction, MOST_AT_ONCE, Reading};
 
 statement! {
     /// Reads the raw rows of each span and metric. A row may reach into the span from at most 48 hours
@@ -27,6 +27,7 @@ statement! {
         spans_from: Vec<PgTimestamp> => Array<Timestamptz>,
         spans_to: Vec<PgTimestamp> => Array<Timestamptz>,
         starts_from: Vec<PgTimestamp> => Array<Timestamptz>,
+        most: Option<i64> => Nullable<BigInt>,
     } -> (Text, RawVitalSql)
     concat!(
         "SELECT stage.metric, ",
@@ -46,7 +47,8 @@ statement! {
            AND started_at >= span.starts_from AND started_at < span.span_to
            AND (ended_at >= span.span_from OR started_at >= span.span_from)
          OFFSET 0
-     ) AS v"
+     ) AS v
+     LIMIT {most}"
     )
 }
 
@@ -157,12 +159,20 @@ impl GroupTransaction<'_> {
                 .iter()
                 .map(|(from, _)| to_postgres(from.plus(-LONGEST_INTERVAL_US)))
                 .collect(),
+            most: None,
         };
-        let rows: Vec<(String, RawVitalColumns)> = self.read(read).await?;
-        for (metric, row) in rows {
-            let stage = Stage::from_metric(&metric)
-                .ok_or(StoreError::Internal("a raw row of a metric that was not requested"))?;
-            snapshot.rows.entry(stage).or_default().push(raw_vital(row));
+        for reading in [Reading::AtOnce, Reading::InPortions] {
+            snapshot.rows.clear();
+            let keep = |(metric, row): (String, RawVitalColumns)| {
+                let stage = Stage::from_metric(&metric)
+                    .ok_or(StoreError::Internal("a raw row of a metric that was not asked for"))?;
+                snapshot.rows.entry(stage).or_default().push(raw_vital(row));
+                Ok(())
+            };
+            let read = ReadSegments { most: reading.limit(MOST_AT_ONCE), ..read.clone() };
+            if self.visit_rows((reading, MOST_AT_ONCE), "segments", read, keep).await? {
+                break;
+            }
         }
         // A row may overlap several spans.
         for rows in snapshot.rows.values_mut() {

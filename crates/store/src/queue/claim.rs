@@ -31,6 +31,7 @@ macro_rules! claim_statement {
                 lease_seconds: f64 => Double,
                 unit_seconds: f64 => Double,
                 most: i64 => BigInt,
+                without: Option<i64> => Nullable<BigInt>,
                 oldest: Option<PgTimestamp> => Nullable<Timestamptz>,
                 ago: f64 => Double,
             } -> (
@@ -113,9 +114,10 @@ impl Store {
         lease: Duration,
     ) -> Result<Option<Claim>, StoreError> {
         let began = Instant::now();
-        let start = match from {
-            ClaimFrom::Oldest => self.scan_window(Some(kind)).start(began),
-            ClaimFrom::Newest => None,
+        let (start, without) = match from {
+            ClaimFrom::Oldest => (self.scan_window(Some(kind)).start(began), None),
+            ClaimFrom::Newest => (None, None),
+            ClaimFrom::NewestBut(user_id) => (None, Some(user_id)),
         };
         let (oldest, ago) = bounds(start);
         let (unit, most) = recomputed_whole(kind);
@@ -129,6 +131,7 @@ impl Store {
                     lease_seconds: lease.as_secs_f64(),
                     unit_seconds: unit.as_secs_f64(),
                     most,
+                    without,
                     oldest,
                     ago,
                 };
@@ -137,7 +140,7 @@ impl Store {
         }
         let claimed: Result<Vec<ClaimedColumns>, StoreError> = match from {
             ClaimFrom::Oldest => load!(ClaimOldest),
-            ClaimFrom::Newest => load!(ClaimNewest),
+            ClaimFrom::Newest | ClaimFrom::NewestBut(_) => load!(ClaimNewest),
         };
         let timed_out = claimed.as_ref().is_err_and(|error| error.class() == ErrorClass::Timeout);
         if from == ClaimFrom::Oldest && (claimed.is_ok() || timed_out) {
@@ -163,13 +166,17 @@ impl Store {
     }
 }
 
+/// The maximum of raw rows in a claim that coalesces the span of its rows. Each claim computes the whole span: with
+/// 200 rows a claim, 300,000 rows would be computed 1,500 times, and with this maximum 15 times. The worker keeps
+/// about 300 bytes of each claimed row, which forbids more.
+const MAX_COALESCED: i64 = 20_000;
+
 /// The span that is always computed from all of its raw rows, and the maximum of raw rows when a claim
-/// coalesces the span. With it, an hour of one reading a second is computed once. A day of 300,000 meals
-/// is computed 15 times instead of 1,500 times.
+/// coalesces the span.
 const fn recomputed_whole(kind: Kind) -> (Duration, i64) {
     match kind {
-        Kind::Vitals => (Duration::from_secs(3600), 3_600),
-        Kind::Nutrition | Kind::Labs => (Duration::from_secs(24 * 3600), 20_000),
+        Kind::Vitals => (Duration::from_secs(3600), MAX_COALESCED),
+        Kind::Nutrition | Kind::Labs => (Duration::from_secs(24 * 3600), MAX_COALESCED),
     }
 }
 

@@ -1,6 +1,6 @@
 -- Claims a batch of one kind: whole change sets with at most `size` raw rows together.
 -- In psql, first: \set kind '''vitals''' \set size 200 \set token 1 \set lease_seconds 60 \set oldest NULL \set ago 0
--- \set unit_seconds 3600 \set most 3600
+-- \set unit_seconds 3600 \set most 20000 \set without NULL
 --
 -- Due sets are read by not_before. For a new set it is the time of the statement that queued it. For a
 -- set in back-off it is in the future, and for a dead one infinity, so neither delays others. A set with
@@ -10,6 +10,7 @@ WITH asked AS MATERIALIZED (
     SELECT :kind::text AS kind, :size::bigint AS size, :token::bigint AS token, now() AS now,
            now() + make_interval(secs => :lease_seconds) AS lease_ends,
            make_interval(secs => :unit_seconds) AS unit, :most::bigint AS most,
+           :without::bigint AS without,
            CASE WHEN :oldest::timestamptz IS NULL THEN '-infinity'
                 ELSE least(:oldest, now() - make_interval(secs => :ago))
            END AS since
@@ -28,6 +29,7 @@ WITH asked AS MATERIALIZED (
                        cardinality(raw_ids) AS row_count
                 FROM aggregation_queue
                 WHERE kind = (SELECT kind FROM asked)
+                  AND user_id IS DISTINCT FROM (SELECT without FROM asked)
                   AND not_before >= (SELECT since FROM asked) AND not_before <= (SELECT now FROM asked)
                   AND (state = 'pending'
                        OR (state = 'processing'

@@ -70,6 +70,8 @@ pub enum ClaimFrom {
     Oldest,
     /// The sets that were queued last.
     Newest,
+    /// With those that have just come, but for the sets of this user.
+    NewestBut(i64),
 }
 
 /// A claimed batch.

@@ -2,6 +2,7 @@
 
 pub(crate) mod failpoint;
 mod pipeline;
+mod portions;
 
 use std::any::TypeId;
 use std::collections::BTreeSet;
@@ -25,6 +26,8 @@ use crate::error::StoreError;
 use crate::pool::{Held, Store};
 use crate::statement::statement;
 use pipeline::{Answers, Begin, exchange};
+pub(crate) use portions::{MOST_AT_ONCE, PORTION};
+pub use portions::{Progress, Reading};
 
 /// The transaction of one group: the rows of one kind, one user and one date.
 ///
@@ -46,6 +49,10 @@ pub struct GroupTransaction<'p> {
     previous: Option<Vec<CteStatement>>,
     /// What became of the group before, once the server has answered.
     previous_end: Option<Result<(), StoreError>>,
+    /// The portions that it has read.
+    progress: Progress,
+    /// Whether it reads in portions, so that no limit on the whole transaction holds.
+    is_long: bool,
 }
 
 impl std::fmt::Debug for GroupTransaction<'_> {
@@ -153,7 +160,18 @@ impl<'p> GroupTransaction<'p> {
     /// A transaction that its caller begins and ends.
     pub(crate) fn on(connection: Held<'p>, store: &'p Store, kind: Kind, user_id: i64) -> Self {
         let (writes, previous, previous_end) = (Vec::new(), None, None);
-        Self { connection, store, kind, user_id, begun: true, writes, previous, previous_end }
+        Self {
+            connection,
+            store,
+            kind,
+            user_id,
+            begun: true,
+            writes,
+            previous,
+            previous_end,
+            progress: Progress::default(),
+            is_long: false,
+        }
     }
 
     /// Assigns the transaction to another user and kind.

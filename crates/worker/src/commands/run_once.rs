@@ -16,6 +16,7 @@ use crate::run::batch_sizer::BatchSizer;
 use crate::run::context::WorkerContext;
 use crate::run::crash_loop::CrashLoopGuard;
 use crate::run::drain::{Limits, date_back, drain};
+use crate::run::long_groups::LongGroups;
 use crate::settings::{Settings, SharedSettings};
 use crate::setup;
 use crate::stop::Stop;
@@ -37,6 +38,7 @@ pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Resul
     setup::require_current_schema(&store).await?;
     setup::require_budget(&store).await?;
     let context = WorkerContext {
+        long_groups: LongGroups::default(),
         store,
         settings: SharedSettings::new(settings),
         stop: Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?,

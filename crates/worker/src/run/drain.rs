@@ -119,7 +119,7 @@ impl<F: Fn(u64)> Drain<'_, F> {
     async fn run(&self) -> Result<DrainOutcome, StoreError> {
         let mut running = FuturesUnordered::new();
         let mut outcome = Ok(DrainOutcome::Empty);
-        running.push(self.run_loop());
+        running.push(self.run_loop(false));
         loop {
             let concurrency = self.context.settings.get().concurrency;
             tokio::select! {
@@ -132,14 +132,24 @@ impl<F: Fn(u64)> Drain<'_, F> {
                     Some(Ok(ended)) => outcome = outcome.map(|so_far| so_far.max(ended)),
                 },
                 () = self.has_backlog.notified(), if running.len() < concurrency as usize => {
-                    running.push(self.run_loop());
+                    running.push(self.run_loop(false));
+                }
+                () = self.context.long_groups.go_on(), if running.len() <= concurrency as usize => {
+                    running.push(self.run_loop(true));
                 }
             }
         }
     }
 
-    /// Runs batch after batch; the kinds take turns.
-    async fn run_loop(&self) -> Result<DrainOutcome, StoreError> {
+    /// The maximum of loops: one more while a group takes long.
+    fn max_loops(&self) -> u32 {
+        let context = self.context;
+        context.settings.get().concurrency + u32::from(context.long_groups.user().is_some())
+    }
+
+    /// Runs batch after batch; the kinds take turns. A loop `beside` a long group claims no rows of its user, who is
+    /// locked.
+    async fn run_loop(&self, beside: bool) -> Result<DrainOutcome, StoreError> {
         let context = self.context;
         let running = Counted::new(&self.loops);
         let mut kinds: VecDeque<KindState> =
@@ -163,7 +173,11 @@ impl<F: Fn(u64)> Drain<'_, F> {
                 () = self.time_is_over() => continue,
             };
             self.batches.fetch_add(1, Ordering::Relaxed);
-            let outcome = batch::run(context, state.kind, state.claims_from(), permit).await;
+            let from = match context.long_groups.user().filter(|_| beside) {
+                Some(user_id) => ClaimFrom::NewestBut(user_id),
+                None => state.claims_from(),
+            };
+            let outcome = batch::run(context, state.kind, from, permit).await;
             context.heartbeat.beat();
             let pause = match outcome {
                 Ok(outcome) => {
@@ -211,9 +225,11 @@ impl<F: Fn(u64)> Drain<'_, F> {
             || limits.time_budget.is_some_and(|most| self.started.elapsed() >= most)
             || limits.cancel.is_cancelled()
             || self.failed.is_cancelled()
-            || running.count() > self.context.settings.get().concurrency
         {
             Some(DrainOutcome::LimitReached)
+        } else if running.count() > self.max_loops() {
+            // The others go on to the end of the drain.
+            Some(DrainOutcome::Empty)
         } else {
             None
         }

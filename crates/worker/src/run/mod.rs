@@ -11,4 +11,5 @@ pub mod crash_loop;
 pub mod drain;
 pub mod group;
 mod lease;
+pub mod long_groups;
 mod walk;

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use store::{
-    ChangeSet, Claim, ErrorClass, Failed, Store, StoreError, UnsentCommit, Verdict, with_timeout,
+    ChangeSet, Claim, ErrorClass, Failed, Progress, Store, StoreError, UnsentCommit, Verdict,
 };
 
 use super::claimed_groups::{ClaimedGroups, row_count};
@@ -17,6 +17,7 @@ use super::context::WorkerContext;
 use super::crash_loop;
 use super::group::{self, GroupKey, LockWaits, Profiles, Work};
 use super::lease::Lease;
+use super::long_groups::{accompany, while_portions_come};
 use crate::failure::{Action, Policy};
 use crate::report::{BatchReport, Hold, Holds};
 use crate::settings::Settings;
@@ -48,6 +49,8 @@ pub struct Walk<'w> {
     profiles: &'w Profiles,
     groups: ClaimedGroups<'w>,
     lease: Lease,
+    /// The portions that its groups have read.
+    progress: Progress,
     /// How often each group ran that was retried at once.
     tries: HashMap<GroupKey, u32>,
     /// The group that is processed now.
@@ -72,6 +75,7 @@ impl<'w> Walk<'w> {
             profiles,
             groups: ClaimedGroups::by_date(claim, profiles),
             lease: Lease::new(settings.lease, claimed_at),
+            progress: Progress::default(),
             tries: HashMap::new(),
             current: None,
             holds: Holds::default(),
@@ -103,8 +107,9 @@ impl<'w> Walk<'w> {
                 return Ok(());
             }
             self.current = next.or(in_flight);
-            let step =
-                with_timeout(self.settings.group_timeout, self.process_next_group(next, before));
+            let (limit, progress) = (self.settings.group_timeout, self.progress.clone());
+            let step = self.process_next_group(next, before);
+            let step = while_portions_come(limit, &progress, step);
             let stepped = context.stop.or_overdue(step).await;
             if let Err(error) = &stepped
                 && Policy::for_class(error.class()).is_interruption()
@@ -173,11 +178,14 @@ impl<'w> Walk<'w> {
             }
         };
         let work = Work { settings, profile: self.profiles.get(user_id), date, entries: &entries };
+        transaction.report_to(&self.progress);
+        let (left, lease) = (self.groups.unsettled(), self.lease.length());
         let mut waits = LockWaits::new(store, transaction.process());
         let computed = tokio::select! {
             biased;
             verdicts = group::compute(&mut transaction, kind, work) => verdicts,
             never = waits.watch((kind, user_id, date), store.lock_timeout()) => match never {},
+            never = accompany(context, claim, &left, user_id, lease, &self.progress) => match never {},
         };
         let mut failed_before = None;
         match (before, transaction.take_previous_end()) {

@@ -38,6 +38,7 @@ use crate::run::batch_sizer::BatchSizer;
 use crate::run::context::WorkerContext;
 use crate::run::crash_loop::CrashLoopGuard;
 use crate::run::drain::{self, DrainOutcome, Limits};
+use crate::run::long_groups::LongGroups;
 use crate::settings::{Settings, SharedSettings};
 use crate::setup;
 use crate::stop::Stop;
@@ -143,6 +144,7 @@ impl Service {
     async fn work(&self) {
         while let Some(store) = self.connect().await {
             let context = WorkerContext {
+                long_groups: LongGroups::default(),
                 store,
                 settings: self.settings.clone(),
                 stop: self.stop.clone(),

@@ -13,7 +13,7 @@ use crate::kinds::day_end::future_count;
 use crate::sql::raw_text::{RawText, short_name, short_text};
 use crate::sql::statement::statement;
 use crate::sql::time::{RawTime, to_postgres};
-use crate::transaction::GroupTransaction;
+use crate::transaction::{GroupTransaction, PORTION, Reading};
 
 type LabColumns = (
     i64,
@@ -53,6 +53,7 @@ statement! {
         user_id: i64 => BigInt,
         from: PgTimestamp => Timestamptz,
         to: PgTimestamp => Timestamptz,
+        most: Option<i64> => Nullable<BigInt>,
     } -> (
         BigInt,
         (Text, Nullable<Text>, Text, Nullable<Text>),
@@ -60,7 +61,8 @@ statement! {
         (Timestamptz, Nullable<Text>, Text)
     )
     concat!("SELECT ", raw_lab_columns!(), " FROM lab_raw
-     WHERE user_id = {user_id} AND collected_at >= {from} AND collected_at < {to}")
+     WHERE user_id = {user_id} AND collected_at >= {from} AND collected_at < {to}
+     LIMIT {most}")
 }
 
 statement! {
@@ -146,20 +148,25 @@ statement! {
 }
 
 impl GroupTransaction<'_> {
-    /// Visits every result that can belong to a date in any zone, in no particular order. Only one
-    /// result at a time is in memory.
+    /// Visits every result that can belong to a date in any zone, and says whether it did: there may be too
+    /// many to be read in this way. They are in no order, and few of them in memory.
     ///
     /// # Errors
     /// If the database fails, or the visitor does.
     pub async fn visit_labs(
         &mut self,
         date: NaiveDate,
+        reading: Reading,
         mut visit: impl FnMut(RawLab) -> Result<(), StoreError> + Send,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let (from, to) = anywhere_on_earth(date);
-        let read =
-            ReadLabs { user_id: self.user_id(), from: to_postgres(from), to: to_postgres(to) };
-        self.read_each(read, |columns| visit(lab(columns))).await
+        let read = ReadLabs {
+            user_id: self.user_id(),
+            from: to_postgres(from),
+            to: to_postgres(to),
+            most: reading.limit(PORTION),
+        };
+        self.visit_rows((reading, PORTION), "labs", read, |columns| visit(lab(columns))).await
     }
 
     /// Reads single raw rows by id. Deleted rows are absent from the result.

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aggregation::Timestamp;
 use aggregation::catalogue::{AggregationStyle, Catalogue};
 use aggregation::local_time::Zone;
 use aggregation::raw::LONGEST_INTERVAL_US;
 use aggregation::vitals::hour::Moments;
 use aggregation::vitals::scope::{FARTHEST_DAILY_TOTAL_US, MetricScope};
 use aggregation::vitals::{HourFigures, HourKey, RawVital, Scope, Snapshot};
+use aggregation::{SharedStr, Timestamp};
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{
@@ -20,7 +20,7 @@ use crate::kinds::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital
 use crate::sql::raw_text::{RawText, short_name};
 use crate::sql::statement::statement;
 use crate::sql::time::{from_postgres, to_postgres};
-use crate::transaction::GroupTransaction;
+use crate::transaction::{GroupTransaction, MOST_AT_ONCE, Reading};
 
 statement! {
     /// Reads the raw rows of each span.
@@ -40,6 +40,7 @@ statement! {
         starts_from: Vec<PgTimestamp> => Array<Timestamptz>,
         totals_from: Vec<Option<PgTimestamp>> => Array<Nullable<Timestamptz>>,
         totals_to: Vec<Option<PgTimestamp>> => Array<Nullable<Timestamptz>>,
+        most: Option<i64> => Nullable<BigInt>,
     } -> (Integer, RawVitalSql)
     concat!(
         "SELECT span.ordinal, ",
@@ -66,7 +67,27 @@ statement! {
                WHERE user_id = span.user_id AND metric = span.metric AND is_daily_total
                  AND started_at >= span.totals_from AND started_at < span.totals_to) AS total
          JOIN vitals_raw AS twin USING (user_id, metric, started_at, ended_at)
-     ) AS v"
+     ) AS v
+     LIMIT {most}"
+    )
+}
+
+statement! {
+    /// Reads the raw rows of one span and of a metric whose samples are instants, in the order of their start.
+    struct ReadInstants {
+        user_id: i64 => BigInt,
+        metric: String => Text,
+        span_from: PgTimestamp => Timestamptz,
+        span_to: PgTimestamp => Timestamptz,
+    } -> (RawVitalSql)
+    concat!(
+        "SELECT ",
+        raw_vital_columns!("v"),
+        "
+     FROM vitals_raw AS v
+     WHERE v.user_id = {user_id} AND v.metric = {metric}
+       AND v.started_at >= {span_from} AND v.started_at < {span_to}
+     ORDER BY v.started_at, v.ended_at"
     )
 }
 
@@ -136,7 +157,8 @@ type Percentiles = (Option<f64>, Option<f64>, Option<f64>, Option<f64>, Option<f
 type Sketch = Option<Vec<u8>>;
 
 impl GroupTransaction<'_> {
-    /// Reads the input of [`aggregation::vitals::recompute()`] for a scope.
+    /// Reads what [`aggregation::vitals::recompute()`] needs for a scope; nothing if that has too many raw rows to
+    /// be read at once.
     ///
     /// # Errors
     /// If the database fails, or stored figures are damaged.
@@ -144,19 +166,65 @@ impl GroupTransaction<'_> {
         &mut self,
         scope: &Scope,
         catalogue: &Catalogue,
-    ) -> Result<BTreeMap<String, Snapshot>, StoreError> {
-        let mut snapshots: BTreeMap<String, Snapshot> =
-            scope.keys().map(|metric| (metric.clone(), Snapshot::default())).collect();
-        let questions =
-            (raw_rows_of(scope, catalogue, self.user_id()), stored_of(scope, self.user_id()));
-        let (rows, stored) = self.read2(questions).await?;
+    ) -> Result<Option<BTreeMap<String, Snapshot>>, StoreError> {
+        let mut snapshots = empty(scope);
+        let rows = raw_rows_of(scope, catalogue, self.user_id(), Reading::AtOnce);
+        let (rows, stored) = self.read2((rows, stored_of(scope, self.user_id()))).await?;
+        if rows.len() as i64 > MOST_AT_ONCE {
+            return Ok(None);
+        }
         keep_rows(rows, scope, &mut snapshots)?;
+        keep_stored(stored, scope, &mut snapshots)?;
+        Ok(Some(snapshots))
+    }
+
+    /// Reads the stored figures alone.
+    ///
+    /// # Errors
+    /// As [`GroupTransaction::read_vitals`].
+    pub async fn read_stored_vitals(
+        &mut self,
+        scope: &Scope,
+    ) -> Result<BTreeMap<String, Snapshot>, StoreError> {
+        let mut snapshots = empty(scope);
+        let stored = self.read(stored_of(scope, self.user_id())).await?;
         keep_stored(stored, scope, &mut snapshots)?;
         Ok(snapshots)
     }
 
-    /// Narrows whole dates to their bounds in this zone if no row around them has another zone. With one
-    /// reading a second, this halves the rows to read.
+    /// Visits the raw rows that decide the hours of one metric, in portions. Instants come in the order of their
+    /// start; an interval that reaches into several spans comes several times.
+    ///
+    /// # Errors
+    /// If the database fails, or the visitor does.
+    pub async fn visit_vitals(
+        &mut self,
+        metric: &str,
+        scope: &MetricScope,
+        catalogue: &Catalogue,
+        mut visit: impl FnMut(RawVital) -> Result<(), StoreError> + Send,
+    ) -> Result<(), StoreError> {
+        if reach(metric, catalogue) > 0 {
+            let scope = Scope::from([(metric.to_owned(), scope.clone())]);
+            let read = raw_rows_of(&scope, catalogue, self.user_id(), Reading::InPortions);
+            let visit = |(_, row): (i32, RawVitalColumns)| visit(raw_vital(row));
+            return self.read_in_portions("intervals", read, visit).await;
+        }
+        for (from, to) in scope.spans_to_read() {
+            let read = ReadInstants {
+                user_id: self.user_id(),
+                metric: metric.to_owned(),
+                span_from: to_postgres(from),
+                span_to: to_postgres(to),
+            };
+            let visit = |(row,): (RawVitalColumns,)| visit(raw_vital(row));
+            self.read_in_portions("instants", read, visit).await?;
+        }
+        Ok(())
+    }
+
+    /// Has the whole dates of each metric reach no further than they last in this zone, where no row around
+    /// them names another one. With a reading a second that is half of the rows.
     ///
     /// # Errors
     /// If the database fails.
@@ -216,7 +284,11 @@ fn reach(metric: &str, catalogue: &Catalogue) -> i64 {
     if style == Some(AggregationStyle::Cumulative) { LONGEST_INTERVAL_US } else { 0 }
 }
 
-fn raw_rows_of(scope: &Scope, catalogue: &Catalogue, user_id: i64) -> ReadVitals {
+fn empty(scope: &Scope) -> BTreeMap<String, Snapshot> {
+    scope.keys().map(|metric| (metric.clone(), Snapshot::default())).collect()
+}
+
+fn raw_rows_of(scope: &Scope, catalogue: &Catalogue, user_id: i64, reading: Reading) -> ReadVitals {
     let mut statement = ReadVitals {
         user_id,
         ordinals: Vec::new(),
@@ -226,6 +298,7 @@ fn raw_rows_of(scope: &Scope, catalogue: &Catalogue, user_id: i64) -> ReadVitals
         starts_from: Vec::new(),
         totals_from: Vec::new(),
         totals_to: Vec::new(),
+        most: reading.limit(MOST_AT_ONCE),
     };
     for (ordinal, (name, of_metric)) in (0..).zip(scope) {
         let reach = reach(name, catalogue);
@@ -344,8 +417,10 @@ fn hour_figures(
         (Some(p05), Some(p25), Some(p50), Some(p75), Some(p95)) => Some([p05, p25, p50, p75, p95]),
         _ => None,
     };
-    let sources = serde_json::from_str(&sources)
+    let sources: BTreeMap<String, i32> = serde_json::from_str(&sources)
         .map_err(|_| StoreError::Internal("stored sources of an hour are damaged"))?;
+    let sources =
+        sources.into_iter().map(|(name, samples)| (SharedStr::from(name), samples)).collect();
     let hour = HourFigures {
         sample_count,
         censored_count,

@@ -226,14 +226,14 @@ impl GroupTransaction<'_> {
     /// If the database fails.
     pub async fn write_vitals(
         &mut self,
-        recomputed: &BTreeMap<String, Recomputed>,
+        recomputed: BTreeMap<String, Recomputed>,
         catalogue: &Catalogue,
     ) -> Result<(), StoreError> {
         let unit =
             |metric: &str| catalogue.metric(metric).map_or("", |metric| metric.unit.as_str());
-        HourRow::write(self, "hours", hours_to_write(recomputed, unit)?);
-        DayRow::write(self, "days", days_to_write(recomputed, unit)?);
-        self.delete_vanished(recomputed);
+        HourRow::write(self, "hours", hours_to_write(&recomputed, unit)?);
+        DayRow::write(self, "days", days_to_write(&recomputed, unit)?);
+        self.delete_vanished(&recomputed);
         Ok(())
     }
 

@@ -22,6 +22,7 @@ use crate::run::batch_sizer::BatchSizer;
 use crate::run::context::WorkerContext;
 use crate::run::crash_loop::CrashLoopGuard;
 use crate::run::drain::Limits;
+use crate::run::long_groups::LongGroups;
 use crate::settings::{Settings, SharedSettings};
 use crate::setup;
 use crate::stop::Stop;
@@ -119,6 +120,7 @@ async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Resu
     };
     let context = WorkerContext {
         assumed_zone: crate::run::assumed_zone::AssumedZone::default(),
+        long_groups: LongGroups::default(),
         store,
         settings: SharedSettings::new(settings),
         stop: stop.clone(),

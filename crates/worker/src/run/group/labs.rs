@@ -6,10 +6,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use aggregation::Reason;
 use aggregation::catalogue::Analytes;
-use aggregation::labs::{RawLab, analyte_key, compare, figures, judge};
+use aggregation::labs::{Days, RawLab, Seen, compare, counting, figures, judge, see};
 use aggregation::zones::BaseZone;
 use chrono::NaiveDate;
-use store::{GroupTransaction, StoreError, Verdict};
+use store::{GroupTransaction, Reading, StoreError, Verdict};
 
 use super::{Profile, Work, guarded, raw_ids, undated, verdicts};
 use crate::settings::Settings;
@@ -66,28 +66,30 @@ impl Date<'_> {
         judged: &mut Judged,
     ) -> Result<(), StoreError> {
         let Self { date, base_zone, analytes, of_group } = *self;
-        let (mut rows, mut places, mut bytes) = (Vec::new(), Vec::new(), 0);
-        let visit = |row: RawLab| {
-            let verdict = guarded(|| judge(&row, base_zone, analytes))?;
-            if of_group.is_none_or(|ids| ids.contains(&row.id)) {
-                judged.insert(row.id, verdict.err());
+        let (mut rows, mut seen, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for reading in [Reading::AtOnce, Reading::InPortions] {
+            (rows, seen, bytes) = (Vec::new(), Vec::new(), 0);
+            let visit = |row: RawLab| {
+                let verdict = guarded(|| see(&row, date, base_zone, analytes))?;
+                if of_group.is_none_or(|ids| ids.contains(&row.id)) {
+                    judged.insert(row.id, verdict.err());
+                }
+                let Ok(Some(of_row)) = verdict else { return Ok(()) };
+                bytes += of_row.text_bytes;
+                seen.push(of_row);
+                if bytes <= MOST_TEXT_BYTES {
+                    rows.push(row);
+                } else {
+                    rows = Vec::new();
+                }
+                Ok(())
+            };
+            if transaction.visit_labs(date, reading, visit).await? {
+                break;
             }
-            if verdict.is_err() {
-                return Ok(());
-            }
-            let size = row.text_bytes();
-            places.push((analyte_of(&row), row.id, size));
-            bytes += size;
-            if bytes <= MOST_TEXT_BYTES {
-                rows.push(row);
-            } else {
-                rows = Vec::new();
-            }
-            Ok(())
-        };
-        transaction.visit_labs(date, visit).await?;
+        }
         if bytes > MOST_TEXT_BYTES {
-            return self.write_in_portions(transaction, portions(places)).await;
+            return self.write_in_portions(transaction, portions(counting(seen))).await;
         }
         let mut days = guarded(|| figures(&rows, date, base_zone, analytes))?;
         let neighbours = transaction.clear_labs(date, &days).await?;
@@ -100,13 +102,19 @@ impl Date<'_> {
     async fn write_in_portions(
         &self,
         transaction: &mut GroupTransaction<'_>,
-        portions: Vec<Vec<i64>>,
+        portions: Vec<Portion>,
     ) -> Result<(), StoreError> {
         let Self { date, base_zone, analytes, .. } = *self;
         let mut written = HashSet::new();
-        for ids in portions {
+        let mut of_portion = Days::default();
+        for Portion { ids, ends_key, .. } in portions {
             let rows = transaction.read_labs_by_id(ids).await?;
-            let mut days = guarded(|| figures(&rows, date, base_zone, analytes))?;
+            guarded(|| of_portion.add_rows(&rows, date, base_zone, analytes))?;
+            if !ends_key {
+                continue;
+            }
+            let days = std::mem::take(&mut of_portion);
+            let mut days = guarded(|| days.finish(date, base_zone))?;
             let neighbours = transaction.lab_neighbours(date, &days).await?;
             let following = guarded(|| compare(&mut days, &neighbours))?;
             written.extend(days.iter().map(|day| hash(&(&day.analyte, &day.unit))));
@@ -130,32 +138,47 @@ impl Date<'_> {
     }
 }
 
-/// A hash of the analyte: equal for all of its results, and possibly for those of others.
-fn analyte_of(row: &RawLab) -> u64 {
-    let (code, specimen) = (row.loinc_code.as_deref(), row.specimen.as_deref());
-    hash(&analyte_key(code, &row.test_name, specimen).ok())
-}
-
 fn hash(of: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
     hasher.finish()
 }
 
-/// Splits rows into portions of ids, with all rows of one analyte in the same portion.
-fn portions(mut places: Vec<(u64, i64, usize)>) -> Vec<Vec<i64>> {
-    places.sort_unstable();
-    let mut portions: Vec<Vec<i64>> = Vec::new();
-    let mut room = 0;
-    for of_analyte in places.chunk_by(|(a, ..), (b, ..)| a == b) {
-        let bytes = of_analyte.iter().map(|(.., bytes)| bytes).sum();
-        if bytes > room || portions.is_empty() {
-            portions.push(Vec::new());
-            room = MOST_TEXT_BYTES;
+/// Rows that are read at once.
+#[derive(Default)]
+struct Portion {
+    ids: Vec<i64>,
+    text_bytes: usize,
+    /// Whether the next portion has none of the analyte and unit of the last row.
+    ends_key: bool,
+}
+
+impl Portion {
+    const fn has_room_for(&self, text_bytes: usize) -> bool {
+        self.text_bytes == 0 || self.text_bytes + text_bytes <= MOST_TEXT_BYTES
+    }
+}
+
+/// The rows in portions, those of one analyte and unit one behind the other.
+fn portions(seen: Vec<Seen>) -> Vec<Portion> {
+    let mut portions: Vec<Portion> = vec![Portion::default()];
+    for of_key in seen.chunk_by(|a, b| a.key == b.key) {
+        let of_key_bytes = of_key.iter().map(|of| of.text_bytes).sum();
+        if portions.last().is_some_and(|last| !last.has_room_for(of_key_bytes)) {
+            portions.push(Portion::default());
         }
-        room = room.saturating_sub(bytes);
+        for Seen { id, text_bytes, .. } in of_key {
+            if portions.last().is_some_and(|last| !last.has_room_for(*text_bytes)) {
+                portions.push(Portion::default());
+            }
+            if let Some(portion) = portions.last_mut() {
+                portion.ids.push(*id);
+                portion.text_bytes += text_bytes;
+                portion.ends_key = false;
+            }
+        }
         if let Some(portion) = portions.last_mut() {
-            portion.extend(of_analyte.iter().map(|(_, id, _)| id));
+            portion.ends_key = true;
         }
     }
     portions

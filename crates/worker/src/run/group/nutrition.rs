@@ -7,7 +7,7 @@ use aggregation::catalogue::Nutrients;
 use aggregation::nutrition::{DayBuilder, RawMeal, judge};
 use aggregation::zones::BaseZone;
 use chrono::NaiveDate;
-use store::{GroupTransaction, StoreError, Verdict};
+use store::{GroupTransaction, Reading, StoreError, Verdict};
 
 use super::{Profile, Work, guarded, raw_ids, undated, verdicts};
 use crate::settings::Settings;
@@ -48,17 +48,22 @@ async fn write(
     is_judged: impl Fn(i64) -> bool + Send + Sync,
     judged: &mut Judged,
 ) -> Result<(), StoreError> {
-    let mut day = DayBuilder::new(date, base_zone, nutrients);
-    let visit = |row: RawMeal| {
-        let verdict = guarded(|| day.add(&row))?;
-        if is_judged(row.id) {
-            judged.insert(row.id, verdict.err());
+    for reading in [Reading::AtOnce, Reading::InPortions] {
+        let mut day = DayBuilder::new(date, base_zone, nutrients);
+        let visit = |row: RawMeal| {
+            let verdict = guarded(|| day.add(&row))?;
+            if is_judged(row.id) {
+                judged.insert(row.id, verdict.err());
+            }
+            Ok(())
+        };
+        if transaction.visit_meals(date, reading, visit).await? {
+            let day = guarded(|| day.finish())?;
+            transaction.write_nutrition(date, day.as_ref(), nutrients.fingerprint()).await?;
+            break;
         }
-        Ok(())
-    };
-    transaction.visit_meals(date, visit).await?;
-    let day = guarded(|| day.finish())?;
-    transaction.write_nutrition(date, day.as_ref(), nutrients.fingerprint()).await
+    }
+    Ok(())
 }
 
 /// Computes and writes the figures of whole dates from all their raw rows.

@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use aggregation::Reason;
+use aggregation::catalogue::AggregationStyle;
 use aggregation::text::LONGEST_NAME_BYTES;
 use aggregation::vitals::scope::{MetricScope, scope};
-use aggregation::vitals::{Change, Context, Outcome, RawVital, Scope, Snapshot, judge, recompute};
+use aggregation::vitals::{
+    Change, Context, HoursOfStream, Outcome, RawVital, Scope, Snapshot, judge, recompute,
+};
 use aggregation::zones::Zones;
 use store::{GroupTransaction, StoreError, Verdict};
 
@@ -42,34 +45,53 @@ pub(super) async fn aggregate(
         .collect();
 
     let wanted = guarded(|| scope(&changes, catalogue, context.base_zone))?;
-    let mut snapshots = write(transaction, &context, wanted, true).await?;
+    let ids: Vec<i64> = raw_ids(work.entries).into_iter().collect();
+    let is_judged = |id| ids.binary_search(&id).is_ok();
+    let Read { mut snapshots, judged } =
+        write(transaction, &context, wanted, true, is_judged).await?;
     for (stage, rows) in sleep::aggregate(transaction, &context, &changes).await? {
         snapshots.insert(stage.metric().to_owned(), Snapshot { rows, ..Snapshot::default() });
     }
     blood_pressure::aggregate(transaction, &context, &changes).await?;
     glucose::aggregate(transaction, &context, &changes).await?;
-    judged(transaction, work, &context, &snapshots).await
+    verdicts(transaction, &context, &ids, &snapshots, &judged).await
 }
 
-/// Computes and writes the figures of a scope, and returns the rows read for them. Checks for rows with
-/// other zones only if that is worth a query.
+/// What was read for the figures.
+struct Read {
+    snapshots: BTreeMap<String, Snapshot>,
+    /// What became of raw rows that were not kept.
+    judged: Judged,
+}
+
+/// What became of raw rows, by their ids.
+type Judged = HashMap<i64, Option<Reason>>;
+
+/// Computes and writes the figures of a scope; gives back what was read for them. Whether rows name other
+/// zones is asked if it is worth a question.
 async fn write(
     transaction: &mut GroupTransaction<'_>,
     context: &Context<'_>,
     mut wanted: Scope,
     ask_for_zones: bool,
-) -> Result<BTreeMap<String, Snapshot>, StoreError> {
+    is_judged: impl Fn(i64) -> bool + Send + Sync,
+) -> Result<Read, StoreError> {
     for _ in 0..MOST_ROUNDS {
         if ask_for_zones && let Ok(zone) = context.base_zone {
             transaction.narrow_whole_dates(&mut wanted, context.catalogue, *zone).await?;
         }
-        let snapshots = transaction.read_vitals(&wanted, context.catalogue).await?;
-        let outcome = guarded(|| recompute(context, &wanted, &snapshots))?
+        let mut read = match transaction.read_vitals(&wanted, context.catalogue).await? {
+            Some(snapshots) => Read { snapshots, judged: Judged::new() },
+            None => read_in_portions(transaction, context, &wanted, &is_judged).await?,
+        };
+        let outcome = guarded(|| recompute(context, &wanted, &read.snapshots))?
             .map_err(|_| StoreError::Internal("a stored percentile sketch is damaged"))?;
         match outcome {
             Outcome::Complete(recomputed) => {
-                transaction.write_vitals(&recomputed, context.catalogue).await?;
-                return Ok(snapshots);
+                // They may be large, and are as large again on their way to the server.
+                read.snapshots.values_mut().for_each(|snapshot| snapshot.hours.clear());
+                transaction.write_vitals(recomputed, context.catalogue).await?;
+                return Ok(read);
             }
             Outcome::Widen(wider) => wanted = wider,
         }
@@ -77,7 +99,47 @@ async fn write(
     Err(StoreError::Internal("the scope of a group does not settle"))
 }
 
-/// Computes and writes the figures of whole dates from all their raw rows.
+/// Reads what a scope needs, metric by metric. Instants are not kept: they become hours, and those of them that
+/// `is_judged` are judged.
+async fn read_in_portions(
+    transaction: &mut GroupTransaction<'_>,
+    context: &Context<'_>,
+    wanted: &Scope,
+    is_judged: impl Fn(i64) -> bool + Send + Sync,
+) -> Result<Read, StoreError> {
+    let mut snapshots = transaction.read_stored_vitals(wanted).await?;
+    let mut judged = Judged::new();
+    for (name, of_metric) in wanted {
+        let Some(metric) = context.catalogue.metric(name) else { continue };
+        let Some(snapshot) = snapshots.get_mut(name) else { continue };
+        if metric.aggregation_style != AggregationStyle::Discrete {
+            let keep = |row| {
+                snapshot.rows.push(row);
+                Ok(())
+            };
+            transaction.visit_vitals(name, of_metric, context.catalogue, keep).await?;
+            // An interval may reach into several spans.
+            snapshot.rows.sort_unstable_by_key(|row| row.id);
+            snapshot.rows.dedup_by_key(|row| row.id);
+            continue;
+        }
+        let mut hours = HoursOfStream::new(context, metric, of_metric);
+        let mut zones = Zones::new(context.base_zone);
+        let add = |row: RawVital| {
+            guarded(|| {
+                if is_judged(row.id) {
+                    judged.insert(row.id, judge(&row, Some(metric), &mut zones).err());
+                }
+                hours.add(row);
+            })
+        };
+        transaction.visit_vitals(name, of_metric, context.catalogue, add).await?;
+        snapshot.streamed = Some(guarded(|| hours.finish())?);
+    }
+    Ok(Read { snapshots, judged })
+}
+
+/// Computes and writes the figures of whole dates, from all their raw rows.
 pub(super) async fn rebuild(
     transaction: &mut GroupTransaction<'_>,
     settings: &Settings,
@@ -94,31 +156,31 @@ pub(super) async fn rebuild(
         MetricScope { whole_dates: dates.clone(), dates: dates.clone(), ..Default::default() };
     let names = settings.catalogue.metrics().map(|(name, _)| name.to_owned());
     let wanted = names.map(|name| (name, whole.clone())).collect();
-    let snapshots = write(transaction, &context, wanted, portion.is_large()).await?;
+    let Read { snapshots, mut judged } =
+        write(transaction, &context, wanted, portion.is_large(), |_| true).await?;
     sleep::rebuild(transaction, &context, dates).await?;
     blood_pressure::rebuild(transaction, &context, dates).await?;
     glucose::rebuild(transaction, &context, dates).await?;
     guarded(|| {
         let mut zones = Zones::new(context.base_zone);
-        let of_metric = |(name, snapshot): (&String, &Snapshot)| {
+        for (name, snapshot) in &snapshots {
             let metric = context.catalogue.metric(name);
-            let judged =
-                snapshot.rows.iter().map(|row| (row.id, judge(row, metric, &mut zones).err()));
-            judged.collect::<Vec<_>>()
-        };
-        snapshots.iter().flat_map(of_metric).collect()
+            let of_metric = snapshot.rows.iter();
+            judged.extend(of_metric.map(|row| (row.id, judge(row, metric, &mut zones).err())));
+        }
+        judged
     })
 }
 
-/// Judges the group's raw rows. Nearly all of them have been read for the figures. Rows without a date
-/// or a known metric are read by id. A deleted raw row is not rejected.
-async fn judged(
+/// Judges the group's raw rows. Nearly all of them have been read for the figures; those that
+/// cannot be dated, or have no known metric, are read by their id. A raw row that is gone is not rejected.
+async fn verdicts(
     transaction: &mut GroupTransaction<'_>,
-    work: Work<'_>,
     context: &Context<'_>,
+    ids: &[i64],
     snapshots: &BTreeMap<String, Snapshot>,
+    judged: &Judged,
 ) -> Result<Vec<Verdict>, StoreError> {
-    let ids: Vec<i64> = raw_ids(work.entries).into_iter().collect();
     let mut rows: Vec<Option<(&str, &RawVital)>> = vec![None; ids.len()];
     for (metric, snapshot) in snapshots {
         for row in &snapshot.rows {
@@ -127,7 +189,8 @@ async fn judged(
             }
         }
     }
-    let of_missing = ids.iter().zip(&rows).filter(|(_, row)| row.is_none());
+    let of_missing = ids.iter().zip(&rows);
+    let of_missing = of_missing.filter(|(id, row)| row.is_none() && !judged.contains_key(id));
     let missing: Vec<i64> = of_missing.map(|(id, _)| *id).collect();
     let by_id = if missing.is_empty() {
         Vec::new()
@@ -147,7 +210,10 @@ async fn judged(
         let mut zones = Zones::new(context.base_zone);
         let verdict = |(id, row): (&i64, Option<(&str, &RawVital)>)| Verdict {
             raw_id: *id,
-            reason: row.and_then(|row| reason(row, context, &mut zones)),
+            reason: match row {
+                Some(row) => reason(row, context, &mut zones),
+                None => judged.get(id).copied().flatten(),
+            },
         };
         ids.iter().zip(rows).map(verdict).collect()
     })
