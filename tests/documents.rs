@@ -95,7 +95,7 @@ fn alerts_and_dashboard_ask_for_metrics_that_there_are_and_between_them_for_all(
 #[test]
 fn every_path_that_is_served_is_listed_and_no_other() {
     let program = program();
-    let document = read("docs/metrics.md");
+    let document = read("docs/metrics.md") + &read("docs/page.md");
     let listed: BTreeSet<&str> =
         listed(&document).into_iter().filter(|name| name.starts_with('/')).collect();
     assert_eq!(listed, between(&program, ".route(\"", "\""));
@@ -179,7 +179,7 @@ fn cargo_run_starts_the_worker_as_the_readme_says() {
 
 #[test]
 fn every_link_between_the_documents_leads_somewhere() {
-    const DOCUMENTS: [&str; 9] = [
+    const DOCUMENTS: [&str; 10] = [
         "README.md",
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
@@ -188,6 +188,7 @@ fn every_link_between_the_documents_leads_somewhere() {
         "docs/guarantees.md",
         "docs/metrics.md",
         "docs/operations.md",
+        "docs/page.md",
         "docs/performance.md",
     ];
     for document in DOCUMENTS {

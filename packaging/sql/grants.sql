@@ -34,6 +34,9 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
     lab_daily, rejected_rows
     TO :"worker";
 GRANT SELECT, INSERT, DELETE ON aggregation_runs TO :"worker";
+-- So is what it says of itself, and what operators have it do.
+GRANT SELECT, INSERT, UPDATE, DELETE ON worker_presence, worker_throttle, operator_actions TO :"worker";
+GRANT SELECT, INSERT, DELETE ON paused_kinds TO :"worker";
 -- So is what it tells people.
 GRANT SELECT, INSERT, UPDATE ON alert_conditions TO :"worker";
 GRANT SELECT, INSERT, UPDATE, DELETE ON alert_outbox TO :"worker";

@@ -35,8 +35,10 @@ statement! {
 /// The server's limits, and what is used of them. Prints as the arithmetic of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// `pool.max_size`: the most that this worker opens.
+    /// `pool.max_size`: the most that this worker opens in its pool.
     pub wanted: i64,
+    /// Connections that it opens beside the pool: that of the page.
+    pub beside: i64,
     /// The server's `max_connections`.
     pub max_connections: i64,
     /// Of these, the ones that are kept for others, such as superusers.
@@ -70,12 +72,12 @@ impl Budget {
 
     /// Whether what is wanted can never be had.
     pub fn is_impossible(&self) -> bool {
-        self.wanted > self.ceiling()
+        self.wanted + self.beside > self.ceiling()
     }
 
     /// Whether what is wanted is more than is left now.
     pub fn is_tight(&self) -> bool {
-        self.wanted > self.left()
+        self.wanted + self.beside > self.left()
     }
 }
 
@@ -87,6 +89,9 @@ impl fmt::Display for Budget {
             "pool.max_size is {wanted}; the server has max_connections {max_connections}, \
              {reserved} of them reserved, {others} used by others now"
         )?;
+        if self.beside > 0 {
+            write!(f, "; the page needs {} beside the pool", self.beside)?;
+        }
         if let Some(limit) = self.role_limit {
             write!(f, "; the role may have {limit}, {} used by others", self.others_of_role)?;
         }
@@ -130,6 +135,7 @@ impl Store {
         let others = |sessions: i64| (sessions - own).max(0);
         Ok(Budget {
             wanted: i64::from(pool.max),
+            beside: 0,
             max_connections,
             // None of these limits holds for a superuser, whom the reserved ones are for.
             reserved: if superuser { 0 } else { reserved },
@@ -148,6 +154,7 @@ mod tests {
 
     const SERVER: Budget = Budget {
         wanted: 4,
+        beside: 0,
         max_connections: 100,
         reserved: 3,
         role_limit: None,

@@ -29,6 +29,7 @@ mod labs;
 mod migrate;
 mod nutrition;
 mod other_dates;
+mod page;
 mod pool;
 mod probe;
 mod profiles;
@@ -73,6 +74,10 @@ pub use figures::{BloodPressureFigures, FigureCounts, LabFigures, NutritionFigur
 pub use import::{ImportError, ImportRow, Importer, ProfileRow, raw_columns};
 pub use inventory::{Inventory, Pending, RawDate, UserKinds};
 pub use migrate::{MigrateError, Migrated, migrate, migrate_beside};
+pub use page::{
+    ActionState, FailureFilter, FiringAlert, OperatorAction, PausedKind, Presence, Reading, Server,
+    Throttled, Worker,
+};
 pub use pool::{PoolHealth, PoolSettings, PoolStats, Store};
 pub use profiles::{Profile, ProfileVersion};
 pub use queue::{ChangeSet, ChangedRow, Claim, ClaimFrom, Failed, MOST_IN_A_SET, SetOfGroup};
@@ -84,7 +89,8 @@ pub use session::{Pooler, SessionSettings};
 pub use sessions::{OldTransaction, Sessions};
 pub use shadow::Shadow;
 pub use status::{
-    Backlog, Failure, KindStatus, MAX_GROUPS, MAX_REJECTED_READ, Rejected, Run, RunCounts, Status,
+    Backlog, Failure, KindStatus, MAX_FAILED_SETS, MAX_GROUPS, MAX_REJECTED_READ, Rejected, Run,
+    RunCounts, Status,
 };
 pub use surroundings::Variables;
 pub use transaction::{FailedWrite, GroupTransaction, UnsentCommit};

@@ -32,6 +32,8 @@ pub struct KindStatus {
     pub oldest_pending_seconds: Option<f64>,
     /// Raw rows that take no part in the figures.
     pub rejected: i64,
+    /// Whether counting ended at its limit, so that there may be more of each of these.
+    pub is_capped: bool,
 }
 
 /// What there is to do for one kind.
@@ -49,7 +51,7 @@ pub struct Backlog {
 }
 
 /// Changes whose groups failed for the same cause.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Failure {
     /// The kind.
     pub kind: String,
@@ -63,6 +65,10 @@ pub struct Failure {
     pub dead: i64,
     /// In how many seconds the first of them is due, 0 if one is; none if none comes back by itself.
     pub next_retry_seconds: Option<i64>,
+    /// How long ago the first of these changes was queued, in seconds.
+    pub first_queued_seconds: f64,
+    /// How long ago the last of these changes was queued, in seconds.
+    pub last_queued_seconds: f64,
 }
 
 /// Rejected rows of the same kind, reason and metric.
@@ -124,6 +130,10 @@ pub const MAX_GROUPS: i64 = 100;
 /// Rejected rows whose metric is looked up: a second's work. The others are only in the sums.
 pub const MAX_REJECTED_READ: i64 = 10_000;
 
+/// Change sets of a kind that failed and are read to be grouped: a tenth of a second's work. The others are
+/// only in the sums.
+pub const MAX_FAILED_SETS: i64 = 50_000;
+
 /// The state of the database's work.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status {
@@ -139,11 +149,16 @@ pub struct Status {
     pub future: FutureRows,
 }
 
+/// Without a limit, all are counted.
+const ALL: i64 = i64::MAX;
+
 statement! {
-    struct ReadStatus {} -> (
-        Text, BigInt, BigInt, BigInt, BigInt, BigInt, Nullable<Double>, BigInt
+    /// Of each kind `most` change sets are counted, those that are due first, and as many dead ones, which lie
+    /// at infinity.
+    struct ReadStatus { most: i64 => BigInt } -> (
+        Text, BigInt, BigInt, BigInt, BigInt, BigInt, Nullable<Double>, BigInt, BigInt
     )
-    "SELECT kind,
+    "SELECT of.kind,
             coalesce(sum(rows) FILTER (WHERE state = 'pending'), 0),
             coalesce(sum(rows) FILTER (WHERE state = 'pending' AND not_before > clock_timestamp()), 0),
             coalesce(sum(rows) FILTER (WHERE state = 'processing'), 0),
@@ -154,31 +169,55 @@ statement! {
                                                        FILTER (WHERE state = 'pending'))::float8,
             coalesce(sum(rows) FILTER (WHERE state <> 'dead'
                                        AND (queued_at > clock_timestamp()
-                                            OR lease_expires_at > clock_timestamp() + interval '1 hour')), 0)
-     FROM (SELECT *, cardinality(raw_ids) AS rows FROM aggregation_queue) AS queue
-     GROUP BY kind"
+                                            OR lease_expires_at > clock_timestamp() + interval '1 hour')), 0),
+            greatest(count(*) FILTER (WHERE not_before < 'infinity'),
+                     count(*) FILTER (WHERE not_before = 'infinity'))
+     FROM (SELECT {most}::bigint AS most) AS asked
+     CROSS JOIN unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)
+     CROSS JOIN LATERAL (
+         (SELECT q.*, cardinality(q.raw_ids) AS rows
+          FROM aggregation_queue AS q
+          WHERE q.kind = of.kind AND q.not_before < 'infinity'
+          ORDER BY q.not_before
+          LIMIT asked.most)
+         UNION ALL
+         (SELECT q.*, cardinality(q.raw_ids)
+          FROM aggregation_queue AS q
+          WHERE q.kind = of.kind AND q.not_before = 'infinity'
+          LIMIT asked.most)
+     ) AS queue
+     GROUP BY of.kind"
 }
 
 statement! {
-    struct CountRejected {} -> (Text, BigInt)
-    "SELECT kind, count(*) FROM rejected_rows GROUP BY kind"
+    struct CountRejected { most: i64 => BigInt } -> (Text, BigInt)
+    "SELECT kind, count(*) FROM (SELECT kind FROM rejected_rows LIMIT {most}) AS rejected GROUP BY kind"
 }
 
 statement! {
     /// A cause is its class, and behind the first space what failed.
-    struct ReadFailures { limit: i64 => BigInt } -> (
-        Text, Text, Nullable<Text>, BigInt, BigInt, Nullable<BigInt>
+    struct ReadFailures { most: i64 => BigInt, limit: i64 => BigInt } -> (
+        Text, Text, Nullable<Text>, BigInt, BigInt, Nullable<BigInt>, Double, Double
     )
-    "SELECT kind, split_part(last_error, ' ', 1),
+    "SELECT failed.kind, split_part(last_error, ' ', 1),
             nullif(substr(last_error, strpos(last_error || ' ', ' ') + 1), ''),
-            sum(cardinality(raw_ids)),
-            coalesce(sum(cardinality(raw_ids)) FILTER (WHERE state = 'dead'), 0),
+            sum(rows),
+            coalesce(sum(rows) FILTER (WHERE state = 'dead'), 0),
             ceil(min(greatest(extract(epoch FROM not_before - clock_timestamp()), 0))
-                FILTER (WHERE state <> 'dead' AND isfinite(not_before)))::bigint
-     FROM aggregation_queue
-     WHERE last_error IS NOT NULL
-     GROUP BY kind, last_error
-     ORDER BY sum(cardinality(raw_ids)) DESC, kind, last_error
+                FILTER (WHERE state <> 'dead' AND isfinite(not_before)))::bigint,
+            greatest(0, extract(epoch FROM clock_timestamp() - min(queued_at)))::float8,
+            greatest(0, extract(epoch FROM clock_timestamp() - max(queued_at)))::float8
+     FROM (SELECT {most}::bigint AS most) AS asked
+     CROSS JOIN unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)
+     CROSS JOIN LATERAL (
+         SELECT q.kind, q.last_error, q.state, q.not_before, q.queued_at, cardinality(q.raw_ids) AS rows
+         FROM aggregation_queue AS q
+         WHERE q.kind = of.kind AND q.last_error IS NOT NULL
+         ORDER BY q.not_before
+         LIMIT asked.most
+     ) AS failed
+     GROUP BY failed.kind, last_error
+     ORDER BY sum(rows) DESC, failed.kind, last_error
      LIMIT {limit}"
 }
 
@@ -308,34 +347,41 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn status(&self, runs: u32) -> Result<Status, StoreError> {
-        type KindColumns = (String, i64, i64, i64, i64, i64, Option<f64>, i64);
-        let queue: Vec<KindColumns> = self.load("status", ReadStatus {}).await?;
-        let rejected: Vec<(String, i64)> = self.load("status", CountRejected {}).await?;
-        let kinds = Kind::ALL
-            .into_iter()
-            .map(|kind| {
-                let row = queue.iter().find(|row| row.0 == kind.name());
-                let count = |of: fn(&KindColumns) -> i64| row.map_or(0, of);
-                KindStatus {
-                    kind,
-                    pending: count(|row| row.1),
-                    backing_off: count(|row| row.2),
-                    processing: count(|row| row.3),
-                    expired: count(|row| row.4),
-                    dead: count(|row| row.5),
-                    in_future: count(|row| row.7),
-                    oldest_pending_seconds: row.and_then(|row| row.6),
-                    rejected: rejected.iter().find(|r| r.0 == kind.name()).map_or(0, |r| r.1),
-                }
-            })
-            .collect();
         Ok(Status {
-            kinds,
-            failures: self.read_failures().await?,
-            rejected: self.read_rejected().await?,
-            runs: self.read_runs(runs).await?,
+            kinds: self.count_kinds(ALL).await?,
+            failures: self.failures().await?,
+            rejected: self.rejected().await?,
+            runs: self.runs(runs).await?,
             future: self.future_rows().await?,
         })
+    }
+
+    /// Each kind's queue and its rejected rows, of which no more than about `most` are counted.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn count_kinds(&self, most: i64) -> Result<Vec<KindStatus>, StoreError> {
+        type KindColumns = (String, i64, i64, i64, i64, i64, Option<f64>, i64, i64);
+        let queue: Vec<KindColumns> = self.load("status", ReadStatus { most }).await?;
+        let rejected: Vec<(String, i64)> = self.load("status", CountRejected { most }).await?;
+        let all_rejected: i64 = rejected.iter().map(|(_, rows)| rows).sum();
+        let of = |kind: Kind| {
+            let row = queue.iter().find(|row| row.0 == kind.name());
+            let count = |of: fn(&KindColumns) -> i64| row.map_or(0, of);
+            KindStatus {
+                kind,
+                pending: count(|row| row.1),
+                backing_off: count(|row| row.2),
+                processing: count(|row| row.3),
+                expired: count(|row| row.4),
+                dead: count(|row| row.5),
+                in_future: count(|row| row.7),
+                oldest_pending_seconds: row.and_then(|row| row.6),
+                rejected: rejected.iter().find(|r| r.0 == kind.name()).map_or(0, |r| r.1),
+                is_capped: count(|row| row.8) >= most || all_rejected >= most,
+            }
+        };
+        Ok(Kind::ALL.into_iter().map(of).collect())
     }
 
     /// How many changes of these kinds are pending, those waiting for their back-off among them.
@@ -437,28 +483,45 @@ impl Store {
         Ok(ids.into_iter().next().map(|(id,)| id))
     }
 
-    async fn read_failures(&self) -> Result<Vec<Failure>, StoreError> {
-        type Columns = (String, String, Option<String>, i64, i64, Option<i64>);
-        let rows: Vec<Columns> = self.load("status", ReadFailures { limit: MAX_GROUPS }).await?;
-        let failure = |(kind, class, detail, rows, dead, next_retry_seconds): Columns| Failure {
-            kind,
-            class,
-            detail,
-            rows,
-            dead,
-            next_retry_seconds,
+    /// Failures by cause, the most frequent first, at most [`MAX_GROUPS`] of at most [`MAX_FAILED_SETS`] sets
+    /// of each kind.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn failures(&self) -> Result<Vec<Failure>, StoreError> {
+        type Columns = (String, String, Option<String>, i64, i64, Option<i64>, f64, f64);
+        let read = ReadFailures { most: MAX_FAILED_SETS, limit: MAX_GROUPS };
+        let rows: Vec<Columns> = self.load("status", read).await?;
+        let failure = |row: Columns| Failure {
+            kind: row.0,
+            class: row.1,
+            detail: row.2,
+            rows: row.3,
+            dead: row.4,
+            next_retry_seconds: row.5,
+            first_queued_seconds: row.6,
+            last_queued_seconds: row.7,
         };
         Ok(rows.into_iter().map(failure).collect())
     }
 
-    async fn read_rejected(&self) -> Result<Vec<Rejected>, StoreError> {
+    /// Rejected rows by reason and metric, the most frequent first, at most [`MAX_GROUPS`] of
+    /// [`MAX_REJECTED_READ`] rows.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn rejected(&self) -> Result<Vec<Rejected>, StoreError> {
         let read = ReadRejected { most: MAX_REJECTED_READ, limit: MAX_GROUPS };
         let rows: Vec<(String, String, Option<String>, i64)> = self.load("status", read).await?;
         let rejected = |(kind, reason, metric, rows)| Rejected { kind, reason, metric, rows };
         Ok(rows.into_iter().map(rejected).collect())
     }
 
-    async fn read_runs(&self, limit: u32) -> Result<Vec<Run>, StoreError> {
+    /// The last runs that did work, latest first.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn runs(&self, limit: u32) -> Result<Vec<Run>, StoreError> {
         type RunColumns =
             (PgTimestamp, bool, f64, f64, String, String, i32, i64, i64, i64, i64, i64, i64, i64);
         let rows: Vec<RunColumns> =

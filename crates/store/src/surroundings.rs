@@ -19,7 +19,7 @@ use crate::tls::TlsSettings;
 pub(crate) use passfile::PassFile;
 
 /// Tells the value of an environment variable, if it has one.
-pub type Variables<'v> = &'v dyn Fn(&str) -> Option<String>;
+pub type Variables<'v> = &'v (dyn Fn(&str) -> Option<String> + Sync);
 
 /// The keys that the driver does not know, and their variables. They are taken out of the URL.
 const TAKEN: [(&str, &str); 6] = [

@@ -162,6 +162,13 @@ pub enum Command {
     /// a change of a user's profile. With --dead, rows that were given up get all their attempts
     /// back. At a terminal it counts the rows first and asks; a script is not asked.
     Requeue(Requeue),
+    /// Have no worker claim rows of a kind, until `worker resume`
+    ///
+    /// Each worker obeys from its next claim on, also those that run; a batch that has begun is finished. Rows
+    /// are queued meanwhile. It is written into the action log.
+    Pause(Pause),
+    /// Have all workers claim rows of a kind again
+    Resume(Pause),
     /// Compute the figures of a range of dates anew, straight from raw rows
     ///
     /// It does not go through the queue, and is safe beside running workers and an app that writes.
@@ -391,6 +398,17 @@ pub struct Requeue {
     pub output: Json,
 }
 
+/// Arguments of `pause` and `resume`.
+#[derive(Debug, Args)]
+pub struct Pause {
+    /// vitals, nutrition or labs
+    #[arg(value_name = "KIND", value_parser = parse_kind)]
+    pub kind: Kind,
+    /// Print one JSON object as the last line of stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Arguments of `backfill`.
 #[derive(Debug, Args)]
 pub struct Backfill {
@@ -440,6 +458,11 @@ pub struct Demo {
     /// Also draw a week of one user's meals as a page for a browser; a file that is there is replaced
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+    /// Keep the server, run the service on it, have new rows arrive, and serve the operator's page until Ctrl-C
+    ///
+    /// The page is at http.port, or at 9187 if that is not set, with a token that is printed.
+    #[arg(long)]
+    pub serve: bool,
 }
 
 /// Arguments of `report`.

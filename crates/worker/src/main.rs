@@ -15,6 +15,7 @@ mod import;
 mod logging;
 mod metrics;
 mod output;
+mod page;
 mod progress;
 mod report;
 mod run;

@@ -8,8 +8,8 @@ use aggregation::catalogue::Catalogue;
 use aggregation::local_time::Zone;
 use anyhow::{Context, bail};
 use store::{
-    ConnectError, PoolSettings, RetryPolicy, SchemaState, SessionSettings, Store, StoreError,
-    Variables, Way, schema_state,
+    Budget, ConnectError, PoolSettings, RetryPolicy, SchemaState, SessionSettings, Store,
+    StoreError, Variables, Way, schema_state,
 };
 use tokio::sync::watch;
 
@@ -287,23 +287,24 @@ fn environment_variable(name: &str) -> Option<String> {
 }
 
 /// Refuses a pool that is larger than the server allows at any time, and warns of one that is larger than the
-/// connections left now: the application would lack connections that the worker opens.
+/// connections left now: the application would lack connections that the worker opens. `beside` are those that it
+/// opens beside the pool.
 ///
 /// # Errors
 /// The arithmetic, and the advice.
-pub async fn require_budget(store: &Store) -> anyhow::Result<()> {
-    let budget = store.budget().await?;
+pub async fn require_budget(store: &Store, beside: u32) -> anyhow::Result<()> {
+    let budget = Budget { beside: beside.into(), ..store.budget().await? };
     if budget.is_impossible() {
         bail!(
             "the server does not have as many connections for the worker as it may open: {budget}; \
              lower pool.max_size to {} or less, or raise the limit",
-            budget.ceiling()
+            budget.ceiling() - budget.beside
         );
     }
     if budget.is_tight() {
         tracing::warn!(
             event = "budget_tight",
-            wanted = budget.wanted,
+            wanted = budget.wanted + budget.beside,
             left = budget.left(),
             max_connections = budget.max_connections,
             reserved = budget.reserved,

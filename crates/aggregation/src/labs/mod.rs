@@ -25,6 +25,7 @@ mod unit_tests;
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use chrono::NaiveDate;
 
@@ -131,13 +132,66 @@ pub fn figures(
     base_zone: &BaseZone,
     analytes: &Analytes,
 ) -> Vec<LabDay> {
+    explain(rows, date, base_zone, analytes, |_, _| {})
+}
+
+/// What became of a raw row of laboratory results in the figures of one date.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It counts in the row of the daily table with this analyte and unit.
+    Counts {
+        /// The analyte.
+        analyte: String,
+        /// The unit of the figures.
+        unit: String,
+    },
+    /// Its status does not count.
+    Uncounted,
+    /// A later revision of it counts.
+    Superseded,
+    /// The same result was sent again later.
+    SentAgain,
+    /// It is rejected.
+    Rejected(Reason),
+    /// It belongs to another date.
+    OtherDate(NaiveDate),
+}
+
+/// Computes [`figures`], and says what became of each row.
+pub fn explain(
+    rows: &[RawLab],
+    date: NaiveDate,
+    base_zone: &BaseZone,
+    analytes: &Analytes,
+    mut tell: impl FnMut(i64, Fate),
+) -> Vec<LabDay> {
     let mut places = Places::of(base_zone);
-    let counting = rows
-        .iter()
-        .filter_map(|row| examine(row, &mut places, analytes).ok().and_then(|(_, finding)| finding))
-        .filter(|finding| finding.place.date == date)
-        .collect();
-    let mut findings = without_resent(without_superseded(counting));
+    let mut counting = Vec::new();
+    for row in rows {
+        match examine(row, &mut places, analytes) {
+            Ok((place, _)) if place.date != date => tell(row.id, Fate::OtherDate(place.date)),
+            Ok((_, None)) => tell(row.id, Fate::Uncounted),
+            Ok((_, Some(finding))) => counting.push(finding),
+            Err(reason) => match places.find(row.collected_at, row.time_zone.as_deref()) {
+                Ok(place) if place.date != date => tell(row.id, Fate::OtherDate(place.date)),
+                _ => tell(row.id, Fate::Rejected(reason)),
+            },
+        }
+    }
+    let ids = |findings: &[Finding<'_>]| -> BTreeSet<i64> {
+        findings.iter().map(|finding| finding.row.id).collect()
+    };
+    let all = ids(&counting);
+    let counting = without_superseded(counting);
+    let revised = ids(&counting);
+    let mut findings = without_resent(counting);
+    let last = ids(&findings);
+    all.difference(&revised).for_each(|id| tell(*id, Fate::Superseded));
+    revised.difference(&last).for_each(|id| tell(*id, Fate::SentAgain));
+    for finding in &findings {
+        let (analyte, unit) = (finding.analyte.clone(), finding.unit.kept.to_string());
+        tell(finding.row.id, Fate::Counts { analyte, unit });
+    }
     findings.sort_by(|a, b| a.key().cmp(&b.key()).then_with(|| a.fact_order(b)));
     findings
         .chunk_by(|a, b| a.key() == b.key())

@@ -41,6 +41,7 @@
 //! [`fn@scope`] says what must be read, [`fn@recompute`] computes whole days or asks for more.
 
 mod day;
+pub mod explain;
 mod period;
 mod recompute;
 mod scope;
@@ -54,6 +55,7 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 
 pub use self::day::SleepDay;
+pub use self::explain::explain;
 pub use self::recompute::{Outcome, Recomputed, Snapshot, StoredDay, fingerprint, recompute};
 pub use self::scope::{FARTHEST_STORED_DAY, FARTHEST_US, SleepScope, scope};
 use crate::Timestamp;

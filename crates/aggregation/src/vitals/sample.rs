@@ -166,28 +166,59 @@ pub fn judge_all<'row>(
     metric: &Metric,
     zones: &mut Zones<'_>,
 ) -> Judged<'row> {
+    let mut samples = Vec::with_capacity(rows.len());
+    let mut rejected = Vec::new();
+    judge_each(rows, metric, zones, |row, zones, judgement| match judgement {
+        Judgement::Sample(sample) => samples.push(sample),
+        Judgement::Rejected(_) if row.started_at.is_datable() => {
+            if let Ok(zone) = zones.of(row.time_zone.as_deref()) {
+                rejected.push((row.started_at, zone));
+            }
+        }
+        Judgement::Rejected(_) | Judgement::SentAgain { .. } => {}
+    });
+    samples.sort_by(Sample::fact_order);
+    Judged { samples, rejected }
+}
+
+/// What a row is.
+#[derive(Clone, Debug)]
+pub enum Judgement<'row> {
+    /// A sample.
+    Sample(Sample<'row>),
+    /// The same sample was sent again later.
+    SentAgain {
+        /// The row that counts in its place, or takes it back.
+        newest: i64,
+    },
+    /// It takes no part in the figures.
+    Rejected(Reason),
+}
+
+/// Judges the rows of one metric, as [`judge_all`] has it, and says what each of them is.
+pub fn judge_each<'row, 'z>(
+    rows: &'row [RawVital],
+    metric: &Metric,
+    zones: &mut Zones<'z>,
+    mut tell: impl FnMut(&'row RawVital, &mut Zones<'z>, Judgement<'row>),
+) {
     fn identity(row: &RawVital) -> (Timestamp, Timestamp, &Word) {
         (row.started_at, row.ended_at, &row.source)
     }
     let mut newest_first: Vec<&'row RawVital> = rows.iter().collect();
     newest_first
         .sort_unstable_by(|a, b| identity(a).cmp(&identity(b)).then_with(|| b.id.cmp(&a.id)));
-    let mut samples = Vec::with_capacity(rows.len());
-    let mut rejected = Vec::new();
-    let mut before: Option<&RawVital> = None;
+    let mut newest: Option<&RawVital> = None;
     for row in newest_first {
-        let is_newest = before.is_none_or(|newer| identity(newer) != identity(row));
-        before = Some(row);
-        match judge(row, Some(metric), zones) {
-            Ok(sample) if is_newest => samples.push(sample),
-            Err(_) if row.started_at.is_datable() => {
-                if let Ok(zone) = zones.of(row.time_zone.as_deref()) {
-                    rejected.push((row.started_at, zone));
-                }
-            }
-            _ => {}
+        let newest_of_it = newest.filter(|newest| identity(newest) == identity(row));
+        if newest_of_it.is_none() {
+            newest = Some(row);
         }
+        let judgement = match (judge(row, Some(metric), zones), newest_of_it) {
+            (Ok(sample), None) => Judgement::Sample(sample),
+            (Ok(_), Some(newest)) => Judgement::SentAgain { newest: newest.id },
+            (Err(reason), _) => Judgement::Rejected(reason),
+        };
+        tell(row, zones, judgement);
     }
-    samples.sort_by(Sample::fact_order);
-    Judged { samples, rejected }
 }

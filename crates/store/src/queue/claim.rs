@@ -90,6 +90,7 @@ statement! {
              ORDER BY q.not_before
              LIMIT 1
          ) AS q
+         WHERE NOT EXISTS (SELECT FROM paused_kinds WHERE paused_kinds.kind = of.kind)
      )"
 }
 

@@ -28,6 +28,7 @@ WITH asked AS MATERIALIZED (
                        cardinality(raw_ids) AS row_count
                 FROM aggregation_queue
                 WHERE kind = (SELECT kind FROM asked)
+                  AND NOT EXISTS (SELECT FROM paused_kinds WHERE paused_kinds.kind = (SELECT kind FROM asked))
                   AND not_before >= (SELECT since FROM asked) AND not_before <= (SELECT now FROM asked)
                   AND (state = 'pending'
                        OR (state = 'processing'

@@ -5,17 +5,18 @@ mod backfill;
 mod catalogue;
 mod check_config;
 mod command_line;
-mod config;
+pub mod config;
 mod demo;
-mod doctor;
+pub mod doctor;
 mod import;
 mod migrate;
+mod pause;
 mod report;
 mod requeue;
 pub mod run_once;
-mod status;
+pub mod status;
 mod users;
-mod verify;
+pub mod verify;
 
 use crate::cli::{Cli, Command};
 use crate::exit::Exit;
@@ -35,6 +36,8 @@ pub async fn execute(cli: Cli) -> anyhow::Result<Exit> {
         Command::RunOnce(arguments) => run_once::execute(config, arguments).await,
         Command::Status(arguments) => status::execute(config, &arguments).await,
         Command::Requeue(arguments) => requeue::execute(config, arguments).await,
+        Command::Pause(arguments) => pause::execute(config, &arguments, true).await,
+        Command::Resume(arguments) => pause::execute(config, &arguments, false).await,
         Command::Backfill(arguments) => backfill::execute(config, arguments).await,
         Command::Verify(arguments) => verify::execute(config, arguments).await,
         Command::Report(arguments) => report::execute(config, &arguments).await,

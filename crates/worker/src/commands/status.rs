@@ -19,7 +19,7 @@ use crate::{cli, output, setup, tables};
 const RUNS: u32 = 5;
 
 /// A running period that was recorded longer ago, in seconds, belongs to a service that was killed.
-const STILL_RUNNING: f64 = 3_600.0;
+pub const STILL_RUNNING: f64 = 3_600.0;
 
 /// Shows what there is to do and what was done, once or until asked to stop.
 ///
@@ -145,7 +145,8 @@ fn to_json(status: &Status, rejected: &[RejectedGroup<'_>], pool: &PoolStats) ->
     })
 }
 
-fn run_json(run: &Run) -> Value {
+/// A run as JSON.
+pub fn run_json(run: &Run) -> Value {
     json!({
         "finished_at": run.finished_at.to_utc().to_rfc3339(),
         "is_running": run.is_running,
@@ -301,7 +302,8 @@ fn failure_cells(failure: &Failure) -> [String; 5] {
     ]
 }
 
-fn failure_json(failure: &Failure) -> Value {
+/// Failures of one cause as JSON.
+pub fn failure_json(failure: &Failure) -> Value {
     json!({
         "kind": failure.kind,
         "class": failure.class,
@@ -309,12 +311,14 @@ fn failure_json(failure: &Failure) -> Value {
         "rows": failure.rows,
         "dead": failure.dead,
         "next_retry_seconds": failure.next_retry_seconds,
+        "first_queued_seconds": failure.first_queued_seconds,
+        "last_queued_seconds": failure.last_queued_seconds,
     })
 }
 
 /// Rejected rows of the same reason.
 #[derive(Debug, PartialEq, Eq)]
-struct RejectedGroup<'a> {
+pub struct RejectedGroup<'a> {
     kind: &'a str,
     reason: &'a str,
     metric: Metric<'a>,
@@ -333,7 +337,7 @@ enum Metric<'a> {
 }
 
 /// The groups, the largest first.
-fn group_rejected<'a>(
+pub fn group_rejected<'a>(
     rejected: &'a [Rejected],
     catalogue: Option<&'a Catalogue>,
 ) -> Vec<RejectedGroup<'a>> {
@@ -360,7 +364,8 @@ fn group_rejected<'a>(
 }
 
 impl RejectedGroup<'_> {
-    fn cells(&self) -> [String; 4] {
+    /// Reason, kind, metric and count.
+    pub fn cells(&self) -> [String; 4] {
         let metric = match self.metric {
             Metric::None => "-".to_owned(),
             Metric::Known(name) => name.to_owned(),
@@ -370,7 +375,8 @@ impl RejectedGroup<'_> {
         [self.reason.to_owned(), self.kind.to_owned(), metric, tables::thousands(self.rows)]
     }
 
-    fn to_json(&self) -> Value {
+    /// As JSON.
+    pub fn to_json(&self) -> Value {
         let (metric, nearest) = match self.metric {
             Metric::None | Metric::Unknown(None) => (None, None),
             Metric::Known(name) => (Some(name), None),

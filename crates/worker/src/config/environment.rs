@@ -14,10 +14,12 @@ use super::value::Value;
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
 /// The credentials, with section and name of the setting that each is.
-const CREDENTIALS: [(&str, &str, &str); 3] = [
+const CREDENTIALS: [(&str, &str, &str); 5] = [
     ("database-url", "database", "url"),
     ("mail-password", "mail", "password"),
     ("webhook-url", "webhook", "url"),
+    ("http-token", "http", "token"),
+    ("http-operator-token", "http", "operator_token"),
 ];
 
 /// What most tools and platforms call the URL of the database.

@@ -8,7 +8,8 @@ use super::value::Value;
 use super::{ConfigError, Entry, Loaded, file, read};
 
 /// Keys whose value is never printed.
-const SECRET_KEYS: [&str; 3] = ["database.url", "mail.password", "webhook.url"];
+const SECRET_KEYS: [&str; 5] =
+    ["database.url", "mail.password", "webhook.url", "http.token", "http.operator_token"];
 
 /// What the variables of single settings begin with.
 pub(super) const VARIABLE_PREFIX: &str = "WORKER__";

@@ -184,6 +184,10 @@ pub(crate) struct Http {
     pub(crate) listen: Option<SocketAddr>,
     /// Host names that requests may name, beside IP addresses and `localhost`.
     pub(crate) allowed_hosts: Vec<String>,
+    /// The token of viewers; none if empty.
+    pub(crate) token: Secret,
+    /// The token of operators; none if empty, and never that of viewers.
+    pub(crate) operator_token: Secret,
 }
 
 /// `[log]`

@@ -210,7 +210,13 @@ impl<'a> Reader<'a> {
             self.text("http.allowed_hosts", "be host names, separated by spaces", |text| {
                 text.split_whitespace().map(host).collect()
             });
-        Http { listen, allowed_hosts }
+        let must = "be empty, or have 16 to 256 printable ASCII characters without spaces";
+        Http {
+            listen,
+            allowed_hosts,
+            token: self.text("http.token", must, token),
+            operator_token: self.text("http.operator_token", must, token),
+        }
     }
 
     fn alerts(&mut self) -> Alerts {
@@ -346,6 +352,12 @@ impl<'a> Reader<'a> {
             "must not be more than",
             "alerts.retry_max_seconds",
         );
+        let Http { token, operator_token, .. } = &config.http;
+        if !token.expose().is_empty() && token == operator_token {
+            let problem =
+                "http.operator_token must differ from http.token, or viewers are operators";
+            self.problems.push(problem.to_owned());
+        }
         self.check_mail(config);
         self.check_that_it_wakes(&config.schedule);
     }
@@ -478,6 +490,12 @@ fn host(text: &str) -> Option<String> {
     let of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     let known = text.chars().all(of_name) || text.parse::<IpAddr>().is_ok();
     known.then(|| text.to_owned())
+}
+
+/// A token that nobody guesses, and that a header can hold.
+fn token(text: &str) -> Option<Secret> {
+    let is_strong = (16..=256).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    (text.is_empty() || is_strong).then(|| Secret::new(text.to_owned()))
 }
 
 fn log_format(text: &str) -> Option<LogFormat> {

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -28,6 +28,7 @@ use super::Service;
 use super::database;
 use crate::config::Http;
 use crate::metrics;
+use crate::page::{self, LocalTasks, Peer};
 use crate::report::milliseconds;
 
 /// The longest that an answer of `/health/database` waits for the database: monitors give up after
@@ -67,7 +68,7 @@ struct Served {
 
 type Shared = State<Arc<Served>>;
 
-/// Listens at this address from now on.
+/// Listens at this address from now on. Gives back the work of the page that the service must carry out.
 ///
 /// # Errors
 /// If it is taken or not of this host.
@@ -75,7 +76,7 @@ pub async fn serve(
     service: Arc<Service>,
     address: SocketAddr,
     settings: &Http,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<LocalTasks> {
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address} (http.address and http.port); choose another port")
     })?;
@@ -87,20 +88,26 @@ pub async fn serve(
             upkeep.run_upkeep();
         }
     });
-    let served = Arc::new(Served { service, metrics, database: Mutex::new(None) });
     let hosts: Arc<[String]> = settings.allowed_hosts.iter().cloned().collect();
+    let (page, tasks) = page::router(Arc::clone(&service), metrics.clone(), settings);
+    let served = Arc::new(Served { service, metrics, database: Mutex::new(None) });
     let router = Router::new()
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
         .route("/health/database", get(database_health))
         .route("/health/db-pool", get(pool_health))
         .route("/metrics", get(all_metrics))
-        .fallback(|| async { (StatusCode::NOT_FOUND, format!("there is only {PATHS}\n")) })
-        .layer(from_fn_with_state(hosts, refuse_foreign_hosts))
-        .with_state(served);
-    tracing::info!(event = "http_listening", address = %address, "health and metrics are served");
+        .with_state(served)
+        .merge(page)
+        .fallback(|| async { (StatusCode::NOT_FOUND, format!("there is only / and {PATHS}\n")) })
+        .layer(from_fn_with_state(hosts, refuse_foreign_hosts));
+    tracing::info!(
+        event = "http_listening",
+        address = %address,
+        "Health, metrics and the operator's page are served at http://{address}/"
+    );
     tokio::spawn(accept(listener, router));
-    Ok(())
+    Ok(tasks)
 }
 
 /// Accepts connections, at most [`MAX_CONNECTIONS`] at once.
@@ -108,8 +115,9 @@ async fn accept(listener: TcpListener, router: Router) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let connection = connection(stream, router.clone());
+            Ok((stream, from)) => {
+                let router = router.clone().layer(Extension(Peer(from.ip())));
+                let connection = connection(stream, router);
                 tokio::spawn(async move {
                     connection.await;
                     drop(place);

@@ -19,6 +19,7 @@ mod http;
 mod schedule;
 mod signals;
 mod supervisor;
+mod view;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -46,6 +47,8 @@ use schedule::Ticks;
 use signals::Signals;
 use supervisor::Supervisor;
 use watch::Watched;
+
+pub use view::Breaker;
 
 /// The longest sleep between two heartbeats.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -82,15 +85,29 @@ pub struct Service {
 /// # Errors
 /// If the configuration cannot be used, or the address for HTTP is taken.
 pub async fn run(config_file: Option<&Path>) -> anyhow::Result<Exit> {
-    let loaded = setup::configuration(config_file)?;
+    run_with(config_file, setup::configuration(config_file)?).await
+}
+
+/// Runs with a configuration that is loaded, as [`run`] does.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(config_file: Option<&Path>, loaded: Loaded) -> anyhow::Result<Exit> {
     // A URL that cannot be used will not become usable by waiting.
     setup::check_url(&loaded.config)?;
     let signals = Signals::listen()?;
     let service = Arc::new(Service::new(config_file, loaded)?);
     let settings = service.config().http.clone();
-    if let Some(address) = settings.listen {
-        http::serve(Arc::clone(&service), address, &settings).await?;
-    }
+    let of_page = match settings.listen {
+        Some(address) => Some(http::serve(Arc::clone(&service), address, &settings).await?),
+        None => None,
+    };
+    let work_of_page = async {
+        match of_page {
+            Some(tasks) => tasks.carry_out().await,
+            None => std::future::pending().await,
+        }
+    };
     service.log_start();
     let senders = Service::start_alerts(&service);
     service.supervisor.ready();
@@ -99,6 +116,8 @@ pub async fn run(config_file: Option<&Path>) -> anyhow::Result<Exit> {
         outcome = service.handle_signals(signals) => outcome,
         never = service.watch() => match never {},
         never = service.watch_liveness() => match never {},
+        never = service.show_presence() => match never {},
+        never = work_of_page => match never {},
     };
     outcome?;
     service.supervisor.stopping();

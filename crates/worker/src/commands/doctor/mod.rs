@@ -6,6 +6,7 @@ mod way;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use store::{Store, StoreError};
 
 use crate::alerts::channel::Channel;
 use crate::config::Config;
@@ -137,6 +138,21 @@ pub async fn execute(file: Option<&Path>, as_json: bool) -> anyhow::Result<Exit>
     }
     let can_work = checkup.is(Outcome::Wrong) == 0;
     Ok(if can_work { exit::DONE } else { exit::COULD_NOT })
+}
+
+/// What the examination of the database finds on the page's connection, as JSON. That connection has time-outs and
+/// a budget of its own, so the checks of both are left out.
+///
+/// # Errors
+/// If the database fails.
+pub async fn on_page(config: &Config, store: &Store) -> Result<Vec<Value>, StoreError> {
+    let mut checkup = Checkup { as_json: true, checks: Vec::new() };
+    match setup::way(config) {
+        Ok(way) => database::examine(config, &way, store, &mut checkup).await?,
+        Err(error) => checkup.add(Check::wrong("configuration", error.to_string(), "correct it")),
+    }
+    let is_shown = |check: &&Check| !["time-outs", "budget"].contains(&check.name);
+    Ok(checkup.checks.iter().filter(is_shown).map(Check::to_json).collect())
 }
 
 /// Each step needs those before it.
