@@ -1,6 +1,6 @@
 //! A real browser: Debian's Chromium by its driver, which speaks WebDriver (W3C).
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -25,10 +25,9 @@ pub struct Browser {
 /// A browser, or none where Chromium or its driver is missing: then the test says that it was not run.
 pub fn browser(test: &str) -> Option<Browser> {
     let is_there = |program: &str| {
-        let tried =
-            Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
-        let mut tried = tried;
-        tried.status().is_ok_and(|status| status.success())
+        let mut asked = Command::new(program);
+        asked.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+        asked.status().is_ok_and(|status| status.success())
     };
     if !is_there("chromedriver") || !is_there("chromium") {
         eprintln!(
@@ -91,11 +90,23 @@ impl Browser {
             body.len()
         )
         .unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        let text = String::from_utf8_lossy(&answer);
-        let (_, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{path}: {text}"));
-        serde_json::from_str(body).unwrap_or_else(|e| panic!("{e}: {path}: {text}"))
+        // The driver leaves the connection open, so that the length tells where the answer ends.
+        let mut reader = BufReader::new(stream);
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            if line.trim().is_empty() {
+                break;
+            }
+            if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).unwrap();
+        serde_json::from_slice(&body)
+            .unwrap_or_else(|e| panic!("{e}: {path}: {}", String::from_utf8_lossy(&body)))
     }
 
     fn path(&self, of: &str) -> String {

@@ -144,7 +144,7 @@ async fn the_overview_shows_backlog_dead_rows_workers_and_a_pause() {
     db.execute(
         "UPDATE aggregation_queue SET state = 'dead', not_before = 'infinity', last_error = 'refused 23514 vitals_daily'
          WHERE user_id = 2;
-         UPDATE aggregation_queue SET not_before = now() + interval '30 min',
+         UPDATE aggregation_queue SET not_before = now() + interval '50 min 30 s',
              queued_at = now() - interval '400 s', last_error = 'timeout' WHERE user_id <> 2",
     )
     .await;
@@ -174,7 +174,7 @@ async fn the_overview_shows_backlog_dead_rows_workers_and_a_pause() {
     assert_eq!(failures["failures"][1]["detail"], "23514 vitals_daily");
     assert_says(
         &visitor.get("/failures").body,
-        &["23514 vitals_daily", "never by itself", "in 29 min"],
+        &["23514 vitals_daily", "never by itself", "in 50 min"],
     );
 
     assert_eq!(db.run(&["pause", "nutrition"]).code, 0);

@@ -42,8 +42,8 @@ async fn each_step_is_counted_cut_outranked_replaced_or_rejected_and_the_sum_is_
              (105, 1, 'steps', 30, '{steps}', 'ring', '2024-05-01 20:00Z', '2024-05-01 20:10Z', false),
              (106, 1, 'steps', 40, '{steps}', 'ring', '2024-05-01 20:00Z', '2024-05-01 20:10Z', false),
              (107, 1, 'steps', 1, 'parsec', 'ring', '2024-05-01 21:00Z', '2024-05-01 21:10Z', false),
-             (108, 1, 'steps', 70, '{steps}', 'band', '2024-05-01 22:00Z', '2024-05-01 22:10Z', false),
-             (109, 1, 'steps', 80, '{steps}', 'band', '2024-05-01 00:00Z', '2024-05-01 00:00Z', true),
+             (108, 1, 'steps', 70, '{steps}', 'zband', '2024-05-01 22:00Z', '2024-05-01 22:10Z', false),
+             (109, 1, 'steps', 80, '{steps}', 'zband', '2024-05-01 00:00Z', '2024-05-01 00:00Z', true),
              (110, 1, 'steps', 5, '{steps}', 'ring', '2024-05-02 10:00Z', '2024-05-02 10:10Z', false)",
     )
     .await;

@@ -272,7 +272,7 @@ fn forms(overview: Option<&super::overview::Overview>) -> Markup {
                         }
                     }
                 }
-                p.small { "Also `worker pause KIND` and `worker resume KIND`." }
+                p.small { "Also " code { "worker pause KIND" } " and " code { "worker resume KIND" } "." }
             }
             form.card method="get" action="/actions/confirm" aria-labelledby="throttle" {
                 h2 id="throttle" { "Throttle" }

@@ -31,8 +31,8 @@ pub async fn show(State(page): Shared, Extension(visitor): Extension<Visitor>) -
         h1 { "Doctor" }
         (layout::outage(&page.service.breaker(), &known))
         p.soft {
-            "What `worker doctor` looks at in the database, asked once a minute at most, on the page's own "
-            "connection. `worker doctor` also tries the way to the server, time-outs and the budget of connections."
+            "What " code { "worker doctor" } " looks at in the database, asked once a minute at most, on the page's "
+            "own connection. The command also tries the way to the server, time-outs and the budget of connections."
         }
         @if let Some(checks) = known.value.as_deref() {
             div.wide {

@@ -406,7 +406,10 @@ fn workers(own: &Own, overview: &Overview) -> Markup {
                 }
             }
         }
-        p.small { "Services of this database. `worker run-once` is in Runs. A worker that was killed is not seen any more; its rows are claimed by another one when their lease expires." }
+        p.small {
+            "Services of this database; " code { "worker run-once" } " is in Runs. A worker that was killed is "
+            "not seen any more; its rows are claimed by another one when their lease expires."
+        }
     }
 }
 

@@ -19,7 +19,7 @@ pub async fn show(State(page): Shared, Extension(visitor): Extension<Visitor>) -
         h1 { "Settings" }
         p.soft {
             "The values in force and where each comes from. Secrets are shown as (set) or (not set). "
-            "config/default.toml says what each means; after a change, `systemctl reload dayfold` or a restart."
+            "config/default.toml says what each means. After a change: " code { "systemctl reload dayfold" } ", or a restart."
         }
         @for entries in sections {
             @let name = entries.first().map_or("", |entry| section(entry));

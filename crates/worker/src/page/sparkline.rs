@@ -19,7 +19,7 @@ pub fn sparkline(values: &[f64], full: usize, label: &str) -> Markup {
     };
     let points = values.iter().enumerate().map(point).collect::<Vec<_>>().join(" ");
     html! {
-        svg.spark viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label=(label) {
+        svg.spark viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" role="img" aria-label=(label) {
             line.spark-floor x1="0" y1=(HEIGHT - 1.0) x2=(WIDTH) y2=(HEIGHT - 1.0) {}
             @if values.len() > 1 { polyline.spark-line points=(points) {} }
         }

@@ -168,7 +168,13 @@ fn section(index: usize, section: &Section) -> Markup {
     let counting = section.rows.iter().filter(|row| row.counts).count();
     html! {
         section aria-labelledby=(id) {
-            h2 id=(id) { (section.name) @if !section.unit.is_empty() { " " span.soft { "(" (section.unit) ")" } } }
+            h2 id=(id) {
+                (section.name)
+                @if !section.unit.is_empty() {
+                    // An annotation in braces is a word of its own, as in {steps}.
+                    " " span.soft { "(" (section.unit.replace(['{', '}'], "")) ")" }
+                }
+            }
             p.small {
                 (section.table)
                 @if let Some(row) = &section.row {
@@ -178,7 +184,7 @@ fn section(index: usize, section: &Section) -> Markup {
             @if !section.figures.is_empty() {
                 @if section.agrees() { p { (badge("good", "The raw rows give these figures, to the last bit")) } }
                 @else { p { (badge("bad", "The raw rows give other figures now")) } }
-                div.wide {
+                div.wide.figures {
                     table {
                         thead {
                             tr { th scope="col" { "Figure" } th.number scope="col" { "Stored" }
