@@ -4,7 +4,7 @@ mod actions;
 mod api;
 mod attacks;
 mod browser;
-mod client;
+pub mod client;
 mod driver;
 mod outage;
 mod pages;

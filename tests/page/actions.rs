@@ -44,6 +44,7 @@ async fn a_paused_kind_is_claimed_by_no_worker_until_it_is_resumed() {
     // Two services and a single run have looked at the queue, and none has claimed vitals.
     let run = db.run_once();
     assert_eq!((&run["rows_claimed"], &run["pending_after"]), (&0.into(), &15.into()));
+    assert_says(&db.run(&["status"]).stdout, &["vitals is paused since", "worker resume vitals"]);
     assert_eq!(db.value::<i64>("SELECT count(*) FROM vitals_daily").await, 0);
 
     let resumed = db.run(&["resume", "vitals", "--json"]);

@@ -45,8 +45,15 @@ fn fates(world: &World, metric: &str, date: NaiveDate, rows: &[RawVital]) -> Vec
     explain(&world.context(), world.catalogue.metric(metric).unwrap(), date, rows)
 }
 
+/// PROPTEST_CASES raises the number of cases for a long run.
+fn config() -> ProptestConfig {
+    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 24 };
+    ProptestConfig { cases, ..default }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn the_parts_of_the_rows_are_the_total_of_the_day(

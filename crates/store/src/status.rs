@@ -6,6 +6,7 @@ use diesel::sql_types::{BigInt, Bool, Double, Integer, Nullable, Text, Timestamp
 
 use crate::day_end::FutureRows;
 use crate::error::StoreError;
+use crate::page::PausedKind;
 use crate::pool::Store;
 use crate::statement::statement;
 use crate::time::{from_postgres, to_postgres};
@@ -132,7 +133,7 @@ pub const MAX_REJECTED_READ: i64 = 10_000;
 
 /// Change sets of a kind that failed and are read to be grouped: a tenth of a second's work. The others are
 /// only in the sums.
-pub const MAX_FAILED_SETS: i64 = 50_000;
+pub const MAX_FAILED_SETS: i64 = 20_000;
 
 /// The state of the database's work.
 #[derive(Clone, Debug, PartialEq)]
@@ -147,6 +148,8 @@ pub struct Status {
     pub runs: Vec<Run>,
     /// Raw rows that are dated in the future.
     pub future: FutureRows,
+    /// Kinds of which no worker claims rows.
+    pub paused: Vec<PausedKind>,
 }
 
 /// Without a limit, all are counted.
@@ -175,13 +178,13 @@ statement! {
      FROM (SELECT {most}::bigint AS most) AS asked
      CROSS JOIN unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)
      CROSS JOIN LATERAL (
-         (SELECT q.*, cardinality(q.raw_ids) AS rows
+         (SELECT q.state, q.not_before, q.lease_expires_at, q.queued_at, cardinality(q.raw_ids) AS rows
           FROM aggregation_queue AS q
           WHERE q.kind = of.kind AND q.not_before < 'infinity'
           ORDER BY q.not_before
           LIMIT asked.most)
          UNION ALL
-         (SELECT q.*, cardinality(q.raw_ids)
+         (SELECT q.state, q.not_before, q.lease_expires_at, q.queued_at, cardinality(q.raw_ids)
           FROM aggregation_queue AS q
           WHERE q.kind = of.kind AND q.not_before = 'infinity'
           LIMIT asked.most)
@@ -353,6 +356,7 @@ impl Store {
             rejected: self.rejected().await?,
             runs: self.runs(runs).await?,
             future: self.future_rows().await?,
+            paused: self.paused_kinds().await?,
         })
     }
 

@@ -133,6 +133,11 @@ fn to_json(status: &Status, rejected: &[RejectedGroup<'_>], pool: &PoolStats) ->
         "rejected": rejected.iter().map(RejectedGroup::to_json).collect::<Vec<_>>(),
         "runs": runs,
         "future": { "rows": status.future.rows, "users": status.future.users },
+        "paused": status.paused.iter().map(|of| json!({
+            "kind": of.kind.name(),
+            "paused_at": of.paused_at.to_utc().to_rfc3339(),
+            "paused_by": of.paused_by,
+        })).collect::<Vec<_>>(),
         "pool": {
             "in_use": pool.in_use,
             "idle": pool.idle,
@@ -244,6 +249,15 @@ fn verdict(status: &Status) -> String {
             "{} dated in the future by the server's clock, which was ahead; the service makes them due \
              within a minute, or `worker run-once`.",
             are(in_future)
+        ));
+    }
+    for paused in &status.paused {
+        lines.push(format!(
+            "{kind} is paused since {} by {}: no worker claims rows of it.\n  \
+             worker resume {kind}",
+            paused.paused_at.to_utc().format("%Y-%m-%d %H:%M:%S UTC"),
+            paused.paused_by,
+            kind = paused.kind,
         ));
     }
     if lines.is_empty() {

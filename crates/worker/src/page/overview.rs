@@ -22,7 +22,7 @@ use crate::tables::{age, counted, thousands};
 
 /// Change sets that are counted of each kind: about 20 ms of the server's time. A longer queue is said to be
 /// longer.
-const MAX_COUNTED_SETS: i64 = 20_000;
+const MAX_COUNTED_SETS: i64 = 10_000;
 
 /// An hour of samples.
 const FULL_HISTORY: usize = 240;
