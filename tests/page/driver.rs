@@ -250,8 +250,12 @@ fn decode(text: &str) -> Vec<u8> {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        if !self.session.is_empty() && !std::thread::panicking() {
-            let _ = self.try_call("DELETE", &self.path(""), None);
+        // Also after a panic: a browser whose driver is killed goes on.
+        if let Ok(mut stream) = TcpStream::connect(format!("127.0.0.1:{}", self.port)) {
+            let path = self.path("");
+            let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
+            let _ = write!(stream, "DELETE {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            let _ = stream.read_exact(&mut [0; 1]);
         }
         let _ = self.driver.kill();
         let _ = self.driver.wait();

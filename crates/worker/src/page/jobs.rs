@@ -111,6 +111,9 @@ impl Page {
                 ended.state.name(),
                 ended.outcome
             );
+            // What it changed shows at once, not only when the shared answers are old.
+            page.failures.forget().await;
+            page.overview.forget().await;
             let update = store.update_action(job.id, job.done(), ended.state, Some(&ended.outcome));
             let _ = update.await;
             *page.jobs.lock() = None;
