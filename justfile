@@ -41,6 +41,10 @@ fmt:
 lint:
     cargo clippy --workspace --all-targets -- -D warnings
 
+# lines, files, and the median and the longest function of each crate
+lines:
+    .ci/lines
+
 # licences, sources and versions of the dependencies, and what is known against them
 deny:
     .ci/deny
@@ -48,6 +52,10 @@ deny:
 # the alert rules: each fires, and resolves
 alerts:
     .ci/alerts
+
+# long sentences and puzzling words of each document
+prose *files:
+    tools/prose {{files}}
 
 # the crates' documentation
 doc:

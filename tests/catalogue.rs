@@ -9,7 +9,7 @@ async fn the_catalogue_is_shown_with_what_comes_from_ones_own_file() {
     let scratch = Scratch::new();
     let file = scratch.file(
         "mine.toml",
-        "[metrics.heart_rate]\nmax = 250\n\n[metrics.pushes]\nstyle = \"cumulative\"\n\
+        "[metrics.heart_rate]\nmax = 250\n\n[metrics.pushes]\naggregation_style = \"cumulative\"\n\
          unit = \"{count}\"\nmin = 0\nmax = 100_000\n",
     );
     let shown = |json: bool| {
@@ -63,7 +63,7 @@ async fn a_metric_of_ones_own_has_figures_and_changed_limits_count_after_a_backf
     let scratch = Scratch::new();
     let file = scratch.file(
         "mine.toml",
-        "[metrics.pushes]\nstyle = \"cumulative\"\nunit = \"{count}\"\nmin = 0\nmax = 1000\n\
+        "[metrics.pushes]\naggregation_style = \"cumulative\"\nunit = \"{count}\"\nmin = 0\nmax = 1000\n\
          [metrics.heart_rate]\nmax = 100\n",
     );
     let with_file = |arguments: &[&str]| {

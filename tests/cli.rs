@@ -322,6 +322,28 @@ async fn status_never_says_that_nothing_is_due_while_rows_back_off_are_claimed_o
 }
 
 #[tokio::test]
+async fn status_tells_rows_that_back_off_from_those_that_a_clock_that_was_ahead_has_dated() {
+    let db = Database::new().await;
+    db.execute(
+        "INSERT INTO aggregation_queue
+             (user_id, kind, starts_at, ends_at, raw_ids, state, queued_at, not_before, lease_expires_at)
+         SELECT 1, 'labs', '2024-05-01', '2024-05-01', raw_ids, state, now() + queued, now() + turn, now() + lease
+         FROM (VALUES
+             (ARRAY[1, 2, 3], 'processing', interval '0', interval '0', interval '400 days'),
+             (ARRAY[4, 5], 'pending', '400 days', '400 days', NULL),
+             (ARRAY[6], 'pending', '0', '1 hour', NULL),
+             (ARRAY[7], 'pending', '0', '0', NULL)) AS q (raw_ids, state, queued, turn, lease)",
+    )
+    .await;
+    let status = db.run(&["status"]).stdout;
+    let says = ["1 row is due", "1 row is backing off", "5 rows are dated in the future"];
+    assert_says(&status, &says);
+    let labs = &db.run(&["status", "--json"]).json()["kinds"]["labs"];
+    let counts = ["pending", "due", "backing_off", "processing", "in_future"];
+    assert_eq!(counts.map(|count| labs[count].as_i64().unwrap()), [4, 1, 1, 3, 5], "{labs}");
+}
+
+#[tokio::test]
 async fn status_groups_failures_by_their_cause_with_counts_and_the_next_retry() {
     let db = Database::new().await;
     db.execute(

@@ -1,15 +1,16 @@
 //! What the documents list is what there is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
+use tokio_postgres::SimpleQueryMessage;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
+use crate::support::Database;
+
+use crate::support::root;
 
 fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
@@ -31,7 +32,19 @@ fn sources(folder: &Path) -> Vec<String> {
 
 fn program() -> String {
     let of = |name: &str| sources(&root().join("crates").join(name).join("src")).concat();
-    of("worker") + &of("store")
+    ["alerts", "store", "worker"].map(of).concat()
+}
+
+#[test]
+fn the_level_of_the_log_is_about_the_events_of_every_crate() {
+    let logging = read("crates/worker/src/logging.rs");
+    let ours = between(&logging, "const OURS: ", ";\n");
+    for folder in fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = folder.file_name().unwrap().to_string_lossy().replace('-', "_");
+        let logs = sources(&folder.join("src")).iter().any(|text| text.contains("event = \""));
+        let is_named = ours.iter().any(|list| list.contains(&format!("\"{name}\"")));
+        assert!(!logs || is_named, "events of {name} are not logged by default");
+    }
 }
 
 /// The texts between each `before` and the next `after`.
@@ -88,7 +101,7 @@ fn alerts_and_dashboard_ask_for_metrics_that_there_are_and_between_them_for_all(
         let fires = cases.iter().filter(|case| case.contains("exp_labels")).count();
         let is_silent = cases.last().is_some_and(|case| case.contains("exp_alerts: []"));
         assert!(fires > 0 && is_silent, "{alert} has no test of both");
-        assert!(read("docs/operations.md").contains(&format!("### {alert}\n")), "{alert}");
+        assert!(read("docs/operate.md").contains(&format!("### {alert}\n")), "{alert}");
     }
 }
 
@@ -158,6 +171,44 @@ fn the_events_of_each_fault_are_those_of_the_log() {
     }
 }
 
+/// The queries of a psql session, each with the cells of the rows that follow it.
+fn queries_with_rows(session: &str) -> Vec<(String, Vec<Vec<&str>>)> {
+    let mut queries: Vec<(String, Vec<Vec<&str>>)> = Vec::new();
+    for line in session.lines() {
+        if let Some(query) = line.strip_prefix("=> ") {
+            queries.push((query.to_owned(), Vec::new()));
+        } else if let Some(rest) = line.strip_prefix("-> ") {
+            queries.last_mut().unwrap().0.push_str(rest);
+        } else if line.contains('|') {
+            queries.last_mut().unwrap().1.push(line.split('|').map(str::trim).collect());
+        }
+    }
+    queries
+}
+
+#[tokio::test]
+async fn the_quick_start_of_the_readme_gives_the_figures_that_it_shows() {
+    let readme = read("README.md");
+    let db = Database::new().await;
+    db.execute(between(&readme, "```sql\n", "```").into_iter().next().unwrap()).await;
+    db.run_once();
+    let session = between(&readme, "```\n=> ", "```").into_iter().next().unwrap();
+    let session = format!("=> {session}");
+    let queries = queries_with_rows(&session);
+    assert_eq!(queries.len(), 3);
+    for (query, rows) in queries {
+        let shown = rows.into_iter().skip(1).collect::<Vec<_>>();
+        let mut found = Vec::new();
+        for message in db.client.simple_query(&query).await.unwrap() {
+            if let SimpleQueryMessage::Row(row) = message {
+                found.push((0..row.len()).map(|i| row.get(i).unwrap_or("").to_owned()).collect());
+            }
+        }
+        let found: Vec<Vec<String>> = found;
+        assert_eq!(found, shown, "{query}");
+    }
+}
+
 #[test]
 fn cargo_run_starts_the_worker_as_the_readme_says() {
     assert!(read("README.md").contains("\ncargo run --release -- demo "));
@@ -177,27 +228,77 @@ fn cargo_run_starts_the_worker_as_the_readme_says() {
     assert_eq!(programs, ["worker"], "`cargo run` cannot tell which program is meant");
 }
 
+/// The settings that a table of `docs/configure.md` lists, each with its default.
+fn listed_settings(document: &str) -> BTreeMap<String, String> {
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.filter_map(|row| row.split_once("` | "))
+        .filter(|(key, _)| key.contains('.') && !key.contains(' '))
+        .filter_map(|(key, rest)| Some((key.to_owned(), rest.split(" |").next()?.to_owned())))
+        .filter(|(_, default)| !default.contains(' ') || default.contains('*'))
+        .collect()
+}
+
 #[test]
-fn every_link_between_the_documents_leads_somewhere() {
-    const DOCUMENTS: [&str; 10] = [
-        "README.md",
-        "ARCHITECTURE.md",
-        "CONTRIBUTING.md",
-        "docs/events.md",
-        "docs/faults.md",
-        "docs/guarantees.md",
-        "docs/metrics.md",
-        "docs/operations.md",
-        "docs/page.md",
-        "docs/performance.md",
-    ];
-    for document in DOCUMENTS {
-        let folder = root().join(document).parent().unwrap().to_owned();
-        let text = read(document);
-        for link in between(&text, "](", ")") {
-            let path = link.split('#').next().unwrap();
-            let found = link.starts_with("http") || folder.join(path).exists();
-            assert!(found, "{document} links to {link}");
+fn every_setting_is_listed_with_its_default_and_no_other() {
+    let defaults: toml::Table = read("config/default.toml").parse().unwrap();
+    let mut expected = BTreeMap::new();
+    for (section, keys) in &defaults {
+        for (key, value) in keys.as_table().unwrap() {
+            let shown = match value {
+                toml::Value::String(text) if text.is_empty() => "none".to_owned(),
+                toml::Value::String(text) => format!("`{text}`"),
+                toml::Value::Float(number) => number.to_string(),
+                other => other.to_string(),
+            };
+            expected.insert(format!("{section}.{key}"), shown);
+        }
+    }
+    let listed = listed_settings(&read("docs/configure.md"));
+    assert_eq!(listed, expected);
+}
+
+/// The anchor of a heading, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    heading.to_lowercase().chars().filter(kept).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+/// All Markdown files below a folder, without what is built.
+fn documents(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() && !name.starts_with('.') && name != "target" {
+            found.extend(documents(&path));
+        } else if name.ends_with(".md") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn every_link_between_the_documents_leads_to_a_file_and_a_heading() {
+    let documents = documents(&root());
+    assert!(documents.len() > 20, "{documents:?}");
+    for document in documents {
+        let text = fs::read_to_string(&document).unwrap();
+        let links = between(&text, "](", ")");
+        for link in links.into_iter().filter(|link| !link.starts_with("http")) {
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => document.clone(),
+                path => document.parent().unwrap().join(path),
+            };
+            assert!(target.exists(), "{} links to {link}", document.display());
+            let is_there = heading.is_empty()
+                || fs::read_to_string(&target)
+                    .unwrap()
+                    .lines()
+                    .filter(|line| line.starts_with('#'))
+                    .map(|line| line.trim_start_matches('#'))
+                    .any(|title| anchor(title.trim()) == heading);
+            assert!(is_there, "{} links to {link}", document.display());
         }
     }
 }

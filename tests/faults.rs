@@ -18,6 +18,7 @@ mod refusals;
 mod schema;
 mod sessions;
 mod silence;
+mod upgrade;
 mod waits;
 
 use serde_json::Value;

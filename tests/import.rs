@@ -322,21 +322,29 @@ async fn unknown_columns_are_left_out_and_named_if_asked_to() {
 
 /// As an export of a sensor has them.
 #[tokio::test]
-async fn readings_out_of_a_sensors_range_are_loaded_or_left_out_with_what_to_write_instead() {
+async fn readings_out_of_a_sensors_range_are_loaded_as_bounds() {
     let db = Database::new().await;
     let content = "user_id,metric,value,unit,source,started_at\n\
         1,blood_glucose,Low,mg/dL,Dexcom,2024-03-05T08:00:00Z\n\
         1,blood_glucose,High,mg/dL,Dexcom,2024-03-05T08:05:00Z\n\
         1,blood_glucose,<40,mg/dL,Dexcom,2024-03-05T08:10:00Z\n\
         1,blood_glucose,>400,mg/dL,Dexcom,2024-03-05T08:15:00Z\n\
-        1,blood_glucose,101,mg/dL,Dexcom,2024-03-05T08:20:00Z\n";
+        1,blood_glucose,101,mg/dL,Dexcom,2024-03-05T08:20:00Z\n\
+        2,blood_glucose,LOW,mmol/L,Dexcom,2024-03-05T08:00:00Z\n\
+        2,blood_glucose,hi,mmol/l,Libre,2024-03-05T08:05:00Z\n\
+        3,heart_rate,Low,bpm,Watch,2024-03-05T08:00:00Z\n\
+        3,blood_glucose,High,,Meter,2024-03-05T08:00:00Z\n";
     let ran = import(&db, "vitals", content);
-    assert_eq!((ran.code, ran.stdout.as_str()), (3, "3 rows imported; 2 bad lines left out\n"));
+    assert_eq!((ran.code, ran.stdout.as_str()), (3, "7 rows imported; 2 bad lines left out\n"));
     let why = "value is not a number; a reading out of the sensor's range has its bound here and < or > in \
                the column comparator";
     let lines: Vec<&str> = ran.stderr.lines().collect();
-    assert_eq!(lines, [format!("stdin, line 2: {why}"), format!("stdin, line 3: {why}")]);
+    assert_eq!(lines, [format!("stdin, line 9: {why}"), format!("stdin, line 10: {why}")]);
+    let rows =
+        "SELECT string_agg(comparator || value, ' ' ORDER BY user_id, started_at) FROM vitals_raw";
+    assert_eq!(db.value::<String>(rows).await, "<40 >400 <40 >400 <2.2 >22.2");
     db.run_once();
-    let day = "SELECT concat_ws(' ', sample_count, censored_count) FROM vitals_daily";
-    assert_eq!(db.value::<String>(day).await, "1 2");
+    let day = "SELECT string_agg(concat_ws(' ', sample_count, censored_count, below_54_percent,
+                                           above_250_percent), '; ' ORDER BY user_id) FROM glucose_daily";
+    assert_eq!(db.value::<String>(day).await, "1 4 40 40; 0 2 50 50");
 }

@@ -53,6 +53,7 @@ mod run_once;
 mod schemas;
 mod secrets;
 mod service;
+mod structure;
 mod terminal;
 mod tls;
 mod triggers;

@@ -387,7 +387,7 @@ async fn days_of_a_metric_that_the_catalogue_has_since_today_are_outdated() {
     db.run_once();
     let file = scratch.file(
         "mine.toml",
-        "[metrics.pushes]\nstyle = \"cumulative\"\nunit = \"{count}\"\nmin = 0\nmax = 100_000\n",
+        "[metrics.pushes]\naggregation_style = \"cumulative\"\nunit = \"{count}\"\nmin = 0\nmax = 100_000\n",
     );
     let mut worker = db.worker();
     worker.env("WORKER__AGGREGATION__CATALOGUE", &file).args(["verify", "--json"]);
@@ -451,6 +451,15 @@ async fn a_repair_lists_and_counts_and_asks_at_a_terminal_and_a_script_is_not_as
     assert!(code == 0 && !shown.contains("[y/N]"), "{shown}");
     db.execute(damage).await;
     assert_eq!(db.run(&["verify", "--repair"]).code, 0);
+
+    db.execute(
+        "INSERT INTO rejected_rows (kind, raw_id, user_id, reason)
+         SELECT 'vitals', id, user_id, 'unknown_unit' FROM vitals_raw LIMIT 1",
+    )
+    .await;
+    let (code, shown) = repair(&[], "n\n");
+    assert_eq!(code, 4, "{shown}");
+    assert_says(&shown, &["This puts 1 row of rejected_rows right. Continue? [y/N]"]);
 }
 
 #[tokio::test]

@@ -32,9 +32,9 @@ CREATE TABLE aggregation_queue (
     attempts integer NOT NULL DEFAULT 0,
     lost_leases integer NOT NULL DEFAULT 0,
     dates_done integer NOT NULL DEFAULT 0,
-    state text NOT NULL DEFAULT 'pending' CONSTRAINT aggregation_queue_state CHECK (state IN ('pending', 'processing', 'dead')),
+    state text NOT NULL DEFAULT 'pending',
     user_id bigint NOT NULL,
-    kind text NOT NULL CONSTRAINT aggregation_queue_kind CHECK (kind IN ('vitals', 'nutrition', 'labs')),
+    kind text NOT NULL,
     starts_at timestamptz NOT NULL,
     id bigint NOT NULL DEFAULT interval_hash_extended(
         clock_timestamp() - timestamptz '2026-01-01 00:00:00+00', (random() * 9007199254740992)::bigint),
@@ -43,9 +43,9 @@ CREATE TABLE aggregation_queue (
     whole_day boolean NOT NULL DEFAULT false,
     metric text,
     time_zone text,
-    raw_ids bigint[] NOT NULL CONSTRAINT aggregation_queue_raw_ids CHECK (cardinality(raw_ids) BETWEEN 1 AND 50),
-    row_starts timestamptz[] CONSTRAINT aggregation_queue_row_starts CHECK (cardinality(row_starts) = cardinality(raw_ids)),
-    row_ends timestamptz[] CONSTRAINT aggregation_queue_row_ends CHECK (cardinality(row_ends) = cardinality(row_starts)),
+    raw_ids bigint[] NOT NULL,
+    row_starts timestamptz[],
+    row_ends timestamptz[],
     last_error text,
     PRIMARY KEY (user_id, kind, starts_at, id)
 );

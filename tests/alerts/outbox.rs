@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use store::{Alert, PoolSettings, Pooler, SessionSettings, Store, TakenAlert};
+use store::{Alert, PoolSettings, Pooler, QueueAge, SessionSettings, Store, TakenAlert};
 
 use super::DEAD_ROW;
 use crate::support::Database;
@@ -178,11 +178,13 @@ async fn what_was_done_long_ago_is_forgotten_and_what_is_still_to_be_sent_is_not
 async fn the_oldest_change_is_seen_though_it_waits_for_its_back_off_and_a_fresh_one_is_next() {
     let db = Database::new().await;
     let store = store(&db).await;
-    assert_eq!(store.oldest_and_dead().await.unwrap(), (0.0, 0));
+    let age = async || store.queue_age().await.unwrap();
+    let none = QueueAge { oldest_seconds: 0.0, is_complete: true, dead: 0 };
+    assert_eq!(age().await, none);
     db.execute(DEAD_ROW).await;
     // A dead one waits for nobody.
     db.execute("UPDATE aggregation_queue SET queued_at = now() - interval '1 day'").await;
-    assert_eq!(store.oldest_and_dead().await.unwrap(), (0.0, 1));
+    assert_eq!(age().await, QueueAge { dead: 1, ..none });
     db.execute(
         "INSERT INTO aggregation_queue
              (user_id, kind, starts_at, ends_at, raw_ids, queued_at, not_before)
@@ -191,7 +193,43 @@ async fn the_oldest_change_is_seen_though_it_waits_for_its_back_off_and_a_fresh_
                  now() + interval '1 hour')",
     )
     .await;
-    let (oldest, dead) = store.oldest_and_dead().await.unwrap();
-    assert!(oldest >= HOUR.as_secs_f64() && oldest < 24.0 * HOUR.as_secs_f64(), "{oldest}");
-    assert_eq!(dead, 1);
+    let an_hour_old = |age: QueueAge| {
+        let oldest = age.oldest_seconds;
+        assert!(oldest >= HOUR.as_secs_f64() && oldest < 24.0 * HOUR.as_secs_f64(), "{age:?}");
+        assert_eq!((age.is_complete, age.dead), (true, 1));
+    };
+    an_hour_old(age().await);
+
+    // Its back-off is over, and a fresh one is next in turn.
+    db.execute(
+        "UPDATE aggregation_queue SET not_before = now()
+         WHERE not_before BETWEEN now() AND now() + interval '2 hours'",
+    )
+    .await;
+    an_hour_old(age().await);
+    db.execute(
+        "UPDATE aggregation_queue SET state = 'processing', lease_token = 1,
+                                      lease_expires_at = now() + interval '1 minute'
+         WHERE queued_at < now() - interval '59 minutes' AND state = 'pending'",
+    )
+    .await;
+    an_hour_old(age().await);
+}
+
+#[tokio::test]
+async fn behind_thousands_of_fresh_changes_there_may_be_an_older_one() {
+    let db = Database::new().await;
+    let store = store(&db).await;
+    db.execute(
+        "INSERT INTO aggregation_queue (user_id, kind, starts_at, ends_at, raw_ids, queued_at, not_before)
+         SELECT n, 'labs', '2024-05-01', '2024-05-01', ARRAY[n], now() - age, now() - interval '1 minute'
+         FROM generate_series(1, 3000) AS n,
+              LATERAL (SELECT CASE n WHEN 3000 THEN interval '1 hour' ELSE interval '1 minute' END AS age) AS a;
+         UPDATE aggregation_queue SET not_before = now() WHERE queued_at < now() - interval '59 minutes'",
+    )
+    .await;
+    assert!(!store.queue_age().await.unwrap().is_complete);
+    let backlog = store.backlog().await.unwrap();
+    let oldest = backlog.iter().filter_map(|kind| kind.oldest_seconds).reduce(f64::max).unwrap();
+    assert!(oldest >= HOUR.as_secs_f64(), "{oldest}");
 }

@@ -109,6 +109,52 @@ async fn a_failing_group_backs_off_dies_and_comes_back_without_harming_others() 
     assert_all_done(&db).await;
 }
 
+/// A statement that changed several dates is one change set, which is retried and given up as a whole.
+#[tokio::test]
+async fn a_date_that_cannot_be_written_keeps_no_other_date_of_its_statement_from_the_figures() {
+    let db = Database::new().await;
+    db.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN RAISE EXCEPTION 'closed'; END $$;
+         CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON vitals_daily FOR EACH ROW
+             WHEN (NEW.local_date IN ('2024-05-01', '2024-05-03')) EXECUTE FUNCTION refuse();
+         INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         SELECT 1, 'body_mass', 70, 'kg', 'scale', at, at
+         FROM generate_series(timestamptz '2024-05-01 10:00Z', '2024-05-04 10:00Z', '1 day') AS at",
+    )
+    .await;
+    const DATES: &str = "SELECT coalesce(string_agg(local_date::text, ' ' ORDER BY local_date), '') FROM vitals_daily";
+    let settings =
+        [("WORKER__BATCH__MAX_ATTEMPTS", "2"), ("WORKER__BATCH__BACKOFF_FIRST_SECONDS", "100")];
+
+    let first = run(&db, &settings);
+
+    assert_eq!(db.value::<String>(DATES).await, "2024-05-02 2024-05-04", "{}", first.stderr);
+    let json = first.json();
+    assert_eq!((&json["rows_claimed"], &json["rows_failed"]), (&4.into(), &4.into()));
+    assert_eq!((&json["groups_committed"], &json["groups_failed"]), (&2.into(), &2.into()));
+    let ends = |ran: &Ran, ending: &str| {
+        let failed = ran.events("group_failed");
+        assert_eq!(failed.len(), 2, "{}", ran.stderr);
+        for event in failed {
+            assert!(event["message"].as_str().unwrap().ends_with(ending), "{event}");
+        }
+    };
+    ends(&first, "; retry 2 of 2 in 100.0 s");
+    assert_eq!(attempts_of(&db, 1).await.2, 1);
+
+    make_due(&db).await;
+    let second = run(&db, &settings);
+    ends(&second, "; gave up after 2 attempts");
+    assert_eq!(second.json()["rows_dead"], 4);
+
+    db.execute("DROP TRIGGER refuse ON vitals_daily").await;
+    assert_eq!(db.run(&["requeue", "--dead"]).code, 0);
+    assert_eq!(db.run_once()["rows_completed"], 4);
+    assert_eq!(db.value::<String>(DATES).await, "2024-05-01 2024-05-02 2024-05-03 2024-05-04");
+    assert_all_done(&db).await;
+}
+
 #[tokio::test]
 async fn a_pause_between_attempts_is_never_longer_than_configured() {
     let db = Database::new().await;

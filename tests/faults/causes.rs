@@ -7,7 +7,7 @@ use super::proof::{assert_exact_at_no_attempt, insert_rows, remembering};
 use super::{OF_THE_WORKER, QUEUED, only, service, speak_another_language};
 use crate::service::SHORT_LEASE;
 use crate::support::outside::assert_says;
-use crate::support::running::{UserLock, eventually, number, waiting};
+use crate::support::running::{Running, UserLock, eventually, number, waiting};
 use crate::support::{Database, Ran};
 
 /// All lines of an event, which is told at least once.
@@ -100,6 +100,7 @@ async fn a_group_that_waits_for_a_lock_says_who_holds_it() {
     let service = service(&db.url, &settings);
     service.logs("group_failed").await;
     eventually(&db, QUEUED, 5).await;
+    assert_says(&db.run(&["status"]).stdout, &["locked: 55P03"]);
     lock.release().await;
     eventually(&db, QUEUED, 0).await;
 
@@ -166,25 +167,49 @@ async fn a_statement_that_an_administrator_cancels_counts_no_attempt() {
     assert_exact_at_no_attempt(&db, &ran).await;
 }
 
-#[tokio::test]
-async fn rows_of_a_worker_that_was_killed_are_told_when_they_are_taken_over() {
-    let db = remembering().await;
-    insert_rows(&db, 0).await;
-    let gate = Gate::in_statement(&db, "vitals_daily").await;
-    let mut killed = service(&db.url, &SHORT_LEASE);
-    waiting(&db, 1).await;
+/// Kills a worker in the middle of a group, and returns its process and the log of the one that took over.
+async fn taken_over(db: &Database, mut killed: Running, round: u32) -> (u32, Ran) {
+    let gate = Gate::in_statement(db, "vitals_daily").await;
+    insert_rows(db, round).await;
+    waiting(db, 1).await;
+    let process = killed.child.id();
     killed.child.kill().unwrap();
     killed.child.wait().unwrap();
-    waiting(&db, 0).await;
+    waiting(db, 0).await;
     gate.open().await;
 
     let service = service(&db.url, &SHORT_LEASE);
-    eventually(&db, QUEUED, 0).await;
-    let ran = service.stops();
+    eventually(db, QUEUED, 0).await;
+    (process, service.stops())
+}
+
+#[tokio::test]
+async fn rows_of_a_worker_that_was_killed_are_told_when_they_are_taken_over() {
+    let db = remembering().await;
+    let (process, ran) = taken_over(&db, service(&db.url, &SHORT_LEASE), 0).await;
 
     let rescued = told(&ran, "rows_rescued");
     // The group of user 1 was committed before.
     assert_eq!(rescued.iter().map(|event| number(event, "rows")).sum::<u64>(), 10);
     assert!(rescued.iter().all(|event| event["overdue_s"].as_f64().unwrap() > 0.0));
-    assert_says(&rescued[0]["message"].to_string(), &["of a stopped worker"]);
+    assert_eq!(rescued[0]["from"], format!("process {process} on this host"));
+    assert_says(
+        &rescued[0]["message"].to_string(),
+        &["rows of vitals taken over from a stopped worker"],
+    );
+}
+
+#[tokio::test]
+async fn a_killed_worker_whose_runs_are_listed_is_told_by_its_name() {
+    let db = remembering().await;
+    insert_rows(&db, 0).await;
+    let killed = service(&db.url, &SHORT_LEASE);
+    eventually(&db, "SELECT count(*) FROM aggregation_runs WHERE rows_completed = 21", 1).await;
+    let name: String = db.value("SELECT worker FROM aggregation_runs").await;
+
+    let (_, ran) = taken_over(&db, killed, 1).await;
+
+    let rescued = told(&ran, "rows_rescued");
+    assert_eq!(rescued[0]["from"], name);
+    assert_says(&rescued[0]["message"].to_string(), &[&name]);
 }

@@ -82,7 +82,7 @@ async fn each_fault_of_a_night_has_a_line_that_says_what_happened_why_and_what_c
     db.execute("ALTER ROLE dayfold_worker CONNECTION LIMIT 0").await;
     end_sessions(&db, "true").await;
     insert_rows(&db, 3).await;
-    says(&service, "too many connections", 1).await;
+    says(&service, "too many connections for role \"dayfold_worker\" [connection_lost]", 1).await;
     db.execute("ALTER ROLE dayfold_worker CONNECTION LIMIT -1").await;
     eventually(&db, QUEUED, 0).await;
 

@@ -208,3 +208,43 @@ async fn a_server_without_a_connection_left_for_anybody_is_waited_for() {
     assert_degraded(&ran, "connection_lost", refused.as_db_error().unwrap().message());
     assert_exact_at_no_attempt(&db, &ran).await;
 }
+
+#[tokio::test]
+async fn a_server_without_room_for_another_lock_is_waited_for() {
+    let binaries = Binaries::find_or_install(|line| eprintln!("{line}")).unwrap();
+    let few = [("max_connections", "20"), ("max_locks_per_transaction", "10")];
+    let server = LocalPostgres::start_with(&binaries, &few).unwrap();
+    let url = server.url("postgres");
+    assert!(worker_at(&url).arg("migrate").output().unwrap().status.success());
+    let db = database(&url).await;
+    remember(&db).await;
+    let service = service(&url, &[]);
+    service.logs("database_ready").await;
+
+    // While the worker stands still, somebody takes all that there is.
+    service.freeze();
+    insert_rows(&db, 0).await;
+    let somebody = connect(&url).await;
+    let mut taken = 0;
+    let refused = loop {
+        let lock = format!("SELECT pg_advisory_lock(4711, {taken})");
+        match somebody.simple_query(&lock).await {
+            Ok(_) => taken += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!(refused.code().unwrap().code(), "53200");
+    service.signal("-CONT");
+    service.logs("database_unavailable").await;
+    drop(somebody);
+    service.logs_times("database_ready", 2).await;
+    eventually(&db, QUEUED, 0).await;
+
+    let ran = service.stops();
+    let unavailable = &ran.events("database_unavailable")[0];
+    assert_eq!(unavailable["sqlstate"], "53200", "{unavailable}");
+    let cause = "the server has no memory left, or no room for another lock (53200) [environment]";
+    assert_says(&unavailable["cause"].to_string(), &[cause]);
+    assert!(ran.events("group_failed").is_empty(), "{}", ran.stderr);
+    assert_exact_at_no_attempt(&db, &ran).await;
+}

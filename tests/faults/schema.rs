@@ -104,6 +104,52 @@ async fn a_group_whose_session_is_stale_is_done_again_at_once_in_another_one() {
     assert_exact_at_no_attempt(&db, &ran).await;
 }
 
+/// What the worker's first group meets in its session.
+async fn breaks_the_first_session(how: &str, sqlstate: &str) {
+    let db = remembering().await;
+    db.execute(&format!(
+        "CREATE SEQUENCE groups;
+         CREATE FUNCTION break_session() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN
+             IF nextval('groups') = 1 THEN {how} END IF;
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER break_session BEFORE INSERT OR UPDATE ON vitals_daily
+         FOR EACH ROW EXECUTE FUNCTION break_session()"
+    ))
+    .await;
+    let service = service(&db.url, &[("WORKER__POOL__MAX_SIZE", "1")]);
+    insert_rows(&db, 0).await;
+    eventually(&db, QUEUED, 0).await;
+
+    let ran = service.stops();
+    let retried = ran.events("group_retried");
+    assert!((1..=2).contains(&retried.len()), "{}", ran.stderr);
+    for group in &retried {
+        assert_eq!(
+            (&group["class"], &group["sqlstate"]),
+            (&"stale_session".into(), &sqlstate.into())
+        );
+    }
+    assert_unnoticed(&ran);
+    assert_exact_at_no_attempt(&db, &ran).await;
+}
+
+#[tokio::test]
+async fn a_session_whose_prepared_statements_are_gone_is_replaced_at_no_attempt() {
+    breaks_the_first_session("EXECUTE 'DEALLOCATE ALL';", "26000").await;
+}
+
+#[tokio::test]
+async fn a_session_in_which_others_have_prepared_statements_is_replaced_at_no_attempt() {
+    // The driver's names are s and a number.
+    let prepare = "FOR n IN 0..1000 LOOP
+                       BEGIN EXECUTE format('PREPARE s%s AS SELECT 1', n);
+                       EXCEPTION WHEN duplicate_prepared_statement THEN END;
+                   END LOOP;";
+    breaks_the_first_session(prepare, "42P05").await;
+}
+
 #[tokio::test]
 async fn a_column_of_a_type_that_cannot_be_read_stops_the_work_and_is_named() {
     let db = remembering().await;

@@ -22,29 +22,32 @@ const WAYS: [&str; 9] = [
 
 /// Where they are used, and why no data can be in the text.
 const LOOKED_AT: [(&str, &str); 12] = [
-    ("store/src/statement.rs", "pieces of text that is 'static"),
-    ("store/src/cte.rs", "WITH and names of parts that are 'static, around statements"),
+    ("store/src/sql/statement.rs", "pieces of text that is 'static"),
+    ("store/src/sql/cte.rs", "WITH and names of parts that are 'static, around statements"),
     (
         "store/src/autocommit.rs",
         "BEGIN and the session's settings: names of ours, numbers, on and off",
     ),
-    ("store/src/connect.rs", "the session's settings"),
-    ("store/src/import.rs", "COPY of a table and columns of ours; rows go into its stream"),
+    ("store/src/connection/connect.rs", "the session's settings"),
+    ("store/src/admin/import.rs", "COPY of a table and columns of ours; rows go into its stream"),
     (
-        "store/src/migrate.rs",
+        "store/src/admin/migrate.rs",
         "statements of the migrations, and ALTER FUNCTION with names as format writes them",
     ),
     (
-        "store/src/comparison.rs",
+        "store/src/verify/comparison.rs",
         "statements of names of ours and columns as quote_ident writes them",
     ),
-    ("store/src/examine.rs", "a test's: the migrations"),
-    ("store/src/shadow.rs", "tables of ours, and columns of theirs as quote_ident writes them"),
+    ("store/src/admin/examine.rs", "a test's: the migrations"),
+    (
+        "store/src/verify/tables.rs",
+        "tables of ours, and columns of theirs as quote_ident writes them",
+    ),
     (
         "store/src/transaction/pipeline.rs",
         "COMMIT or ROLLBACK, and BEGIN with the session's settings",
     ),
-    ("store/src/probe.rs", "an empty statement"),
+    ("store/src/connection/probe.rs", "an empty statement"),
     ("store/src/pool.rs", "SELECT 1"),
 ];
 
@@ -91,7 +94,7 @@ fn text_is_sent_as_sql_only_where_somebody_has_looked_at_it() {
 #[test]
 fn what_a_statement_says_is_there_before_any_data() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let statement = fs::read_to_string(crates.join("store/src/statement.rs")).unwrap();
+    let statement = fs::read_to_string(crates.join("store/src/sql/statement.rs")).unwrap();
     assert!(statement.contains("fn pieces(sql: &'static str,"), "statement! takes any text");
     for leak in ["Box::leak", ".leak()"] {
         let mut files = Vec::new();

@@ -12,6 +12,7 @@ pub mod samples;
 pub mod tables;
 pub mod terminal;
 
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -31,6 +32,11 @@ static SERVER: OnceLock<LocalPostgres> = OnceLock::new();
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 /// PostgreSQL refuses to copy a template that another copy is being made of.
 static COPYING: Mutex<()> = Mutex::new(());
+
+/// The folder of the repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
 
 /// The server that all tests of this process share. It ends with the process.
 pub fn server() -> &'static LocalPostgres {

@@ -1,6 +1,7 @@
-//! Computes a group of vitals as often as the first argument says: 200 heart rates of one day, as a batch has them,
-//! without a database. For a profiler: `valgrind --tool=callgrind target/release/examples/group 101`. With a second
-//! argument each row names its zone.
+//! Computes a group of vitals repeatedly, without a database, for a profiler. A group has 200 heart
+//! rates of one day, as in a batch. The first argument is the number of repetitions:
+//! `valgrind --tool=callgrind target/release/examples/group 101`. With a second argument each row
+//! names its zone.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -10,7 +11,7 @@ use aggregation::timestamp::{DAY_US, MINUTE_US};
 use aggregation::vitals::scope::scope;
 use aggregation::vitals::{Change, Context, Outcome, RawVital, Snapshot, judge, recompute};
 use aggregation::zones::{BaseZone, Zones};
-use aggregation::{Timestamp, Word};
+use aggregation::{SharedStr, Timestamp};
 
 const METRIC: &str = "heart_rate";
 const ZONE: &str = "Europe/Berlin";
@@ -18,16 +19,16 @@ const ZONE: &str = "Europe/Berlin";
 /// 2024-05-01 00:00 UTC.
 const FIRST_DAY: Timestamp = Timestamp(1_714_521_600_000_000);
 
-/// 200 of them fill a day.
+/// The interval between rows: 200 of them fill a day.
 const STEP_US: i64 = 7 * MINUTE_US;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let times: i64 = std::env::args().nth(1).ok_or("how many times?")?.parse()?;
-    let own_zone = std::env::args().nth(2).map(|_| Word::from(ZONE));
+    let own_zone = std::env::args().nth(2).map(|_| SharedStr::from(ZONE));
     let catalogue = Catalogue::built_in()?;
     let base_zone: BaseZone = ZONE.parse();
     let context = Context { catalogue: &catalogue, base_zone: &base_zone, source_order: &[] };
-    let (unit, source) = (Word::from("bpm"), Word::from("Watch"));
+    let (unit, source) = (SharedStr::from("bpm"), SharedStr::from("Watch"));
     let mut rejected = 0;
     for time in 0..times {
         let at = |row: i64| FIRST_DAY.plus(time % 300 * DAY_US + row * STEP_US);

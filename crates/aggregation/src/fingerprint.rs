@@ -1,20 +1,20 @@
-//! A short stable digest of what a figure was computed with.
+//! A short stable digest of the inputs of a figure.
 
-/// FNV-1a over 64 bits (Fowler, Noll, Vo; draft-eastlake-fnv). Stored beside figures, so it
-/// must not change with the compiler as the standard library's hasher may. It detects
-/// change; it protects nothing.
+/// FNV-1a over 64 bits (Fowler, Noll, Vo; draft-eastlake-fnv). The digest is stored with figures,
+/// so it must not change with the compiler, as the standard library's hasher may. It detects
+/// changes; it is no protection against forgery.
 #[derive(Debug)]
 pub struct Fingerprint(u64);
 
 impl Fingerprint {
-    /// The digest of nothing.
+    /// The digest of no input.
     #[must_use]
     #[allow(clippy::new_without_default)]
     pub const fn new() -> Self {
         Self(0xcbf2_9ce4_8422_2325)
     }
 
-    /// Adds a text; texts cannot run into each other.
+    /// Adds a text. The digest separates texts: `ab`, `c` and `a`, `bc` differ.
     pub fn text(&mut self, text: &str) -> &mut Self {
         self.bytes(text.as_bytes()).bytes(&[0xff])
     }

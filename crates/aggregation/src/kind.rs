@@ -18,10 +18,10 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Every kind, in the order in which a drain takes turns.
+    /// Every kind, in the order in which a drain processes them.
     pub const ALL: [Self; 3] = [Self::Vitals, Self::Nutrition, Self::Labs];
 
-    /// The name used in the queue, in logs and on the command line.
+    /// The name in the queue, in logs and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Vitals => "vitals",

@@ -1,9 +1,8 @@
 //! The daily figures as pure functions of raw rows, the profile and the catalogue.
 //!
-//! Nothing here reads a clock, a file or a database, and nothing depends on the
-//! order in which rows arrived: every sum runs in an order that the facts give, or is exact.
-//! That is what lets the worker compute a figure again after a crash, a correction
-//! or a late row and obtain the same bits.
+//! The crate reads no clock, file or database. No figure depends on the order in which rows
+//! arrived: every sum runs in an order that the facts give, or is exact. So the worker can
+//! recompute a figure after a crash, a correction or a late row and gets the same bits.
 
 pub mod blood_pressure;
 pub mod catalogue;
@@ -13,30 +12,32 @@ pub mod kind;
 pub mod labs;
 pub mod local_time;
 pub mod nutrition;
-mod place;
+pub mod raw;
 pub mod rejection;
+mod shared_str;
 pub mod sleep;
-mod source;
 pub mod text;
 pub mod timestamp;
 pub mod units;
 pub mod vitals;
-mod word;
 pub mod zones;
 
 pub use kind::Kind;
+pub use raw::fold_source;
 pub use rejection::Reason;
-pub use source::fold_source;
+pub use shared_str::SharedStr;
 pub use timestamp::Timestamp;
-pub use word::Word;
 
-/// The version of the definitions of vitals, stored with every day's figures. It is
-/// raised whenever a definition changes, or the bits of a figure do. Labs
-/// and nutrition have [their](labs::ALGORITHM_VERSION) [own](nutrition::ALGORITHM_VERSION). 2: equal samples have no standard deviation. 3: a rejected row
-/// replaces the one before it; episodes of glucose over midnight; sessions of sleep longer than a day;
-/// pairs of blood pressure that come ever closer. 4: units as senders write them; source names are
-/// folded; an instant counts if its row is the best one open; rejected rows alone date their day; a short
-/// recording no longer decides a night, and an instant of sleep has one state; coverage of glucose by the
-/// interval of each source, and ranges in the unit of the row. 5: readings of glucose that are sent again
-/// minutes later leave the interval of their source as it is; the hours of an interval add up to its value.
+/// The version of the definitions of vitals, stored with every day's figures. It is raised whenever
+/// a definition changes, or the bits of a figure do. [Labs](labs::ALGORITHM_VERSION) and
+/// [nutrition](nutrition::ALGORITHM_VERSION) have versions of their own.
+/// - 2: equal samples have no standard deviation.
+/// - 3: a rejected row replaces the one before it; episodes of glucose over midnight; sessions of
+///   sleep longer than a day; pairs of blood pressure with ever smaller distances.
+/// - 4: units as senders write them; source names are folded; an instant counts if its row is the
+///   best one open; rejected rows alone date their day; a short recording no longer decides a
+///   night, and an instant of sleep has one state; coverage of glucose by the interval of each
+///   source, and ranges in the unit of the row.
+/// - 5: readings of glucose that are sent again minutes later no longer change the interval of
+///   their source; the hours of an interval add up to its value.
 pub const ALGORITHM_VERSION: i32 = 5;

@@ -1,10 +1,10 @@
 //! Local days and hours.
 //!
-//! A day is [first valid instant of local date d, first valid instant of d + 1): 23 or 25
-//! hours long where clocks change, and beginning at the first instant that exists where
-//! midnight does not. An hour begins wherever a local clock shows a full hour, a day begins
-//! or an offset changes; it is keyed by that instant. So hours never overlap, none is longer
-//! than 60 minutes, and together they make up the day.
+//! A day is [first valid instant of local date d, first valid instant of d + 1). It is 23 or 25
+//! hours long if clocks change. If midnight does not exist, the day begins at the first instant
+//! that does. An hour begins wherever a local clock shows a full hour, a day begins or an offset
+//! changes. Its first instant is its key. So hours never overlap, none is longer than 60 minutes,
+//! and together they make up the day.
 
 use std::cell::Cell;
 use std::str::FromStr;
@@ -16,7 +16,7 @@ use chrono_tz::{GapInfo, Tz};
 use crate::Timestamp;
 use crate::timestamp::{DAY_US, HOUR_US, SECOND_US};
 
-/// Local dates lie at most this far from the UTC date: the widest offset of any zone in the
+/// The largest distance of a local date from the UTC date: the widest offset of any zone in the
 /// IANA data (Manila before 1844, −15:56), rounded up.
 pub const WIDEST_OFFSET_US: i64 = 16 * HOUR_US;
 
@@ -48,7 +48,7 @@ impl FromStr for Zone {
     }
 }
 
-/// `±HH:MM` up to ±14:00, or `Z`.
+/// Parses `±HH:MM` up to ±14:00, or `Z`.
 fn fixed_offset(text: &str) -> Option<FixedOffset> {
     if text == "Z" {
         return FixedOffset::east_opt(0);
@@ -92,16 +92,16 @@ impl Zone {
         i64::from(seconds) * SECOND_US
     }
 
-    /// What local clocks show at `instant`.
+    /// The local date and time at `instant`.
     pub fn clock(self, instant: Timestamp) -> NaiveDateTime {
         local_clock(instant, self.offset_us(instant))
     }
 
     /// The first instant of local `date`.
     ///
-    /// Where clocks skip midnight it is the instant after the gap, where midnight comes twice
-    /// the earlier one. A date that a zone left out altogether (Samoa, 2011-12-30) begins where
-    /// the next one does and is empty.
+    /// If clocks skip midnight, this is the instant after the gap. If midnight comes twice, it is
+    /// the earlier one. A date that a zone skipped (Samoa, 2011-12-30) begins where the next one
+    /// does, and is empty.
     pub fn day_start(self, date: NaiveDate) -> Timestamp {
         let midnight = date.and_time(NaiveTime::MIN);
         match self {
@@ -137,7 +137,7 @@ impl Zone {
             days.get_or_insert_with(self, instant, || {
                 let date = local_clock(instant, self.offset_us(instant)).date();
                 // Clocks set back across midnight show the old date again, although the new day has
-                // begun; the day's bounds decide, not the clock.
+                // begun. So the bounds of the day decide, not the clock.
                 let tomorrow = self.day_end(date);
                 if instant < tomorrow {
                     return LocalSpan { date, start: self.day_start(date), end: tomorrow };
@@ -165,7 +165,7 @@ impl Zone {
         })
     }
 
-    /// The first instant after `from` and not after `at` since when `offset` has held, or `from`.
+    /// The first instant after `from` and not after `at` from which `offset` applies, or `from`.
     fn offset_since(self, from: Timestamp, at: Timestamp, offset: i64) -> Timestamp {
         if self.offset_us(from) == offset {
             return from;
@@ -182,7 +182,7 @@ impl Zone {
         Timestamp(same)
     }
 
-    /// The first instant after `at` and before `to` at which `offset` holds no more, or `to`.
+    /// The first instant after `at` and before `to` at which `offset` no longer applies, or `to`.
     fn offset_until(self, at: Timestamp, to: Timestamp, offset: i64) -> Timestamp {
         if self.offset_us(Timestamp(to.0 - 1)) == offset {
             return to;
@@ -223,11 +223,11 @@ thread_local! {
     static HOURS: Recent<HOUR_US> = const { Recent::new() };
 }
 
-/// The days or hours of a group of rows, and of the next groups.
+/// The size of the cache: the days or hours of a group of rows, and of the next groups.
 const RECENT: usize = 64;
 
-/// Spans that were computed last, about `LENGTH_US` long each. A zone's table of offsets is asked several
-/// times for each of them, and rows have most of them in common.
+/// A cache of recent spans, each about `LENGTH_US` long. Each computation reads the zone's table of
+/// offsets several times, and rows share most spans.
 struct Recent<const LENGTH_US: i64>([Cell<Option<(Zone, LocalSpan)>>; RECENT]);
 
 impl<const LENGTH_US: i64> Recent<LENGTH_US> {
@@ -254,7 +254,7 @@ impl<const LENGTH_US: i64> Recent<LENGTH_US> {
     }
 }
 
-/// The instants at which it is `date` in some zone.
+/// The first and the last instant at which some zone has the date `date`.
 pub fn anywhere_on_earth(date: NaiveDate) -> (Timestamp, Timestamp) {
     let midnight = |date: NaiveDate| Timestamp::from_utc_clock(date.and_time(NaiveTime::MIN));
     (midnight(date).plus(-WIDEST_OFFSET_US), midnight(next(date)).plus(WIDEST_OFFSET_US))

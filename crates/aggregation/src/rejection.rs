@@ -1,9 +1,9 @@
-//! Why a raw row takes no part in the figures.
+//! The reasons for which raw rows are rejected.
 
 /// The reason for which a raw row is rejected.
 ///
-/// A rejected row never fails its group: it is listed in `rejected_rows` with
-/// [`Reason::code`], without any health value, and is judged anew when it changes.
+/// A rejected row never fails its group. `rejected_rows` lists it with [`Reason::code`], without
+/// any health value. The worker judges the row again when it changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
     /// A number is NaN or infinite.
@@ -12,7 +12,7 @@ pub enum Reason {
     ImplausibleValue,
     /// A text is longer than [`crate::text`] allows.
     TextTooLong,
-    /// The catalogue has no such metric.
+    /// The catalogue does not have the metric.
     UnknownMetric,
     /// The unit is neither an accepted spelling nor convertible to the metric's own.
     UnknownUnit,
@@ -26,13 +26,13 @@ pub enum Reason {
     EndBeforeStart,
     /// The interval is longer than 48 hours.
     IntervalTooLong,
-    /// The laboratory's status is none that is known.
+    /// The laboratory's status is unknown.
     UnknownStatus,
     /// The result is blank.
     EmptyResult,
     /// The result is longer than the daily table keeps.
     ResultTooLong,
-    /// Neither a LOINC code nor a test name says what was measured.
+    /// The row has neither a LOINC code nor a test name.
     UnnamedTest,
     /// The analyte or its unit is longer than a key of the daily table may be.
     KeyTooLong,

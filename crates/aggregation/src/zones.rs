@@ -1,14 +1,15 @@
-//! The zones that rows name, or that stand in for those that name none.
+//! The zones of rows, and the base zone of rows without one.
 
 use crate::Reason;
 use crate::local_time::{UnknownZone, Zone};
 use crate::text::require_short;
 
-/// The zone of rows that name none: the profile's, else the configured default. A profile
-/// may hold a zone that does not exist.
+/// The zone of rows that name none: the profile's, else the configured default. A profile may hold
+/// an unknown zone.
 pub type BaseZone = Result<Zone, UnknownZone>;
 
-/// Resolves the zones of rows. Neighbours nearly always have the same one, which is parsed once.
+/// Resolves the zones of rows. Neighbouring rows nearly always have the same zone, which is parsed
+/// once.
 #[derive(Debug)]
 pub struct Zones<'a> {
     base: &'a BaseZone,
@@ -16,7 +17,7 @@ pub struct Zones<'a> {
 }
 
 impl<'a> Zones<'a> {
-    /// Rows without a zone of their own take `base`.
+    /// Rows without a zone of their own use `base`.
     pub const fn new(base: &'a BaseZone) -> Self {
         Self { base, last: (String::new(), Err(UnknownZone)) }
     }
@@ -24,8 +25,9 @@ impl<'a> Zones<'a> {
     /// The zone of a row, or the reason to reject the row.
     ///
     /// # Errors
-    /// [`Reason::TextTooLong`], or [`Reason::UnknownTimeZone`]: an unknown zone is never UTC in silence.
-    pub fn of(&mut self, own: Option<&str>) -> Result<Zone, Reason> {
+    /// [`Reason::TextTooLong`], or [`Reason::UnknownTimeZone`]: an unknown zone is never silently
+    /// read as UTC.
+    pub fn resolve(&mut self, own: Option<&str>) -> Result<Zone, Reason> {
         let zone = match own {
             None => self.base,
             Some(text) => {

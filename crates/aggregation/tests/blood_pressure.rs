@@ -17,7 +17,7 @@ use support::rows::{World, at, date, in_zone, row};
 const NOON: &str = "2024-05-01T12:00:00Z";
 const DAY: &str = "2024-05-01";
 
-/// A pressure so many seconds after noon.
+/// A pressure, measured this many seconds after noon.
 fn mmhg(id: i64, source: &str, seconds: f64, value: f64) -> RawVital {
     let row = row(id, source, "mmHg", NOON, NOON, value);
     moved(row, (seconds * SECOND_US as f64) as i64)
@@ -46,7 +46,7 @@ fn figures_of(
     figures(systolic, diastolic, date(day), &world.context())
 }
 
-/// The systolic and diastolic value of the only pair, and how many rows are single.
+/// The systolic and diastolic value of the only pair, and the number of unpaired rows.
 fn only_pair(systolic: &[RawVital], diastolic: &[RawVital]) -> (f64, f64, i32) {
     let day = day(systolic, diastolic);
     assert_eq!(day.pair_count, 1);
@@ -112,21 +112,22 @@ fn of_three_systolic_rows_the_nearest_is_paired() {
 
 #[test]
 fn who_loses_the_nearest_takes_the_next_that_is_near_enough() {
-    // The first two are 1 s apart; then the last systolic row takes what is left, 4.5 s away.
+    // The first two are 1 s apart; then the last systolic row pairs with the remaining one, 4.5 s
+    // away.
     let systolic = [mmhg(1, "cuff", 0.0, 110.0), mmhg(2, "cuff", 2.5, 170.0)];
     let diastolic = [mmhg(3, "cuff", 1.0, 70.0), mmhg(4, "cuff", 7.0, 100.0)];
     let both = day(&systolic, &diastolic);
     assert_eq!((both.pair_count, both.unpaired_count), (2, 0));
     assert_eq!(both.mean_arterial_pressure, Some((250.0 / 3.0 + 370.0 / 3.0) / 2.0));
-    // Were it 1 µs farther it would stay alone.
+    // If it were 1 µs farther away, it would stay alone.
     let farther = [diastolic[0].clone(), moved(diastolic[1].clone(), 500_001)];
     assert_eq!(only_pair(&systolic, &farther), (110.0, 70.0, 2));
 }
 
 #[test]
 fn of_rows_that_come_ever_closer_all_find_a_partner() {
-    // Each row is nearest to the next, so that pairs are decided from the end: from 4.9 s down to
-    // 3.7 s in steps of a tenth, and as far as pairs are looked for.
+    // Each row is nearest to the next, so pairs are decided from the end. Distances run from 4.9 s
+    // down to 3.7 s in steps of a tenth; and as many rounds as the limit allows.
     for (rows, shrink) in [(14, 0.1), (120, 0.01)] {
         let (mut seconds, mut gap) = (0.0, 4.9);
         let mut of_metric = [Vec::new(), Vec::new()];

@@ -1,4 +1,4 @@
-//! The figures of blood pressure, against a plain reference.
+//! Compares the figures of blood pressure with a simple reference.
 
 #![expect(clippy::unwrap_used, reason = "clippy takes only functions marked #[test] for tests")]
 
@@ -17,7 +17,7 @@ use chrono::{Days, NaiveDate};
 use proptest::prelude::*;
 use support::rows::{at, date, row};
 
-/// Read once for all cases.
+/// Parsed once for all cases.
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::built_in().unwrap());
 
 fn figures(
@@ -78,7 +78,7 @@ fn rows_of(
         for (row, id) in systolic.iter_mut().chain(&mut diastolic).zip(1..) {
             row.id = id;
         }
-        // Two samples of one source, start and end would be one.
+        // Two samples of one source, start and end would be merged.
         let mut seen = BTreeSet::new();
         systolic.retain(|row| seen.insert((row.started_at, row.ended_at, row.source.clone())));
         seen.clear();
@@ -87,14 +87,14 @@ fn rows_of(
     })
 }
 
-/// Systolic and diastolic rows by turns, each nearer to the next than to the one before: who is
-/// whose partner is decided from the end, row by row.
+/// Alternating systolic and diastolic rows, each nearer to the next than to the one before. So the
+/// pairs are decided from the end, row by row.
 fn chain() -> impl Strategy<Value = (Vec<RawVital>, Vec<RawVital>)> {
     (-100..20i64, 2..36usize, 100..400i64)
         .prop_map(|(second, length, shrink)| chain_of(second * SECOND_US, length, shrink))
 }
 
-/// A chain that begins so long after midnight; each gap is `shrink` ms shorter than the last.
+/// A chain that begins `begin` after midnight; each gap is `shrink` ms shorter than the last.
 fn chain_of(begin: i64, length: usize, shrink: i64) -> (Vec<RawVital>, Vec<RawVital>) {
     let mut rows = (Vec::new(), Vec::new());
     let mut at = at("2024-05-02T00:00:00Z").plus(begin);
@@ -118,7 +118,7 @@ fn chain_of(begin: i64, length: usize, shrink: i64) -> (Vec<RawVital>, Vec<RawVi
 fn a_row_at_the_end_of_a_chain_touches_the_date_of_its_beginning_within_reach() {
     let mut farthest = 0;
     for begin in -60..0 {
-        // A diastolic row is last, and goes.
+        // The last row is diastolic, and is removed.
         let before = chain_of(begin * SECOND_US, 16, 1);
         let mut after = before.clone();
         let last = after.1.pop().unwrap();
@@ -167,7 +167,7 @@ fn is_sound(row: &RawVital, limits: std::ops::RangeInclusive<f64>) -> bool {
     known && zone_of(row).is_some() && limits.contains(&row.value)
 }
 
-/// Greedy: of all candidates the nearest is taken until none is left.
+/// A greedy reference: takes the nearest of all candidate pairs until none is left.
 fn greedy(systolic: &[RawVital], diastolic: &[RawVital]) -> Vec<(RawVital, RawVital)> {
     let order = |row: &RawVital| (row.started_at, (row.value * 8.0) as i64, row.ended_at);
     let mut candidates = Vec::new();
@@ -263,7 +263,7 @@ proptest! {
         prop_assert_eq!(format!("{:?}", all_days(&rows)), format!("{:?}", all_days(&shuffled)));
     }
 
-    /// Chains of rows that reach over the ends of the span, where midnight of +14:00 lies.
+    /// Chains of rows that cross the ends of the span, at midnight of +14:00.
     #[test]
     fn rows_outside_the_span_to_read_change_nothing(
         mut rows in many_rows(),

@@ -1,4 +1,4 @@
-//! What is said of each raw row agrees with the figures: its parts are the total, and what counts is counted.
+//! The explanation of each raw row agrees with the figures: the parts add up to the total, and the rows that count are counted.
 
 #![expect(clippy::unwrap_used, reason = "clippy takes only functions marked #[test] for tests")]
 
@@ -9,10 +9,11 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use aggregation::local_time::WIDEST_OFFSET_US;
+use aggregation::raw::RawVital;
 use aggregation::timestamp::DAY_US;
 use aggregation::vitals::explain::{Fate, explain};
 use aggregation::vitals::scope::MetricScope;
-use aggregation::vitals::{DayFigures, Outcome, RawVital, Snapshot, recompute};
+use aggregation::vitals::{DayFigures, Outcome, Snapshot, recompute};
 use chrono::NaiveDate;
 use generated::{any_beat, any_interval, any_night, placed};
 use proptest::prelude::*;

@@ -17,7 +17,7 @@ use support::rows::{World, at, date, in_zone, row};
 const DAY: &str = "2024-05-01";
 const START: &str = "2024-05-01T00:00:00Z";
 
-/// A reading so many minutes after the day's start.
+/// A reading, measured this many minutes after the day's start.
 fn reading(minutes: f64, value: f64) -> RawVital {
     from("sensor", START, minutes, value)
 }
@@ -201,7 +201,7 @@ fn an_episode_is_over_after_fifteen_minutes_out_of_it_and_not_before() {
     assert_eq!(low(&every(5.0, &with_pause(2, 3))), Some(1), "10 minutes");
     assert_eq!(low(&every(5.0, &with_pause(3, 3))), Some(2), "15 minutes");
     assert_eq!(low(&every(5.0, &with_pause(3, 2))), Some(1), "the second is too short");
-    // Two times 10 minutes low are not 15 on end.
+    // 10 minutes low, twice, are not 15 minutes without a break.
     assert_eq!(low(&every(5.0, &[60.0, 60.0, 100.0, 60.0, 60.0, 100.0, 100.0, 100.0])), Some(0));
 }
 
@@ -230,7 +230,7 @@ fn an_episode_spans_missing_readings_but_no_gap_of_more_than_45_minutes() {
     assert_eq!(with(&[0.0, 45.1]), Some(0), "nothing is known of the 45 minutes");
     assert_eq!(with(&[0.0, 5.0, 10.0, 55.0, 60.0, 65.0]), Some(1));
     assert_eq!(with(&[0.0, 5.0, 10.0, 55.1, 60.1, 65.1]), Some(2));
-    // A reading before a gap stands for its interval, not for the gap.
+    // A reading before a gap lasts for its interval, not for the gap.
     let mut after_gap = sensor.clone();
     after_gap.extend([reading(60.0, 60.0), reading(100.0, 100.0)]);
     assert_eq!(low(&after_gap), Some(0));
@@ -264,10 +264,10 @@ fn an_episode_over_midnight_counts_once_on_the_date_on_which_it_begins() {
     assert_eq!(episodes(&night(1430, 1440)), [Some(0), Some(0)]);
     assert_eq!(episodes(&night(1440, 1455)), [Some(0), Some(1)]);
     assert_eq!(episodes(&night(1200, 1640)), [Some(1), Some(0)]);
-    // The only reading of its date, with which an episode begins.
+    // The only reading of its date, which begins an episode.
     let begins: Vec<_> = night(1435, 1455).into_iter().skip(47).collect();
     assert_eq!(episodes(&begins), [Some(1), Some(0)]);
-    // Two sources, one of which begins after midnight: it is one episode.
+    // Two sources, one of which begins after midnight: one episode.
     let late = night(1440, 1455).into_iter().map(|row| RawVital { source: "b".into(), ..row });
     assert_eq!(episodes(&[night(1430, 1450), late.collect()].concat()), [Some(1), Some(0)]);
 }
@@ -293,7 +293,7 @@ fn fourteen_and_a_half_minutes_are_no_episode() {
     let values = |low: usize| [vec![100.0; 4], vec![60.0; low], vec![100.0; 20]].concat();
     assert_eq!(low(&every(minutes, &values(3))), Some(0));
     assert_eq!(low(&every(minutes, &values(4))), Some(1));
-    // Seconds of jitter are none of the person's.
+    // Seconds of jitter come from the clock, not from the person.
     assert_eq!(low(&every(4.0 + 58.0 / 60.0, &values(3))), Some(1));
 }
 
@@ -365,7 +365,7 @@ fn coverage_is_the_part_of_the_day_within_one_interval_of_a_reading() {
     assert_eq!(coverage(&[0.0, 1.0, 6.0, 11.0, 71.0]), percent(21.0));
     // 10 and 20 minutes: the median is 15.
     assert_eq!(coverage(&[0.0, 10.0, 30.0]), percent(40.0));
-    // The reading before the first is of yesterday.
+    // The reading before the first belongs to yesterday.
     assert_eq!(coverage(&[3.0, 8.0, 13.0]), percent(18.0));
     assert_eq!(coverage(&[6.0, 11.0, 16.0]), percent(15.0));
     assert_eq!(coverage(&[1427.0, 1432.0, 1437.0]), percent(13.0), "the day ends");
@@ -379,7 +379,7 @@ fn readings_more_than_fifteen_minutes_apart_are_those_of_a_meter() {
     assert_eq!(of(15.6), None);
     let meter = day(&[reading(5.0, 100.0), reading(725.0, 120.0)]);
     assert_eq!((meter.coverage_percent, meter.is_sufficient), (None, None));
-    // A person who is low measures again.
+    // A person who is low measures more often.
     let again = [420.0, 435.0, 720.0, 1080.0, 1320.0].map(|at| reading(at, 65.0));
     assert_eq!(day(&again).coverage_percent, None);
     let mut with_sensor = every(5.0, &[100.0; 144]);
@@ -409,7 +409,7 @@ fn a_day_sent_again_some_seconds_later_is_as_covered_and_has_the_same_episodes()
         assert_eq!(twice.coverage_percent, Some(100.0), "{seconds} s");
         assert_eq!(twice.low_episodes, Some(1), "{seconds} s");
     }
-    // A reading of a meter that is sent again is no second one.
+    // A reading of a meter that is sent again counts once.
     let meter = day(&[reading(5.0, 100.0), reading(5.2, 100.0)]);
     assert_eq!((meter.coverage_percent, meter.low_episodes), (None, None));
 }
@@ -426,7 +426,7 @@ fn a_day_sent_again_minutes_later_is_as_covered_as_before() {
     let (whole, half) = (every(5.0, &[100.0; 288]), every(5.0, &[100.0; 144]));
     for seconds in [60, 75, 120, 149, -60, -149] {
         assert_eq!(day(&later(&whole, seconds)).coverage_percent, Some(100.0), "{seconds} s");
-        // The last reading is sent again, too, and covers what comes after it.
+        // The last reading is sent again, too, and covers the time after it.
         let covered = 100.0 * (43_200.0 + f64::from(seconds.max(0) as i32)) / 86_400.0;
         let coverage = day(&later(&half, seconds)).coverage_percent.unwrap();
         assert!(close(coverage, covered), "{seconds} s: {coverage}");

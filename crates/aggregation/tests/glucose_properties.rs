@@ -1,4 +1,4 @@
-//! The figures of glucose, against a plain reference.
+//! Compares the figures of glucose with a simple reference.
 
 #![expect(clippy::unwrap_used, reason = "clippy takes only functions marked #[test] for tests")]
 
@@ -18,7 +18,7 @@ use chrono::{Days, NaiveDate};
 use proptest::prelude::*;
 use support::rows::{at, date, row};
 
-/// Read once for all cases.
+/// Parsed once for all cases.
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::built_in().unwrap());
 
 const START: &str = "2024-05-01T00:00:00Z";
@@ -33,7 +33,7 @@ fn reading(id: i64, source: &str, minute: i64, value: f64) -> RawVital {
     RawVital { started_at, ended_at: started_at, ..row(id, source, "mg/dL", START, START, value) }
 }
 
-/// Rows of three days with few instants, so that many are of one time, some of them rejected.
+/// Rows of three days with few instants, so that many share one; some are rejected.
 fn any_rows() -> impl Strategy<Value = Vec<RawVital>> {
     let any_row = (
         0..60i64,
@@ -61,7 +61,7 @@ fn any_rows() -> impl Strategy<Value = Vec<RawVital>> {
                 }
             },
         );
-        // Two samples of one source and time would be one.
+        // Two samples of one source and time would be merged.
         rows.filter(|row| seen.insert((row.started_at, row.source.clone()))).collect()
     })
 }
@@ -129,7 +129,7 @@ fn plain_coverage(seconds: &[i64]) -> Option<f64> {
     Some((before + gaps.sum::<f64>() + interval.min(86_400.0 - last)) / 864.0)
 }
 
-/// The coverage of a day of UTC by one source at whole minutes, walked through in steps of 30 seconds.
+/// The coverage of a day of UTC by one source at whole minutes, computed in steps of 30 seconds.
 fn walked_coverage(seconds: &[i64]) -> Option<f64> {
     let interval = median_gap(seconds).filter(|gap| *gap <= 930.0)?.min(900.0);
     let first = seconds.first()?;
@@ -142,15 +142,16 @@ fn walked_coverage(seconds: &[i64]) -> Option<f64> {
     Some(covered as f64 / 28.8)
 }
 
-/// Episodes of a sensor that measures at whole minutes, walked through in steps of 30 seconds.
+/// Episodes of a sensor that measures at whole minutes, computed in steps of 30 seconds.
 fn walked_episodes(readings: &BTreeMap<i64, f64>, is_beyond: fn(f64) -> bool) -> i32 {
     let minutes: Vec<i64> = readings.keys().copied().collect();
-    // For how many steps a reading stands at most: the median of the gaps within an hour and a half.
+    // The maximum number of steps that a reading lasts: the median of the gaps within an hour and a
+    // half.
     let holds_at = |minute: i64| {
         let near: Vec<i64> = minutes.iter().copied().filter(|m| (m - minute).abs() <= 90).collect();
         let mut gaps: Vec<i64> = near.windows(2).map(|pair| pair[1] - pair[0]).collect();
         gaps.sort_unstable();
-        // Twice the median in minutes is the median in steps.
+        // Twice the median in minutes equals the median in steps.
         let median = || gaps[gaps.len() / 2] + gaps[(gaps.len() - 1) / 2];
         if gaps.len() < 2 || median() > 31 { 0 } else { median() }
     };
@@ -167,7 +168,7 @@ fn walked_episodes(readings: &BTreeMap<i64, f64>, is_beyond: fn(f64) -> bool) ->
         };
         let length = 2 * (next - minute);
         let same = is_beyond(readings[next]) == beyond;
-        // Late by a fifth is not missing.
+        // A reading that is late by up to a fifth is not missing.
         let holds = if length > holds && 5 * length <= 6 * holds { length } else { holds };
         for step in 0..length {
             steps.push(match () {
@@ -250,7 +251,7 @@ proptest! {
 
             prop_assert_eq!(day.ranges.is_some(), !sound.is_empty());
             if let Some(ranges) = day.ranges {
-                // Whether a row lies beyond a limit in mg/dL, which has another one in mmol/L.
+                // Whether a row is beyond a limit in mg/dL, which has another value in mmol/L.
                 let percent = |limit: f64, side: &str| {
                     let in_mmol = [(54.0, 3.0), (70.0, 3.9), (140.0, 7.8), (180.0, 10.0), (250.0, 13.9)];
                     let inside = sound.iter().filter(|row| {
@@ -285,7 +286,8 @@ proptest! {
     #[test]
     fn episodes_and_coverage_agree_with_a_walk_through_the_day(
         interval in 1..=20i64,
-        // Stretches of readings: how many, their value, and what is missing before them.
+        // Stretches of readings: their number, their value, and the number of missing ones before
+        // them.
         stretches in prop::collection::vec(
             (1..8i64, prop::sample::select(&[50.0, 70.0, 69.9, 120.0, 180.0, 180.1, 300.0]),
                 prop_oneof![6 => Just(0), 1 => 1..4i64, 1 => 1..90i64]),
@@ -342,14 +344,14 @@ proptest! {
         prop_assert!(after >= before, "{:?} became {:?}", before, after);
     }
 
-    /// Readings of a sensor whose clock jitters, on a part of the day, with some lost, of which some are
+    /// Readings of a sensor whose clock jitters, on a part of the day. Some are lost, and some are
     /// sent again, up to half the interval later or earlier.
     #[test]
     fn readings_sent_again_up_to_half_an_interval_later_or_earlier_never_lower_the_coverage(
         interval in prop::sample::select(&[60, 120, 180, 300, 600, 900]),
         begin in 0..40_000i64,
         readings in prop::collection::vec(
-            // Lost, jitter, sent again, how much later.
+            // Whether it is lost, the jitter, whether it is sent again, the delay.
             (0.0..1.0f64, -1.0..=1.0f64, 0.0..1.0f64, 0.0..=1.0f64),
             30..300,
         ),
@@ -364,7 +366,7 @@ proptest! {
         let mut seconds: Vec<i64> = Vec::new();
         let mut all: Vec<i64> = Vec::new();
         let mut measured = 0;
-        // The next reading comes after another half, however the clock jitters.
+        // The next reading comes after another half interval, for every jitter.
         let latest = 1.0_f64.max(latest * (length / 2.0 * (1.0 - 4.0 * jitter) - 6.0));
         for (n, (loss, jitters, again, later)) in readings.into_iter().enumerate() {
             let at = begin + (n as f64 * length + jitters * jitter * length).round() as i64;
@@ -386,7 +388,7 @@ proptest! {
         prop_assert!(after >= before, "{:?} became {:?}", before, after);
     }
 
-    /// However many readings a sensor loses, as long as more than half follow each other.
+    /// The sensor may lose any number of readings, as long as more than half follow each other.
     #[test]
     fn a_sensor_that_sends_nothing_again_covers_by_the_plain_median(
         interval in prop::sample::select(&[60, 120, 180, 300, 600, 900]),
@@ -400,7 +402,7 @@ proptest! {
             .map(|(n, (_, jitters))| n * interval + (jitters * jitter * interval as f64).round() as i64)
             .filter(|second| (0..86_400).contains(second))
             .collect();
-        // Rows that are less than a minute apart are one reading.
+        // Rows less than a minute apart are one reading.
         prop_assume!(seconds.len() > 1 && seconds.windows(2).all(|pair| pair[1] - pair[0] >= 55));
         let plain = plain_coverage(&seconds);
         let coverage = coverage_of(&seconds);
@@ -468,7 +470,7 @@ proptest! {
         let renumbered: Vec<_> =
             shuffled.into_iter().zip(0..).map(|(row, id)| RawVital { id, ..row }).collect();
         for date in dates() {
-            // Debug prints every float so that it reads back to the same bits.
+            // Debug prints every float so that it parses back to the same bits.
             let (one, other) = (figures(&rows, date, &base.parse()), figures(&renumbered, date, &base.parse()));
             prop_assert_eq!(format!("{one:?}"), format!("{other:?}"));
         }
@@ -495,7 +497,7 @@ proptest! {
         twin_zone in prop::option::of(prop::sample::select(&["Pacific/Auckland", "Mars"])),
     ) {
         prop_assume!(!rows.is_empty());
-        // An older version of the row, hidden until the newer one goes.
+        // An older version of the row, hidden until the newer one is deleted.
         let index = which.index(rows.len());
         let twin = RawVital { id: 0, value: 77.0, time_zone: twin_zone.map(Into::into), ..rows[index].clone() };
         rows.push(twin);

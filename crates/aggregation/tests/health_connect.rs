@@ -1,11 +1,14 @@
 //! The sums that Android's own tests expect of its aggregation of several sources (AOSP,
-//! packages/modules/HealthFitness, ValuePriorityAggregationTest): the same rows, written for this crate.
+//! packages/modules/HealthFitness, ValuePriorityAggregationTest). The rows are the same, written
+//! for this crate.
 //!
-//! Their clock has ticks, here of six minutes, so that their windows from 10 to 20, 20 to 30 and 30 to 40 are
-//! hours. Their priority is a number, the greatest is the best. Their time of modification decides within a
-//! source, as the id of a row does here. A record without priority has a source that the profile does not list.
+//! Their clock has ticks, here of six minutes, so that their windows from 10 to 20, 20 to 30 and 30
+//! to 40 are hours. Their priority is a number; the highest is the best. Their time of modification
+//! decides within a source, as the id of a row does here. A record without priority has a source
+//! that the profile does not list.
 //!
-//! Three more of their tests are of an option that leaves out sources without priority; there is none here.
+//! Three more of their tests cover an option that ignores sources without priority; this crate has
+//! no such option.
 
 #![expect(clippy::unwrap_used, reason = "clippy takes only functions marked #[test] for tests")]
 
@@ -57,7 +60,7 @@ fn windows(records: &[Record]) -> BTreeMap<i64, f64> {
     figures.hours.iter().map(|(key, hour)| (window(key.start), hour.total.unwrap())).collect()
 }
 
-/// What the window from tick 10 to tick 20 has.
+/// The total of the window from tick 10 to tick 20.
 fn total(records: &[Record]) -> Option<f64> {
     windows(records).get(&10).copied()
 }

@@ -1,4 +1,4 @@
-//! A day is what its hours are together: sums over hours equal the day.
+//! A day is the sum of its hours.
 
 #![expect(clippy::unwrap_used, reason = "clippy takes only functions marked #[test] for tests")]
 
@@ -20,7 +20,7 @@ use support::rows::{Figures, World};
 
 static BERLIN: LazyLock<World> = LazyLock::new(|| World::new("Europe/Berlin", &["watch", "phone"]));
 
-/// Some of the rows as no catalogue accepts them.
+/// Makes some of the rows unacceptable for every catalogue.
 fn with_odd_ones(mut rows: Vec<RawVital>, odd: &[(prop::sample::Index, f64)]) -> Vec<RawVital> {
     for (index, value) in odd {
         let index = index.index(rows.len());
@@ -29,7 +29,7 @@ fn with_odd_ones(mut rows: Vec<RawVital>, odd: &[(prop::sample::Index, f64)]) ->
     rows
 }
 
-/// Each day beside its hours, which come in time order.
+/// Each day with its hours in time order.
 fn days(figures: &Figures) -> impl Iterator<Item = (&DayFigures, Vec<&HourFigures>)> {
     figures.days.iter().map(|(date, day)| {
         let of_day = figures.hours.iter().filter(|(key, _)| key.date == *date);
@@ -41,7 +41,7 @@ fn bits(number: Option<f64>) -> Option<u64> {
     number.map(f64::to_bits)
 }
 
-/// What holds for every metric: counts add up, and each hour has its day.
+/// Checks each metric: counts add up, and each hour has its day.
 fn check_counts(figures: &Figures) -> Result<(), TestCaseError> {
     let dates: Vec<_> = figures.hours.keys().map(|key| key.date).collect();
     prop_assert!(dates.iter().all(|date| figures.days.contains_key(date)));
@@ -79,7 +79,7 @@ fn check_moments(day: &DayFigures, hours: &[&HourFigures]) -> Result<(), TestCas
     let last = of_hours.iter().map(|hour| hour.last_at).max();
     prop_assert_eq!((Some(moments.first_at), Some(moments.last_at)), (first, last));
 
-    // Within hours and between them, as an analysis of variance parts it.
+    // The variance within hours and between them, as in an analysis of variance.
     let within: f64 = of_hours.iter().map(|hour| hour.squared_deviations).sum();
     let between: f64 =
         of_hours.iter().map(|hour| f64::from(hour.count) * (hour.mean() - mean).powi(2)).sum();

@@ -1,4 +1,4 @@
-//! Local days and hours, against a reference that knows only what clocks show.
+//! Compares local days and hours with a reference that only knows the time that clocks show.
 
 #![expect(clippy::unwrap_used, reason = "clippy takes only functions marked #[test] for tests")]
 
@@ -20,8 +20,8 @@ fn at(text: &str) -> Timestamp {
     Timestamp::from_utc(DateTime::parse_from_rfc3339(text).unwrap().to_utc())
 }
 
-/// What local clocks are ahead of UTC, in seconds. Nothing else of the zone is used by the
-/// reference.
+/// The offset of local clocks from UTC, in seconds. The reference uses no other property of the
+/// zone.
 fn seconds_ahead(zone: Zone, instant: Timestamp) -> i64 {
     let ahead = match zone {
         Zone::Named(zone) => zone.offset_from_utc_datetime(&instant.to_utc().naive_utc()).fix(),
@@ -34,8 +34,7 @@ fn clock_date(zone: Zone, instant: Timestamp) -> NaiveDate {
     instant.plus(seconds_ahead(zone, instant) * SECOND_US).to_utc().date_naive()
 }
 
-/// The first second at which clocks show `date` or a later one, found by looking at the clock
-/// minute by minute.
+/// The first second at which clocks show `date` or a later one, found minute by minute.
 fn first_second_of(zone: Zone, date: NaiveDate) -> Timestamp {
     let midnight = Timestamp::from_utc_clock(date.and_hms_opt(0, 0, 0).unwrap());
     let mut minute = midnight.plus(-WIDEST_OFFSET_US);
@@ -60,7 +59,7 @@ fn hours_of(zone: Zone, date: NaiveDate) -> Vec<LocalSpan> {
     hours
 }
 
-/// Everything that must hold of one local date, whatever the zone.
+/// Checks one local date in one zone.
 fn check_date(zone: Zone, date: NaiveDate) {
     let (start, end) = (zone.day_start(date), zone.day_end(date));
     let next = date.checked_add_days(Days::new(1)).unwrap();
@@ -95,7 +94,8 @@ fn check_date(zone: Zone, date: NaiveDate) {
             assert_eq!(zone.hour_of(instant), *hour, "{place}: one hour, one key");
             assert_eq!(zone.date_of(instant), date, "{place}: {hour:?}");
         }
-        // Clocks run through an hour without a jump, from a full hour or from a reason.
+        // Within an hour clocks do not jump; it begins at a full hour, a start of a day or a change
+        // of offset.
         let ahead = seconds_ahead(zone, hour.start);
         assert_eq!(ahead, seconds_ahead(zone, hour.end.plus(-1)), "{place}: {hour:?}");
         let full_hour = (hour.start.0 + ahead * SECOND_US).rem_euclid(HOUR_US) == 0;
@@ -123,7 +123,7 @@ fn any_zone() -> impl Strategy<Value = Zone> {
     prop_oneof![6 => named, 1 => fixed]
 }
 
-/// Instants around which the clocks of a zone jump, found by halving.
+/// Instants around which the clocks of a zone jump, found by bisection.
 fn jumps(zone: Zone, from: Timestamp, to: Timestamp, step: i64) -> Vec<Timestamp> {
     let mut jumps = Vec::new();
     let mut before = from;
@@ -176,7 +176,7 @@ proptest! {
         for step in steps {
             instant = instant.plus(step);
             let asked = move || (zone.hour_of(instant), zone.date_of(instant));
-            // What was computed before is kept by the thread.
+            // Earlier results are cached by the thread.
             let first = std::thread::spawn(asked).join().unwrap();
             prop_assert_eq!(asked(), first);
         }

@@ -1,4 +1,5 @@
-//! How much of published lists of units is accepted: `docs/units.md` has the table that this makes.
+//! The part of published lists of units that is accepted; the table in `docs/units.md` is generated
+//! here.
 
 #![expect(clippy::unwrap_used, reason = "clippy takes only functions marked #[test] for tests")]
 
@@ -7,7 +8,7 @@ use aggregation::catalogue::Catalogue;
 const LISTS: &str = include_str!("data/units.tsv");
 const DOCUMENT: &str = include_str!("../../../docs/units.md");
 
-/// Whether the unit converts for a metric, or for the analyte of a LOINC code; of a list that is for
+/// Whether the unit converts for a metric, or for the analyte of a LOINC code. For a list of
 /// neither (`-`), whether it is read as a UCUM code.
 fn is_accepted(catalogue: &Catalogue, of: &str, unit: &str) -> bool {
     let analytes = catalogue.analytes();
@@ -20,7 +21,7 @@ fn is_accepted(catalogue: &Catalogue, of: &str, unit: &str) -> bool {
     }
 }
 
-/// The table, a row for each list.
+/// The table, with a row for each list.
 fn table() -> String {
     let catalogue = Catalogue::built_in().unwrap();
     let mut table =
@@ -63,6 +64,7 @@ fn a_code_of_ucum_is_read_as_itself_but_for_three_everyday_aliases() {
     };
     let units = octofhir_ucum::get_all_units().iter().map(|unit| unit.code);
     let others: Vec<&str> = units.filter(|code| !is_same(code)).collect();
-    // Degrees Celsius and Fahrenheit, and the stone: no coulomb, farad or stere is measured of people.
+    // Degrees Celsius and Fahrenheit, and the stone: coulomb, farad and stere are no units of
+    // health data.
     assert_eq!(others, ["C", "F", "st"]);
 }

@@ -1,4 +1,4 @@
-//! The figures of vitals: the examples of the definition, and a plain reference.
+//! The figures of vitals: the examples of the definition, and a comparison with a simple reference.
 
 #![expect(clippy::unwrap_used, reason = "clippy takes only functions marked #[test] for tests")]
 
@@ -178,12 +178,12 @@ fn of_rows_for_one_sample_the_newest_counts() {
     let figures = utc(&[]).figures("heart_rate", &rows);
     let moments = figures.day(DAY).moments.unwrap();
     assert_eq!((moments.count, moments.mean()), (2, 65.0));
-    // What the source sent last cannot be used, and what it sent before it took back.
+    // The source's last row cannot be used, and it replaced the earlier one.
     rows.push(beats(7, "watch", ten, 1000.0));
     let day = utc(&[]).figures("heart_rate", &rows).day(DAY).clone();
     let moments = day.moments.unwrap();
     assert_eq!((moments.count, moments.mean(), day.rejected_count), (1, 70.0, 1));
-    // A rejected row that was sent again counts as rejected, and so does its successor as a sample.
+    // A rejected row that was sent again counts as rejected, and its successor counts as a sample.
     rows.push(beats(8, "watch", ten, 90.0));
     let day = utc(&[]).figures("heart_rate", &rows).day(DAY).clone();
     let moments = day.moments.unwrap();
@@ -228,7 +228,7 @@ fn a_day_carries_the_zone_that_all_its_rows_share_else_the_profiles() {
         zone(&[there(2, ten), in_zone("+05:30", beats(4, "watch", noon, 60.0))]),
         "Europe/Berlin"
     );
-    // A rejected row has no say beside a sample.
+    // A rejected row does not decide the zone if there is a sample.
     assert_eq!(zone(&[there(2, ten), beats(5, "watch", noon, f64::NAN)]), "Asia/Kolkata");
 }
 
@@ -249,7 +249,7 @@ fn rejected_rows_are_counted_and_name_a_zone_only_among_themselves() {
     assert_eq!(hours(&rows), before);
 }
 
-/// A sound row of an hour before, so that the day has a figure of its own.
+/// An accepted row of an hour before, so that the day has figures.
 fn sound(metric: &str) -> RawVital {
     let unit = if metric == "steps" { "steps" } else { "mm[Hg]" };
     row(100, "cuff", unit, "2024-05-01T09:00:00Z", "2024-05-01T09:00:00Z", 120.0)
@@ -265,7 +265,8 @@ fn a_row_that_cannot_be_right_is_rejected_with_the_reason_and_the_rest_counts() 
     let end = |text| ending(at(text));
     let unit = |unit: &str| RawVital { unit: unit.into(), ..good.clone() };
     let comparator = |text: &str| RawVital { comparator: Some(text.into()), ..good.clone() };
-    // The last column: whether the day counts the row. Without a zone or a time it has no day.
+    // The last column says whether the day counts the row. A row without a zone or a time has no
+    // day.
     let cases = [
         (base(f64::NAN), Reason::NonFiniteValue, true),
         (base(f64::INFINITY), Reason::NonFiniteValue, true),
@@ -308,7 +309,7 @@ fn a_row_that_cannot_be_right_is_rejected_with_the_reason_and_the_rest_counts() 
                 row.unit = "steps".into();
             }
             if metric == "steps" && (&*row.unit == "{steps}" || row.value.abs() < 1e6) {
-                // Fine for steps, or none of their limits.
+                // These are valid for steps, or steps have no such limits.
                 if matches!(reason, Reason::ImplausibleValue | Reason::UnknownUnit) {
                     continue;
                 }
@@ -409,7 +410,7 @@ fn any_instant() -> impl Strategy<Value = i64> {
     ]
 }
 
-/// Anything that fits the columns.
+/// Any row that fits the columns.
 fn any_row() -> impl Strategy<Value = RawVital> {
     let units =
         vec!["steps", "bpm", "°F", "µg/L", "mmol/L", "((((", "10*", "[degF]", "%", "1", "2.m"];

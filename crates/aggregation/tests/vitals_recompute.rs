@@ -1,5 +1,5 @@
-//! The promise of the product: whatever the order, the batches and the corrections, what is
-//! stored is what one computes from scratch, bit for bit.
+//! The guarantee of the product: for every order, batching and correction, the stored figures equal
+//! those computed from scratch, bit for bit.
 
 #![expect(clippy::unwrap_used, reason = "clippy takes only functions marked #[test] for tests")]
 
@@ -15,11 +15,11 @@ use steps::{any_night, any_step, any_world, take};
 use store::Store;
 use support::rows::{World, beats, daily_total, in_zone, steps};
 
-/// The figures converge within so many readings of a batch.
+/// The maximum number of rounds of reading until a batch converges.
 const MOST_ROUNDS: usize = 4;
 
 fn config(cases: u32) -> ProptestConfig {
-    // PROPTEST_CASES raises it for a long run.
+    // PROPTEST_CASES raises the number of cases for a long run.
     let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { cases };
     ProptestConfig { cases, ..default }
@@ -150,7 +150,8 @@ fn an_interval_displaced_from_an_hour_leaves_it_on_whatever_date_it_was() {
     store.insert(("steps".to_owned(), in_zone("Asia/Tokyo", in_tokyo)));
     store.process_all(1);
     assert_eq!(store.dates("steps"), ["2024-05-01", "2024-05-02"]);
-    // The watch takes the last of the two hours after midnight in Tokyo, on the day before here.
+    // The watch wins the last of the two hours after midnight in Tokyo, which is on the day before
+    // here.
     let watch = steps(0, "watch", "2024-05-01T16:00:00Z", "2024-05-01T17:00:00Z", 50.0);
     store.insert(("steps".to_owned(), watch));
     store.process_all(1);
@@ -171,7 +172,7 @@ fn a_daily_total_drops_its_sources_samples_of_that_date_in_every_zone() {
     let total = store.insert(("steps".to_owned(), in_zone("Pacific/Kiritimati", total)));
     store.process_all(1);
     store.check();
-    // A late row far from the total is still subject to it.
+    // The total also applies to a late row far from it.
     let late = steps(0, "phone", "2024-05-02T09:50:00Z", "2024-05-02T09:59:00Z", 300.0);
     store.insert(("steps".to_owned(), in_zone("Pacific/Honolulu", late)));
     store.process_all(1);
@@ -190,7 +191,7 @@ fn a_daily_total_sent_again_as_a_sample_is_that_sample() {
     let sample = store.insert(("steps".to_owned(), steps(0, "phone", TEN, ELEVEN, 300.0)));
     store.process_all(1);
     store.check();
-    // An hour far from both: the total must not come back from there.
+    // An hour far from both: it must not restore the total.
     let late = steps(0, "watch", "2024-05-01T03:00:00Z", "2024-05-01T03:10:00Z", 20.0);
     store.insert(("steps".to_owned(), late));
     store.process_all(1);

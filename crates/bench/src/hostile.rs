@@ -1,4 +1,4 @@
-//! Dates with more rows than any person has: how long a worker takes for each, and how much memory.
+//! Dates with more rows than any person has: the time and the memory of a worker for each.
 
 use anyhow::ensure;
 use clap::Args;
@@ -14,7 +14,7 @@ pub struct Load {
     /// Only the loads whose names contain this
     #[arg(long, default_value = "")]
     only: String,
-    /// The part of each load's rows that is inserted
+    /// The fraction of each load's rows that is inserted
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
 }

@@ -1,4 +1,5 @@
-//! What an app's inserts cost with the triggers that feed the queue, beside the same without them.
+//! The cost of an app's inserts with the triggers that feed the queue, compared with inserts
+//! without them.
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -10,17 +11,17 @@ use crate::service::{round, tell};
 /// Arguments of `bench insert`.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Load {
-    /// How long each kind of insert is repeated, in seconds
+    /// Time for which each kind of insert is repeated, in seconds
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// How often all of them are measured in turn; the median counts
+    /// Rounds of all measurements; the median counts
     #[arg(long, default_value_t = 3)]
     times: usize,
 }
 
 const TRIGGERS: [(&str, &str); 2] = [("without", "DISABLE"), ("with", "ENABLE")];
 
-/// Inserts as an app does, one client, each waiting for the disk.
+/// Inserts like an app: one client, which waits for the disk after each insert.
 pub async fn insert(load: Load) -> anyhow::Result<Value> {
     let server = Server::start().await?;
     let mut results = Vec::new();
@@ -58,7 +59,7 @@ pub async fn insert(load: Load) -> anyhow::Result<Value> {
     Ok(json!({ "inserts": results }))
 }
 
-/// The mean of an insert, in milliseconds.
+/// The mean duration of an insert, in milliseconds.
 async fn one(server: &Server, rows: u32, seconds: u64) -> anyhow::Result<f64> {
     let last = rows - 1;
     let text = format!(

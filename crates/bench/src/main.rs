@@ -1,8 +1,8 @@
 //! Measures the worker as a process, with its default settings, on a private PostgreSQL.
 //!
-//! The figures that documents state come from here: `just bench-service`, `just bench-api` and
-//! `just bench-verify`. Each workload prints a line or a table to stderr when it is done, and all of them one JSON object to
-//! stdout.
+//! The figures in the documents come from here: `just bench-service`, `just bench-api` and
+//! `just bench-verify`. Each workload prints a line or a table to stderr when it ends. At the end
+//! the program prints one JSON object of all workloads to stdout.
 
 mod api;
 mod drain;
@@ -27,32 +27,32 @@ use serde_json::{Value, json};
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
-    /// How long the steady load and the idle time are watched, in seconds
+    /// Time for which the steady load and the idle service are measured, in seconds
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// How many rows a second the steady load has
+    /// Rows a second of the steady load
     #[arg(long, default_value_t = 200)]
     rate: u64,
-    /// How many rows the backlog has that is drained by 1, 2 and 4 workers
+    /// Rows of the backlog that 1, 2 and 4 workers drain
     #[arg(long, default_value_t = 200_000)]
     backlog: u64,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// What the clients of an API feel of a worker that drains a backlog beside it
+    /// Latency of an API's clients while a worker drains a backlog
     Api(api::Load),
-    /// How fast a backlog is drained, beside one-shot SQL and the least that a group costs
+    /// Speed of a drain, compared with one-shot SQL and the minimum cost of a group
     Drain(drain::Load),
-    /// How much time and memory dates take that have more rows than any person
+    /// Time and memory for dates that have more rows than any person
     Hostile(hostile::Load),
-    /// What the triggers add to an app's inserts
+    /// Cost of the triggers for an app's inserts
     Insert(insert::Load),
-    /// How long questions to the weekly and monthly views take
+    /// Duration of queries to the weekly and monthly views
     Periods(periods::Load),
-    /// Whether the queue stays small while rows come and go, also beside a transaction that stays open
+    /// Size of the queue while rows come and go, also during a long transaction
     Upkeep(upkeep::Load),
-    /// How fast `worker verify` and `worker backfill` are, and whether every damage is found
+    /// Speed of `worker verify` and `worker backfill`, and whether they find every damage
     Verify(verify::Load),
 }
 

@@ -1,4 +1,4 @@
-//! How long questions to the weekly and monthly views take.
+//! Measures queries to the weekly and monthly views.
 
 use std::time::Instant;
 
@@ -11,10 +11,10 @@ use crate::service::{round, tell};
 /// Arguments of `bench periods`.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Load {
-    /// How many rows `vitals_daily` has: users with 14 metrics on each of 365 days
+    /// Rows of `vitals_daily`: users with 14 metrics on each of 365 days
     #[arg(long, default_value_t = 1_000_000)]
     days: u64,
-    /// Ask the views by the definitions that they had before migration 000019
+    /// Query the definitions that the views had before migration 000019
     #[arg(long)]
     former: bool,
 }
@@ -38,7 +38,7 @@ const QUESTIONS: [(&str, &str); 5] = [
     ),
 ];
 
-/// Fills the daily vitals in random order, and asks.
+/// Fills the daily vitals in random order, and queries the views.
 pub async fn periods(load: Load) -> anyhow::Result<Value> {
     let server = Server::start().await?;
     let users = load.days.div_ceil(14 * 365);
@@ -63,7 +63,7 @@ pub async fn periods(load: Load) -> anyhow::Result<Value> {
     let mut result = Map::new();
     for (name, sql) in QUESTIONS {
         if load.former && name == "all_users_weeks" && load.days > 50_000 {
-            // Its time grows with the square of the days.
+            // The duration grows with the square of the days.
             continue;
         }
         let mut taken = Vec::new();

@@ -1,4 +1,4 @@
-//! pgbench, which comes with the server.
+//! Runs pgbench, which comes with the server.
 
 use anyhow::{Context, ensure};
 use local_postgres::Binaries;
@@ -6,11 +6,11 @@ use local_postgres::Binaries;
 use crate::server::Server;
 use crate::worker;
 
-/// A script that one client runs again and again.
+/// A script that one client repeats.
 pub struct Script<'s> {
-    /// What it does.
+    /// The commands of the script.
     pub text: &'s str,
-    /// For so many seconds.
+    /// The duration in seconds.
     pub seconds: u64,
     /// Variables of the script.
     pub variables: &'s [(&'s str, u64)],
@@ -19,7 +19,7 @@ pub struct Script<'s> {
 }
 
 impl Script<'_> {
-    /// Runs it, and gives the number behind one of the lines that pgbench says.
+    /// Runs the script, and returns the number after `line` in the output of pgbench.
     pub async fn run(&self, server: &Server, line: &str) -> anyhow::Result<f64> {
         let binaries = Binaries::find().context("no PostgreSQL")?;
         let file = worker::tempfile_of("pgbench");

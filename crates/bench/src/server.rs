@@ -8,33 +8,33 @@ use crate::worker;
 
 /// A private server with the worker's schema.
 pub struct Server {
-    /// Dropped, it ends.
+    /// The server; it stops when dropped.
     _postgres: LocalPostgres,
-    /// Where the database is.
+    /// The URL of the database.
     pub url: String,
-    /// A session of our own.
+    /// A session of this program.
     pub client: Client,
 }
 
-/// What a server has used since its start.
+/// The resources that a server has used since its start.
 pub struct Used {
-    /// Transactions that were committed.
+    /// Committed transactions.
     pub transactions: f64,
-    /// Bytes of its log.
+    /// Bytes of its write-ahead log.
     pub wal_bytes: f64,
-    /// Versions of rows that nobody sees any more and no vacuum has taken away.
+    /// Dead row versions that no vacuum has removed.
     pub dead_tuples: i64,
     /// Processor time of all its processes, in seconds.
     pub cpu: f64,
 }
 
 impl Server {
-    /// Starts one and migrates it.
+    /// Starts a server and migrates it.
     pub async fn start() -> anyhow::Result<Self> {
         Self::start_with(&[]).await
     }
 
-    /// The same with more settings of the server.
+    /// Starts a server with additional settings and migrates it.
     pub async fn start_with(more: &[(&str, &str)]) -> anyhow::Result<Self> {
         #[allow(clippy::print_stderr)]
         let binaries = Binaries::find_or_install(|line| eprintln!("{line}"))?;
@@ -47,7 +47,7 @@ impl Server {
         Ok(Self { _postgres: postgres, url, client })
     }
 
-    /// What the server has used so far.
+    /// Reads the resources that the server has used so far.
     pub async fn used(&self) -> anyhow::Result<Used> {
         let asked =
             "SELECT d.xact_commit::float8, pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8,
@@ -84,7 +84,7 @@ impl Server {
     }
 }
 
-/// Another session.
+/// Opens another session.
 pub async fn connect(url: &str) -> anyhow::Result<Client> {
     let (client, connection) =
         tokio_postgres::connect(url, NoTls).await.context("no connection to the private server")?;

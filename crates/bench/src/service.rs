@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use crate::server::{Server, connect};
 use crate::worker::Service;
 
-/// How often the steady load inserts.
+/// Inserts of the steady load per second.
 const INSERTS_PER_SECOND: u64 = 10;
 
-/// So long after its start a service has connected and settled.
+/// The time that a service needs to connect and settle.
 const SETTLED: Duration = Duration::from_secs(5);
 
-/// Notes for each raw row how long it was queued, in the transaction that writes its figures; the commit
+/// Records the queue time of each raw row, in the transaction that writes its figures; the commit
 /// follows within a millisecond.
 const NOTE_AGES: &str = "
     CREATE TABLE ages (seconds double precision NOT NULL);
@@ -26,13 +26,14 @@ const NOTE_AGES: &str = "
     CREATE TRIGGER note_ages AFTER DELETE ON aggregation_queue
         REFERENCING OLD TABLE AS done FOR EACH STATEMENT EXECUTE FUNCTION note_ages();";
 
-/// Rows of chance users at the present time: each is a group of its own, the dearest load there is.
+/// Rows of random users at the present time. Each is a group of its own, which is the most
+/// expensive load.
 const INSERT: &str = "
     INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
     SELECT (random() * 5000)::bigint, 'heart_rate', 50 + random() * 100, 'bpm', 'watch', at, at
     FROM generate_series(1, $1::bigint), LATERAL (SELECT clock_timestamp() AS at) AS t";
 
-/// Two days of 500 users, a sample every two minutes or so, arriving in the order of time.
+/// Two days of 500 users, a sample about every two minutes, in time order.
 pub const FILL: &str = "
     INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
     SELECT n % 500, 'heart_rate', 50 + n % 100, 'bpm', 'watch', at, at
@@ -40,7 +41,7 @@ pub const FILL: &str = "
          LATERAL (SELECT timestamptz '2024-05-01 00:00Z'
                          + (n / 500) * (interval '2 days' / ($1::bigint / 500)) AS at) AS t";
 
-/// To the person who waits.
+/// Prints progress to stderr.
 pub fn tell(line: &str) {
     #[allow(clippy::print_stderr)]
     {
@@ -48,18 +49,18 @@ pub fn tell(line: &str) {
     }
 }
 
-/// To so many digits behind the point.
+/// Rounds to this number of decimal places.
 pub fn round(value: f64, digits: i32) -> f64 {
     let shift = 10_f64.powi(digits);
     (value * shift).round() / shift
 }
 
-/// What a service costs that has nothing to do.
+/// Measures the cost of an idle service.
 pub async fn idle(time: Duration) -> anyhow::Result<Value> {
     let server = Server::start().await?;
     let service = Service::start(&server.url)?;
     tokio::time::sleep(SETTLED).await;
-    // Beside the worker's statements only the two questions are counted.
+    // Apart from the worker's statements, only the two queries are counted.
     let statements = "SELECT xact_commit + xact_rollback FROM pg_stat_database
                       WHERE datname = current_database()";
     let before: i64 = server.client.query_one(statements, &[]).await?.get(0);
@@ -83,7 +84,7 @@ pub async fn idle(time: Duration) -> anyhow::Result<Value> {
     }))
 }
 
-/// How long a row waits from its insert to its figure under a steady load.
+/// Measures the time from a row's insert to its figure under a steady load.
 pub async fn freshness(time: Duration, rate: u64) -> anyhow::Result<Value> {
     let server = Server::start().await?;
     server.client.batch_execute(NOTE_AGES).await?;
@@ -122,7 +123,7 @@ pub async fn freshness(time: Duration, rate: u64) -> anyhow::Result<Value> {
     }))
 }
 
-/// How fast several services together work off a backlog while rows arrive.
+/// Measures how fast several services drain a backlog together while rows arrive.
 pub async fn drain(workers: usize, backlog: u64) -> anyhow::Result<Value> {
     let server = Server::start().await?;
     server.client.execute(FILL, &[&(backlog as i64)]).await?;

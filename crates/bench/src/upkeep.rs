@@ -1,4 +1,4 @@
-//! Whether the queue's table stays as small as what is in it, for as long as rows come and go.
+//! Checks that the queue's table stays as small as its content while rows come and go.
 
 use std::time::{Duration, Instant};
 
@@ -15,21 +15,21 @@ use crate::worker::Service;
 /// Arguments of `bench upkeep`.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Load {
-    /// How long rows come, in minutes
+    /// Time for which rows arrive, in minutes
     #[arg(long, default_value_t = 30)]
     minutes: u64,
-    /// How many requests a second write rows: a minute of one user's heart rate each, 60 rows
+    /// Requests a second that write rows; each is a minute of one user's heart rate, 60 rows
     #[arg(long, default_value_t = 50)]
     requests: u64,
-    /// For how many minutes, from the middle on, somebody keeps a transaction open
+    /// Minutes, from the middle on, for which a transaction stays open
     #[arg(long, default_value_t = 5)]
     held: u64,
-    /// How often the queue is looked at, in seconds
+    /// Interval between checks of the queue, in seconds
     #[arg(long, default_value_t = 30)]
     every: u64,
 }
 
-/// Each user writes once a minute, the 60 seconds that are past.
+/// Each user writes the past 60 seconds once a minute.
 const REQUEST: &str = "
     INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
     SELECT $1, 'heart_rate', 60 + n % 40, 'bpm', 'watch', at, at
@@ -45,7 +45,7 @@ const LOOK: &str = "
            (SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'aggregation_queue'),
            (SELECT autovacuum_count FROM pg_stat_user_tables WHERE relname = 'aggregation_queue')";
 
-/// Lets rows come and go, and looks at the queue meanwhile.
+/// Lets rows come and go, and measures the queue meanwhile.
 pub async fn upkeep(load: Load) -> anyhow::Result<Value> {
     let server = Server::start().await?;
     let service = Service::start(&server.url)?;
@@ -70,7 +70,7 @@ pub async fn upkeep(load: Load) -> anyhow::Result<Value> {
     let other = connect(&server.url).await?;
     let holding = async {
         sleep(held.0).await;
-        // Its snapshot is what keeps every row version that somebody deletes meanwhile.
+        // Its snapshot keeps every row version that is deleted meanwhile.
         other.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1").await?;
         sleep(held.1 - held.0).await;
         other.batch_execute("COMMIT").await?;

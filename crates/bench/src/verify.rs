@@ -1,4 +1,5 @@
-//! `verify` and `backfill` over many rows: time, memory, and whether every damage is found.
+//! Measures `verify` and `backfill` over many rows: time, memory, and whether they find every
+//! damage.
 
 use anyhow::ensure;
 use clap::Args;
@@ -8,8 +9,8 @@ use crate::server::Server;
 use crate::service::{FILL, round, tell};
 use crate::worker::{self, Ran};
 
-/// Changes the last bits of the mean of so many hours and days, each of another user and date, spread over
-/// all of them.
+/// Changes the last bits of the mean of `$1` hours and days, each of another user and date, spread
+/// over all of them.
 const DAMAGE: &str = "
     WITH chosen AS (
         SELECT user_id, local_date, row_number() OVER (ORDER BY user_id, local_date) AS place
@@ -30,15 +31,15 @@ const DAMAGE: &str = "
 /// Arguments of `bench verify`.
 #[derive(Debug, Args)]
 pub struct Load {
-    /// How many raw rows there are, of 500 users
+    /// Raw rows, of 500 users
     #[arg(long, default_value_t = 1_000_000)]
     rows: u64,
-    /// How many user-dates are damaged by the last bits of one figure
+    /// User-dates whose figure is damaged in its last bits
     #[arg(long, default_value_t = 200)]
     damages: u64,
 }
 
-/// Computes everything, compares, damages, compares again, and computes anew.
+/// Computes everything, compares, damages, compares again, and recomputes.
 pub async fn verify(load: Load) -> anyhow::Result<Value> {
     let server = Server::start().await?;
     server.client.execute(FILL, &[&(load.rows as i64)]).await?;

@@ -1,4 +1,4 @@
-//! The worker as a process.
+//! Runs the worker as a process.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -7,14 +7,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use serde_json::Value;
 
-/// Clock ticks a second in /proc/PID/stat; 100 on every Linux of today (sysconf(_SC_CLK_TCK)).
+/// Clock ticks a second in /proc/PID/stat; 100 on every current Linux (sysconf(_SC_CLK_TCK)).
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// How often the peak of memory is looked at; the kernel keeps it, so little is missed at the end.
+/// The interval at which the peak of memory is read. The kernel keeps the peak, so only the last
+/// moment is missed.
 const LOOK_AT_MEMORY: Duration = Duration::from_millis(20);
 
-/// How many batches run at once.
+/// The setting for parallel batches.
 const AT_ONCE: &str = "WORKER__BATCH__CONCURRENCY";
+
+/// How many rows the worker claims each second.
+const MAX_ROWS: &str = "WORKER__BATCH__MAX_ROWS_PER_SECOND";
 
 /// A running service. Dropped, it is killed.
 pub struct Service(Child);
@@ -38,22 +42,22 @@ pub fn migrate(url: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A command that ended.
+/// The result of a command that ended.
 pub struct Ran {
     /// Its exit code.
     pub code: i32,
-    /// What it said with `--json`.
+    /// Its output with `--json`.
     pub json: Value,
-    /// How long it took.
+    /// Its duration in seconds.
     pub seconds: f64,
-    /// The most memory that it had, in megabytes.
+    /// Its peak memory, in megabytes.
     pub peak_mb: f64,
-    /// The processor time that it used, in seconds, but for its last moment.
+    /// Its processor time in seconds, without its last moment.
     pub cpu: f64,
 }
 
-/// Runs a drain that tells of each group, and gives for how long each held a connection, in
-/// milliseconds. Telling takes its time, so that nothing else of it is measured.
+/// Runs a drain that logs each group, and returns how long each held a connection, in milliseconds.
+/// Logging takes time, so no other figure of this drain is used.
 pub fn holds(url: &str) -> anyhow::Result<Vec<f64>> {
     let log = tempfile_of("holds");
     let mut command = command(url, &["run-once", "--time-budget", "86400", "--json"])?;
@@ -72,17 +76,17 @@ pub fn holds(url: &str) -> anyhow::Result<Vec<f64>> {
     Ok(holds)
 }
 
-/// A file of this process alone.
+/// A path for a file of this process alone.
 pub fn tempfile_of(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("dayfold-{name}-{}", std::process::id()))
 }
 
-/// Runs a command that says something with `--json`.
+/// Runs a command with `--json` and parses its output.
 pub fn run(url: &str, arguments: &[&str]) -> anyhow::Result<Ran> {
     run_at_once(url, arguments, 1)
 }
 
-/// The same with so many batches at once.
+/// Runs a command with `--json` and this number of parallel batches.
 pub fn run_at_once(url: &str, arguments: &[&str], at_once: u32) -> anyhow::Result<Ran> {
     let mut command = command(url, arguments)?;
     command.env(AT_ONCE, at_once.to_string());
@@ -101,7 +105,7 @@ pub fn run_at_once(url: &str, arguments: &[&str], at_once: u32) -> anyhow::Resul
     Ok(Ran { code: output.status.code().unwrap_or(-1), json, seconds, peak_mb, cpu })
 }
 
-/// A line of /proc/PID/status in megabytes.
+/// Reads a line of /proc/PID/status, in megabytes.
 fn in_mb(process: u32, name: &str) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -111,19 +115,20 @@ fn in_mb(process: u32, name: &str) -> anyhow::Result<f64> {
 
 /// Processor time, in seconds.
 pub struct Cpu {
-    /// Of the process.
+    /// Time of the process.
     pub own: f64,
-    /// Of its children that have ended.
+    /// Time of its ended children.
     pub ended_children: f64,
-    /// Its parent.
+    /// The process id of its parent.
     pub parent: u32,
 }
 
-/// What a process has used.
+/// Reads the processor time of a process.
 pub fn cpu_of(process: u32) -> anyhow::Result<Cpu> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))
         .context("processor time is only known on Linux")?;
-    // Behind the name, which may hold anything but ends with the last parenthesis.
+    // The fields follow the name, which may contain any characters but ends with the last
+    // parenthesis.
     let (_, fields) = stat.rsplit_once(')').context("/proc/PID/stat")?;
     let field = |place: usize| -> anyhow::Result<f64> {
         Ok(fields.split_whitespace().nth(place).context("/proc/PID/stat")?.parse()?)
@@ -136,25 +141,26 @@ pub fn cpu_of(process: u32) -> anyhow::Result<Cpu> {
 }
 
 impl Service {
-    /// Starts one with its default settings. Its log is written as in service, but nowhere.
+    /// Starts a service with its default settings. It writes its log as usual, but the log is
+    /// discarded.
     pub fn start(url: &str) -> anyhow::Result<Self> {
-        Self::start_at_once(url, 1)
+        Self::start_with(url, 1, 0)
     }
 
-    /// The same with so many batches at once.
-    pub fn start_at_once(url: &str, at_once: u32) -> anyhow::Result<Self> {
+    /// Starts one that runs `at_once` batches at once and claims at most `max_rows` rows a second; 0 is no limit.
+    pub fn start_with(url: &str, at_once: u32, max_rows: u32) -> anyhow::Result<Self> {
         let mut command = command(url, &["run"])?;
-        command.env(AT_ONCE, at_once.to_string());
+        command.env(AT_ONCE, at_once.to_string()).env(MAX_ROWS, max_rows.to_string());
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         Ok(Self(child))
     }
 
-    /// The processor time that it has used.
+    /// The processor time that the service has used.
     pub fn cpu(&self) -> anyhow::Result<Duration> {
         Ok(Duration::from_secs_f64(cpu_of(self.0.id())?.own))
     }
 
-    /// Its memory in megabytes.
+    /// The resident memory of the service in megabytes.
     pub fn resident_mb(&self) -> anyhow::Result<f64> {
         in_mb(self.0.id(), "VmRSS:")
     }

@@ -1,7 +1,7 @@
 //! Runs a private server until standard input ends: press Ctrl-D, or close the pipe.
 //!
-//! `cargo run -p local-postgres --example serve -- work_mem=64MB` prints its address on one
-//! line. The arguments are settings of the server.
+//! `cargo run -p local-postgres --example serve -- work_mem=64MB` prints the server's address on
+//! one line. The arguments are settings of the server.
 
 use std::error::Error;
 use std::io::{self, Write};

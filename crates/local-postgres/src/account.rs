@@ -1,7 +1,7 @@
-//! Which user the server runs as.
+//! The user that the server runs as.
 //!
-//! PostgreSQL refuses to run as root, so root hands the server to an unprivileged user;
-//! anybody else runs it as himself.
+//! PostgreSQL refuses to run as root, so root starts the server as an unprivileged user. Any other
+//! user runs it under the own account.
 
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
@@ -9,25 +9,25 @@ use std::process::{Command, Stdio};
 
 use crate::LocalPostgresError;
 
-/// Whom root hands the server to, in order of preference: the owner of PostgreSQL's
+/// The users to which root may hand the server, in order of preference: the owner of PostgreSQL's
 /// package, or the user that exists everywhere.
 const UNPRIVILEGED: [&str; 2] = ["postgres", "nobody"];
 
-/// Everything that is run here is found there; the caller's own PATH could lead elsewhere.
+/// The search path for all commands here; the caller's own PATH could lead elsewhere.
 const PATH: &str = "/usr/bin:/bin";
 
-/// The user that the server, and whatever touches its folder, runs as.
+/// The user that runs the server and every command that touches its folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Account {
     name: String,
     uid: u32,
     gid: u32,
-    /// True if we are root and have to change to this user.
+    /// Whether this process is root and must change to this user.
     changes: bool,
 }
 
 impl Account {
-    /// Ourselves, or as root the first of [`UNPRIVILEGED`] that exists.
+    /// The user of this process, or for root the first of [`UNPRIVILEGED`] that exists.
     pub(crate) fn for_server() -> Result<Account, LocalPostgresError> {
         let no_account = |why: &str| LocalPostgresError::NoAccount { why: why.to_owned() };
         let uid = id(&["-u"]).ok_or_else(|| no_account("`id -u` says nothing"))?;
@@ -39,7 +39,7 @@ impl Account {
             .iter()
             .find_map(|name| {
                 let (uid, gid) = (id(&["-u", name])?, id(&["-g", name])?);
-                // An alias of root would be refused by the server all the same.
+                // The server would also refuse an alias of root.
                 (uid != 0).then(|| Account { name: (*name).to_owned(), uid, gid, changes: true })
             })
             .ok_or_else(|| no_account("running as root, with neither a postgres nor a nobody"))
@@ -50,21 +50,21 @@ impl Account {
         &self.name
     }
 
-    /// The user and group to give files to, if they are not ours already.
+    /// The user and group to give files to, if they belong to another user.
     pub(crate) fn gives_files_to(&self) -> Option<(u32, u32)> {
         self.changes.then_some((self.uid, self.gid))
     }
 
-    /// Whether files of the user with this id are ours to clear away.
+    /// Whether this account owns files of the user with this id, and may remove them.
     pub(crate) fn owns(&self, uid: u32) -> bool {
         uid == self.uid || (self.changes && uid == 0)
     }
 
-    /// A command that runs as this user and knows nothing of our environment.
+    /// A command that runs as this user, without the caller's environment.
     ///
-    /// The C locale keeps messages and sort order the same everywhere, and spares macOS a
-    /// thread that PostgreSQL forbids. The working folder is `/`, for ours may be closed to
-    /// this user. Changing the user id as root also makes std drop all supplementary groups.
+    /// The C locale keeps messages and sort order the same everywhere, and avoids a thread on macOS
+    /// that PostgreSQL forbids. The working folder is `/`, since this user may have no access to
+    /// the caller's. When root changes the user id, std also drops all supplementary groups.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = plain_command(program);
         if self.changes {
@@ -74,20 +74,20 @@ impl Account {
     }
 }
 
-/// A command with the same bare environment, run as ourselves.
+/// A command with the same bare environment, run as the user of this process.
 pub(crate) fn plain_command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("LC_ALL", "C").env("PATH", PATH).current_dir("/").stdin(Stdio::null());
     command
 }
 
-/// Whether we are root, the only user that may install packages and change users.
+/// Whether this process is root, the only user that may install packages and change users.
 pub(crate) fn we_are_root() -> bool {
     id(&["-u"]) == Some(0)
 }
 
-/// What `id` prints. It asks the system's directory of users as well as /etc/passwd, and
-/// std has no safe `geteuid`.
+/// The number that `id` prints. It reads the system's directory of users as well as /etc/passwd,
+/// and std has no safe `geteuid`.
 fn id(arguments: &[&str]) -> Option<u32> {
     let output = plain_command("id").args(arguments).output().ok()?;
     if !output.status.success() {

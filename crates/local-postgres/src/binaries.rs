@@ -1,4 +1,4 @@
-//! Where PostgreSQL's server programs are.
+//! Finds PostgreSQL's server programs.
 
 use std::env;
 use std::ffi::OsString;
@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use crate::account::plain_command;
 use crate::{LocalPostgresError, install};
 
-/// Folders with one subfolder per installed version, which has the programs in its `bin`:
-/// the folder, and what comes before the version in the subfolder's name.
+/// Folders with one subfolder per installed version, which has the programs in its `bin`. Each
+/// entry is the folder, and the prefix of the version in the subfolder's name.
 const VERSIONED: [(&str, &str); 6] = [
     ("/usr/lib/postgresql", ""),          // Debian, Ubuntu
     ("/usr", "pgsql-"),                   // Red Hat and Fedora, from PostgreSQL's own packages
@@ -31,24 +31,24 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// Looks in `PG_BIN_DIR`, then where Debian, Red Hat, SUSE and Homebrew put the
-    /// programs, the newest version first, then in `PATH`.
+    /// Searches `PG_BIN_DIR`, then the folders of Debian, Red Hat, SUSE and Homebrew, the newest
+    /// version first, then `PATH`.
     ///
-    /// A `PG_BIN_DIR` that is set but wrong finds nothing: whoever named one folder does not
-    /// want another. [`Binaries::find_or_install`] says what is wrong with it.
+    /// If `PG_BIN_DIR` is set but wrong, no other folder is searched, since the user asked for that
+    /// one. [`Binaries::find_or_install`] reports the problem.
     pub fn find() -> Option<Binaries> {
         find_in(&Places::of_this_machine()).ok().flatten()
     }
 
-    /// [`Binaries::find`], and if there are none, as root on Debian and Ubuntu, installs the
-    /// package `postgresql`, after one line to `say`.
+    /// Runs [`Binaries::find`]. If it finds none, root on Debian and Ubuntu installs the package
+    /// `postgresql`, after one line to `say`.
     ///
     /// The package's own database cluster is neither created nor started.
     ///
     /// # Errors
     ///
-    /// If `PG_BIN_DIR` is wrong, if the package cannot be installed, or if this is no system
-    /// or user to install it for: the message says what to install.
+    /// `PG_BIN_DIR` is wrong, the package cannot be installed, or this system or user cannot
+    /// install it. The message says what to install.
     pub fn find_or_install(mut say: impl FnMut(&str)) -> Result<Binaries, LocalPostgresError> {
         let places = Places::of_this_machine();
         if let Some(found) = find_in(&places)? {
@@ -58,12 +58,24 @@ impl Binaries {
         find_in(&places)?.ok_or(LocalPostgresError::InstalledButNotFound)
     }
 
+    /// The programs in a folder that is named, as `PG_BIN_DIR` does.
+    ///
+    /// # Errors
+    ///
+    /// If the folder does not hold them, or they do not run.
+    pub fn in_folder(named: &Path) -> Result<Binaries, LocalPostgresError> {
+        // The server is started from `/`, where a relative path would lead elsewhere.
+        let directory = std::path::absolute(named).unwrap_or_else(|_| named.to_owned());
+        Binaries::at(directory.clone())
+            .map_err(|why| LocalPostgresError::WrongBinDir { directory, why })
+    }
+
     /// The folder that holds the programs; `psql` usually lies there too.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// PostgreSQL's version as its server states it, for example `15.14` or `18beta1`.
+    /// The version that the server reports, for example `15.14` or `18beta1`.
     pub fn version(&self) -> &str {
         &self.version
     }
@@ -72,7 +84,7 @@ impl Binaries {
         self.directory.join(name)
     }
 
-    /// The programs in `directory`, or why they do not do.
+    /// Checks the programs in `directory`; the error says why they are unusable.
     fn at(directory: PathBuf) -> Result<Binaries, String> {
         if let Some(missing) = missing_program(&directory) {
             return Err(format!("there is no executable {missing} in it"));
@@ -89,13 +101,13 @@ impl Binaries {
     }
 }
 
-/// What the search depends on, so that a test can search elsewhere.
+/// The inputs of the search, so that a test can search elsewhere.
 struct Places {
-    /// `PG_BIN_DIR`; an empty one counts as unset.
+    /// The value of `PG_BIN_DIR`; an empty one counts as unset.
     named: Option<PathBuf>,
-    /// `/`, but for tests.
+    /// The root folder: `/` except in tests.
     root: PathBuf,
-    /// `PATH`.
+    /// The value of `PATH`.
     path: Option<OsString>,
 }
 
@@ -111,13 +123,10 @@ impl Places {
 
 fn find_in(places: &Places) -> Result<Option<Binaries>, LocalPostgresError> {
     if let Some(named) = &places.named {
-        // The server is started from `/`, where a relative path would lead elsewhere.
-        let directory = std::path::absolute(named).unwrap_or_else(|_| named.clone());
-        let found = Binaries::at(directory.clone())
-            .map_err(|why| LocalPostgresError::WrongBinDir { directory, why })?;
-        return Ok(Some(found));
+        return Binaries::in_folder(named).map(Some);
     }
-    // A candidate whose postgres does not run, say for want of a library, is passed over.
+    // A candidate whose postgres does not run, for example because a library is missing, is
+    // skipped.
     Ok(candidates(places).into_iter().find_map(|directory| Binaries::at(directory).ok()))
 }
 
@@ -131,14 +140,14 @@ fn candidates(places: &Places) -> Vec<PathBuf> {
     let path = places.path.as_deref().map(env::split_paths).into_iter().flatten();
     versioned
         .chain(unversioned)
-        // A relative entry of PATH means another folder in every process: pass it over.
+        // A relative entry of PATH is another folder in every process, so it is skipped.
         .chain(path.filter(|directory| directory.is_absolute()))
         .filter(|directory| missing_program(directory).is_none())
         .collect()
 }
 
-/// The subfolders of `parent` named `prefix` and a version, the newest version first.
-/// By number, for 16 is newer than 9.6.
+/// The subfolders of `parent` named `prefix` and a version, the newest version first. Versions are
+/// compared as numbers, since 16 is newer than 9.6.
 fn newest_first(parent: &Path, prefix: &str) -> Vec<PathBuf> {
     let mut found: Vec<(Vec<u32>, PathBuf)> = fs::read_dir(parent)
         .into_iter()

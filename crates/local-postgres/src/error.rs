@@ -1,17 +1,17 @@
-//! What can go wrong, each in one line that says what, where and what to do.
+//! The errors: each message is one line with the problem, the place and the remedy.
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Why there is no private PostgreSQL server.
+/// The reason why a private PostgreSQL server is not available.
 ///
-/// The messages are complete: causes are part of the line, not of a chain of sources,
-/// so that a caller can print one line and be done.
+/// The messages are complete: they include their causes instead of a chain of sources, so a caller
+/// prints one line.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LocalPostgresError {
-    /// No server programs on this machine, and none may be installed.
+    /// This machine has no server programs, and none may be installed.
     #[error(
         "PostgreSQL's server programs (initdb and postgres) were not found: \
          install them with `apt-get install postgresql` as root (Debian, Ubuntu), \
@@ -28,7 +28,7 @@ pub enum LocalPostgresError {
     WrongBinDir {
         /// The folder that `PG_BIN_DIR` names.
         directory: PathBuf,
-        /// What is wrong with it.
+        /// The problem with the folder.
         why: String,
     },
 
@@ -38,45 +38,45 @@ pub enum LocalPostgresError {
          or set PG_BIN_DIR to the folder that holds its initdb and postgres"
     )]
     Install {
-        /// The last lines that apt-get printed, or why it could not be run.
+        /// The last lines that apt-get printed, or the error of its start.
         output: String,
     },
 
-    /// The package is installed, yet its programs are nowhere to be found.
+    /// The package is installed, but its programs are not found.
     #[error(
         "`apt-get install postgresql` succeeded, but initdb and postgres are still not found: \
          set PG_BIN_DIR to the folder that holds them"
     )]
     InstalledButNotFound,
 
-    /// Nobody to run the server as.
+    /// No user to run the server as.
     #[error(
         "cannot tell which user to run PostgreSQL as: {why}: \
          start as an ordinary user, or create one with `useradd --system postgres`"
     )]
     NoAccount {
-        /// What was looked for in vain.
+        /// The reason, for example the users that were not found.
         why: String,
     },
 
-    /// No folder is fit to hold the server's folder.
+    /// No folder is suitable to hold the server's folder.
     #[error(
         "no place for the server's folder: {tried}: \
          set TMPDIR to a short path where the user {user} may create files"
     )]
     NoPlace {
-        /// Each place that was tried and what is wrong with it.
+        /// Each folder that was tried, with its problem.
         tried: String,
         /// The user that the server runs as.
         user: String,
     },
 
-    /// The server's folder could not be made, or a file in it.
+    /// The server's folder, or a file in it, cannot be created.
     #[error("cannot prepare {path}: {error}: check the free space and the permissions there")]
     Prepare {
         /// The folder or file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         error: io::Error,
     },
 
@@ -90,11 +90,11 @@ pub enum LocalPostgresError {
         action: String,
         /// The user that it was to run as.
         user: String,
-        /// What the system said.
+        /// The error of the operating system.
         error: io::Error,
     },
 
-    /// A program ended before it had done its work.
+    /// A program ended too early.
     #[error(
         "{program} in {directory} failed ({status}) and said: {log}: \
          put that right; the user {user} must be able to run it, and needs space on the disk"
@@ -104,7 +104,7 @@ pub enum LocalPostgresError {
         program: PathBuf,
         /// The server's folder; it is already removed if the first start failed.
         directory: PathBuf,
-        /// How it ended.
+        /// Its exit status or signal.
         status: String,
         /// The last lines of the log, on one line.
         log: String,
@@ -112,7 +112,7 @@ pub enum LocalPostgresError {
         user: String,
     },
 
-    /// A program did not do its work in time.
+    /// A program did not finish in time.
     #[error(
         "{program} in {directory} was not {awaited} after {} s and said: {log}: \
          check the load of the machine and try again",
@@ -123,9 +123,9 @@ pub enum LocalPostgresError {
         program: PathBuf,
         /// The server's folder.
         directory: PathBuf,
-        /// What was waited for: `ready`, `done` or `stopped`.
+        /// The awaited state: `ready`, `done` or `stopped`.
         awaited: &'static str,
-        /// How long it was waited for.
+        /// The time-out.
         patience: Duration,
         /// The last lines of the log, on one line.
         log: String,

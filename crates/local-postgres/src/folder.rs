@@ -1,8 +1,8 @@
 //! The folder that holds one server: its data, its socket and its log.
 //!
-//! The owner keeps a lock on the folder for as long as he lives. A folder whose lock is free
-//! has lost its owner, and normally its guardian has cleared it away already; if the guardian
-//! was killed too, the next start does so.
+//! The owner holds a lock on the folder as long as it lives. A folder whose lock is free has lost
+//! its owner. Normally the guardian has removed it; if the guardian was killed, too, the next start
+//! removes it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
@@ -18,10 +18,10 @@ use crate::LocalPostgresError;
 use crate::account::Account;
 use crate::guardian::{Signal, signal_process};
 
-/// How the names of our folders begin, and of nobody else's.
+/// The prefix of the names of these folders; no other program uses it.
 const PREFIX: &str = "dayfold-postgres-";
 
-/// The socket's name: PostgreSQL's default port, so that no client has to be told.
+/// The socket's name, with PostgreSQL's default port, so that clients need no option.
 const SOCKET: &str = ".s.PGSQL.5432";
 
 /// A socket's path has 108 bytes on Linux and 104 on macOS, one of them for the final NUL.
@@ -30,8 +30,8 @@ const SOCKET_PATH_BYTES: usize = 103;
 /// Room for [`PREFIX`], a process id, a hyphen and a count.
 const NAME_BYTES: usize = PREFIX.len() + 7 + 1 + 6;
 
-/// How long a server whose owner and guardian were killed may take to stop, and a folder to
-/// become empty while its last writers end.
+/// Time-out for stopping a server whose owner and guardian were killed, and for emptying its folder
+/// while its last writers end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const POLL: Duration = Duration::from_millis(20);
@@ -41,14 +41,14 @@ const POLL: Duration = Duration::from_millis(20);
 pub(crate) struct Folder {
     path: PathBuf,
     log_path: PathBuf,
-    /// Held open in append mode: the path is the server's user's to change, this is not.
+    /// Open in append mode, since the server's user may change the path but not this handle.
     log: File,
-    /// Never read: the lock on the folder lasts until it is closed.
+    /// The lock on the folder lasts until this file is closed.
     _lock: File,
 }
 
 impl Folder {
-    /// Sweeps what was left behind, then makes a folder for a server of this account.
+    /// Sweeps leftover folders, then creates a folder for a server of this account.
     pub(crate) fn create(account: &Account) -> Result<Folder, LocalPostgresError> {
         let place = place(&[env::temp_dir(), PathBuf::from("/tmp")], account)?;
         sweep(&place, account);
@@ -101,12 +101,12 @@ impl Folder {
         &self.log
     }
 
-    /// How long the log is by now.
+    /// The current length of the log, in bytes.
     pub(crate) fn log_length(&self) -> u64 {
         self.log.metadata().map_or(0, |log| log.len())
     }
 
-    /// What was logged after the log had this length.
+    /// The part of the log after this length.
     pub(crate) fn logged_since(&self, length: u64) -> Vec<u8> {
         let log = fs::read(&self.log_path).unwrap_or_default();
         let start = usize::try_from(length).unwrap_or(usize::MAX).min(log.len());
@@ -115,7 +115,7 @@ impl Folder {
 
     /// Whether the server with this process id accepts connections.
     ///
-    /// The id tells its file from one that a crashed server left behind.
+    /// The id distinguishes its file from one that a crashed server left.
     pub(crate) fn has_ready_server(&self, pid: u32) -> bool {
         let Ok(text) = fs::read_to_string(pid_file_of(&self.path)) else {
             return false;
@@ -135,23 +135,23 @@ fn data_of(folder: &Path) -> PathBuf {
     folder.join("data")
 }
 
-/// Where a running server states its process id (line 1) and its state (line 8).
+/// The file in which a running server writes its process id (line 1) and its state (line 8).
 fn pid_file_of(folder: &Path) -> PathBuf {
     data_of(folder).join("postmaster.pid")
 }
 
-/// Makes a folder and locks it; none if the name is taken or was lost in the race below.
+/// Creates and locks a folder; `None` if the name is taken or was lost in the race below.
 fn make_and_lock(path: &Path) -> io::Result<Option<File>> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
         made => made?,
     }
-    // Between these lines another process may take the new folder for a leftover. Either it
-    // holds the lock, or it has removed the folder, and what we lock is no longer there.
+    // Between these lines another process may treat the new folder as a leftover. Then that process
+    // holds the lock, or it has removed the folder, and the locked folder no longer exists.
     lock(path)
 }
 
-/// Locks the folder at `path`; none if somebody else has the lock or the folder is gone.
+/// Locks the folder at `path`; `None` if another process has the lock or the folder is gone.
 fn lock(path: &Path) -> io::Result<Option<File>> {
     let folder = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -168,7 +168,7 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
     Ok(still_there.then_some(folder))
 }
 
-/// The first of these places where a server of this account can have its folder.
+/// The first of these folders in which a server of this account can have its folder.
 fn place(candidates: &[PathBuf], account: &Account) -> Result<PathBuf, LocalPostgresError> {
     let mut tried = Vec::new();
     for candidate in candidates {
@@ -192,8 +192,8 @@ fn objection(place: &Path, account: &Account) -> Option<&'static str> {
     if place.as_os_str().as_bytes().contains(&b',') {
         return Some("has a comma in its path");
     }
-    // Only the kernel knows for sure, so the account itself has a look. It has to be able to
-    // write here, because its guardian removes the folder.
+    // Only the kernel knows for sure, so a command of the account checks it. The account must have
+    // write access, because its guardian removes the folder.
     let looked = account
         .command("/bin/sh")
         .args(["-c", "cd \"$1\" && [ -w . ]", "look"])
@@ -202,22 +202,24 @@ fn objection(place: &Path, account: &Account) -> Option<&'static str> {
     if looked.is_ok_and(|output| output.status.success()) { None } else { Some("is closed to it") }
 }
 
-/// Clears away the folders whose owner and guardian were both killed.
+/// Removes the folders whose owner and guardian were both killed.
 ///
-/// What cannot be cleared stays: it is no reason not to start.
+/// A folder that cannot be removed stays; the start continues.
 fn sweep(place: &Path, account: &Account) {
     for entry in fs::read_dir(place).into_iter().flatten().flatten() {
         let path = entry.path();
         if !entry.file_name().as_bytes().starts_with(PREFIX.as_bytes()) {
             continue;
         }
-        // Anybody may create a folder of this name here: touch only what our account owns.
+        // Any user may create a folder of this name here, so only folders of this account are
+        // touched.
         let ours = fs::symlink_metadata(&path)
             .is_ok_and(|found| found.is_dir() && account.owns(found.uid()));
         if !ours {
             continue;
         }
-        // Held until the folder is gone. A folder that is being made or used is locked.
+        // The lock is held until the folder is removed. A folder that is being created or used is
+        // locked.
         if let Ok(Some(_lock)) = lock(&path) {
             stop_orphan(&path, account);
             remove(&path);
@@ -227,7 +229,7 @@ fn sweep(place: &Path, account: &Account) {
 
 /// Stops the server in a folder without an owner, if it runs.
 ///
-/// That it answers on its socket proves that the id it left in its file is still its own.
+/// Its answer on its socket proves that the id in its file still belongs to it.
 fn stop_orphan(folder: &Path, account: &Account) {
     let runs = || UnixStream::connect(folder.join(SOCKET)).is_ok();
     if !runs() {
@@ -235,17 +237,17 @@ fn stop_orphan(folder: &Path, account: &Account) {
     }
     let pid_file = fs::read_to_string(pid_file_of(folder)).unwrap_or_default();
     let pid = pid_file.lines().next().and_then(|line| line.trim().parse::<u32>().ok());
-    // To `kill`, 0 is the sender's own process group.
+    // For `kill`, 0 means the sender's own process group.
     let Some(pid) = pid.filter(|pid| *pid > 1) else {
         return;
     };
-    // If it cannot be signalled, it notices within a minute that its data is gone.
+    // If it cannot be signalled, it ends within a minute because its data is gone.
     if signal_process(account, pid, Signal::Quit).is_ok() {
         until(|| !runs());
     }
 }
 
-/// Removes a folder, again if something is written to it meanwhile.
+/// Removes a folder, and retries if a process writes to it meanwhile.
 fn remove(path: &Path) {
     until(|| match fs::remove_dir_all(path) {
         Err(error) => error.kind() == io::ErrorKind::NotFound,

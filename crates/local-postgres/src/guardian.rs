@@ -1,8 +1,8 @@
-//! A command that dies with its owner.
+//! A command that ends with its owner.
 //!
-//! Without `unsafe` there is no `prctl(PR_SET_PDEATHSIG)`, and macOS has none anyway. A pipe
-//! does as well: the kernel closes our end however we die, and `guardian.sh` reads the other.
-//! Nothing else keeps our end open, because std marks it close-on-exec.
+//! Without `unsafe` there is no `prctl(PR_SET_PDEATHSIG)`, and macOS has none. A pipe serves as
+//! well: the kernel closes the owner's end whenever the owner dies, and `guardian.sh` reads the
+//! other end. No other process keeps the owner's end open, because std marks it close-on-exec.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -18,11 +18,11 @@ use crate::account::Account;
 
 const SCRIPT: &str = include_str!("guardian.sh");
 
-/// How often a condition is looked at: often enough that nobody notices the delay.
+/// The interval between checks of a condition; short enough to cause no noticeable delay.
 const POLL: Duration = Duration::from_millis(5);
 
-/// A running command whose guardian stops it, and removes its folder, once this value is
-/// dropped or its process is gone.
+/// A running command. Its guardian stops it, and removes its folder, when this value is dropped or
+/// its process is gone.
 #[derive(Debug)]
 pub(crate) struct Guarded {
     account: Account,
@@ -30,18 +30,18 @@ pub(crate) struct Guarded {
     pipe: ChildStdin,
 }
 
-/// The signals that matter to PostgreSQL.
+/// The signals that PostgreSQL handles.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Signal {
-    /// Stop in order, after disconnecting everybody.
+    /// Disconnect all clients and stop in order.
     Interrupt,
-    /// Stop at once.
+    /// Stop immediately.
     Quit,
 }
 
 impl Guarded {
-    /// Runs a program whose output goes to `log`, in a process group of its own: Ctrl-C at
-    /// the terminal is for the owner to act on.
+    /// Runs a program whose output goes to `log`, in a process group of its own, so that Ctrl-C at
+    /// the terminal only reaches the owner.
     pub(crate) fn spawn(
         account: &Account,
         folder: &Path,
@@ -73,14 +73,14 @@ impl Guarded {
         self.child.id()
     }
 
-    /// How the command ended, if it has.
+    /// The exit status of the command, if it has ended.
     pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>, LocalPostgresError> {
         self.child
             .try_wait()
             .map_err(|error| process_error("wait for a child", &self.account, error))
     }
 
-    /// Looks every few milliseconds until `done` has an answer or the patience is at its end.
+    /// Polls every few milliseconds until `done` returns a value or the time-out passes.
     pub(crate) fn poll<T>(
         &mut self,
         patience: Duration,
@@ -108,10 +108,10 @@ impl Guarded {
 
     /// Sends a signal to the command, unless it has ended.
     ///
-    /// std can send SIGKILL only, the shell can send any. It is us who send it, not the
-    /// guardian, so that a guardian that was killed is not missed.
+    /// std can only send SIGKILL, the shell can send any signal. The owner sends it, not the
+    /// guardian, so it also works if the guardian was killed.
     pub(crate) fn signal(&mut self, signal: Signal) -> Result<(), LocalPostgresError> {
-        // A child that was not waited for keeps its number, so no other process is hit.
+        // A child that was not waited for keeps its id, so no other process gets the signal.
         if self.ended()?.is_some() {
             return Ok(());
         }
@@ -120,14 +120,14 @@ impl Guarded {
 
     /// Kills the command, as the last resort.
     pub(crate) fn kill(&mut self) {
-        // It fails only if the command has ended.
+        // This fails only if the command has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Sends the guardian away; the folder stays.
+    /// Ends the guardian; the folder stays.
     pub(crate) fn leave(mut self) {
-        // It fails only if the guardian was killed, which comes to the same.
+        // This fails only if the guardian was killed, which has the same effect.
         let _ = self.pipe.write_all(b"leave\n");
     }
 }

@@ -1,4 +1,4 @@
-//! Installs PostgreSQL's package where that can be done without asking.
+//! Installs PostgreSQL's package if that needs no question to the user.
 
 use std::fs;
 use std::path::Path;
@@ -12,16 +12,16 @@ use crate::log::last_lines;
 
 const SCRIPT: &str = include_str!("install.sh");
 
-/// Read by Debian's package before it creates a cluster. A file of ours beside
-/// `createcluster.conf`, which is the administrator's.
+/// Debian's package reads this file before it creates a cluster. It is a separate file, since
+/// `createcluster.conf` belongs to the administrator.
 const NO_CLUSTER: &str = "/etc/postgresql-common/createcluster.d/dayfold-no-cluster.conf";
 
-/// In a folder that only root may write to.
+/// The lock file, in a folder that only root can write to.
 const LOCK: &str = "/run/dayfold-install-postgresql.lock";
 
 const APT_GET: &str = "/usr/bin/apt-get";
 
-/// dpkg insists on finding the programs of `sbin`, which a caller's PATH may lack.
+/// dpkg requires the programs of `sbin` in PATH, which a caller's PATH may lack.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 const INSTALL: [&str; 3] = ["install", "--no-install-recommends", "postgresql"];
@@ -30,33 +30,33 @@ const UPDATE: [&str; 1] = ["update"];
 const OPTIONS: [&str; 8] = [
     "--quiet",
     "--yes",
-    // Wait for another installation to end, this many seconds; the default is to give up.
+    // Wait this many seconds for another installation to end; by default apt-get fails immediately.
     "-oDPkg::Lock::Timeout=300",
-    // A settings file that the administrator changed stays as it is, without a question.
+    // Keep a settings file that the administrator changed, without a question.
     "-oDPkg::Options::=--force-confdef",
     "-oDPkg::Options::=--force-confold",
-    // A list that cannot be fetched is an error, not a warning: it tells why there is no
-    // such package.
+    // A list that cannot be fetched is an error instead of a warning: it explains why the package
+    // is unknown.
     "-oAPT::Update::Error-Mode=any",
-    // A mirror that does not answer is given up after a minute.
+    // The time-out for a mirror that does not answer, in seconds; with retries about a minute.
     "-oAcquire::http::Timeout=20",
     "-oAcquire::https::Timeout=20",
 ];
 
-/// A new machine is often fetching package lists of its own. apt-get waits for an
-/// installation to end, but not for that, so we do.
+/// A new machine often fetches package lists by itself. apt-get waits for another installation, but
+/// not for that, so this code does.
 const FETCHING: &str = "Could not get lock /var/lib/apt/lists/";
 const FETCHING_PATIENCE: Duration = Duration::from_secs(300);
 const FETCHING_POLL: Duration = Duration::from_secs(2);
 
-/// What decides whether the package may be installed from here.
+/// The facts that decide whether the package may be installed.
 #[derive(Clone, Copy)]
 struct Facts {
     root: bool,
-    /// Debian, or a system made from it.
+    /// Debian, or a system derived from it.
     debian: bool,
     apt_get: bool,
-    /// Whether apt-get knows of any package; in a fresh container image it does not.
+    /// Whether apt-get has package lists; a fresh container image has none.
     package_lists: bool,
 }
 
@@ -75,7 +75,7 @@ impl Facts {
     }
 }
 
-/// Installs the package, or says what to install.
+/// Installs the package; otherwise the error says what to install.
 pub(crate) fn install(say: &mut dyn FnMut(&str)) -> Result<(), LocalPostgresError> {
     install_with(Facts::of_this_machine(), say, apt_get)
 }
@@ -92,8 +92,8 @@ fn install_with(
     if facts.package_lists && apt_get(&INSTALL).is_ok() {
         return Ok(());
     }
-    // No lists, or old ones that name files the mirror no longer has. An update that fails
-    // may still have fetched the list that matters, so the install has the last word.
+    // The lists are missing, or old ones name files that the mirror no longer has. A failed update
+    // may still have fetched the necessary list, so the result of the installation decides.
     let updated = apt_get(&UPDATE);
     apt_get(&INSTALL).map_err(|output| LocalPostgresError::Install {
         output: match updated {
@@ -103,7 +103,7 @@ fn install_with(
     })
 }
 
-/// Runs apt-get, once nobody else does; if it fails, what it says is wrong.
+/// Runs apt-get when no other process does; the error is its output.
 fn apt_get(arguments: &[&str]) -> Result<(), String> {
     let start = Instant::now();
     loop {
@@ -122,7 +122,7 @@ fn apt_get_now(arguments: &[&str]) -> Result<(), String> {
         .args(OPTIONS)
         .args(arguments)
         .env("DEBIAN_FRONTEND", "noninteractive")
-        // Ubuntu would otherwise restart services of the machine after an installation.
+        // Without this, Ubuntu would restart services of the machine after an installation.
         .env("NEEDRESTART_SUSPEND", "1")
         .env("LC_ALL", "C")
         .env("PATH", PATH)
@@ -135,14 +135,14 @@ fn apt_get_now(arguments: &[&str]) -> Result<(), String> {
     Err(complaints(&[output.stdout, output.stderr].concat()))
 }
 
-/// apt-get's errors without its progress; if it states none, whatever it said last.
+/// apt-get's errors without its progress; without errors, its last lines.
 fn complaints(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
     let errors: Vec<&str> = text.lines().filter(|line| line.starts_with("E: ")).collect();
     if errors.is_empty() { last_lines(output) } else { last_lines(errors.join("\n").as_bytes()) }
 }
 
-/// Whether an os-release file is that of Debian or of a system made from it.
+/// Whether an os-release file is that of Debian or of a system derived from it.
 fn is_debian(os_release: &str) -> bool {
     os_release
         .lines()

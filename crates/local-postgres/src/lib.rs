@@ -1,8 +1,8 @@
 //! A private, throw-away PostgreSQL server, for `worker demo` and for the tests.
 //!
-//! [`Binaries`] finds PostgreSQL's server programs, or installs them; [`LocalPostgres`]
-//! runs one server in a folder of its own, reachable through a Unix socket in that folder
-//! and by nothing else.
+//! [`Binaries`] finds PostgreSQL's server programs, or installs them. [`LocalPostgres`] runs one
+//! server in a folder of its own. The server is reachable only through a Unix socket in that
+//! folder.
 //!
 //! ```no_run
 //! use local_postgres::{Binaries, LocalPostgres};
@@ -15,24 +15,24 @@
 //! # }
 //! ```
 //!
-//! # What holds
+//! # Guarantees
 //!
-//! - **The server does not outlive its owner.** Dropping [`LocalPostgres`] stops the server
-//!   and removes its folder. An owner that cannot drop it (Ctrl-C, `kill -9`, abort) is
-//!   stood in for by a *guardian*: a small shell process that reads from a pipe which only
-//!   the owner holds open, and that does the same once the pipe closes.
-//! - **Nothing is left behind for long.** Should the guardian be killed as well, the next
-//!   start sweeps the folder. A folder is ours to sweep only when its lock is free, and the
-//!   kernel frees the lock when the owner dies, never before.
-//! - **Starts do not disturb each other**, in one process or in several: every server has
-//!   its own folder, socket and process group, and no TCP port.
+//! - **The server does not outlive its owner.** Dropping [`LocalPostgres`] stops the server and
+//!   removes its folder. If an owner cannot drop it (Ctrl-C, `kill -9`, abort), a *guardian* does
+//!   the same. It is a small shell process that reads from a pipe which only the owner holds open,
+//!   and acts when the pipe closes.
+//! - **No leftovers stay for long.** If the guardian is killed, too, the next start removes the
+//!   folder. It removes a folder only if its lock is free. The kernel frees the lock when the owner
+//!   dies, never before.
+//! - **Starts do not disturb each other**, in one process or in several: every server has its own
+//!   folder, socket and process group, and no TCP port.
 //! - **It works as root**, although PostgreSQL refuses to: the server then runs as the user
 //!   `postgres`, or `nobody`, with no supplementary groups.
 //!
-//! # What does not
+//! # Limits
 //!
-//! `fsync` is off: a crash of the server loses nothing that was committed, a crash of the
-//! machine may lose everything. That is what throw-away means.
+//! `fsync` is off. A crash of the server loses no committed data, but a crash of the machine may
+//! lose everything, which is acceptable for a throw-away server.
 
 mod account;
 mod binaries;

@@ -1,9 +1,9 @@
-//! What a program said last, short enough for an error of one line.
+//! The last output of a program, short enough for an error of one line.
 
-/// How many lines an error quotes: PostgreSQL needs up to three (FATAL, DETAIL, HINT).
+/// The number of lines that an error quotes: PostgreSQL needs up to three (FATAL, DETAIL, HINT).
 const QUOTED_LINES: usize = 5;
 
-/// The last lines of `text` that say something, joined to one line.
+/// The last non-blank lines of `text`, joined to one line.
 pub(crate) fn last_lines(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();

@@ -14,40 +14,41 @@ use crate::guardian::{Guarded, Signal};
 use crate::log::last_lines;
 use crate::{Binaries, LocalPostgresError};
 
-/// initdb takes 1 to 2 s; several at once on a small, busy machine take a multiple.
+/// Time-out of initdb. It takes 1 to 2 s; several at once on a small, busy machine take a multiple.
 const INITDB_PATIENCE: Duration = Duration::from_secs(120);
 
-/// The server takes 0.1 s.
+/// Time-out of a start, which takes 0.1 s.
 const READY_PATIENCE: Duration = Duration::from_secs(30);
 
-/// A fast shutdown writes what is in memory to the disk first.
+/// Time-out of a fast shutdown, which first writes the memory to the disk.
 const FAST_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Within 5 s the server kills those of its processes that do not end: twice that.
+/// Time-out of an immediate shutdown. The server kills its remaining processes after 5 s; this is
+/// twice that.
 const IMMEDIATE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A private PostgreSQL server. Dropped, it is stopped and its folder removed.
+/// A private PostgreSQL server. When dropped, it is stopped and its folder removed.
 ///
-/// The superuser is `postgres`, without a password: only who may enter the folder, its owner
+/// The superuser is `postgres`, without a password: only users with access to the folder, its owner
 /// and root, can reach the socket. Text is UTF-8 and sorts by bytes (the C locale).
 #[derive(Debug)]
 pub struct LocalPostgres {
     binaries: Binaries,
     account: Account,
     settings: Vec<OsString>,
-    /// How long the log was before the program began that runs now.
+    /// The length of the log, in bytes, when the current program began.
     log_start: u64,
-    // Dropped before the guardian is let go, which then finds nothing left to remove.
+    // Dropped before the guardian is released, which then finds no folder to remove.
     folder: Folder,
     server: Guarded,
 }
 
-/// How to stop a server.
+/// The way to stop a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shutdown {
-    /// Disconnect everybody, write everything to the data files and stop.
+    /// Disconnect all clients, write all data to the files and stop.
     Fast,
-    /// Stop at once, as in a crash: the next start recovers from the write-ahead log.
+    /// Stop immediately, as in a crash: the next start recovers from the write-ahead log.
     Immediate,
 }
 
@@ -57,8 +58,8 @@ impl LocalPostgres {
     ///
     /// # Errors
     ///
-    /// If there is no user or place for the server, or if one of PostgreSQL's programs fails;
-    /// nothing of it is left behind then, and the error quotes the end of the log.
+    /// There is no user or folder for the server, or one of PostgreSQL's programs fails. Then no
+    /// files are left behind, and the error quotes the end of the log.
     pub fn start(binaries: &Binaries) -> Result<LocalPostgres, LocalPostgresError> {
         LocalPostgres::start_with(binaries, &[])
     }
@@ -67,7 +68,7 @@ impl LocalPostgres {
     ///
     /// # Errors
     ///
-    /// As [`LocalPostgres::start`], and if the server does not know a setting.
+    /// The errors of [`LocalPostgres::start`], and an unknown setting.
     pub fn start_with(
         binaries: &Binaries,
         settings: &[(&str, &str)],
@@ -79,7 +80,7 @@ impl LocalPostgres {
             folder.path(),
             folder.log(),
             &binaries.program("initdb"),
-            // No fsync, nobody asked for a password, bytes for a sort order.
+            // No fsync, no password, and sort order by bytes.
             &[
                 "-D".into(),
                 folder.data().into(),
@@ -111,11 +112,11 @@ impl LocalPostgres {
         Ok(server)
     }
 
-    /// The address of one of its databases, for tokio-postgres, psql and everything else that
-    /// takes a URL; `postgres` is there from the start.
+    /// The URL of one of its databases, for tokio-postgres, psql and other clients; `postgres`
+    /// exists from the start.
     ///
-    /// The port is PostgreSQL's default, 5432, and not stated: psql, unlike tokio-postgres,
-    /// would take another one from the variable `PGPORT`.
+    /// The port is PostgreSQL's default, 5432, and not part of the URL. psql, unlike
+    /// tokio-postgres, would use the variable `PGPORT` instead.
     pub fn url(&self, database: &str) -> String {
         format!(
             "postgresql://postgres@/{}?host={}",
@@ -134,11 +135,11 @@ impl LocalPostgres {
         self.folder.log_path()
     }
 
-    /// Stops the server and waits for its end; the data stays. It may be stopped already.
+    /// Stops the server and waits for its end; the data stays. The server may already be stopped.
     ///
     /// # Errors
     ///
-    /// If the server cannot be signalled or does not stop.
+    /// The server cannot be signalled or does not stop.
     pub fn stop(&mut self, how: Shutdown) -> Result<(), LocalPostgresError> {
         let (signal, patience) = match how {
             Shutdown::Fast => (Signal::Interrupt, FAST_PATIENCE),
@@ -151,19 +152,19 @@ impl LocalPostgres {
         }
     }
 
-    /// Starts the server on the same data and socket, after [`LocalPostgres::stop`] or after
-    /// a crash, and waits until it accepts connections. It does nothing if the server runs.
+    /// Starts the server on the same data and socket, after [`LocalPostgres::stop`] or after a
+    /// crash, and waits until it accepts connections. If the server runs, it does nothing.
     ///
     /// # Errors
     ///
-    /// If the server ends or is not ready in time; the error quotes the end of the log.
+    /// The server ends or is not ready in time; the error quotes the end of the log.
     pub fn start_again(&mut self) -> Result<(), LocalPostgresError> {
         if self.server.ended()?.is_none() {
             return Ok(());
         }
         let mut arguments: Vec<OsString> =
             vec!["-D".into(), self.folder.data().into(), "-k".into(), self.folder.path().into()];
-        // No fsync, no TCP; the caller's settings come last, for the last one counts.
+        // No fsync, no TCP. The caller's settings come last, since the last one counts.
         arguments.extend(["-F", "-c", "listen_addresses="].map(OsString::from));
         for setting in &self.settings {
             arguments.extend(["-c".into(), setting.clone()]);
@@ -176,7 +177,7 @@ impl LocalPostgres {
             &self.binaries.program("postgres"),
             &arguments,
         )?;
-        // In this order somebody watches over the folder at any time.
+        // In this order a guardian watches the folder at any time.
         mem::replace(&mut self.server, server).leave();
         self.wait_until_ready()
     }
@@ -232,14 +233,14 @@ impl LocalPostgres {
 
 impl Drop for LocalPostgres {
     fn drop(&mut self) {
-        // Nobody is left to be told of an error, and what fails here, the guardian does.
+        // An error here cannot be reported; if the stop fails, the guardian stops the server.
         if self.stop(Shutdown::Immediate).is_err() {
             self.server.kill();
         }
     }
 }
 
-/// Leaves only what has no meaning in a URL.
+/// Encodes all characters that have a meaning in a URL.
 fn percent_encoded(bytes: &[u8]) -> String {
     let mut encoded = String::with_capacity(bytes.len());
     for &byte in bytes {

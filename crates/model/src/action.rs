@@ -1,4 +1,4 @@
-//! What can happen next.
+//! The steps of the model.
 
 use crate::state::Bits;
 
@@ -14,13 +14,13 @@ pub enum Action {
     Tick,
     /// The claim of a worker locks the heads of its batch.
     LockHeads(usize, Bits),
-    /// The claim takes the rest of a dense hour along, marks all its sets and commits.
+    /// The claim adds the rest of a dense hour, marks all its sets and commits.
     Claim(usize),
     /// A worker gives up those of its sets whose lease expired too often.
     GiveUp(usize),
     /// A worker renews the lease of its batch.
     Renew(usize),
-    /// A worker gets the lock of the user in a group's transaction.
+    /// A worker gets the lock of the user in the transaction of a group.
     Lock(usize),
     /// A worker does not get that lock in time, and releases the group's sets with a pause.
     LockTimesOut(usize),
@@ -31,30 +31,31 @@ pub enum Action {
     Finish(usize),
     /// The commit is confirmed.
     Commit(usize),
-    /// A worker gets no answer to COMMIT or another statement, and gives the connection up.
+    /// A worker gets no answer to COMMIT or another statement, and closes the connection.
     GetNoAnswer(usize),
-    /// The server commits the transaction that has no worker any more, as it was told to.
+    /// The server commits a transaction whose worker is gone, as the worker had asked.
     OrphanCommits,
-    /// The server rolls it back.
+    /// The server rolls back a transaction whose worker is gone.
     OrphanRollsBack,
     /// The group fails and is rolled back.
     GroupFails(usize),
     /// The failed attempt is recorded.
     Fail(usize),
-    /// The worker is told to stop or loses its connection. Its transaction is rolled back.
+    /// The worker is stopped or loses its connection. Its transaction is rolled back.
     Interrupt(usize),
-    /// The worker releases the sets that are left.
+    /// The worker releases the remaining sets.
     Release(usize),
     /// The worker dies. Its transaction is rolled back. Another worker starts in its place.
     Crash(usize),
-    /// The server writes to its disk what was committed without waiting for it.
+    /// The server writes commits to its disk that did not wait for it.
     WriteWal,
     /// The server dies and restarts without the commits that were not on its disk.
     ServerCrash,
 }
 
 impl Action {
-    /// Whether it happens by itself as long as the server and some worker run. The others are optional.
+    /// Whether the step happens by itself as long as the server and some worker run. The other
+    /// steps are optional.
     pub const fn is_progress(self) -> bool {
         !matches!(
             self,

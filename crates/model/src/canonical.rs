@@ -1,16 +1,16 @@
-//! One form for states that differ only in names.
+//! Maps states that differ only in names to one form.
 
 use crate::queue::Queue;
 use crate::state::{Bits, Database, MAX_SETS, MAX_WORKERS, State, Worker};
 use crate::variant::Variant;
 
-/// More tokens than a state can hold.
+/// Upper bound of the number of tokens in a state.
 const TOKENS: usize = 2 * MAX_SETS + MAX_WORKERS + 2;
 
 impl State {
-    /// Workers differ only in what they hold, so they are sorted, unless one of them has a clock of its own.
-    /// Tokens are only compared for equality, so they are numbered from 1. Change sets that no part of the
-    /// state refers to are forgotten.
+    /// Sorts the workers, which differ only in their claims, unless one of them has a clock of its
+    /// own. Numbers tokens from 1, since they are only compared for equality. Removes change sets
+    /// that no part of the state refers to.
     #[must_use]
     pub(crate) fn canonical(mut self, queue: &Queue) -> Self {
         if queue.variant != Variant::WorkersClock {
@@ -32,7 +32,7 @@ impl State {
         self
     }
 
-    /// A token that is in use nowhere: 63 random bits, in effect.
+    /// A token that is not in use. In the code it is 63 random bits.
     pub(crate) fn new_token(&mut self) -> u8 {
         self.tokens().map(|token| *token).max().unwrap_or_default() + 1
     }

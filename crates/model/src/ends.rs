@@ -1,8 +1,8 @@
-//! Whether every run ends, with nothing left to do.
+//! Checks that every run ends with an empty queue.
 //!
-//! The checker's own `eventually` does not see runs that go round in a circle. Each kind of trouble is
-//! limited, by the budget or by the queue itself. So every run ends if the states have no circle, and ends
-//! well if nothing is left to do in each state in which no step happens by itself.
+//! The checker's own `eventually` does not find runs with a cycle. The budget or the queue itself
+//! limits each kind of failure. So every run ends if the graph of states has no cycle. Every run
+//! ends well if no work is left in each state in which no step happens by itself.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -18,11 +18,11 @@ use crate::state::State;
 /// How the runs of a model end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ends {
-    /// All of them, with nothing left to do; this many states were seen.
+    /// All runs end with no work left; this many states were seen.
     Well(usize),
-    /// One of them goes round in a circle, after these steps from the beginning.
+    /// One run enters a cycle after these steps from the beginning.
     Never(Vec<Action>),
-    /// After these steps no step happens by itself any more, and something is left to do.
+    /// After these steps no step happens by itself any more, but work is left.
     Stuck(Vec<Action>),
 }
 
@@ -81,7 +81,7 @@ impl Queue {
     }
 }
 
-/// As the checker does, states are told apart by 64 bits.
+/// Like the checker, identifies a state by 64 bits.
 fn fingerprint(state: &State) -> u64 {
     let mut hasher = DefaultHasher::new();
     state.hash(&mut hasher);

@@ -1,4 +1,4 @@
-//! What must hold in every state, and what must happen in some.
+//! The properties of every state, and the states that must be reached.
 
 use stateright::Property;
 
@@ -7,13 +7,13 @@ use crate::state::{MAX_ROWS, QueueState, State, Worker};
 
 /// A raw row that changed is in the figures, or has a change set in the queue.
 pub const NOTHING_IS_LOST: &str = "nothing is lost";
-/// With an empty queue the figures are those of the raw rows.
+/// If the queue is empty, the figures are those of the raw rows.
 pub const FIGURES_ARE_RIGHT: &str = "figures are right once nothing is left to do";
-/// A worker finishes, fails, renews and releases only the sets that it holds.
+/// A worker finishes, fails, renews and releases only sets of its own claim.
 pub const ONLY_ONES_OWN: &str = "only what was claimed is touched";
-/// A worker claims no set that another one holds.
+/// A worker claims no set of another worker's valid lease.
 pub const LEASES_HOLD: &str = "a lease that has not expired is respected";
-/// An interruption counts no attempt, and no set is given up for it.
+/// An interruption counts no attempt, and makes no set dead.
 pub const ONLY_FAILURES_COUNT: &str = "only a failure counts as an attempt";
 
 pub(crate) fn all(queue: &Queue) -> Vec<Property<Queue>> {
@@ -38,7 +38,7 @@ pub(crate) fn all(queue: &Queue) -> Vec<Property<Queue>> {
                         || set.lost_leases >= queue.max_lost_leases)
             })
         }),
-        // Without these the others would hold because nothing happens.
+        // Without these, the other properties would hold in a model without any step.
         Property::sometimes(
             "a raw row changes while it is processed",
             |queue: &Queue, state: &State| {
@@ -69,7 +69,7 @@ pub(crate) fn all(queue: &Queue) -> Vec<Property<Queue>> {
             },
         ),
     ];
-    // A batch of one raw row is filled by any set, so that claims of a dense hour exceed it.
+    // Any set fills a batch of one raw row, so claims of a dense hour exceed it.
     properties.push(if queue.batch == 1 {
         Property::sometimes("a claim takes the rest of a dense hour along", |_, state: &State| {
             state.workers.iter().filter_map(Worker::claim).any(|claim| claim.left.count() > 1)
@@ -82,12 +82,12 @@ pub(crate) fn all(queue: &Queue) -> Vec<Property<Queue>> {
     properties
 }
 
-/// Whether the raw row is in the figures as it is now.
+/// Whether the figures contain the current version of the raw row.
 fn is_current(state: &State, row: usize) -> bool {
     state.database.figures[row] == state.database.raw[row]
 }
 
-/// Whether the raw row has a change set in such a state.
+/// Whether the raw row has a change set in a state that `such` accepts.
 fn is_queued(state: &State, row: usize, such: impl Fn(QueueState) -> bool) -> bool {
     let queue = state.database.queue.iter().zip(state.rows);
     queue
@@ -95,7 +95,7 @@ fn is_queued(state: &State, row: usize, such: impl Fn(QueueState) -> bool) -> bo
         .any(|(set, rows)| rows.has(row) && such(set.state))
 }
 
-/// Nothing is left to do, and no worker is at it.
+/// Whether no work is left and all workers are idle.
 pub(crate) fn is_done(queue: &Queue, state: &State) -> bool {
     let left = state.database.queue.iter().flatten().any(|set| set.state != QueueState::Dead);
     let idle = state.workers[..queue.workers].iter().all(|worker| *worker == Worker::Idle);

@@ -1,4 +1,4 @@
-//! The model: which steps there are in a state, and what each leads to.
+//! The model: the steps of each state, and their results.
 
 use stateright::{Model, Property};
 
@@ -13,32 +13,32 @@ use crate::variant::Variant;
 /// A queue with its app and its workers.
 #[derive(Clone, Debug)]
 pub struct Queue {
-    /// How it works.
+    /// The variant of the protocol.
     pub variant: Variant,
     /// User and local date of each raw row. A date has one hour.
     pub rows: Vec<Group>,
-    /// How many workers there are.
+    /// The number of workers.
     pub workers: usize,
-    /// What may go wrong, and how often.
+    /// The failures that may happen, and their numbers.
     pub budget: Budget,
     /// Whether groups fail, any number of times.
     pub groups_fail: bool,
     /// Whether groups end their worker, any number of times.
     pub groups_crash: bool,
-    /// How many raw rows fill a batch.
+    /// The number of raw rows that fill a batch.
     pub batch: u32,
-    /// How many ticks a lease lasts.
+    /// The length of a lease in ticks.
     pub lease: u8,
-    /// How many ticks a set waits that failed.
+    /// The delay before a failed set is retried, in ticks.
     pub backoff: u8,
-    /// After so many attempts a set is dead.
+    /// The number of attempts after which a set is dead.
     pub max_attempts: u8,
-    /// After so many lost leases a set is dead.
+    /// The number of lost leases after which a set is dead.
     pub max_lost_leases: u8,
 }
 
 impl Default for Queue {
-    /// Two workers, a user with a raw row on each of two dates, and an app that changes nothing.
+    /// Two workers, a user with a raw row on each of two dates, and an app without changes.
     fn default() -> Self {
         Self {
             variant: Variant::AsBuilt,
@@ -75,7 +75,7 @@ impl Queue {
         (group, state.with_rows(claim.left, self.rows_in(group)))
     }
 
-    /// The batch once a group is committed.
+    /// The batch after a group is committed.
     fn committed(&self, state: &State, claim: Claim, transaction: &Transaction) -> Worker {
         let done = claim.done.and(self.rows_in(transaction.group));
         let left = claim.left.iter().filter(|id| !done.has_all(state.rows[*id])).collect();
@@ -87,7 +87,7 @@ impl Queue {
             && state.transactions().any(|of| of.locked && of.group.0 == user)
     }
 
-    /// No worker has anything to do: time passes by itself.
+    /// Whether no worker has work, so that time passes by itself.
     fn is_quiet(&self, state: &State) -> bool {
         let idle = state.workers[..self.workers].iter().all(|worker| *worker == Worker::Idle);
         idle && state.orphan.is_none()
@@ -141,7 +141,7 @@ impl Queue {
                 actions.extend(state.heads(self, w).map(|heads| Action::LockHeads(w, heads)));
                 return;
             }
-            // A claim that is cut short has marked nothing, and its locks end with its session.
+            // An interrupted claim has marked no set, and its locks end with its session.
             Worker::Claiming(_) => {
                 actions.push(Action::Claim(w));
                 return;
@@ -196,7 +196,7 @@ impl Queue {
         }
     }
 
-    /// The step of one worker.
+    /// Applies the step of one worker.
     fn work(&self, state: &mut State, w: usize, action: Action) {
         let next = match (action, state.workers[w]) {
             (Action::LockHeads(_, heads), _) => Worker::Claiming(heads),
@@ -300,7 +300,7 @@ impl Queue {
 }
 
 impl Claim {
-    /// The worker with a batch of which these sets are left.
+    /// The worker with a batch of these remaining sets.
     fn with_left(self, state: &State, left: Bits) -> Worker {
         let done = self.done.within(state.rows_of(left));
         if left.is_empty() { Worker::Idle } else { Worker::Claimed(Self { left, done, ..self }) }

@@ -1,4 +1,4 @@
-//! What is committed, and what is under way.
+//! The state: committed data, and work in progress.
 
 /// The maximum number of raw rows.
 pub const MAX_ROWS: usize = 3;
@@ -9,11 +9,12 @@ pub const MAX_SETS: usize = 4;
 /// The maximum number of workers.
 pub const MAX_WORKERS: usize = 3;
 
-/// The maximum number of open transactions of the app: two, so that they can commit in another order than
-/// that of their ids.
+/// The maximum number of open transactions of the app. Two are enough to commit in another order
+/// than that of their ids.
 pub const MAX_OPEN: usize = 2;
 
-/// A version of each raw row, 0 where there is none: as facts, as read, or as the figures have it.
+/// A version of each raw row, 0 if there is none: in the raw table, in a snapshot, or in the
+/// figures.
 pub type Versions = [u8; MAX_ROWS];
 
 /// A user and a local date: the rows of one transaction.
@@ -22,30 +23,30 @@ pub type Group = (u8, u8);
 /// `not_before` of a dead set.
 pub const INFINITY: u8 = u8::MAX;
 
-/// Some ids of change sets, or some numbers of raw rows.
+/// A set of ids of change sets, or of numbers of raw rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Bits(u8);
 
 impl Bits {
-    /// With one more.
+    /// This set with one more member.
     #[must_use]
     pub const fn with(self, member: usize) -> Self {
         Self(self.0 | 1 << member)
     }
 
-    /// With the members of another.
+    /// The union with another set.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// The members that another has, too.
+    /// The intersection with another set.
     #[must_use]
     pub const fn within(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// Without the members of another.
+    /// The difference from another set.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
@@ -61,17 +62,17 @@ impl Bits {
         other.0 & !self.0 == 0
     }
 
-    /// Whether it has a member in common with another.
+    /// Whether it shares a member with another set.
     pub const fn meets(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// Whether it has none.
+    /// Whether it has no members.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// How many it has.
+    /// The number of members.
     pub const fn count(self) -> u32 {
         self.0.count_ones()
     }
@@ -81,7 +82,7 @@ impl Bits {
         (0..8).filter(move |member| self.has(*member))
     }
 
-    /// Its subsets that are not empty.
+    /// Its non-empty subsets.
     pub fn subsets(self) -> impl Iterator<Item = Self> {
         (1..=self.0).map(Self).filter(move |subset| self.has_all(*subset))
     }
@@ -96,40 +97,41 @@ impl FromIterator<usize> for Bits {
 /// `aggregation_queue.state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum QueueState {
-    /// To be claimed, from `not_before` on.
+    /// Waits to be claimed, from `not_before` on.
     Pending,
-    /// Claimed.
+    /// Claimed by a worker.
     Processing,
-    /// Given up.
+    /// Dead after the last attempt.
     Dead,
 }
 
-/// A row of `aggregation_queue`. Instants count from the database's present, so that its clock is no part
-/// of the state: 0 is now or earlier.
+/// A row of `aggregation_queue`. Instants are relative to the database's present, so that the clock
+/// is no part of the state: 0 is now or earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChangeSet {
     /// Pending, processing or dead.
     pub state: QueueState,
     /// The claim that holds it; 0 without one.
     pub lease_token: u8,
-    /// When its lease expires.
+    /// The instant at which its lease expires.
     pub lease_expires_at: u8,
-    /// When it may be claimed by another worker: as its lease says, but for
-    /// [`Variant::RescueByTimeAlone`](crate::Variant::RescueByTimeAlone).
+    /// The instant from which another worker may claim it. It equals the expiry of the lease,
+    /// except for [`Variant::RescueByTimeAlone`](crate::Variant::RescueByTimeAlone).
     pub rescue_at: u8,
-    /// How often it failed, as far as the database knows.
+    /// The number of failed attempts that the database has recorded.
     pub attempts: u8,
-    /// How often its lease expired.
+    /// The number of expired leases.
     pub lost_leases: u8,
-    /// Not claimed before.
+    /// The set is not claimed before this instant.
     pub not_before: u8,
     /// Its raw rows whose dates the batch has committed. The code counts the dates: `dates_done`.
     pub done: Bits,
-    /// Not in the database: how often one of its groups failed, up to the last attempt.
+    /// The number of failures of one of its groups, up to the last attempt. It is not in the
+    /// database.
     pub failures: u8,
 }
 
-/// What is committed.
+/// The committed data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Database {
     /// The facts: the version of each raw row.
@@ -138,7 +140,7 @@ pub struct Database {
     pub figures: Versions,
     /// `aggregation_queue`, by id.
     pub queue: [Option<ChangeSet>; MAX_SETS],
-    /// Up to which id all changes count as done, where a mark replaces the queue
+    /// The id up to which all changes count as done, if a mark replaces the queue
     /// ([`Variant::HighWaterMark`](crate::Variant::HighWaterMark)).
     pub mark: u8,
 }
@@ -161,15 +163,16 @@ pub struct Transaction {
     pub group: Group,
     /// The sets with rows in it.
     pub sets: Bits,
-    /// It holds the lock of the user.
+    /// Whether it holds the lock of the user.
     pub locked: bool,
     /// The raw rows as its snapshot shows them.
     pub read: Option<Versions>,
-    /// Once the figures are written, and the row locks of its sets are held: the sets that it has deleted.
+    /// The sets that it has deleted, once the figures are written and the row locks of its sets are
+    /// held.
     pub finished: Option<Bits>,
 }
 
-/// A worker's step in the walk of a batch.
+/// The state of a worker while it processes a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Worker {
     /// Without a claim. It may have just been started.
@@ -182,12 +185,12 @@ pub enum Worker {
     InGroup(Claim, Transaction),
     /// A group with these sets failed and was rolled back; the attempt is not recorded yet.
     Failed(Claim, Bits),
-    /// Interrupted; the sets that are left are not released yet.
+    /// Interrupted; the remaining sets are not released yet.
     Interrupted(Claim),
 }
 
 impl Worker {
-    /// Its batch.
+    /// Its batch, if it has one.
     pub const fn claim(&self) -> Option<&Claim> {
         match self {
             Self::Idle | Self::Claiming(_) => None,
@@ -209,18 +212,19 @@ impl Worker {
     }
 }
 
-/// How often each kind of trouble may still happen, so that the number of histories is finite.
+/// The number of times that each kind of failure may still happen, so that the number of histories
+/// is finite.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Budget {
     /// A statement changes raw rows.
     pub changes: u8,
     /// A worker dies.
     pub crashes: u8,
-    /// A worker is told to stop, or loses its connection.
+    /// A worker is stopped, or loses its connection.
     pub interruptions: u8,
-    /// The worker gets no answer, and the server goes on with its transaction.
+    /// A worker gets no answer, and the server continues with its transaction.
     pub orphans: u8,
-    /// Everything under way is suspended while time passes.
+    /// All work is suspended while time passes.
     pub delays: u8,
     /// A lock is not granted in time.
     pub lock_timeouts: u8,
@@ -228,34 +232,34 @@ pub struct Budget {
     pub server_crashes: u8,
 }
 
-/// What must never have happened.
+/// Violations, recorded for the properties.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Wrongs {
     /// A worker finished, failed, renewed or released a set that it did not hold.
     pub touched_anothers: bool,
-    /// A worker claimed a set that another one held, by the database's clock.
+    /// A worker claimed a set of another worker's valid lease, by the database's clock.
     pub robbed: bool,
 }
 
-/// Everything at one moment.
+/// The whole state at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct State {
-    /// What is committed.
+    /// The committed data.
     pub database: Database,
-    /// What is committed and on the disk, where the server may die.
+    /// The data on the disk, if the server may die.
     pub durable: Option<Database>,
     /// The app's open transactions, each with the id of its change set.
     pub open: [Option<u8>; MAX_OPEN],
     /// The raw rows of each change set.
     pub rows: [Bits; MAX_SETS],
-    /// How many ids of change sets were given out.
+    /// The number of ids of change sets that were given out.
     pub ids: u8,
     /// The workers.
     pub workers: [Worker; MAX_WORKERS],
-    /// A transaction whose worker gave the connection up.
+    /// A transaction whose worker closed the connection.
     pub orphan: Option<Transaction>,
-    /// What may still go wrong.
+    /// The failures that may still happen.
     pub budget: Budget,
-    /// What must not have happened.
+    /// Violations that have happened.
     pub wrongs: Wrongs,
 }

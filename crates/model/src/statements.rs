@@ -12,12 +12,12 @@ impl State {
         sets.iter().map(|id| self.rows[id]).fold(Bits::default(), Bits::and)
     }
 
-    /// Which of these sets have rows among these.
+    /// The sets among these that have rows among these.
     pub(crate) fn with_rows(&self, sets: Bits, rows: Bits) -> Bits {
         sets.iter().filter(|id| self.rows[*id].meets(rows)).collect()
     }
 
-    /// The sets that a transaction has locked and not committed: SKIP LOCKED passes over them, an UPDATE
+    /// The sets that a transaction has locked and not committed. SKIP LOCKED skips them, an UPDATE
     /// or DELETE waits for them.
     pub(crate) fn row_locked(&self, queue: &Queue) -> Bits {
         let heads = self.workers.iter().filter_map(|worker| match worker {
@@ -28,7 +28,7 @@ impl State {
         heads.chain(written).fold(Bits::default(), Bits::and)
     }
 
-    /// Every transaction of a group that the server has.
+    /// Every open transaction of a group on the server.
     pub(crate) fn transactions(&self) -> impl Iterator<Item = Transaction> {
         let of_workers = self.workers.into_iter().filter_map(|worker| match worker {
             Worker::InGroup(_, transaction) => Some(transaction),
@@ -80,7 +80,7 @@ impl State {
         self.due(queue, worker).subsets().filter(fits)
     }
 
-    /// Those of the claim's sets whose lease expired too often.
+    /// The sets of the claim whose lease expired too often.
     pub(crate) fn too_often_lost(&self, queue: &Queue, claim: &Claim) -> Bits {
         let lost = claim.left.iter().filter(|id| {
             self.database.queue[*id].is_some_and(|set| {
@@ -90,7 +90,7 @@ impl State {
         lost.collect()
     }
 
-    /// Which of these sets a statement with the token finds.
+    /// The sets among these that a statement with the token finds.
     pub(crate) fn held(&self, queue: &Queue, claim: &Claim, ids: Bits) -> Bits {
         let found = ids.iter().filter(|id| {
             self.database.queue[*id].is_some_and(|set| {
@@ -101,7 +101,8 @@ impl State {
         found.collect()
     }
 
-    /// Changes the sets that the statement finds, and notes if the claim did not hold one of them.
+    /// Changes the sets that the statement finds, and records a violation if the claim did not hold
+    /// one of them.
     fn update(&mut self, queue: &Queue, claim: &Claim, ids: Bits, change: impl Fn(&mut ChangeSet)) {
         let held = self.held(queue, claim, ids);
         self.note_anothers(claim, held);
@@ -116,7 +117,7 @@ impl State {
             .any(|id| self.database.queue[id].is_some_and(|set| set.lease_token != claim.token));
     }
 
-    /// `renew`. Whether all of them were still held.
+    /// `renew`. Returns whether all of them were still held.
     pub(crate) fn renew(&mut self, queue: &Queue, claim: &Claim) -> bool {
         self.update(queue, claim, claim.left, |set| {
             set.lease_expires_at = queue.lease;
@@ -127,7 +128,7 @@ impl State {
         self.held(queue, claim, claim.left) == claim.left
     }
 
-    /// `fail`: an attempt is counted; the whole set waits, or is dead after the last.
+    /// `fail`: counts an attempt; the whole set waits, or is dead after the last attempt.
     pub(crate) fn fail(&mut self, queue: &Queue, claim: &Claim, ids: Bits, group: Group) {
         if queue.variant == Variant::RetriedInPart {
             for id in self.held(queue, claim, ids).iter() {
@@ -144,19 +145,19 @@ impl State {
         });
     }
 
-    /// `give_up`: dead, because workers ended too often while they held it.
+    /// `give_up`: makes sets dead whose workers ended too often.
     pub(crate) fn give_up(&mut self, queue: &Queue, claim: &Claim, ids: Bits) {
         self.update(queue, claim, ids, ChangeSet::kill);
     }
 
-    /// `release`: pending again, without or after a pause.
+    /// `release`: makes sets pending again, with or without a pause.
     pub(crate) fn release(&mut self, queue: &Queue, claim: &Claim, ids: Bits, pause: u8) {
         self.update(queue, claim, ids, |set| set.pend(pause));
     }
 
-    /// `finish`, in the group's transaction: deletes the sets for which its date is the last in the batch, and
-    /// counts the date in the others. Whether the claim held all of them, and the database counts the same
-    /// dates as the worker.
+    /// `finish`, in the group's transaction: deletes the sets for which its date is the last in the
+    /// batch, and counts the date in the others. Returns whether the claim held all of them, and
+    /// the database counts the same dates as the worker.
     pub(crate) fn finish(
         &mut self,
         queue: &Queue,
@@ -208,7 +209,7 @@ impl State {
         }
     }
 
-    /// COMMIT of a group: the figures of its raw rows, and what it did to its sets.
+    /// COMMIT of a group: the figures of its raw rows, and its changes of its sets.
     pub(crate) fn commit(&mut self, queue: &Queue, transaction: &Transaction) {
         let Transaction { group, sets, read: Some(read), finished: Some(finished), .. } =
             *transaction
@@ -243,7 +244,7 @@ impl State {
             done: Bits::default(),
             failures: 0,
         });
-        // The app waits for the disk, and with its commit all before it are written.
+        // The app waits for the disk, and its commit writes all commits before it.
         self.durable = self.durable.map(|_| self.database);
     }
 }
@@ -263,7 +264,7 @@ impl ChangeSet {
         self.leave(QueueState::Dead, INFINITY);
     }
 
-    /// As time passes.
+    /// Advances the clock by one tick, which brings every instant nearer.
     pub(crate) const fn age(&mut self) {
         self.lease_expires_at = self.lease_expires_at.saturating_sub(1);
         self.rescue_at = self.rescue_at.saturating_sub(1);

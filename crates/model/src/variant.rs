@@ -1,6 +1,6 @@
-//! The queue as it is, and the queues that it could have been.
+//! The queue as built, and variants that lack a part of it.
 
-/// How the queue works. All but the first lose or repeat something, and the checker must find out.
+/// A variant of the queue. All but the first lose or repeat work, and the checker must find that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variant {
     /// As in `crates/store`.
@@ -9,7 +9,7 @@ pub enum Variant {
     HeadsNotLocked,
     /// A change set is deleted by the transaction of its first date.
     DeletedByFirstDate,
-    /// A transaction leaves no trace in the sets that wait for a later date.
+    /// A transaction does not count its date in the sets that wait for a later date.
     DatesNotCounted,
     /// If a date of a change set fails, only the rows of that date are retried.
     RetriedInPart,
@@ -17,13 +17,13 @@ pub enum Variant {
     NoToken,
     /// A set is claimed again a lease after its claim, even if the lease was renewed.
     RescueByTimeAlone,
-    /// A set is never claimed again because its lease expired.
+    /// A set with an expired lease is never claimed again.
     NoRescue,
     /// Each worker judges leases by its own clock. The clock of the second one is far ahead.
     WorkersClock,
     /// The raw rows are read before the lock of the user is granted.
     ReadBeforeLock,
-    /// No lock of the user: SKIP LOCKED is thought to be enough.
+    /// Groups take no lock of the user and rely on SKIP LOCKED.
     NoLock,
     /// No queue: all changes up to the largest id that was seen count as done.
     HighWaterMark,
@@ -35,6 +35,6 @@ pub enum Variant {
     CountedWhenClaimed,
     /// A failure is not counted, so no attempt is the last.
     UncountedFailures,
-    /// A lost lease is not counted, so a set is never given up for it.
+    /// A lost lease is not counted, so a set never becomes dead for it.
     UncountedLostLeases,
 }

@@ -1,9 +1,9 @@
-//! The queue as it is built: in every history of these sizes, nothing is lost and everything ends.
+//! The queue as built: in every history of these sizes, no change is lost and every run ends.
 
 use model::{Budget, Ends, Queue};
 use stateright::{Checker, Model};
 
-/// Two statements of the app; everything else goes well.
+/// Two statements of the app, without failures.
 const TWO: Budget = Budget {
     changes: 2,
     crashes: 0,
@@ -14,7 +14,8 @@ const TWO: Budget = Budget {
     server_crashes: 0,
 };
 
-/// Each property holds in each state, each run ends well, and both explorers saw the same states.
+/// Asserts that each property holds in each state, each run ends well, and both explorers saw the
+/// same states.
 #[track_caller]
 fn holds(queue: Queue) {
     let checker = queue.clone().checker().spawn_bfs().join();

@@ -1,4 +1,4 @@
-//! What each part of the queue is for: without it the checker finds what goes wrong.
+//! The purpose of each part of the queue: without it the checker finds a counterexample.
 
 use std::collections::BTreeSet;
 
@@ -27,8 +27,8 @@ fn violated(queue: &Queue) -> BTreeSet<&'static str> {
     found.filter(|name| queue.property(name).expectation == Expectation::Always).collect()
 }
 
-/// The variant breaks these properties, and the queue as it is built keeps them all with the same
-/// troubles.
+/// Asserts that the variant violates these properties, and that the queue as built keeps them with
+/// the same failures.
 #[track_caller]
 fn breaks(queue: Queue, properties: &[&'static str]) {
     assert_eq!(violated(&queue), properties.iter().copied().collect());

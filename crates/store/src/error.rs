@@ -82,22 +82,6 @@ impl ErrorClass {
         }
     }
 
-    /// Whether the work was interrupted rather than found impossible: it is given back without
-    /// counting an attempt.
-    pub const fn is_interruption(self) -> bool {
-        matches!(
-            self,
-            Self::ConnectionLost
-                | Self::PoolExhausted
-                | Self::StaleSession
-                | Self::Cancelled
-                | Self::Environment
-                | Self::LeaseLost
-                | Self::NoAnswer
-                | Self::Stopped
-        )
-    }
-
     /// Whether other connections of the pool would meet the same: they are replaced.
     pub(crate) fn concerns_all_connections(self, code: Option<&str>) -> bool {
         self == Self::StaleSession || code == Some("25006")
@@ -121,9 +105,9 @@ pub enum StoreError {
         details: Vec<String>,
     },
     /// No connection could be had.
-    #[error(
-        "no database connection within {waited_seconds:.1} s ({open} of {max} open, {waiting} waiting){cause}"
-    )]
+    #[error("no database connection{}{cause}", if *unreachable { String::new() } else {
+        format!(" within {waited_seconds:.1} s ({open} of {max} open, {waiting} waiting)")
+    })]
     NoConnection {
         /// Connecting failed, rather than waiting for one in use.
         unreachable: bool,
@@ -182,7 +166,8 @@ impl StoreError {
 impl StoreError {
     /// An error of the driver, with what the server said about it.
     pub(crate) fn of_driver(cause: DieselError, server: Option<ServerError>) -> Self {
-        let class = server.as_ref().map_or_else(|| ErrorClass::of(&cause), ServerError::class);
+        let class =
+            server.as_ref().map_or_else(|| ErrorClass::classify(&cause), ServerError::class);
         Self::Database { class, server: server.map(Box::new), cause, details: Vec::new() }
     }
 
@@ -258,7 +243,7 @@ impl StoreError {
 
 impl ErrorClass {
     /// The class of an error of the driver about which the server says nothing.
-    fn of(error: &DieselError) -> Self {
+    fn classify(error: &DieselError) -> Self {
         use DatabaseErrorKind as Kind;
         match error {
             DieselError::DatabaseError(kind, _) => match kind {
@@ -275,7 +260,7 @@ impl ErrorClass {
             },
             DieselError::BrokenTransactionManager => Self::ConnectionLost,
             // The statement's own error comes first; what went wrong with the rollback is less.
-            DieselError::RollbackErrorOnCommit { commit_error, .. } => Self::of(commit_error),
+            DieselError::RollbackErrorOnCommit { commit_error, .. } => Self::classify(commit_error),
             // A column has another type than the one that is read.
             DieselError::DeserializationError(_) => Self::Environment,
             DieselError::SerializationError(_) => Self::Internal,
@@ -345,7 +330,7 @@ const SQLSTATES: [(&str, ErrorClass, &str); 45] = {
         ("42", Class::Environment, "the statement does not fit the schema"),
         ("44", Class::Refused, "check option of a view"),
         ("53100", Class::Environment, "no file can grow; is the disk full?"),
-        ("53200", Class::Environment, "the server has no memory left"),
+        ("53200", Class::Environment, "the server has no memory left, or no room for another lock"),
         ("53300", Class::ConnectionLost, "the server has no connection left"),
         ("53", Class::Environment, "the server lacks resources"),
         ("55P03", Class::Locked, "a lock was not granted in time"),
@@ -449,7 +434,7 @@ pub enum ConnectError {
     Url(String),
     /// Variables, or the service file, say something that cannot be.
     #[error("the database connection cannot be configured: {0}")]
-    Surroundings(String),
+    LibpqDefaults(String),
     /// What stands between the worker and PostgreSQL is not what the configuration says.
     #[error("{0}")]
     Pooler(&'static str),

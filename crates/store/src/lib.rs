@@ -5,97 +5,65 @@
 //! which locks the user, reads, writes and finishes the claimed rows, guarded by the lease
 //! token.
 
-mod address;
-mod alerts;
-mod autocommit;
-mod blood_pressure;
-mod budget;
-mod comparison;
-mod connect;
-mod crash;
-mod cte;
-mod day_end;
-mod day_rows;
-mod dial;
+mod admin;
+mod backoff;
+mod connection;
 mod error;
-mod examine;
-mod explain;
-mod figures;
-mod glucose;
-mod import;
-mod inventory;
-mod lab_neighbours;
-mod labs;
-mod migrate;
-mod nutrition;
-mod other_dates;
+mod kinds;
+mod outbox;
 mod page;
 mod pool;
-mod probe;
 mod profiles;
 mod queue;
-mod queued_rows;
-mod raw_text;
-mod raw_vital;
-mod reach;
-mod rejected;
-mod requeue;
-mod retry;
-mod schema_state;
-mod session;
-mod sessions;
-mod shadow;
-mod sleep;
+mod schema;
 mod snapshot;
-mod sql_file;
-mod statement;
-mod status;
-mod surroundings;
-mod time;
-mod tls;
+mod sql;
 mod transaction;
-mod trial;
 mod user_days;
-mod vitals;
-mod wire;
+mod verify;
 
-pub use address::Place;
-pub use alerts::{Alert, AlertCondition, Outbox, TakenAlert};
-pub use budget::Budget;
-pub use comparison::{Difference, RowKey};
+use sql::{cte, raw_text, statement, time};
+
+pub use admin::budget::Budget;
+pub use admin::control::{PausedKind, Throttled};
+pub use admin::examine::{Examination, MissingRights, TriggerFault};
+pub use admin::import::{ImportError, ImportRow, Importer, ProfileRow, raw_columns};
+pub use admin::migrate::{MigrateError, Migrated, migrate, migrate_beside};
+pub use admin::schema_state::{Elsewhere, NamesTaken, SchemaState, schema_state};
+pub use admin::sessions::{OldTransaction, Sessions};
+pub use admin::status::{
+    Backlog, Failure, KindStatus, MAX_FAILED_SETS, MAX_GROUPS, MAX_REJECTED_READ, QueueAge,
+    Rejected, Run, RunCounts, Status,
+};
+pub use admin::trial::Trial;
+pub use backoff::{Backoff, DRAIN_RETRIES};
 #[doc(hidden)]
-pub use connect::Connected;
-pub use connect::{Way, check_url, way};
-pub use crash::CRASH_VARIABLE;
-pub use day_end::{EndedDays, FutureRows};
+pub use connection::connect::Connected;
+pub use connection::connect::{ConnectionPlan, check_url, connection_plan};
+pub use connection::libpq::Variables;
+pub use connection::session::{Pooler, SessionSettings};
+pub use connection::url::Endpoint;
 pub use error::{ConnectError, ErrorClass, ServerError, StoreError};
-pub use examine::{Examination, MissingRights, TriggerFault};
-pub use figures::{BloodPressureFigures, FigureCounts, LabFigures, NutritionFigures, VitalFigures};
-pub use import::{ImportError, ImportRow, Importer, ProfileRow, raw_columns};
-pub use inventory::{Inventory, Pending, RawDate, UserKinds};
-pub use migrate::{MigrateError, Migrated, migrate, migrate_beside};
+pub use kinds::day_end::{EndedDays, FutureRows};
+pub use outbox::{Alert, AlertCondition, Outbox, TakenAlert};
 pub use page::{
-    ActionState, FailureFilter, FiringAlert, OperatorAction, PausedKind, Presence, Reading, Server,
-    Throttled, Worker,
+    ActionState, FailureFilter, FiringAlert, OperatorAction, Presence, Reading, Server, Worker,
 };
 pub use pool::{PoolHealth, PoolSettings, PoolStats, Store};
 pub use profiles::{Profile, ProfileVersion};
-pub use queue::{ChangeSet, ChangedRow, Claim, ClaimFrom, Failed, MOST_IN_A_SET, SetOfGroup};
-pub use rejected::{Listed, Verdict};
-pub use requeue::{RequeueSelection, Requeuer};
-pub use retry::RetryPolicy;
-pub use schema_state::{Elsewhere, NamesTaken, SchemaState, schema_state};
-pub use session::{Pooler, SessionSettings};
-pub use sessions::{OldTransaction, Sessions};
-pub use shadow::Shadow;
-pub use status::{
-    Backlog, Failure, KindStatus, MAX_FAILED_SETS, MAX_GROUPS, MAX_REJECTED_READ, Rejected, Run,
-    RunCounts, Status,
+pub use queue::rejected::{Listed, Verdict};
+pub use queue::requeue::{RequeueSelection, Requeuer};
+pub use queue::retry::RetryPolicy;
+pub use queue::{
+    ChangeSet, ChangedRow, Claim, ClaimFrom, Failed, Holder, MOST_IN_A_SET, SetOfGroup,
 };
-pub use surroundings::Variables;
+pub use sql::timeout::with_timeout;
+pub use transaction::failpoint::CRASH_VARIABLE;
 pub use transaction::{FailedWrite, GroupTransaction, UnsentCommit};
-pub use trial::Trial;
 pub use user_days::{
     BloodPressureDay, DayRow, GlucoseDay, LabName, LabResults, MealEnergy, NutritionSums,
     RejectedRows, SleepNight, UserDays, VitalDay, VitalHour, Waiting,
 };
+pub use verify::comparison::{Difference, RowKey};
+pub use verify::inventory::{FigureCounts, Inventory, Pending, RawDate, UserKinds};
+pub use verify::tables::VerifyTables;

@@ -17,13 +17,13 @@ use diesel_async::{
 use tokio::sync::Notify;
 use tokio_postgres::Client;
 
-use crate::connect::{Connected, Link, Target};
-use crate::cte::StatementName;
+use crate::connection::connect::{Connected, Link, Target};
+use crate::connection::libpq::Variables;
+use crate::connection::probe;
+use crate::connection::session::{Pooler, SessionSettings};
 use crate::error::{ConnectError, StoreError};
-use crate::probe;
-use crate::reach::Reach;
-use crate::session::{Pooler, SessionSettings};
-use crate::surroundings::Variables;
+use crate::queue::ScanWindow;
+use crate::sql::cte::StatementName;
 
 type Pooled<'p> = PooledConnection<'p, Manager>;
 
@@ -141,8 +141,8 @@ struct Shared {
     holds: Mutex<Holds>,
     /// In microseconds, since it was last asked for.
     longest_wait: AtomicU64,
-    /// How far back it is looked for due rows: of each kind, and of any.
-    reaches: [Mutex<Reach>; Kind::ALL.len() + 1],
+    /// One for the poll, then one for each kind.
+    scan_windows: [Mutex<ScanWindow>; Kind::ALL.len() + 1],
 }
 
 /// Who holds a connection.
@@ -196,7 +196,7 @@ impl Store {
             replaced: Mutex::default(),
             holds: Mutex::default(),
             longest_wait: AtomicU64::new(0),
-            reaches: Default::default(),
+            scan_windows: Default::default(),
         });
         tokio::spawn(warn_of_slow_holds(Arc::downgrade(&shared)));
         let pool = bb8::Pool::builder()
@@ -373,9 +373,9 @@ impl Store {
         self.shared.target.pooler()
     }
 
-    /// How far back it is looked for due rows of this kind; without one, of any.
-    pub(crate) fn reach(&self, kind: Option<Kind>) -> MutexGuard<'_, Reach> {
-        let [of_any, of_kinds @ ..] = &self.shared.reaches;
+    /// Of the claims of a kind, or of the poll.
+    pub(crate) fn scan_window(&self, kind: Option<Kind>) -> MutexGuard<'_, ScanWindow> {
+        let [of_any, of_kinds @ ..] = &self.shared.scan_windows;
         let of_kind = kind.and_then(|kind| of_kinds.get(kind as usize));
         lock(of_kind.unwrap_or(of_any))
     }
@@ -433,7 +433,7 @@ impl bb8::ErrorSink<PoolError> for SayIdleEnded {
 }
 
 /// What the pool keeps.
-pub(crate) struct Kept {
+pub(crate) struct PoolMember {
     connection: Connected,
     /// When it was last given back and nothing was wrong with it.
     worked: Option<Instant>,
@@ -460,27 +460,27 @@ impl Manager {
 }
 
 impl bb8::ManageConnection for Manager {
-    type Connection = Kept;
+    type Connection = PoolMember;
     type Error = PoolError;
 
-    async fn connect(&self) -> Result<Kept, PoolError> {
+    async fn connect(&self) -> Result<PoolMember, PoolError> {
         let connection = self.open().await.map_err(PoolError::Connect)?;
-        Ok(Kept { connection, worked: None, prepared: HashSet::new() })
+        Ok(PoolMember { connection, worked: None, prepared: HashSet::new() })
     }
 
-    async fn is_valid(&self, kept: &mut Kept) -> Result<(), PoolError> {
-        let trusted = kept.worked.is_some_and(|worked| worked.elapsed() < TRUSTED_FOR);
-        if trusted && !self.has_broken(kept) {
+    async fn is_valid(&self, member: &mut PoolMember) -> Result<(), PoolError> {
+        let trusted = member.worked.is_some_and(|worked| worked.elapsed() < TRUSTED_FOR);
+        if trusted && !self.has_broken(member) {
             return Ok(());
         }
-        let answered = kept.connection.batch_execute("SELECT 1").await;
-        answered.map_err(|cause| PoolError::Broken(kept.connection.link.error(cause)))
+        let answered = member.connection.batch_execute("SELECT 1").await;
+        answered.map_err(|cause| PoolError::Broken(member.connection.link.error(cause)))
     }
 
-    fn has_broken(&self, kept: &mut Kept) -> bool {
+    fn has_broken(&self, member: &mut PoolMember) -> bool {
         std::thread::panicking()
-            || kept.connection.connection.is_broken()
-            || self.0.has_replaced(&kept.connection)
+            || member.connection.connection.is_broken()
+            || self.0.has_replaced(&member.connection)
     }
 }
 
@@ -579,7 +579,8 @@ fn warn_of_slow_hold(purpose: &'static str, held: Duration, still_held: bool) {
         purpose,
         held_ms = held.as_millis() as u64,
         still_held,
-        "a database connection has been held for {:.1} s by {purpose}",
+        "a database connection {} for {:.1} s by {purpose}",
+        if still_held { "has been held" } else { "is free, after it was held" },
         held.as_secs_f64(),
     );
 }

@@ -6,8 +6,8 @@ use diesel::sql_types::{Array, BigInt, Nullable, Text};
 
 use crate::error::StoreError;
 use crate::pool::Store;
-use crate::raw_text::RawText;
-use crate::statement::statement;
+use crate::sql::raw_text::RawText;
+use crate::sql::statement::statement;
 use crate::transaction::GroupTransaction;
 
 /// A row of `user_profiles`.

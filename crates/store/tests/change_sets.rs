@@ -116,7 +116,7 @@ async fn a_worker_that_lost_its_lease_can_neither_finish_nor_fail_nor_release() 
     let finished = finish(&store, token, &[of_group(&sets[0], 0, true)]).await;
     assert_eq!(finished, Err(ErrorClass::LeaseLost));
     store.release(Kind::Vitals, token, &sets).await.unwrap();
-    store.snooze(Kind::Vitals, token, &sets, LEASE).await.unwrap();
+    store.snooze(Kind::Vitals, token, &sets, LEASE, "locked").await.unwrap();
 
     store.renew(Kind::Vitals, second.token, &second.sets, LEASE).await.expect("untouched");
 }

@@ -74,7 +74,7 @@ async fn a_claim_reads_about_as_many_rows_as_it_takes() {
         observer.batch_execute("SELECT pg_stat_reset()").await.unwrap();
         for from in ENDS.into_iter().chain(ENDS) {
             // A claim that took long, on a busy machine, would have the next one pass over what is old.
-            store.look_everywhere();
+            store.require_full_scan();
             assert!(store.any_due().await.unwrap());
             let claimed = claim(&store, from).await;
             let claimed = claimed.unwrap_or_else(|| panic!("{history}, {from:?}"));
@@ -144,14 +144,14 @@ async fn a_claim_beside_another_leaves_that_one_its_rows() {
     app.batch_execute(claimed).await.unwrap();
     let expected = [(ClaimFrom::Oldest, 2), (ClaimFrom::Newest, 4), (ClaimFrom::Oldest, 3)];
     for (from, user) in expected {
-        store.look_everywhere();
+        store.require_full_scan();
         assert_eq!(users(claim(&store, from).await), [user; 200], "{from:?}");
     }
     for from in ENDS {
         assert!(claim(&store, from).await.is_none(), "{from:?}");
     }
     app.batch_execute("ROLLBACK").await.unwrap();
-    store.look_everywhere();
+    store.require_full_scan();
     assert_eq!(users(claim(&store, ClaimFrom::Oldest).await), [1; 200]);
 }
 
@@ -192,9 +192,9 @@ async fn after_a_long_look_what_is_new_comes_first_and_what_is_old_is_not_forgot
     app.batch_execute(&due_since(2, "1 second")).await.unwrap();
     assert_eq!(claim(&store, ClaimFrom::Oldest).await.unwrap().row_count(), 1);
     assert!(claim(&store, ClaimFrom::Oldest).await.is_none());
-    assert!(store.look_everywhere());
+    assert!(store.require_full_scan());
     assert_eq!(claim(&store, ClaimFrom::Oldest).await.unwrap().row_count(), 1);
-    assert!(!store.look_everywhere());
+    assert!(!store.require_full_scan());
 
     // All rows of one insert are due since the same moment; none is passed over.
     app.batch_execute(FILL).await.unwrap();

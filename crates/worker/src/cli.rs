@@ -592,7 +592,7 @@ mod tests {
         for kind in
             [ImportKind::Profiles, ImportKind::Vitals, ImportKind::Nutrition, ImportKind::Labs]
         {
-            let columns = Columns::of(kind).0;
+            let columns = Columns::for_kind(kind).0;
             for column in
                 columns.iter().filter(|c| !aggregation::nutrition::NUTRIENTS.contains(&c.name))
             {

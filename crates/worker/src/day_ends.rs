@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use store::StoreError;
 
 use crate::failure::Policy;
-use crate::setup::WorkerContext;
+use crate::run::context::WorkerContext;
+use crate::tables::counted;
 
 /// How long a daily row may stay partial after the end of its day.
 const EVERY: Duration = Duration::from_secs(60);
@@ -24,11 +25,11 @@ impl DayEnds {
     ///
     /// # Errors
     /// Why the database cannot be used. Any other failure is logged, and tried again in a minute.
-    pub async fn mark_when_due(&mut self, job: &WorkerContext) -> Result<bool, StoreError> {
+    pub async fn mark_when_due(&mut self, context: &WorkerContext) -> Result<bool, StoreError> {
         if self.marked_at.is_some_and(|at| at.elapsed() < EVERY) {
             return Ok(true);
         }
-        let are_all_marked = match mark(job, Some(AT_A_TIME)).await {
+        let are_all_marked = match mark(context, Some(AT_A_TIME)).await {
             Err(error) if !Policy::for_class(error.class()).is_interruption() => {
                 log_failure(&error);
                 true
@@ -47,17 +48,19 @@ impl DayEnds {
 ///
 /// # Errors
 /// If the database fails.
-pub async fn mark(job: &WorkerContext, longest: Option<Duration>) -> Result<bool, StoreError> {
+pub async fn mark(context: &WorkerContext, longest: Option<Duration>) -> Result<bool, StoreError> {
     let started = Instant::now();
     let mut rows = 0;
     let are_all_marked = loop {
-        let marked = job.store.mark_ended_days().await?;
-        job.heartbeat.beat();
+        let marked = context.store.mark_ended_days().await?;
+        context.heartbeat.beat();
         rows += marked.rows;
         if !marked.has_more {
             break true;
         }
-        if job.stop.is_requested() || longest.is_some_and(|longest| started.elapsed() >= longest) {
+        if context.stop.is_requested()
+            || longest.is_some_and(|longest| started.elapsed() >= longest)
+        {
             break false;
         }
     };
@@ -65,7 +68,8 @@ pub async fn mark(job: &WorkerContext, longest: Option<Duration>) -> Result<bool
         tracing::info!(
             event = "days_ended",
             rows,
-            "{rows} daily rows are no longer partial: their days have ended"
+            "{} no longer partial, as the day has ended",
+            counted(rows, "daily row is", "daily rows are")
         );
     }
     Ok(are_all_marked)

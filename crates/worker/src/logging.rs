@@ -125,7 +125,7 @@ pub fn set_level(level: &str) -> anyhow::Result<()> {
 
 /// Whose events a level is about. What libraries say is noise to an operator, unless it is a
 /// warning or asked for by its target.
-const OURS: [&str; 4] = ["aggregation", "local_postgres", "store", "worker"];
+const OURS: [&str; 5] = ["aggregation", "alerts", "local_postgres", "store", "worker"];
 
 /// A word that is no level would be taken for the name of a target, and nothing be logged.
 fn filter(level: &str) -> anyhow::Result<EnvFilter> {

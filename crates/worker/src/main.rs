@@ -1,8 +1,5 @@
 //! The worker: folds raw vitals, nutrition and lab rows into daily figures.
 
-mod alerts;
-mod assumed_zone;
-mod backoff;
 mod cli;
 mod commands;
 mod config;
@@ -15,11 +12,12 @@ mod import;
 mod logging;
 mod metrics;
 mod output;
-mod page;
 mod progress;
 mod report;
 mod run;
+mod run_record;
 mod service;
+mod settings;
 mod setup;
 mod stop;
 mod tables;

@@ -5,25 +5,26 @@ use std::time::Duration;
 
 use aggregation::Kind;
 use anyhow::Context;
-use metrics::{
-    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
-};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use store::{Backlog, OldTransaction, PoolStats};
-
-use crate::alerts::Rule;
-use crate::report::BatchReport;
 
 /// From a claim of a millisecond to whatever the time-outs allow, in seconds.
 const BUCKETS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-const ROWS_CLAIMED: &str = "dayfold_rows_claimed_total";
-const ROWS: &str = "dayfold_rows_total";
-const ROWS_DEAD: &str = "dayfold_rows_dead_total";
-const GROUPS: &str = "dayfold_groups_total";
-const BATCHES: &str = "dayfold_batches_total";
-const BATCH_SECONDS: &str = "dayfold_batch_duration_seconds";
+/// Raw rows claimed, by kind.
+pub const ROWS_CLAIMED: &str = "dayfold_rows_claimed_total";
+/// Raw rows by kind and outcome.
+pub const ROWS: &str = "dayfold_rows_total";
+/// Raw rows given up, by kind.
+pub const ROWS_DEAD: &str = "dayfold_rows_dead_total";
+/// Groups by kind and outcome.
+pub const GROUPS: &str = "dayfold_groups_total";
+/// Batches by kind.
+pub const BATCHES: &str = "dayfold_batches_total";
+/// The time of batches, by kind.
+pub const BATCH_SECONDS: &str = "dayfold_batch_duration_seconds";
 const BACKLOG: &str = "dayfold_backlog_rows";
 const OLDEST: &str = "dayfold_oldest_row_seconds";
 const DEAD: &str = "dayfold_dead_rows";
@@ -37,8 +38,6 @@ const BREAKER: &str = "dayfold_breaker_state";
 const TIMEOUTS: &str = "dayfold_pool_timeouts_total";
 const OLDEST_TRANSACTION: &str = "dayfold_oldest_transaction_seconds";
 const SILENT: &str = "dayfold_silent_seconds";
-const ALERT_DELIVERIES: &str = "dayfold_alert_deliveries_total";
-const ALERT_FIRING: &str = "dayfold_alert_firing";
 const BUILD: &str = "dayfold_build_info";
 
 /// Whether the database is worked with, by the names of a circuit breaker.
@@ -52,17 +51,6 @@ pub enum Breaker {
     HalfOpen,
 }
 
-/// What became of an attempt to deliver an alert.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// It arrived.
-    Delivered,
-    /// It did not; usually it is tried again.
-    Failed,
-    /// It is not tried again; counted as failed, too.
-    GivenUp,
-}
-
 /// Starts counting.
 ///
 /// # Errors
@@ -73,8 +61,7 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
         .and_then(PrometheusBuilder::install_recorder)
         .context("metrics cannot be counted")?;
     describe();
-    // From zero on, so that the first of each is seen as an increase.
-    Kind::ALL.into_iter().for_each(|kind| count(&BatchReport::new(kind, 0, 0)));
+    // From zero on, so that the first is seen as an increase.
     counter!(TIMEOUTS).increment(0);
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(handle)
@@ -92,7 +79,7 @@ fn describe() {
     describe_counter!(BATCHES, "Batches that did work, by kind");
     describe_histogram!(BATCH_SECONDS, Unit::Seconds, "Claim to last group of a batch, by kind");
     describe_gauge!(BACKLOG, "Changes that are not in the figures yet, by kind; dead ones not");
-    describe_gauge!(OLDEST, Unit::Seconds, "Age of the next change in turn, by kind; 0 if none");
+    describe_gauge!(OLDEST, Unit::Seconds, "Age of the oldest change, by kind; 0 if none");
     describe_gauge!(DEAD, "Changes given up after their last attempt, by kind");
     describe_gauge!(CONNECTIONS, "Open database connections by state: in_use or idle");
     describe_gauge!(CONNECTIONS_MAX, "The most database connections that may be open");
@@ -110,12 +97,7 @@ fn describe() {
         "Age of the oldest transaction that is open for longer than log.old_transaction_seconds"
     );
     describe_gauge!(SILENT, Unit::Seconds, "Time since the last sign of progress");
-    describe_counter!(
-        ALERT_DELIVERIES,
-        "Attempts to deliver an alert by channel and outcome: delivered or failed; and given_up, \
-         the messages among them that are not tried again"
-    );
-    describe_gauge!(ALERT_FIRING, "1 while an alert's rule fires, as this worker knows, else 0");
+    alerts::describe();
     describe_gauge!(BUILD, "1, with the version");
     describe_histogram!(
         "dayfold_pool_hold_seconds",
@@ -128,31 +110,6 @@ fn describe() {
         "Wait for a database connection, opening and testing it included"
     );
     describe_counter!(TIMEOUTS, "Waits for a database connection in vain");
-}
-
-/// Counts a batch; one without rows is none.
-pub fn count(batch: &BatchReport) {
-    let kind = batch.kind.name();
-    let batches = u64::from(batch.claimed > 0);
-    counter!(BATCHES, "kind" => kind).increment(batches);
-    counter!(ROWS_CLAIMED, "kind" => kind).increment(batch.claimed.into());
-    counter!(ROWS_DEAD, "kind" => kind).increment(batch.dead.into());
-    let rows = [
-        ("completed", batch.completed),
-        ("rejected", batch.rejected),
-        ("failed", batch.failed),
-        ("released", batch.released),
-    ];
-    for (outcome, rows) in rows {
-        counter!(ROWS, "kind" => kind, "outcome" => outcome).increment(rows.into());
-    }
-    let groups = [("committed", batch.groups_committed), ("failed", batch.groups_failed)];
-    for (outcome, groups) in groups {
-        counter!(GROUPS, "kind" => kind, "outcome" => outcome).increment(groups.into());
-    }
-    if batches > 0 {
-        histogram!(BATCH_SECONDS, "kind" => kind).record(batch.duration);
-    }
 }
 
 /// Shows what there is to do; what could not be seen is NaN rather than what it was before.
@@ -206,26 +163,4 @@ pub fn show_oldest_transaction(old: Option<&[OldTransaction]>) {
 /// Shows for how long there was no progress.
 pub fn show_silence(silent_for: Duration) {
     gauge!(SILENT).set(silent_for.as_secs_f64());
-}
-
-/// Counts deliveries by this channel from zero on.
-pub fn expect_deliveries(channel: &'static str) {
-    for outcome in ["delivered", "failed", "given_up"] {
-        counter!(ALERT_DELIVERIES, "channel" => channel, "outcome" => outcome).increment(0);
-    }
-}
-
-/// Counts an attempt to deliver an alert.
-pub fn count_delivery(channel: &'static str, delivery: Delivery) {
-    let outcome = match delivery {
-        Delivery::Delivered => "delivered",
-        Delivery::Failed => "failed",
-        Delivery::GivenUp => "given_up",
-    };
-    counter!(ALERT_DELIVERIES, "channel" => channel, "outcome" => outcome).increment(1);
-}
-
-/// Shows whether a rule fires.
-pub fn show_alert(rule: Rule, fires: bool) {
-    gauge!(ALERT_FIRING, "rule" => rule.name()).set(f64::from(u8::from(fires)));
 }

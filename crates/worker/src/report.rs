@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use ::metrics::{counter, histogram};
 use aggregation::Kind;
-use store::{Claim, PoolStats, RunCounts};
+use store::{Claim, Holder, PoolStats, RunCounts, Store};
 
 use crate::metrics;
 use crate::tables::counted;
+
+pub use wording::milliseconds;
 
 /// How long a batch held connections for its groups, whether these were committed or not.
 #[derive(Clone, Debug, Default)]
@@ -106,9 +109,35 @@ impl BatchReport {
         self.groups_failed += 1;
     }
 
+    /// Counts the batch; one without rows is none.
+    fn count(&self) {
+        let kind = self.kind.name();
+        let batches = u64::from(self.claimed > 0);
+        counter!(metrics::BATCHES, "kind" => kind).increment(batches);
+        counter!(metrics::ROWS_CLAIMED, "kind" => kind).increment(self.claimed.into());
+        counter!(metrics::ROWS_DEAD, "kind" => kind).increment(self.dead.into());
+        let rows = [
+            ("completed", self.completed),
+            ("rejected", self.rejected),
+            ("failed", self.failed),
+            ("released", self.released),
+        ];
+        for (outcome, rows) in rows {
+            counter!(metrics::ROWS, "kind" => kind, "outcome" => outcome).increment(rows.into());
+        }
+        let groups = [("committed", self.groups_committed), ("failed", self.groups_failed)];
+        for (outcome, groups) in groups {
+            counter!(metrics::GROUPS, "kind" => kind, "outcome" => outcome)
+                .increment(groups.into());
+        }
+        if batches > 0 {
+            histogram!(metrics::BATCH_SECONDS, "kind" => kind).record(self.duration);
+        }
+    }
+
     /// Logs and counts the batch, with the pool as it is after it.
     pub fn log(&self, pool: &PoolStats) {
-        metrics::count(self);
+        self.count();
         let conserved = self.completed + self.rejected + self.failed + self.released;
         tracing::info!(
             event = "batch_done",
@@ -151,6 +180,11 @@ impl BatchReport {
     }
 }
 
+/// Counts batches of each kind from zero on, so that the first is seen as an increase.
+pub fn count_from_zero() {
+    Kind::ALL.into_iter().for_each(|kind| BatchReport::new(kind, 0, 0).count());
+}
+
 /// Logs the pool as it was before a batch that had something to do.
 pub fn log_claim(claim: &Claim, groups: usize, pool: &PoolStats) {
     let Claim { kind, ref sets, .. } = *claim;
@@ -173,19 +207,26 @@ pub fn log_claim(claim: &Claim, groups: usize, pool: &PoolStats) {
     );
 }
 
-/// Says that rows were taken over from a worker that is gone, or stood still for longer than its lease.
-pub fn log_rescued(claim: &Claim) {
-    if claim.rescued > 0 {
-        tracing::warn!(
-            event = "rows_rescued",
-            kind = %claim.kind,
-            rows = claim.rescued,
-            overdue_s = claim.overdue.as_secs_f64(),
-            "{} rows of a stopped worker taken over; their lease expired {:.1} s ago",
-            claim.rescued,
-            claim.overdue.as_secs_f64()
-        );
+/// Says that rows were taken over from workers that are gone, or stood still for longer than their lease.
+pub async fn log_rescued(claim: &Claim, store: &Store) {
+    if claim.rescued == 0 {
+        return;
     }
+    let holders = &claim.former_holders;
+    let names = store.names_of(holders).await;
+    let names = names.unwrap_or_else(|_| holders.iter().map(Holder::to_string).collect());
+    let from = names.join(", ");
+    tracing::warn!(
+        event = "rows_rescued",
+        kind = %claim.kind,
+        rows = claim.rescued,
+        from,
+        overdue_s = claim.overdue.as_secs_f64(),
+        "{} of {} taken over from a stopped worker ({from}); the lease expired {:.1} s ago",
+        counted(claim.rescued.into(), "row", "rows"),
+        claim.kind,
+        claim.overdue.as_secs_f64()
+    );
 }
 
 /// What a run did, over all its batches.
@@ -237,9 +278,4 @@ impl RunReport {
     pub const fn has_failures(&self) -> bool {
         self.counts.groups_failed > 0 || self.rows_dead > 0
     }
-}
-
-/// Milliseconds, to three places.
-pub fn milliseconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -1,177 +1,16 @@
-//! The configuration, the settings and the connection of a worker.
+//! The configuration and the connection of a worker.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
-use aggregation::catalogue::Catalogue;
-use aggregation::local_time::Zone;
-use anyhow::{Context, bail};
+use anyhow::bail;
 use store::{
-    Budget, ConnectError, PoolSettings, RetryPolicy, SchemaState, SessionSettings, Store,
-    StoreError, Variables, Way, schema_state,
+    Budget, ConnectError, ConnectionPlan, PoolSettings, SchemaState, SessionSettings, Store,
+    Variables, schema_state,
 };
-use tokio::sync::watch;
 
-use crate::assumed_zone::AssumedZone;
 use crate::config::{Config, ConfigError, Loaded};
-use crate::heartbeat::Heartbeat;
-use crate::run::batch_sizer::BatchSizer;
-use crate::run::crash_loop::Suspects;
-use crate::stop::Stop;
 use crate::tables::counted;
-use crate::throttle::Throttle;
 use crate::{logging, output, verbosity};
-
-/// The settings of the drain, checked.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The smallest and the largest batch, in rows.
-    pub batch_bounds: Bounds,
-    /// How many batches run at once.
-    pub concurrency: u32,
-    /// How many rows the process claims each second; 0 is no limit.
-    pub max_rows_per_second: u32,
-    /// How long claimed rows belong to this worker.
-    pub lease: Duration,
-    /// When rows whose group failed are tried again.
-    pub failure_policy: RetryPolicy,
-    /// The longest time for one group, after which the server counts as silent. It is longer than the time-outs by
-    /// which the server ends statements and waits for locks, so that only a server that is silent or gone exceeds it.
-    pub group_timeout: Duration,
-    /// The zone of rows that name none and whose user has no profile.
-    pub default_zone: Zone,
-    /// Metrics, units and limits.
-    pub catalogue: Catalogue,
-}
-
-/// A smallest and a largest number, both included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// The smallest.
-    pub min: u32,
-    /// The largest.
-    pub max: u32,
-}
-
-/// The time for a connection, a lock and the statements of a group. It has room for two statements that run into
-/// their time-outs.
-fn group_timeout(config: &Config) -> Duration {
-    let (pool, session) = (&config.pool, &config.session);
-    pool.wait_timeout + session.statement_timeout * 2 + session.lock_timeout + GRACE
-}
-
-/// The time in which the server's answer about a time-out arrives.
-const GRACE: Duration = Duration::from_secs(1);
-
-/// Waits for an answer for at most `limit`.
-///
-/// # Errors
-/// As the question, and [`StoreError::NoAnswer`].
-pub async fn with_timeout<T>(
-    limit: Duration,
-    question: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    match tokio::time::timeout(limit, question).await {
-        Ok(answer) => answer,
-        Err(_) => Err(StoreError::NoAnswer(limit.as_secs_f64())),
-    }
-}
-
-impl Settings {
-    /// Checks the values that the configuration itself cannot check.
-    ///
-    /// # Errors
-    /// One line that names the key whose value cannot be used.
-    pub fn from_config(config: &Config) -> anyhow::Result<Self> {
-        Ok(Self {
-            batch_bounds: Bounds { min: config.batch.min_size, max: config.batch.max_size },
-            concurrency: config.batch.concurrency,
-            max_rows_per_second: config.batch.max_rows_per_second,
-            lease: config.batch.lease,
-            failure_policy: RetryPolicy {
-                max_attempts: config.batch.max_attempts,
-                first: config.batch.backoff_first,
-                max: config.batch.backoff_max,
-            },
-            group_timeout: group_timeout(config),
-            // Without the text, as in all problems of the configuration: it may be a secret in the wrong place.
-            default_zone: config
-                .aggregation
-                .default_time_zone
-                .parse()
-                .context("aggregation.default_time_zone cannot be used")?,
-            catalogue: catalogue(config)?,
-        })
-    }
-}
-
-/// The catalogue that the configuration names.
-///
-/// # Errors
-/// The file, the line and the value that cannot be used.
-pub fn catalogue(config: &Config) -> anyhow::Result<Catalogue> {
-    let Some(path) = &config.aggregation.catalogue else { return Ok(Catalogue::built_in()?) };
-    let shown = path.display();
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("aggregation.catalogue: {shown} cannot be read"))?;
-    Catalogue::extended_by(&text).with_context(|| format!("{shown} cannot be used"))
-}
-
-/// Settings that a reload may replace; each batch uses those in force at its beginning.
-#[derive(Clone, Debug)]
-pub struct SharedSettings(watch::Sender<Arc<Settings>>);
-
-impl SharedSettings {
-    /// Begins with these settings.
-    pub fn new(settings: Settings) -> Self {
-        Self(watch::Sender::new(Arc::new(settings)))
-    }
-
-    /// The settings in force.
-    pub fn get(&self) -> Arc<Settings> {
-        Arc::clone(&self.0.borrow())
-    }
-
-    /// Whether the settings in force lead to the same figures as `settings`.
-    pub fn same_inputs_as(&self, settings: &Settings) -> bool {
-        let current = self.get();
-        std::ptr::eq(&*current, settings)
-            || (current.default_zone == settings.default_zone
-                && current.catalogue == settings.catalogue)
-    }
-
-    /// Puts other settings in force.
-    pub fn set(&self, settings: Settings) {
-        self.0.send_replace(Arc::new(settings));
-    }
-
-    /// The settings in force, and each change of them.
-    pub fn changes(&self) -> watch::Receiver<Arc<Settings>> {
-        self.0.subscribe()
-    }
-}
-
-/// The state that all batches of a process share.
-#[derive(Clone, Debug)]
-pub struct WorkerContext {
-    /// The database.
-    pub store: Store,
-    /// The settings.
-    pub settings: SharedSettings,
-    /// The request to stop.
-    pub stop: Stop,
-    /// Beaten at all progress.
-    pub heartbeat: Heartbeat,
-    /// Groups whose transactions were interrupted.
-    pub suspects: Suspects,
-    /// The size of the next batch.
-    pub batch_sizer: BatchSizer,
-    /// The limit on rows each second.
-    pub throttle: Throttle,
-    /// Users for whom the default zone is assumed.
-    pub assumed_zone: AssumedZone,
-}
 
 /// Reads the configuration in all its layers and starts logging as it says.
 ///
@@ -264,21 +103,13 @@ pub fn check_url(config: &Config) -> Result<(), ConnectError> {
     store::check_url(config.database.url.expose(), &session(config), &environment_variable)
 }
 
-/// The way to the configured database.
+/// The servers at which a connection is tried, and how they are verified.
 ///
 /// # Errors
 /// If the URL cannot be used.
-pub fn way(config: &Config) -> Result<Way, ConnectError> {
+pub fn connection_plan(config: &Config) -> Result<ConnectionPlan, ConnectError> {
     check_url(config)?;
-    store::way(config.database.url.expose(), &environment_variable)
-}
-
-/// This host's clock, in microseconds since 1970. Only for messages to people: leases and days are decided by the
-/// database's clock.
-#[allow(clippy::disallowed_methods)]
-pub fn own_clock() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |time| time.as_micros() as i64)
+    store::connection_plan(config.database.url.expose(), &environment_variable)
 }
 
 /// A variable of the environment; an empty one counts as not set, as for libpq.

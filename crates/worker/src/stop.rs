@@ -84,6 +84,11 @@ impl Stop {
         self.requested.is_cancelled()
     }
 
+    /// The request itself, for crates that know no [`Stop`].
+    pub const fn token(&self) -> &CancellationToken {
+        &self.requested
+    }
+
     /// Waits until a stop is requested.
     pub async fn requested(&self) {
         self.requested.cancelled().await;

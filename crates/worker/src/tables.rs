@@ -1,10 +1,12 @@
-//! Tables and durations for people.
+//! Tables for people.
 
 use comfy_table::{
     CellAlignment, ColumnConstraint, ContentArrangement, Table, TableComponent, Width, presets,
 };
 
 use crate::terminal;
+
+pub use wording::{age, counted, thousands};
 
 /// Between two columns: the space behind each, and one in place of the line.
 const GAP: usize = 2;
@@ -82,45 +84,9 @@ fn is_number(cell: &str) -> bool {
     cell.replace([',', ' ', '%'], "").parse::<f64>().is_ok()
 }
 
-/// A whole number with a comma at every third digit.
-pub fn thousands(number: i64) -> String {
-    let digits = number.unsigned_abs().to_string();
-    let mut text = if number < 0 { "-".to_owned() } else { String::new() };
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// So many of something, in words: `1 row`, `2,000 rows`.
-pub fn counted(number: i64, one: &str, several: &str) -> String {
-    format!("{} {}", thousands(number), if number == 1 { one } else { several })
-}
-
-/// A duration in seconds as a person would say it.
-pub fn age(seconds: f64) -> String {
-    let whole = seconds.max(0.0) as u64;
-    match whole {
-        0..10 => format!("{:.1} s", seconds.max(0.0)),
-        10..120 => format!("{whole} s"),
-        120..7200 => format!("{} min", whole / 60),
-        7200..172_800 => format!("{} h", whole / 3600),
-        _ => format!("{} days", whole / 86_400),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ages_are_said_in_the_unit_that_fits() {
-        let said = [0.04, 9.96, 59.0, 150.0, 10_000.0, 1e6].map(age);
-        assert_eq!(said, ["0.0 s", "10.0 s", "59 s", "2 min", "2 h", "11 days"]);
-    }
 
     #[test]
     fn numbers_stand_to_the_right_and_words_to_the_left() {
@@ -149,17 +115,5 @@ mod tests {
         let rows = [["a", "1"], ["b", ""]].map(|row| row.map(str::to_owned).to_vec());
         let text = table_within(Some(8), &["what", "number"], rows);
         assert_eq!(text, "what    a\nnumber  1\n\nwhat    b\nnumber");
-    }
-
-    #[test]
-    fn thousands_are_separated() {
-        let written = [0, 999, 1000, 1_234_567, -1_234].map(thousands);
-        assert_eq!(written, ["0", "999", "1,000", "1,234,567", "-1,234"]);
-    }
-
-    #[test]
-    fn things_are_counted_in_words() {
-        assert_eq!(counted(1, "row", "rows"), "1 row");
-        assert_eq!(counted(2_000, "row", "rows"), "2,000 rows");
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::Instant;
 
 use crate::heartbeat::Heartbeat;
-use crate::setup::SharedSettings;
+use crate::settings::SharedSettings;
 
 /// The longest sleep between two signs of life.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -93,7 +93,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::setup::Settings;
+    use crate::settings::Settings;
 
     fn settings(max_rows_per_second: u32) -> Settings {
         let loaded = Config::load(None, std::iter::empty::<(&str, &str)>(), None).unwrap();

@@ -1,11 +1,12 @@
-//! How high a blood pressure is.
+//! The category of a blood pressure.
 
-/// The category of a measurement, the worse ones greater: the guideline of 2017 of the American
-/// College of Cardiology and the American Heart Association (Whelton et al., Hypertension
-/// 2018;71:e13, table 6), and above it the values that the latter calls severe, or a crisis.
+/// The category of a measurement, ordered from best to worst. The limits are those of the guideline
+/// of 2017 of the American College of Cardiology and the American Heart Association (Whelton et
+/// al., Hypertension 2018;71:e13, table 6). Above them are the values that the Association calls
+/// severe, or a crisis.
 ///
-/// The guideline writes whole numbers; a value between two of them, from a device that measures
-/// in kPa, is below the next limit: 129.5 is elevated.
+/// The guideline writes whole numbers. A value between two of them, from a device that measures in
+/// kPa, is below the next limit: 129.5 is elevated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Category {
     /// Systolic below 120 and diastolic below 80 mmHg.
@@ -21,12 +22,12 @@ pub enum Category {
 }
 
 impl Category {
-    /// Every category, best first.
+    /// Every category, from best to worst.
     pub const ALL: [Self; 5] =
         [Self::Normal, Self::Elevated, Self::Stage1, Self::Stage2, Self::Severe];
 
-    /// The category of a measurement in mmHg; the worse of those that its two values have.
-    pub fn of(systolic: f64, diastolic: f64) -> Self {
+    /// The category of a measurement in mmHg: the worse of the categories of its two values.
+    pub fn classify(systolic: f64, diastolic: f64) -> Self {
         if systolic > 180.0 || diastolic > 120.0 {
             Self::Severe
         } else if systolic >= 140.0 || diastolic >= 90.0 {

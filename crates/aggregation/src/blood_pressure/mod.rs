@@ -1,22 +1,23 @@
 //! Blood pressure: the measurements of a local day, each a systolic and a diastolic value.
 //!
-//! Apps write the two values of a measurement as two rows. [`figures`] finds which belong
-//! together and makes the day of one date.
+//! Apps write the two values of a measurement as two rows. [`figures`] pairs them and computes one
+//! date.
 //!
-//! - **A pair** are a systolic and a diastolic row of one source that start at most 5 s apart.
-//!   The nearest are paired first, each row once; of two that are equally near a systolic row
-//!   takes the one that follows it, and a diastolic row the one before it. The search is
-//!   limited so that what decides a pair lies within ten minutes of it ([`REACH_US`]), which is
-//!   exact for up to 60 pairs that follow one another without a pause of 5 s.
+//! - **A pair** is a systolic and a diastolic row of one source that start at most 5 s apart. The
+//!   nearest rows are paired first, each row once. Of two equally near rows, a systolic row takes
+//!   the later one and a diastolic row the earlier one. A pair depends on no row farther than ten
+//!   minutes ([`REACH_US`]). This limit is exact for up to 60 pairs that follow one another without
+//!   a pause of 5 s.
 //! - **A pair is dated by its systolic row**, in that row's own zone. One row must decide, or a
-//!   measurement at midnight would count on two dates or on none; the earlier of the two would
-//!   make a device that writes the diastolic row first date otherwise than one that does not.
-//! - **The figures are those of pairs.** So the means of both values and of MAP speak of the same
-//!   measurements. Every single row is in `vitals_daily`, whether it has a partner or not.
-//! - **A row with a comparator pairs** as any other, since its partner was measured. Its pair is
-//!   counted and has a category, by a value just beyond the bound; it is in no mean, minimum or
-//!   maximum of either value.
-//! - **What must be read** for a date is every row of both metrics that starts in
+//!   measurement at midnight would count on two dates or on none. If the earlier row decided, the
+//!   date would depend on which row a device writes first.
+//! - **The figures are those of pairs.** So the means of both values and of MAP describe the same
+//!   measurements. `vitals_daily` has every single row, with or without a partner.
+//! - **A row with a comparator pairs** like any other, since its partner was measured. Its pair is
+//!   counted and has a category, by a value just beyond the bound. It is in no mean, minimum or
+//!   maximum.
+//! - **Rows to read** for a date: every row of both metrics that starts in [`span_to_read`]. More
+//!   rows change nothing.
 //!   [`span_to_read`]. More rows change nothing.
 
 mod category;
@@ -36,28 +37,27 @@ use crate::Timestamp;
 use crate::catalogue::Metric;
 use crate::fingerprint::Fingerprint;
 use crate::local_time::{Zone, anywhere_on_earth};
-use crate::place::{Place, Places, touched_near};
-use crate::vitals::sample::{Judged, Sample, judge_all};
-use crate::vitals::scope::{Change, Span};
-use crate::vitals::{Context, RawVital};
+use crate::raw::{
+    Change, Context, Judged, LocalDate, LocalDates, RawVital, Sample, Span, judge_all, touched_near,
+};
 use crate::zones::{BaseZone, Zones};
 
 /// The metric of systolic rows.
 pub const SYSTOLIC: &str = "blood_pressure_systolic";
 /// The metric of diastolic rows.
 pub const DIASTOLIC: &str = "blood_pressure_diastolic";
-/// Both.
+/// Both metrics, systolic first.
 pub const METRICS: [&str; 2] = [SYSTOLIC, DIASTOLIC];
 /// The UCUM unit of every figure.
 pub const UNIT: &str = "mm[Hg]";
 
-/// The figures of local date `date` from all raw rows of one user that start in
-/// [`span_to_read`]; rows of other dates only serve to find partners. `None` if the date has
-/// neither an accepted nor a rejected row of either metric, or if the catalogue lacks a metric
+/// The figures of local date `date` from all raw rows of one user that start in [`span_to_read`].
+/// Rows of other dates only serve to find partners. The result is `None` if the date has neither an
+/// accepted nor a rejected row of either metric. It is also `None` if the catalogue lacks a metric
 /// or gives it a unit that does not convert to mm\[Hg\].
 ///
-/// The order of the rows does not matter, nor do their ids but to tell the newest of several
-/// rows for one sample.
+/// The order of the rows does not matter. Their ids only tell the newest of several rows for one
+/// sample.
 pub fn figures(
     systolic: &[RawVital],
     diastolic: &[RawVital],
@@ -92,7 +92,7 @@ pub fn figures(
     rejected.retain(|(at, zone)| zone.date_of(*at) == date);
     rejected.sort_by_cached_key(|(at, zone)| (*at, zone.to_string()));
 
-    // Rejected rows have no say in the zone unless nothing else names one.
+    // Rejected rows decide the zone only if no other row names one.
     zones_of_rows.extend(&single);
     if zones_of_rows.is_empty() {
         zones_of_rows.extend(rejected.iter().map(|(_, zone)| *zone));
@@ -100,9 +100,15 @@ pub fn figures(
     if zones_of_rows.is_empty() {
         return None;
     }
-    let places = zones_of_rows.into_iter().map(|zone| Place { zone, date });
-    let zone = Places::of(context.base_zone).zone_of_day(places)?;
-    Some(BloodPressureDay::of(&measurements, single.len(), rejected.len(), zone, date))
+    let dates = zones_of_rows.into_iter().map(|zone| LocalDate { zone, date });
+    let zone = LocalDates::new(context.base_zone).zone_of_day(dates)?;
+    Some(BloodPressureDay::from_measurements(
+        &measurements,
+        single.len(),
+        rejected.len(),
+        zone,
+        date,
+    ))
 }
 
 /// The partner of each row that has one, both ways, by the pairs of which the figures are made.
@@ -122,7 +128,7 @@ pub fn partners(
     ids.flat_map(|(s, d)| [(s, d), (d, s)]).collect()
 }
 
-/// A digest of everything but the raw rows that decides the figures: those of both metrics, systolic
+/// A digest of all inputs of the figures except the raw rows: those of both metrics, systolic
 /// first.
 pub fn fingerprint(context: &Context<'_>) -> i64 {
     let mut digest = Fingerprint::new();
@@ -133,25 +139,25 @@ pub fn fingerprint(context: &Context<'_>) -> i64 {
     digest.finish().cast_signed()
 }
 
-/// The instants at which every row of either metric must be read for the figures of `date`: as
-/// long as it is that date anywhere on earth, since a row's own zone dates it, and
-/// [`REACH_US`] before and after, since what pairs with a row may be another date's.
+/// The time span of the rows to read for the figures of `date`: as long as it is that date anywhere
+/// on earth, since a row's own zone dates it. [`REACH_US`] is added before and after, since the
+/// partner of a row may have another date.
 pub fn span_to_read(date: NaiveDate) -> Span {
     let (from, to) = anywhere_on_earth(date);
     (from.plus(-REACH_US), to.plus(REACH_US))
 }
 
-/// The instants at which every row of either metric must be read for [`touched_dates`].
+/// The time span of the rows of either metric to read for [`touched_dates`].
 pub fn span_near(change: &Change) -> Span {
     (change.starts_at.plus(-REACH_US), change.starts_at.plus(REACH_US + 1))
 }
 
-/// The local dates whose figures changed rows may change: their own, and those of all rows near
-/// one, which it may join, part or leave to each other. Near midnight, or where rows have zones
-/// of their own, they are several.
+/// The local dates whose figures may change with the changed rows: their own dates, and those of
+/// all rows near one. A changed row may pair with a near row, or end that row's pair. Near
+/// midnight, or where rows have zones of their own, they are several dates.
 ///
-/// `rows` are the rows of both metrics that start in [`span_near`], as they stand now; others
-/// do not matter. A row that has changed since its figures were computed has a change of its own.
+/// `rows` are the current rows of both metrics that start in [`span_near`]; others do not matter. A
+/// row that has changed since its figures were computed has its own entry in `changes`.
 pub fn touched_dates<'r>(
     changes: &[&Change],
     rows: impl IntoIterator<Item = &'r RawVital>,
@@ -179,7 +185,7 @@ fn measurement<'row>(
         source: &systolic.row.source,
         systolic: s,
         diastolic: d,
-        category: Category::of(systolic.placed(s), diastolic.placed(d)),
+        category: Category::classify(systolic.placed(s), diastolic.placed(d)),
         censored: systolic.censored || diastolic.censored,
     })
 }

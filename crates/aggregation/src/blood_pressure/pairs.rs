@@ -1,35 +1,35 @@
-//! Which systolic and diastolic rows are one measurement.
+//! Pairs the systolic and diastolic rows of one measurement.
 
 use std::collections::BTreeMap;
 
 use crate::Timestamp;
+use crate::raw::Sample;
 use crate::timestamp::SECOND_US;
-use crate::vitals::sample::Sample;
 
-/// Rows that start farther apart are no pair: apps write both values of a measurement at once,
-/// and a cuff takes longer than this from one measurement to the next.
+/// The longest distance between the rows of a pair. Apps write both values of a measurement at
+/// once, and a cuff takes longer than this from one measurement to the next.
 pub const FARTHEST_APART_US: i64 = 5 * SECOND_US;
 
-/// How often those that are nearest to each other are paired, and leave the others to be nearest.
+/// The maximum number of rounds. Each round pairs the rows that are nearest to each other.
 ///
-/// Once does for a cuff. Each round pairs at least one of the rows that follow one another without
-/// a pause of 5 s, so this pairs all there is wherever at most 60 pairs do, and it ends as soon as
-/// nothing is left to pair. It takes more only where distances shrink from row to row for minutes,
-/// or many rows of one source share an instant. Without a limit the partner of a row could then
-/// depend on one hours away, and no span of rows read would be wide enough to be sure.
+/// One round is enough for a cuff. Each round pairs at least one of the rows that follow one
+/// another without a pause of 5 s. So this limit is exact for up to 60 such pairs; the loop ends
+/// earlier if no pair is left. More rounds matter only if distances shrink from row to row for
+/// minutes, or if many rows of one source share an instant. Without a limit, the partner of a row
+/// could depend on a row hours away, and no span of rows read would be wide enough.
 const ROUNDS: usize = 60;
 
-/// A row's partner depends on no row that starts farther than this from it, which is 10 minutes: in
-/// each round a row asks those within [`FARTHEST_APART_US`], and they ask theirs.
+/// 10 minutes: a row's partner depends on no row that starts farther away. Each round compares rows
+/// within [`FARTHEST_APART_US`], and these with theirs.
 pub const REACH_US: i64 = ROUNDS as i64 * 2 * FARTHEST_APART_US;
 
-/// Pairs systolic and diastolic samples, each list in fact order, and returns the places of each
-/// pair in the two lists, in the order of the systolic ones.
+/// Pairs systolic and diastolic samples, each list in fact order. Returns the indices of each pair
+/// in the two lists, in the order of the systolic ones.
 ///
-/// A pair is of one source, and its rows start at most 5 s apart (5 s are a pair, a microsecond
-/// more is none). The nearest are paired first, and each row once. Of partners that are equally
-/// near a systolic row takes the one that follows it, and a diastolic row the one before it, as
-/// devices write them; at one instant the first in fact order, which is the lower value.
+/// A pair has one source, and its rows start at most 5 s apart (5 s make a pair, one microsecond
+/// more does not). The nearest rows are paired first, each row once. Of equally near partners, a
+/// systolic row takes the later one and a diastolic row the earlier one, because devices write them
+/// in this order. At one instant the first in fact order is taken, which is the lower value.
 pub(super) fn pairs(systolic: &[Sample<'_>], diastolic: &[Sample<'_>]) -> Vec<(usize, usize)> {
     let mut sources: BTreeMap<&str, [Vec<Row>; 2]> = BTreeMap::new();
     for (metric, samples) in [systolic, diastolic].into_iter().enumerate() {
@@ -61,11 +61,11 @@ pub(super) fn pairs(systolic: &[Sample<'_>], diastolic: &[Sample<'_>]) -> Vec<(u
 #[derive(Clone, Copy, Debug)]
 struct Row {
     at: Timestamp,
-    /// Its place in fact order.
+    /// Its index in fact order.
     index: usize,
 }
 
-/// Which of two equally near rows to prefer.
+/// The preferred one of two equally near rows.
 #[derive(Clone, Copy, PartialEq)]
 enum Prefer {
     Earlier,
@@ -81,7 +81,7 @@ fn mutually_nearest(systolic: &[Row], diastolic: &[Row]) -> Vec<(usize, usize)> 
     systolic.iter().filter_map(pair).collect()
 }
 
-/// The row nearest to `at`, if one is near enough; of several at its instant the first.
+/// The row nearest to `at` within the limit; of several at one instant, the first.
 fn nearest(at: Timestamp, rows: &[Row], prefer: Prefer) -> Option<Row> {
     let first_since = |instant| rows.partition_point(|row| row.at < instant);
     let next = first_since(at);

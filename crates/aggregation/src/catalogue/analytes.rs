@@ -1,8 +1,8 @@
-//! The analytes of the catalogue: in which units laboratories report them, and how a result
-//! comes into the canonical one.
+//! The analytes of the catalogue: the units in which laboratories report them, and their conversion
+//! to the canonical unit.
 //!
-//! An entry says how results convert, never which of them belong together: its LOINC codes and
-//! names share a molar mass, and each of them stays an analyte of its own.
+//! An entry only says how results convert. Its LOINC codes and names share a molar mass, but each
+//! of them stays an analyte of its own.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -10,20 +10,20 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::names::tidy_name;
 use crate::fingerprint::Fingerprint;
-use crate::labs::tidy_name;
 use crate::units::{Spellings, is_factor_of_mass};
 
-/// The way of a number from the unit in which it was reported to the analyte's canonical one: one
-/// multiplication or one division, then one addition, each rounded once as IEEE 754 says. So the
-/// same number gives the same bits everywhere.
+/// The conversion of a number from the reported unit to the analyte's canonical unit: one
+/// multiplication or one division, then one addition. Each step is rounded once as IEEE 754 says,
+/// so the same number gives the same bits everywhere.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct UnitStep {
     factor: Factor,
     add: f64,
 }
 
-/// Kept as the catalogue writes it: a division by 0.0555 and a multiplication by its rounded
+/// The factor as the catalogue writes it. A division by 0.0555 and a multiplication by its rounded
 /// reciprocal differ in the last bits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Factor {
@@ -32,7 +32,7 @@ enum Factor {
 }
 
 impl UnitStep {
-    /// From a unit to itself.
+    /// Converts a unit to itself.
     pub const IDENTITY: Self = Self { factor: Factor::MultiplyBy(1.0), add: 0.0 };
 
     /// The number in the canonical unit; it can be infinite, and is never −0.
@@ -45,11 +45,11 @@ impl UnitStep {
     }
 }
 
-/// One entry: what is measured in which units.
+/// One entry: an analyte and its units.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Analyte {
     unit: String,
-    /// By the UCUM codes of the canonical unit and of those that convert to it.
+    /// Conversions by UCUM code: the canonical unit and those that convert to it.
     steps: BTreeMap<String, UnitStep>,
     spellings: Arc<Spellings>,
 }
@@ -65,8 +65,8 @@ impl Analyte {
         self.steps.keys().map(String::as_str).filter(|unit| *unit != self.unit)
     }
 
-    /// How a number in `unit`, as a laboratory spells it, comes into the canonical unit; `None`
-    /// if no factor is known.
+    /// The conversion of a number in `unit`, as a laboratory spells it, to the canonical unit;
+    /// `None` if no factor is known.
     pub fn step_from(&self, unit: &str) -> Option<UnitStep> {
         let readings = self.spellings.read(unit);
         readings.find(|code| {
@@ -90,9 +90,9 @@ pub struct Analytes {
 }
 
 impl Analytes {
-    /// The entry of a result: by its LOINC code, or without one by its name. The name of a result
-    /// that has a code decides nothing, because results of one code come under many names, and
-    /// all of them must convert alike.
+    /// Finds the entry of a result by its LOINC code, or without one by its name. The name of a
+    /// result with a code is ignored: results of one code come under many names, and all of them
+    /// must convert alike.
     pub fn find(&self, loinc_code: Option<&str>, test_name: &str) -> Option<&Analyte> {
         let code = loinc_code.unwrap_or_default().trim();
         let index = if code.is_empty() {
@@ -103,8 +103,8 @@ impl Analytes {
         self.entries.get(*index?)
     }
 
-    /// A digest of everything in the catalogue that decides the figures of an analyte with this entry, or
-    /// with none.
+    /// A digest of all parts of the catalogue that decide the figures of an analyte with this
+    /// entry, or without an entry.
     pub(crate) fn fingerprint(&self, entry: Option<&Analyte>) -> i64 {
         let mut digest = Fingerprint::new();
         digest.integer(self.spellings.fingerprint());
@@ -121,19 +121,19 @@ impl Analytes {
         digest.finish().cast_signed()
     }
 
-    /// The UCUM code of a unit as a laboratory spells it, so that two spellings of one unit are one; the
-    /// text itself if it is none or may be several.
+    /// The UCUM code of a unit as a laboratory spells it, so that two spellings of one unit are
+    /// equal. A text that is no unit, or that is ambiguous, is returned unchanged.
     pub fn unit_code<'u>(&self, unit: &'u str) -> Cow<'u, str> {
         let code = self.spellings.read(unit).find(|code| Some(code.to_owned()));
         code.map_or(Cow::Borrowed(unit), Cow::Owned)
     }
 
-    /// Each entry with its name, in the names' order.
+    /// Each entry with its name, ordered by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Analyte)> {
         self.names.iter().map(String::as_str).zip(&self.entries)
     }
 
-    /// Reads the entries.
+    /// Builds the analytes from the entries of the file.
     pub(super) fn new(
         entries: BTreeMap<String, AnalyteEntry>,
         spellings: Arc<Spellings>,
@@ -244,7 +244,7 @@ fn step(code: &str, entry: &UnitEntry) -> Result<UnitStep, Problem> {
         (None, Some(number)) => (Factor::DivideBy(number), number),
         _ => return Err(Problem::Factor(code.to_owned())),
     };
-    // A negative factor would turn a reference range upside down.
+    // A negative factor would swap the ends of a reference range.
     if !(number.is_finite() && number > 0.0) {
         return Err(Problem::NotPositive(code.to_owned(), number));
     }

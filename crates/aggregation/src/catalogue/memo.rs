@@ -1,12 +1,14 @@
-//! Answers for texts that rows repeat.
+//! A cache of results by text.
 
 use std::collections::HashMap;
 use std::sync::RwLock;
 
-/// More than the spellings of one unit. Texts that an app makes up must not fill the memory.
+/// Size limit, more than the spellings of one unit. Texts that an app makes up must not fill the
+/// memory.
 const MOST_TEXTS: usize = 256;
 
-/// Remembers what a computation gave for a text. It is no part of a value: a copy starts empty.
+/// Caches the result of a computation by its text. The cache is no part of a value: a copy starts
+/// empty.
 #[derive(Debug)]
 pub(super) struct Memo<T>(RwLock<HashMap<String, T>>);
 

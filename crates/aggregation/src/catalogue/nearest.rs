@@ -1,19 +1,19 @@
-//! Which metric an unknown name most likely means.
+//! Finds the metric that an unknown name most likely means.
 
 use strsim::damerau_levenshtein;
 
 use super::Catalogue;
 
-/// A name is compared up to this length: it is longer than every metric's, and it bounds the cost.
+/// Names are compared up to this length, which bounds the cost. Every metric's name is shorter.
 const LONGEST_NAME_CHARS: usize = 64;
 
-/// One edit for every three letters is a typing error; more is another word.
+/// One edit for every three letters is a typing error; with more edits the name is another word.
 const LETTERS_PER_EDIT: usize = 3;
 
 /// With more edits than this, long names of different measures look alike (`…_sdnn`, `…_rmssd`).
 const MAX_EDITS: usize = 3;
 
-/// Words beside the measure itself: statistics, units, and what platforms add.
+/// Words that say nothing of the measure: statistics, units, and words that platforms add.
 const OTHER_WORDS: [&str; 35] = [
     "avg",
     "average",
@@ -56,12 +56,11 @@ const OTHER_WORDS: [&str; 35] = [
 const APPLE_PREFIXES: [&str; 2] = ["hk_quantity_type_identifier_", "hk_category_type_identifier_"];
 
 impl Catalogue {
-    /// The name of the metric that `sent`, which the catalogue does not know, most likely means; `None`
-    /// if no name is close.
+    /// The metric that the unknown name `sent` most likely means; `None` if no name is close.
     ///
-    /// Compared are the metrics' names and synonyms: without regard to case, separators, statistics and
-    /// units, then with up to three typing errors. Of several that are equally close the first in the
-    /// names' order is taken.
+    /// The name is compared with the metrics' names and synonyms. First, case, separators,
+    /// statistics and units are ignored; then up to three typing errors are allowed. Of equally
+    /// close names, the first in alphabetical order is taken.
     pub fn nearest_metric(&self, sent: &str) -> Option<&str> {
         let sent = snake_case(sent);
         let without_prefix = APPLE_PREFIXES.iter().find_map(|prefix| sent.strip_prefix(prefix));
@@ -84,7 +83,7 @@ impl Catalogue {
         own.or_else(|| self.names().find(|(other, _)| *other == name).map(|(_, of)| of))
     }
 
-    /// Every name and synonym, with the metric that it is of.
+    /// Every name and synonym, with its metric.
     fn names(&self) -> impl Iterator<Item = (&str, &str)> {
         self.metrics.iter().flat_map(|(name, metric)| {
             let synonyms = metric.synonyms.iter().map(String::as_str);
@@ -93,7 +92,8 @@ impl Catalogue {
     }
 }
 
-/// Lower case, the words separated by `_`: `HKQuantityTypeIdentifierBodyMass` has six of them.
+/// The name in lower case, the words separated by `_`: `HKQuantityTypeIdentifierBodyMass` has six
+/// words.
 fn snake_case(name: &str) -> String {
     let mut snake = String::new();
     let mut letters = name.chars().take(LONGEST_NAME_CHARS).peekable();
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_users_own_metrics_and_synonyms_are_found() {
-        let own = "[metrics.wheelchair_pushes]\nstyle = \"cumulative\"\nunit = \"{count}\"\nmin = 0\n\
+        let own = "[metrics.wheelchair_pushes]\naggregation_style = \"cumulative\"\nunit = \"{count}\"\nmin = 0\n\
                    max = 1e5\nsynonyms = [\"pushes\"]\n[metrics.body_mass]\nsynonyms = [\"poids\"]\n";
         let catalogue = Catalogue::extended_by(own).unwrap();
         assert_eq!(catalogue.nearest_metric("Pushes"), Some("wheelchair_pushes"));

@@ -1,12 +1,12 @@
-//! The nutrients of the catalogue: how much of each one row can plausibly hold.
+//! The nutrients of the catalogue: the plausible amounts of each in one row.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
 use super::CatalogueError;
+use super::names::NUTRIENTS;
 use crate::fingerprint::Fingerprint;
-use crate::nutrition::NUTRIENTS;
 
 /// The plausible limits of every nutrient, in the order and the units of [`NUTRIENTS`].
 #[derive(Clone, Debug, PartialEq)]
@@ -14,19 +14,19 @@ pub struct Nutrients {
     limits: [Limits; NUTRIENTS.len()],
 }
 
-/// The least and the greatest plausible amount of a nutrient in one row, both allowed.
+/// The lowest and the highest plausible amount of a nutrient in one row, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
-    /// The least.
+    /// The lowest plausible amount, in the nutrient's unit.
     pub min: f64,
-    /// The greatest.
+    /// The highest plausible amount, in the nutrient's unit.
     pub max: f64,
 }
 
 impl Nutrients {
-    /// Reads the entries; a nutrient without one has any amount.
-    pub(super) fn of(entries: &BTreeMap<String, Limits>) -> Result<Self, CatalogueError> {
+    /// Builds the limits from the entries of the file; a nutrient without an entry has no limits.
+    pub(super) fn from_entries(entries: &BTreeMap<String, Limits>) -> Result<Self, CatalogueError> {
         let mut limits = [Limits { min: 0.0, max: f64::MAX }; NUTRIENTS.len()];
         for (name, entry) in entries {
             let known = NUTRIENTS.iter().zip(&mut limits).find(|(nutrient, _)| *nutrient == name);
@@ -54,7 +54,7 @@ impl Nutrients {
         NUTRIENTS.into_iter().zip(self.limits)
     }
 
-    /// Changes whenever a limit changes.
+    /// A digest of all limits.
     pub fn fingerprint(&self) -> i64 {
         let mut digest = Fingerprint::new();
         for limits in &self.limits {

@@ -1,5 +1,5 @@
-//! A user's catalogue over the built-in one: new metrics and analytes, and other values for those
-//! that are there.
+//! A user's catalogue over the built-in one: new metrics and analytes, and other values for
+//! existing ones.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use toml::{Spanned, Table, Value};
 
 use super::{BUILT_IN, Catalogue, CatalogueError, syntax};
 
-/// What a user's file may say; each part may be missing. It is only read to find what does not
-/// belong there, with its line.
+/// The keys that a user's file may have; all are optional. It is only parsed to find keys that do
+/// not belong there, with their lines.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(dead_code)]
@@ -39,7 +39,7 @@ struct LimitsShape {
 #[serde(deny_unknown_fields)]
 #[allow(dead_code)]
 struct MetricShape {
-    style: Option<super::Style>,
+    aggregation_style: Option<super::AggregationStyle>,
     unit: Option<String>,
     loinc: Option<String>,
     min: Option<f64>,
@@ -58,19 +58,19 @@ struct AnalyteShape {
     units: Option<BTreeMap<String, super::analytes::UnitEntry>>,
 }
 
-/// What an entry must say that the built-in catalogue does not have.
+/// The keys that an entry needs if the built-in catalogue does not have it.
 const NEEDED: [(&str, &[&str]); 3] = [
-    ("metrics", &["style", "unit", "min", "max"]),
+    ("metrics", &["aggregation_style", "unit", "min", "max"]),
     ("analytes", &["unit"]),
     ("nutrients", &["min", "max"]),
 ];
 
 impl Catalogue {
-    /// The built-in catalogue, extended and overridden by a user's TOML: a key of it wins over the
-    /// same key there, and what it does not say stays.
+    /// The built-in catalogue, extended and overridden by a user's TOML. A key of the user's file
+    /// wins over the built-in key; keys that it lacks stay.
     ///
     /// # Errors
-    /// Says in which line what cannot be used, and why.
+    /// The error says which line is refused, and why.
     pub fn extended_by(text: &str) -> Result<Self, CatalogueError> {
         let _: Shape = toml::from_str(text).map_err(|error| syntax(text, &error))?;
         let own: Table = toml::from_str(text).map_err(|error| syntax(text, &error))?;
@@ -114,7 +114,8 @@ fn merge(into: &mut Table, from: Table) {
     }
 }
 
-/// An error of the merged catalogue, at its place in the user's file: the built-in one alone has none.
+/// Locates an error of the merged catalogue in the user's file, since the built-in catalogue alone
+/// has none.
 fn located(
     text: &str,
     names: &[Vec<String>; NEEDED.len()],
@@ -134,13 +135,14 @@ fn located(
             return at(text, section, name, problem);
         }
     }
-    // A spelling, or an analyte whose name or code the file lists a second time.
+    // The problem may be with a spelling, or with an analyte whose name or code the file lists a
+    // second time.
     let start = DeTable::parse(text).ok().and_then(|file| quoted_in(file.get_ref(), &problem));
     CatalogueError::Syntax { line: line_of(text, start.unwrap_or(0)), message: problem }
 }
 
-/// A problem with an entry: in the line of the key or the text that it names, else in that in which the
-/// entry begins.
+/// An error in an entry. Its line is that of the key or text that the problem names, else the first
+/// line of the entry.
 fn at(text: &str, section: &str, name: &str, problem: String) -> CatalogueError {
     let start = DeTable::parse(text).ok().and_then(|file| {
         let section = file.get_ref().get(section)?.get_ref().as_table()?;
@@ -148,7 +150,7 @@ fn at(text: &str, section: &str, name: &str, problem: String) -> CatalogueError 
         let inside = entry.get_ref().as_table().and_then(|entry| {
             quoted_in(entry, &problem).or_else(|| {
                 let words = problem.split(|c: char| !c.is_alphanumeric() && c != '_');
-                // Behind the name of the entry.
+                // Search after the name of the entry.
                 let keys = words.skip(2).filter_map(|word| entry.get_key_value(word));
                 keys.map(|(key, _)| key.span().start).next()
             })
@@ -158,7 +160,7 @@ fn at(text: &str, section: &str, name: &str, problem: String) -> CatalogueError 
     CatalogueError::Syntax { line: line_of(text, start.unwrap_or(0)), message: problem }
 }
 
-/// Where the first key or text stands that the problem quotes.
+/// The position of the first key or text that the problem quotes.
 fn quoted_in(table: &DeTable<'_>, problem: &str) -> Option<usize> {
     let is_quoted = |text: &str| problem.contains(&format!("\"{text}\""));
     fn quoted(value: &Spanned<DeValue<'_>>, is_quoted: &dyn Fn(&str) -> bool) -> Option<usize> {
@@ -184,29 +186,35 @@ fn quoted_in(table: &DeTable<'_>, problem: &str) -> Option<usize> {
         .min()
 }
 
-/// The line in which a byte stands, from 1.
+/// The line of a byte position, from 1.
 fn line_of(text: &str, byte: usize) -> usize {
     text.bytes().take(byte).filter(|byte| *byte == b'\n').count() + 1
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Catalogue, Style};
+    use super::super::{AggregationStyle, Catalogue};
 
     #[test]
     fn a_users_file_adds_metrics_and_changes_what_it_names() {
         let catalogue = Catalogue::extended_by(
             "[spellings]\n\"Schläge/min\" = \"/min\"\n\
              [metrics.heart_rate]\nmax = 250\n\
-             [metrics.wheelchair_pushes]\nstyle = \"cumulative\"\nunit = \"{count}\"\nmin = 0\nmax = 1e5\n\
+             [metrics.wheelchair_pushes]\naggregation_style = \"cumulative\"\nunit = \"{count}\"\nmin = 0\nmax = 1e5\n\
              [analytes.ferritin]\nnames = [\"ferritin\"]\nunit = \"ng/mL\"\nunits = { \"ug/L\" = { multiply_by = 1 } }\n",
         )
         .unwrap();
         let heart_rate = catalogue.metric("heart_rate").unwrap();
-        assert_eq!((heart_rate.max, heart_rate.style), (250.0, Style::Discrete));
+        assert_eq!(
+            (heart_rate.max, heart_rate.aggregation_style),
+            (250.0, AggregationStyle::Discrete)
+        );
         assert!(heart_rate.conversion_from("Schläge/min").is_some());
         assert!(heart_rate.conversion_from("bpm").is_some());
-        assert_eq!(catalogue.metric("wheelchair_pushes").unwrap().style, Style::Cumulative);
+        assert_eq!(
+            catalogue.metric("wheelchair_pushes").unwrap().aggregation_style,
+            AggregationStyle::Cumulative
+        );
         assert!(catalogue.analytes().find(None, "Ferritin").is_some());
         assert!(catalogue.analytes().find(None, "glucose").is_some());
         let own: Vec<&str> = ["heart_rate", "wheelchair_pushes", "ferritin", "steps"]
@@ -229,7 +237,11 @@ mod tests {
     fn what_cannot_be_used_is_named_with_its_line() {
         for (text, line, what) in [
             ("[metrics.steps]\nmean = true\n", 2, "unknown field `mean`"),
-            ("\n[metrics.pulse]\nstyle = \"discrete\"\n", 2, "metrics.pulse is new and needs unit"),
+            (
+                "\n[metrics.pulse]\naggregation_style = \"discrete\"\n",
+                2,
+                "metrics.pulse is new and needs unit",
+            ),
             (
                 "[metrics.heart_rate]\nmin = 300\nmax = 20\n",
                 2,
@@ -252,14 +264,18 @@ mod tests {
                 4,
                 "is not a UCUM unit",
             ),
-            ("# pulse\n[metrics.\"pulse\"]\nstyle = \"discrete\"\n", 2, "metrics.pulse is new"),
+            (
+                "# pulse\n[metrics.\"pulse\"]\naggregation_style = \"discrete\"\n",
+                2,
+                "metrics.pulse is new",
+            ),
             ("[spellings]\n\"x\" = \"no unit\"\n", 2, "= \"no unit\" is not a UCUM unit"),
             ("[analytes.mine]\nunit = \"mg/dL\"\n", 1, "needs a LOINC code"),
             ("[analytes.mine]\nunit = \"mg/dL\"\nnames = [\"glucose\"]\n", 3, "listed already"),
             (
-                "[metrics.nap]\nstyle = \"sleep\"\nunit = \"min\"\nmin = 0\nmax = 1\n",
+                "[metrics.nap]\naggregation_style = \"sleep\"\nunit = \"min\"\nmin = 0\nmax = 1\n",
                 2,
-                "cannot have the style",
+                "cannot have the aggregation_style",
             ),
             ("[metrics\n", 1, ""),
         ] {

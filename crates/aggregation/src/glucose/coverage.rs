@@ -1,38 +1,38 @@
-//! How much of the day was measured.
+//! The part of the day that sensors measured.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Reading;
+use crate::raw::{Span, union};
 use crate::timestamp::{MINUTE_US, SECOND_US};
-use crate::vitals::scope::{Span, union};
 
-/// The least coverage, in percent, that lets a day stand for itself: the 70 % of the
-/// international consensus (Danne et al. 2017; Battelino et al. 2019).
+/// The lowest coverage, in percent, of a sufficient day: the 70 % of the international consensus
+/// (Danne et al. 2017; Battelino et al. 2019).
 pub const SUFFICIENT_COVERAGE_PERCENT: f64 = 70.0;
 
-/// Sensors that measure less often than this are meters. Their clocks jitter.
+/// A source with a longer interval is a meter. 30 s are added because clocks jitter.
 const LONGEST_SENSOR_INTERVAL_US: i64 = LONGEST_INTERVAL_US + 30 * SECOND_US;
 
-/// No reading covers more time than this.
+/// The longest time that one reading covers.
 const LONGEST_INTERVAL_US: i64 = 15 * MINUTE_US;
 
-/// Rows of a source within this time are one reading, as no sensor measures more often than once a
-/// minute. Clocks jitter by seconds.
+/// Rows of a source within this time are one reading, since no sensor measures more often than once
+/// a minute. 5 s are subtracted because clocks jitter.
 const ALWAYS_RESENT_WITHIN_US: i64 = MINUTE_US - 5 * SECOND_US;
 
-/// No reading is sent again later than after half the longest interval.
+/// The longest delay of a re-send: half the longest interval.
 const RESENT_WITHIN_US: i64 = LONGEST_INTERVAL_US / 2;
 
-/// The delays of re-sends that are tried differ by this, so that their number is bounded.
+/// The step between the delays that are tried, which bounds their number.
 const RESENT_STEP_US: i64 = 5 * SECOND_US;
 
-/// Fewer readings do not show whether they are regular.
+/// The minimum number of readings that show whether the intervals are regular.
 const LEAST_READINGS: usize = 10;
 
-/// One in 20 may be irregular: a sensor that starts again measures out of turn.
+/// One reading in 20 may be irregular: a restarted sensor measures out of turn.
 const FEW: usize = 20;
 
-/// The readings of each source, in fact order.
+/// The readings by source, in fact order.
 pub(super) fn by_source<'r, 'row>(
     readings: &'r [Reading<'row>],
 ) -> BTreeMap<&'row str, Vec<&'r Reading<'row>>> {
@@ -43,7 +43,7 @@ pub(super) fn by_source<'r, 'row>(
     tracks
 }
 
-/// The readings of a source, each from its first row to its last.
+/// The readings of a source, each as the span from its first row to its last.
 fn readings(track: &[&Reading<'_>]) -> Vec<Span> {
     let mut readings: Vec<Span> = Vec::new();
     for row in track {
@@ -55,7 +55,7 @@ fn readings(track: &[&Reading<'_>]) -> Vec<Span> {
     readings
 }
 
-/// Whether a source has two readings, so that something is known of durations.
+/// Whether a source has two readings, so that durations can be computed.
 pub(super) fn has_intervals(track: &[&Reading<'_>]) -> bool {
     readings(track).len() > 1
 }
@@ -64,13 +64,14 @@ pub(super) fn has_intervals(track: &[&Reading<'_>]) -> bool {
 #[derive(Clone, Copy, Debug)]
 struct Intervals {
     number: usize,
-    /// The median of the shortest ones that the rows allow. It decides whether the source is a sensor.
+    /// The median of the shortest intervals that the rows allow. It decides whether the source is a
+    /// sensor.
     shortest: i64,
-    /// The median of the longest ones that the rows allow.
+    /// The median of the longest intervals that the rows allow.
     longest: i64,
 }
 
-/// The intervals between readings; `None` without two.
+/// The median interval between readings; `None` if there are fewer than two.
 fn intervals(readings: &[Span]) -> Option<Intervals> {
     let pairs = || readings.windows(2).map(|pair| (pair[0], pair[1]));
     Some(Intervals {
@@ -80,12 +81,14 @@ fn intervals(readings: &[Span]) -> Option<Intervals> {
     })
 }
 
-/// The intervals, if each reading that follows within `delay` is a re-send of the one before: those
-/// between the earliest of each, and those between the latest, as apps date a re-send later or earlier.
+/// The intervals if each reading that follows within `delay` is a re-send of the one before. Apps
+/// date a re-send earlier or later, so the intervals are those between the earliest rows, and those
+/// between the latest.
 ///
-/// A re-send comes within half the interval, and the intervals that remain are those of a sensor: none is
-/// shorter than the median by more than a tenth, as lost readings make them longer only, and at most half
-/// are longer by more than that. So a sensor that sends nothing again has the median of all its rows.
+/// `delay` is accepted only if the remaining intervals are those of a sensor, and re-sends come
+/// within half the interval. No interval may be shorter than the median by more than a tenth, as
+/// lost readings only make intervals longer. At most half may be longer by more than a tenth. So a
+/// sensor without re-sends has the median of all its rows.
 fn intervals_of_resent(readings: &[Span], delay: i64) -> impl Iterator<Item = Intervals> {
     let is_resent = |one: &Span, next: &Span| next.0.since(one.1) <= delay;
     let sent =
@@ -111,11 +114,11 @@ fn intervals_of_resent(readings: &[Span], delay: i64) -> impl Iterator<Item = In
     })
 }
 
-/// The median interval of a sensor with at least so many; `None` of a meter.
+/// The median interval of a sensor with at least `at_least` intervals; `None` for a meter.
 ///
-/// Apps send readings again, some seconds or minutes later or earlier, all of them or some. The median
-/// over all rows would then be shorter, and re-sends would uncover time that was covered. So each delay
-/// is tried within which rows may be re-sends, and the longest median counts: one of the delays leaves the
+/// Apps send some or all readings again, dated some seconds or minutes later or earlier. The median
+/// over all rows would then be too short, and re-sends would reduce the coverage. So the function
+/// tries each delay of a re-send and takes the longest median: one of the delays leaves exactly the
 /// readings without their re-sends.
 pub(super) fn sensor_interval(track: &[&Reading<'_>], at_least: usize) -> Option<i64> {
     let readings = readings(track);
@@ -129,7 +132,7 @@ pub(super) fn sensor_interval(track: &[&Reading<'_>], at_least: usize) -> Option
     is_sensor.then_some(best.longest)
 }
 
-/// The middle one, or the mean of the middle two; `None` of none.
+/// The middle number, or the mean of the middle two; `None` if there are no numbers.
 fn median(mut numbers: Vec<i64>) -> Option<i64> {
     numbers.sort_unstable();
     let upper = *numbers.get(numbers.len() / 2)?;
@@ -137,11 +140,12 @@ fn median(mut numbers: Vec<i64>) -> Option<i64> {
     Some(lower.midpoint(upper))
 }
 
-/// The part of a day that sensors measured, in percent: the instants that lie within one interval of
-/// their source after a reading. `None` if no source is a sensor, or if the day has no length.
+/// The part of a day that sensors measured, in percent: the instants within one interval of their
+/// source after a reading. `None` if no source is a sensor, or if the day has no length.
 ///
-/// The first reading covers the time since the day began, too, if that is within one interval: the
-/// reading before it belongs to yesterday. A stretch of time is covered once, whether an app passes on
+/// The first reading also covers the time since the start of the day, if that is within one
+/// interval: the reading before it belongs to yesterday. Time that two sources cover counts once:
+/// an app may copy a sensor's own rows, or a person may wear two sensors.
 /// what a sensor wrote itself or two sensors are worn.
 pub(super) fn percent(readings: &[Reading<'_>], day: Span) -> Option<f64> {
     let mut covered = Vec::new();

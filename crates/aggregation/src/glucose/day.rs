@@ -12,24 +12,25 @@ use crate::local_time::Zone;
 /// The figures of one user's local day: a row of `glucose_daily`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GlucoseDay {
-    /// Readings without a comparator, on which [`GlucoseDay::moments`] rest.
+    /// Readings without a comparator, the inputs of [`GlucoseDay::moments`].
     pub sample_count: i32,
-    /// Readings with a comparator. Percentages are of these and the others together.
+    /// Readings with a comparator. Percentages include readings with and without a comparator.
     pub censored_count: i32,
-    /// Mean, spread and what follows from them; `None` without a reading that has no comparator.
+    /// Mean, spread and the figures derived from them; `None` without a reading that has no
+    /// comparator.
     pub moments: Option<Moments>,
     /// The percent of readings in each range; `None` without a reading.
     pub ranges: Option<Ranges>,
-    /// Episodes below 70 mg/dL of at least 15 minutes that begin on this date: such an episode begins
-    /// when glucose is low for 15 minutes on end, and is over when it is not for 15 minutes on end,
-    /// or unknown for more than 45 minutes. `None` where none begins and no source has two
-    /// readings, so that nothing is known of durations.
+    /// Episodes below 70 mg/dL of at least 15 minutes that begin on this date. Such an episode
+    /// begins when glucose is low for 15 minutes. It ends when glucose is not low for 15 minutes,
+    /// or is unknown for more than 45 minutes. `None` if none begins and no source has two
+    /// readings, since durations are then unknown.
     pub low_episodes: Option<i32>,
-    /// Episodes above 180 mg/dL, likewise.
+    /// Episodes above 180 mg/dL, with the same definitions as for low ones.
     pub high_episodes: Option<i32>,
-    /// The percent of the local day (23, 24 or 25 hours) within one interval of a reading, each source
-    /// by its own median interval, at most 15 minutes. `None` where no source is a sensor: readings
-    /// that are farther apart are those of a meter; and where the day has no length.
+    /// The percent of the local day (23, 24 or 25 hours) within one interval of a reading. Each
+    /// source has its own median interval, at most 15 minutes; readings farther apart are those of
+    /// a meter. `None` if no source is a sensor, or if the day has no length.
     pub coverage_percent: Option<f64>,
     /// Whether the coverage is at least [`SUFFICIENT_COVERAGE_PERCENT`]; `None` where it is `None`.
     pub is_sufficient: Option<bool>,
@@ -37,7 +38,7 @@ pub struct GlucoseDay {
     pub rejected_count: i32,
     /// Readings without a comparator, by source.
     pub sources: BTreeMap<String, i32>,
-    /// The zone of [`GlucoseDay::day_start`] and [`GlucoseDay::day_end`]: the one that all
+    /// The zone of [`GlucoseDay::day_start`] and [`GlucoseDay::day_end`]: the zone that all
     /// readings share, else the base zone.
     pub time_zone: String,
     /// The first instant of the date in that zone.
@@ -46,12 +47,12 @@ pub struct GlucoseDay {
     pub day_end: Timestamp,
 }
 
-/// Mean, spread, and the figures that follow from them.
+/// Mean, spread, and the figures derived from them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Moments {
     /// Arithmetic mean in mg/dL.
     pub mean: f64,
-    /// Sample standard deviation (n − 1) in mg/dL; `None` of a single reading.
+    /// Sample standard deviation (n − 1) in mg/dL; `None` for a single reading.
     pub stddev: Option<f64>,
     /// [Coefficient of variation](formulas::coefficient_of_variation) in percent.
     pub cv_percent: Option<f64>,
@@ -64,16 +65,17 @@ pub struct Moments {
 }
 
 /// The percent of readings in each range, each by the limits in its own unit, mg/dL or mmol/L. A
-/// reading with a comparator lies just beyond its value. What is not below 70 nor above 180 is from 70 to 180, so the three make up 100.
+/// reading with a comparator counts just beyond its value. A reading that is neither below 70 nor
+/// above 180 is from 70 to 180, so these three sum up to 100.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ranges {
     /// Below 54 mg/dL.
     pub below_54_percent: f64,
     /// Below 70 mg/dL.
     pub below_70_percent: f64,
-    /// From 70 to 180 mg/dL, both ends in: time in range.
+    /// From 70 to 180 mg/dL, both included: time in range.
     pub from_70_to_180_percent: f64,
-    /// From 70 to 140 mg/dL, both ends in: time in tight range.
+    /// From 70 to 140 mg/dL, both included: time in tight range.
     pub from_70_to_140_percent: f64,
     /// Above 180 mg/dL.
     pub above_180_percent: f64,
@@ -84,9 +86,14 @@ pub struct Ranges {
 }
 
 impl GlucoseDay {
-    /// The figures of those of `readings`, which come in fact order, that are of `date`; others around
-    /// them tell how its episodes go on.
-    pub(super) fn of(around: &[Reading<'_>], rejected: usize, zone: Zone, date: NaiveDate) -> Self {
+    /// The figures of the `readings` of `date`, in fact order. Readings of other dates only decide
+    /// how episodes continue.
+    pub(super) fn from_readings(
+        around: &[Reading<'_>],
+        rejected: usize,
+        zone: Zone,
+        date: NaiveDate,
+    ) -> Self {
         let of_date = around.iter().filter(|reading| reading.date == date);
         let readings: &[Reading<'_>] = &of_date.copied().collect::<Vec<_>>();
         let episodes = episodes::count(around, date);
@@ -101,8 +108,8 @@ impl GlucoseDay {
         Self {
             sample_count: count(known.len()),
             censored_count: count(readings.len() - known.len()),
-            moments: Moments::of(&values),
-            ranges: Ranges::of(readings),
+            moments: Moments::from_values(&values),
+            ranges: Ranges::from_readings(readings),
             low_episodes: episodes.map(|(low, _)| count(low)),
             high_episodes: episodes.map(|(_, high)| count(high)),
             coverage_percent,
@@ -117,13 +124,13 @@ impl GlucoseDay {
 }
 
 impl Moments {
-    /// Of values in the order in which they are to be added up; `None` of none.
-    fn of(values: &[f64]) -> Option<Self> {
+    /// Sums the values in the given order; `None` if there are none.
+    fn from_values(values: &[f64]) -> Option<Self> {
         let min = values.iter().copied().reduce(f64::min)?;
         let max = values.iter().copied().reduce(f64::max)?;
         let number = f64::from(count(values.len()));
-        // A mean lies between the extremes; rounding of the sum may put it one bit beyond. So equal
-        // readings have no deviation.
+        // The rounded sum may put the mean one bit beyond the extremes. The clamp also gives equal
+        // readings no deviation.
         let mean = (values.iter().sum::<f64>() / number).clamp(min, max);
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
         let stddev = (values.len() > 1).then(|| (squares / (number - 1.0)).sqrt());
@@ -139,7 +146,7 @@ impl Moments {
 }
 
 impl Ranges {
-    fn of(readings: &[Reading<'_>]) -> Option<Self> {
+    fn from_readings(readings: &[Reading<'_>]) -> Option<Self> {
         if readings.is_empty() {
             return None;
         }

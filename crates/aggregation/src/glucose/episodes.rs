@@ -2,61 +2,62 @@
 //!
 //! The consensus (Danne et al. 2017; Battelino et al. 2019, 2023): an episode begins when glucose
 //! is beyond the limit for at least 15 minutes, and ends when it is not for at least 15 minutes.
-//! What a row of readings says about minutes is decided here:
+//! These rules turn readings into minutes:
 //!
-//! - **A reading stands until the next one**, at most for the interval of its source, which is the
-//!   median of those within [`NEAR_US`] of it. So three readings of a sensor that measures every 5
-//!   minutes make 15 minutes, fifteen of one that does every minute, and one of one that does every
-//!   15 minutes; so counts the package iglu, too (Broll et al., PLoS One 2021;16:e0248560). A
-//!   reading of a meter, where the interval is longer or there are not two of them, stands for its
-//!   instant only.
-//! - **Between two readings on one side of the limit** glucose was on that side, unless they
-//!   are more than 45 minutes apart (`inter_gap` of iglu's `episode_calculation`). Then nothing
-//!   is known of the time in between: the episode is over, and a new one may begin.
-//! - **15 minutes are measured from the first reading beyond the limit until the last one stands no
-//!   more.** Sensors' clocks jitter by seconds, so [`JITTER_US`] less is enough; three readings every
-//!   4:50 minutes are 14:30, and no episode. What comes early or late within an episode does not
-//!   matter, as a reading stands until the next.
-//! - **Each source is looked at for itself**, so that readings of a second one, which differ a
-//!   little, do not cut an episode in pieces; episodes of several sources that overlap, or follow
-//!   each other within 15 minutes, are one.
-//! - **An episode counts once, on the date of the reading with which it begins**, wherever midnight
-//!   is. Whether it goes on from the day before, and how long it lasts, is seen from the readings
-//!   within [`BEFORE_US`] before and [`AFTER_US`] after one of the date. A state that nothing
-//!   decided for three hours (no 15 minutes on either side of the limit, and no gap) is taken to be
-//!   none, so that what must be read is bounded.
+//! - **A reading lasts until the next one**, at most for the interval of its source. That is the
+//!   median of the intervals within [`NEAR_US`] of the reading. So 15 minutes are three readings of
+//!   a sensor that measures every 5 minutes, fifteen at one a minute, and one at one every 15
+//!   minutes. The package iglu counts the same way (Broll et al., PLoS One 2021;16:e0248560). A
+//!   meter has a longer interval, or fewer than two intervals; its reading lasts for its instant
+//!   only.
+//! - **Between two readings on one side of the limit** glucose was on that side, unless they are
+//!   more than 45 minutes apart (`inter_gap` of iglu's `episode_calculation`). Then the time in
+//!   between is unknown: the episode is over, and a new one may begin.
+//! - **15 minutes are measured from the first reading beyond the limit until the end of the last
+//!   one.** Sensors' clocks jitter by seconds, so [`JITTER_US`] less is enough. Three readings
+//!   every 4:50 minutes are 14:30, and no episode. Early or late readings within an episode do not
+//!   matter, as a reading lasts until the next.
+//! - **Each source has episodes of its own**, so that a second source, whose readings differ a
+//!   little, does not split an episode. Episodes of several sources that overlap, or follow each
+//!   other within 15 minutes, are merged.
+//! - **An episode counts once, on the date of its first reading**, wherever midnight is. The
+//!   readings within [`BEFORE_US`] before and [`AFTER_US`] after a reading of the date decide
+//!   whether an episode continues from the day before, and how long it lasts. If no 15 minutes on
+//!   either side of the limit and no gap decide the state for three hours, no episode is assumed.
+//!   So the rows to read are bounded.
 
 use chrono::NaiveDate;
 
 use super::Reading;
 use super::coverage::{by_source, has_intervals, sensor_interval};
 use crate::Timestamp;
+use crate::raw::union;
 use crate::timestamp::{HOUR_US, MINUTE_US, SECOND_US};
-use crate::vitals::scope::union;
 
-/// By so much may the two readings that bound 15 minutes be nearer to each other: clocks of sensors
-/// are right to a few seconds.
+/// The tolerance of the 15 minutes: clocks of sensors are right to a few seconds.
 const JITTER_US: i64 = 10 * SECOND_US;
 
 const LEAST_DURATION_US: i64 = 15 * MINUTE_US - JITTER_US;
 
-/// Readings farther apart say nothing of the time between them.
+/// The time between readings farther apart than this is unknown.
 const LONGEST_GAP_US: i64 = 45 * MINUTE_US;
 
-/// How far from a reading the intervals are that tell its source's.
+/// The distance from a reading of the intervals that count for its source's median.
 const NEAR_US: i64 = 90 * MINUTE_US;
 
-/// Two intervals make a sensor: of a meter that was used twice nothing is known in between.
+/// The minimum number of intervals of a sensor. A meter that was used twice has one, and says
+/// nothing about the time in between.
 const FEWEST_INTERVALS: usize = 2;
 
-/// How far before a reading others decide whether an episode begins with it.
+/// The distance before a reading within which other readings decide whether an episode begins with
+/// it.
 pub(super) const BEFORE_US: i64 = 3 * HOUR_US;
 
-/// How far after a reading others decide whether an episode begins with it: 15 minutes, and what is
-/// near the reading that ends them.
+/// The distance after a reading within which other readings decide whether an episode begins with
+/// it: 15 minutes, and the readings near the end of these.
 pub(super) const AFTER_US: i64 = 2 * HOUR_US;
 
-/// Beyond which limit.
+/// The limit that an episode is beyond.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Side {
     /// Below 70 mg/dL, or 3.9 mmol/L.
@@ -74,16 +75,16 @@ impl Side {
     }
 }
 
-/// From the first reading beyond the limit until the last one of them stands no more.
+/// An episode, from its first reading beyond the limit until the end of the last one.
 #[derive(Clone, Copy, Debug)]
 struct Episode<'r, 'row> {
     first: &'r Reading<'row>,
     end: Timestamp,
 }
 
-/// How many episodes of low and of high begin on a date. `readings` come in fact order: those of the
-/// date, and others around them. `None` if none begins and no source has two readings of the
-/// date, so that nothing is known of durations.
+/// The numbers of episodes of low and of high glucose that begin on a date. `readings` are those of
+/// the date and those around it, in fact order. `None` if none begins and no source has two
+/// readings on the date, since durations are then unknown.
 pub(super) fn count(readings: &[Reading<'_>], date: NaiveDate) -> Option<(usize, usize)> {
     let of_date: Vec<_> = readings.iter().filter(|reading| reading.date == date).copied().collect();
     let near = |reading: &Reading<'_>| (reading.at.plus(-BEFORE_US), reading.at.plus(AFTER_US + 1));
@@ -98,7 +99,7 @@ pub(super) fn count(readings: &[Reading<'_>], date: NaiveDate) -> Option<(usize,
     (low + high > 0 || is_known()).then_some((low, high))
 }
 
-/// How many of the episodes of some readings begin on a date.
+/// The number of episodes that begin on a date.
 fn begun(readings: &[Reading<'_>], date: NaiveDate, side: Side) -> usize {
     let tracks = by_source(readings);
     let mut episodes: Vec<_> = tracks.values().flat_map(|track| of_source(track, side)).collect();
@@ -118,12 +119,12 @@ type Stretch<'r, 'row> = (&'r Reading<'row>, Timestamp, Option<Timestamp>);
 
 /// The episodes of one source.
 ///
-/// Where a stretch ends is asked only where it may matter: each answer looks at the readings of three hours,
-/// and a source that goes to and fro with each reading has as many stretches as readings.
+/// The end of a stretch is computed only where it may matter. Each computation reads three hours of
+/// readings, and a source that alternates around the limit has as many stretches as readings.
 fn of_source<'r, 'row>(track: &[&'r Reading<'row>], side: Side) -> Vec<Episode<'r, 'row>> {
     let is_beyond = |reading: &Reading<'_>| side.contains(reading);
     let is_gap = |from: Timestamp, to: Timestamp| to.since(from) > LONGEST_GAP_US;
-    // No reading stands beyond the next one.
+    // No reading lasts beyond the next one.
     let is_long = |(first, last, next): Stretch<'_, '_>| {
         let lasts = |end: Timestamp| end.since(first.at) >= LEAST_DURATION_US;
         next.is_none_or(lasts) && lasts(stands_until(track, last, next))
@@ -157,7 +158,7 @@ fn of_source<'r, 'row>(track: &[&'r Reading<'row>], side: Side) -> Vec<Episode<'
     found.into_iter().map(episode).collect()
 }
 
-/// Until when a reading stands that is the last one on its side of the limit.
+/// The end of the last reading of a stretch on one side of the limit.
 fn stands_until(track: &[&Reading<'_>], last: Timestamp, next: Option<Timestamp>) -> Timestamp {
     match (interval_near(track, last), next) {
         (None, _) => last,
@@ -167,7 +168,7 @@ fn stands_until(track: &[&Reading<'_>], last: Timestamp, next: Option<Timestamp>
     }
 }
 
-/// The interval at which a source measures around an instant; `None` of a meter.
+/// The interval at which a source measures around an instant; `None` for a meter.
 fn interval_near(track: &[&Reading<'_>], at: Timestamp) -> Option<i64> {
     let first = track.partition_point(|reading| reading.at < at.plus(-NEAR_US));
     let last = track.partition_point(|reading| reading.at <= at.plus(NEAR_US));

@@ -1,4 +1,4 @@
-//! What was measured, and in which unit: the key of a day's row.
+//! The analyte and unit of a result: the key of a day's row.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -6,22 +6,23 @@ use std::collections::HashMap;
 
 use super::{LabValue, RawLab};
 use crate::Reason;
-use crate::catalogue::{Analyte, Analytes, UnitStep};
+use crate::catalogue::{Analyte, Analytes, UnitStep, tidy_name};
 
-/// The longest analyte key and unit. PostgreSQL refuses index entries over 2,704 bytes, so one
-/// endless name would fail its whole group again and again; no test is named at such length.
+/// The longest analyte key. PostgreSQL refuses index entries over 2,704 bytes, so one endless name
+/// would fail its whole group at each retry. No real test has so long a name.
 pub(super) const LONGEST_ANALYTE_BYTES: usize = 1024;
-/// See [`LONGEST_ANALYTE_BYTES`]; the longest UCUM code in use has about 40 bytes.
+/// The longest unit, for the reason of [`LONGEST_ANALYTE_BYTES`]; the longest UCUM code in use has
+/// about 40 bytes.
 pub(super) const LONGEST_UNIT_BYTES: usize = 256;
 
-/// The analyte of a result: the LOINC code, else `name:` and the name, and after `|` the specimen if
-/// there is one. A LOINC code says the specimen itself.
+/// The analyte key of a result: the LOINC code, else `name:` and the name. If there is a specimen,
+/// `|` and the specimen follow. A LOINC code implies the specimen.
 ///
 /// Different analytes never share a key:
-/// - A `|` in the name or the specimen is doubled, so a run of an odd number of them is where the
-///   specimen begins. A specimen that itself begins with `|` is set off by a space, for `a|` of
-///   `b` and `a` of `|b` would both be `a|||b`.
-/// - A code that looks like a name is set off by `code:`.
+/// - A `|` in the name or the specimen is doubled, so the specimen begins at a run of an odd number
+///   of them. A specimen that itself begins with `|` is separated by a space. Otherwise `a|` of `b`
+///   and `a` of `|b` would both be `a|||b`.
+/// - A code that looks like a name gets the prefix `code:`.
 ///
 /// # Errors
 /// [`Reason::UnnamedTest`] if code and name are blank, [`Reason::KeyTooLong`].
@@ -36,11 +37,11 @@ pub fn analyte_key(
     } else if !code.is_empty() {
         code.to_owned()
     } else {
-        let name = tidy(test_name).replace('|', "||");
+        let name = tidy_name(test_name).replace('|', "||");
         if name.is_empty() {
             return Err(Reason::UnnamedTest);
         }
-        let specimen = tidy(specimen.unwrap_or_default()).replace('|', "||");
+        let specimen = tidy_name(specimen.unwrap_or_default()).replace('|', "||");
         let separator = match specimen.chars().next() {
             None => "",
             Some('|') => "| ",
@@ -54,12 +55,12 @@ pub fn analyte_key(
 /// The analyte of a raw row.
 ///
 /// # Errors
-/// As [`analyte_key`].
+/// See [`analyte_key`].
 pub(super) fn key(row: &RawLab) -> Result<String, Reason> {
     analyte_key(row.loinc_code.as_deref(), &row.test_name, row.specimen.as_deref())
 }
 
-/// The unit of a result as written but for surrounding space; empty if there is none.
+/// The unit of a result as written, without surrounding space; empty if there is none.
 ///
 /// # Errors
 /// [`Reason::KeyTooLong`].
@@ -68,25 +69,26 @@ pub(super) fn reported_unit(row: &RawLab) -> Result<&str, Reason> {
     if unit.len() > LONGEST_UNIT_BYTES { Err(Reason::KeyTooLong) } else { Ok(unit) }
 }
 
-/// The unit of a result.
+/// The units of a result, and the conversion between them.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Unit<'a> {
     /// See [`reported_unit`].
     pub(super) reported: &'a str,
-    /// What a number in it would be kept in: the analyte's canonical unit where a factor is
-    /// known, else the reported one by its UCUM code. Revisions of one result have it in common.
+    /// The unit for numbers: the analyte's canonical unit if a factor is known, else the reported
+    /// one by its UCUM code. All revisions of one result share it.
     pub(super) canonical: Cow<'a, str>,
     /// The unit of the figures, a part of the key of the day's row.
     pub(super) kept: Cow<'a, str>,
-    /// The way of numbers from the reported unit to the one that is kept.
+    /// The conversion from the reported unit to `kept`.
     pub(super) step: UnitStep,
 }
 
 impl<'a> Unit<'a> {
-    /// The unit of a result that says `value`. Numbers and bounds are kept in the canonical unit
-    /// of their analyte. A text cannot be converted, and `4-6` found in mmol/L must not stand in
-    /// a row of mg/dL: it keeps the reported unit, but for another spelling of the canonical one.
-    pub(super) fn of(
+    /// The unit of a result with `value`. Numbers and bounds are kept in the canonical unit of
+    /// their analyte. A text cannot be converted, and `4-6` found in mmol/L must not be in a row of
+    /// mg/dL. So a text keeps the reported unit, unless that is another spelling of the canonical
+    /// one.
+    pub(super) fn for_value(
         reported: &'a str,
         value: &LabValue,
         analyte: Option<&'a Analyte>,
@@ -111,12 +113,12 @@ impl<'a> Unit<'a> {
 pub(super) struct OwnUnit<'a> {
     /// See [`reported_unit`].
     reported: &'a str,
-    /// The same without what spellings differ in.
+    /// The reported unit in the form of [`plain`], for comparisons.
     plain: String,
-    /// What is known of the units of the analyte, if they convert this one, and how.
+    /// The analyte and the conversion of this unit, if the analyte has one.
     conversion: Option<(&'a Analyte, UnitStep)>,
-    /// Whether a text is a spelling of it. A range is read with both decimal signs, and parted at each of
-    /// its dashes, so that the same ends of texts are looked at again and again.
+    /// Cached answers of [`OwnUnit::is_spelled`]. A range is read with both decimal signs, and
+    /// split at each of its dashes, so the same ends of texts are compared repeatedly.
     spellings: RefCell<HashMap<String, bool>>,
 }
 
@@ -126,17 +128,18 @@ impl<'a> OwnUnit<'a> {
         Self { reported, plain: plain(reported), conversion, spellings: RefCell::default() }
     }
 
-    /// A text without the unit behind its last number or bracket, and without space around it. One
-    /// that ends with another unit stays as it is.
+    /// A text without this unit after its last number or bracket, trimmed. A text that ends with
+    /// another unit stays unchanged.
     pub(super) fn strip<'t>(&self, text: &'t str) -> &'t str {
         let text = text.trim();
-        // Other spellings are hardly longer; without a limit, each digit of a long text is tried.
+        // Other spellings are hardly longer. Without a limit, each digit of a long text would be
+        // tried.
         let longest = 2 * self.reported.len() + 40;
         let is_end = |c: &char| c.is_ascii_digit() || matches!(c, ')' | ']');
         let ends = text.char_indices().rev().take_while(|(start, _)| text.len() - start <= longest);
         ends.filter(|(_, c)| is_end(c))
             .map(|(start, _)| text.split_at(start + 1))
-            // Digits in a row are one number. The longest tail that is a spelling counts.
+            // Digits in a row are one number. The longest tail that is a spelling is removed.
             .filter(|(_, tail)| {
                 !tail.starts_with(|c: char| c.is_ascii_digit())
                     && self.is_spelled(without_brackets(tail.trim()))
@@ -145,8 +148,8 @@ impl<'a> OwnUnit<'a> {
             .map_or(text, |(number, _)| number)
     }
 
-    /// Whether `unit` is a spelling of this unit: the same but for case, spaces and the code point of
-    /// the micro sign, or one that converts alike.
+    /// Whether `unit` is a spelling of this unit: equal except for case, spaces and the code point
+    /// of the micro sign, or with an equal conversion.
     fn is_spelled(&self, unit: &str) -> bool {
         if unit.is_empty() || self.reported.is_empty() {
             return false;
@@ -161,20 +164,15 @@ impl<'a> OwnUnit<'a> {
     }
 }
 
-/// A unit without case, spaces, and the code point of its micro sign.
+/// A unit in lower case, without spaces, and with one code point for the micro sign.
 fn plain(unit: &str) -> String {
-    tidy(unit).replace(' ', "").replace(['\u{b5}', '\u{3bc}'], "u")
+    tidy_name(unit).replace(' ', "").replace(['\u{b5}', '\u{3bc}'], "u")
 }
 
 /// A text without the brackets around it.
 pub(super) fn without_brackets(text: &str) -> &str {
     let inside = |open, close| text.strip_prefix(open)?.strip_suffix(close);
     inside('(', ')').or_else(|| inside('[', ']')).unwrap_or(text)
-}
-
-/// Lower case, single spaces, none around.
-pub(crate) fn tidy(text: &str) -> String {
-    text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -246,7 +244,7 @@ mod tests {
         let value = LabValue::read(value, DecimalSign::Dot).unwrap();
         let reported = reported_unit(&row)?;
         let analyte = analytes().find(Some(code), &row.test_name);
-        Ok(Unit::of(reported, &value, analyte, analytes()).kept.into_owned())
+        Ok(Unit::for_value(reported, &value, analyte, analytes()).kept.into_owned())
     }
 
     #[test]
@@ -262,7 +260,7 @@ mod tests {
         for unit in ["\u{b5}g/L", "\u{3bc}g/l", "mcg/L"] {
             assert_eq!(kept("2276-4", Some(unit), "5").unwrap(), "ug/L");
         }
-        // Not a unit; and the gauss, which a French laboratory uses for 10*9.
+        // The first is no unit. The second is the gauss, which a French laboratory uses for 10*9.
         for unit in ["spoons", "G/L"] {
             assert_eq!(kept("2276-4", Some(unit), "5").unwrap(), unit);
         }

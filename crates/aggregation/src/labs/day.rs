@@ -2,36 +2,36 @@
 
 use chrono::NaiveDate;
 
-use super::{Comparator, Delta, Finding, Flag};
+use super::{Comparator, Finding, Flag};
 use crate::Timestamp;
 use crate::local_time::Zone;
 
 /// The figures of one analyte in one unit on one user's local day: a row of `lab_daily`.
 ///
-/// The last result is the greatest by time, then source, specimen and text.
+/// The last result is the maximum by time, then source, specimen and text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LabDay {
-    /// The LOINC code, else `name:` and the name in lower case with single spaces, and after
-    /// `|` the specimen.
+    /// The LOINC code, else `name:` and the name in lower case with single spaces, then `|` and the
+    /// specimen.
     pub analyte: String,
-    /// The unit of every figure of this row: the analyte's canonical one where the catalogue
-    /// knows a factor, else the laboratory's; empty where it gave none.
+    /// The unit of every figure of this row: the analyte's canonical unit if the catalogue has a
+    /// factor, else the laboratory's. Empty if the laboratory gave none.
     pub unit: String,
     /// Results that count: numbers, bounds and texts.
     pub result_count: i32,
-    /// Those that are numbers without a comparator: what [`LabDay::mean`] is of.
+    /// Results that are numbers without a comparator, the inputs of [`LabDay::mean`].
     pub exact_count: i32,
-    /// The number of the last result; `None` if that is text.
+    /// The number of the last result; `None` if the result is text.
     pub last_value: Option<f64>,
-    /// The comparator before [`LabDay::last_value`]: with it the value is only a bound.
+    /// The comparator before [`LabDay::last_value`]; with one, the value is only a bound.
     pub last_comparator: Option<Comparator>,
-    /// The text of the last result; `None` if that is a number.
+    /// The text of the last result; `None` if the result is a number.
     pub last_text: Option<String>,
     /// When the specimen of the last result was taken.
     pub last_at: Timestamp,
-    /// The least number without a comparator.
+    /// The minimum of the numbers without a comparator.
     pub min: Option<f64>,
-    /// The greatest number without a comparator.
+    /// The maximum of the numbers without a comparator.
     pub max: Option<f64>,
     /// The arithmetic mean of the numbers without a comparator, never outside
     /// [`LabDay::min`]..=[`LabDay::max`].
@@ -45,16 +45,17 @@ pub struct LabDay {
     pub reference_text: Option<String>,
     /// The last result as the laboratory wrote it.
     pub reported_value: String,
-    /// The unit as the laboratory wrote it for the last result, which is also that of
-    /// [`LabDay::reference_text`]; `None` if it gave none.
+    /// The unit of the last result and of [`LabDay::reference_text`], as the laboratory wrote it;
+    /// `None` if it gave none.
     pub reported_unit: Option<String>,
     /// The flag of the last result.
     pub last_flag: Option<Flag>,
-    /// The worst flag of the day (LL, HH before L, H before A before N); of equally bad ones the last.
+    /// The worst flag of the day (LL, HH before L, H before A before N); of equally bad ones, the
+    /// last.
     pub worst_flag: Option<Flag>,
-    /// To the day before; empty until [`compare`](super::compare) has seen it.
+    /// The change since the day before; empty until [`compare`](super::compare) fills it.
     pub delta: Delta,
-    /// A digest of what the catalogue says of the analyte.
+    /// A digest of the catalogue's entry of the analyte.
     pub context_fingerprint: i64,
     /// The zone of [`LabDay::day_start`] and [`LabDay::day_end`].
     pub time_zone: String,
@@ -64,10 +65,40 @@ pub struct LabDay {
     pub day_end: Timestamp,
 }
 
+/// The difference of two last results.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Delta {
+    /// The last value less the previous one, in the unit of both; `None` unless both are numbers
+    /// without a comparator.
+    pub value: Option<f64>,
+    /// The difference in percent of the previous value's amount, so that its sign is that of
+    /// [`Delta::value`] also below zero (base excess); `None` if the previous value is 0.
+    pub percent: Option<f64>,
+}
+
+impl Delta {
+    /// The delta between two last results without a comparator; `None` is a bound, a text or no
+    /// row.
+    pub fn between(last: Option<f64>, previous: Option<f64>) -> Self {
+        let Some((last, previous)) = last.zip(previous) else {
+            return Self::default();
+        };
+        let difference = last - previous;
+        // A row may claim a number beyond doubles, although no laboratory measures one. Adding zero
+        // turns the −0 of a vanishing share into 0.
+        let finite = |number: f64| number.is_finite().then_some(number + 0.0);
+        Self { value: finite(difference), percent: finite(100.0 * difference / previous.abs()) }
+    }
+}
+
 impl LabDay {
-    /// The figures of `findings`, which share a key and come in the order of their facts; `None`
-    /// if there are none.
-    pub(super) fn of(findings: &[Finding<'_>], zone: Zone, date: NaiveDate) -> Option<Self> {
+    /// The figures of `findings`, which share a key and are in fact order; `None` if there are
+    /// none.
+    pub(super) fn from_findings(
+        findings: &[Finding<'_>],
+        zone: Zone,
+        date: NaiveDate,
+    ) -> Option<Self> {
         let last = findings.last()?;
         let numbers: Vec<f64> = findings.iter().filter_map(|f| f.value.exact()).collect();
         let (min, max) =
@@ -90,7 +121,7 @@ impl LabDay {
             reported_value: last.value_text().to_owned(),
             reported_unit: Some(last.unit.reported).filter(|u| !u.is_empty()).map(str::to_owned),
             last_flag: last.flag,
-            // Of equal maxima the last is taken.
+            // `max_by_key` returns the last of equal maxima.
             worst_flag: findings.iter().filter_map(|f| f.flag).max_by_key(|f| f.severity()),
             delta: Delta::default(),
             context_fingerprint: last.context_fingerprint,
@@ -112,6 +143,6 @@ fn mean(numbers: &[f64]) -> f64 {
     if mean.is_finite() {
         return mean;
     }
-    // Numbers near the end of what a double holds, which nothing measures but a row may claim.
+    // The sum overflowed: a row may claim numbers near the end of the range of doubles.
     numbers.iter().map(|number| number / count).sum()
 }

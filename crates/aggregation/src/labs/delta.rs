@@ -1,42 +1,17 @@
-//! How the last result of a day differs from that of the day before.
+//! The difference between the last result of a day and that of the day before.
 //!
-//! The day before is the latest earlier date with a row of the same analyte and unit, days or
-//! years away: results are taken when somebody is ill or invited, not daily. Only its last result
-//! is compared, and only if both are numbers without a comparator: no difference follows from `<5`
-//! or from a text, and one to some result further back would seem to be one to the day before.
+//! The day before is the latest earlier date with a row of the same analyte and unit, days or years
+//! away: results are not taken daily. Only its last result is compared, and only if both are
+//! numbers without a comparator. No difference follows from `<5` or from a text. A difference to a
+//! result further back would look like one to the day before.
 
 use std::collections::HashMap;
 
 use chrono::NaiveDate;
 
-use super::LabDay;
+use super::{Delta, LabDay};
 
-/// The difference of two last results.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Delta {
-    /// The last value less the previous one, in the unit of both; `None` unless both are numbers
-    /// without a comparator.
-    pub value: Option<f64>,
-    /// The same in percent of the previous value's amount, so that its sign is that of
-    /// [`Delta::value`] also below zero (base excess); `None` if the previous value is 0.
-    pub percent: Option<f64>,
-}
-
-impl Delta {
-    /// From last results without a comparator; `None` stands for a bound, a text or no row.
-    pub fn between(last: Option<f64>, previous: Option<f64>) -> Self {
-        let Some((last, previous)) = last.zip(previous) else {
-            return Self::default();
-        };
-        let difference = last - previous;
-        // Beyond doubles is what no laboratory measures, but a row may claim. Adding zero turns
-        // the −0 of a vanishing share into 0.
-        let finite = |number: f64| number.is_finite().then_some(number + 0.0);
-        Self { value: finite(difference), percent: finite(100.0 * difference / previous.abs()) }
-    }
-}
-
-/// The stored rows nearest to a date, of one analyte and unit.
+/// The stored rows of one analyte and unit that are nearest to a date.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Neighbours {
     /// See [`LabDay::analyte`].
@@ -58,7 +33,7 @@ pub struct NextDay {
     pub last: Option<f64>,
 }
 
-/// What the delta of a stored row becomes.
+/// The new delta of a stored row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NextDelta {
     /// The row's local date.
@@ -67,15 +42,15 @@ pub struct NextDelta {
     pub analyte: String,
     /// See [`LabDay::unit`].
     pub unit: String,
-    /// The delta, from scratch.
+    /// The recomputed delta.
     pub delta: Delta,
 }
 
-/// Sets the deltas of a date's rows and returns those of the rows that come next: after the row of
-/// the date where there is one, else, as the date has lost its row, after the one before it.
+/// Sets the deltas of a date's rows, and returns the new deltas of the rows that come next. If the
+/// date has lost its row, the next row is compared with the one before the date.
 ///
-/// `neighbours` are of every analyte and unit that the date has or had. A row further away keeps
-/// its delta, for the row before it is none of these.
+/// `neighbours` are those of every analyte and unit that the date has or had. A row further away
+/// keeps its delta, since its predecessor does not change.
 pub fn compare(days: &mut [LabDay], neighbours: &[Neighbours]) -> Vec<NextDelta> {
     let mut following = Vec::new();
     let mut deltas = vec![Delta::default(); days.len()];
@@ -182,7 +157,7 @@ mod tests {
     /// The stored rows of one analyte: date, last value as reported, delta.
     type Stored = BTreeMap<NaiveDate, (LabDay, Delta)>;
 
-    /// As the worker does it with its tables.
+    /// Recomputes a date as the worker does with its tables.
     fn recompute(stored: &mut Stored, date: NaiveDate, value: Option<&str>) {
         let row = value.map(|value| lab(&format!("{date} 08:00"), value));
         let mut days = figures(row.as_slice(), date, &zone("UTC"));
@@ -232,7 +207,7 @@ mod tests {
                 stored.iter().map(|(date, (_, delta))| format!("{date} {delta:?}")).collect()
             };
             prop_assert_eq!(deltas(&lived), deltas(&scratch));
-            // And each is what its predecessor says.
+            // Each delta is the one to its predecessor.
             let days: Vec<_> = scratch.values().collect();
             for pair in days.windows(2) {
                 prop_assert_eq!(

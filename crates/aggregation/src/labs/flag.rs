@@ -1,4 +1,4 @@
-//! Flags of results: how a value lies to its reference range.
+//! Flags of results: the position of a value relative to its reference range.
 
 /// The flag of a result, by the codes of HL7 table 0078 (ObservationInterpretation).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,7 +30,8 @@ impl Flag {
         }
     }
 
-    /// How much a day is marked by this flag: N below A, A below L and H, these below LL and HH.
+    /// The order of flags for the worst of a day: N below A, A below L and H, these below LL and
+    /// HH.
     pub const fn severity(self) -> u8 {
         match self {
             Self::Normal => 0,
@@ -41,32 +42,32 @@ impl Flag {
     }
 }
 
-/// What the laboratory itself says of a result.
+/// The laboratory's own flag of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OwnFlag {
-    /// Nothing, or nothing about the reference range.
+    /// No flag, or one that says nothing about the reference range.
     Missing,
     /// A flag with a direction, or normal.
     Known(Flag),
-    /// Abnormal, in no direction.
+    /// Abnormal, without a direction.
     Abnormal,
-    /// Critically abnormal, in no direction.
+    /// Critically abnormal, without a direction.
     Critical,
-    /// Something that has no meaning here, so that the result cannot be called normal.
+    /// A text without a meaning here, so that the result cannot be called normal.
     Unknown,
 }
 
 impl OwnFlag {
-    /// Longer texts are remarks, not flags.
+    /// The longest flag. Longer texts are remarks.
     const LONGEST_BYTES: usize = 64;
 
     /// Reads the laboratory's own flag: the codes of HL7 table 0078 and of FHIR's
     /// ObservationInterpretation, and the words that are printed for them, in upper or lower case.
     ///
-    /// Asterisks and brackets around it are ignored, so `H*` is H: what a star means differs between
-    /// laboratories, that the value is high does not. `HU` and `LU` (significantly high and low) are
-    /// H and L, because HL7 keeps HH and LL for panic limits. `<` and `>` say that the value is off
-    /// the instrument's scale, which is nothing about the range.
+    /// Asterisks and brackets around it are ignored, so `H*` is H: the meaning of a star differs
+    /// between laboratories, that of H does not. `HU` and `LU` (significantly high and low) are H
+    /// and L, because HL7 keeps HH and LL for panic limits. `<` and `>` say that the value is off
+    /// the instrument's scale, which says nothing about the range.
     ///
     /// Findings of another kind (`POS`, `NEG`, `DET`, `ND`, `R`, `I`, `S`, …), changes (`U`, `D`,
     /// `B`, `W`) and remarks are [`OwnFlag::Unknown`].
@@ -115,14 +116,14 @@ impl OwnFlag {
         }
     }
 
-    /// The flag of a result, which is `from_range` by its reference range. A result that the
-    /// laboratory calls anything else is never normal by its range.
+    /// The flag of a result, given `from_range`, its flag by the reference range. A result that the
+    /// laboratory flags with another text is never normal by its range.
     pub(super) fn or(self, from_range: Option<Flag>) -> Option<Flag> {
         let outside = from_range.filter(|flag| *flag != Flag::Normal);
         match (self, outside) {
             (Self::Missing, _) => from_range,
             (Self::Known(flag), _) => Some(flag),
-            // HL7 and FHIR: HH and LL are the directions of AA.
+            // In HL7 and FHIR, HH and LL are AA with a direction.
             (Self::Critical, Some(Flag::High)) => Some(Flag::CriticalHigh),
             (Self::Critical, Some(Flag::Low)) => Some(Flag::CriticalLow),
             (Self::Abnormal | Self::Critical, outside) => Some(outside.unwrap_or(Flag::Abnormal)),
@@ -130,7 +131,7 @@ impl OwnFlag {
         }
     }
 
-    /// Whether the laboratory cannot have found the result where the range has it.
+    /// Whether the laboratory's flag contradicts the position of the result relative to the range.
     pub(super) fn contradicts(self, from_range: Option<Flag>) -> bool {
         match self {
             Self::Known(Flag::Low | Flag::CriticalLow) => from_range == Some(Flag::High),
@@ -140,7 +141,8 @@ impl OwnFlag {
         }
     }
 
-    /// Whether the laboratory found the result where the range has it: below, within or above.
+    /// Whether the laboratory's flag confirms the position of the result: below, within or above
+    /// the range.
     pub(super) fn agrees_with(self, from_range: Option<Flag>) -> bool {
         match self {
             Self::Known(Flag::Low | Flag::CriticalLow) => from_range == Some(Flag::Low),

@@ -1,11 +1,11 @@
-//! Labs: what a laboratory found on a local day, by analyte and unit.
+//! Labs: the results of a laboratory on a local day, by analyte and unit.
 //!
-//! [`judge`] says whether a raw row is sound, [`figures`] makes the days of one date, [`compare`]
-//! sets their deltas to the dates before, and those of the dates after.
+//! [`judge`] checks a raw row, [`figures`] computes the days of one date, and [`compare`] sets
+//! their deltas to the dates before, and those of the dates after.
 //!
-//! A row is judged for its time, its zone and its status; a preliminary, cancelled or withdrawn
-//! row is then neither counted nor rejected, whatever else it holds. One that counts is judged for
-//! its analyte and its value. The first objection is the reason of its rejection.
+//! A row is first judged for its time, its zone and its status. A preliminary, cancelled or
+//! withdrawn row is then neither counted nor rejected. A row that counts is also judged for its
+//! analyte and its value. The first objection is the reason of its rejection.
 
 mod analyte;
 mod day;
@@ -30,48 +30,50 @@ use std::collections::BTreeSet;
 use chrono::NaiveDate;
 
 pub use self::analyte::analyte_key;
-pub(crate) use self::analyte::tidy as tidy_name;
 use self::analyte::{OwnUnit, Unit};
-pub use self::day::LabDay;
-pub use self::delta::{Delta, Neighbours, NextDay, NextDelta, compare};
+pub use self::day::{Delta, LabDay};
+pub use self::delta::{Neighbours, NextDay, NextDelta, compare};
 pub use self::flag::Flag;
 use self::flag::OwnFlag;
 use self::range::ReferenceRange;
 use self::reading::Reading;
 pub use self::value::Comparator;
 use self::value::LabValue;
-use crate::catalogue::Analytes;
-use crate::place::{Place, Places};
+use crate::catalogue::{Analytes, tidy_name};
+use crate::raw::{LocalDate, LocalDates};
 use crate::text::{LONGEST_TEXT_BYTES, require_short};
 use crate::zones::BaseZone;
 use crate::{Reason, Timestamp};
 
 /// The version of the definitions of this module, stored with every day's figures and raised
-/// whenever one changes. 2: units convert by analyte, and rows have deltas. 3: rows tell how many of
-/// their results are exact numbers. 4: a result and its range prove each other's decimal sign; ranges with
-/// their unit and in brackets; the flag A; the newest revision counts, and a result that is sent again is
-/// one; rows have the last result as reported; a unit without a factor is kept by its UCUM code; glucose
-/// converts as in vitals.
+/// whenever one changes.
+/// - 2: units convert by analyte, and rows have deltas.
+/// - 3: rows have the number of their exact results.
+/// - 4: a result and its range prove each other's decimal sign; ranges may have their unit and
+///   brackets; the flag A; the newest revision counts; a result that is sent again counts once;
+///   rows have the last result as reported; a unit without a factor is kept by its UCUM code;
+///   glucose converts as in vitals.
 ///
-/// It is not the [crate's](crate::ALGORITHM_VERSION), a change of which has every stored day of
-/// vitals computed anew.
+/// It is separate from the [crate's](crate::ALGORITHM_VERSION), since a change of that recomputes
+/// every stored day of vitals.
 pub const ALGORITHM_VERSION: i32 = 4;
 
-/// The longest result. `last_text` and `reported_value` keep its text, and the end of a finding that
-/// is cut off may be what matters, so that a longer one is rejected.
+/// The longest result, in bytes; `last_text` and `reported_value` keep its text. A longer result is
+/// rejected rather than cut, since the end of a finding may change its meaning.
 pub const LONGEST_RESULT_BYTES: usize = LONGEST_TEXT_BYTES;
 
-/// The longest reference range. A longer text is a remark: it is cut here, and no bound is read from it.
+/// The longest reference range, in bytes. A longer text is a remark: it is cut here, and not read
+/// as a range.
 pub const LONGEST_RANGE_BYTES: usize = LONGEST_TEXT_BYTES;
 
 /// A row of `lab_raw`, as the database holds it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RawLab {
-    /// The row's identity; it only tells the newest of the versions of one result.
+    /// The row's identity; it only decides which version of a result is the newest.
     pub id: i64,
-    /// What was measured, in the laboratory's words.
+    /// The name of the test, in the laboratory's words.
     pub test_name: String,
-    /// What was measured, by LOINC.
+    /// The LOINC code of the test.
     pub loinc_code: Option<String>,
     /// The result: a number, a bound such as `<5`, or text.
     pub value_text: String,
@@ -81,20 +83,20 @@ pub struct RawLab {
     pub reference_range: Option<String>,
     /// The laboratory's own flag.
     pub flag: Option<String>,
-    /// What was examined: blood, urine, …
+    /// The specimen: blood, urine, …
     pub specimen: Option<String>,
     /// `final`, `amended`, `corrected`, `preliminary`, `cancelled` or `entered-in-error`.
     pub status: String,
-    /// When the specimen was taken.
+    /// The time at which the specimen was taken.
     pub collected_at: Timestamp,
     /// The row's own zone, an IANA name or an offset.
     pub time_zone: Option<String>,
-    /// Who reported it, [folded](crate::fold_source).
+    /// The reporting laboratory or app, [folded](crate::fold_source).
     pub source: String,
 }
 
 impl RawLab {
-    /// The bytes of its texts.
+    /// The size of its texts in bytes.
     pub fn text_bytes(&self) -> usize {
         let optional = [&self.loinc_code, &self.unit, &self.reference_range, &self.flag];
         let optional = optional.into_iter().chain([&self.specimen, &self.time_zone]);
@@ -103,29 +105,28 @@ impl RawLab {
     }
 }
 
-/// Judges one row: the local date on which its specimen was taken.
+/// Judges one row and returns the local date on which its specimen was taken.
 ///
-/// A row that is sound but does not count (preliminary, cancelled, entered in error) has a date
-/// too.
+/// A sound row that does not count (preliminary, cancelled, entered in error) has a date, too.
 ///
 /// # Errors
-/// The first of [`Reason::TimeOutOfRange`], [`Reason::UnknownTimeZone`] (the row's own zone, or
-/// without one the base zone), [`Reason::TextTooLong`], [`Reason::UnknownStatus`] and, if the row counts,
-/// [`Reason::UnnamedTest`], [`Reason::KeyTooLong`], [`Reason::ResultTooLong`],
-/// [`Reason::EmptyResult`] and [`Reason::NonFiniteValue`] (as reported or in the canonical unit) that
-/// applies.
+/// The first that applies of [`Reason::TimeOutOfRange`], [`Reason::UnknownTimeZone`] (the row's own
+/// zone, or without one the base zone), [`Reason::TextTooLong`] and [`Reason::UnknownStatus`]. If
+/// the row counts, [`Reason::UnnamedTest`], [`Reason::KeyTooLong`], [`Reason::ResultTooLong`],
+/// [`Reason::EmptyResult`] and [`Reason::NonFiniteValue`] (as reported or in the canonical unit)
+/// follow.
 pub fn judge(row: &RawLab, base_zone: &BaseZone, analytes: &Analytes) -> Result<NaiveDate, Reason> {
-    examine(row, &mut Places::of(base_zone), analytes).map(|(place, _)| place.date)
+    examine(row, &mut LocalDates::new(base_zone), analytes).map(|(found, _)| found.date)
 }
 
-/// The figures of local date `date`, by analyte and unit and in their order, from all raw rows
-/// of one user around it; rows of other dates are left out.
+/// The figures of local date `date`, ordered by analyte and unit, from all raw rows of one user
+/// around it; rows of other dates are ignored.
 ///
-/// The order of `rows` does not matter, nor do their ids but for [`RawLab::id`]'s purpose. A
-/// correction supersedes results of its own local date: figures of a date depend on its rows
-/// alone, so that a changed row never concerns a date that is not computed again.
+/// The order of `rows` does not matter. Their ids only tell the newest version of a result. A
+/// correction supersedes only results of its own local date: the figures of a date depend on its
+/// rows alone, so a changed row concerns no other date.
 ///
-/// Results of one analyte whose units convert share a row. Deltas are left to [`compare`].
+/// Results of one analyte whose units convert share a row. [`compare`] sets the deltas.
 pub fn figures(
     rows: &[RawLab],
     date: NaiveDate,
@@ -135,7 +136,7 @@ pub fn figures(
     explain(rows, date, base_zone, analytes, |_, _| {})
 }
 
-/// What became of a raw row of laboratory results in the figures of one date.
+/// The fate of a raw row of laboratory results in the figures of one date.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// It counts in the row of the daily table with this analyte and unit.
@@ -157,7 +158,7 @@ pub enum Fate {
     OtherDate(NaiveDate),
 }
 
-/// Computes [`figures`], and says what became of each row.
+/// Computes [`figures`], and reports the fate of each row.
 pub fn explain(
     rows: &[RawLab],
     date: NaiveDate,
@@ -165,15 +166,15 @@ pub fn explain(
     analytes: &Analytes,
     mut tell: impl FnMut(i64, Fate),
 ) -> Vec<LabDay> {
-    let mut places = Places::of(base_zone);
+    let mut dates = LocalDates::new(base_zone);
     let mut counting = Vec::new();
     for row in rows {
-        match examine(row, &mut places, analytes) {
-            Ok((place, _)) if place.date != date => tell(row.id, Fate::OtherDate(place.date)),
+        match examine(row, &mut dates, analytes) {
+            Ok((found, _)) if found.date != date => tell(row.id, Fate::OtherDate(found.date)),
             Ok((_, None)) => tell(row.id, Fate::Uncounted),
             Ok((_, Some(finding))) => counting.push(finding),
-            Err(reason) => match places.find(row.collected_at, row.time_zone.as_deref()) {
-                Ok(place) if place.date != date => tell(row.id, Fate::OtherDate(place.date)),
+            Err(reason) => match dates.find(row.collected_at, row.time_zone.as_deref()) {
+                Ok(found) if found.date != date => tell(row.id, Fate::OtherDate(found.date)),
                 _ => tell(row.id, Fate::Rejected(reason)),
             },
         }
@@ -196,13 +197,13 @@ pub fn explain(
     findings
         .chunk_by(|a, b| a.key() == b.key())
         .filter_map(|of_key| {
-            let zone = places.zone_of_day(of_key.iter().map(|finding| finding.place))?;
-            LabDay::of(of_key, zone, date)
+            let zone = dates.zone_of_day(of_key.iter().map(|finding| finding.local_date))?;
+            LabDay::from_findings(of_key, zone, date)
         })
         .collect()
 }
 
-/// What the status of a row says; a revision supersedes those before it.
+/// The meaning of a row's status; a revision supersedes the results before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Status {
     Uncounted,
@@ -226,27 +227,27 @@ impl Status {
 #[derive(Debug)]
 struct Finding<'a> {
     row: &'a RawLab,
-    place: Place,
+    local_date: LocalDate,
     status: Status,
     analyte: String,
     unit: Unit<'a>,
     /// Lower case with single spaces; empty if there is none.
     specimen: String,
-    /// In the unit that is kept.
+    /// The result in the unit that is kept.
     value: LabValue,
-    /// In the unit that is kept.
+    /// The reference range in the unit that is kept.
     range: Option<ReferenceRange>,
     flag: Option<Flag>,
     context_fingerprint: i64,
 }
 
-/// Judges `row`; the finding is there if it counts.
+/// Judges `row`; returns a finding if the row counts.
 fn examine<'a>(
     row: &'a RawLab,
-    places: &mut Places<'a>,
+    dates: &mut LocalDates<'a>,
     analytes: &'a Analytes,
-) -> Result<(Place, Option<Finding<'a>>), Reason> {
-    let place = places.find(row.collected_at, row.time_zone.as_deref())?;
+) -> Result<(LocalDate, Option<Finding<'a>>), Reason> {
+    let local_date = dates.find(row.collected_at, row.time_zone.as_deref())?;
     require_short(
         [&*row.status, &*row.source]
             .into_iter()
@@ -256,7 +257,7 @@ fn examine<'a>(
     )?;
     let status = Status::read(&row.status)?;
     if status == Status::Uncounted {
-        return Ok((place, None));
+        return Ok((local_date, None));
     }
     let analyte = analyte::key(row)?;
     let reported_unit = analyte::reported_unit(row)?;
@@ -268,19 +269,20 @@ fn examine<'a>(
     let own_unit = OwnUnit::new(reported_unit, known);
     let range = range_text(row).filter(|text| text.len() <= LONGEST_RANGE_BYTES);
     let own_flag = OwnFlag::read(row.flag.as_deref());
-    // Result and range are compared as they were reported: rounding may draw a value onto an end.
-    let reported = Reading::of(value_text, range.unwrap_or_default(), &own_unit, own_flag)?;
-    let unit = Unit::of(reported_unit, &reported.value, known, analytes);
+    // Result and range are compared as reported: rounding may move a value onto an end of the
+    // range.
+    let reported = Reading::read(value_text, range.unwrap_or_default(), &own_unit, own_flag)?;
+    let unit = Unit::for_value(reported_unit, &reported.value, known, analytes);
     let value = reported.value.converted(unit.step)?;
     let range = reported.range.and_then(|range| range.converted(unit.step));
     let flag = reported.flag;
-    let specimen = analyte::tidy(row.specimen.as_deref().unwrap_or_default());
+    let specimen = tidy_name(row.specimen.as_deref().unwrap_or_default());
     let context_fingerprint = analytes.fingerprint(known);
     Ok((
-        place,
+        local_date,
         Some(Finding {
             row,
-            place,
+            local_date,
             status,
             analyte,
             unit,
@@ -298,9 +300,9 @@ fn range_text(row: &RawLab) -> Option<&str> {
     row.reference_range.as_deref().map(str::trim).filter(|text| !text.is_empty())
 }
 
-/// Leaves out results that the laboratory has revised: where rows of one analyte, unit, source,
-/// specimen and instant are amended or corrected, only the one of these with the highest id counts.
-/// Where all are final, all count.
+/// Removes results that the laboratory has revised. Among amended or corrected rows of one analyte,
+/// unit, source, specimen and instant, only the one with the highest id counts. If all are final,
+/// all count.
 fn without_superseded(mut findings: Vec<Finding<'_>>) -> Vec<Finding<'_>> {
     findings.sort_by(|a, b| {
         let newest_first = (b.status, b.row.id).cmp(&(a.status, a.row.id));
@@ -312,7 +314,7 @@ fn without_superseded(mut findings: Vec<Finding<'_>>) -> Vec<Finding<'_>> {
     findings
 }
 
-/// Leaves out results that were sent again: of rows with one analyte, unit, instant, source and value
+/// Removes results that were sent again: of rows with one analyte, unit, instant, source and value,
 /// only the one with the highest id counts. Its range and flag may differ from those before it.
 fn without_resent(mut findings: Vec<Finding<'_>>) -> Vec<Finding<'_>> {
     let by_result = |a: &Finding<'_>, b: &Finding<'_>| {
@@ -333,7 +335,7 @@ impl Finding<'_> {
         (&self.analyte, &self.unit.kept)
     }
 
-    /// What revisions of one result have in common.
+    /// The key that all revisions of one result share.
     fn identity(&self) -> (&str, &str, Timestamp, &str, &str) {
         (
             &self.analyte,
@@ -360,9 +362,8 @@ impl Finding<'_> {
         Some(format!("{beginning}{ELLIPSIS}").into())
     }
 
-    /// The order in which sums run and the last result is found: everything that the figures of
-    /// one key are made of, and nothing else, so that findings which compare equal can change
-    /// places unnoticed.
+    /// The order of sums and of the last result. It compares all inputs of the figures of one key
+    /// and nothing else, so the order of equal findings cannot change a figure.
     fn fact_order(&self, other: &Self) -> Ordering {
         let (a, b) = (self.row, other.row);
         a.collected_at

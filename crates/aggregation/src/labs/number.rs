@@ -1,19 +1,19 @@
 //! Numbers as laboratories print them.
 //!
-//! The rule, which every value and every end of a reference range follows:
+//! The rules for every value and every end of a reference range:
 //! - A sign (`+`, `-`, U+2212), digits, an optional exponent (`e` or `E`, sign, digits).
 //! - The [`DecimalSign`] is a dot or a comma. It has digits after it, though not necessarily before
 //!   it: `.5` but not `5.`.
-//! - A thousands separator parts groups of exactly three digits, after a first group of
-//!   one to three that does not begin with 0. It is the mark that is not the decimal sign, a space
-//!   (plain, non-breaking, figure, thin or narrow non-breaking) or an apostrophe (Switzerland), and
-//!   the same one throughout.
+//! - A thousands separator divides groups of exactly three digits, after a first group of one to
+//!   three that does not begin with 0. It is the mark that is not the decimal sign, a space (plain,
+//!   non-breaking, figure, thin or narrow non-breaking) or an apostrophe (Switzerland). A number
+//!   has one kind of separator.
 //! - With commas, the groups before the last one may have two digits, as in India: `1,50,000`.
 //!
-//! Everything else is text. `1,234` is a number with either decimal sign, and not the same one; the
-//! row says which it is, see [`super::reading`].
+//! Every other text is text. `1,234` is one number with a decimal dot and another with a decimal
+//! comma; the row decides, see [`super::reading`].
 //!
-//! The standard library's parser would also take `nan`, `inf` and `infinity`, so it only ever sees
+//! The standard library's parser would also accept `nan`, `inf` and `infinity`, so it only gets
 //! digits that were checked here.
 
 /// Spaces that separate groups of three digits.
@@ -39,7 +39,8 @@ impl DecimalSign {
         }
     }
 
-    /// The sign of a text that can be read with these: proven if it is one alone.
+    /// The sign of a text, given whether it can be read with each; `Some` if exactly one is
+    /// possible.
     pub(super) const fn proven_by(with_dot: bool, with_comma: bool) -> Option<Self> {
         match (with_dot, with_comma) {
             (true, false) => Some(Self::Dot),
@@ -58,7 +59,7 @@ impl DecimalSign {
             .map(|word| word.trim_end_matches(|c: char| !c.is_ascii_digit()));
         let mut found = [false; 2];
         for word in words {
-            // Without a mark it reads alike with both.
+            // A number without a mark reads alike with both signs.
             if !word.contains(['.', ',']) {
                 continue;
             }
@@ -81,9 +82,9 @@ fn is_apostrophe(c: char) -> bool {
     APOSTROPHES.contains(&c)
 }
 
-/// Reads `text`, all of it, as a number by the rule above; `None` if it is text.
+/// Reads the whole `text` as a number by the rules above; `None` if it is text.
 ///
-/// The number is infinite if it is beyond what a double holds, and never NaN or −0.
+/// The number is infinite if it is beyond the range of doubles, and never NaN or −0.
 pub(super) fn read(text: &str, decimal_sign: DecimalSign) -> Option<f64> {
     let (sign, unsigned) = match text.strip_prefix(['-', '\u{2212}']) {
         Some(unsigned) => ("-", unsigned),
@@ -103,17 +104,17 @@ pub(super) fn read(text: &str, decimal_sign: DecimalSign) -> Option<f64> {
         return None;
     }
     let whole = read_whole(whole, decimal_sign)?;
-    // Adding zero turns −0 into 0, which sorts and prints like the zero that it is.
+    // Adding zero turns −0 into 0, which sorts and prints as zero.
     Some(format!("{sign}0{whole}.{fraction}0e{exponent}").parse::<f64>().ok()? + 0.0)
 }
 
-/// An exponent without the `e`, checked.
+/// Checks an exponent without the `e`.
 fn read_exponent(text: &str) -> Option<&str> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     (!digits.is_empty() && is_digits(digits)).then_some(text)
 }
 
-/// The digits before the decimal sign, without what separates their groups.
+/// The digits before the decimal sign, without separators of groups.
 fn read_whole(whole: &str, decimal_sign: DecimalSign) -> Option<String> {
     if is_digits(whole) {
         return Some(whole.to_owned());

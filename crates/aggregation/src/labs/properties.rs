@@ -11,7 +11,7 @@ fn any_lab() -> impl Strategy<Value = RawLab> {
         any::<i64>(),
         prop::option::of(Just("4548-4".to_owned())),
         prop_oneof![
-            // Not three digits, which a flag may make thousands.
+            // Three digits are left out, since a flag may make them thousands.
             6 => "[1-9]\\.([0-9]{1,2}|[0-9]{4,16})",
             2 => "[<>]=?[1-9]",
             2 => prop::sample::select(vec!["positive", "0,1", " 1,234.5", "", "1e999", "1e308"])
@@ -28,7 +28,7 @@ fn any_lab() -> impl Strategy<Value = RawLab> {
             "preliminary",
             "?",
         ]),
-        // Few instants, so that results share one and revisions meet.
+        // There are few instants, so that results share one and revisions meet.
         0..10i64,
         prop::option::of(prop::sample::select(vec!["Asia/Kolkata", "+14:00", "UTC", "Mars"])),
         "[xy]",
@@ -49,8 +49,8 @@ fn any_lab() -> impl Strategy<Value = RawLab> {
         )
 }
 
-/// `row` with the facts that `shared` names the same as in every other row, so that results
-/// differ in the remaining ones alone.
+/// `row`, with each fact that `shared` selects replaced by a constant, so that rows differ only in
+/// the other facts.
 fn alike(row: RawLab, shared: [bool; 7]) -> RawLab {
     let common = lab("2024-03-05 06:00", "5.5");
     let [instant, source, value, range, flag, zone, key] = shared;
@@ -67,7 +67,7 @@ fn alike(row: RawLab, shared: [bool; 7]) -> RawLab {
     }
 }
 
-/// Rows that share all facts but one, or some facts, or none in particular.
+/// Rows that share all facts but one, or some facts, or no particular ones.
 fn rows_alike() -> impl Strategy<Value = Vec<RawLab>> {
     let all_but_one = (0..7usize).prop_map(|i| std::array::from_fn(|fact| fact != i));
     let shared = prop_oneof![all_but_one, any::<[bool; 7]>(), Just([false; 7])];
@@ -78,7 +78,7 @@ fn rows_alike() -> impl Strategy<Value = Vec<RawLab>> {
 fn same_bits(one: &[RawLab], other: &[RawLab], base: &BaseZone) -> Result<(), TestCaseError> {
     for day in 0..6 {
         let day = date("2024-03-03") + Days::new(day);
-        // Debug prints every float so that it reads back to the same bits.
+        // Debug prints every float so that it parses back to the same bits.
         let [one, other] = [one, other].map(|rows| format!("{:?}", figures(rows, day, base)));
         prop_assert_eq!(one, other);
     }
@@ -99,7 +99,7 @@ fn grouped(whole: u64, separator: &str, size: usize) -> String {
     text
 }
 
-/// How a laboratory writes numbers.
+/// A laboratory's way to write numbers.
 #[derive(Clone, Copy, Debug)]
 struct Locale {
     decimal_sign: char,
@@ -141,7 +141,7 @@ fn any_number() -> impl Strategy<Value = (u64, String)> {
     )
 }
 
-/// Whether a number can be read with one decimal sign alone, found from its marks.
+/// Whether the marks of a number allow only one decimal sign.
 fn proves_its_sign(text: &str) -> bool {
     let marks: Vec<char> = text.chars().filter(|c| !c.is_ascii_digit()).collect();
     let [mark @ ('.' | ',')] = marks[..] else {
@@ -155,8 +155,8 @@ fn read_range(text: &str, sign: DecimalSign) -> Option<ReferenceRange> {
     ReferenceRange::read(text, &OwnUnit::new("mg/dL", None), sign)
 }
 
-/// As `figures`, a value at a time: a newer revision supersedes the others of its result, and the
-/// same result is one.
+/// Computes like `figures`, one value at a time: a newer revision supersedes the others of its
+/// result, and equal results count once.
 fn naive_numbers(rows: &[RawLab], day: NaiveDate, base: &BaseZone) -> Vec<f64> {
     let is_revised = |row: &RawLab| row.status != "final";
     let counting: Vec<&RawLab> = rows
@@ -179,7 +179,7 @@ fn naive_numbers(rows: &[RawLab], day: NaiveDate, base: &BaseZone) -> Vec<f64> {
             let number = match row.value_text.trim() {
                 "0,1" => 0.1,
                 "1,234.5" => 1234.5,
-                // Where the decimal sign is open, a dot.
+                // If both decimal signs are possible, the dot is used.
                 text => text.parse().ok()?,
             };
             Some((row.collected_at.0, row.source.as_str(), number))
@@ -209,7 +209,7 @@ proptest! {
     ) {
         let mut rows: Vec<_> =
             rows.into_iter().map(|row| RawLab { status: "final".to_owned(), ..row }).collect();
-        // Of a result that is sent again the newest row counts.
+        // If a result is sent again, the newest row counts.
         let result = |row: &RawLab| {
             let number = row.value_text.trim().replace(',', ".").trim_end_matches('0').to_owned();
             (row.collected_at, row.source.clone(), row.loinc_code.clone(), number)
@@ -267,7 +267,7 @@ proptest! {
         let (low, high) = if exact[1] <= exact[2] { (1, 2) } else { (2, 1) };
         let value_text = format!("{comparator}{}", texts[0]);
         let range = pattern.replace("{l}", &texts[low]).replace("{h}", &texts[high]);
-        // A dot is the decimal sign where nothing proves one; and spaces part numbers in a text.
+        // A dot is the decimal sign without a proof of another; spaces separate numbers in a text.
         let is_proven = proves_its_sign(&texts[0])
             || (pattern.contains("{l}") && proves_its_sign(&texts[low]))
             || (pattern.contains("{h}") && proves_its_sign(&texts[high]));
@@ -276,7 +276,7 @@ proptest! {
             return Ok(());
         }
         let unit = OwnUnit::new("mg/dL", None);
-        let reading = Reading::of(&value_text, &range, &unit, OwnFlag::Missing).unwrap();
+        let reading = Reading::read(&value_text, &range, &unit, OwnFlag::Missing).unwrap();
         prop_assert_eq!(reading.value.value(), Some(exact[0]), "{} beside {}", value_text, range);
         if is_text {
             prop_assert_eq!(reading.range, None);
@@ -301,7 +301,7 @@ proptest! {
         let unit = OwnUnit::new("", None);
         for mark in ['.', ','] {
             let text = format!("{whole}{mark}{fraction}");
-            let reading = Reading::of(&text, range, &unit, OwnFlag::Missing).unwrap();
+            let reading = Reading::read(&text, range, &unit, OwnFlag::Missing).unwrap();
             let exact = if mark == decimal_sign { format!("{whole}.{fraction}") } else { format!("{whole}{fraction}") };
             prop_assert_eq!(reading.value.value(), exact.parse().ok(), "{} beside {}", text, range);
         }

@@ -10,20 +10,20 @@ use crate::catalogue::UnitStep;
 const DASHES: [char; 7] =
     ['-', '\u{2010}', '\u{2011}', '\u{2012}', '\u{2013}', '\u{2014}', '\u{2212}'];
 
-/// A range that can be read has no more: between its ends, and each end's sign and that of its
-/// exponent. So a text of a hundred thousand of them is not parted at each.
+/// The maximum number of dashes in a range: one between its ends, and the signs of each end and of
+/// its exponent. A text of a hundred thousand dashes must not be split at each.
 const MOST_DASHES: usize = 5;
 
-/// Nor is it longer: two numbers, each with the longest unit. So a remark of a page is not looked through
-/// again and again.
+/// The maximum length of a range: two numbers, each with the longest unit. So a long remark is not
+/// searched.
 const LONGEST_BYTES: usize = 1024;
 
 /// One end of a reference range.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct End {
-    /// Where the range ends, in the unit of the result.
+    /// The value of the end, in the unit of the result.
     pub(super) value: f64,
-    /// Whether that value itself lies in the range: not in `<200`, but in `≤200`.
+    /// Whether the value itself is in the range: false in `<200`, true in `≤200`.
     pub(super) is_inclusive: bool,
 }
 
@@ -37,11 +37,11 @@ pub(super) struct ReferenceRange {
 }
 
 impl ReferenceRange {
-    /// Reads `4.0-5.6`, `4.0 – 5.6`, `-5 - 10`, `4 to 6` (both ends in), `<200`, `≤200`, `<=200`,
-    /// `>40`, `≥40`, `>=40` and `up to 5` (the end in), in round or square brackets or none, with the
-    /// unit of the result or without; numbers with this decimal sign.
+    /// Reads `4.0-5.6`, `4.0 – 5.6`, `-5 - 10`, `4 to 6` (both ends inclusive), `<200`, `≤200`,
+    /// `<=200`, `>40`, `≥40`, `>=40` and `up to 5` (inclusive). Round or square brackets and the
+    /// unit of the result are optional. Numbers have this decimal sign.
     ///
-    /// `None` for anything else, for a low end above the high one, and for numbers beyond doubles.
+    /// `None` for any other text, for a low end above the high one, and for numbers beyond doubles.
     pub(super) fn read(text: &str, unit: &OwnUnit<'_>, sign: DecimalSign) -> Option<Self> {
         if text.len() > LONGEST_BYTES {
             return None;
@@ -63,7 +63,7 @@ impl ReferenceRange {
                 Comparator::GreaterOrEqual => Self::from(value, true),
             });
         }
-        // ASCII lower case keeps every byte in its place.
+        // ASCII lower case keeps byte positions.
         let lower = text.to_ascii_lowercase();
         if let Some(rest) = lower.strip_prefix("up to ") {
             return Some(Self::up_to(number(rest)?, true));
@@ -71,8 +71,8 @@ impl ReferenceRange {
         if let Some((low, high)) = lower.split_once(" to ") {
             return between(low, high);
         }
-        // A dash may also be a sign, of a number or of its exponent; but wherever the text is
-        // parted at a wrong one, a side is no number.
+        // A dash may also be a sign of a number or of its exponent. If the text is split at a wrong
+        // one, one side is no number.
         let dashes = || lower.char_indices().filter(|(_, c)| DASHES.contains(c));
         if dashes().nth(MOST_DASHES).is_some() {
             return None;
@@ -88,7 +88,7 @@ impl ReferenceRange {
         Self { low: Some(End { value, is_inclusive }), high: None }
     }
 
-    /// The same in another unit; `None` if an end is beyond what a double holds there.
+    /// The range converted to another unit; `None` if an end is beyond doubles there.
     pub(super) fn converted(self, step: UnitStep) -> Option<Self> {
         let convert = |end: Option<End>| match end {
             None => Some(None),
@@ -100,18 +100,18 @@ impl ReferenceRange {
         Some(Self { low: convert(self.low)?, high: convert(self.high)? })
     }
 
-    /// What follows for a result: L below the range, H above it, N within; never LL or HH.
+    /// The flag of a result by this range: L below the range, H above it, N within; never LL or HH.
     ///
-    /// A result with a comparator stands for every value that it allows, and has a flag only if
-    /// all of them have the same: `<5` is L where the range begins at 5 or above, N where it has
-    /// only an upper end and that is 5 or above, and unknown elsewhere. Text has none.
+    /// A result with a comparator means every value that it allows, and has a flag only if all of
+    /// them have the same one. `<5` is L if the range begins at 5 or above, and N if the range has
+    /// only an upper end of 5 or above. Otherwise its flag is unknown. Text has no flag.
     pub(super) fn flag(&self, result: &LabValue) -> Option<Flag> {
         let (comparator, value) = match result {
             LabValue::Number(value) => return self.flag_of(*value),
             LabValue::Bound(comparator, value) => (*comparator, *value),
             LabValue::Text(_) => return None,
         };
-        // Whether `value` itself is among the values that the result allows.
+        // Whether the result allows `value` itself.
         let is_allowed = matches!(comparator, Comparator::LessOrEqual | Comparator::GreaterOrEqual);
         match comparator {
             Comparator::Less | Comparator::LessOrEqual => match (self.low, self.high) {
@@ -162,12 +162,12 @@ mod tests {
     /// Low and high end, each with whether it is inclusive.
     type Ends = (Option<(f64, bool)>, Option<(f64, bool)>);
 
-    /// The range of a result in mg/dL.
+    /// Reads the range of a result in mg/dL.
     fn range(text: &str, sign: DecimalSign) -> Option<ReferenceRange> {
         ReferenceRange::read(text, &OwnUnit::new("mg/dL", None), sign)
     }
 
-    /// With a dot or a comma as decimal sign; where both are possible, they must agree.
+    /// The ends with a dot or a comma as decimal sign; if both are possible, they must agree.
     fn ends(text: &str) -> Option<Ends> {
         let tuple = |end: End| (end.value, end.is_inclusive);
         let [dot, comma] = [DecimalSign::Dot, DecimalSign::Comma].map(|sign| {
@@ -266,7 +266,7 @@ mod tests {
         }
     }
 
-    /// It did before, too, but after minutes: each dash was tried, and all the text read for it.
+    /// An earlier version read the whole text for each dash, which took minutes.
     #[test]
     fn a_text_of_very_many_dashes_is_read_once() {
         for part in ["-", "4-", "1e-", "\u{2212}", "4 \u{2013} "] {
@@ -317,7 +317,8 @@ mod tests {
         ] {
             assert_eq!(read(text, unit), Some((4.0, 11.0)), "{text}");
         }
-        // Digits of a number are no unit, nor is a part of a unit, nor any unit beside none.
+        // The last digits of a number are no unit, a part of a unit is none, and a result without a
+        // unit has none.
         assert_eq!(read("4-51", "1"), Some((4.0, 51.0)));
         assert_eq!(read("4-11 mmol/L", "L"), None);
         assert_eq!(read("4-11 mmol/L", ""), None);

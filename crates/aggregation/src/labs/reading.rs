@@ -1,23 +1,24 @@
-//! How a result and its own reference range are read together.
+//! Reads a result and its own reference range together.
 //!
-//! `1,234` is 1.234 or 1234. One laboratory wrote the result and the range, so that they prove each
+//! `1,234` is 1.234 or 1234. One laboratory wrote the result and the range, so they prove each
 //! other's decimal sign:
-//! 1. A text that can be read with one decimal sign alone has that one: `0,2-1,2`, `1.5`, `12,345,678`,
-//!    also `500-1.200`, as no range ends below its beginning. So do the numbers in a text that is no
-//!    range (`M: 0,2-1,2 F: 0,1-1,1`).
-//! 2. A text that can be read with both has the sign that the other one proves: `1,100` beside
-//!    `0,2-1,2` is 1.1, and beside `0.2-1.2` it is 1100. `1.100` beside `0,2-1,2` is 1100, too: the
-//!    range says that a dot separates thousands. That one reading would lie nearer to the range is no
-//!    proof, as it takes a heart attack (`1,234` beside `<14`) for a normal result.
-//! 3. Where neither proves anything, a dot is the decimal sign, and a comma separates thousands:
-//!    `1,100` is 1100.
-//! 4. The laboratory's own flag, its comparison of these two, turns rules 2 and 3 around if it
-//!    contradicts their reading and agrees with the other one: `24.000` beside `<35,0` is 24 if it is
-//!    flagged N, as an analyser that writes dots feeds a report with commas. `1,100` beside `1-2` is 1.1
-//!    if it is flagged N, and `1.100` beside `150-400` is 1100 if it is flagged H. `5.100` beside `4-6`
-//!    stays 5.1 if it is flagged H, as a laboratory may have narrower limits than it prints.
+//! - **Rule 1.** A text that can be read with only one decimal sign has that sign: `0,2-1,2`,
+//!   `1.5`, `12,345,678`. So has `500-1.200`, as no range ends below its beginning. The numbers in
+//!   a text that is no range also prove a sign (`M: 0,2-1,2 F: 0,1-1,1`).
+//! - **Rule 2.** A text that can be read with both has the sign that the other text proves. `1,100`
+//!   beside `0,2-1,2` is 1.1, and beside `0.2-1.2` it is 1100. `1.100` beside `0,2-1,2` is 1100,
+//!   too: the range says that a dot separates thousands. A reading nearer to the range is no proof:
+//!   it would take a heart attack (`1,234` beside `<14`) for a normal result.
+//! - **Rule 3.** Without any proof, a dot is the decimal sign, and a comma separates thousands:
+//!   `1,100` is 1100.
+//! - **Rule 4.** The laboratory's own flag compares these two. It reverses rules 2 and 3 if it
+//!   contradicts their reading and agrees with the other one. `24.000` beside `<35,0` is 24 if it
+//!   is flagged N, as an analyser that writes dots feeds a report with commas. `1,100` beside `1-2`
+//!   is 1.1 if it is flagged N, and `1.100` beside `150-400` is 1100 if it is flagged H. `5.100`
+//!   beside `4-6` stays 5.1 if it is flagged H, as a laboratory may have narrower limits than it
+//!   prints.
 //!
-//! Other rows do not matter: the reading of a row is a function of that row alone.
+//! Other rows do not matter: the reading of a row depends on that row alone.
 
 use super::analyte::OwnUnit;
 use super::flag::{Flag, OwnFlag};
@@ -26,7 +27,7 @@ use super::range::ReferenceRange;
 use super::value::LabValue;
 use crate::Reason;
 
-/// A result and its reference range, as they were reported.
+/// A result and its reference range, read as they were reported.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Reading {
     pub(super) value: LabValue,
@@ -38,8 +39,8 @@ impl Reading {
     /// Reads the texts of one row; `range` is blank if there is none.
     ///
     /// # Errors
-    /// As [`LabValue::read`].
-    pub(super) fn of(
+    /// See [`LabValue::read`].
+    pub(super) fn read(
         value: &str,
         range: &str,
         unit: &OwnUnit<'_>,
@@ -55,8 +56,8 @@ impl Reading {
         };
         let of_value = proven(value, is_number(&value_with_dot), is_number(&value_with_comma));
         let of_range = proven(range, range_with_dot.is_some(), range_with_comma.is_some());
-        // Whether the flag contradicts the reading with the first sign and agrees with the second one.
-        // The range has the same sign, unless it has proven its own.
+        // Whether the flag contradicts the reading with the first sign and agrees with the second
+        // one. The range has the sign of the value, unless it has proven its own.
         let flag_prefers = |first: DecimalSign, second: DecimalSign| {
             let from_range = |sign: DecimalSign| {
                 let value = match sign {
@@ -71,7 +72,7 @@ impl Reading {
             };
             own_flag.contradicts(from_range(first)) && own_flag.agrees_with(from_range(second))
         };
-        // Without a proof, a dot.
+        // Without a proof, a dot is the decimal sign.
         let likely = of_range.or(of_value).unwrap_or(Dot);
         let unlikely = if likely == Dot { Comma } else { Dot };
         let of_value =
@@ -108,7 +109,7 @@ mod tests {
 
     fn read(value: &str, range: &str, flag: &str) -> Figures {
         let unit = OwnUnit::new("mg/dL", None);
-        let reading = Reading::of(value, range, &unit, OwnFlag::read(Some(flag))).unwrap();
+        let reading = Reading::read(value, range, &unit, OwnFlag::read(Some(flag))).unwrap();
         let end = |end: Option<super::super::range::End>| end.map(|end| end.value);
         (
             reading.value.value(),
@@ -184,13 +185,14 @@ mod tests {
         assert_eq!(read("1,100", "1-2", "N").0, Some(1.1));
         assert_eq!(read("1,100", "1-2", "").0, Some(1100.0));
         assert_eq!(read("2", "1,100-2,500", "N").1, Some(1.1));
-        // It proves nothing if it agrees with both readings or with none, or names no direction.
+        // The flag proves nothing if it agrees with both readings or with none, or names no
+        // direction.
         assert_eq!(read("1,100", "1,000-1,200", "N").0, Some(1100.0));
         assert_eq!(read("1,100", "1-2", "L").0, Some(1100.0));
         assert_eq!(read("1,100", "1-2", "A").0, Some(1100.0));
         assert_eq!(read("5.100", "4-6", "H").0, Some(5.1));
         assert_eq!(read("5.100", "<6", "H").0, Some(5.1));
-        // Nor if neither reading fits it.
+        // Nor does it prove anything if neither reading fits it.
         assert_eq!(read("1,100", "0,2-1,2", "H").0, Some(1.1));
         assert_eq!(read("1.100", "30,0-400,0", "N").0, Some(1100.0));
     }

@@ -1,4 +1,4 @@
-//! What a result says: a number, a bound, or text.
+//! The value of a result: a number, a bound, or text.
 
 use std::cmp::Ordering;
 
@@ -30,9 +30,9 @@ impl Comparator {
         }
     }
 
-    /// Parts a comparator from the front of `text`.
+    /// Splits a comparator off the front of `text`.
     pub(super) fn strip(text: &str) -> Option<(Self, &str)> {
-        // The longer spellings come before those they begin with.
+        // Longer spellings come before their prefixes.
         const SPELLINGS: [(&str, Comparator); 6] = [
             ("<=", Comparator::LessOrEqual),
             (">=", Comparator::GreaterOrEqual),
@@ -47,24 +47,24 @@ impl Comparator {
     }
 }
 
-/// What `value_text` says.
+/// The value of a result.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum LabValue {
     /// A finite number, in the unit of the result.
     Number(f64),
     /// A comparator and a finite number, in the unit of the result.
     Bound(Comparator, f64),
-    /// Anything else, verbatim but for surrounding space.
+    /// Any other text, verbatim but trimmed.
     Text(String),
 }
 
 impl LabValue {
-    /// Reads `value_text`: an optional comparator and a number with this decimal sign by the rule
+    /// Reads `value_text`: an optional comparator and a number with this decimal sign by the rules
     /// of [`number`], else text.
     ///
     /// # Errors
-    /// [`Reason::EmptyResult`] if it is blank, [`Reason::NonFiniteValue`] if it is a number
-    /// beyond what a double holds.
+    /// [`Reason::EmptyResult`] if it is blank, [`Reason::NonFiniteValue`] if it is a number beyond
+    /// the range of doubles.
     pub(super) fn read(value_text: &str, sign: DecimalSign) -> Result<Self, Reason> {
         let text = value_text.trim();
         if text.is_empty() {
@@ -83,11 +83,11 @@ impl LabValue {
         Ok(comparator.map_or(Self::Number(value), |comparator| Self::Bound(comparator, value)))
     }
 
-    /// The same in another unit; a text stays as it is. No step turns numbers around, so a
-    /// comparator stays what it is.
+    /// Converts the value to another unit; a text stays unchanged. No step reverses the order of
+    /// numbers, so the comparator stays.
     ///
     /// # Errors
-    /// [`Reason::NonFiniteValue`] if the number is beyond what a double holds in that unit.
+    /// [`Reason::NonFiniteValue`] if the number is beyond the range of doubles in that unit.
     pub(super) fn converted(self, step: UnitStep) -> Result<Self, Reason> {
         let convert = |value: f64| {
             let converted = step.apply(value);
@@ -100,7 +100,7 @@ impl LabValue {
         })
     }
 
-    /// An order in which only equal results are equal.
+    /// A total order in which only equal results are equal.
     pub(super) fn order(&self, other: &Self) -> Ordering {
         let bits = |result: &Self| result.value().map(f64::to_bits);
         (self.comparator(), bits(self), self.text()).cmp(&(

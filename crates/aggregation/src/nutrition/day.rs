@@ -6,7 +6,7 @@ use xsum::{Xsum, XsumSmall};
 use super::{MealType, NUTRIENTS, RawMeal, accept, find, index};
 use crate::catalogue::Nutrients;
 use crate::local_time::Zone;
-use crate::place::Places;
+use crate::raw::LocalDates;
 use crate::zones::BaseZone;
 use crate::{Reason, Timestamp};
 
@@ -23,15 +23,15 @@ const ALCOHOL_KCAL_PER_G: f64 = 7.0;
 pub struct NutritionDay {
     /// Accepted rows.
     pub item_count: i32,
-    /// The sum of each of [`NUTRIENTS`], in its unit; `None` where no row knows it.
+    /// The sum of each of [`NUTRIENTS`], in its unit; `None` if no row has an amount.
     pub totals: [Option<f64>; 32],
     /// The meals in the order of [`MealType::ALL`]; see [`NutritionDay::meal`].
     pub meals: [MealFigures; 5],
     /// Energy by macronutrients, calculated from their grams.
     pub macros: MacroEnergy,
-    /// When the day's first item was eaten; `None` if all rows were rejected.
+    /// The time of the day's first item; `None` if all rows were rejected.
     pub first_eaten_at: Option<Timestamp>,
-    /// When the day's last item was eaten; `None` if all rows were rejected.
+    /// The time of the day's last item; `None` if all rows were rejected.
     pub last_eaten_at: Option<Timestamp>,
     /// Rejected rows that fall on this date.
     pub rejected_count: i32,
@@ -48,12 +48,12 @@ pub struct NutritionDay {
 pub struct MealFigures {
     /// Accepted rows.
     pub item_count: i32,
-    /// Their energy in kcal as recorded; `None` where no row knows it.
+    /// Their energy in kcal as recorded; `None` if no row has it.
     pub energy_kcal: Option<f64>,
 }
 
-/// Energy by macronutrients: 4, 4, 9 and 7 kcal per gram of carbohydrate, protein, fat and
-/// alcohol (general Atwater factors). It need not agree with the recorded energy.
+/// Energy by macronutrients: 4, 4, 9 and 7 kcal per gram of carbohydrate, protein, fat and alcohol
+/// (general Atwater factors). It may differ from the recorded energy.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct MacroEnergy {
     /// kcal from carbohydrate; `None` where the day's carbohydrate is unknown.
@@ -65,23 +65,23 @@ pub struct MacroEnergy {
     /// kcal from alcohol; `None` where the day's alcohol is unknown.
     pub alcohol_kcal: Option<f64>,
     /// Percent of the sum of the four that comes from carbohydrate. All percentages are `None`
-    /// unless carbohydrate, protein and fat are known and the sum is above 0; unknown alcohol
-    /// counts as none in the sum.
+    /// unless carbohydrate, protein and fat are known and the sum is above 0. Unknown alcohol
+    /// counts as 0 in the sum.
     pub carbohydrate_percent: Option<f64>,
     /// Percent of the sum from protein.
     pub protein_percent: Option<f64>,
     /// Percent of the sum from fat.
     pub fat_percent: Option<f64>,
-    /// Percent of the sum from alcohol; `None` also where alcohol is unknown, which is not 0 %.
+    /// Percent of the sum from alcohol; `None` also if alcohol is unknown, which is not 0 %.
     pub alcohol_percent: Option<f64>,
 }
 
-/// The figures of one date, from rows that are added in any order.
+/// Computes the figures of one date from rows that are added in any order.
 pub struct DayBuilder<'a> {
     date: NaiveDate,
     base_zone: &'a BaseZone,
     nutrients: &'a Nutrients,
-    places: Places<'a>,
+    dates: LocalDates<'a>,
     totals: [Sum; NUTRIENTS.len()],
     meals: [(usize, Sum); MealType::ALL.len()],
     eaten_at: Option<(Timestamp, Timestamp)>,
@@ -97,13 +97,13 @@ impl std::fmt::Debug for DayBuilder<'_> {
 }
 
 impl<'a> DayBuilder<'a> {
-    /// A date without rows.
+    /// Starts with a date without rows.
     pub fn new(date: NaiveDate, base_zone: &'a BaseZone, nutrients: &'a Nutrients) -> Self {
         Self {
             date,
             base_zone,
             nutrients,
-            places: Places::of(base_zone),
+            dates: LocalDates::new(base_zone),
             totals: std::array::from_fn(|_| Sum::default()),
             meals: Default::default(),
             eaten_at: None,
@@ -113,19 +113,19 @@ impl<'a> DayBuilder<'a> {
         }
     }
 
-    /// Adds a row; one of another date changes nothing.
+    /// Adds a row; a row of another date changes nothing.
     ///
     /// # Errors
-    /// The reason for which the row is rejected, as [`judge`](super::judge) gives it.
+    /// The reason for which the row is rejected, see [`judge`](super::judge).
     pub fn add(&mut self, row: &RawMeal) -> Result<(), Reason> {
-        let place = find(row, &mut self.places)?;
-        let is_of_date = place.date == self.date;
+        let found = find(row, &mut self.dates)?;
+        let is_of_date = found.date == self.date;
         let meal_type = match accept(row, self.nutrients) {
             Ok(meal_type) => meal_type,
             Err(reason) => {
                 if is_of_date {
                     self.rejected += 1;
-                    self.zone_of_rejected.add(row.eaten_at, place.zone);
+                    self.zone_of_rejected.add(row.eaten_at, found.zone);
                 }
                 return Err(reason);
             }
@@ -141,13 +141,13 @@ impl<'a> DayBuilder<'a> {
         energy.add(row.nutrients[index::ENERGY]);
         let (first, last) = self.eaten_at.unwrap_or((row.eaten_at, row.eaten_at));
         self.eaten_at = Some((first.min(row.eaten_at), last.max(row.eaten_at)));
-        self.zone.add(row.eaten_at, place.zone);
+        self.zone.add(row.eaten_at, found.zone);
         Ok(())
     }
 
     /// The figures; `None` if the date has neither an item nor a rejected row.
     pub fn finish(mut self) -> Option<NutritionDay> {
-        // Rejected rows have no say in the zone unless nothing else names one.
+        // Rejected rows decide the zone only if no other row names one.
         let zone = self.zone.find(self.base_zone).or(self.zone_of_rejected.find(self.base_zone))?;
         let totals = self.totals.each_mut().map(Sum::rounded);
         let meals = self.meals.each_mut().map(|(items, energy)| MealFigures {
@@ -156,7 +156,7 @@ impl<'a> DayBuilder<'a> {
         });
         Some(NutritionDay {
             item_count: count(self.meals.iter().map(|(items, _)| items).sum()),
-            macros: MacroEnergy::of(&totals),
+            macros: MacroEnergy::from_totals(&totals),
             totals,
             meals,
             first_eaten_at: self.eaten_at.map(|(first, _)| first),
@@ -169,8 +169,8 @@ impl<'a> DayBuilder<'a> {
     }
 }
 
-/// A sum of amounts. It is exact until it is rounded, so that no order of the rows leaves a trace in its
-/// last bits.
+/// A sum of amounts. It is exact until it is rounded once, so the order of the rows does not change
+/// its last bits.
 #[derive(Default)]
 struct Sum {
     exact: XsumSmall,
@@ -178,7 +178,7 @@ struct Sum {
 }
 
 impl Sum {
-    /// Adds an amount; one that is not known is not 0.
+    /// Adds an amount. An unknown amount is not 0.
     fn add(&mut self, amount: Option<f64>) {
         if let Some(amount) = amount {
             self.exact.add(amount);
@@ -186,17 +186,17 @@ impl Sum {
         }
     }
 
-    /// `None` if no amount is known.
+    /// The sum, rounded once; `None` if no amount is known.
     fn rounded(&mut self) -> Option<f64> {
         // Adding zero turns -0 into 0.
         self.is_known.then(|| self.exact.sum() + 0.0)
     }
 }
 
-/// The zone of the rows of a date.
+/// Finds the zone that the rows of a date share.
 #[derive(Default)]
 struct SharedZone {
-    /// The first row by its time and the name of its zone, which the facts give.
+    /// The first row by its time and the name of its zone, independent of the order of arrival.
     first: Option<(Timestamp, Zone)>,
     has_others: bool,
 }
@@ -216,7 +216,8 @@ impl SharedZone {
         }
     }
 
-    /// The zone that all rows share, else the base zone, else that of the first row; `None` without a row.
+    /// The zone that all rows share, else the base zone, else that of the first row; `None` without
+    /// a row.
     fn find(&self, base: &BaseZone) -> Option<Zone> {
         let (_, first) = self.first?;
         Some(if self.has_others { base.as_ref().copied().unwrap_or(first) } else { first })
@@ -231,7 +232,7 @@ impl NutritionDay {
 }
 
 impl MacroEnergy {
-    fn of(totals: &[Option<f64>; 32]) -> Self {
+    fn from_totals(totals: &[Option<f64>; 32]) -> Self {
         let carbohydrate = totals[index::CARBOHYDRATE].map(|g| g * CARBOHYDRATE_KCAL_PER_G);
         let protein = totals[index::PROTEIN].map(|g| g * PROTEIN_KCAL_PER_G);
         let fat = totals[index::FAT].map(|g| g * FAT_KCAL_PER_G);

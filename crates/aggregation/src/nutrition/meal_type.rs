@@ -15,14 +15,14 @@ pub enum MealType {
     Other,
 }
 
-/// Longer texts are no labels.
+/// The longest label. Longer texts are no labels.
 const LONGEST_LABEL_BYTES: usize = 128;
 
-/// The words of meals: English, German, French, Spanish, Italian, Portuguese, Dutch. The first entry of
-/// which a label has a synonym decides, so that a morning snack, a snack after lunch and a petit
-/// déjeuner are what they are.
+/// The words of meals: English, German, French, Spanish, Italian, Portuguese, Dutch. The first
+/// entry with a synonym in the label decides. So `snack` comes first for a morning snack and a
+/// snack after lunch, and breakfast comes before lunch for a petit déjeuner.
 ///
-/// Brunch takes the place of lunch. `almuerzo` and `comida` are the midday meal, as in most countries that
+/// Brunch counts as lunch. `almuerzo` and `comida` are the midday meal, as in most countries that
 /// use the words.
 const SYNONYMS: [(MealType, &[&str]); 4] = [
     (
@@ -127,8 +127,8 @@ impl MealType {
     }
 
     /// Reads a label by the synonyms in it, ignoring case and punctuation: `Snacks`,
-    /// `Morning snack`, `brunch`, `meal_type_dinner`. Any other one is [`MealType::Other`], so that no
-    /// label loses the energy of its meal.
+    /// `Morning snack`, `brunch`, `meal_type_dinner`. Any other label is [`MealType::Other`], so
+    /// that the energy of its meal is never lost.
     pub fn read(label: &str) -> Self {
         if label.len() > LONGEST_LABEL_BYTES {
             return Self::Other;

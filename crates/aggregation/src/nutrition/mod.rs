@@ -1,10 +1,13 @@
-//! Nutrition: what was eaten on a local day.
+//! Nutrition: food and drink of a local day.
 //!
-//! [`judge`] says whether a raw row counts, [`figures`] makes the day of one date, and [`DayBuilder`] makes
-//! it from rows that are read one after the other, so that its memory does not depend on their number. Each row is
-//! judged for its time, its zone, long texts and its amounts, in this order, and the first objection is the
-//! reason of its rejection: one implausible amount rejects the row, as it says that the row's units
-//! or fields are not what they seem. A label never does. Two servings of the same food are two:
+//! [`judge`] checks a raw row, and [`figures`] computes the day of one date. [`DayBuilder`]
+//! computes it from rows that are read one after the other, so its memory does not depend on their
+//! number.
+//!
+//! Each row is judged for its time, its zone, long texts and its amounts, in this order. The first
+//! objection is the reason of its rejection. One implausible amount rejects the row, since the
+//! row's other units or fields may be wrong, too. A label never rejects a row. Two servings of the
+//! same food are two: no row is a duplicate here.
 //! nothing is a duplicate here.
 
 mod day;
@@ -19,54 +22,20 @@ use chrono::NaiveDate;
 
 pub use self::day::{DayBuilder, MacroEnergy, MealFigures, NutritionDay};
 pub use self::meal_type::MealType;
+pub use crate::catalogue::NUTRIENTS;
 use crate::catalogue::Nutrients;
-use crate::place::{Place, Places};
+use crate::raw::{LocalDate, LocalDates};
 use crate::text::require_short;
 use crate::zones::BaseZone;
 use crate::{Reason, Timestamp};
 
 /// The version of the definitions of this module, stored with every day's figures and raised
-/// whenever one changes. 4: limits by nutrient, meal types by synonym. 5: a total is the exact sum, rounded
-/// once.
+/// whenever one changes.
+/// - 4: limits by nutrient, meal types by synonym.
+/// - 5: a total is the exact sum, rounded once.
 pub const ALGORITHM_VERSION: i32 = 5;
 
-/// The nutrients: column names of `nutrition_raw` and `nutrition_daily`, each ending in its unit.
-pub const NUTRIENTS: [&str; 32] = [
-    "energy_kcal",
-    "protein_g",
-    "fat_g",
-    "carbohydrate_g",
-    "fiber_g",
-    "sugar_g",
-    "sodium_mg",
-    "saturated_fat_g",
-    "cholesterol_mg",
-    "alcohol_g",
-    "water_g",
-    "caffeine_mg",
-    "vitamin_a_ug",
-    "vitamin_c_mg",
-    "vitamin_d_ug",
-    "vitamin_e_mg",
-    "vitamin_k_ug",
-    "thiamin_mg",
-    "riboflavin_mg",
-    "niacin_mg",
-    "vitamin_b6_mg",
-    "vitamin_b12_ug",
-    "folate_ug",
-    "calcium_mg",
-    "iron_mg",
-    "magnesium_mg",
-    "phosphorus_mg",
-    "potassium_mg",
-    "zinc_mg",
-    "copper_mg",
-    "manganese_mg",
-    "selenium_ug",
-];
-
-/// Places of the nutrients that the energy figures use, in [`NUTRIENTS`].
+/// Indices of the nutrients that the energy figures use, in [`NUTRIENTS`].
 mod index {
     pub(super) const ENERGY: usize = 0;
     pub(super) const PROTEIN: usize = 1;
@@ -80,51 +49,51 @@ mod index {
 pub struct RawMeal {
     /// The row's identity; no figure depends on it.
     pub id: i64,
-    /// What was eaten; no figure depends on it.
+    /// The food; no figure depends on it.
     pub food_name: String,
     /// The meal in the app's words, see [`MealType::read`].
     pub meal_type: String,
-    /// When it was eaten.
+    /// The time at which it was eaten.
     pub eaten_at: Timestamp,
     /// The row's own zone, an IANA name or an offset.
     pub time_zone: Option<String>,
-    /// Who recorded it, [folded](crate::fold_source).
+    /// The app that recorded it, [folded](crate::fold_source).
     pub source: String,
     /// The amounts in the order and the units of [`NUTRIENTS`]; `None` is unknown, not 0.
     pub nutrients: [Option<f64>; 32],
 }
 
-/// Judges one row: the local date whose figures it enters.
+/// Judges one row and returns the local date of its figures.
 ///
 /// # Errors
-/// The first of [`Reason::TimeOutOfRange`], [`Reason::UnknownTimeZone`] (the row's own zone, or
-/// without one the base zone), [`Reason::TextTooLong`], [`Reason::NonFiniteValue`] and [`Reason::ImplausibleValue`] (an
-/// amount outside the limits of its nutrient) that applies.
+/// The first that applies of [`Reason::TimeOutOfRange`], [`Reason::UnknownTimeZone`] (the row's own
+/// zone, or without one the base zone), [`Reason::TextTooLong`], [`Reason::NonFiniteValue`] and
+/// [`Reason::ImplausibleValue`] (an amount outside the limits of its nutrient).
 pub fn judge(
     row: &RawMeal,
     base_zone: &BaseZone,
     nutrients: &Nutrients,
 ) -> Result<NaiveDate, Reason> {
-    let place = find(row, &mut Places::of(base_zone))?;
-    accept(row, nutrients).map(|_| place.date)
+    let found = find(row, &mut LocalDates::new(base_zone))?;
+    accept(row, nutrients).map(|_| found.date)
 }
 
-/// The local date in whose [`NutritionDay`] the row appears, as an item or as a rejected row.
+/// The local date whose [`NutritionDay`] counts the row, as an item or as a rejected row.
 ///
-/// `None` if its time or its zone is the objection: nothing dates the row then, and it appears
-/// in `rejected_rows` alone.
+/// `None` if the row is rejected for its time or its zone: then it has no date, and is only in
+/// `rejected_rows`.
 pub fn date_of(row: &RawMeal, base_zone: &BaseZone) -> Option<NaiveDate> {
-    find(row, &mut Places::of(base_zone)).map(|place| place.date).ok()
+    find(row, &mut LocalDates::new(base_zone)).map(|found| found.date).ok()
 }
 
-fn find(row: &RawMeal, places: &mut Places<'_>) -> Result<Place, Reason> {
-    places.find(row.eaten_at, row.time_zone.as_deref())
+fn find(row: &RawMeal, dates: &mut LocalDates<'_>) -> Result<LocalDate, Reason> {
+    dates.find(row.eaten_at, row.time_zone.as_deref())
 }
 
-/// The figures of local date `date` from all raw rows of one user around it; rows of other
-/// dates are left out. `None` if the date has neither an item nor a rejected row.
+/// The figures of local date `date` from all raw rows of one user around it; rows of other dates
+/// are ignored. `None` if the date has neither an item nor a rejected row.
 ///
-/// The order of `rows` does not matter, nor do their ids.
+/// The order of `rows` and their ids do not matter.
 pub fn figures(
     rows: &[RawMeal],
     date: NaiveDate,
@@ -138,7 +107,7 @@ pub fn figures(
     day.finish()
 }
 
-/// Judges everything but the place.
+/// Judges everything except the local date.
 fn accept(row: &RawMeal, nutrients: &Nutrients) -> Result<MealType, Reason> {
     require_short([&*row.meal_type, &*row.source], [&*row.food_name])?;
     if !row.nutrients.iter().flatten().all(|amount| amount.is_finite()) {

@@ -5,7 +5,7 @@ use super::tests::{at, date, figures, judge, zone};
 use super::*;
 use crate::timestamp::{DAY_US, HOUR_US};
 
-/// Amounts whose sum depends on its order, and now and then one that is rejected.
+/// Amounts whose sum depends on its order, and sometimes one that is rejected.
 fn amount() -> impl Strategy<Value = Option<f64>> {
     prop_oneof![
         40 => Just(None),
@@ -22,7 +22,7 @@ fn any_meal() -> impl Strategy<Value = RawMeal> {
         "[ab]",
         prop_oneof![9 => prop::sample::select(&["breakfast", "lunch", "dinner", "snack", "other"]),
             1 => Just("brunch")],
-        // Few instants within three days, so that many rows share one.
+        // There are few instants within three days, so that many rows share one.
         0..18i64,
         prop::option::of(prop::sample::select(&["Asia/Kolkata", "+14:00", "UTC", "Mars"])),
         "[xy]",
@@ -39,8 +39,8 @@ fn any_meal() -> impl Strategy<Value = RawMeal> {
         })
 }
 
-/// `row` with the facts that `shared` names the same as in every other row, so that meals
-/// differ in the remaining ones alone.
+/// `row`, with each fact that `shared` selects replaced by a constant, so that rows differ only in
+/// the other facts.
 fn alike(row: RawMeal, shared: [bool; 6]) -> RawMeal {
     let [instant, source, food_name, meal_type, zone, nutrients] = shared;
     RawMeal {
@@ -54,7 +54,7 @@ fn alike(row: RawMeal, shared: [bool; 6]) -> RawMeal {
     }
 }
 
-/// Rows that share all facts but one, or some facts, or none in particular.
+/// Rows that share all facts but one, or some facts, or no particular ones.
 fn rows_alike() -> impl Strategy<Value = Vec<RawMeal>> {
     let all_but_one = (0..6usize).prop_map(|i| std::array::from_fn(|fact| fact != i));
     let shared = prop_oneof![all_but_one, any::<[bool; 6]>(), Just([false; 6])];
@@ -75,7 +75,7 @@ proptest! {
         for day in 0..5 {
             let day = date("2024-03-03") + Days::new(day);
             let (one, other) = (figures(&rows, day, &zone(base)), figures(&renumbered, day, &zone(base)));
-            // Debug prints every float so that it reads back to the same bits.
+            // Debug prints every float so that it parses back to the same bits.
             prop_assert_eq!(format!("{one:?}"), format!("{other:?}"));
         }
     }

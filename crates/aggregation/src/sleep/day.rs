@@ -8,77 +8,75 @@ use super::scope::SleepScope;
 use super::session::{Lengths, Session};
 use crate::Timestamp;
 use crate::local_time::Zone;
-use crate::place::{Place, Places};
+use crate::raw::{Context, LocalDate, LocalDates, Span};
 use crate::timestamp::MINUTE_US;
-use crate::vitals::Context;
-use crate::vitals::scope::Span;
 
 /// The sleep of a person who woke on a local date: a row of `sleep_daily`.
 ///
-/// Unless they say otherwise, figures are of all the day's sessions, naps too. All minutes are
-/// exact sums of microseconds, divided once. `None` is what the day's sources cannot know, which is
-/// not 0.
+/// Figures cover all the day's sessions, including naps, unless they say otherwise. All minutes are
+/// exact sums of microseconds, divided once. `None` means that the day's sources cannot know the
+/// figure; it is not 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SleepDay {
-    /// Time asleep in minutes: the union of core, deep and REM sleep and of sleep without a stage, less
-    /// the time that the same source calls awake. The four add up to it. `None` if the day's sources
-    /// tell of no sleep.
+    /// Time asleep in minutes: the union of core, deep and REM sleep and of sleep without a stage,
+    /// minus the time that the same source calls awake. The four add up to it. `None` if the day's
+    /// sources have no sleep.
     pub asleep_minutes: Option<f64>,
-    /// Core (light) sleep in minutes; `None`, as `deep_minutes` and `rem_minutes`, if no source
-    /// tells stages.
+    /// Core (light) sleep in minutes. It is `None` if no source has stages, like `deep_minutes` and
+    /// `rem_minutes`.
     pub core_minutes: Option<f64>,
     /// Deep sleep in minutes.
     pub deep_minutes: Option<f64>,
     /// REM sleep in minutes.
     pub rem_minutes: Option<f64>,
-    /// Time asleep for which no stage is given, in minutes.
+    /// Time asleep without a known stage, in minutes.
     pub unspecified_minutes: Option<f64>,
-    /// Time awake within sessions, in minutes, also where another state is given for the same time.
-    /// `None` if no source tells stages or when its owner was awake.
+    /// Time awake within sessions, in minutes, even if another state overlaps it. `None` if no
+    /// source has stages or times awake.
     pub awake_minutes: Option<f64>,
-    /// Time in bed in minutes: the union of in bed and asleep; of a session of sleep without rows of
-    /// the bed, the time from its first segment to its last. `None` without either.
+    /// Time in bed in minutes: the union of in bed and asleep. For a session of sleep without rows
+    /// of the bed, it is the time from its first segment to its last. `None` without either.
     pub in_bed_minutes: Option<f64>,
-    /// `asleep_minutes / in_bed_minutes`, from 0 to 1; `None` if either is not known. (Sleep
+    /// `asleep_minutes / in_bed_minutes`, from 0 to 1; `None` if either is unknown. (Sleep
     /// efficiency is total sleep time over time in bed, AASM scoring manual.)
     pub efficiency: Option<f64>,
-    /// The first instant of the main session: of those with sleep the one with the longest time
-    /// asleep, then in bed, then the earliest. `None` if no session has sleep.
+    /// The first instant of the main session. It is the session with sleep that has the longest
+    /// time asleep, then in bed, then the earliest. `None` if no session has sleep.
     pub main_start: Option<Timestamp>,
     /// The last instant of the main session.
     pub main_end: Option<Timestamp>,
     /// Other sessions with any sleep in them.
     pub nap_count: i32,
-    /// Time asleep in those, in minutes. `asleep_minutes` contains it.
+    /// Time asleep in naps, in minutes. `asleep_minutes` includes it.
     pub nap_minutes: Option<f64>,
-    /// Segments that count: rows of the sources that were the best of their period.
+    /// Segments that count: rows of the best source of each period.
     pub segment_count: i32,
-    /// Those segments by source.
+    /// Segments that count, by source.
     pub sources: BTreeMap<String, i32>,
     /// The source of the main session; without one, of the session with the longest time in bed.
     pub primary_source: Option<String>,
     /// Rejected rows that start on this date in their own zone.
     pub rejected_count: i32,
-    /// The zone of the day's bounds: the one that all its rows share, else the base zone.
+    /// The zone of the day's bounds: the zone that all its rows share, else the base zone.
     pub time_zone: String,
     /// The first instant of the date in that zone.
     pub day_start: Timestamp,
     /// The first instant after the date in that zone.
     pub day_end: Timestamp,
-    /// A row that comes, changes or goes and lies wholly outside of these instants, both in, does
-    /// not change this day. It is stored with the day, see [`StoredDay`](super::StoredDay).
+    /// The span, both ends included, that affects this day: a changed row wholly outside does not
+    /// change the day. It is stored with the day, see [`StoredDay`](super::StoredDay).
     pub reach: Span,
 }
 
-/// What the figures of one date are made of.
+/// The inputs of the figures of one date.
 #[derive(Debug, Default)]
 pub(super) struct Parts<'row> {
-    /// In time order.
+    /// The sessions in time order.
     pub(super) sessions: Vec<Session<'row>>,
     rejected: Vec<(Timestamp, Zone)>,
 }
 
-/// The parts of each date: those of the sessions that count, which come in the order of their starts.
+/// The parts of each date, from the sessions that count, ordered by start.
 pub(super) fn parts<'row>(
     sessions: impl IntoIterator<Item = Session<'row>>,
     rejected: impl IntoIterator<Item = (Timestamp, Zone)>,
@@ -94,7 +92,7 @@ pub(super) fn parts<'row>(
 }
 
 impl Parts<'_> {
-    /// Whether a changed row may have a part in these.
+    /// Whether a changed row may belong to these parts.
     pub(super) fn are_touched(&self, scope: &SleepScope) -> bool {
         self.sessions.iter().any(|session| scope.touches(session.reach))
             || self.rejected.iter().any(|(at, _)| scope.touches((*at, *at)))
@@ -110,13 +108,15 @@ impl Parts<'_> {
             |session: &&Session<'_>| main.is_some_and(|main| main.start != session.start);
         let naps = || self.sessions.iter().filter(has_sleep).filter(is_other);
 
-        let places = Places::of(context.base_zone);
-        let place = |zone: Zone| Place { zone, date };
-        // Rejected rows have no say in the zone unless nothing else names one.
+        let dates = LocalDates::new(context.base_zone);
+        let local_date = |zone: Zone| LocalDate { zone, date };
+        // Rejected rows decide the zone only if no other row names one.
         let counted = longest.into_iter().chain(&self.sessions);
-        let zone = places
-            .zone_of_day(counted.flat_map(|session| &session.zones).map(|zone| place(*zone)))
-            .or_else(|| places.zone_of_day(self.rejected.iter().map(|(_, zone)| place(*zone))))?;
+        let zone = dates
+            .zone_of_day(counted.flat_map(|session| &session.zones).map(|zone| local_date(*zone)))
+            .or_else(|| {
+                dates.zone_of_day(self.rejected.iter().map(|(_, zone)| local_date(*zone)))
+            })?;
 
         let mut sources: BTreeMap<String, i32> = BTreeMap::new();
         for session in &self.sessions {
@@ -132,8 +132,8 @@ impl Parts<'_> {
             known.reduce(|sum, length| sum + length)
         };
         let (asleep, in_bed) = (sum(|l| l.asleep), sum(|l| l.in_bed));
-        // A phone sees that its owner is in bed, not whether they sleep: beside such a night, a nap
-        // says nothing of the efficiency.
+        // A phone knows when its owner is in bed, but not whether they sleep. Beside such a night,
+        // a nap says nothing about the efficiency.
         let knows_all = self
             .sessions
             .iter()
@@ -166,8 +166,8 @@ impl Parts<'_> {
     }
 }
 
-/// By time asleep (unknown is least), time in bed, and how early. Sessions of a date are never
-/// open at the same time, so no two begin together.
+/// Compares by time asleep (unknown is lowest), time in bed, and early start. Sessions of a date
+/// never overlap, so no two begin together.
 fn longer(a: &Session<'_>, b: &Session<'_>) -> std::cmp::Ordering {
     (a.lengths.asleep, a.lengths.in_bed)
         .cmp(&(b.lengths.asleep, b.lengths.in_bed))

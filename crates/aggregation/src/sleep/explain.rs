@@ -1,4 +1,4 @@
-//! Why a night's figures are what they are: which session each raw row is in, and whether it counts.
+//! Explains a night's figures: the session of each raw row, and whether it counts.
 
 use chrono::NaiveDate;
 
@@ -8,12 +8,11 @@ use super::segment::{Segment, judge_all};
 use super::session::{Session, sessions};
 use crate::Reason;
 use crate::local_time::anywhere_on_earth;
-use crate::vitals::Context;
+use crate::raw::{Context, Judgement, judge_each};
 use crate::vitals::explain::{Fate as VitalFate, rejected};
-use crate::vitals::sample::{Judgement, judge_each};
 use crate::zones::Zones;
 
-/// What became of a raw row of sleep in the figures of one date.
+/// The fate of a raw row of sleep in the figures of one date.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// Its session counts on the date.
@@ -36,7 +35,7 @@ pub enum Fate {
     OtherDate(NaiveDate),
 }
 
-/// What became of each row on a date, by its id, with the sessions by which the figures are computed. `rows` are
+/// The fate of each row on a date, by its id, with the sessions by which the figures are computed. `rows` are
 /// those with which [`super::recompute`] was complete for `scope`.
 pub fn explain(
     context: &Context<'_>,
@@ -60,7 +59,7 @@ pub fn explain(
             let fate = match judgement {
                 Judgement::SentAgain { newest } => Fate::SentAgain { newest },
                 Judgement::Rejected(reason) => {
-                    let zone = zones.of(row.time_zone.as_deref()).ok();
+                    let zone = zones.resolve(row.time_zone.as_deref()).ok();
                     match rejected(row, zone, reason, date) {
                         VitalFate::OtherDate(other) => Fate::OtherDate(other),
                         _ => Fate::Rejected(reason),

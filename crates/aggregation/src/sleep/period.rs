@@ -1,20 +1,20 @@
-//! Where a source's chain of segments is cut.
+//! Cuts a source's chain of segments.
 //!
-//! A chain of segments, each at most [`LONGEST_GAP_US`] after those before it, is cut at each noon
-//! of the base zone from which it goes on for [`CUT_MARGIN_US`] at least to both sides, whatever its
-//! rows' own zones are. So whether it is cut at a noon can be seen by looking as far as that, and
-//! where noon is depends on no row at all. A cut that is counted from the chain's beginning would
-//! have to be looked for as far back as the chain goes.
+//! In a chain, each segment is at most [`LONGEST_GAP_US`] after those before it. The chain is cut
+//! at each noon of the base zone from which it continues for at least [`CUT_MARGIN_US`] to both
+//! sides, regardless of its rows' own zones. So the rows within that margin decide whether it is
+//! cut at a noon, and no row decides where noon is. Cuts counted from the chain's beginning would
+//! require reading back to that beginning.
 
 use super::segment::Segment;
 use super::{CUT_MARGIN_US, LONGEST_GAP_US};
 use crate::Timestamp;
 use crate::local_time::Zone;
+use crate::raw::Span;
 use crate::timestamp::DAY_US;
-use crate::vitals::scope::Span;
 use crate::zones::BaseZone;
 
-/// Segments without a longer gap than [`LONGEST_GAP_US`], in the order of their starts.
+/// Segments without a longer gap than [`LONGEST_GAP_US`], ordered by start.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chain<'s, 'row> {
     pub(super) segments: &'s [Segment<'row>],
@@ -22,7 +22,7 @@ pub(super) struct Chain<'s, 'row> {
     pub(super) end: Timestamp,
 }
 
-/// The chains of segments that come in the order of their starts.
+/// The chains of segments that are ordered by start.
 pub(super) fn chains<'s, 'row>(segments: &'s [Segment<'row>]) -> Vec<Chain<'s, 'row>> {
     let mut chains = Vec::new();
     let mut rest = segments;
@@ -43,28 +43,28 @@ pub(super) fn chains<'s, 'row>(segments: &'s [Segment<'row>]) -> Vec<Chain<'s, '
     chains
 }
 
-/// A chain of one source, or what lies of it between two cuts.
+/// A chain of one source, or the part of it between two cuts.
 #[derive(Debug)]
 pub(super) struct Piece<'row> {
-    /// In the order of their starts; those over a cut end or begin there.
+    /// Its segments, ordered by start; those across a cut end or begin there.
     pub(super) segments: Vec<Segment<'row>>,
-    /// Whether it begins as the chain does, not at a cut.
+    /// Whether it begins at the beginning of the chain, not at a cut.
     pub(super) begins: bool,
-    /// Whether it ends as the chain does.
+    /// Whether it ends at the end of the chain, not at a cut.
     pub(super) ends: bool,
-    /// A row that comes, changes or goes outside of this span, both ends in, cannot change the
-    /// piece.
+    /// The span, both ends included, that affects the piece: a changed row outside cannot change
+    /// it.
     pub(super) reach: Span,
 }
 
 impl<'row> Chain<'_, 'row> {
-    /// Whether more of it may lie before and after the instants of which every row was read. Other
-    /// rows end before them, or start at their end at the earliest.
+    /// Whether the piece may continue before and after the span of which every row was read. Other
+    /// rows end before the span, or start at its end at the earliest.
     pub(super) fn goes_on_beyond(&self, (from, to): Span) -> (bool, bool) {
         (self.start.since(from) < LONGEST_GAP_US, to.since(self.end) <= LONGEST_GAP_US)
     }
 
-    /// The chain as it is, or in pieces if it is too long.
+    /// The whole chain, or its pieces if it is too long.
     pub(super) fn pieces(&self, base: &BaseZone) -> Vec<Piece<'row>> {
         let cuts = self.cuts(cutting_zone(base));
         let mut pieces = vec![Vec::new(); cuts.len() + 1];
@@ -77,8 +77,8 @@ impl<'row> Chain<'_, 'row> {
                 (start, place) = (end, place + 1);
             }
         }
-        // A noon that is no cut lies in the first or the last piece, whose chain ends near it. A cut
-        // remains one as long as the chain goes on for its margin.
+        // A noon that is no cut is in the first or the last piece, whose chain ends near it. A cut
+        // remains one as long as the chain continues for its margin.
         let pieces = pieces.into_iter().enumerate().map(|(place, segments)| {
             let before = place.checked_sub(1).and_then(|place| cuts.get(place));
             let after = cuts.get(place);
@@ -107,13 +107,13 @@ impl<'row> Chain<'_, 'row> {
     }
 }
 
-/// The zone whose noons cut; without a known base zone there still must be one.
+/// The zone whose noons cut; UTC if the base zone is unknown.
 pub(super) fn cutting_zone(base: &BaseZone) -> Zone {
     base.as_ref().copied().unwrap_or(Zone::Named(chrono_tz::UTC))
 }
 
-/// The first noon after `instant`: twelve hours before a local day ends, which is when clocks
-/// show noon unless they change between noon and midnight.
+/// The first noon after `instant`. It is twelve hours before the end of a local day, so it is noon
+/// on the clock unless clocks change between noon and midnight.
 pub(super) fn noon_after(zone: Zone, instant: Timestamp) -> Timestamp {
     let mut date = zone.date_of(instant);
     loop {

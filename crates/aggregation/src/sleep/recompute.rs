@@ -1,4 +1,4 @@
-//! From raw rows to the days of sleep to be written.
+//! Computes the days of sleep to be written from raw rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,11 +11,10 @@ use super::session::sessions;
 use super::{Rows, Stage};
 use crate::fingerprint::Fingerprint;
 use crate::local_time::anywhere_on_earth;
-use crate::vitals::Context;
-use crate::vitals::scope::Span;
+use crate::raw::{Context, Span};
 
-/// What was read: every row in [`SleepScope::spans_to_read`], and what is stored of
-/// [`SleepScope::stored_dates`]. More of either does no harm.
+/// The input that was read: every row in [`SleepScope::spans_to_read`], and the stored days of
+/// [`SleepScope::stored_dates`]. More of either does not change the result.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// Raw rows, in any order.
@@ -24,7 +23,7 @@ pub struct Snapshot {
     pub days: BTreeMap<NaiveDate, StoredDay>,
 }
 
-/// What of a stored day decides whether it is computed again.
+/// The parts of a stored day that decide whether it is recomputed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredDay {
     /// [`SleepDay::reach`] as it was written.
@@ -36,8 +35,8 @@ pub struct StoredDay {
 /// The days to be written.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Recomputed {
-    /// All days that the changes may have changed; `None` if no row stands behind the day (any
-    /// more), so that what is stored of it must go.
+    /// All days that the changes may have changed; `None` if the day has no rows (any more), so
+    /// that its stored row is deleted.
     pub days: BTreeMap<NaiveDate, Option<SleepDay>>,
     /// The fingerprint to be stored with the days.
     pub fingerprint: i64,
@@ -48,12 +47,12 @@ pub struct Recomputed {
 pub enum Outcome {
     /// The days to be written.
     Complete(Recomputed),
-    /// More must be read: other days are concerned, a session goes on beyond what was read, or a
-    /// day was stored under another context. Eight rounds are the most.
+    /// More rows must be read: other days are concerned, a session continues beyond the rows read,
+    /// or a day was stored under another context. At most eight rounds occur.
     Widen(SleepScope),
 }
 
-/// A digest of everything but the raw rows that decides the figures of sleep.
+/// A digest of all inputs of the figures of sleep except the raw rows.
 pub fn fingerprint(context: &Context<'_>) -> i64 {
     let mut digest = Fingerprint::new();
     for stage in Stage::ALL {
@@ -64,15 +63,15 @@ pub fn fingerprint(context: &Context<'_>) -> i64 {
     digest.finish().cast_signed()
 }
 
-/// Computes the days that a scope concerns, each of them whole and from raw rows alone.
+/// Computes the days that a scope concerns, each as a whole from raw rows alone.
 ///
-/// Those are the stored days whose [reach](SleepDay::reach) a changed row meets, so that a session
-/// that moved to another date leaves the one it had; the days on which sessions end now that a
-/// changed row may have a part in; and the days of changed rows that are rejected.
+/// These are the stored days whose [reach](SleepDay::reach) contains a changed row, so that a
+/// session that moved to another date leaves its old one. They also are the days of the sessions
+/// that a changed row may belong to now, and the days of changed rows that are rejected.
 ///
-/// If a profile changes, stored days stay as they are until a changed row concerns them. Then
-/// their sessions are dated anew, and the days that they come to are computed, too. Days beside
-/// those keep their former context, as those of other vitals do.
+/// If a profile changes, stored days stay unchanged until a changed row concerns them. Then their
+/// sessions get new dates, and the days of these are computed, too. Other days keep their former
+/// context, like days of other vitals.
 pub fn recompute(context: &Context<'_>, scope: &SleepScope, snapshot: &Snapshot) -> Outcome {
     let fingerprint = fingerprint(context);
     let judged = judge_all(context, &snapshot.rows);
@@ -127,24 +126,24 @@ pub fn recompute(context: &Context<'_>, scope: &SleepScope, snapshot: &Snapshot)
     Outcome::Complete(recomputed)
 }
 
-/// What the rows of one span come to.
+/// The sessions of the rows of one span.
 struct Read<'row> {
     span: Span,
-    /// The reach and the possible dates of each session that goes on where nothing was read, or one
-    /// of whose rivals does: on which date it really ends and whether it stands is not known then.
+    /// The reach and the possible dates of each uncertain session: it, or one of its rivals,
+    /// continues beyond the rows read. Its true end date, and whether it counts, are unknown.
     uncertain: Vec<(Span, BTreeSet<NaiveDate>)>,
     parts: BTreeMap<NaiveDate, Parts<'row>>,
 }
 
 impl Read<'_> {
-    /// Whether all instants of a date lie in this span.
+    /// Whether this span contains all instants of a date.
     fn contains_date(&self, date: NaiveDate) -> bool {
         let (start, end) = anywhere_on_earth(date);
         self.span.0 <= start && end <= self.span.1
     }
 
-    /// Whether more must be read to know one of `days`. With the farthest margin nothing that is
-    /// uncertain matters: it lies farther from them than what they depend on.
+    /// Whether more must be read to compute one of `days`. With the farthest margin, an uncertain
+    /// session is farther away than any row that the days depend on.
     fn is_too_narrow(&self, days: &BTreeSet<NaiveDate>) -> bool {
         self.uncertain.iter().any(|(_, dates)| !dates.is_disjoint(days))
     }

@@ -1,77 +1,76 @@
-//! Which days of sleep a changed raw row may change, and what must be read to compute them.
+//! Finds the days of sleep that a changed raw row may change, and the rows to read for them.
 
 use std::collections::BTreeSet;
 
 use chrono::{Days, NaiveDate};
 
-use super::{LONGEST_GAP_US, Stage};
+use super::LONGEST_GAP_US;
 use crate::Timestamp;
 use crate::catalogue::Catalogue;
 use crate::local_time::{Zone, anywhere_on_earth};
+use crate::raw::{Change, LONGEST_INTERVAL_US, Span, union};
 use crate::timestamp::DAY_US;
-use crate::vitals::Change;
-use crate::vitals::sample::LONGEST_INTERVAL_US;
-use crate::vitals::scope::{Span, union};
 use crate::zones::{BaseZone, Zones};
 
-/// No row farther than this from a session's end has a part in the session, or in whether it counts.
+/// The longest distance of a row from the end of a session that it affects.
 ///
-/// Between a session's ends lie two margins of [a cut](super::CUT_MARGIN_US) and the time between
-/// two noons, 48 hours at most (where the date line moved): 6 days. A rival begins so long before it
-/// at most, and two hours; so does a rival's rival, which the rival is measured by. Where that begins,
-/// or is cut, shows within a margin and two hours more: 20 days and 8 hours; the rest is room.
+/// Between a session's ends are at most two margins of [a cut](super::CUT_MARGIN_US) and the time
+/// between two noons, 48 hours (if the date line moved): 6 days. A rival begins at most that long
+/// before it, and two hours. So does a rival's rival, with which the rival is compared. Its
+/// beginning or cut is known from a margin and two hours more. That makes 20 days and 8 hours; the
+/// rest is reserve.
 pub const FARTHEST_US: i64 = 21 * DAY_US;
 
-/// How much is read around what is to be computed: first what does for nearly every night; then what
-/// does for all that goes on for days, a bed that nobody ever leaves among them; then what can ever
-/// be needed.
+/// The margins of reading around the days to compute, tried in this order. The first is enough for
+/// nearly every night. The second is enough for recordings of days, such as a bed sensor that is
+/// never off. The third is always enough.
 const MARGINS_US: [i64; 3] = [LONGEST_GAP_US, 4 * DAY_US, FARTHEST_US];
 
-/// How far from a changed row's UTC date a stored day can lie that it concerns: as far as
-/// [`FARTHEST_US`], and a date begins up to 16 hours earlier than in UTC.
+/// The longest distance of a stored day from the UTC date of a changed row that concerns it:
+/// [`FARTHEST_US`], and a day more because a date begins up to 16 hours earlier than in UTC.
 pub const FARTHEST_STORED_DAY: Days = Days::new(22);
 
-/// What must be read, and computed again.
+/// The days to recompute, and the rows to read for them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SleepScope {
     /// Start and end of each changed row.
     pub(super) changed: BTreeSet<Span>,
     /// The reach of days stored under another context, whose sessions may have other dates now.
     pub(super) outdated: BTreeSet<Span>,
-    /// Days that are computed again whatever changed.
+    /// Days that are recomputed regardless of changes.
     pub(super) wanted: BTreeSet<NaiveDate>,
-    /// Days whose rows are read. Their sessions may have to be among the days computed; that
-    /// shows when they have been read.
+    /// Days whose rows are read. Their sessions may belong to other days; that is known only after
+    /// reading.
     pub(super) dates: BTreeSet<NaiveDate>,
-    /// How often more had to be read around all this; see [`MARGINS_US`].
+    /// How many times the margin was widened: an index into [`MARGINS_US`].
     pub(super) widened: usize,
 }
 
 impl SleepScope {
-    /// The scope of computing `dates` again, whatever changed: a backfill.
+    /// The scope of a backfill: recomputes `dates` regardless of changes.
     pub fn of_dates(dates: BTreeSet<NaiveDate>) -> Self {
         Self { wanted: dates.clone(), dates, ..Self::default() }
     }
 
-    /// Whether nothing is to be computed: no change was one of sleep.
+    /// Whether there are no days to compute, since no change was one of sleep.
     pub fn is_empty(&self) -> bool {
         self.changed.is_empty() && self.wanted.is_empty()
     }
 
-    /// The spans of instants of which every row must be read, in order and disjoint: those of the
-    /// six metrics, rejected ones too, that start before the second instant and either start or end
-    /// at or after the first. An accepted row lasts 48 hours at most, so that no row need be
-    /// looked for that starts earlier than 48 hours before the span.
+    /// The spans of instants of which every row must be read, in order and disjoint. These are rows
+    /// of the six metrics, also rejected ones, that start before the second instant and either
+    /// start or end at or after the first. An accepted row lasts at most 48 hours, so no row that
+    /// starts earlier than 48 hours before the span need be read.
     pub fn spans_to_read(&self) -> Vec<Span> {
         let margin = MARGINS_US.get(self.widened).copied().unwrap_or(FARTHEST_US);
         let dates = self.dates.iter().map(|date| anywhere_on_earth(*date));
         let spans = self.touched().chain(dates);
-        // Rows without a gap are one span; the margin is more than the gap by the instant that a
-        // span does not contain.
+        // Rows without a gap are one span. The margin is one instant longer than the gap, since a
+        // span excludes its end.
         union(spans.map(|(from, to)| (from.plus(-margin), to.plus(margin + 1))).collect())
     }
 
-    /// The dates of which it must be said what is stored, if anything is.
+    /// The dates whose stored days must be read.
     pub fn stored_dates(&self) -> BTreeSet<NaiveDate> {
         let mut dates = self.wanted.clone();
         for (start, end) in &self.changed {
@@ -83,18 +82,17 @@ impl SleepScope {
         dates
     }
 
-    /// Whether more could be read around all this, and would matter.
+    /// Whether a wider margin is left and would matter.
     pub(super) fn can_widen(&self) -> bool {
         self.widened + 1 < MARGINS_US.len()
     }
 
-    /// Whether a stored day is computed again: it is asked for, or a changed row lies within its
-    /// reach.
+    /// Whether a stored day is recomputed: it is requested, or a changed row is within its reach.
     pub(super) fn concerns(&self, date: NaiveDate, reach: Span) -> bool {
         self.wanted.contains(&date) || self.changed.iter().any(|span| meet(*span, reach))
     }
 
-    /// Whether something changed within `span`, or may be dated differently there.
+    /// Whether a row changed within `span`, or may get another date there.
     pub(super) fn touches(&self, span: Span) -> bool {
         self.touched().any(|touched| meet(touched, span))
     }
@@ -104,7 +102,7 @@ impl SleepScope {
     }
 }
 
-/// Whether two spans have an instant in common; both their ends belong to them.
+/// Whether two spans share an instant; both include their ends.
 fn meet((start, end): Span, (from, to): Span) -> bool {
     start <= to && from <= end
 }
@@ -114,17 +112,17 @@ pub fn scope(changes: &[Change], catalogue: &Catalogue, base: &BaseZone) -> Slee
     let mut zones = Zones::new(base);
     let mut rows: Vec<_> = changes
         .iter()
-        .filter(|change| Stage::of(&change.metric, catalogue).is_some())
+        .filter(|change| catalogue.stage(&change.metric).is_some())
         .map(|change| {
             let start = change.starts_at.clamp(Timestamp::MIN, Timestamp::MAX);
             let end = change.ends_at.clamp(start, start.plus(LONGEST_INTERVAL_US));
-            (start, end.min(Timestamp::MAX), zones.of(change.time_zone.as_deref()).ok())
+            (start, end.min(Timestamp::MAX), zones.resolve(change.time_zone.as_deref()).ok())
         })
         .collect();
     rows.sort_unstable_by_key(|(start, end, _)| (*start, *end));
 
     let changed = rows.iter().map(|(start, end, _)| (*start, *end)).collect();
-    // The date on which changed rows that may be one session end is likely to be computed.
+    // Reading these dates first is a guess: sessions of changed rows probably end on them.
     let mut dates = BTreeSet::new();
     let mut last: Option<(Timestamp, Option<Zone>)> = None;
     for (start, end, zone) in rows {

@@ -1,12 +1,11 @@
-//! From raw rows to segments: what a source says of some time.
+//! Turns raw rows into segments: times in one stage, by source.
 
 use super::{Rows, Stage};
 use crate::Timestamp;
 use crate::local_time::Zone;
-use crate::vitals::Context;
-use crate::vitals::sample::judge_all as judge_metric;
+use crate::raw::{Context, judge_all as judge_metric};
 
-/// Some time that a source spent in one stage; never without length.
+/// A time that a source recorded as one stage; its length is above 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Segment<'row> {
     pub(super) start: Timestamp,
@@ -19,19 +18,19 @@ pub(super) struct Segment<'row> {
 /// The rows of one user after judging.
 #[derive(Debug)]
 pub(super) struct Judged<'row> {
-    /// In the order of start, end, stage, source, which tells any two apart.
+    /// Accepted segments in a total order: start, end, stage, source.
     pub(super) segments: Vec<Segment<'row>>,
     /// Start and zone of each rejected row that can be dated.
     pub(super) rejected: Vec<(Timestamp, Zone)>,
 }
 
-/// Judges rows as those of other vitals are, and drops what was sent again and what has no length.
+/// Judges rows like those of other vitals, and removes repeated rows and rows without length.
 pub(super) fn judge_all<'row>(context: &Context<'_>, rows: &'row Rows) -> Judged<'row> {
     let mut zones = crate::zones::Zones::new(context.base_zone);
     let mut judged = Judged { segments: Vec::new(), rejected: Vec::new() };
     for (stage, rows) in rows {
         let Some(metric) = context.catalogue.metric(stage.metric()) else { continue };
-        if Stage::of(stage.metric(), context.catalogue).is_none() {
+        if context.catalogue.stage(stage.metric()).is_none() {
             continue;
         }
         let of_stage = judge_metric(rows, metric, &mut zones);

@@ -1,4 +1,4 @@
-//! Sessions: what each source says, and which of them counts.
+//! Computes the sessions of each source, and decides which of them count.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,23 +10,22 @@ use super::segment::Segment;
 use super::{CUT_MARGIN_US, LONGEST_GAP_US, Stage};
 use crate::Timestamp;
 use crate::local_time::Zone;
+use crate::raw::{Context, Span, union};
 use crate::timestamp::HOUR_US;
-use crate::vitals::Context;
-use crate::vitals::scope::{Span, union};
 use crate::zones::BaseZone;
 
-/// The longest recording of a source without sleep that other sources are measured by. In a longer one
-/// the person is ill, or the sensor never lets go of the bed: neither is one night. So a source that
-/// covers 6 hours and knows of sleep is never hidden by one that does not.
+/// The maximum length with which a recording without sleep enters comparisons. In a longer one the
+/// person is ill, or the sensor always reports a person in bed: neither is one night. So a source
+/// without sleep never hides a source that covers 6 hours and knows of sleep.
 const LONGEST_NIGHT_IN_BED_US: i64 = 12 * HOUR_US;
 
-/// In a chain of all sources that is shorter, a session loses only to one that counts. In a longer
-/// one, a bed that is never left perhaps, whether one counts could depend on sessions weeks away; so
-/// there a session loses to any better one that it meets.
+/// In a shorter chain of all sources, a session loses only to a session that counts. In a longer
+/// one (a sensor that always reports a person in bed) that decision could depend on sessions weeks
+/// away. So there a session loses to any better rival.
 const LONGEST_CONTEST_US: i64 = 2 * CUT_MARGIN_US;
 
-/// Segments of one source without a gap of more than [`LONGEST_GAP_US`], or a piece of them, and what
-/// they come to. Lengths are in microseconds.
+/// Segments of one source without a gap of more than [`LONGEST_GAP_US`], or a piece of them, and
+/// their total lengths in microseconds.
 #[derive(Debug)]
 pub(super) struct Session<'row> {
     pub(super) source: &'row str,
@@ -34,44 +33,44 @@ pub(super) struct Session<'row> {
     pub(super) end: Timestamp,
     /// The local date of the end, in the zone of the row that ends the session.
     pub(super) date: NaiveDate,
-    /// The zones of its rows, that of the row that ends it first.
+    /// The zones of its rows; the first is that of the row that ends it.
     pub(super) zones: Vec<Zone>,
-    /// In the order of their starts.
+    /// Its segments, ordered by start.
     pub(super) segments: Vec<Segment<'row>>,
     pub(super) lengths: Lengths,
-    /// Whether it counts: no better session of another source says something of this time.
+    /// Whether it counts: no better session of another source covers this time.
     pub(super) counts: bool,
-    /// Whether enough was read to know where it begins and ends.
+    /// Whether enough rows were read to know its begin and end.
     is_settled: bool,
-    /// Whether enough was read to know whether it counts.
+    /// Whether enough rows were read to know whether it counts.
     pub(super) is_certain: bool,
-    /// A row that comes, changes or goes outside of this span, both ends in, can change neither the
-    /// session nor whether it counts.
+    /// The span, both ends included, that affects the session: a changed row outside can change
+    /// neither the session nor whether it counts.
     pub(super) reach: Span,
 }
 
-/// How long a source was in each state; `None` where it cannot know.
+/// The time of a source in each state, in microseconds; `None` if the source cannot know it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Lengths {
-    /// Asleep in any stage or in none that is known. Unknown to a source that tells of no sleep.
+    /// Asleep in any stage or without one. `None` for a source without sleep.
     pub(super) asleep: Option<i64>,
-    /// Asleep without a stage.
+    /// Asleep without a known stage.
     pub(super) unspecified: Option<i64>,
-    /// Unknown to a source that tells no stage apart, as are `deep` and `rem`.
+    /// Light sleep. `None` for a source without stages, like `deep` and `rem`.
     pub(super) core: Option<i64>,
     pub(super) deep: Option<i64>,
     pub(super) rem: Option<i64>,
-    /// Awake; unknown to a source that tells neither stages nor when its owner was awake.
+    /// Awake; `None` for a source with neither stages nor times awake.
     pub(super) awake: Option<i64>,
-    /// In bed, or asleep anywhere; without rows of the bed from the first segment to the last.
-    /// Unknown to a source that only tells when its owner was awake.
+    /// In bed, or asleep anywhere. Without rows of the bed, the time from the first segment to the
+    /// last. `None` for a source that only has times awake.
     pub(super) in_bed: Option<i64>,
     /// In any state.
     covered: i64,
 }
 
-/// All sessions, from segments in the order of their starts; `read` are the instants of which every
-/// row is among them.
+/// All sessions, from segments ordered by start; `read` is the span of which every row is among
+/// them.
 pub(super) fn sessions<'row>(
     context: &Context<'_>,
     segments: &[Segment<'row>],
@@ -87,7 +86,7 @@ pub(super) fn sessions<'row>(
         for of_source in sources.values().flat_map(|segments| chains(segments)) {
             let goes_on = of_source.goes_on_beyond(read);
             let pieces = of_source.pieces(context.base_zone).into_iter();
-            sessions.extend(pieces.filter_map(|piece| Session::of(piece, goes_on)));
+            sessions.extend(pieces.filter_map(|piece| Session::from_piece(piece, goes_on)));
         }
         if sources.len() > 1 {
             contest(&mut sessions, &chain, read, context.source_order);
@@ -97,8 +96,8 @@ pub(super) fn sessions<'row>(
     all
 }
 
-/// Decides which sessions of a chain of several sources count. Of sessions of two sources that
-/// overlap, or are no farther apart than [`LONGEST_GAP_US`], one counts at most.
+/// Decides which sessions of a chain of several sources count. If sessions of two sources overlap,
+/// or are at most [`LONGEST_GAP_US`] apart, at most one counts.
 fn contest(sessions: &mut [Session<'_>], chain: &Chain<'_, '_>, read: Span, order: &[String]) {
     sessions.sort_by_key(|session| (session.start, session.end, session.source));
     let rivals = Rivals::among(sessions);
@@ -116,7 +115,7 @@ fn contest(sessions: &mut [Session<'_>], chain: &Chain<'_, '_>, read: Span, orde
     let is_long = chain.end.since(chain.start) >= LONGEST_CONTEST_US;
     let mut best_first: Vec<usize> = (0..sessions.len()).collect();
     best_first.sort_by_key(|place| &preferences[*place]);
-    // Those that a later one may lose to.
+    // Sessions that later ones may lose to.
     let mut winners: Vec<usize> = Vec::new();
     for place in best_first {
         let beats = |winner: &usize| {
@@ -128,26 +127,26 @@ fn contest(sessions: &mut [Session<'_>], chain: &Chain<'_, '_>, read: Span, orde
         }
     }
 
-    // What decides: the whole chain, unless it is long.
+    // The whole chain decides, unless it is long.
     let (goes_on_before, goes_on_after) = chain.goes_on_beyond(read);
     let is_whole = !goes_on_before && !goes_on_after;
     if !is_long {
         for (place, session) in sessions.iter_mut().enumerate() {
-            if rivals.of(place).next().is_some() {
+            if rivals.against(place).next().is_some() {
                 session.reach = (chain.start.plus(-LONGEST_GAP_US), chain.end.plus(LONGEST_GAP_US));
                 session.is_certain = is_whole;
             }
         }
         return;
     }
-    // That the chain is long shows within its limit. A rival is measured by its own rivals.
+    // The limit is enough to know that the chain is long. A rival is compared with its own rivals.
     let own: Vec<Known> = sessions.iter().map(|s| (s.reach, s.is_settled)).collect();
     let with_rivals: Vec<Known> = (0..own.len())
-        .map(|place| together(own[place], rivals.of(place).map(|n| own[n])))
+        .map(|place| together(own[place], rivals.against(place).map(|n| own[n])))
         .collect();
     let far = LONGEST_CONTEST_US + LONGEST_GAP_US;
     for (place, session) in sessions.iter_mut().enumerate() {
-        let near = rivals.of(place).map(|rival| with_rivals[rival]);
+        let near = rivals.against(place).map(|rival| with_rivals[rival]);
         let mut near = near.peekable();
         if near.peek().is_some() {
             let reach = (session.start.plus(-far), session.end.plus(far));
@@ -157,7 +156,7 @@ fn contest(sessions: &mut [Session<'_>], chain: &Chain<'_, '_>, read: Span, orde
     }
 }
 
-/// A reach, and whether enough was read to know what lies in it.
+/// A reach, and whether enough rows were read to know its sessions.
 type Known = (Span, bool);
 
 fn together(first: Known, others: impl Iterator<Item = Known>) -> Known {
@@ -166,12 +165,12 @@ fn together(first: Known, others: impl Iterator<Item = Known>) -> Known {
     })
 }
 
-/// Which sessions are rivals: those of two sources that overlap or are near each other. They are asked for in
-/// pairs, as all of a night with a thousand sources are rivals of all others.
+/// Finds rivals: sessions of two sources that overlap or are near each other. Pairs are checked on
+/// demand, since all sessions of a night with a thousand sources are rivals of all others.
 struct Rivals<'row>(Vec<(Timestamp, Timestamp, &'row str)>);
 
 impl<'row> Rivals<'row> {
-    /// Among sessions in the order of their starts.
+    /// Prepares the search among sessions ordered by start.
     fn among(sessions: &[Session<'row>]) -> Self {
         Self(sessions.iter().map(|session| (session.start, session.end, session.source)).collect())
     }
@@ -182,14 +181,15 @@ impl<'row> Rivals<'row> {
         start.since(end) <= LONGEST_GAP_US && source != later_source
     }
 
-    fn of(&self, one: usize) -> impl Iterator<Item = usize> + '_ {
+    fn against(&self, one: usize) -> impl Iterator<Item = usize> + '_ {
         (0..self.0.len()).filter(move |other| self.are(one, *other))
     }
 }
 
 impl<'row> Session<'row> {
-    /// `goes_on` is whether more of its chain may lie before and after what was read.
-    fn of(piece: Piece<'row>, goes_on: (bool, bool)) -> Option<Self> {
+    /// Builds a session; `goes_on` says whether its chain may continue before and after the rows
+    /// read.
+    fn from_piece(piece: Piece<'row>, goes_on: (bool, bool)) -> Option<Self> {
         let Piece { segments, reach, .. } = piece;
         let last = ending(&segments)?;
         let (source, end) = (last.source, last.end);
@@ -206,7 +206,7 @@ impl<'row> Session<'row> {
             end,
             date: last.zone.date_of(end),
             zones,
-            lengths: Lengths::of(&segments),
+            lengths: Lengths::measure(&segments),
             segments,
             counts: true,
             is_settled,
@@ -215,7 +215,7 @@ impl<'row> Session<'row> {
         })
     }
 
-    /// The length of the night that it claims to have recorded.
+    /// The length of the night that it claims to have recorded, in microseconds.
     const fn claimed(&self) -> i64 {
         let covered = self.lengths.covered;
         if self.lengths.asleep.is_some() || covered <= LONGEST_NIGHT_IN_BED_US {
@@ -225,8 +225,8 @@ impl<'row> Session<'row> {
         }
     }
 
-    /// Its place among its rivals in the order that [`super`] gives; the least is the best. The
-    /// longest of them claims a night of `longest`.
+    /// Its rank among its rivals in the order of [`super`]; the lowest is the best. The longest
+    /// night that one of them claims is `longest`.
     fn preference(&self, longest: i64, order: &[String]) -> Preference<'row> {
         let (source, lengths) = (self.source, &self.lengths);
         let (asleep, covered) = (Reverse(lengths.asleep), Reverse(lengths.covered));
@@ -239,8 +239,8 @@ impl<'row> Session<'row> {
         }
     }
 
-    /// The dates that it may have when all of it is known, as far as its rows have been read: one of
-    /// them may end it, itself or cut at a noon.
+    /// The dates that it may have when all its rows are known. Each row read so far may end it, by
+    /// its own end or by a cut at noon.
     pub(super) fn possible_dates(&self, base: &BaseZone) -> BTreeSet<NaiveDate> {
         if self.is_settled {
             return BTreeSet::from([self.date]);
@@ -257,30 +257,30 @@ impl<'row> Session<'row> {
     }
 }
 
-/// The segment that ends last; of several the one that began last, which knows most of the end,
-/// then by stage. Rows cut at the same noons may be alike in all this: the last of them, in the
-/// order of their facts before the cut.
+/// The segment that ends last; of several, the one that began last, which knows the end best, then
+/// by stage. Rows cut at the same noons may be equal in all this; then it is the last of them in
+/// fact order before the cut.
 fn ending<'s, 'row>(segments: &'s [Segment<'row>]) -> Option<&'s Segment<'row>> {
     segments.iter().max_by_key(|segment| (segment.end, segment.start, segment.stage))
 }
 
-/// How sessions compare; see [`Session::preference`].
+/// The order of sessions; see [`Session::preference`].
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Preference<'row> {
-    /// Knows of sleep, and covers at least half of the longest recording: the profile's order, whether
-    /// it tells stages, the time asleep, the time covered, the name.
+    /// A session with sleep that covers at least half of the longest recording. Ordered by the
+    /// profile's order, whether it has stages, the time asleep, the time covered, the name.
     Represents(usize, bool, Reverse<Option<i64>>, Reverse<i64>, &'row str),
-    /// Another one: the time covered first.
+    /// Any other session, ordered by the time covered first.
     Covers(Reverse<i64>, usize, bool, Reverse<Option<i64>>, &'row str),
 }
 
 impl Lengths {
-    fn of(segments: &[Segment<'_>]) -> Self {
+    fn measure(segments: &[Segment<'_>]) -> Self {
         let has = |kind: fn(Stage) -> bool| segments.iter().any(|segment| kind(segment.stage));
         let of = |wanted: Stage| spans(segments, |stage| stage == wanted);
         let both = |one: &[Span], other: &[Span]| union([one, other].concat());
 
-        // An instant has one state: that of the first of these that covers it.
+        // An instant has one state: the first of these that covers it.
         let awake = of(Stage::Awake);
         let mut taken = awake.clone();
         let mut left = |stage: Stage| {
@@ -298,7 +298,7 @@ impl Lengths {
         let knows_awake = knows_stages || !awake.is_empty();
         let known = |knows: bool, spans: &[Span]| knows.then(|| length(spans));
         let in_bed = if has(|stage| stage == Stage::InBed) {
-            // Who sleeps is in bed, so that efficiency is never above 1.
+            // A person asleep is in bed, so that efficiency is never above 1.
             Some(both(&of(Stage::InBed), &asleep))
         } else if knows_sleep {
             let start = segments.iter().map(|segment| segment.start).min();
@@ -330,7 +330,7 @@ fn length(disjoint: &[Span]) -> i64 {
     disjoint.iter().map(|(from, to)| to.since(*from)).sum()
 }
 
-/// What of `spans` lies in none of `others`; both are in order and disjoint.
+/// The parts of `spans` outside `others`; both are in order and disjoint.
 fn without(spans: &[Span], others: &[Span]) -> Vec<Span> {
     let mut left = Vec::new();
     for (start, end) in spans {

@@ -1,11 +1,11 @@
-//! One text for the spellings of a unit that differ in characters alone.
+//! Maps the spellings of a unit that only differ in characters to one text.
 
 use unicode_normalization::UnicodeNormalization;
 
-/// No unit that a person would write is longer. It bounds the work for a text that is no unit.
+/// The longest unit. It bounds the work for a text that is no unit.
 const LONGEST_UNIT_BYTES: usize = 128;
 
-/// A unit in the characters of UCUM, and what was written beside it.
+/// A unit in the characters of UCUM, and the molar mass written beside it.
 #[derive(Debug, PartialEq)]
 pub(super) struct Folded {
     pub(super) text: String,
@@ -13,8 +13,8 @@ pub(super) struct Folded {
     pub(super) molar_mass: Option<f64>,
 }
 
-/// The unit without white space, after compatibility folding (NFKC), with the signs of UCUM for
-/// multiplication, division and powers; `None` if it is empty or too long to be a unit.
+/// Folds a unit: compatibility folding (NFKC), no white space, and the signs of UCUM for
+/// multiplication, division and powers. `None` if it is empty or too long to be a unit.
 pub(super) fn fold(unit: &str) -> Option<Folded> {
     if unit.len() > LONGEST_UNIT_BYTES {
         return None;
@@ -25,7 +25,7 @@ pub(super) fn fold(unit: &str) -> Option<Folded> {
     (!text.is_empty()).then_some(Folded { text, molar_mass })
 }
 
-/// With `^` before superscript digits: NFKC alone would make 109 of 10⁹.
+/// Adds `^` before superscript digits: NFKC alone would turn 10⁹ into 109.
 fn marked_powers(unit: &str) -> String {
     let mut marked = String::with_capacity(unit.len());
     let mut was_superscript = false;
@@ -44,7 +44,7 @@ fn marked_powers(unit: &str) -> String {
     marked
 }
 
-/// The character that UCUM has for one that looks alike; none for white space and invisible ones.
+/// The UCUM character for one that looks alike; `None` for white space and invisible ones.
 fn in_ucum(character: char) -> Option<char> {
     match character {
         '\u{b5}' | '\u{3bc}' => Some('u'),
@@ -62,7 +62,7 @@ fn in_ucum(character: char) -> Option<char> {
     }
 }
 
-/// Takes `<180.156>` off the text.
+/// Splits `<180.156>` off the text.
 fn without_molar_mass(unit: &str) -> (String, Option<f64>) {
     let parts = || {
         let (before, rest) = unit.split_once("mol<")?;
@@ -73,8 +73,8 @@ fn without_molar_mass(unit: &str) -> (String, Option<f64>) {
     parts().unwrap_or_else(|| (unit.to_owned(), None))
 }
 
-/// UCUM's `10*9` for `10^9`, `x10E9`, `10e9`, `10(9)` and `10x9`; elsewhere no sign before an exponent
-/// (`m^2` is `m2`), and `.` for the sign of multiplication (`kg*min`).
+/// UCUM's `10*9` for `10^9`, `x10E9`, `10e9`, `10(9)` and `10x9`. Elsewhere an exponent has no sign
+/// before it (`m^2` is `m2`), and multiplication is `.` (`kg*min`).
 fn powers_of_ten(unit: &str) -> String {
     let mut rest = unit;
     let mut text = String::with_capacity(unit.len());
@@ -97,7 +97,7 @@ fn powers_of_ten(unit: &str) -> String {
     text
 }
 
-/// The exponent of the power of ten with which the text begins, and the text behind it.
+/// The exponent of the power of ten at the beginning of the text, and the text after it.
 fn power_of_ten(text: &str) -> Option<(&str, &str)> {
     let behind_ten = text.strip_prefix("10")?;
     let signed = behind_ten.strip_prefix(['^', '*', 'e', 'E', 'x', 'X', '('])?;

@@ -1,4 +1,4 @@
-//! What a unit as it is written may mean.
+//! Finds the possible meanings of a unit as it is written.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -8,12 +8,12 @@ use octofhir_ucum::{Case, evaluate, is_comparable, lookup_unit, parse_expression
 use super::fold::fold;
 use crate::fingerprint::Fingerprint;
 
-/// The aliases of the catalogue: everyday spellings of units, or of their parts, and the UCUM codes that
-/// they stand for.
+/// The aliases of the catalogue: everyday spellings of units, or of their parts, with their UCUM
+/// codes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Spellings {
     by_text: HashMap<String, String>,
-    /// By the text in lower case; `None` if two of them mean different units.
+    /// Aliases by lower-case text; `None` if two of them mean different units.
     by_lower_case: HashMap<String, Option<String>>,
     /// See [`Spellings::fingerprint`].
     fingerprint: u64,
@@ -22,16 +22,18 @@ pub(crate) struct Spellings {
 /// The UCUM codes that a unit may mean.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Readings {
-    /// With case: an alias, then UCUM.
+    /// Readings with regard to case: an alias, then UCUM.
     exact: Vec<String>,
-    /// Without regard to case; not those that measure what an exact one measures, as Mmol/L and mmol/L do.
+    /// Readings without regard to case, unless an exact one measures the same quantity: Mmol/L and
+    /// mmol/L.
     any_case: Vec<String>,
     /// See [`fold`].
     pub(crate) molar_mass: Option<f64>,
 }
 
 impl Readings {
-    /// What the first exact reading that `accept` accepts is; else what all others are that it accepts.
+    /// The result of the first exact reading that `accept` accepts; else the result that all other
+    /// accepted readings share.
     pub(crate) fn find<T: PartialEq>(&self, accept: impl Fn(&str) -> Option<T>) -> Option<T> {
         let accepted =
             |codes: &[String]| codes.iter().filter_map(|code| accept(code)).collect::<Vec<_>>();
@@ -44,7 +46,7 @@ impl Readings {
 }
 
 impl Spellings {
-    /// Of two tables that have the same text the later one counts.
+    /// If two tables have the same text, the later one wins.
     pub(crate) fn new<'t>(tables: impl IntoIterator<Item = &'t BTreeMap<String, String>>) -> Self {
         let mut spellings = Self::default();
         for (text, code) in tables.into_iter().flatten() {
@@ -57,7 +59,7 @@ impl Spellings {
             digest.text(text).text(code);
         }
         spellings.fingerprint = digest.finish();
-        // The case of a count says nothing: {Steps} are {steps}.
+        // The case of a count has no meaning: {Steps} are {steps}.
         let counts = spellings.by_text.values().filter(|code| code.starts_with('{'));
         for (text, code) in spellings.by_text.iter().chain(counts.map(|code| (code, code))) {
             spellings
@@ -78,7 +80,7 @@ impl Spellings {
         self.fingerprint
     }
 
-    /// The meanings of a unit; none of a text that is no unit.
+    /// The possible meanings of a unit; empty for a text that is no unit.
     pub(crate) fn read(&self, unit: &str) -> Readings {
         let Some(folded) = fold(unit) else { return Readings::default() };
         let text = folded.text.as_str();
@@ -94,7 +96,7 @@ impl Spellings {
         if let Some(code) = code.as_ref().filter(|code| !code.starts_with('{')) {
             any_case.retain(|other| !is_comparable(code, other).unwrap_or(false));
         }
-        // One letter alone means too much: M, D, S.
+        // A single letter is ambiguous without case: M, D, S.
         if text.chars().count() == 1 {
             any_case.clear();
         }
@@ -102,8 +104,8 @@ impl Spellings {
         Readings { exact, any_case, molar_mass: folded.molar_mass }
     }
 
-    /// The UCUM code of an expression whose parts are aliases or UCUM symbols, without annotations; a
-    /// count is an annotation alone, such as `{steps}`, and stays as it is.
+    /// The UCUM code of an expression whose parts are aliases or UCUM symbols, without annotations.
+    /// A count is an annotation alone, such as `{steps}`, and stays unchanged.
     fn code(&self, text: &str, case: Case) -> Option<String> {
         let bare = without_annotations(text);
         if bare.is_empty() {
@@ -115,7 +117,7 @@ impl Spellings {
                 part.split_at(part.trim_end_matches(['/', '.', '(', ')']).len());
             if !component.is_empty() {
                 let read = self.component(component, case)?;
-                // An alias may stand for a quotient: U/mM is U/(mmol/L).
+                // An alias may mean a quotient: U/mM is U/(mmol/L).
                 if component != bare && read.contains('/') {
                     code.push_str(&format!("({read})"));
                 } else {
@@ -124,19 +126,19 @@ impl Spellings {
             }
             code.push_str(separator);
         }
-        // An alias may stand for a count.
+        // An alias may mean a count.
         let code = without_annotations(&code).into_owned();
         is_ucum(&code).then_some(code)
     }
 
-    /// One symbol with its exponent. Without regard to case an alias and a UCUM symbol may mean different
-    /// units; then it is no part of an expression.
+    /// One symbol with its exponent. If an alias and a UCUM symbol mean different units without
+    /// regard to case, the text is no part of an expression.
     fn component(&self, component: &str, case: Case) -> Option<String> {
         let number = |c: char| c.is_ascii_digit();
         if component.chars().all(number) {
             return Some(component.to_owned());
         }
-        // Per 24h is per (24.h); 10* is a symbol.
+        // A number before a unit is a factor: per 24h is per (24.h). But 10* is a symbol.
         let unit = component.trim_start_matches(number);
         if unit.len() < component.len() && !unit.starts_with(['*', '^']) {
             let count = component.strip_suffix(unit)?;
@@ -153,7 +155,7 @@ impl Spellings {
             }
         };
         let Some(alias) = alias else { return in_ucum };
-        // An exponent is one of a symbol: not of mmol/L.
+        // Only a symbol may have an exponent, mmol/L may not.
         let is_symbol = exponent.is_empty() || lookup_unit(alias, Case::Sensitive).is_some();
         let aliased = is_symbol.then(|| format!("{alias}{exponent}"));
         let is_ambiguous = own.is_none() && in_ucum.is_some() && in_ucum != aliased;
@@ -161,7 +163,7 @@ impl Spellings {
     }
 }
 
-/// A component whose symbol UCUM knows, with the case of its codes.
+/// A component with a UCUM symbol, in the case of UCUM's codes.
 fn ucum_symbol(component: &str, symbol: &str, case: Case) -> Option<String> {
     // M alone may be the meter, the month, the mole in a liter, or a million.
     if case == Case::Insensitive && component == "M" {
@@ -178,9 +180,9 @@ fn is_ucum(code: &str) -> bool {
     parse_expression(code).is_ok_and(|expression| evaluate(&expression).is_ok())
 }
 
-/// The expression without what UCUM calls annotations, `{…}`, and without comments in parentheses behind
-/// a symbol, `mg/dL(calc)`. An annotation that is a factor by itself is 1: `{beats}/min` is `/min`.
-/// Empty if there is nothing else.
+/// The expression without UCUM annotations, `{…}`, and without comments in parentheses after a
+/// symbol, `mg/dL(calc)`. An annotation that is a whole factor is 1: `{beats}/min` is `/min`. Empty
+/// if nothing else is left.
 fn without_annotations(text: &str) -> Cow<'_, str> {
     if !text.contains(['{', '(']) {
         return text.into();
@@ -301,12 +303,12 @@ mod tests {
         ] {
             assert_eq!(code(written).as_deref(), expected, "{written}");
         }
-        // A megagauss is no mass, so that only the milligram is meant where a mass is asked for.
+        // A megagauss is no mass, so only the milligram fits where a mass is required.
         let milligrams =
             |unit: &str| spellings().read(unit).find(|code| (code == "mg").then_some(()));
         assert_eq!(milligrams("MG"), Some(()));
         assert_eq!(milligrams("Mg"), None);
-        // One letter alone is read as it is written.
+        // A single letter is read with regard to case.
         assert_eq!(spellings().read("G").find(|code| (code == "g").then_some(())), None);
     }
 

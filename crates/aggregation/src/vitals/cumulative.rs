@@ -1,15 +1,15 @@
-//! Hours of cumulative metrics: intervals that add up, from several sources, so that nothing
-//! counts twice.
+//! Hours of cumulative metrics: intervals of several sources add up, and no time counts twice.
 //!
-//! The sweep line of Android Health Connect (AOSP, `PriorityRecordsAggregator`): on each
-//! elementary segment exactly one of the open intervals contributes, that of the best source,
-//! and it contributes value × overlap / duration. A sample without length contributes its whole
-//! value if it is the best one open at its instant, which an interval that begins or ends there is, too.
+//! The algorithm is the sweep line of Android Health Connect (AOSP, `PriorityRecordsAggregator`).
+//! On each elementary segment exactly one of the open intervals contributes, that of the best
+//! source. It contributes value × overlap / duration. A sample without length contributes its whole
+//! value if it is the best one open at its instant. Intervals that begin or end at that instant are
+//! open, too.
 //!
-//! Where AOSP adds up segment by segment, overlaps are collected here in whole microseconds
-//! for each interval and hour first. So the figure does not depend on where other rows cut the
-//! interval. What an interval contributes to an hour on end is the difference of what it has reached at
-//! the end and at the beginning; so the parts of an interval that loses nothing add up to its exact
+//! AOSP adds up segment by segment. Here overlaps are first collected in whole microseconds for
+//! each interval and hour, so the figure does not depend on where other rows cut the interval. The
+//! contribution of an interval to an hour is the difference of two running totals, at the end and
+//! at the beginning of the hour. So the parts of an interval that loses no time add up to its exact
 //! value, as a daily total does.
 
 use std::cmp::Reverse;
@@ -17,14 +17,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::NaiveDate;
 
-use super::hour::{HourFigures, HourKey};
-use super::recompute::Members;
-use super::sample::Sample;
+use super::hour::{HourFigures, HourKey, Members};
 use crate::local_time::Zone;
+use crate::raw::Sample;
 use crate::timestamp::Timestamp;
 
-/// What a sample may cover: the sample itself, less the days for which its source gave a
-/// total; or the whole day, for such a total.
+/// The time that a sample may cover: its own, minus the days for which its source gave a total; or
+/// the whole day, for such a total.
 #[derive(Debug)]
 struct Piece {
     sample: usize,
@@ -32,17 +31,17 @@ struct Piece {
     end: Timestamp,
 }
 
-/// What an interval contributes to an hour.
+/// The contribution of an interval to an hour.
 #[derive(Clone, Copy, Debug)]
 struct Overlap {
-    /// Where it begins, and where it ends.
+    /// The first and the last instant of the contribution.
     start: Timestamp,
     end: Timestamp,
-    /// Without the gaps that better sources leave.
+    /// The length in microseconds, without the time of better sources.
     length: i64,
 }
 
-/// Visits each hour that an interval reaches, with its beginning and its end there.
+/// Visits each hour that an interval touches, with the interval's begin and end there.
 fn split(
     zone: Zone,
     start: Timestamp,
@@ -61,14 +60,15 @@ fn split(
     }
 }
 
-/// The hours of the samples of one metric, given in fact order, and which samples have a part
-/// in each of them.
+/// Computes the hours of the samples of one metric, given in fact order, and the samples of each
+/// hour.
 ///
-/// `source_order` names the sources, best first; the others come after, in the order of their names. Of
-/// one source the newest row is the best.
-/// Only hours all of whose overlapping samples were given are right; the caller knows which.
-/// An hour from which others displaced every sample is there, but empty: its figures may stand
-/// in the store, under a date on which nothing else is left.
+/// `source_order` names the sources, best first; the others follow, ordered by name. Of one source
+/// the newest row is the best.
+///
+/// An hour is only right if all overlapping samples were given; the caller knows which hours are.
+/// An hour whose samples were all displaced is returned empty: its old figures may be stored, under
+/// a date that has no other figures.
 pub(super) fn hours(
     samples: &[Sample<'_>],
     source_order: &[String],
@@ -112,20 +112,21 @@ pub(super) fn hours(
         members.sort_unstable();
         members.dedup();
     }
-    // A sample that others outrank entirely still says that the hour was measured.
+    // A sample that others outrank entirely still shows that the hour was measured.
     for figures in hours.values_mut().filter(|figures| figures.sample_count > 0) {
         figures.total.get_or_insert(0.0);
     }
     (hours, members)
 }
 
-/// What each sample contributes to the total of each hour.
+/// The part that each sample contributes to the total of each hour.
 fn shares(
     samples: &[Sample<'_>],
     source_order: &[String],
     pieces: &[Piece],
 ) -> BTreeMap<(HourKey, usize), f64> {
-    // In fact order within each hour, because samples are and the map sorts by their index.
+    // The order within each hour is fact order: samples are in fact order, and the map sorts by
+    // their index.
     let mut overlaps: BTreeMap<(HourKey, usize), Overlap> = BTreeMap::new();
     sweep(samples, source_order, pieces, |sample, start, end| {
         split(samples[sample].zone, start, end, |key, start, end| {
@@ -166,10 +167,10 @@ fn shares(
     overlaps.into_iter().map(share).collect()
 }
 
-/// What becomes of a sample on one date.
+/// The fate of a sample on one date.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Fate {
-    /// What it contributes to the date's total.
+    /// The part that it contributes to the date's total.
     pub(super) part: f64,
     /// Whether any of it lies on the date and is not replaced by a daily total.
     pub(super) is_there: bool,
@@ -182,7 +183,7 @@ pub(super) struct Fate {
 /// Better samples that are named.
 const MOST_BETTER: usize = 3;
 
-/// What becomes of each sample on a date, by the same pieces, sweep and shares as the figures.
+/// The fate of each sample on a date, by the same pieces, sweep and shares as the figures.
 pub(super) fn fates(samples: &[Sample<'_>], source_order: &[String], date: NaiveDate) -> Vec<Fate> {
     let mut fates = vec![Fate::default(); samples.len()];
     let pieces = pieces(samples);
@@ -225,9 +226,9 @@ pub(super) fn fates(samples: &[Sample<'_>], source_order: &[String], date: Naive
     fates
 }
 
-/// Cuts the samples at local midnights and applies daily totals: a source's samples of a day
-/// for which it gave a total are dropped, and the newest such row stands as one interval over
-/// the whole local day.
+/// Cuts the samples at local midnights and applies daily totals. If a source gave a total of a day,
+/// its samples of that day are dropped, and the newest total becomes one interval over the whole
+/// local day.
 fn pieces(samples: &[Sample<'_>]) -> Vec<Piece> {
     let mut totals: BTreeMap<(&str, NaiveDate), usize> = BTreeMap::new();
     for (index, sample) in known(samples).filter(|(_, sample)| sample.row.is_daily_total) {
@@ -267,15 +268,16 @@ fn known<'s, 'row>(samples: &'s [Sample<'row>]) -> impl Iterator<Item = (usize, 
     samples.iter().enumerate().filter(|(_, sample)| !sample.censored)
 }
 
-/// Calls `contribute` for each elementary segment with the sample that wins it, and once for each sample
-/// without length that is the best one open at its instant, which then counts whole.
+/// Calls `contribute` for each elementary segment with the sample that wins it, and once for each
+/// sample without length that is the best one open at its instant. Such a sample counts whole.
 fn sweep(
     samples: &[Sample<'_>],
     source_order: &[String],
     pieces: &[Piece],
     mut contribute: impl FnMut(usize, Timestamp, Timestamp),
 ) {
-    // The least key is the best: the profile's order, then the other sources by name, then the newest row.
+    // The lowest key is the best: the profile's order, then other sources by name, then the newest
+    // row.
     let preference = |piece: &Piece| {
         let row = samples[piece.sample].row;
         match source_order.iter().position(|source| **source == *row.source) {
@@ -288,8 +290,8 @@ fn sweep(
         borders.push((piece.start, false, index));
         borders.push((piece.end, true, index));
     }
-    // As in AOSP, what starts at an instant comes before what ends there: between the last start and the
-    // first end everything is open that touches the instant.
+    // As in AOSP, starts at an instant come before ends there. So between the last start and the
+    // first end, every interval that touches the instant is open.
     borders.sort_unstable();
 
     let mut open: BTreeSet<(_, usize)> = BTreeSet::new();

@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 
 use super::hour::{HourFigures, HourKey, Moments};
 use super::percentiles::{DamagedSketch, Sketch};
-use crate::catalogue::Style;
+use crate::catalogue::AggregationStyle;
 use crate::local_time::Zone;
 use crate::timestamp::Timestamp;
 use crate::zones::BaseZone;
@@ -22,16 +22,16 @@ pub struct DayFigures {
     pub moments: Option<Moments>,
     /// Percentiles 5, 25, 50, 75 and 95.
     pub percentiles: Option<[f64; 5]>,
-    /// Samples known only as a bound.
+    /// Samples with a comparator, whose value is only a bound.
     pub censored_count: i32,
     /// Rejected rows that start on this day.
     pub rejected_count: i32,
     /// Samples by source.
     pub sources: BTreeMap<String, i32>,
-    /// The source that the figure rests on: of a cumulative metric the best in the profile's
-    /// order, of a discrete one that with the most samples.
+    /// The main source. Of a cumulative metric it is the best in the profile's order, of a discrete
+    /// one the source with the highest number of samples.
     pub primary_source: Option<String>,
-    /// The zone of the day's bounds: the one that all rows share, else the base zone.
+    /// The zone of the day's bounds: the zone that all rows share, else the base zone.
     pub time_zone: String,
     /// The first instant of the day.
     pub day_start: Timestamp,
@@ -39,16 +39,16 @@ pub struct DayFigures {
     pub day_end: Timestamp,
 }
 
-/// Merges the hours of one day, which must be in the order of their keys.
+/// Merges the hours of one day, which must be ordered by their keys.
 ///
 /// Returns `None` if there are none: a day whose last row is deleted loses its row.
 ///
 /// # Errors
-/// If a stored sketch is damaged.
+/// A stored sketch is damaged.
 pub fn merge<'h>(
     date: NaiveDate,
     hours: impl Iterator<Item = (&'h HourKey, &'h HourFigures)>,
-    style: Style,
+    style: AggregationStyle,
     source_order: &[String],
     base: &BaseZone,
 ) -> Result<Option<DayFigures>, DamagedSketch> {
@@ -94,7 +94,7 @@ pub fn merge<'h>(
     if is_empty {
         return Ok(None);
     }
-    // Rejected rows have no say in the zone unless there are no others.
+    // Rejected rows decide the zone only if there are no others.
     if zones.is_empty() {
         zones = zones_of_rejected;
     }
@@ -117,7 +117,7 @@ pub fn merge<'h>(
 
 fn primary_source(
     sources: &BTreeMap<String, i32>,
-    style: Style,
+    style: AggregationStyle,
     source_order: &[String],
 ) -> Option<String> {
     let rank = |source: &str| {
@@ -126,9 +126,9 @@ fn primary_source(
     sources
         .iter()
         .min_by_key(|(source, samples)| match style {
-            Style::Cumulative => (rank(source), -**samples, source.as_str()),
-            // Both keys are compared as one tuple type: most samples first, then the order.
-            Style::Discrete | Style::Sleep => (
+            AggregationStyle::Cumulative => (rank(source), -**samples, source.as_str()),
+            // Both keys have one tuple type: the highest number of samples first, then the order.
+            AggregationStyle::Discrete | AggregationStyle::Sleep => (
                 usize::try_from(i32::MAX - **samples).unwrap_or(0),
                 i32::try_from(rank(source)).unwrap_or(i32::MAX),
                 source.as_str(),

@@ -2,12 +2,12 @@
 
 use super::hour::{HourFigures, Moments};
 use super::percentiles::Sketch;
-use super::sample::Sample;
+use crate::raw::Sample;
 
-/// The figures of one hour, whose samples come in fact order.
+/// The figures of one hour, from samples in fact order.
 ///
-/// A sample belongs to the hour in which it starts. One with a comparator is counted in
-/// `censored_count` and takes no part in any number.
+/// A sample belongs to the hour in which it starts. A sample with a comparator is counted in
+/// `censored_count` and enters no other figure.
 pub(super) fn figures<'s, 'row: 's>(
     samples: impl Iterator<Item = &'s Sample<'row>> + Clone,
 ) -> HourFigures {

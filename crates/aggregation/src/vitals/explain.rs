@@ -1,16 +1,15 @@
-//! Why a day's figure is what it is: what became of each raw row, by the functions that compute the figure.
+//! Explains a day's figure: the fate of each raw row, by the functions that compute the figure.
 
 use chrono::NaiveDate;
 
 use super::cumulative;
-use super::recompute::Context;
-use super::sample::{Judgement, RawVital, Sample, judge_each};
 use crate::Reason;
-use crate::catalogue::{Metric, Style};
+use crate::catalogue::{AggregationStyle, Metric};
 use crate::local_time::Zone;
+use crate::raw::{Context, Judgement, RawVital, Sample, judge_each};
 use crate::zones::Zones;
 
-/// What became of a raw row in the figures of one date.
+/// The fate of a raw row in the figures of one date.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fate {
     /// It counts.
@@ -19,7 +18,7 @@ pub enum Fate {
     Censored,
     /// A cumulative metric: it contributes this much to the total, in the canonical unit.
     Contributes {
-        /// What it contributes to the date.
+        /// The part that it contributes to the date.
         part: f64,
         /// Its whole value, of all dates that it touches.
         whole: f64,
@@ -60,7 +59,7 @@ impl Fate {
     }
 }
 
-/// What became of each row of a metric on a date, by its id. `rows` are those that [`super::recompute()`] needs for
+/// The fate of each row of a metric on a date, by its id. `rows` are those that [`super::recompute()`] needs for
 /// the whole date. Sleep has [an explanation of its own](crate::sleep::explain).
 pub fn explain(
     context: &Context<'_>,
@@ -75,12 +74,12 @@ pub fn explain(
         Judgement::Sample(sample) => samples.push(sample),
         Judgement::SentAgain { newest } => fates.push((row.id, Fate::SentAgain { newest })),
         Judgement::Rejected(reason) => {
-            let zone = zones.of(row.time_zone.as_deref()).ok();
+            let zone = zones.resolve(row.time_zone.as_deref()).ok();
             fates.push((row.id, rejected(row, zone, reason, date)));
         }
     });
     samples.sort_by(Sample::fact_order);
-    if metric.style == Style::Cumulative {
+    if metric.aggregation_style == AggregationStyle::Cumulative {
         let of_samples = cumulative::fates(&samples, context.source_order, date);
         let id = |index: &usize| samples[*index].row.id;
         for (sample, fate) in samples.iter().zip(of_samples) {

@@ -7,8 +7,8 @@ use chrono::NaiveDate;
 use crate::Timestamp;
 use crate::local_time::LocalSpan;
 
-/// Which hour: local date and first instant. (The same instant can belong to two dates when
-/// rows of one user carry different zones.)
+/// The key of an hour: local date and first instant. The same instant can belong to two dates if
+/// rows of one user have different zones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HourKey {
     /// The local date.
@@ -24,13 +24,16 @@ impl HourKey {
     }
 }
 
-/// The figures of an hour, and what is needed to merge them into a day's.
+/// The indices of the samples of each hour, ascending.
+pub(super) type Members = BTreeMap<HourKey, Vec<usize>>;
+
+/// The figures of an hour, and the values needed to merge them into a day's.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HourFigures {
     /// Samples that count in the figures. An interval counts in the hour in which it starts,
     /// and once more in the first hour of each later day that it reaches.
     pub sample_count: i32,
-    /// Samples out of the sensor's range: known only as a bound.
+    /// Samples out of the sensor's range, whose value is only a bound.
     pub censored_count: i32,
     /// Rejected rows that start in this hour.
     pub rejected_count: i32,
@@ -38,7 +41,7 @@ pub struct HourFigures {
     pub total: Option<f64>,
     /// Discrete metrics with at least one sample: moments, extremes, first and last.
     pub moments: Option<Moments>,
-    /// Discrete metrics: the distribution, as stored.
+    /// Discrete metrics: the distribution, as stored bytes of a sketch.
     pub sketch: Option<Vec<u8>>,
     /// Percentiles 5, 25, 50, 75 and 95.
     pub percentiles: Option<[f64; 5]>,
@@ -49,7 +52,7 @@ pub struct HourFigures {
 }
 
 impl HourFigures {
-    /// Whether no row at all stands behind these figures, so that there is nothing to store.
+    /// Whether the hour has no row, so that there is no row to store.
     pub fn is_empty(&self) -> bool {
         self.sample_count == 0
             && self.censored_count == 0
@@ -59,7 +62,7 @@ impl HourFigures {
 
     /// Counts one more sample of a source.
     pub(super) fn count_source(&mut self, source: &str) {
-        // Nearly always it is known, and its name needs not be copied.
+        // The source is nearly always known, and its name need not be copied.
         match self.sources.get_mut(source) {
             Some(samples) => *samples += 1,
             None => {
@@ -68,7 +71,7 @@ impl HourFigures {
         }
     }
 
-    /// Whether a sample stands behind these figures, be it rejected ones only.
+    /// Whether the hour has samples, accepted or rejected.
     pub fn has_samples(&self) -> bool {
         self.sample_count > 0 || self.censored_count > 0 || self.total.is_some()
     }
@@ -83,15 +86,15 @@ pub struct Moments {
     pub sum: f64,
     /// Sum of the squared deviations from the mean.
     pub squared_deviations: f64,
-    /// Least sample.
+    /// Minimum of the samples.
     pub min: f64,
-    /// Greatest sample.
+    /// Maximum of the samples.
     pub max: f64,
-    /// Earliest sample.
+    /// Value of the earliest sample.
     pub first_value: f64,
     /// Time of the earliest sample.
     pub first_at: Timestamp,
-    /// Latest sample.
+    /// Value of the latest sample.
     pub last_value: f64,
     /// Time of the latest sample.
     pub last_at: Timestamp,
@@ -100,7 +103,7 @@ pub struct Moments {
 impl Moments {
     /// Arithmetic mean over the samples.
     pub fn mean(&self) -> f64 {
-        // A mean lies between the extremes; rounding of the sum may put it one bit beyond.
+        // The rounded sum may put the mean one bit beyond the extremes.
         (self.sum / f64::from(self.count)).clamp(self.min, self.max)
     }
 
@@ -109,13 +112,14 @@ impl Moments {
         (self.count > 1).then(|| (self.squared_deviations / f64::from(self.count - 1)).sqrt())
     }
 
-    /// Equal samples do not deviate, though their sum, and so their mean, may be rounded.
+    /// Removes rounding noise: equal samples do not deviate, even if their sum and mean were
+    /// rounded.
     pub(super) fn without_noise(self) -> Self {
         if self.min == self.max { Self { squared_deviations: 0.0, ..self } } else { self }
     }
 
-    /// The moments of these samples and of the later ones of `next` together (Chan, Golub,
-    /// LeVeque 1979).
+    /// The moments of these samples and the later ones of `next` together (Chan, Golub, LeVeque
+    /// 1979).
     #[must_use]
     pub fn then(&self, next: &Self) -> Self {
         let (n, m) = (f64::from(self.count), f64::from(next.count));
@@ -128,8 +132,7 @@ impl Moments {
                 + difference * difference * (n * m / (n + m)),
             min: self.min.min(next.min),
             max: self.max.max(next.max),
-            // Hours of different zones may overlap, so that the later hour can hold the
-            // earlier sample.
+            // Hours of different zones may overlap, so the later hour can hold the earlier sample.
             first_value: if next.first_at < self.first_at {
                 next.first_value
             } else {

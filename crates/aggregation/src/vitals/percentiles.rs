@@ -1,8 +1,7 @@
 //! Percentiles from a mergeable sketch.
 //!
-//! DDSketch (Masson, Rim, Lee 2019) keeps integer counts in logarithmic bins, so that merging
-//! hours into a day needs no raw rows and does not depend on the order; its relative error is
-//! at most 1 %.
+//! DDSketch (Masson, Rim, Lee 2019) keeps integer counts in logarithmic bins. So hours are merged
+//! into a day without raw rows and in any order. Its relative error is at most 1 %.
 
 use sketches_ddsketch::DDSketch;
 
@@ -11,15 +10,15 @@ use crate::fingerprint::Fingerprint;
 /// The percentiles that every discrete figure has.
 pub const PERCENTILES: [f64; 5] = [5.0, 25.0, 50.0, 75.0, 95.0];
 
-/// The distribution of some samples.
+/// A sketch of the distribution of samples.
 ///
-/// Its limits are the library's defaults: 1 % relative error, 2048 bins (a range of 1 : 6e17
-/// before the smallest are merged), values below 1e-9 count as zero. A sketch that is read back
-/// always has these defaults, and merges with no other.
+/// Its limits are the library's defaults: 1 % relative error, 2048 bins (a range of 1 : 6e17 before
+/// the smallest are merged), values below 1e-9 count as zero. A sketch that is read back always has
+/// these defaults, and merges only with sketches that have them.
 #[derive(Clone, Default)]
 pub struct Sketch(DDSketch);
 
-/// The stored bytes are not a sketch of ours.
+/// The stored bytes are not a sketch that [`Sketch::to_bytes`] wrote.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a stored percentile sketch is damaged")]
 pub struct DamagedSketch;
@@ -39,24 +38,24 @@ impl Sketch {
     /// Adds the samples of another sketch.
     ///
     /// # Errors
-    /// If the other one was made with another error bound, so does not come from here.
+    /// The other sketch has another error bound, so it does not come from this module.
     pub fn merge(&mut self, other: &Self) -> Result<(), DamagedSketch> {
         self.0.merge(&other.0).map_err(|_| DamagedSketch)
     }
 
-    /// The sketch as stored beside an hour's figures.
+    /// The sketch as stored with an hour's figures.
     ///
-    /// A digest goes before it, because the library trusts what it decodes: damaged counts
-    /// overflow, and it panics.
+    /// A digest precedes it, because the library does not check the bytes that it decodes: damaged
+    /// counts overflow, and it panics.
     pub fn to_bytes(&self) -> Vec<u8> {
         let sketch = self.0.to_java_bytes();
         [digest(&sketch).as_slice(), &sketch].concat()
     }
 
-    /// The sketch that [`Sketch::to_bytes`] wrote.
+    /// Reads a sketch that [`Sketch::to_bytes`] wrote.
     ///
     /// # Errors
-    /// If the bytes are anything else.
+    /// The bytes are not such a sketch.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DamagedSketch> {
         let (stored, sketch) = bytes.split_first_chunk().ok_or(DamagedSketch)?;
         if *stored != digest(sketch) {
@@ -65,9 +64,9 @@ impl Sketch {
         DDSketch::from_java_bytes(sketch).map(Self).map_err(|_| DamagedSketch)
     }
 
-    /// The [`PERCENTILES`] of samples whose least and greatest value are known exactly, with
-    /// linear interpolation between neighbouring ranks (Hyndman & Fan 1996, type 7, as
-    /// PostgreSQL's `percentile_cont`); `None` without samples.
+    /// The [`PERCENTILES`] of samples whose minimum and maximum are known exactly, with linear
+    /// interpolation between neighbouring ranks (Hyndman & Fan 1996, type 7, as PostgreSQL's
+    /// `percentile_cont`); `None` without samples.
     pub fn percentiles(&self, min: f64, max: f64) -> Option<[f64; 5]> {
         let last_rank = (self.0.count() as u64).checked_sub(1)?;
         Some(PERCENTILES.map(|percent| {
@@ -90,8 +89,8 @@ impl Sketch {
         if rank >= last_rank {
             return max;
         }
-        // The library truncates quantile × (count − 1) to a rank; the half keeps rounding
-        // from falling below the wanted one.
+        // The library truncates quantile × (count − 1) to a rank; the half keeps rounding from
+        // yielding the rank below.
         let quantile = (rank as f64 + 0.5) / last_rank as f64;
         self.0.quantile(quantile).ok().flatten().unwrap_or(max)
     }
@@ -102,7 +101,7 @@ fn digest(bytes: &[u8]) -> [u8; 4] {
     for byte in bytes {
         digest.integer(u64::from(*byte));
     }
-    // The lower half will do against accidents.
+    // The lower half is enough against accidental damage.
     (digest.finish() as u32).to_le_bytes()
 }
 

@@ -1,54 +1,27 @@
-//! From raw rows and stored hours to the figures to be written.
+//! Computes the figures to be written from raw rows and stored hours.
 
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 
 use super::day::{self, DayFigures};
-use super::hour::{HourFigures, HourKey};
+use super::hour::{HourFigures, HourKey, Members};
 use super::percentiles::DamagedSketch;
-use super::sample::{RawVital, Sample, judge_all};
 use super::scope::{MetricScope, Scope};
 use super::{cumulative, discrete};
-use crate::ALGORITHM_VERSION;
-use crate::catalogue::{Catalogue, Metric, Style};
-use crate::fingerprint::Fingerprint;
+use crate::catalogue::{AggregationStyle, Metric};
 use crate::local_time::Zone;
+use crate::raw::{Context, RawVital, Sample, judge_all};
 use crate::zones::{BaseZone, Zones};
 
-/// What decides the figures of a user beside the raw rows.
-#[derive(Debug)]
-pub struct Context<'a> {
-    /// Metrics, units, limits.
-    pub catalogue: &'a Catalogue,
-    /// The zone of rows that name none.
-    pub base_zone: &'a BaseZone,
-    /// The profile's order of sources, best first; [folded](crate::fold_source), as those of rows are.
-    pub source_order: &'a [String],
-}
-
-impl Context<'_> {
-    /// A digest of everything but the raw rows that decides the figures of `metric`. Stored
-    /// with each day: hours computed under another context are never mixed with new ones.
-    pub fn fingerprint(&self, metric: &Metric) -> i64 {
-        let mut digest = Fingerprint::new();
-        digest.integer(ALGORITHM_VERSION as u64).integer(metric.fingerprint());
-        digest.text(&self.base_zone.as_ref().map_or_else(|_| String::new(), ToString::to_string));
-        for source in self.source_order {
-            digest.text(source);
-        }
-        digest.finish().cast_signed()
-    }
-}
-
-/// What was read of one metric: every sample in [`MetricScope::spans_to_read`], and what is
-/// stored of the days in [`MetricScope::dates`].
+/// The input of one metric that was read: every sample in [`MetricScope::spans_to_read`], and the
+/// stored figures of the days in [`MetricScope::dates`].
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// Raw rows that start in, or reach into, the spans to read, in any order. Of a cumulative
-    /// metric also the daily totals that start within [`FARTHEST_DAILY_TOTAL_US`] of a span,
-    /// and the rows with the source, start and end of such a total: they are one sample with it,
-    /// and the newest counts.
+    /// metric, daily totals that start within [`FARTHEST_DAILY_TOTAL_US`] of a span are included.
+    /// So are the rows with the source, start and end of such a total: they are one sample, and the
+    /// newest counts.
     ///
     /// [`FARTHEST_DAILY_TOTAL_US`]: super::scope::FARTHEST_DAILY_TOTAL_US
     pub rows: Vec<RawVital>,
@@ -63,9 +36,9 @@ pub struct Snapshot {
 pub struct Recomputed {
     /// Hours whose figures differ from the stored ones.
     pub changed_hours: BTreeMap<HourKey, HourFigures>,
-    /// Stored hours behind which no row stands any more.
+    /// Stored hours that have no row any more.
     pub vanished_hours: Vec<HourKey>,
-    /// The days of the scope; `None` if no row stands behind the day any more.
+    /// The days of the scope; `None` if the day has no row any more.
     pub days: BTreeMap<NaiveDate, Option<DayFigures>>,
     /// The fingerprint to be stored with the days.
     pub fingerprint: i64,
@@ -76,14 +49,14 @@ pub struct Recomputed {
 pub enum Outcome {
     /// The figures to be written, by metric.
     Complete(BTreeMap<String, Recomputed>),
-    /// More must be read: days stored under another context, or days of rows with other zones.
+    /// More rows must be read: days stored under another context, or days of rows with other zones.
     Widen(Scope),
 }
 
 /// Computes the figures of a scope.
 ///
 /// # Errors
-/// If a stored sketch is damaged.
+/// A stored sketch is damaged.
 pub fn recompute(
     context: &Context<'_>,
     scope: &Scope,
@@ -94,7 +67,7 @@ pub fn recompute(
     let mut wider = scope.clone();
     for (name, of_metric) in scope {
         let Some(metric) = context.catalogue.metric(name) else { continue };
-        if metric.style == Style::Sleep {
+        if metric.aggregation_style == AggregationStyle::Sleep {
             continue;
         }
         let snapshot = snapshots.get(name).unwrap_or(&empty);
@@ -102,14 +75,15 @@ pub fn recompute(
         let mut zones = Zones::new(context.base_zone);
         let mut computed = hours(context, metric, of_metric, &snapshot.rows, &mut zones);
 
-        let mut widened = of_metric.with_twins(&snapshot.rows, metric.style, &mut zones);
+        let mut widened =
+            of_metric.with_twins(&snapshot.rows, metric.aggregation_style, &mut zones);
         widened.dates.extend(computed.keys().map(|hour| hour.date));
         let outdated = snapshot.days.iter().filter(|(_, stored)| **stored != fingerprint);
         widened.whole_dates.extend(outdated.map(|(date, _)| *date));
         widened.dates.extend(widened.whole_dates.iter());
         if snapshot.days.values().any(|stored| *stored != fingerprint) {
-            // Rows that leave an outdated day must arrive on the other dates of the scope, also
-            // where nothing is stored yet.
+            // Rows that leave an outdated day must be counted on the other dates of the scope, even
+            // if no figures of these are stored yet.
             widened.whole_dates.extend(widened.dates.iter());
         }
         if widened != *of_metric {
@@ -123,8 +97,8 @@ pub fn recompute(
     Ok(if wider == *scope { Outcome::Complete(complete) } else { Outcome::Widen(wider) })
 }
 
-/// The hours of the scope, computed from raw rows alone. Those that are empty belong to days
-/// that must be read.
+/// The hours of the scope, computed from raw rows alone. Empty hours belong to days that must be
+/// read.
 fn hours(
     context: &Context<'_>,
     metric: &Metric,
@@ -133,10 +107,10 @@ fn hours(
     zones: &mut Zones<'_>,
 ) -> BTreeMap<HourKey, HourFigures> {
     let judged = judge_all(rows, metric, zones);
-    let (mut hours, members) = match metric.style {
-        Style::Discrete => discrete_hours(&judged.samples),
-        Style::Cumulative => cumulative::hours(&judged.samples, context.source_order),
-        Style::Sleep => Default::default(),
+    let (mut hours, members) = match metric.aggregation_style {
+        AggregationStyle::Discrete => discrete_hours(&judged.samples),
+        AggregationStyle::Cumulative => cumulative::hours(&judged.samples, context.source_order),
+        AggregationStyle::Sleep => Default::default(),
     };
     for (key, members) in &members {
         if let Some(figures) = hours.get_mut(key) {
@@ -158,9 +132,6 @@ fn hours(
     hours.retain(|key, _| scope.contains(key));
     hours
 }
-
-/// The samples of each hour, by their ascending indices.
-pub(super) type Members = BTreeMap<HourKey, Vec<usize>>;
 
 fn discrete_hours(samples: &[Sample<'_>]) -> (BTreeMap<HourKey, HourFigures>, Members) {
     let mut members = Members::new();
@@ -210,8 +181,13 @@ fn compare(
     let mut days = BTreeMap::new();
     for date in &scope.dates {
         let of_date = standing.iter().filter(|(key, _)| key.date == *date).map(|(k, h)| (k, *h));
-        let figures =
-            day::merge(*date, of_date, metric.style, context.source_order, context.base_zone)?;
+        let figures = day::merge(
+            *date,
+            of_date,
+            metric.aggregation_style,
+            context.source_order,
+            context.base_zone,
+        )?;
         days.insert(*date, figures);
     }
     let vanished_hours = snapshot

@@ -1,67 +1,51 @@
-//! Which hours a changed raw row touches, and what must be read to compute them again.
+//! Finds the hours that a changed raw row touches, and the rows to read to recompute them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 
 use super::hour::HourKey;
-use super::sample::{LONGEST_INTERVAL_US, RawVital};
-use crate::catalogue::{Catalogue, Style};
+use crate::catalogue::{AggregationStyle, Catalogue};
 use crate::local_time::{WIDEST_OFFSET_US, Zone, anywhere_on_earth};
+use crate::raw::{Change, LONGEST_INTERVAL_US, RawVital};
 use crate::timestamp::{DAY_US, HOUR_US, Timestamp};
 use crate::zones::{BaseZone, Zones};
 
-/// A raw row that was inserted, changed or deleted, as it stood before or stands now.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Change {
-    /// The row's metric.
-    pub metric: String,
-    /// Its start.
-    pub starts_at: Timestamp,
-    /// Its end, not before the start.
-    pub ends_at: Timestamp,
-    /// Its own zone, if it names one.
-    pub time_zone: Option<String>,
-    /// Whether it stands for its whole local day.
-    pub whole_day: bool,
-}
+pub use crate::raw::{Span, union};
 
-/// Instants from the first up to, but without, the second.
-pub type Span = (Timestamp, Timestamp);
-
-/// What must be computed again for one metric.
+/// The hours and days of one metric to recompute.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MetricScope {
-    /// Hours whose first instant lies in one of these spans are computed again.
+    /// Hours whose first instant is in one of these spans are recomputed.
     pub hour_starts: Vec<Span>,
-    /// Days all of whose hours are computed again.
+    /// Days whose hours are all recomputed.
     pub whole_dates: BTreeSet<NaiveDate>,
-    /// The zone of every row that may belong to a whole date, where they are known to share one.
+    /// The zone of every row that may belong to a whole date, if they are known to share one.
     pub zone_of_whole_dates: Option<Zone>,
-    /// Days whose figures are merged again.
+    /// Days whose figures are merged again from their hours.
     pub dates: BTreeSet<NaiveDate>,
-    /// Start and end of each changed row. Rows that share both may be one sample: when the
-    /// newest comes or goes, another goes or comes, which may have another zone.
+    /// Start and end of each changed row. Rows that share both may be one sample: when the newest
+    /// comes or goes, another one stops or starts to count, which may have another zone.
     pub changed: BTreeSet<(Timestamp, Timestamp)>,
 }
 
 impl MetricScope {
-    /// Whether the hour is computed again, rather than taken as it stands.
+    /// Whether the hour is recomputed; otherwise its stored figures are used.
     pub fn contains(&self, hour: &HourKey) -> bool {
         self.whole_dates.contains(&hour.date)
             || self.hour_starts.iter().any(|(from, to)| (*from..*to).contains(&hour.start))
     }
 
     /// The dates near which stored days may concern this scope: an instant's local dates in two
-    /// zones differ by two at most.
+    /// zones differ by at most two days.
     pub fn dates_to_look_at(&self) -> BTreeSet<NaiveDate> {
         let ends = self.changed.iter().flat_map(|(start, end)| [start, end]);
         let in_utc = ends.map(|instant| instant.to_utc().date_naive());
         self.dates.iter().copied().chain(in_utc).collect()
     }
 
-    /// Whether a stored day concerns this scope: it is one of its dates, or it was stored in
-    /// another zone and a changed row lies within its bounds, where it may have been counted.
+    /// Whether a stored day concerns this scope. It is one of the scope's dates, or it was stored
+    /// in another zone and a changed row is within its bounds, so that it may have counted the row.
     pub fn concerns(&self, date: NaiveDate, (day_start, day_end): Span) -> bool {
         let is_within = |(start, end): &Span| *start < day_end && *end >= day_start;
         self.dates.contains(&date) || self.changed.iter().any(is_within)
@@ -69,9 +53,9 @@ impl MetricScope {
 
     /// The spans of instants of which every sample must be read, in order and disjoint.
     ///
-    /// An hour is at most 60 minutes long, so one that begins in a span ends at most 60
-    /// minutes after it. A whole date reaches as far as the date lasts anywhere on earth,
-    /// because rows with other zones may belong to it, unless there are none.
+    /// An hour is at most 60 minutes long, so an hour that begins in a span ends at most 60 minutes
+    /// after it. A whole date reaches as far as the date lasts anywhere on earth, because rows with
+    /// other zones may belong to it. If there are no such rows, it ends with its zone's day.
     pub fn spans_to_read(&self) -> Vec<Span> {
         let hours = self.hour_starts.iter().map(|(from, to)| (*from, to.plus(HOUR_US)));
         let whole_dates: Vec<Span> = match self.zone_of_whole_dates {
@@ -84,24 +68,24 @@ impl MetricScope {
         union(hours.chain(whole_dates).collect())
     }
 
-    /// The spans of instants of which every row may belong to a whole date, whatever its zone; in order
-    /// and disjoint.
+    /// The spans of instants of which every row may belong to a whole date, regardless of its zone;
+    /// in order and disjoint.
     pub fn spans_of_whole_dates(&self) -> Vec<Span> {
         union(self.whole_dates.iter().map(|date| anywhere_on_earth(*date)).collect())
     }
 
-    /// This scope, and what is touched by those of `rows` that may be one sample with a
+    /// This scope, extended by the hours and days of those `rows` that may be one sample with a
     /// changed row.
     pub(super) fn with_twins(
         &self,
         rows: &[RawVital],
-        style: Style,
+        style: AggregationStyle,
         zones: &mut Zones<'_>,
     ) -> Self {
         let mut wider = self.clone();
         for row in rows {
             if self.changed.contains(&(row.started_at, row.ended_at))
-                && let Ok(zone) = zones.of(row.time_zone.as_deref())
+                && let Ok(zone) = zones.resolve(row.time_zone.as_deref())
             {
                 wider.touch(style, zone, row.started_at, row.ended_at, row.is_daily_total);
             }
@@ -110,26 +94,26 @@ impl MetricScope {
         wider
     }
 
-    /// Adds the hours and days that a row touches; `hour_starts` may overlap then.
+    /// Adds the hours and days that a row touches; afterwards `hour_starts` may overlap.
     ///
-    /// A sample of a discrete metric touches the hour that contains its start, in its own zone.
-    /// An interval may take segments from intervals of other zones, whose hours begin elsewhere;
-    /// so it touches every hour that can overlap it. A daily total drops its source's samples of
-    /// that date, whatever their zone, and what they covered falls to others.
+    /// A sample of a discrete metric touches the hour that contains its start, in its own zone. An
+    /// interval may win segments from intervals of other zones, whose hours begin elsewhere, so it
+    /// touches every hour that can overlap it. A daily total drops its source's samples of that
+    /// date in every zone, and other sources win the time that they covered.
     fn touch(
         &mut self,
-        style: Style,
+        style: AggregationStyle,
         zone: Zone,
         start: Timestamp,
         end: Timestamp,
         whole_day: bool,
     ) {
         let start = start.max(Timestamp::MIN).min(Timestamp::MAX);
-        if style == Style::Discrete {
+        if style == AggregationStyle::Discrete {
             let hour = zone.hour_of(start);
             let span = (hour.start, hour.start.plus(1));
             self.dates.insert(hour.date);
-            // Neighbours nearly always touch the same hour.
+            // Neighbouring rows nearly always touch the same hour.
             if self.hour_starts.last() != Some(&span) {
                 self.hour_starts.push(span);
             }
@@ -143,26 +127,26 @@ impl MetricScope {
             ((start, end), zone.date_of(end))
         };
         self.dates.extend(date.iter_days().take_while(|date| *date <= last));
-        // It is still open at its end, where it may displace a row without length.
+        // The interval is still open at its end, where it may displace a row without length.
         self.hour_starts.push((from.plus(1 - HOUR_US), to.plus(1)));
     }
 }
 
-/// How far from an hour a daily total may start that decides it: the instants of one date
-/// anywhere on earth lie within 24 + 2 × 16 hours.
+/// The longest distance from an hour of the start of a daily total that affects it: the instants of
+/// one date anywhere on earth are within 24 + 2 × 16 hours.
 pub const FARTHEST_DAILY_TOTAL_US: i64 = DAY_US + 2 * WIDEST_OFFSET_US;
 
-/// What must be computed again, by metric.
+/// The hours and days to recompute, by metric.
 pub type Scope = BTreeMap<String, MetricScope>;
 
-/// The scope of some changes. Metrics that the catalogue does not know have none; nor do those of
-/// sleep, which has no hours: see [`crate::sleep::scope()`].
+/// The scope of some changes. Unknown metrics have no scope. Neither has sleep, which has no hours:
+/// see [`crate::sleep::scope()`].
 pub fn scope(changes: &[Change], catalogue: &Catalogue, base: &BaseZone) -> Scope {
     let mut zones = Zones::new(base);
     let mut scope = Scope::new();
     for change in changes {
         let Some(metric) = catalogue.metric(&change.metric) else { continue };
-        if metric.style == Style::Sleep {
+        if metric.aggregation_style == AggregationStyle::Sleep {
             continue;
         }
         let of_metric = match scope.get_mut(&change.metric) {
@@ -171,10 +155,12 @@ pub fn scope(changes: &[Change], catalogue: &Catalogue, base: &BaseZone) -> Scop
         };
         let Change { starts_at, ends_at, whole_day, .. } = *change;
         of_metric.changed.insert((starts_at, ends_at));
-        match zones.of(change.time_zone.as_deref()) {
-            Ok(zone) => of_metric.touch(metric.style, zone, starts_at, ends_at, whole_day),
-            // Without a zone it has no date now, but may have been counted under another profile;
-            // and it may be the newest of several rows for one sample, so that those are read.
+        match zones.resolve(change.time_zone.as_deref()) {
+            Ok(zone) => {
+                of_metric.touch(metric.aggregation_style, zone, starts_at, ends_at, whole_day)
+            }
+            // Without a zone the row has no date now, but it may have been counted under another
+            // profile. It may also be the newest of several rows for one sample, so these are read.
             Err(_) => {
                 let start = starts_at.clamp(Timestamp::MIN, Timestamp::MAX);
                 of_metric.hour_starts.push((start.plus(1 - HOUR_US), start.plus(1)));
@@ -185,17 +171,4 @@ pub fn scope(changes: &[Change], catalogue: &Catalogue, base: &BaseZone) -> Scop
         of_metric.hour_starts = union(std::mem::take(&mut of_metric.hour_starts));
     }
     scope
-}
-
-/// The union of spans, in order and disjoint.
-pub fn union(mut spans: Vec<Span>) -> Vec<Span> {
-    spans.sort_unstable();
-    let mut disjoint: Vec<Span> = Vec::with_capacity(spans.len());
-    for (from, to) in spans {
-        match disjoint.last_mut() {
-            Some((_, end)) if from <= *end => *end = (*end).max(to),
-            _ => disjoint.push((from, to)),
-        }
-    }
-    disjoint
 }

@@ -12,8 +12,8 @@ fn day(measurements: &[(f64, f64)]) -> BloodPressureDay {
     figures(&rows[0], &rows[1], date(DAY), &World::new("UTC", &[]).context()).unwrap()
 }
 
-/// (S + 2 D) / 3, the textbooks' estimate: 120/80 has 93 mmHg. A third of the pulse pressure above
-/// the diastolic is the same.
+/// (S + 2 D) / 3, the estimate of textbooks: 120/80 has 93 mmHg. The diastolic value plus a third
+/// of the pulse pressure gives the same.
 #[test]
 fn the_mean_arterial_pressure_of_120_over_80_is_93_and_a_third() {
     assert_eq!(day(&[(120.0, 80.0)]).mean_arterial_pressure, Some(280.0 / 3.0));
@@ -24,7 +24,7 @@ fn the_mean_arterial_pressure_of_120_over_80_is_93_and_a_third() {
     assert!(close(day(&measurements).mean_arterial_pressure.unwrap(), mean));
 }
 
-/// Whelton et al., Hypertension 2018;71:e13, table 6; and what the AHA calls severe.
+/// Whelton et al., Hypertension 2018;71:e13, table 6; and the limits that the AHA calls severe.
 #[test]
 fn categories_are_those_of_the_acc_aha_guideline_2017_at_each_limit() {
     use Category::{Elevated, Normal, Severe, Stage1, Stage2};
@@ -43,7 +43,7 @@ fn categories_are_those_of_the_acc_aha_guideline_2017_at_each_limit() {
         (180.1, 70.0, Severe),
         (110.0, 120.1, Severe),
     ] {
-        assert_eq!(Category::of(systolic, diastolic), expected, "{systolic}/{diastolic}");
+        assert_eq!(Category::classify(systolic, diastolic), expected, "{systolic}/{diastolic}");
         assert_eq!(day(&[(systolic, diastolic)]).worst_category, Some(expected));
     }
     assert!(Category::ALL.is_sorted());

@@ -28,8 +28,8 @@ fn energy_of(grams: &[(&str, f64)]) -> MacroEnergy {
     day.unwrap().macros
 }
 
-/// The sample label of the FDA's rule of 2016 (81 FR 33742): 8 g of fat, 37 g of carbohydrate and
-/// 3 g of protein are labelled 230 kcal, to the nearest ten. Fat gives 72 of 232 kcal.
+/// The sample label of the FDA's rule of 2016 (81 FR 33742): 8 g of fat, 37 g of carbohydrate and 3
+/// g of protein are labelled 230 kcal, rounded to ten. Fat gives 72 of 232 kcal.
 #[test]
 fn energy_by_atwaters_factors_is_that_of_the_fdas_sample_label() {
     let macros = energy_of(&[("fat_g", 8.0), ("carbohydrate_g", 37.0), ("protein_g", 3.0)]);
@@ -47,8 +47,8 @@ fn a_standard_drink_has_98_kcal_of_alcohol() {
     assert_eq!(energy_of(&[("alcohol_g", 14.0)]).alcohol_kcal, Some(98.0));
 }
 
-/// The AASM's manual: sleep efficiency is total sleep time by time in bed. In bed for 8 hours, of
-/// which 48 minutes are awake, is 90 %.
+/// The AASM's manual: sleep efficiency is total sleep time divided by time in bed. 8 hours in bed
+/// with 48 minutes awake are 90 %.
 #[test]
 fn sleep_efficiency_is_the_time_asleep_by_the_time_in_bed() {
     let segment = |from: &str, to: &str| {

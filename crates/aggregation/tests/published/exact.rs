@@ -1,7 +1,7 @@
 //! Mean and spread without rounding: sums of doubles as expansions (Shewchuk, Discrete Comput Geom
 //! 1997;18:305), rounded once at the end. Products are split exactly by a fused multiply-add.
 
-/// A number as the exact sum of doubles, none of which overlaps another.
+/// A number as an exact sum of doubles that do not overlap.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Exact(Vec<f64>);
 
@@ -12,8 +12,8 @@ impl Exact {
         sum
     }
 
-    /// Adds one double; what does not fit into one partial goes on to the next (Shewchuk's
-    /// GROW-EXPANSION with Knuth's TWO-SUM).
+    /// Adds one double. The part that does not fit into one partial is carried to the next
+    /// (Shewchuk's GROW-EXPANSION with Knuth's TWO-SUM).
     fn add(&mut self, number: f64) {
         let mut carried = number;
         for partial in &mut self.0 {
@@ -44,7 +44,7 @@ impl Exact {
         self
     }
 
-    /// The nearest double but for the last bit: partials grow, so the least is added first.
+    /// The nearest double, up to the last bit: partials grow, so the smallest is added first.
     pub(crate) fn rounded(&self) -> f64 {
         self.0.iter().sum()
     }
@@ -58,7 +58,7 @@ pub(crate) fn mean(numbers: &[f64]) -> f64 {
     Exact::sum(numbers.iter().copied()).rounded() / numbers.len() as f64
 }
 
-/// The sample standard deviation: n Σx² − (Σx)² is exact, and 0 where all numbers are equal.
+/// The sample standard deviation: n Σx² − (Σx)² is exact, and 0 if all numbers are equal.
 pub(crate) fn stddev(numbers: &[f64]) -> Option<f64> {
     let n = numbers.len() as f64;
     let sum = Exact::sum(numbers.iter().copied());

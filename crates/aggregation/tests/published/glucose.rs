@@ -85,7 +85,7 @@ fn the_glycemia_risk_index_has_the_two_components_of_klonoff_2022() {
         assert!((index - (3.0 * hypo + 1.6 * hyper)).abs() < 1e-9, "{index}");
     }
     assert_eq!(formulas::glycemia_risk_index(100.0, 0.0, 0.0, 0.0), 100.0, "300 is given as 100");
-    // Of 20 readings one in each band below, two in each above.
+    // Of 20 readings, one is in each band below, and two in each band above.
     let values = [&[50.0, 60.0, 300.0, 300.0, 200.0, 200.0][..], &[100.0; 14]].concat();
     assert!(close(ranges(&values).glycemia_risk_index, 15.0 + 12.0 + 16.0 + 8.0));
 }
@@ -137,7 +137,8 @@ fn percents(values: &[f64]) -> [f64; 6] {
     ]
 }
 
-/// One mmol/L of glucose, C6H12O6, is a tenth of a mole's grams: 180.156 by IUPAC's atomic weights.
+/// One mmol/L of glucose, C6H12O6, is a tenth of the grams of a mole: 180.156 by IUPAC's atomic
+/// weights.
 #[test]
 fn a_millimole_of_glucose_weighs_what_its_atoms_do() {
     let mass = 6.0 * 12.011 + 12.0 * 1.008 + 6.0 * 15.999;
@@ -146,7 +147,7 @@ fn a_millimole_of_glucose_weighs_what_its_atoms_do() {
     assert!((mean / (5.5 * mass / 10.0) - 1.0).abs() < 1e-5, "{mean}");
 }
 
-/// Places and counts in whole tenths of a thousandth, so that no limit is a double's.
+/// Counts values in whole tenths of a thousandth, so that no limit depends on rounding of doubles.
 fn percent_between(values: &[f64], from: i64, to: i64) -> f64 {
     let inside = values.iter().filter(|value| {
         let tenths = (**value * 1e4).floor() as i64;

@@ -12,7 +12,7 @@ fn converted(code: &str, value: f64, unit: &str) -> f64 {
 }
 
 /// Hoelzel et al., Clin Chem 2004;50:166: NGSP = 0.09148 · IFCC + 2.152. The pairs are those of the
-/// consensus that both units be reported (as Sacks et al., Diabetes Care 2011;34:e61 prints them).
+/// consensus on reporting both units (as Sacks et al., Diabetes Care 2011;34:e61 prints them).
 #[test]
 fn hba1c_in_percent_is_that_of_the_master_equation() {
     for (ifcc, ngsp) in [
@@ -33,8 +33,8 @@ fn hba1c_in_percent_is_that_of_the_master_equation() {
     }
 }
 
-/// Grams in a mole by the atomic weights of IUPAC 2021 (abridged), against the factors of the
-/// domain, which have three or four digits.
+/// The grams of a mole by the atomic weights of IUPAC 2021 (abridged), compared with the factors of
+/// the domain, which have three or four digits.
 #[test]
 fn factors_are_molar_masses() {
     const H: f64 = 1.008;
@@ -48,7 +48,7 @@ fn factors_are_molar_masses() {
     let creatinine = 4.0 * C + 7.0 * H + 3.0 * N + O;
     let bilirubin = 33.0 * C + 36.0 * H + 4.0 * N + 6.0 * O;
     let uric_acid = 5.0 * C + 4.0 * H + 4.0 * N + 3.0 * O;
-    // A mole of urea has two of nitrogen.
+    // A mole of urea has two moles of nitrogen.
     let urea_nitrogen = 2.0 * N;
     for (code, unit, mass) in [
         ("2345-7", "mmol/L", glucose),
@@ -60,15 +60,15 @@ fn factors_are_molar_masses() {
         ("17861-6", "mmol/L", 40.078),
         ("3084-1", "umol/L", uric_acid / 1e3),
     ] {
-        // g/mol is mg/mmol, a tenth of it the mg/dL that one mmol/L is.
+        // g/mol equals mg/mmol; a tenth of it is the mg/dL of one mmol/L.
         let ours = converted(code, 1.0, unit) * 10.0;
         assert!((ours / mass - 1.0).abs() < 2e-3, "{code}: {ours} and {mass}");
     }
 }
 
-/// The pairs that guidelines print in both units: diabetes from 126 mg/dL, 7.0 mmol/L (ADA),
-/// cholesterol from 200, 5.18, and triglycerides from 150, 1.69 (NCEP), uric acid from 6.8, 404
-/// (ACR), bilirubin 1, 17.1; total calcium 8.5 to 10.5 is 2.12 to 2.62.
+/// Pairs that guidelines print in both units: diabetes from 126 mg/dL, 7.0 mmol/L (ADA);
+/// cholesterol from 200, 5.18, and triglycerides from 150, 1.69 (NCEP); uric acid from 6.8, 404
+/// (ACR). Bilirubin 1 is 17.1, and total calcium 8.5 to 10.5 is 2.12 to 2.62.
 #[test]
 fn limits_that_guidelines_print_in_both_units_are_equal() {
     let within = |range: RangeInclusive<f64>, code, value, unit| {

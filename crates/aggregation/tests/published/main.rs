@@ -1,5 +1,5 @@
-//! Every published formula: by the worked example of its source, or beside arithmetic of another
-//! kind than the product's.
+//! Tests every published formula: by the worked example of its source, or against arithmetic of
+//! another kind than the product's.
 //!
 //! | formula | source | here, or where else |
 //! |---|---|---|

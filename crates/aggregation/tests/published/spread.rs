@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use crate::support::rows::World;
 use crate::{DAY, close, each_minute, exact};
 
-/// A catalogue that finds any heart rate plausible.
+/// A catalogue without limits for heart rate.
 static UNLIMITED: LazyLock<World> = LazyLock::new(|| {
     let limits = "min = 15\nmax = 350";
     let toml = include_str!("../../../../config/catalogue.toml");
@@ -22,9 +22,10 @@ fn day(values: &[f64]) -> DayFigures {
     UNLIMITED.figures("heart_rate", &each_minute("bpm", values)).day(DAY).clone()
 }
 
-/// NIST, Statistical Reference Datasets, univariate: `NumAcc1` to `NumAcc4` are 10000001 10000003
-/// 10000002, and 1.2 (1000000.2, 10000000.2) followed by 500 pairs of a tenth less and a tenth
-/// more. Certified are mean 10000002, 1.2, … and SD 1 and 0.1. Of the last two sets doubles
+/// NIST, Statistical Reference Datasets, univariate, `NumAcc1` to `NumAcc4`. They are 10000001
+/// 10000003 10000002, and 1.2 (1000000.2, 10000000.2) followed by 500 pairs of a tenth less and a
+/// tenth more. Certified are mean 10000002, 1.2, … and SD 1 and 0.1. For the last two sets, doubles
+/// hold only 9 and 8 digits of the deviations.
 /// themselves hold no more than 9 and 8 digits of the deviations.
 #[test]
 fn mean_and_deviation_have_the_digits_that_nist_certifies() {
@@ -45,7 +46,7 @@ fn mean_and_deviation_have_the_digits_that_nist_certifies() {
 }
 
 /// Microsoft's example of QUARTILE.INC, whose quartiles are those of type 7: 3.5 of 1, 2, 4, 7, 8,
-/// 9, 10, 12; here twenty times as much.
+/// 9, 10, 12. Here the values are twenty times as high.
 #[test]
 fn quartiles_interpolate_as_spreadsheets_do() {
     let values = [1.0, 2.0, 4.0, 7.0, 8.0, 9.0, 10.0, 12.0].map(|value| value * 20.0);
@@ -54,14 +55,14 @@ fn quartiles_interpolate_as_spreadsheets_do() {
     assert!((median - 150.0).abs() <= 1.5, "{median}");
 }
 
-/// Values as devices write them: whole, or in steps of a tenth, a hundredth or an 18th of one.
+/// Values as devices write them: whole, or in steps of a tenth, a hundredth or an 18th.
 pub(crate) fn readings() -> impl Strategy<Value = Vec<f64>> {
     let step = prop::sample::select(vec![1.0, 0.1, 0.01, 1.0 / 18.015_59]);
     let any = step.prop_flat_map(|step| {
         let most = (300.0 / step) as u32;
         prop::collection::vec((most / 8..most).prop_map(move |n| f64::from(n) * step), 1..400)
     });
-    // Nothing spreads where a sensor shows the same for hours.
+    // A sensor that shows the same value for hours has no spread.
     let same = (40.0..300.0f64, 1..400usize).prop_map(|(value, n)| vec![value; n]);
     let any_double = prop::collection::vec(20.0..300.0f64, 1..400);
     prop_oneof![4 => any, 2 => any_double, 1 => same]

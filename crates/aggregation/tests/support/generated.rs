@@ -1,4 +1,4 @@
-//! Raw rows of two or three sources around nights on which something happens to clocks.
+//! Raw rows of two or three sources around nights on which clocks change.
 
 use aggregation::Timestamp;
 use aggregation::timestamp::{HOUR_US, MINUTE_US};
@@ -8,10 +8,10 @@ use proptest::sample::select;
 
 use crate::support::rows::at;
 
-/// Intervals start and end on multiples of it, so that a plain reference can count cells.
+/// Intervals start and end on multiples of this, so that a simple reference can count cells.
 const STEP_US: i64 = 5 * MINUTE_US;
 
-/// Zones whose clocks never leave multiples of five minutes.
+/// Zones whose offsets are always multiples of five minutes.
 fn any_zone() -> impl Strategy<Value = Option<String>> {
     let zones = [
         "Europe/Berlin",
@@ -59,7 +59,7 @@ pub(crate) fn any_interval() -> impl Strategy<Value = RawVital> {
         })
 }
 
-/// Moves rows to the night, gives them ids, and sends some again with another value.
+/// Moves rows to the night, numbers them, and sends some again with another value.
 pub(crate) fn placed(
     night: Timestamp,
     rows: Vec<RawVital>,

@@ -1,4 +1,4 @@
-//! What several tests of vitals share.
+//! Helpers that several tests of vitals share.
 
 #![allow(dead_code, reason = "each of the tests uses its own part")]
 

@@ -1,6 +1,7 @@
-//! The figures once more, in the plainest way: every row compared with every other, time cut
-//! into cells of five minutes, means in two passes. Slow, and nothing shared with the crate but
-//! what `tests/local_time.rs` proves: on which date an instant is, and what clocks show.
+//! A second, simple implementation of the figures: every row is compared with every other, time is
+//! cut into cells of five minutes, and means take two passes. It is slow, and shares only the
+//! functions with the crate that `tests/local_time.rs` tests: the date of an instant, and the local
+//! time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +30,7 @@ fn zone_of(world: &World, row: &RawVital) -> Zone {
     }
 }
 
-/// Rows that count: of those with the same source, start and end the one with the highest id.
+/// The rows that count: of those with one source, start and end, the one with the highest id.
 fn without_repeats(rows: &[RawVital]) -> Vec<&RawVital> {
     let same = |a: &RawVital, b: &RawVital| {
         (&a.source, a.started_at, a.ended_at) == (&b.source, b.started_at, b.ended_at)
@@ -38,7 +39,7 @@ fn without_repeats(rows: &[RawVital]) -> Vec<&RawVital> {
     rows.iter().filter(|row| !repeated(row)).collect()
 }
 
-/// The first cell of the local hour: clocks run on without a jump from there, on the same date.
+/// The first cell of the local hour: from there on, clocks run without a jump, on one date.
 fn hour_start(zone: Zone, cell: Timestamp) -> Timestamp {
     let label = |cell: Timestamp| {
         let clock = zone.clock(cell);
@@ -79,7 +80,7 @@ fn totals(world: &World, rows: &[RawVital]) -> Totals {
         (listed.unwrap_or(usize::MAX), name, -row.id)
     };
     let instant = |row: &RawVital| !row.is_daily_total && row.started_at == row.ended_at;
-    // Whether a row is open at an instant: also one that ends there.
+    // Whether a row is open at an instant; a row that ends there is, too.
     let touches =
         |row: &RawVital, at: Timestamp| open(row, at) || !instant(row) && open(row, at.plus(-1));
     let day_length = |row: &RawVital| {
@@ -128,7 +129,7 @@ fn totals(world: &World, rows: &[RawVital]) -> Totals {
 #[derive(Debug)]
 struct Statistics {
     mean: f64,
-    /// With n − 1; `None` for one sample.
+    /// The sample standard deviation (n − 1); `None` for one sample.
     stddev: Option<f64>,
     min: f64,
     max: f64,
@@ -159,7 +160,7 @@ pub(crate) fn close(a: f64, b: f64) -> bool {
     (a - b).abs() <= 1e-9 * a.abs().max(b.abs())
 }
 
-/// Hours and days must have the totals and samples counted here.
+/// Checks that hours and days have the totals and samples counted here.
 pub(crate) fn check_totals(figures: &Figures, world: &World, rows: &[RawVital]) {
     let expected = totals(world, rows);
     let found: BTreeMap<_, _> = figures
@@ -169,7 +170,7 @@ pub(crate) fn check_totals(figures: &Figures, world: &World, rows: &[RawVital]) 
         .collect();
     let keys: BTreeSet<_> = expected.hours.keys().chain(found.keys()).collect();
     for key in keys {
-        // An hour in which a sample starts but counts for nothing has a figure: zero.
+        // An hour in which a sample starts but does not count has the figure zero.
         let (expected, found) = (expected.hours.get(key).unwrap_or(&0.0), found.get(key));
         assert!(close(*expected, *found.unwrap_or(&0.0)), "{key:?}: {expected} {found:?}");
     }
@@ -187,7 +188,7 @@ pub(crate) fn check_totals(figures: &Figures, world: &World, rows: &[RawVital]) 
     assert!(expected.samples.keys().all(|date| figures.days.contains_key(date)));
 }
 
-/// Days must have the statistics of two passes over all their samples.
+/// Checks that days have the statistics of two passes over all their samples.
 pub(crate) fn check_samples(figures: &Figures, world: &World, rows: &[RawVital]) {
     let mut by_date: BTreeMap<NaiveDate, Vec<&RawVital>> = BTreeMap::new();
     for row in without_repeats(rows) {

@@ -1,4 +1,4 @@
-//! Raw rows, instants and the figures of a whole world computed from scratch.
+//! Raw rows, instants, and the figures of all rows computed from scratch.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -80,7 +80,7 @@ pub(crate) struct World {
     pub(crate) source_order: Vec<String>,
 }
 
-// A failing property prints its world; the catalogue would fill the screen.
+// A failing property prints its world; the whole catalogue would be too long.
 impl std::fmt::Debug for World {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:?}, {:?}", self.base_zone, self.source_order)
@@ -104,7 +104,7 @@ impl World {
         }
     }
 
-    /// The same with the steps of one row limited to 150, so that many rows are rejected.
+    /// This world with the steps of one row limited to 150, so that many rows are rejected.
     pub(crate) fn with_stricter_limits(mut self) -> Self {
         let toml = include_str!("../../../../config/catalogue.toml");
         self.catalogue = Catalogue::parse(&toml.replace("max = 200_000", "max = 150")).unwrap();

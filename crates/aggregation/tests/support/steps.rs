@@ -1,4 +1,5 @@
-//! Nasty raw rows: few sources, few times, many zones, so that rows meet and displace each other.
+//! Generates difficult raw rows: few sources, few times, many zones, so that rows meet and displace
+//! each other.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +24,7 @@ const ZONES: [&str; 9] = [
     "Mars/Phobos",
 ];
 
-/// Nights on which clocks change, or a date is left out.
+/// Nights on which clocks change, or a date is skipped.
 const NIGHTS: [&str; 4] = [
     "2024-03-31T00:30:00Z",
     "2024-10-27T00:30:00Z",
@@ -31,7 +32,7 @@ const NIGHTS: [&str; 4] = [
     "2010-11-07T02:30:00Z",
 ];
 
-/// Few enough starts that rows meet, near enough that they overlap.
+/// There are few starts, so that rows meet, near each other, so that they overlap.
 fn any_start() -> impl Strategy<Value = i64> {
     prop_oneof![
         4 => (-4i64..4).prop_map(|halves| halves * 30 * MINUTE_US),
@@ -122,11 +123,11 @@ fn any_row() -> impl Strategy<Value = Row> {
         })
 }
 
-/// One thing that an app or the worker does.
+/// One action of an app or of the worker.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Insert(Row),
-    /// The same sample again, some of it changed, as a new row.
+    /// Sends a sample again as a new row, partly changed.
     Resend(Index, Correction),
     Correct(Index, Correction),
     Replace(Index, Row),
@@ -149,7 +150,7 @@ pub(crate) enum Correction {
 }
 
 impl Correction {
-    /// Times of corrections count from the night's instant, as those of new rows do.
+    /// Times of corrections are relative to the night's instant, like those of new rows.
     fn apply(self, night: Timestamp, (mut metric, mut row): Row) -> Row {
         match self {
             Self::Nothing => {}
@@ -208,8 +209,7 @@ pub(crate) fn any_world() -> impl Strategy<Value = World> {
     (select(zones), select(orders)).prop_map(|(zone, order)| World::new(zone, order))
 }
 
-/// Rows are generated around zero; this puts them into the scene, and gives those without
-/// a unit of their own the metric's.
+/// Moves a generated row from zero to the night, and gives a row without a unit that of its metric.
 fn placed(night: Timestamp, (metric, mut row): Row) -> Row {
     row.started_at = night.plus(row.started_at.0);
     row.ended_at = night.plus(row.ended_at.0);
@@ -223,7 +223,7 @@ fn with_unit((metric, mut row): Row) -> Row {
     (metric, row)
 }
 
-/// Takes one step; what there is nothing for is left out.
+/// Takes one step, unless the store has no row for it.
 pub(crate) fn take(store: &mut Store, night: Timestamp, step: Step) {
     let ids = store.ids();
     let pick = |index: Index| (!ids.is_empty()).then(|| *index.get(&ids));

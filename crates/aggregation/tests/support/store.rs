@@ -1,12 +1,13 @@
-//! A store in memory that does with changed rows what the worker does with PostgreSQL.
+//! A store in memory that processes changed rows as the worker does with PostgreSQL.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 use aggregation::Timestamp;
-use aggregation::catalogue::Style;
-use aggregation::vitals::sample::LONGEST_INTERVAL_US;
-use aggregation::vitals::scope::{FARTHEST_DAILY_TOTAL_US, MetricScope, Span, scope};
+use aggregation::catalogue::AggregationStyle;
+use aggregation::raw::LONGEST_INTERVAL_US;
+use aggregation::raw::Span;
+use aggregation::vitals::scope::{FARTHEST_DAILY_TOTAL_US, MetricScope, scope};
 use aggregation::vitals::{
     Change, DayFigures, Outcome, RawVital, Recomputed, Scope, Snapshot, recompute,
 };
@@ -25,7 +26,7 @@ pub(crate) struct Store {
     /// Changes that are not in the figures yet.
     pub(crate) queue: Vec<Change>,
     last_id: i64,
-    /// The most rounds of reading that a batch needed.
+    /// The maximum number of rounds of reading that a batch needed.
     pub(crate) most_rounds: usize,
 }
 
@@ -92,7 +93,7 @@ impl Store {
         self.queue.push(change(&metric, &vital));
     }
 
-    /// Queues rows as if they had been written again, no more than it takes to touch each day.
+    /// Queues rows as if they were written again, as few as touch each day.
     pub(crate) fn touch_each_day(&mut self) {
         let mut touched = BTreeSet::new();
         for (metric, row) in self.rows.values() {
@@ -108,7 +109,7 @@ impl Store {
         }
     }
 
-    /// Brings the changes at these places of the queue into the figures.
+    /// Processes the changes at these positions of the queue.
     pub(crate) fn process(&mut self, places: &BTreeSet<usize>) {
         let mut changes = Vec::new();
         for place in places.iter().rev() {
@@ -118,7 +119,7 @@ impl Store {
         self.recompute(scope);
     }
 
-    /// Brings every change into the figures, `size` of them at a time, the latest first.
+    /// Processes every change, `size` of them at a time, the latest first.
     pub(crate) fn process_all(&mut self, size: usize) {
         while !self.queue.is_empty() {
             let length = self.queue.len();
@@ -126,7 +127,7 @@ impl Store {
         }
     }
 
-    /// Computes all days again, as a backfill does.
+    /// Recomputes all days, as a backfill does.
     pub(crate) fn backfill(&mut self) {
         let mut scope = Scope::new();
         for (metric, vital) in self.rows.values() {
@@ -142,7 +143,7 @@ impl Store {
         self.recompute(scope);
     }
 
-    /// What is stored must be what one computes from scratch, to the last bit.
+    /// Checks that the stored figures equal those computed from scratch, to the last bit.
     pub(crate) fn check(&self) {
         let metrics: BTreeSet<&String> =
             self.figures.keys().chain(self.rows.values().map(|(metric, _)| metric)).collect();
@@ -151,7 +152,7 @@ impl Store {
             let fresh = self.world.figures(metric, &self.rows_of(metric));
             assert_same(&stored.hours, &fresh.hours, metric);
             assert_same(&stored.days, &fresh.days, metric);
-            // `==` takes −0 for 0; what is printed tells them apart.
+            // `==` treats −0 and 0 as equal; their printed forms differ.
             assert_eq!(format!("{stored:?}"), format!("{fresh:?}"));
         }
     }
@@ -178,9 +179,9 @@ impl Store {
         }
     }
 
-    /// What the worker reads in SQL, in these words.
+    /// Reads the rows that the worker reads by SQL.
     fn read(&self, metric: &str, scope: &MetricScope) -> Snapshot {
-        let style = self.world.catalogue.metric(metric).map(|metric| metric.style);
+        let style = self.world.catalogue.metric(metric).map(|metric| metric.aggregation_style);
         let spans = scope.spans_to_read();
         let starts_near = |row: &RawVital, before: i64, after: i64| {
             let within = |(from, to): &Span| from.plus(-before)..to.plus(after);
@@ -204,7 +205,7 @@ impl Store {
             .collect();
         let wanted = |row: &&RawVital| {
             starts_near(row, 0, 0)
-                || style == Some(Style::Cumulative)
+                || style == Some(AggregationStyle::Cumulative)
                     && (reaches(row) || totals.contains(&sample(row)))
         };
         let empty = Figures::default();
@@ -243,7 +244,7 @@ impl Store {
     }
 }
 
-/// Says which figures differ instead of printing all of them.
+/// Names the figures that differ, instead of printing all of them.
 fn assert_same<K: Copy + Debug + Ord, V: Debug + PartialEq>(
     stored: &BTreeMap<K, V>,
     fresh: &BTreeMap<K, V>,
@@ -255,7 +256,7 @@ fn assert_same<K: Copy + Debug + Ord, V: Debug + PartialEq>(
     }
 }
 
-/// What the triggers write into the queue.
+/// The change that the triggers write into the queue.
 fn change(metric: &str, row: &RawVital) -> Change {
     let datable = |instant: Timestamp| instant.clamp(Timestamp::MIN, Timestamp::MAX);
     let (start, end) = (datable(row.started_at), datable(row.ended_at));

@@ -1,4 +1,4 @@
-//! Clients who share a pool, and what they feel.
+//! Clients that share a pool, and their measured latencies.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,14 +14,14 @@ use super::Load;
 use crate::server::connect;
 use crate::service::round;
 
-/// So long a request waits for a session of the pool before it fails, as in most applications.
+/// The time-out for a session of the pool, as in most applications.
 const POOL_PATIENCE: Duration = Duration::from_secs(30);
 
-/// As many as [`crate::service::FILL`] has.
+/// The number of users, equal to that of [`crate::service::FILL`].
 const USERS: u64 = 500;
 
-/// What the clients ask for in turn: a user's figures, to keep samples of now, to correct one of
-/// the day, to see the day's samples.
+/// The requests of a client in turn: read a user's figures, insert samples of now, correct a sample
+/// of the day, read the day's samples.
 const REQUESTS: [&str; 4] = [
     "SELECT local_date, metric, sample_count, mean, p50 FROM vitals_daily
      WHERE user_id = $1 ORDER BY local_date DESC LIMIT 30",
@@ -38,7 +38,7 @@ const REQUESTS: [&str; 4] = [
        AND started_at >= '2024-05-01Z' AND started_at < '2024-05-02Z' ORDER BY started_at",
 ];
 
-/// Milliseconds over many requests.
+/// Statistics of many requests, in milliseconds.
 #[derive(Clone, Copy)]
 pub struct Spread {
     pub p50: f64,
@@ -46,14 +46,14 @@ pub struct Spread {
     pub max: f64,
 }
 
-/// What the clients felt for a while.
+/// The measurements of the clients over a period.
 pub struct Felt {
     pub seconds: f64,
     pub requests: usize,
     pub errors: usize,
-    /// From the request to its answer.
+    /// Time from the request to its answer.
     pub answer: Spread,
-    /// Of it, the wait for a session of the API's own pool.
+    /// The part of it that waits for a session of the API's own pool.
     pub wait: Spread,
 }
 
@@ -71,9 +71,9 @@ struct Pool {
 pub struct Clients {
     pool: Arc<Pool>,
     count: u32,
-    /// Between two requests of a client.
+    /// Time between two requests of a client.
     period: Duration,
-    /// Between the requests of one client and the next.
+    /// Time between the requests of one client and those of the next.
     apart: Duration,
 }
 
@@ -84,7 +84,7 @@ struct Answer {
 }
 
 impl Spread {
-    fn of(times: impl Iterator<Item = Duration>) -> Self {
+    fn measure(times: impl Iterator<Item = Duration>) -> Self {
         let mut times: Vec<f64> = times.map(|time| time.as_secs_f64() * 1e3).collect();
         times.sort_by(f64::total_cmp);
         let at = |share: f64| {
@@ -143,7 +143,7 @@ impl Clients {
         Ok(Self { pool: Arc::new(pool), count: load.clients, period, apart })
     }
 
-    /// Has the clients ask until something else is done, and tells what they felt.
+    /// Runs the clients until `done` completes, and returns their measurements.
     pub async fn ask_until<T>(&self, done: impl Future<Output = T>) -> anyhow::Result<(Felt, T)> {
         let stop = Arc::new(AtomicBool::new(false));
         let began = Instant::now();
@@ -168,8 +168,8 @@ impl Clients {
             seconds: began.elapsed().as_secs_f64(),
             requests: answers.len(),
             errors: answers.iter().filter(|answer| answer.failed).count(),
-            answer: Spread::of(answers.iter().map(|answer| answer.whole)),
-            wait: Spread::of(answers.iter().map(|answer| answer.wait)),
+            answer: Spread::measure(answers.iter().map(|answer| answer.whole)),
+            wait: Spread::measure(answers.iter().map(|answer| answer.wait)),
         };
         Ok((felt, result))
     }
@@ -186,9 +186,9 @@ impl Session {
     }
 }
 
-/// One client, who asks at fixed times. If an answer is late, the next request counts from the
-/// time at which it should have been made: a server that stands still for a second delays more than
-/// the one request of each client that it happened to have.
+/// One client, which sends at fixed times. If an answer is late, the latency of the next request
+/// counts from the time at which it was due. A server that pauses for a second delays more than the
+/// current request of each client.
 async fn ask(
     pool: Arc<Pool>,
     number: u64,
@@ -202,7 +202,7 @@ async fn ask(
         let mut asked = due;
         if Instant::now() < due {
             sleep_until(due.into()).await;
-            // The timer is a millisecond late, which is nobody's fault.
+            // The timer is a millisecond late, which is not the server's latency.
             asked = Instant::now();
         }
         if stop.load(Ordering::Relaxed) {

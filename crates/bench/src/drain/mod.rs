@@ -1,4 +1,4 @@
-//! How fast a backlog is drained, beside what it is compared with on the same server.
+//! Measures how fast a backlog is drained, and compares with other methods on the same server.
 
 mod peers;
 mod workloads;
@@ -19,31 +19,31 @@ use crate::worker::{self, Ran};
 /// Arguments of `bench drain`.
 #[derive(Debug, Args)]
 pub struct Load {
-    /// The workload; several make several runs
+    /// The workload; repeat for several runs
     #[arg(long, value_enum, default_values_t = [Workload::Interleaved, Workload::OneDay, Workload::Sparse, Workload::Late])]
     workload: Vec<Workload>,
-    /// How many rows are drained; a day has 86,400 and the sparse and late ones a tenth of it
+    /// Rows to drain; a day has 86,400, and the sparse and late ones a tenth of it
     #[arg(long, default_value_t = 100_000)]
     rows: u64,
-    /// How many workers drain together, and with how many batches at once each: 2, or 1x2; several make
-    /// several runs
+    /// Workers in parallel, and batches in parallel in each: 2, or 1x2; several values make several
+    /// runs
     #[arg(long, value_delimiter = ',', value_parser = workers, default_value = "1,1x2,2,4")]
     workers: Vec<Workers>,
-    /// Nothing to compare with
+    /// Skip the comparisons
     #[arg(long)]
     alone: bool,
-    /// No drain beforehand that only measures for how long groups hold a connection
+    /// Skip the extra drain that measures how long groups hold a connection
     #[arg(long)]
     no_holds: bool,
     /// A setting of the server, as name=value; may be given several times
     #[arg(long, value_parser = setting)]
     setting: Vec<(String, String)>,
-    /// So many times each; the median counts
+    /// Repetitions; the median counts
     #[arg(long, default_value_t = 1)]
     times: usize,
 }
 
-/// How many workers, and how many batches at once in each.
+/// The number of workers, and of parallel batches in each.
 #[derive(Clone, Copy, Debug)]
 struct Workers {
     workers: usize,
@@ -72,7 +72,7 @@ fn setting(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// One drain.
+/// The measurements of one drain.
 struct Drained {
     seconds: f64,
     groups: u64,
@@ -197,7 +197,7 @@ pub async fn drain(load: Load) -> anyhow::Result<Value> {
     Ok(json!({ "drains": runs }))
 }
 
-/// A server with the history in the figures and the backlog in the queue.
+/// Starts a server with computed figures of the history, and the backlog in the queue.
 async fn filled(
     workload: Workload,
     rows: u64,
@@ -221,7 +221,7 @@ async fn filled(
     Ok(server)
 }
 
-/// Drains it all, with so many processes.
+/// Drains the whole backlog with `workers` processes.
 async fn once(server: &Server, rows: u64, workers: Workers) -> anyhow::Result<Drained> {
     let Workers { workers, at_once } = workers;
     let before = server.used().await?;

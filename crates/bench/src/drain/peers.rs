@@ -1,13 +1,13 @@
-//! What ours is compared with, on the same server and the same rows: the whole job as a few SQL
-//! statements, and the least that a group costs.
+//! The comparisons, on the same server and the same rows: the whole job as a few SQL statements,
+//! and the minimum cost of a group.
 
 use std::time::Instant;
 
 use crate::pgbench::Script;
 use crate::server::Server;
 
-/// The raw table of an app that keeps the status on the row: the columns and indexes of ours, with no
-/// trigger, and an index by status.
+/// The raw table of an app that keeps the status on the row. It has the columns and indexes of
+/// `vitals_raw`, no trigger, and an index by status.
 const STATUS_TABLE: &str = "
     CREATE TABLE one_shot_raw (LIKE vitals_raw INCLUDING ALL);
     ALTER TABLE one_shot_raw ADD status text NOT NULL DEFAULT 'pending';
@@ -17,11 +17,11 @@ const STATUS_TABLE: &str = "
     CREATE TABLE one_shot_daily (LIKE vitals_daily INCLUDING ALL);
     VACUUM ANALYZE one_shot_raw";
 
-/// What such an app does, in one transaction without waiting for the disk, as the worker does not.
+/// The job of such an app, in one transaction. It does not wait for the disk, like the worker.
 const MARK: &str = "UPDATE one_shot_raw SET status = 'processing' WHERE status = 'pending'";
 const UNMARK: &str = "UPDATE one_shot_raw SET status = 'completed' WHERE status = 'processing'";
 
-/// The figures that SQL has functions for. No sources that overlap, no units, no zones, no sketch.
+/// The figures for which SQL has functions: no overlapping sources, units, zones or sketch.
 macro_rules! fold {
     ($rows:literal) => {
         [
@@ -52,11 +52,11 @@ macro_rules! fold {
     };
 }
 
-/// How long the one-shot SQL takes, with its marks and without.
+/// The duration of the one-shot SQL, with marks and without.
 pub struct OneShot {
-    /// Both UPDATEs and both INSERTs.
+    /// Both UPDATEs and both INSERTs, in seconds.
     pub seconds: f64,
-    /// The INSERTs alone, straight from the raw rows.
+    /// The INSERTs alone, directly from the raw rows, in seconds.
     pub unmarked_seconds: f64,
 }
 
@@ -90,7 +90,7 @@ pub async fn one_shot(server: &Server) -> anyhow::Result<OneShot> {
     Ok(OneShot { seconds, unmarked_seconds })
 }
 
-/// The two statements that no group can do without, in its transaction: a row of figures, and the
+/// The two statements that every group needs, in its transaction: a row of figures, and the
 /// deletion of a change set.
 const FLOOR: &str = "\
 \\set user random(1, :users)
@@ -106,7 +106,7 @@ DELETE FROM floor_queue WHERE user_id = :user AND kind = 'vitals';
 COMMIT;
 ";
 
-/// How many such transactions one client makes in a second.
+/// Measures such transactions of one client per second.
 pub async fn floor(server: &Server, users: u64, seconds: u64) -> anyhow::Result<f64> {
     let prepare = format!(
         "DROP TABLE IF EXISTS floor_daily, floor_queue;

@@ -1,27 +1,27 @@
-//! What is drained: each workload is a list of statements that fill the raw table; the same number of
-//! rows gives the same rows.
+//! The rows to drain: each workload is a list of statements that fill the raw table. The same
+//! number of rows gives the same rows.
 
 use clap::ValueEnum;
 
-/// How the rows lie over users and days, and in which order they came.
+/// The distribution of the rows over users and days, and their order of arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Workload {
     /// Two days of 500 users, arriving in the order of time: neighbours in the queue are of other users
     Interleaved,
-    /// One user's day, a row a second and more
+    /// One user's day, about a row a second
     OneDay,
     /// One new row for each of many users, who have a day of 24 rows already
     Sparse,
-    /// One new row in each of many days of a year, behind a history of 50 rows a day
+    /// One new row in each of many days of a year, after a history of 50 rows a day
     Late,
 }
 
-/// Rows that are in the figures before anything is measured, and those that are then drained.
+/// The rows whose figures are computed before the measurement, and those that are drained.
 #[derive(Clone, Copy, Debug)]
 pub struct Filling {
-    /// Takes the number of rows to be drained as `$1`.
+    /// Fills the history; takes the number of rows to be drained as `$1`.
     pub history: Option<&'static str>,
-    /// The same.
+    /// Fills the backlog; takes the number of rows to be drained as `$1`.
     pub backlog: &'static str,
 }
 
@@ -65,7 +65,7 @@ const SPARSE: &str = "
     FROM generate_series(1, $1::bigint) AS u,
          LATERAL (SELECT timestamptz '2024-05-01 11:45Z' AS at) AS t";
 
-/// As many user-days as there will be rows: users with 365 days each.
+/// One user-day for each row to be drained: users with 365 days each.
 const LATE_HISTORY: &str = "
     INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
     SELECT d / 365, 'heart_rate', 50 + (d + n) % 100, 'bpm', 'watch', at, at

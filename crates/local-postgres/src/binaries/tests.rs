@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 
-/// A root folder of a machine that has only what a test puts there.
+/// The root folder of a machine that only has the files of a test.
 struct Machine(PathBuf);
 
 impl Machine {

@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 
-/// A place of its own for a test, open to everybody as /tmp is.
+/// A folder for one test, open to every user like /tmp.
 struct Place(PathBuf);
 
 impl Place {
@@ -14,7 +14,7 @@ impl Place {
         Place(path)
     }
 
-    /// A folder as a killed owner and guardian leave it behind.
+    /// A folder as left behind by a killed owner and guardian.
     fn leftover(&self, name: &str) -> PathBuf {
         let path = self.0.join(name);
         fs::create_dir_all(path.join("data/base/1")).unwrap();
@@ -110,7 +110,7 @@ fn a_maker_who_loses_his_folder_to_a_sweep_notices() {
     let place = Place::new("lost");
     let path = place.0.join("dayfold-postgres-1-1");
     fs::create_dir(&path).unwrap();
-    // What the maker opened is removed before he has locked it.
+    // Another process removes the opened folder before the lock.
     let lost = File::open(&path).unwrap();
     fs::remove_dir(&path).unwrap();
     lost.try_lock().unwrap();
@@ -170,7 +170,7 @@ fn without_any_place_each_objection_is_said() {
 #[test]
 fn a_socket_in_the_longest_place_is_not_too_long() {
     let longest = SOCKET_PATH_BYTES - SOCKET.len() - 1 - NAME_BYTES - 1;
-    // The largest process id that Linux gives out, and a count that no process reaches.
+    // The largest process id of Linux, and a count that no process reaches.
     let name = format!("{PREFIX}{}-{}", 4_194_304, 999_999);
     assert!(name.len() <= NAME_BYTES);
     assert!("x".repeat(longest).len() + 1 + name.len() + 1 + SOCKET.len() < 104);

@@ -2,8 +2,8 @@ use super::*;
 
 const FRESH_DEBIAN: Facts = Facts { root: true, debian: true, apt_get: true, package_lists: true };
 
-/// Decides for a machine with these facts, where apt-get answers as given, call by call.
-/// Returns the outcome, the calls and what was said.
+/// Decides for a machine with these facts, where apt-get gives these answers, call by call. Returns
+/// the outcome, the calls and the output.
 fn attempt(
     facts: Facts,
     answers: &[Result<(), &str>],

@@ -1,4 +1,4 @@
-//! What a caller of the crate sees, on real servers.
+//! The behaviour of the crate for its callers, on real servers.
 #![expect(clippy::unwrap_used, reason = "clippy takes only functions marked #[test] for tests")]
 
 mod owner;

@@ -1,4 +1,4 @@
-//! Owners in processes of their own.
+//! Owners in separate processes.
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Read};
@@ -11,13 +11,13 @@ use local_postgres::{Binaries, LocalPostgres, LocalPostgresError};
 
 use crate::support::{Place, binaries, query, runs, server_in, signal, we_are_root};
 
-/// Set in a process that is to be an owner.
+/// This variable is set in a process that acts as an owner.
 const ROLE: &str = "LOCAL_POSTGRES_TEST_OWNER";
 
-/// The test that becomes the owner when it finds itself in such a process.
+/// The test that acts as the owner in such a process.
 const OWNER_TEST: &str = "owner::an_owner_serves_until_its_input_ends";
 
-/// The user and group without rights, by their usual number.
+/// The user and group without rights, by their usual id.
 const NOBODY: u32 = 65_534;
 
 /// A process that owns a server, with another child beside it.
@@ -34,7 +34,7 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// An owner whose server's folder is in `place`, still on its way.
+    /// Starts an owner whose server's folder is in `place`, without waiting for the server.
     fn spawn(program: &Path, place: &Path, change: impl FnOnce(&mut Command)) -> Child {
         let mut command = Command::new(program);
         command
@@ -48,7 +48,7 @@ impl Owner {
         command.spawn().unwrap()
     }
 
-    /// An owner that has only just begun.
+    /// Starts an owner, without waiting for its server.
     pub(crate) fn begin(place: &Path) -> Child {
         Owner::spawn(&env::current_exe().unwrap(), place, |_| {})
     }
@@ -70,7 +70,7 @@ impl Owner {
         Owner { process, url, folder, server, bystander, output }
     }
 
-    /// An owner whose server is ready.
+    /// Starts an owner, and waits for its server.
     pub(crate) fn start(place: &Path) -> Owner {
         Owner::ready(Owner::begin(place))
     }
@@ -98,10 +98,10 @@ impl Drop for Owner {
     }
 }
 
-/// What an owner does.
+/// The body of an owner's process.
 fn serve() -> Result<(), LocalPostgresError> {
     let server = LocalPostgres::start(&Binaries::find_or_install(|line| println!("{line}"))?)?;
-    // Started after the server, and with all that std hands down to a child.
+    // Started after the server, so it inherits every handle that std passes to a child.
     let mut bystander = Command::new("sleep").arg("300").stdout(Stdio::null()).spawn().unwrap();
     println!("url: {}", server.url("postgres"));
     println!("folder: {}", server.socket_directory().display());
@@ -149,7 +149,7 @@ fn processes_that_start_at_once_get_a_server_each() {
 fn an_ordinary_user_runs_the_server_as_himself() {
     let place = Place::new("ordinary");
     let servers = Place::new("ordinary-servers");
-    // The user may not be able to enter the folder that this program lies in.
+    // The user may have no access to the folder of this program.
     let program = place.path().join("owner");
     let copied = Command::new("cp").arg(env::current_exe().unwrap()).arg(&program).status();
     assert!(copied.unwrap().success());

@@ -1,4 +1,4 @@
-//! Owners that cannot clear away anything, because they are killed.
+//! Owners that cannot clean up, because they are killed.
 
 use crate::owner::Owner;
 use crate::support::{Place, eventually, query, runs};
@@ -40,7 +40,7 @@ fn kill_once(place: &Place, seen: &str) {
     owner.wait().unwrap();
 }
 
-/// Finding a guardian takes a look at every process of the machine.
+/// Finding a guardian requires reading every process of the machine.
 #[cfg(target_os = "linux")]
 mod with_its_guardian {
     use std::fs;
@@ -77,8 +77,8 @@ mod with_its_guardian {
     fn ctrl_c_at_the_terminal_reaches_the_owner_only() {
         let server = LocalPostgres::start(binaries()).unwrap();
         let pid = server_in(server.socket_directory());
-        // The terminal signals the owner's group. The server leads one of its own, in which
-        // the guardian is found.
+        // The terminal signals the owner's group. The server leads a group of its own, which
+        // contains the guardian.
         assert_ne!(guardian(pid), 0);
     }
 

@@ -1,4 +1,4 @@
-//! One process, its servers, and what is left of them.
+//! One process, its servers, and the files that they leave.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};

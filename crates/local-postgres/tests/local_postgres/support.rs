@@ -1,4 +1,4 @@
-//! Queries through psql, places for folders, and a look at processes.
+//! Queries through psql, folders, and checks of processes.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use local_postgres::Binaries;
 
-/// Far more than anything here takes: only a failure waits for so long.
+/// Far longer than any step takes: only a failure waits this long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// PostgreSQL's programs on this machine.
@@ -19,7 +19,7 @@ pub(crate) fn binaries() -> &'static Binaries {
     BINARIES.get_or_init(|| Binaries::find_or_install(|line| println!("{line}")).unwrap())
 }
 
-/// The answer to a query, or what psql says is wrong.
+/// The answer to a query, or the error of psql.
 pub(crate) fn query(url: &str, sql: &str) -> Result<String, String> {
     let output = Command::new(binaries().directory().join("psql"))
         .args(["--no-psqlrc", "-v", "ON_ERROR_STOP=1", "-Atqc", sql, url])
@@ -61,7 +61,7 @@ impl Drop for Place {
     }
 }
 
-/// Waits until something is so.
+/// Waits until the condition is true.
 #[track_caller]
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
@@ -81,21 +81,21 @@ pub(crate) fn server_in(folder: &Path) -> u32 {
 pub(crate) fn crash(folder: &Path) {
     let server = server_in(folder);
     let text = fs::read_to_string(folder.join("data/postmaster.pid")).unwrap();
-    // A killed server leaves a scrap of shared memory behind, which outlives its processes:
-    // line 7 has its key and its id.
+    // A killed server leaves a small block of shared memory, which outlives its processes. Line 7
+    // has its key and its id.
     let memory = text.lines().nth(6).and_then(|line| line.split_whitespace().nth(1));
     assert!(signal("KILL", server));
     eventually("the server is gone", || !runs(server));
     let _ = Command::new("ipcrm").args(["-m", memory.unwrap()]).status();
 }
 
-/// Sends a signal to a process, or with `0` only looks whether there is one.
+/// Sends a signal to a process; `0` only checks whether the process exists.
 pub(crate) fn signal(signal: &str, pid: u32) -> bool {
     let kill = ["-c", "kill -s \"$1\" \"$2\" 2>/dev/null", "kill", signal, &pid.to_string()];
     Command::new("/bin/sh").args(kill).status().unwrap().success()
 }
 
-/// Whether a process runs. One that has ended, but that nobody has waited for, does not.
+/// Whether a process runs. One that has ended, but whose parent has not waited for it, does not.
 pub(crate) fn runs(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit(')').next().unwrap_or_default().trim_start();

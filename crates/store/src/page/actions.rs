@@ -6,8 +6,8 @@ use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 
 use crate::error::StoreError;
 use crate::pool::Store;
-use crate::statement::statement;
-use crate::time::from_postgres;
+use crate::sql::statement::statement;
+use crate::sql::time::from_postgres;
 
 /// The maximum of change sets that one step of an action changes: it lasts well under a second.
 const STEP_OF_SETS: i64 = 500;

@@ -4,11 +4,11 @@ use aggregation::Timestamp;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
 
+use crate::admin::status::RunCounts;
 use crate::error::StoreError;
 use crate::pool::Store;
-use crate::statement::statement;
-use crate::status::RunCounts;
-use crate::time::from_postgres;
+use crate::sql::statement::statement;
+use crate::sql::time::from_postgres;
 
 /// The services that are listed at most.
 const MAX_WORKERS: i64 = 200;

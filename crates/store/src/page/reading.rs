@@ -2,18 +2,18 @@
 
 use std::ops::{Deref, DerefMut};
 
-use aggregation::vitals::RawVital;
+use aggregation::raw::RawVital;
 use aggregation::{Kind, Timestamp};
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Text, Timestamptz};
 use diesel_async::{AnsiTransactionManager, TransactionManager};
 
 use crate::error::StoreError;
+use crate::kinds::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital_columns};
 use crate::pool::Store;
-use crate::raw_text::{RawText, short_name};
-use crate::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital_columns};
-use crate::statement::statement;
-use crate::time::to_postgres;
+use crate::sql::raw_text::{RawText, short_name};
+use crate::sql::statement::statement;
+use crate::sql::time::to_postgres;
 use crate::transaction::GroupTransaction;
 
 /// A transaction that only reads. It takes no lock that anybody waits for, and sees one moment. Dropped

@@ -6,8 +6,8 @@ use diesel::sql_types::{Bool, Double, Text, Timestamptz};
 
 use crate::error::StoreError;
 use crate::pool::Store;
-use crate::statement::statement;
-use crate::time::from_postgres;
+use crate::sql::statement::statement;
+use crate::sql::time::from_postgres;
 
 /// The server, as the page shows it.
 #[derive(Clone, Debug, PartialEq)]

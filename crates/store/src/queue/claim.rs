@@ -7,22 +7,22 @@ use aggregation::Kind;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
 
-use super::{ChangeSet, ChangedRow, Claim, ClaimFrom};
+use super::scan_window::ScanStart;
+use super::{ChangeSet, ChangedRow, Claim, ClaimFrom, Holder};
 use crate::error::{ErrorClass, StoreError};
 use crate::pool::Store;
 use crate::raw_text::RawText;
-use crate::reach::Since;
 use crate::statement::statement;
 use crate::time::from_postgres;
 
 const OLDEST: &str = include_str!("claim.sql");
 
-/// The same from the other end of the queue.
+/// Claims from the newest end of the queue.
 static NEWEST: LazyLock<String> =
     LazyLock::new(|| OLDEST.replace("ORDER BY not_before ASC", "ORDER BY not_before DESC"));
 
 macro_rules! claim_statement {
-    ($name:ident, $sql:expr) => {
+    ($name:ident, $($sql:tt)*) => {
         statement! {
             struct $name<'a> {
                 kind: &'a str => Text,
@@ -36,18 +36,18 @@ macro_rules! claim_statement {
             } -> (
                 BigInt, BigInt, Timestamptz, Timestamptz, Nullable<Text>, Nullable<Text>, Bool, Integer,
                 Array<BigInt>, Nullable<Array<Timestamptz>>, Nullable<Array<Timestamptz>>, Timestamptz, BigInt,
-                BigInt, Nullable<Double>,
+                BigInt, Nullable<Double>, Nullable<Array<BigInt>>,
             )
-            $sql
+            $($sql)*
         }
     };
 }
 
 claim_statement!(ClaimOldest, OLDEST);
-claim_statement!(ClaimNewest, NEWEST.as_str());
+claim_statement!(ClaimNewest, built NEWEST.as_str());
 
-/// A claimed set, and since when it has been due; of the whole claim, the raw rows that were coalesced, those that
-/// another worker had claimed, and for how many seconds its lease has run out.
+/// A claimed set and its `not_before`; of the whole claim: coalesced raw rows, raw rows that another worker had
+/// claimed, seconds since its lease expired, and a token of each such worker.
 type ClaimedColumns = (
     i64,
     i64,
@@ -64,34 +64,16 @@ type ClaimedColumns = (
     i64,
     i64,
     Option<f64>,
+    Option<Vec<i64>>,
 );
 
 statement! {
-    /// One look into the index for each kind; the order makes it that, with any statistics.
+    /// One index scan for each kind: with any statistics, the order makes the planner choose it.
     struct FirstDue {
         oldest: Option<PgTimestamp> => Nullable<Timestamptz>,
         ago: f64 => Double,
     } -> (Nullable<Timestamptz>)
-    "SELECT (
-         SELECT min(q.not_before)
-         FROM unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)
-         CROSS JOIN LATERAL (
-             SELECT q.not_before FROM aggregation_queue AS q
-             WHERE q.kind = of.kind
-               AND q.not_before >= (SELECT CASE
-                       WHEN {oldest}::timestamptz IS NULL THEN '-infinity'
-                       ELSE least({oldest}, now() - make_interval(secs => {ago}))
-                   END)
-               AND q.not_before <= now()
-               AND (q.state = 'pending'
-                    OR (q.state = 'processing'
-                        AND (q.lease_expires_at < now()
-                             OR q.lease_expires_at > now() + interval '1 hour')))
-             ORDER BY q.not_before
-             LIMIT 1
-         ) AS q
-         WHERE NOT EXISTS (SELECT FROM paused_kinds WHERE paused_kinds.kind = of.kind)
-     )"
+    include_str!("first_due.sql")
 }
 
 impl Store {
@@ -101,23 +83,24 @@ impl Store {
     /// If the database fails.
     pub async fn any_due(&self) -> Result<bool, StoreError> {
         let began = Instant::now();
-        let since = self.reach(None).at(began);
-        let (oldest, ago) = bounds(since);
+        let start = self.scan_window(None).start(began);
+        let (oldest, ago) = bounds(start);
         let first: Vec<(Option<PgTimestamp>,)> =
             self.load("poll", FirstDue { oldest, ago }).await?;
         let first = first.into_iter().find_map(|(first,)| first);
-        self.reach(None).looked(since, began, Instant::now(), first);
+        self.scan_window(None).record(start, began, Instant::now(), first);
         Ok(first.is_some())
     }
 
-    /// Has the next look for due rows of each kind begin at the beginning of the queue, and says whether
-    /// the last one did not, because one that did took long.
-    pub fn look_everywhere(&self) -> bool {
-        Kind::ALL.into_iter().filter(|kind| self.reach(Some(*kind)).look_everywhere()).count() > 0
+    /// Makes the next claim of each kind scan the whole queue. Returns whether the previous one of any kind
+    /// did not, because a full scan was slow.
+    pub fn require_full_scan(&self) -> bool {
+        let short = Kind::ALL.map(|kind| self.scan_window(Some(kind)).require_full_scan());
+        short.contains(&true)
     }
 
-    /// Marks due sets of `kind` as processing, committed at once: nothing stays open. Together they have at
-    /// most `size` raw rows, unless these fill one hour of a user, whose other sets are then claimed, too.
+    /// Marks due sets of `kind` as processing, in a commit of their own. Together they have at most `size` raw
+    /// rows. If these fill one hour of a user, the other sets of that hour are claimed with them.
     /// `None` if nothing is due.
     ///
     /// # Errors
@@ -130,14 +113,13 @@ impl Store {
         lease: Duration,
     ) -> Result<Option<Claim>, StoreError> {
         let began = Instant::now();
-        let since = match from {
-            ClaimFrom::Oldest => self.reach(Some(kind)).at(began),
+        let start = match from {
+            ClaimFrom::Oldest => self.scan_window(Some(kind)).start(began),
             ClaimFrom::Newest => None,
         };
-        let (oldest, ago) = bounds(since);
+        let (oldest, ago) = bounds(start);
         let (unit, most) = recomputed_whole(kind);
-        // 63 bits by chance: a sequence would give a number twice after a crash of the server.
-        let token = fastrand::i64(0..);
+        let token = Holder::new_token();
         macro_rules! load {
             ($statement:ident) => {{
                 let statement = $statement {
@@ -161,13 +143,14 @@ impl Store {
         if from == ClaimFrom::Oldest && (claimed.is_ok() || timed_out) {
             let sets = claimed.as_deref().unwrap_or_default();
             let first = sets.iter().map(|columns| columns.11).min_by_key(|due| due.0);
-            self.reach(Some(kind)).looked(since, began, Instant::now(), first);
+            self.scan_window(Some(kind)).record(start, began, Instant::now(), first);
         }
         let claimed = claimed?;
-        let Some((coalesced, rescued, overdue)) = claimed.first().map(|of| (of.12, of.13, of.14))
-        else {
-            return Ok(None);
-        };
+        let Some(first) = claimed.first() else { return Ok(None) };
+        let (coalesced, rescued, overdue, tokens) = (first.12, first.13, first.14, &first.15);
+        let mut former_holders: Vec<Holder> =
+            tokens.iter().flatten().map(|token| Holder::of_token(*token)).collect();
+        former_holders.dedup();
         Ok(Some(Claim {
             kind,
             token,
@@ -175,13 +158,14 @@ impl Store {
             coalesced: coalesced as u32,
             rescued: rescued as u32,
             overdue: Duration::from_secs_f64(overdue.unwrap_or_default().max(0.0)),
+            former_holders,
         }))
     }
 }
 
-/// The span that is computed from all its raw rows, whichever of them changed, and how many of them a claim may
-/// have when it completes the span: for an hour one reading a second, for a day so many that one with 300,000
-/// meals is computed 15 times and not 1,500 times.
+/// The span that is always computed from all of its raw rows, and the raw rows that a claim may have when it
+/// coalesces the span. An hour of one reading a second is computed once; a day of 300,000 meals 15 times instead
+/// of 1,500 times.
 const fn recomputed_whole(kind: Kind) -> (Duration, i64) {
     match kind {
         Kind::Vitals => (Duration::from_secs(3600), 3_600),
@@ -207,7 +191,7 @@ fn change_set(columns: ClaimedColumns) -> ChangeSet {
     let starts = starts.unwrap_or_default().into_iter().map(from_postgres);
     let ends = ends.unwrap_or_default().into_iter().map(from_postgres);
     let (mut starts, mut ends) = (starts.peekable(), ends);
-    // Without times of their own, all have those of the set; without ends, each ends as it starts.
+    // Rows without times of their own have those of the set. Rows without ends end when they start.
     let (first, last, is_one_span) =
         (from_postgres(first), from_postgres(last), starts.peek().is_none());
     let rows = ids.into_iter().map(|raw_id| {
@@ -222,9 +206,9 @@ fn change_set(columns: ClaimedColumns) -> ChangeSet {
     ChangeSet { id, user_id, starts_at: first, metric, time_zone, whole_day, lost_leases, rows }
 }
 
-/// Where a look begins, as the statements have it: in seconds, and nothing for the beginning.
-fn bounds(since: Option<Since>) -> (Option<PgTimestamp>, f64) {
-    (since.map(|since| since.oldest), since.map_or(0.0, |since| since.ago.as_secs_f64()))
+/// Where a scan begins, as parameters of the statements; NULL for a full scan.
+fn bounds(start: Option<ScanStart>) -> (Option<PgTimestamp>, f64) {
+    (start.map(|start| start.oldest), start.map_or(0.0, |start| start.ago.as_secs_f64()))
 }
 
 #[cfg(test)]

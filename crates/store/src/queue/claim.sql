@@ -153,4 +153,7 @@ RETURNING q.id, q.user_id, q.starts_at, q.ends_at, q.metric, q.time_zone, q.whol
           q.raw_ids, q.row_starts, q.row_ends, q.not_before,
           (SELECT coalesce(sum(row_count), 0) FROM taken WHERE is_coalesced),
           (SELECT coalesce(sum(row_count), 0) FROM taken WHERE lease_expires_at IS NOT NULL),
-          (SELECT extract(epoch FROM max(now - lease_expires_at))::float8 FROM taken, asked)
+          (SELECT extract(epoch FROM max(now - lease_expires_at))::float8 FROM taken, asked),
+          -- As the sets were when the statement began.
+          (SELECT array_agg(DISTINCT was.lease_token) FROM aggregation_queue AS was
+           WHERE was.ctid = ANY (ARRAY(SELECT place FROM taken WHERE lease_expires_at IS NOT NULL)))

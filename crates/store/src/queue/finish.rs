@@ -8,7 +8,7 @@ use crate::cte::CteStatement;
 use crate::error::{ErrorClass, StoreError};
 use crate::pool::Store;
 use crate::profiles::{ProfileVersion, version_of_user};
-use crate::rejected::Verdict;
+use crate::queue::rejected::Verdict;
 use crate::statement::statement;
 use crate::transaction::{FailedWrite, GroupTransaction, UnsentCommit};
 

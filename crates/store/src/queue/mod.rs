@@ -5,6 +5,12 @@
 
 mod claim;
 mod finish;
+mod holder;
+pub(crate) mod queued_rows;
+pub(crate) mod rejected;
+pub(crate) mod requeue;
+pub(crate) mod retry;
+mod scan_window;
 mod settle;
 
 use std::time::Duration;
@@ -16,6 +22,8 @@ use crate::time::to_postgres;
 
 pub(crate) use finish::Finish;
 pub use finish::SetOfGroup;
+pub use holder::Holder;
+pub(crate) use scan_window::ScanWindow;
 
 /// A set has at most so many raw rows.
 pub const MOST_IN_A_SET: u32 = 50;
@@ -23,7 +31,8 @@ pub const MOST_IN_A_SET: u32 = 50;
 /// Raw rows that one statement changed, of one user, kind, metric and zone: at most 50.
 ///
 /// It is claimed, finished and failed as a whole. Where its rows lie on several local dates, the transaction
-/// of the last of them to be done deletes it; if one of its dates fails, all are done again, which is harmless.
+/// of the last of them to be done deletes it. If one of its dates fails, the others are computed, and all are done
+/// again with its next attempt, which is harmless.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChangeSet {
     /// The queue's own number of the set.
@@ -79,6 +88,8 @@ pub struct Claim {
     pub rescued: u32,
     /// For how long the oldest of these leases had run out.
     pub overdue: Duration,
+    /// Whose these leases were.
+    pub former_holders: Vec<Holder>,
 }
 
 impl Claim {

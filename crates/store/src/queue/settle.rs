@@ -9,7 +9,7 @@ use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Ti
 use super::{ChangeSet, Failed, SetKeys};
 use crate::error::StoreError;
 use crate::pool::Store;
-use crate::retry::RetryPolicy;
+use crate::queue::retry::RetryPolicy;
 use crate::statement::statement;
 
 /// A change of claimed sets, found by their keys and guarded by the token.
@@ -77,9 +77,13 @@ claimed_statement! {
 }
 
 claimed_statement! {
-    ReleaseSets { pause_seconds: Option<f64> => Nullable<Double> } -> ()
+    ReleaseSets {
+        pause_seconds: Option<f64> => Nullable<Double>,
+        error: Option<&'a str> => Nullable<Text>
+    } -> ()
     update_claimed!(
         "state = 'pending', lease_token = NULL, lease_expires_at = NULL,
+         last_error = coalesce({error}, q.last_error),
          not_before = coalesce(now() + make_interval(secs => {pause_seconds}), q.not_before)"
     )
 }
@@ -99,27 +103,7 @@ statement! {
         longest_wait: f64 => Double,
         step: i64 => BigInt,
     } -> (Integer)
-    "WITH asked AS MATERIALIZED (
-         SELECT now() AS now, make_interval(secs => {longest_wait}) AS longest
-     ), picked AS MATERIALIZED (
-         SELECT late.place
-         FROM unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)
-         CROSS JOIN LATERAL (
-             SELECT q.ctid AS place
-             FROM aggregation_queue AS q
-             WHERE q.kind = of.kind AND q.not_before > (SELECT now FROM asked)
-               AND q.not_before < 'infinity'
-               AND (q.queued_at > (SELECT now FROM asked)
-                    OR q.not_before > (SELECT now + longest FROM asked))
-             LIMIT {step}
-             FOR UPDATE SKIP LOCKED
-         ) AS late
-     )
-     UPDATE aggregation_queue AS q
-     SET not_before = asked.now, queued_at = least(q.queued_at, asked.now)
-     FROM picked, asked
-     WHERE q.ctid = picked.place
-     RETURNING cardinality(q.raw_ids)"
+    include_str!("date_back.sql")
 }
 
 /// A statement on claimed sets.
@@ -188,14 +172,20 @@ impl Store {
         sets: impl IntoIterator<Item = &'s ChangeSet>,
     ) -> Result<(), StoreError> {
         // They may lie before the oldest set that has been seen meanwhile.
-        self.reach(Some(kind)).look_everywhere();
-        self.reach(None).look_everywhere();
-        self.execute("release", on_claimed!(ReleaseSets, kind, token, sets, pause_seconds: None))
-            .await?;
+        self.scan_window(Some(kind)).require_full_scan();
+        self.scan_window(None).require_full_scan();
+        self.execute(
+            "release",
+            on_claimed!(
+                ReleaseSets, kind, token, sets, pause_seconds: None, error: None
+            ),
+        )
+        .await?;
         Ok(())
     }
 
-    /// Gives claimed sets back, to be claimed again after a pause. No attempt is counted.
+    /// Gives claimed sets back, to be claimed again after a pause. No attempt is counted. `label` is
+    /// [`StoreError::label`] of what they wait for.
     ///
     /// # Errors
     /// As [`Store::release`].
@@ -205,13 +195,14 @@ impl Store {
         token: i64,
         sets: impl IntoIterator<Item = &'s ChangeSet>,
         pause: Duration,
+        label: &str,
     ) -> Result<(), StoreError> {
-        let pause_seconds = Some(pause.as_secs_f64());
-        self.execute(
-            "release",
-            on_claimed!(ReleaseSets, kind, token, sets, pause_seconds: pause_seconds),
-        )
-        .await?;
+        let release = on_claimed!(
+            ReleaseSets, kind, token, sets,
+            pause_seconds: Some(pause.as_secs_f64()),
+            error: Some(label)
+        );
+        self.execute("release", release).await?;
         Ok(())
     }
 

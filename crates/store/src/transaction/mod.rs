@@ -1,5 +1,6 @@
 //! The one place that opens transactions.
 
+pub(crate) mod failpoint;
 mod pipeline;
 
 use std::any::TypeId;

@@ -2,18 +2,17 @@
 
 use aggregation::Timestamp;
 use chrono::NaiveDate;
-use diesel::data_types::PgTimestamp;
-use diesel::sql_types::{Array, BigInt, Bool, Date, Double, Integer, Nullable, Text, Timestamptz};
+use diesel::prelude::*;
 
-use super::DayRow;
-use super::vitals::{DayColumns, day_row};
+use super::{DayRow, day_columns};
 use crate::error::StoreError;
 use crate::snapshot::Snapshot;
-use crate::statement::statement;
-use crate::time::from_postgres;
+use crate::sql::time::OptionalTime;
+
+type Three = (Option<f64>, Option<f64>, Option<f64>);
 
 /// A row of `sleep_daily`. Durations are in minutes; None is what the sources cannot tell.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Queryable)]
 pub struct SleepNight {
     /// Date of waking, zone and circumstances.
     pub day: DayRow,
@@ -34,8 +33,10 @@ pub struct SleepNight {
     /// Asleep / in bed, from 0 to 1.
     pub efficiency: Option<f64>,
     /// Begin of the main session.
+    #[diesel(deserialize_as = OptionalTime)]
     pub main_start: Option<Timestamp>,
     /// End of the main session.
+    #[diesel(deserialize_as = OptionalTime)]
     pub main_end: Option<Timestamp>,
     /// Other sessions with any sleep in them.
     pub nap_count: i32,
@@ -44,7 +45,7 @@ pub struct SleepNight {
 }
 
 /// A row of `blood_pressure_daily`, in mmHg.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Queryable)]
 pub struct BloodPressureDay {
     /// Date, zone and circumstances.
     pub day: DayRow,
@@ -55,8 +56,10 @@ pub struct BloodPressureDay {
     /// Measurements of which a value is only a bound.
     pub censored_count: i32,
     /// Systolic pressure: mean, least and greatest.
+    #[diesel(deserialize_as = Three)]
     pub systolic: [Option<f64>; 3],
     /// Diastolic pressure: mean, least and greatest.
+    #[diesel(deserialize_as = Three)]
     pub diastolic: [Option<f64>; 3],
     /// Mean arterial pressure.
     pub mean_arterial: Option<f64>,
@@ -65,7 +68,7 @@ pub struct BloodPressureDay {
 }
 
 /// A row of `glucose_daily`, in mg/dL and percent of readings.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Queryable)]
 pub struct GlucoseDay {
     /// Date, zone and circumstances.
     pub day: DayRow,
@@ -103,105 +106,32 @@ pub struct GlucoseDay {
     pub is_sufficient: Option<bool>,
 }
 
-type Number = Option<f64>;
-
-statement! {
-    struct ReadSleep {
-        user_id: i64 => BigInt,
-        from: NaiveDate => Date,
-        to: NaiveDate => Date,
-    } -> (
-        (Date, Text, Bool, Integer, Integer, Timestamptz, Array<Text>),
-        (Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>,
-         Nullable<Double>, Nullable<Double>, Nullable<Double>),
-        (Nullable<Timestamptz>, Nullable<Timestamptz>, Integer, Nullable<Double>)
-    )
-    "SELECT local_date, time_zone, is_partial, rejected_count, algorithm_version, computed_at,
-            ARRAY(SELECT jsonb_object_keys(sources) ORDER BY 1),
-            asleep_minutes, core_minutes, deep_minutes, rem_minutes, unspecified_minutes,
-            awake_minutes, in_bed_minutes, efficiency,
-            main_start, main_end, nap_count, nap_minutes
-     FROM sleep_daily
-     WHERE user_id = {user_id} AND local_date BETWEEN {from} AND {to}
-     ORDER BY local_date"
-}
-
-statement! {
-    struct ReadBloodPressure {
-        user_id: i64 => BigInt,
-        from: NaiveDate => Date,
-        to: NaiveDate => Date,
-    } -> (
-        (Date, Text, Bool, Integer, Integer, Timestamptz, Array<Text>),
-        (Integer, Integer, Integer),
-        (Nullable<Double>, Nullable<Double>, Nullable<Double>),
-        (Nullable<Double>, Nullable<Double>, Nullable<Double>),
-        (Nullable<Double>, Nullable<Text>)
-    )
-    "SELECT local_date, time_zone, is_partial, rejected_count, algorithm_version, computed_at,
-            ARRAY(SELECT jsonb_object_keys(sources) ORDER BY 1),
-            pair_count, unpaired_count, censored_count,
-            systolic_mean, systolic_min, systolic_max,
-            diastolic_mean, diastolic_min, diastolic_max,
-            mean_arterial_pressure, worst_category
-     FROM blood_pressure_daily
-     WHERE user_id = {user_id} AND local_date BETWEEN {from} AND {to}
-     ORDER BY local_date"
-}
-
-statement! {
-    struct ReadGlucose {
-        user_id: i64 => BigInt,
-        from: NaiveDate => Date,
-        to: NaiveDate => Date,
-    } -> (
-        (Date, Text, Bool, Integer, Integer, Timestamptz, Array<Text>),
-        (Integer, Integer, Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>),
-        (Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>),
-        (Nullable<Double>, Nullable<Integer>, Nullable<Integer>, Nullable<Double>, Nullable<Bool>)
-    )
-    "SELECT local_date, time_zone, is_partial, rejected_count, algorithm_version, computed_at,
-            ARRAY(SELECT jsonb_object_keys(sources) ORDER BY 1),
-            sample_count, censored_count, mean, stddev, cv_percent, gmi_percent,
-            below_54_percent, below_70_percent, from_70_to_180_percent, above_180_percent,
-            above_250_percent,
-            glycemia_risk_index, low_episodes, high_episodes, coverage_percent, is_sufficient
-     FROM glucose_daily
-     WHERE user_id = {user_id} AND local_date BETWEEN {from} AND {to}
-     ORDER BY local_date"
-}
-
 pub(super) async fn sleep(
     snapshot: &mut Snapshot<'_>,
     user_id: i64,
     from: NaiveDate,
     to: NaiveDate,
 ) -> Result<Vec<SleepNight>, StoreError> {
-    type Columns = (
-        DayColumns,
-        (Number, Number, Number, Number, Number, Number, Number, Number),
-        (Option<PgTimestamp>, Option<PgTimestamp>, i32, Number),
-    );
-    let rows: Vec<Columns> = snapshot.load(ReadSleep { user_id, from, to }).await?;
-    let night = |(day, times, (main_start, main_end, nap_count, nap_minutes)): Columns| {
-        let (asleep, core, deep, rem, unspecified, awake, in_bed, efficiency) = times;
-        SleepNight {
-            day: day_row(day),
-            asleep,
-            core,
-            deep,
-            rem,
-            unspecified,
-            awake,
-            in_bed,
-            efficiency,
-            main_start: main_start.map(from_postgres),
-            main_end: main_end.map(from_postgres),
-            nap_count,
-            nap_minutes,
-        }
-    };
-    Ok(rows.into_iter().map(night).collect())
+    use crate::schema::sleep_daily as d;
+    let read = d::table
+        .filter(d::user_id.eq(user_id).and(d::local_date.between(from, to)))
+        .order(d::local_date)
+        .select((
+            day_columns!(d),
+            d::asleep_minutes,
+            d::core_minutes,
+            d::deep_minutes,
+            d::rem_minutes,
+            d::unspecified_minutes,
+            d::awake_minutes,
+            d::in_bed_minutes,
+            d::efficiency,
+            d::main_start,
+            d::main_end,
+            d::nap_count,
+            d::nap_minutes,
+        ));
+    snapshot.load(read).await
 }
 
 pub(super) async fn blood_pressure(
@@ -210,23 +140,21 @@ pub(super) async fn blood_pressure(
     from: NaiveDate,
     to: NaiveDate,
 ) -> Result<Vec<BloodPressureDay>, StoreError> {
-    type Three = (Number, Number, Number);
-    type Columns = (DayColumns, (i32, i32, i32), Three, Three, (Number, Option<String>));
-    let rows: Vec<Columns> = snapshot.load(ReadBloodPressure { user_id, from, to }).await?;
-    let day = |(day, counts, systolic, diastolic, (mean_arterial, worst_category)): Columns| {
-        let (pair_count, unpaired_count, censored_count) = counts;
-        BloodPressureDay {
-            day: day_row(day),
-            pair_count,
-            unpaired_count,
-            censored_count,
-            systolic: systolic.into(),
-            diastolic: diastolic.into(),
-            mean_arterial,
-            worst_category,
-        }
-    };
-    Ok(rows.into_iter().map(day).collect())
+    use crate::schema::blood_pressure_daily as d;
+    let read = d::table
+        .filter(d::user_id.eq(user_id).and(d::local_date.between(from, to)))
+        .order(d::local_date)
+        .select((
+            day_columns!(d),
+            d::pair_count,
+            d::unpaired_count,
+            d::censored_count,
+            (d::systolic_mean, d::systolic_min, d::systolic_max),
+            (d::diastolic_mean, d::diastolic_min, d::diastolic_max),
+            d::mean_arterial_pressure,
+            d::worst_category,
+        ));
+    snapshot.load(read).await
 }
 
 pub(super) async fn glucose(
@@ -235,36 +163,28 @@ pub(super) async fn glucose(
     from: NaiveDate,
     to: NaiveDate,
 ) -> Result<Vec<GlucoseDay>, StoreError> {
-    type Columns = (
-        DayColumns,
-        (i32, i32, Number, Number, Number, Number),
-        (Number, Number, Number, Number, Number),
-        (Number, Option<i32>, Option<i32>, Number, Option<bool>),
-    );
-    let rows: Vec<Columns> = snapshot.load(ReadGlucose { user_id, from, to }).await?;
-    let day = |(day, readings, bands, rest): Columns| {
-        let (sample_count, censored_count, mean, stddev, cv_percent, gmi_percent) = readings;
-        let (below_54, below_70, in_range, above_180, above_250) = bands;
-        let (risk_index, low_episodes, high_episodes, coverage_percent, is_sufficient) = rest;
-        GlucoseDay {
-            day: day_row(day),
-            sample_count,
-            censored_count,
-            mean,
-            stddev,
-            cv_percent,
-            gmi_percent,
-            below_54,
-            below_70,
-            in_range,
-            above_180,
-            above_250,
-            risk_index,
-            low_episodes,
-            high_episodes,
-            coverage_percent,
-            is_sufficient,
-        }
-    };
-    Ok(rows.into_iter().map(day).collect())
+    use crate::schema::glucose_daily as d;
+    let read = d::table
+        .filter(d::user_id.eq(user_id).and(d::local_date.between(from, to)))
+        .order(d::local_date)
+        .select((
+            day_columns!(d),
+            d::sample_count,
+            d::censored_count,
+            d::mean,
+            d::stddev,
+            d::cv_percent,
+            d::gmi_percent,
+            d::below_54_percent,
+            d::below_70_percent,
+            d::from_70_to_180_percent,
+            d::above_180_percent,
+            d::above_250_percent,
+            d::glycemia_risk_index,
+            d::low_episodes,
+            d::high_episodes,
+            d::coverage_percent,
+            d::is_sufficient,
+        ));
+    snapshot.load(read).await
 }

@@ -6,19 +6,21 @@ use aggregation::Timestamp;
 use aggregation::labs::analyte_key;
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
-use diesel::sql_types::{BigInt, Bool, Date, Double, Integer, Nullable, Text, Timestamptz};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz};
 
 use super::DayRow;
 use crate::error::StoreError;
-use crate::raw_text::RawText;
 use crate::snapshot::Snapshot;
-use crate::statement::statement;
-use crate::time::{from_postgres, to_postgres};
+use crate::sql::raw_text::RawText;
+use crate::sql::statement::statement;
+use crate::sql::time::{RawTime, to_postgres};
 
 /// A row of `lab_daily`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Queryable)]
 pub struct LabResults {
     /// Date, zone and circumstances.
+    #[diesel(deserialize_as = LabDayRow)]
     pub day: DayRow,
     /// LOINC code, or `name:` and the test's name.
     pub analyte: String,
@@ -33,6 +35,7 @@ pub struct LabResults {
     /// The last result where it is not a number.
     pub last_text: Option<String>,
     /// When it was collected.
+    #[diesel(deserialize_as = RawTime)]
     pub last_at: Timestamp,
     /// Least and greatest of the exact results.
     pub min: Option<f64>,
@@ -58,6 +61,31 @@ pub struct LabResults {
     pub delta_percent: Option<f64>,
 }
 
+/// What `lab_daily` has of a [`DayRow`]: neither rejected rows nor sources.
+#[derive(Queryable)]
+pub struct LabDayRow {
+    date: NaiveDate,
+    time_zone: String,
+    is_partial: bool,
+    algorithm_version: i32,
+    computed_at: RawTime,
+}
+
+impl From<LabDayRow> for DayRow {
+    fn from(day: LabDayRow) -> Self {
+        let LabDayRow { date, time_zone, is_partial, algorithm_version, computed_at } = day;
+        Self {
+            date,
+            time_zone,
+            is_partial,
+            rejected: None,
+            algorithm_version,
+            computed_at: computed_at.into(),
+            sources: Vec::new(),
+        }
+    }
+}
+
 /// What laboratories call an analyte, by its newest result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabName {
@@ -68,45 +96,13 @@ pub struct LabName {
 }
 
 statement! {
-    struct ReadDays {
-        user_id: i64 => BigInt,
-        from: NaiveDate => Date,
-        to: NaiveDate => Date,
-    } -> (
-        (Date, Text, Bool, Integer, Timestamptz),
-        (Text, Text, Integer),
-        (Nullable<Double>, Nullable<Text>, Nullable<Text>, Timestamptz),
-        (Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>),
-        (Nullable<Text>, Nullable<Text>, Nullable<Text>),
-        (Nullable<Text>, Nullable<Text>, Nullable<Double>, Nullable<Double>)
-    )
-    "SELECT local_date, time_zone, is_partial, algorithm_version, computed_at,
-            analyte, unit, result_count,
-            last_value, last_comparator, last_text, last_at,
-            min, max, reference_low, reference_high,
-            reported_value, reported_unit, reference_text,
-            last_flag, worst_flag, delta, delta_percent
-     FROM lab_daily
-     WHERE user_id = {user_id} AND local_date BETWEEN {from} AND {to}
-     ORDER BY analyte, unit, local_date"
-}
-
-statement! {
     /// Rows with longer texts are rejected and have no figures. A zone of its own puts a result up to a day away from the dates' bounds.
     struct ReadNames {
         user_id: i64 => BigInt,
         from: PgTimestamp => Timestamptz,
         to: PgTimestamp => Timestamptz,
     } -> (Nullable<Text>, Text, Nullable<Text>)
-    "SELECT loinc_code::text, test_name::text, specimen::text
-     FROM lab_raw
-     WHERE user_id = {user_id}
-       AND collected_at BETWEEN {from} - interval '27 hours' AND {to} + interval '27 hours'
-       AND octet_length(test_name::text) <= 4096
-       AND coalesce(octet_length(loinc_code::text), 0) <= 1024
-       AND coalesce(octet_length(specimen::text), 0) <= 4096
-     GROUP BY loinc_code, test_name, specimen
-     ORDER BY max(collected_at), loinc_code, test_name, specimen"
+    include_str!("read_names.sql")
 }
 
 pub(super) async fn days(
@@ -115,55 +111,32 @@ pub(super) async fn days(
     from: NaiveDate,
     to: NaiveDate,
 ) -> Result<Vec<LabResults>, StoreError> {
-    type Number = Option<f64>;
-    type Words = Option<String>;
-    type Columns = (
-        (NaiveDate, String, bool, i32, PgTimestamp),
-        (String, String, i32),
-        (Number, Words, Words, PgTimestamp),
-        (Number, Number, Number, Number),
-        (Words, Words, Words),
-        (Words, Words, Number, Number),
-    );
-    let rows: Vec<Columns> = snapshot.load(ReadDays { user_id, from, to }).await?;
-    let day = |(day, what, last, range, reported, flags): Columns| {
-        let (date, time_zone, is_partial, algorithm_version, computed_at) = day;
-        let (analyte, unit, result_count) = what;
-        let (last_value, last_comparator, last_text, last_at) = last;
-        let (min, max, reference_low, reference_high) = range;
-        let (reported_value, reported_unit, reported_range) = reported;
-        let (last_flag, worst_flag, delta, delta_percent) = flags;
-        LabResults {
-            day: DayRow {
-                date,
-                time_zone,
-                is_partial,
-                rejected: None,
-                algorithm_version,
-                computed_at: from_postgres(computed_at),
-                sources: Vec::new(),
-            },
-            analyte,
-            unit,
-            result_count,
-            last_value,
-            last_comparator,
-            last_text,
-            last_at: from_postgres(last_at),
-            min,
-            max,
-            reference_low,
-            reference_high,
-            reported_value,
-            reported_unit,
-            reported_range,
-            last_flag,
-            worst_flag,
-            delta,
-            delta_percent,
-        }
-    };
-    Ok(rows.into_iter().map(day).collect())
+    use crate::schema::lab_daily as d;
+    let read = d::table
+        .filter(d::user_id.eq(user_id).and(d::local_date.between(from, to)))
+        .order((d::analyte, d::unit, d::local_date))
+        .select((
+            (d::local_date, d::time_zone, d::is_partial, d::algorithm_version, d::computed_at),
+            d::analyte,
+            d::unit,
+            d::result_count,
+            d::last_value,
+            d::last_comparator,
+            d::last_text,
+            d::last_at,
+            d::min,
+            d::max,
+            d::reference_low,
+            d::reference_high,
+            d::reported_value,
+            d::reported_unit,
+            d::reference_text,
+            d::last_flag,
+            d::worst_flag,
+            d::delta,
+            d::delta_percent,
+        ));
+    snapshot.load(read).await
 }
 
 pub(super) async fn names(

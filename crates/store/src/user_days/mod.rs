@@ -1,9 +1,9 @@
 //! Everything that is stored about some days of one user, as of one moment, for a person to look at.
 
+mod context;
 mod days;
 mod labs;
 mod nutrition;
-mod surroundings;
 mod vitals;
 
 use std::collections::BTreeMap;
@@ -11,19 +11,23 @@ use std::collections::BTreeMap;
 use aggregation::Timestamp;
 use aggregation::local_time::Zone;
 use chrono::NaiveDate;
+use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::pg::{Pg, PgValue};
+use diesel::prelude::*;
+use diesel::sql_types::Jsonb;
 
+pub use self::context::{RejectedRows, Waiting};
 pub use self::days::{BloodPressureDay, GlucoseDay, SleepNight};
 pub use self::labs::{LabName, LabResults};
 pub use self::nutrition::{MealEnergy, NutritionSums};
-pub use self::surroundings::{RejectedRows, Waiting};
 pub use self::vitals::{VitalDay, VitalHour};
-use crate::day_end::future_rows_of;
 use crate::error::StoreError;
+use crate::kinds::day_end::future_rows_of;
 use crate::pool::Store;
-use crate::time::from_postgres;
+use crate::sql::time::{RawTime, from_postgres};
 
-/// What every row of a daily table has.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What every row of a daily table has. [`day_columns`] are its columns.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable)]
 pub struct DayRow {
     /// The local date.
     pub date: NaiveDate,
@@ -32,13 +36,53 @@ pub struct DayRow {
     /// Whether the day had not ended when it was computed.
     pub is_partial: bool,
     /// Raw rows of the day that were rejected; None where the table does not say.
+    #[diesel(deserialize_as = i32)]
     pub rejected: Option<i32>,
     /// The version of the definitions by which it was computed.
     pub algorithm_version: i32,
     /// When it was computed.
+    #[diesel(deserialize_as = RawTime)]
     pub computed_at: Timestamp,
     /// The sources of its rows, in the order of their names.
+    #[diesel(deserialize_as = SourceNames)]
     pub sources: Vec<String>,
+}
+
+/// The columns of [`DayRow`] in a table.
+macro_rules! day_columns {
+    ($table:ident) => {
+        (
+            $table::local_date,
+            $table::time_zone,
+            $table::is_partial,
+            $table::rejected_count,
+            $table::algorithm_version,
+            $table::computed_at,
+            $table::sources,
+        )
+    };
+}
+
+use day_columns;
+
+/// The names in an object of counts by source.
+#[derive(FromSqlRow)]
+#[diesel(sql_type = Jsonb)]
+pub struct SourceNames(Vec<String>);
+
+impl FromSql<Jsonb, Pg> for SourceNames {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        // The first byte is the version of the format.
+        let json = value.as_bytes().get(1..).unwrap_or_default();
+        let counts: BTreeMap<String, i64> = serde_json::from_slice(json)?;
+        Ok(Self(counts.into_keys().collect()))
+    }
+}
+
+impl From<SourceNames> for Vec<String> {
+    fn from(names: SourceNames) -> Self {
+        names.0
+    }
 }
 
 /// The days of one user. Each list is in the order of its dates.
@@ -98,7 +142,7 @@ impl Store {
         default_zone: Zone,
     ) -> Result<UserDays, StoreError> {
         let mut snapshot = self.snapshot("report").await?;
-        let moment = surroundings::moment(&mut snapshot, user_id).await?;
+        let moment = context::moment(&mut snapshot, user_id).await?;
         let zone = moment.profile_zone.as_deref().and_then(|zone| zone.parse::<Zone>().ok());
         let zone = zone.unwrap_or(default_zone);
         let bounds = (zone.day_start(from), zone.day_end(to));
@@ -126,8 +170,8 @@ impl Store {
                 false => labs::names(&mut snapshot, user_id, bounds).await?,
             },
             labs,
-            waiting: surroundings::waiting(&mut snapshot, user_id, from, to).await?,
-            rejected: surroundings::rejected(&mut snapshot, user_id, bounds).await?,
+            waiting: context::waiting(&mut snapshot, user_id, from, to).await?,
+            rejected: context::rejected(&mut snapshot, user_id, bounds).await?,
             future_rows: future_rows_of(&mut snapshot, user_id, from, to).await?,
         };
         snapshot.end().await?;

@@ -8,8 +8,8 @@ use diesel::sql_types::{Array, BigInt, Bool, Date, Double, Integer, Nullable, Te
 use super::DayRow;
 use crate::error::StoreError;
 use crate::snapshot::Snapshot;
-use crate::statement::statement;
-use crate::time::from_postgres;
+use crate::sql::statement::statement;
+use crate::sql::time::from_postgres;
 
 /// A row of `nutrition_daily`.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,17 +2,16 @@
 
 use aggregation::Timestamp;
 use chrono::NaiveDate;
-use diesel::data_types::PgTimestamp;
-use diesel::sql_types::{Array, BigInt, Bool, Date, Double, Integer, Nullable, Text, Timestamptz};
+use diesel::prelude::*;
 
-use super::DayRow;
+use super::{DayRow, day_columns};
 use crate::error::StoreError;
+use crate::schema::vitals_hourly;
 use crate::snapshot::Snapshot;
-use crate::statement::statement;
-use crate::time::from_postgres;
+use crate::sql::time::RawTime;
 
 /// A row of `vitals_daily`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Queryable)]
 pub struct VitalDay {
     /// Date, zone and circumstances.
     pub day: DayRow,
@@ -43,13 +42,15 @@ pub struct VitalDay {
 }
 
 /// A row of `vitals_hourly`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Queryable, Selectable)]
+#[diesel(table_name = vitals_hourly)]
 pub struct VitalHour {
     /// The metric.
     pub metric: String,
     /// UCUM unit of the figures.
     pub unit: String,
     /// The instant at which the hour begins.
+    #[diesel(column_name = hour_start, deserialize_as = RawTime)]
     pub start: Timestamp,
     /// The zone of its local clock.
     pub time_zone: String,
@@ -73,89 +74,32 @@ pub struct VitalHour {
     pub max: Option<f64>,
 }
 
-type Number = Option<f64>;
-type Numbers = (Number, Number, Number, Number, Number, Number, Number, Number);
-
-statement! {
-    struct ReadDays {
-        user_id: i64 => BigInt,
-        from: NaiveDate => Date,
-        to: NaiveDate => Date,
-    } -> (
-        (Date, Text, Bool, Integer, Integer, Timestamptz, Array<Text>),
-        (Text, Text, Integer, Integer),
-        (Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>,
-         Nullable<Double>, Nullable<Double>, Nullable<Double>)
-    )
-    "SELECT local_date, time_zone, is_partial, rejected_count, algorithm_version, computed_at,
-            ARRAY(SELECT jsonb_object_keys(sources) ORDER BY 1),
-            metric, unit, sample_count, censored_count,
-            total, mean, stddev, min, p25, p50, p75, max
-     FROM vitals_daily
-     WHERE user_id = {user_id} AND local_date BETWEEN {from} AND {to}
-     ORDER BY local_date, metric"
-}
-
-statement! {
-    struct ReadHours {
-        user_id: i64 => BigInt,
-        date: NaiveDate => Date,
-    } -> (
-        (Text, Text, Timestamptz, Text, Integer),
-        (Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>,
-         Nullable<Double>, Nullable<Double>, Nullable<Double>)
-    )
-    "SELECT metric, unit, hour_start, time_zone, sample_count,
-            total, mean, stddev, min, p25, p50, p75, max
-     FROM vitals_hourly
-     WHERE user_id = {user_id} AND local_date = {date}
-     ORDER BY metric, hour_start"
-}
-
-/// What [`DayRow`] is made of, as most tables have it.
-pub(super) type DayColumns = (NaiveDate, String, bool, i32, i32, PgTimestamp, Vec<String>);
-
-pub(super) fn day_row(columns: DayColumns) -> DayRow {
-    let (date, time_zone, is_partial, rejected, algorithm_version, computed_at, sources) = columns;
-    DayRow {
-        date,
-        time_zone,
-        is_partial,
-        rejected: Some(rejected),
-        algorithm_version,
-        computed_at: from_postgres(computed_at),
-        sources,
-    }
-}
-
 pub(super) async fn days(
     snapshot: &mut Snapshot<'_>,
     user_id: i64,
     from: NaiveDate,
     to: NaiveDate,
 ) -> Result<Vec<VitalDay>, StoreError> {
-    type Columns = (DayColumns, (String, String, i32, i32), Numbers);
-    let rows: Vec<Columns> = snapshot.load(ReadDays { user_id, from, to }).await?;
-    let day = |(day, what, numbers): Columns| {
-        let (metric, unit, sample_count, censored_count) = what;
-        let (total, mean, stddev, min, p25, p50, p75, max) = numbers;
-        VitalDay {
-            day: day_row(day),
-            metric,
-            unit,
-            sample_count,
-            censored_count,
-            total,
-            mean,
-            stddev,
-            min,
-            p25,
-            p50,
-            p75,
-            max,
-        }
-    };
-    Ok(rows.into_iter().map(day).collect())
+    use crate::schema::vitals_daily as d;
+    let read = d::table
+        .filter(d::user_id.eq(user_id).and(d::local_date.between(from, to)))
+        .order((d::local_date, d::metric))
+        .select((
+            day_columns!(d),
+            d::metric,
+            d::unit,
+            d::sample_count,
+            d::censored_count,
+            d::total,
+            d::mean,
+            d::stddev,
+            d::min,
+            d::p25,
+            d::p50,
+            d::p75,
+            d::max,
+        ));
+    snapshot.load(read).await
 }
 
 pub(super) async fn hours(
@@ -163,27 +107,10 @@ pub(super) async fn hours(
     user_id: i64,
     date: NaiveDate,
 ) -> Result<Vec<VitalHour>, StoreError> {
-    type Columns = ((String, String, PgTimestamp, String, i32), Numbers);
-    let rows: Vec<Columns> = snapshot.load(ReadHours { user_id, date }).await?;
-    let hour = |(what, numbers): Columns| {
-        let (metric, unit, start, time_zone, sample_count) = what;
-        let (total, mean, stddev, min, p25, p50, p75, max) = numbers;
-        let start = from_postgres(start);
-        VitalHour {
-            metric,
-            unit,
-            start,
-            time_zone,
-            sample_count,
-            total,
-            mean,
-            stddev,
-            min,
-            p25,
-            p50,
-            p75,
-            max,
-        }
-    };
-    Ok(rows.into_iter().map(hour).collect())
+    use crate::schema::vitals_hourly as h;
+    let read = h::table
+        .filter(h::user_id.eq(user_id).and(h::local_date.eq(date)))
+        .order((h::metric, h::hour_start))
+        .select(VitalHour::as_select());
+    snapshot.load(read).await
 }

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::Instant;
 
+use alerts::channel::Channel;
+use alerts::{Failure, Message, Sent};
 use anyhow::bail;
 use serde_json::{Value, json};
 
-use crate::alerts::Message;
-use crate::alerts::channel::{Channel, Failure, Sent};
 use crate::cli::Alerts;
 use crate::exit::{self, Exit};
 use crate::report::milliseconds;
@@ -20,7 +20,7 @@ use crate::{output, setup};
 pub async fn execute(config: Option<&Path>, command: &Alerts) -> anyhow::Result<Exit> {
     let Alerts::Test(arguments) = command;
     let config = setup::configuration(config)?.config;
-    let channels = Channel::all(&config);
+    let channels = Channel::all(&config.mail, &config.webhook);
     if channels.is_empty() {
         bail!(
             "nobody is to be told of alerts: set mail.host, mail.from and mail.to, or webhook.url"
@@ -45,13 +45,13 @@ pub async fn execute(config: Option<&Path>, command: &Alerts) -> anyhow::Result<
 }
 
 fn in_words(channel: &Channel, sent: &Result<Sent, Failure>, took_ms: f64) -> String {
-    let (name, place) = (channel.name(), channel.place());
+    let (name, address) = (channel.name(), channel.address());
     match sent {
-        Ok(Sent { refused: None }) => format!("{name}: delivered to {place} in {took_ms:.0} ms"),
+        Ok(Sent { refused: None }) => format!("{name}: delivered to {address} in {took_ms:.0} ms"),
         Ok(Sent { refused: Some(failure) }) => {
-            format!("{name}: delivered to {place}, but not for everybody: {failure}")
+            format!("{name}: delivered to {address}, but not for everybody: {failure}")
         }
-        Err(failure) => format!("{name}: not delivered to {place}: {failure}"),
+        Err(failure) => format!("{name}: not delivered to {address}: {failure}"),
     }
 }
 
@@ -62,7 +62,7 @@ fn as_json(channel: &Channel, sent: &Result<Sent, Failure>, took_ms: f64) -> Val
     };
     json!({
         "channel": channel.name(),
-        "place": channel.place(),
+        "address": channel.address(),
         "delivered": sent.is_ok(),
         "error": error.map(ToString::to_string),
         "duration_ms": took_ms,

@@ -7,16 +7,15 @@ use aggregation::Kind;
 use anyhow::Context;
 use indicatif::ProgressBar;
 use serde_json::json;
-use store::{Store, StoreError};
+use store::{Backoff, Store, StoreError};
 
 use super::users::{self, Users, progress_bar};
-use crate::backoff::Backoff;
 use crate::cli::{Backfill, require_order};
 use crate::exit::{self, Exit};
 use crate::failure::{AfterBatch, Policy};
 use crate::report::milliseconds;
 use crate::run::group::rebuild::{self, Dates, earlier, later};
-use crate::setup::Settings;
+use crate::settings::Settings;
 use crate::stop::Stop;
 use crate::tables::counted;
 use crate::{output, progress, setup};
@@ -69,7 +68,7 @@ pub async fn execute(config: Option<&Path>, arguments: Backfill) -> anyhow::Resu
         settings: &settings,
         stop: &stop,
         arguments: &arguments,
-        users: Users::of(arguments.of.user, arguments.of.kinds()),
+        users: Users::new(arguments.of.user, arguments.of.kinds()),
         bar: &bar,
     };
     let (done, outcome) = work.all(loaded.config.pool.max_size > 1).await;

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use aggregation::catalogue::{Catalogue, Style};
+use aggregation::catalogue::{AggregationStyle, Catalogue};
 use serde_json::{Value, json};
 
 use crate::exit::{self, Exit};
 use crate::tables::table;
-use crate::{output, setup};
+use crate::{output, settings, setup};
 
 /// Prints the catalogue in force.
 ///
@@ -15,7 +15,7 @@ use crate::{output, setup};
 /// What is wrong with the configuration, or with the file that extends the catalogue.
 pub fn execute(config: Option<&Path>, as_json: bool) -> anyhow::Result<Exit> {
     let loaded = setup::configuration(config)?;
-    let catalogue = setup::catalogue(&loaded.config)?;
+    let catalogue = settings::catalogue(&loaded.config)?;
     if as_json {
         output::print_json(&to_json(&catalogue));
     } else {
@@ -24,11 +24,11 @@ pub fn execute(config: Option<&Path>, as_json: bool) -> anyhow::Result<Exit> {
     Ok(exit::DONE)
 }
 
-const fn style(style: Style) -> &'static str {
+const fn style(style: AggregationStyle) -> &'static str {
     match style {
-        Style::Cumulative => "cumulative",
-        Style::Discrete => "discrete",
-        Style::Sleep => "sleep",
+        AggregationStyle::Cumulative => "cumulative",
+        AggregationStyle::Discrete => "discrete",
+        AggregationStyle::Sleep => "sleep",
     }
 }
 
@@ -42,7 +42,7 @@ fn to_json(catalogue: &Catalogue) -> Value {
         .map(|(name, metric)| {
             json!({
                 "name": name,
-                "style": style(metric.style),
+                "aggregation_style": style(metric.aggregation_style),
                 "unit": metric.unit,
                 "min": metric.min,
                 "max": metric.max,
@@ -75,7 +75,7 @@ fn to_text(catalogue: &Catalogue) -> String {
     let metrics = catalogue.metrics().map(|(name, metric)| {
         vec![
             name.to_owned(),
-            style(metric.style).to_owned(),
+            style(metric.aggregation_style).to_owned(),
             metric.unit.clone(),
             metric.min.to_string(),
             metric.max.to_string(),
@@ -83,7 +83,7 @@ fn to_text(catalogue: &Catalogue) -> String {
             origin(catalogue, name).to_owned(),
         ]
     });
-    let metrics = table(&["metric", "style", "unit", "least", "most", "LOINC", "from"], metrics);
+    let metrics = table(&["metric", "aggregation", "unit", "min", "max", "LOINC", "from"], metrics);
     let analytes = catalogue.analytes().iter().map(|(name, analyte)| {
         let units: Vec<&str> = analyte.units().collect();
         let units = if units.is_empty() { "-".to_owned() } else { units.join(", ") };
@@ -92,9 +92,9 @@ fn to_text(catalogue: &Catalogue) -> String {
     });
     let analytes = table(&["analyte", "unit", "converted from", "from"], analytes);
     let nutrients = catalogue.nutrients().iter().map(|(name, limits)| {
-        let (least, most) = (limits.min.to_string(), limits.max.to_string());
-        vec![name.to_owned(), least, most, origin(catalogue, name).to_owned()]
+        let (min, max) = (limits.min.to_string(), limits.max.to_string());
+        vec![name.to_owned(), min, max, origin(catalogue, name).to_owned()]
     });
-    let nutrients = table(&["nutrient", "least", "most", "from"], nutrients);
+    let nutrients = table(&["nutrient", "min", "max", "from"], nutrients);
     format!("{metrics}\n\n{analytes}\n\n{nutrients}")
 }

@@ -7,7 +7,8 @@ use serde_json::json;
 use super::config;
 use crate::exit::{self, Exit};
 use crate::output;
-use crate::setup::{self, Settings};
+use crate::settings::Settings;
+use crate::setup;
 
 /// Checks the configuration without a database, and shows each value with its origin.
 ///

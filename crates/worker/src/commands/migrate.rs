@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::exit::{self, Exit};
+use crate::tables::counted;
 use crate::{cli, output, setup};
 
 /// How long to wait for another process that migrates: index builds on large tables take long.
@@ -32,8 +33,12 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Migrate) -> anyhow:
     for migration in &applied {
         output::print_success(&format!("applied {migration}"));
     }
-    for function in &functions {
-        output::print_success(&format!("{function} looks in the schema of its table now"));
+    if !functions.is_empty() {
+        output::print_success(&format!(
+            "{} in the schema of its table now: {}",
+            counted(functions.len() as i64, "trigger function looks", "trigger functions look"),
+            functions.join(", ")
+        ));
     }
     if applied.is_empty() && functions.is_empty() {
         output::print_success("The schema is up to date.");

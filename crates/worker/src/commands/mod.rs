@@ -5,22 +5,23 @@ mod backfill;
 mod catalogue;
 mod check_config;
 mod command_line;
-pub mod config;
+mod config;
 mod demo;
-pub mod doctor;
+mod doctor;
 mod import;
 mod migrate;
+mod page;
 mod pause;
 mod report;
 mod requeue;
-pub mod run_once;
-pub mod status;
+mod run_once;
+mod status;
 mod users;
-pub mod verify;
+mod verify;
 
 use crate::cli::{Cli, Command};
 use crate::exit::Exit;
-use crate::service;
+use crate::{service, setup};
 
 /// Carries out what the command line asks for.
 ///
@@ -32,7 +33,7 @@ pub async fn execute(cli: Cli) -> anyhow::Result<Exit> {
         Command::Demo(arguments) => demo::execute(config, &arguments).await,
         Command::Migrate(arguments) => migrate::execute(config, &arguments).await,
         Command::Import(arguments) => import::execute(config, &arguments).await,
-        Command::Run => service::run(config).await,
+        Command::Run => service::run(config, setup::configuration(config)?, page::router).await,
         Command::RunOnce(arguments) => run_once::execute(config, arguments).await,
         Command::Status(arguments) => status::execute(config, &arguments).await,
         Command::Requeue(arguments) => requeue::execute(config, arguments).await,

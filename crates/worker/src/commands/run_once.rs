@@ -3,25 +3,25 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use aggregation::Timestamp;
 use anyhow::Context;
 use indicatif::ProgressBar;
-use store::{RunCounts, Store};
 use tokio_util::sync::CancellationToken;
 
-use crate::assumed_zone::AssumedZone;
 use crate::cli::{RunOnce, kinds_or_all};
 use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
 use crate::report::{RunReport, milliseconds};
+use crate::run::assumed_zone::AssumedZone;
 use crate::run::batch_sizer::BatchSizer;
-use crate::run::crash_loop::Suspects;
+use crate::run::context::WorkerContext;
+use crate::run::crash_loop::CrashLoopGuard;
 use crate::run::drain::{Limits, date_back, drain};
-use crate::setup::{self, Settings, SharedSettings, WorkerContext};
+use crate::settings::{Settings, SharedSettings};
+use crate::setup;
 use crate::stop::Stop;
 use crate::tables::{counted, thousands};
 use crate::throttle::Throttle;
-use crate::{day_ends, output, progress};
+use crate::{day_ends, output, progress, run_record};
 
 /// Computes everything that is due.
 ///
@@ -36,12 +36,12 @@ pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Resul
     let store = setup::connect(&loaded.config).await?;
     setup::require_current_schema(&store).await?;
     setup::require_budget(&store, 0).await?;
-    let job = WorkerContext {
+    let context = WorkerContext {
         store,
         settings: SharedSettings::new(settings),
         stop: Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?,
         heartbeat: Heartbeat::unheard(),
-        suspects: Suspects::default(),
+        crash_loop_guard: CrashLoopGuard::default(),
         batch_sizer: BatchSizer::new(loaded.config.batch.size),
         throttle: Throttle::default(),
         assumed_zone: AssumedZone::default(),
@@ -55,8 +55,8 @@ pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Resul
         until_empty: true,
     };
     let name = &loaded.config.session.application_name;
-    let bar = progress_bar(&job, &limits).await?;
-    let run = run(&job, &limits, "run-once", name, &bar).await?;
+    let bar = progress_bar(&context, &limits).await?;
+    let run = run(&context, &limits, "run-once", name, &bar).await?;
     bar.finish_and_clear();
 
     let failed = run.report.has_failures();
@@ -69,13 +69,13 @@ pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Resul
 }
 
 /// A bar over the rows that wait, as far as the limits let it come.
-async fn progress_bar(job: &WorkerContext, limits: &Limits) -> anyhow::Result<ProgressBar> {
+async fn progress_bar(context: &WorkerContext, limits: &Limits) -> anyhow::Result<ProgressBar> {
     if !progress::is_shown() {
         return Ok(ProgressBar::hidden());
     }
-    let pending = job.store.pending(&limits.kinds).await?.max(0) as u64;
+    let pending = context.store.pending(&limits.kinds).await?.max(0) as u64;
     let most = limits.max_batches.map_or(u64::MAX, |batches| {
-        u64::from(batches) * u64::from(job.settings.get().batch_bounds.max)
+        u64::from(batches) * u64::from(context.settings.get().batch_bounds.max)
     });
     Ok(match pending.min(most) {
         0 => ProgressBar::hidden(),
@@ -100,22 +100,23 @@ pub struct Run {
 /// # Errors
 /// What interrupted it for good.
 pub async fn run(
-    job: &WorkerContext,
+    context: &WorkerContext,
     limits: &Limits,
     command: &str,
     application_name: &str,
     bar: &ProgressBar,
 ) -> anyhow::Result<Run> {
-    let store = &job.store;
+    let store = &context.store;
     let started_at = store.clock().await?;
     let started = Instant::now();
-    date_back(job).await;
-    let (report, outcome) = drain(job, limits, |rows| {
+    date_back(context).await;
+    let (report, outcome) = drain(context, limits, |rows| {
         progress::advance(bar, rows);
     })
     .await;
     let duration = started.elapsed();
-    record(store, started_at, command, application_name, &report.counts, (false, None)).await;
+    run_record::record(store, started_at, command, application_name, &report.counts, (false, None))
+        .await;
     outcome.with_context(|| {
         format!(
             "interrupted after {}; their figures are committed, the rest is still queued",
@@ -124,39 +125,14 @@ pub async fn run(
     })?;
 
     let left = limits.time_budget.map(|budget| budget.saturating_sub(started.elapsed()));
-    if let Err(error) = day_ends::mark(job, left).await {
+    if let Err(error) = day_ends::mark(context, left).await {
         day_ends::log_failure(&error);
     }
     let pending_after = store.pending(&limits.kinds).await?;
-    let assumed_zone = job.assumed_zone.tell(&job.settings.get().default_zone);
+    let assumed_zone = context.assumed_zone.tell(&context.settings.get().default_zone);
     let run = Run { report, pending_after, duration, assumed_zone };
     run.log();
     Ok(run)
-}
-
-/// Remembers what was done for `worker status`, if anything was: of a run that goes on, again and again
-/// in place of its former record. Returns the id of the record.
-pub async fn record(
-    store: &Store,
-    started_at: Timestamp,
-    command: &str,
-    application_name: &str,
-    counts: &RunCounts,
-    progress: (bool, Option<i64>),
-) -> Option<i64> {
-    if counts.batches == 0 {
-        return None;
-    }
-    let worker = setup::identity(application_name);
-    // The figures stand, whether or not the run can be listed.
-    store.record_run(started_at, command, &worker, counts, progress).await.unwrap_or_else(|error| {
-        tracing::warn!(
-            event = "run_not_recorded",
-            class = error.class().name(),
-            "the figures are committed, but `worker status` will not list the run"
-        );
-        None
-    })
 }
 
 impl Run {

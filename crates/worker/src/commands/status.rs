@@ -11,7 +11,7 @@ use store::{
 };
 
 use crate::exit::{self, Exit};
-use crate::setup::Settings;
+use crate::settings::Settings;
 use crate::stop::Stop;
 use crate::{cli, output, setup, tables};
 
@@ -33,14 +33,14 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Status) -> anyhow::
     let store = setup::connect(&loaded.config).await?;
     setup::require_current_schema(&store).await?;
     let Some(seconds) = arguments.watch else {
-        output::print(&look(&store, catalogue, arguments).await?);
+        output::print(&read_status(&store, catalogue, arguments).await?);
         return Ok(exit::DONE);
     };
     let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?;
     output::clear();
     while !stop.is_requested() {
         let shown = tokio::select! {
-            shown = look(&store, catalogue, arguments) => shown,
+            shown = read_status(&store, catalogue, arguments) => shown,
             () = stop.requested() => break,
         };
         // Somebody who watches a database go away and come back keeps watching.
@@ -56,7 +56,7 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Status) -> anyhow::
     Ok(exit::DONE)
 }
 
-async fn look(
+async fn read_status(
     store: &Store,
     catalogue: Option<&Catalogue>,
     arguments: &cli::Status,
@@ -114,7 +114,7 @@ fn to_json(status: &Status, rejected: &[RejectedGroup<'_>], pool: &PoolStats) ->
         .map(|kind| {
             let value = json!({
                 "pending": kind.pending,
-                "due": kind.pending - kind.backing_off,
+                "due": kind.due,
                 "backing_off": kind.backing_off,
                 "processing": kind.processing,
                 "expired": kind.expired,
@@ -211,11 +211,11 @@ fn to_text(status: &Status, rejected: &[RejectedGroup<'_>], pool: &PoolStats) ->
 fn verdict(status: &Status) -> String {
     let sum = |of: fn(&KindStatus) -> i64| status.kinds.iter().map(of).sum::<i64>();
     let mut lines = Vec::new();
-    let due = sum(|kind| kind.pending - kind.backing_off);
+    let due = sum(|kind| kind.due);
     if due > 0 {
         lines.push(format!("{} due: the service takes them, or `worker run-once`.", are(due)));
     }
-    let backing_off = sum(|kind| (kind.backing_off - kind.in_future).max(0));
+    let backing_off = sum(|kind| kind.backing_off);
     if backing_off > 0 {
         let next = status.failures.iter().filter_map(|failure| failure.next_retry_seconds).min();
         let next = next

@@ -89,7 +89,7 @@ enum Next {
 
 impl Users {
     /// This one user, or all who have something of these kinds.
-    pub fn of(only: Option<i64>, kinds: Vec<Kind>) -> Self {
+    pub fn new(only: Option<i64>, kinds: Vec<Kind>) -> Self {
         Self {
             kinds,
             next: Mutex::new(only.map_or(Next::From(i64::MIN), Next::Only)),

@@ -6,19 +6,20 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use aggregation::Kind;
+use alerts::channel::Channel;
+use alerts::drift;
 use anyhow::{Context, bail};
 use chrono::NaiveDate;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
-use store::{Difference, Shadow, Store, StoreError};
+use store::{Difference, Store, StoreError, VerifyTables};
 
 use super::users::{self, Users, progress_bar};
-use crate::alerts::drift;
 use crate::cli::{Verify, require_order};
 use crate::exit::{self, Exit};
 use crate::report::milliseconds;
 use crate::run::group::rebuild::{self, Dates};
-use crate::setup::Settings;
+use crate::settings::Settings;
 use crate::stop::Stop;
 use crate::tables::{counted, table, thousands};
 use crate::{confirm, output, setup};
@@ -96,12 +97,13 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
     let pass = async |repair: Option<&Store>| {
         let started = Instant::now();
         let bar = progress_bar(&store, &kinds, user, (from, to)).await?;
-        let users = Users::of(user, kinds.clone());
+        let users = Users::new(user, kinds.clone());
         let (settings, stop, bar) = (&settings, &stop, &bar);
-        let look = Look { store: &store, users, from, to, settings, repair, stop, bar };
+        let verification =
+            Verification { store: &store, users, from, to, settings, repair, stop, bar };
         // A repair has a connection of its own.
         let to_look = loaded.config.pool.max_size - u32::from(repair.is_some());
-        let (found, outcome) = look.at_all(to_look > 1).await;
+        let (found, outcome) = verification.verify_all(to_look > 1).await;
         bar.finish_and_clear();
         outcome.with_context(|| {
             format!("interrupted after {}", counted(found.dates, "date", "dates"))
@@ -121,8 +123,7 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
     let asks = repair.is_some() && !arguments.yes && confirm::is_possible();
     let mut found = pass(repair.filter(|_| !asks)).await?;
     if asks && found.left + found.verdicts_left > 0 && !stop.is_requested() {
-        let dates = counted(found.left, "date", "dates");
-        if confirm::ask(&format!("This computes {dates} again. Continue?"), &stop).await {
+        if confirm::ask(&found.question(), &stop).await {
             found = pass(repair).await?;
         } else {
             output::print("Nothing was changed.");
@@ -132,7 +133,14 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
     let stopped = stop.is_requested();
     let is_complete = is_complete && !stopped && found.users_failed == 0 && found.dead == 0;
     let verified = drift::Verified { dates: found.drifted, is_complete, took: started.elapsed() };
-    drift::send(&loaded.config, &store, verified, &stop).await;
+    let config = &loaded.config;
+    let worker = setup::identity(&config.session.application_name);
+    let channels = Channel::all(&config.mail, &config.webhook);
+    tokio::select! {
+        () = drift::send(&config.alerts, channels, &store, &worker, verified, stop.token()) => {}
+        // The outbox hangs. The exit code of `verify` says more than that of a stop.
+        () = stop.overdue() => {}
+    }
     Ok(if found.users_failed > 0 {
         exit::COULD_NOT
     } else if found.left > 0 || found.verdicts_left > 0 || found.dead > 0 {
@@ -144,7 +152,7 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
     })
 }
 
-/// What a comparison of some dates of one user found.
+/// The findings of a comparison of some dates of one user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Verified {
     /// Dates that were compared, each kind on its own.
@@ -157,7 +165,7 @@ pub struct Verified {
     pub dead: i64,
 }
 
-/// Compares some dates of one user with what raw rows say, and changes nothing.
+/// Compares some dates of one user with its raw rows, and changes nothing.
 ///
 /// # Errors
 /// If the database fails.
@@ -168,19 +176,20 @@ pub async fn one_user(
     (user_id, from, to): (i64, NaiveDate, NaiveDate),
 ) -> Result<Verified, StoreError> {
     let bar = ProgressBar::hidden();
-    let users = Users::of(Some(user_id), Kind::ALL.to_vec());
-    let look = Look { store, users, from, to, settings, repair: None, stop, bar: &bar };
+    let users = Users::new(Some(user_id), Kind::ALL.to_vec());
+    let verification =
+        Verification { store, users, from, to, settings, repair: None, stop, bar: &bar };
     let mut found = Found::default();
-    let mut shadow = store.shadow().await?;
+    let mut tables = store.open_verify_tables().await?;
     for kind in Kind::ALL {
-        look.at_user(&mut shadow, kind, user_id, &mut found).await?;
+        verification.verify_user(&mut tables, kind, user_id, &mut found).await?;
     }
-    shadow.leave().await?;
+    tables.close().await?;
     let Found { dates, left: differ, pending, dead, .. } = found;
     Ok(Verified { dates, differ, pending, dead })
 }
 
-struct Look<'l> {
+struct Verification<'l> {
     store: &'l Store,
     users: Users,
     from: NaiveDate,
@@ -192,31 +201,32 @@ struct Look<'l> {
     bar: &'l ProgressBar,
 }
 
-impl Look<'_> {
-    /// At everybody.
-    async fn at_all(&self, two_at_a_time: bool) -> (Found, Result<(), StoreError>) {
+impl Verification<'_> {
+    /// Verifies all users.
+    async fn verify_all(&self, two_at_a_time: bool) -> (Found, Result<(), StoreError>) {
         let ([one, other], outcome) =
-            users::by_two(two_at_a_time, async |found: &mut Found| self.at_users(found).await)
+            users::by_two(two_at_a_time, async |found: &mut Found| self.verify_users(found).await)
                 .await;
         (one.and(other), outcome)
     }
 
-    /// At one user after the other, as long as there are any.
-    async fn at_users(&self, found: &mut Found) -> Result<(), StoreError> {
+    /// Verifies one user after the other, as long as there are any.
+    async fn verify_users(&self, found: &mut Found) -> Result<(), StoreError> {
         let find = async |kinds: &[Kind], from| self.store.next_user(kinds, from).await;
         let Some(mut user) = self.users.next(find).await? else { return Ok(()) };
         // Only now: tables of its own cost the server more than to look at a small user.
-        let mut shadow = self.store.shadow().await?;
+        let mut tables = self.store.open_verify_tables().await?;
         loop {
             let mut is_failed = false;
             for kind in &user.kinds {
-                if let Err(error) = self.at_user(&mut shadow, *kind, user.user_id, found).await {
+                if let Err(error) = self.verify_user(&mut tables, *kind, user.user_id, found).await
+                {
                     let error = self.store.explain(error).await;
                     users::log_failed(*kind, user.user_id, &error);
                     is_failed = true;
                     // Its session may be gone, or its tables half written.
-                    drop(shadow);
-                    shadow = self.store.shadow().await?;
+                    drop(tables);
+                    tables = self.store.open_verify_tables().await?;
                 }
             }
             found.users += 1;
@@ -224,31 +234,31 @@ impl Look<'_> {
             if self.stop.is_requested() {
                 break;
             }
-            let find = async |kinds: &[Kind], from| shadow.next_user(kinds, from).await;
+            let find = async |kinds: &[Kind], from| tables.next_user(kinds, from).await;
             match self.users.next(find).await? {
                 Some(next) => user = next,
                 None => break,
             }
         }
-        shadow.leave().await
+        tables.close().await
     }
 
     /// One user's figures of a kind: compares them, and puts right what differs if asked to.
-    async fn at_user(
+    async fn verify_user(
         &self,
-        shadow: &mut Shadow<'_>,
+        tables: &mut VerifyTables<'_>,
         kind: Kind,
         user_id: i64,
         found: &mut Found,
     ) -> Result<(), StoreError> {
-        let compared = self.compare(shadow, kind, user_id, found).await?;
+        let compared = self.compare(tables, kind, user_id, found).await?;
         let Some(store) = self.repair else {
             found.left += compared.dates.len() as i64;
             found.drifted += compared.drifted;
             found.verdicts_left += compared.raw_ids.len() as i64;
             return Ok(());
         };
-        shadow.leave().await?;
+        tables.close().await?;
         // Portions, as long ones would hold the user's lock.
         let dates: Vec<NaiveDate> = compared.dates.into_iter().collect();
         for dates in dates.chunks(rebuild::MOST_DATES) {
@@ -337,6 +347,19 @@ impl Found {
             "duration_ms": milliseconds(took),
             "stopped": stopped,
         })
+    }
+
+    /// What a repair is about to do.
+    fn question(&self) -> String {
+        let dates = counted(self.left, "date", "dates");
+        let verdicts = counted(self.verdicts_left, "row", "rows");
+        match (self.left, self.verdicts_left) {
+            (_, 0) => format!("This computes {dates} again. Continue?"),
+            (0, _) => format!("This puts {verdicts} of rejected_rows right. Continue?"),
+            _ => format!(
+                "This computes {dates} again, and puts {verdicts} of rejected_rows right. Continue?"
+            ),
+        }
     }
 
     fn to_text(&self, took: Duration, stopped: bool, repair: bool) -> String {

@@ -6,9 +6,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use super::layers::{Layers, Origin, VARIABLE_PREFIX};
+use toml::Value;
+
+use super::layers::Layers;
 use super::nearest::{nearest_setting, printable};
-use super::value::Value;
+use super::setting::{Origin, VARIABLE_PREFIX};
+use super::value::{expected, same_from_text};
 
 /// Where systemd puts the credentials of a service (systemd.exec(5), LoadCredential=).
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
@@ -81,7 +84,7 @@ impl Layers {
             }
         };
         if let Some(setting) = self.find_mut(section, key).filter(|_| !text.is_empty()) {
-            setting.value = Value::Text(text);
+            setting.value = Value::String(text);
             setting.origin = Origin::Credential(name);
         }
     }
@@ -91,7 +94,7 @@ impl Layers {
             return;
         };
         let problem = match value.into_string() {
-            Ok(text) => match setting.value.same_from_text(&text) {
+            Ok(text) => match same_from_text(&setting.value, &text) {
                 Ok(value) => {
                     setting.value = value;
                     setting.origin = Origin::Variable(variable.to_owned());
@@ -100,7 +103,7 @@ impl Layers {
                 Err(found) => {
                     format!(
                         "{key} from {variable} must be {}, not {found}",
-                        setting.value.expected()
+                        expected(&setting.value)
                     )
                 }
             },

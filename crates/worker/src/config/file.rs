@@ -7,9 +7,11 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::layers::{Layers, Origin};
+use super::layers::Layers;
 use super::nearest::{nearest_name, nearest_setting, printable};
-use super::value::found_in_toml;
+use super::setting::Origin;
+use super::syntax::{position, syntax_problem};
+use super::value::{expected, found_in_toml, same_from_toml};
 
 /// A configuration is a few kilobytes; more is the wrong file, and a device may never end.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
@@ -72,13 +74,13 @@ impl Layers {
             let problem = self.unknown_key(section, name.get_ref(), &origin);
             return self.problems.push(problem);
         };
-        match setting.value.same_from_toml(value) {
+        match same_from_toml(&setting.value, value) {
             Ok(value) => {
                 setting.value = value;
                 setting.origin = origin;
             }
             Err(found) => {
-                let (key, expected) = (&setting.key, setting.value.expected());
+                let (key, expected) = (&setting.key, expected(&setting.value));
                 let problem = format!("{key} {origin} must be {expected}, not {found}");
                 self.problems.push(problem);
             }
@@ -154,25 +156,4 @@ fn read(path: &Path, shown: &str) -> Result<String, String> {
         let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
         format!("{shown} line {line} is not UTF-8; save the file as UTF-8 text")
     })
-}
-
-/// Says where a file is not TOML. The error's own text is no choice: it prints the line, and in the
-/// line may stand the password.
-pub(super) fn syntax_problem(path: &str, text: &str, error: &toml::de::Error) -> String {
-    let message = error.message();
-    match error.span() {
-        Some(span) => {
-            let (line, column) = position(text, span.start);
-            format!("{path} line {line} column {column} is not TOML: {message}")
-        }
-        None => format!("{path} is not TOML: {message}"),
-    }
-}
-
-/// Line and column of a byte, both from 1, the column in characters.
-fn position(text: &str, byte: usize) -> (usize, usize) {
-    let before = text.get(..byte).unwrap_or(text);
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let line = 1 + before.bytes().filter(|byte| *byte == b'\n').count();
-    (line, 1 + before[line_start..].chars().count())
 }

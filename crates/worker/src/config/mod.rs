@@ -18,31 +18,40 @@ mod profile;
 mod read;
 mod reload;
 mod schedule;
-mod secret;
+mod setting;
+mod syntax;
 #[cfg(test)]
 mod tests;
 mod value;
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lettre::message::{Mailbox, Mailboxes};
+use alerts::{Mail, Rules, Webhook};
+use config_values::limits::{attempts, backoff, port, timeout};
+use config_values::{filled, path};
+use serde::Deserialize;
 use store::Pooler;
 
-use crate::alerts::{MailTls, PostUrl, Rule};
-
+pub(crate) use config_values::Secret;
 pub(crate) use error::ConfigError;
 pub(crate) use read::MAX_ROWS_PER_SECOND;
 pub(crate) use reload::Reload;
-pub(crate) use secret::Secret;
+
+use read::{
+    address, application_name, batch_size, concurrency, connection_age, host_names, lease,
+    log_format, observe, old_transaction, pattern, poll, pool_idle, pool_size, pooler,
+    rows_per_second, shutdown, slow_hold, stuck, summary, time_budget, token,
+};
 
 /// The first layer, and the list of valid keys.
 const DEFAULTS: &str = include_str!("../../../../config/default.toml");
 
 /// The settings in force. Each is documented in `config/default.toml`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Config {
     /// Where PostgreSQL is.
     pub(crate) database: Database,
@@ -63,7 +72,7 @@ pub(crate) struct Config {
     /// What is logged, and in which form.
     pub(crate) log: Log,
     /// Which conditions people are told of.
-    pub(crate) alerts: Alerts,
+    pub(crate) alerts: Rules,
     /// Which mail server tells them.
     pub(crate) mail: Mail,
     /// Which web server is told.
@@ -71,207 +80,190 @@ pub(crate) struct Config {
 }
 
 /// `[database]`
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Database {
     /// The connection URL; empty when none was given.
     pub(crate) url: Secret,
     /// What stands between the worker and PostgreSQL.
+    #[serde(deserialize_with = "pooler")]
     pub(crate) pooler: Pooler,
     /// The longest that the whole handshake of one connection may take.
+    #[serde(rename = "connect_timeout_seconds", deserialize_with = "timeout")]
     pub(crate) connect_timeout: Duration,
 }
 
 /// `[pool]`
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Pool {
+    /// The profile between the defaults and other layers.
+    pub(crate) profile: String,
     /// The most connections ever open.
+    #[serde(deserialize_with = "pool_size")]
     pub(crate) max_size: u32,
     /// Idle connections kept beside the busy ones; never more than `max_size`.
+    #[serde(deserialize_with = "pool_idle")]
     pub(crate) min_idle: u32,
     /// The longest wait for a connection.
+    #[serde(rename = "wait_timeout_seconds", deserialize_with = "timeout")]
     pub(crate) wait_timeout: Duration,
     /// The age at which a connection is replaced.
+    #[serde(rename = "max_lifetime_seconds", deserialize_with = "connection_age")]
     pub(crate) max_lifetime: Duration,
     /// How long an unused connection stays open.
+    #[serde(rename = "idle_timeout_seconds", deserialize_with = "connection_age")]
     pub(crate) idle_timeout: Duration,
     /// Whether a connection is tested before use.
     pub(crate) test_on_checkout: bool,
 }
 
 /// `[session]`; the time-outs are at least a millisecond, never PostgreSQL's 0 for "none".
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Session {
     /// The longest that a statement may run; always shorter than a lease.
+    #[serde(rename = "statement_timeout_seconds", deserialize_with = "timeout")]
     pub(crate) statement_timeout: Duration,
     /// The longest wait for a lock.
+    #[serde(rename = "lock_timeout_seconds", deserialize_with = "timeout")]
     pub(crate) lock_timeout: Duration,
     /// The longest that a transaction may do nothing.
+    #[serde(rename = "idle_in_transaction_timeout_seconds", deserialize_with = "timeout")]
     pub(crate) idle_in_transaction_timeout: Duration,
     /// The longest that a transaction may take; never shorter than a statement.
+    #[serde(rename = "transaction_timeout_seconds", deserialize_with = "timeout")]
     pub(crate) transaction_timeout: Duration,
     /// Whether the server may compile statements.
     pub(crate) jit: bool,
     /// Whether a commit waits until it is on the server's disk.
     pub(crate) synchronous_commit: bool,
     /// 1 to 63 printable ASCII characters, spaces among them.
+    #[serde(deserialize_with = "application_name")]
     pub(crate) application_name: String,
 }
 
 /// `[batch]`
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Batch {
     /// Raw rows claimed at once, to begin with.
+    #[serde(deserialize_with = "batch_size")]
     pub(crate) size: u32,
     /// The fewest, when the database is slow; never more than `size`.
+    #[serde(deserialize_with = "batch_size")]
     pub(crate) min_size: u32,
     /// The most, when the database is quick; never less than `size`.
+    #[serde(deserialize_with = "batch_size")]
     pub(crate) max_size: u32,
     /// Batches that run at the same time; more than one only where a connection is left beside them.
+    #[serde(deserialize_with = "concurrency")]
     pub(crate) concurrency: u32,
     /// Rows claimed each second; 0 is no limit.
+    #[serde(deserialize_with = "rows_per_second")]
     pub(crate) max_rows_per_second: u32,
     /// How long claimed rows belong to a worker.
+    #[serde(rename = "lease_seconds", deserialize_with = "lease")]
     pub(crate) lease: Duration,
     /// Attempts before a row is dead.
+    #[serde(deserialize_with = "attempts")]
     pub(crate) max_attempts: i32,
     /// The pause after the first failed attempt.
+    #[serde(rename = "backoff_first_seconds", deserialize_with = "backoff")]
     pub(crate) backoff_first: Duration,
     /// The longest pause; never shorter than the first.
+    #[serde(rename = "backoff_max_seconds", deserialize_with = "backoff")]
     pub(crate) backoff_max: Duration,
 }
 
 /// `[aggregation]`
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Aggregation {
     /// Not blank, but not yet known to be a zone: who uses it checks the name.
+    #[serde(deserialize_with = "filled")]
     pub(crate) default_time_zone: String,
     /// A file that extends the catalogue; none if empty. Not yet known to be usable.
+    #[serde(deserialize_with = "path")]
     pub(crate) catalogue: Option<PathBuf>,
 }
 
 /// `[schedule]`; each pattern has six fields and matches some time, or is empty for never.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Schedule {
     /// When to look for vitals.
+    #[serde(deserialize_with = "pattern")]
     pub(crate) vitals: String,
     /// When to look for nutrition.
+    #[serde(deserialize_with = "pattern")]
     pub(crate) nutrition: String,
     /// When to look for labs.
+    #[serde(deserialize_with = "pattern")]
     pub(crate) labs: String,
     /// The time between two looks; none if only the ticks count.
+    #[serde(rename = "poll_seconds", deserialize_with = "poll")]
     pub(crate) poll: Option<Duration>,
 }
 
 /// `[service]`
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Service {
     /// The longest work without a break.
+    #[serde(rename = "time_budget_seconds", deserialize_with = "time_budget")]
     pub(crate) time_budget: Duration,
     /// The time between two looks at backlog and pool.
+    #[serde(rename = "observe_seconds", deserialize_with = "observe")]
     pub(crate) observe: Duration,
     /// The time between two summaries in the log.
+    #[serde(rename = "summary_seconds", deserialize_with = "summary")]
     pub(crate) summary: Duration,
     /// The longest that a stop may take.
+    #[serde(rename = "shutdown_timeout_seconds", deserialize_with = "shutdown")]
     pub(crate) shutdown_timeout: Duration,
     /// Without progress for so long, the service is stuck.
+    #[serde(rename = "stuck_after_seconds", deserialize_with = "stuck")]
     pub(crate) stuck_after: Duration,
 }
 
 /// `[http]`
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Http {
-    /// Where to listen; none if nobody asked for it.
-    pub(crate) listen: Option<SocketAddr>,
+    /// The address to listen at.
+    #[serde(deserialize_with = "address")]
+    pub(crate) address: IpAddr,
+    /// The port to listen at; 0 is none.
+    #[serde(deserialize_with = "port")]
+    pub(crate) port: u16,
     /// Host names that requests may name, beside IP addresses and `localhost`.
+    #[serde(deserialize_with = "host_names")]
     pub(crate) allowed_hosts: Vec<String>,
     /// The token of viewers; none if empty.
+    #[serde(deserialize_with = "token")]
     pub(crate) token: Secret,
     /// The token of operators; none if empty, and never that of viewers.
+    #[serde(deserialize_with = "token")]
     pub(crate) operator_token: Secret,
 }
 
 /// `[log]`
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Log {
     /// The form of the lines.
+    #[serde(deserialize_with = "log_format")]
     pub(crate) format: LogFormat,
     /// Not blank, but not yet known to be filter directives: who uses it checks them.
+    #[serde(deserialize_with = "filled")]
     pub(crate) level: String,
     /// A connection held for longer is worth a warning.
+    #[serde(rename = "slow_hold_seconds", deserialize_with = "slow_hold")]
     pub(crate) slow_hold: Duration,
     /// A transaction of anybody's that is open for longer is worth a warning.
+    #[serde(rename = "old_transaction_seconds", deserialize_with = "old_transaction")]
     pub(crate) old_transaction: Duration,
-}
-
-/// `[alerts]`
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Alerts {
-    /// The rules that are off.
-    pub(crate) off: Vec<Rule>,
-    /// Connections in use, in percent of the most.
-    pub(crate) pool_usage_percent: f64,
-    /// For how long.
-    pub(crate) pool_usage_after: Duration,
-    /// For how long somebody waits in vain.
-    pub(crate) pool_exhausted_after: Duration,
-    /// For how long the database is left alone.
-    pub(crate) circuit_open_after: Duration,
-    /// The freshness goal, in seconds.
-    pub(crate) oldest_pending: f64,
-    /// Rows given up.
-    pub(crate) dead_rows: i64,
-    /// Groups that failed, in percent.
-    pub(crate) failed_groups_percent: f64,
-    /// For how long there is no connection.
-    pub(crate) database_unreachable_after: Duration,
-    /// Dates whose figures differ.
-    pub(crate) verify_drift_dates: i64,
-    /// For how long each rule does not fire again, in the order of [`Rule::ALL`].
-    pub(crate) cooldowns: [Duration; Rule::ALL.len()],
-    /// Attempts before a message is given up.
-    pub(crate) max_attempts: i32,
-    /// The pause after the first failed attempt.
-    pub(crate) retry_first: Duration,
-    /// The longest pause; never shorter than the first.
-    pub(crate) retry_max: Duration,
-}
-
-/// `[mail]`; with a host, there are a sender and somebody to get it.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Mail {
-    /// The mail server; none if empty.
-    pub(crate) host: String,
-    /// Its port; that of the way of encryption if none is named.
-    pub(crate) port: u16,
-    /// How the way to it is encrypted.
-    pub(crate) tls: MailTls,
-    /// Whom to trust instead of the operating system's authorities.
-    pub(crate) ca_file: Option<PathBuf>,
-    /// Who logs in; nobody if empty, and never without a password and encryption.
-    pub(crate) user: String,
-    /// The password of the log-in.
-    pub(crate) password: Secret,
-    /// The sender.
-    pub(crate) from: Option<Mailbox>,
-    /// Who gets it.
-    pub(crate) to: Mailboxes,
-    /// The longest that connecting may take in all.
-    pub(crate) connect_timeout: Duration,
-    /// The longest that the message may take.
-    pub(crate) send_timeout: Duration,
-}
-
-/// `[webhook]`
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Webhook {
-    /// Where to post; nowhere if there is none.
-    pub(crate) url: Option<PostUrl>,
-    /// Whom to trust instead of the operating system's authorities.
-    pub(crate) ca_file: Option<PathBuf>,
-    /// The longest that connecting may take in all.
-    pub(crate) connect_timeout: Duration,
-    /// The longest that the answer may take.
-    pub(crate) send_timeout: Duration,
 }
 
 /// The form of the log.
@@ -343,6 +335,13 @@ impl Entry {
 
     fn section(&self) -> &str {
         self.key.split_once('.').map_or("", |(section, _)| section)
+    }
+}
+
+impl Http {
+    /// Where to listen; none without a port.
+    pub(crate) fn listen(&self) -> Option<SocketAddr> {
+        (self.port > 0).then(|| SocketAddr::new(self.address, self.port))
     }
 }
 

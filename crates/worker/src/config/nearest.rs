@@ -2,7 +2,7 @@
 
 use strsim::damerau_levenshtein;
 
-use super::layers::Setting;
+use super::setting::Setting;
 
 /// Enough for every valid name, and a bound on what a problem prints and compares.
 const MAX_SHOWN_CHARS: usize = 64;

@@ -1,10 +1,12 @@
 //! Profiles: settings that belong together, between the defaults and what anybody set.
 
+use toml::Value;
 use toml::de::{DeTable, DeValue};
 
-use super::file;
-use super::layers::{Layers, Origin};
-use super::value::Value;
+use super::layers::Layers;
+use super::setting::Origin;
+use super::syntax::syntax_problem;
+use super::value::same_from_toml;
 
 /// The profiles, and what each sets.
 const PROFILES: &str = include_str!("../../../../config/profiles.toml");
@@ -19,12 +21,12 @@ impl Layers {
             Ok(document) => document,
             Err(error) => {
                 let shown = "the built-in profiles.toml";
-                self.problems.push(file::syntax_problem(shown, PROFILES, &error));
+                self.problems.push(syntax_problem(shown, PROFILES, &error));
                 return;
             }
         };
         let Some(setting) = self.settings.iter().find(|setting| setting.key == KEY) else { return };
-        let Value::Text(name) = &setting.value else { return };
+        let Value::String(name) = &setting.value else { return };
         let name = name.clone();
         let Some((_, profile)) =
             document.get_ref().iter().find(|(profile, _)| *profile.get_ref() == name.as_str())
@@ -49,7 +51,7 @@ impl Layers {
         if !matches!(setting.origin, Origin::Default) {
             return;
         }
-        match setting.value.same_from_toml(value) {
+        match same_from_toml(&setting.value, value) {
             Ok(value) => {
                 setting.value = value;
                 setting.origin = Origin::Profile(name.to_owned());

@@ -55,7 +55,7 @@ pub struct Columns(pub Vec<Column>);
 
 impl Columns {
     /// The columns of a kind.
-    pub fn of(kind: ImportKind) -> Self {
+    pub fn for_kind(kind: ImportKind) -> Self {
         use Content::{Boolean, Integer, Number, Text, Time, Zone};
         use Empty::{BlankText, Means, Null, Refused, SameAs};
         let columns: &[(&'static str, Content, Empty)] = match kind {

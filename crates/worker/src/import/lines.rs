@@ -170,16 +170,9 @@ impl<'c, R: BufRead> Lines<'c, R> {
     ) -> Result<Option<String>, String> {
         let mut field = self.text(fields, column, place)?;
         match column.name {
-            "value" if OUT_OF_RANGE.iter().any(|word| field.eq_ignore_ascii_case(word)) => {
-                return Err(
-                    "value is not a number; a reading out of the sensor's range has its bound here and < \
-                     or > in the column comparator"
-                        .to_owned(),
-                );
-            }
-            "value" => field = split_comparator(field).1,
+            "value" => field = self.reading(fields)?.1,
             "comparator" => {
-                let (of_value, _) = split_comparator(self.value(fields)?);
+                let (of_value, _) = self.reading(fields)?;
                 if !field.is_empty() && !of_value.is_empty() && field != of_value {
                     return Err("comparator is not the one that value has".to_owned());
                 }
@@ -206,10 +199,30 @@ impl<'c, R: BufRead> Lines<'c, R> {
         }
     }
 
-    /// The column `value`.
-    fn value<'f>(&self, fields: &'f [Vec<u8>]) -> Result<&'f str, String> {
+    /// The column `value`: its comparator, which is empty without one, and its number.
+    fn reading<'f>(&self, fields: &'f [Vec<u8>]) -> Result<(&'f str, &'f str), String> {
+        let value = self.named("value", fields)?;
+        let comparator = match value.to_ascii_lowercase().as_str() {
+            "low" | "lo" => "<",
+            "high" | "hi" => ">",
+            _ => return Ok(split_comparator(value)),
+        };
+        let of_glucose = self.named("metric", fields)? == "blood_glucose";
+        let unit = self.named("unit", fields)?;
+        let bounds =
+            SENSOR_BOUNDS.iter().find(|(of, ..)| of_glucose && unit.eq_ignore_ascii_case(of));
+        match bounds {
+            Some((_, low, high)) => Ok((comparator, if comparator == "<" { low } else { high })),
+            None => Err("value is not a number; a reading out of the sensor's range has its bound here and < \
+                         or > in the column comparator"
+                .to_owned()),
+        }
+    }
+
+    /// The column of this name; empty if the kind has none.
+    fn named<'f>(&self, name: &str, fields: &'f [Vec<u8>]) -> Result<&'f str, String> {
         let mut columns = self.columns.0.iter().zip(&self.places);
-        match columns.find(|(column, _)| column.name == "value") {
+        match columns.find(|(column, _)| column.name == name) {
             Some((column, place)) => self.text(fields, column, *place),
             None => Ok(""),
         }
@@ -227,8 +240,9 @@ impl<'c, R: BufRead> Lines<'c, R> {
     }
 }
 
-/// What a sensor shows instead of a number. Its bound is not in the row, so that it cannot be read.
-const OUT_OF_RANGE: [&str; 4] = ["low", "high", "lo", "hi"];
+/// Where glucose sensors write `Low` and `High` instead of a number. Dexcom's user guide has these bounds; those of
+/// other makers lie in the same ranges of the consensus.
+const SENSOR_BOUNDS: [(&str, &str, &str); 2] = [("mg/dL", "40", "400"), ("mmol/L", "2.2", "22.2")];
 
 /// A value that has its comparator before it, as in `<40`; without one, the comparator is empty.
 fn split_comparator(value: &str) -> (&str, &str) {
@@ -262,7 +276,7 @@ mod tests {
     use crate::cli::ImportKind;
 
     fn read(kind: ImportKind, text: &str) -> anyhow::Result<Vec<Line>> {
-        let columns = Columns::of(kind);
+        let columns = Columns::for_kind(kind);
         let mut lines = Lines::new(text.as_bytes(), &columns, false)?;
         let mut found = Vec::new();
         while let Some(line) = lines.next()? {
@@ -370,7 +384,7 @@ mod tests {
 
     #[test]
     fn unknown_columns_are_left_out_if_asked_to_and_named() {
-        let columns = Columns::of(ImportKind::Vitals);
+        let columns = Columns::for_kind(ImportKind::Vitals);
         let text = "user_id,Device,metric,value,started_at\n7,x,steps,12,2024-01-02T03:04:05Z\n";
         let mut lines = Lines::new(text.as_bytes(), &columns, true).unwrap();
         assert_eq!(lines.skipped(), ["Device"]);
@@ -470,7 +484,7 @@ mod tests {
 
     #[test]
     fn text_that_is_not_utf_8_is_a_bad_line() {
-        let columns = Columns::of(ImportKind::Vitals);
+        let columns = Columns::for_kind(ImportKind::Vitals);
         let text = [HEADER.as_bytes(), b"\n7,\xff\xfe,12,2024-01-02T03:04:05Z\n"].concat();
         let mut lines = Lines::new(text.as_slice(), &columns, false).unwrap();
         let Some(Line::Bad(bad)) = lines.next().unwrap() else { panic!() };
@@ -502,7 +516,7 @@ mod tests {
                 text.push(b'\n');
             }
             for kind in [ImportKind::Vitals, ImportKind::Nutrition, ImportKind::Labs, ImportKind::Profiles] {
-                let columns = Columns::of(kind);
+                let columns = Columns::for_kind(kind);
                 let Ok(mut lines) = Lines::new(text.as_slice(), &columns, false) else { continue };
                 let (mut last, mut count) = (1, 0);
                 while let Some(line) = lines.next().unwrap() {

@@ -42,7 +42,7 @@ pub async fn import(
     mut on_bad_line: impl FnMut(&BadLine),
     mut on_progress: impl FnMut(u64),
 ) -> anyhow::Result<Imported> {
-    let columns = Columns::of(kind);
+    let columns = Columns::for_kind(kind);
     let mut lines = Lines::new(file, &columns, skip_unknown)?;
     let mut target = Target::open(store, kind).await?;
     let skipped = lines.skipped().to_vec();

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use aggregation::Kind;
 use store::{ClaimFrom, MOST_IN_A_SET, StoreError};
 
+use super::context::WorkerContext;
 use super::group::Profiles;
-use super::walk::Walk;
+use super::walk::{self, Walk};
 use crate::report::{BatchReport, log_claim, log_rescued};
 use crate::run::batch_sizer::BatchStats;
-use crate::setup::WorkerContext;
 use crate::throttle::Permit;
 
 /// What a batch did.
@@ -35,13 +35,14 @@ pub struct BatchOutcome {
 /// # Errors
 /// Why nothing could be claimed.
 pub async fn run(
-    job: &WorkerContext,
+    context: &WorkerContext,
     kind: Kind,
     from: ClaimFrom,
     permit: Permit,
 ) -> Result<BatchOutcome, StoreError> {
-    let WorkerContext { store, stop, batch_sizer, .. } = job;
-    let (settings, started, pool_before) = (&*job.settings.get(), Instant::now(), store.stats());
+    let WorkerContext { store, stop, batch_sizer, .. } = context;
+    let (settings, started, pool_before) =
+        (&*context.settings.get(), Instant::now(), store.stats());
     let size = batch_sizer.next_size(settings.batch_bounds);
     let claimed = stop.or_overdue(store.claim(kind, from, size, settings.lease)).await;
     let claim = match claimed {
@@ -50,22 +51,27 @@ pub async fn run(
         Err(error) => return Err(store.explain(error).await),
     };
     permit.took(claim.row_count());
-    log_rescued(&claim);
+    log_rescued(&claim, store).await;
     // A set may not have fitted.
     let is_full = claim.row_count() - claim.coalesced + MOST_IN_A_SET > size;
-    let profiles = stop.or_overdue(Profiles::read(&claim, store, settings)).await;
-    let mut walk = Walk::new(job, settings, &claim, started);
-    let processed = match profiles {
-        Ok(profiles) => {
-            job.assumed_zone.note(&claim, &profiles);
-            walk.group_by_date(&profiles);
-            log_claim(&claim, walk.group_count(), &pool_before);
-            walk.process_groups(&profiles).await
-        }
-        Err(error) => Err(store.explain(error).await),
-    };
-    let interruption = walk.release_rest(processed).await;
-    let report = walk.into_report(started.elapsed());
+    let (mut report, interruption) =
+        match stop.or_overdue(Profiles::read(&claim, store, settings)).await {
+            Ok(profiles) => {
+                context.assumed_zone.note(&claim, &profiles);
+                let mut walk = Walk::new(context, settings, &claim, &profiles, started);
+                log_claim(&claim, walk.group_count(), &pool_before);
+                let processed = walk.process_groups().await;
+                walk.finish(processed).await
+            }
+            Err(error) => {
+                let error = store.explain(error).await;
+                let mut report = BatchReport::new(kind, claim.row_count(), claim.coalesced);
+                report.released =
+                    walk::release(store, &claim, claim.sets.iter().collect(), Some(&error)).await;
+                (report, Some(error))
+            }
+        };
+    report.duration = started.elapsed();
     report.log(&store.stats());
     let stats = BatchStats::from_report(&report, store.take_longest_wait());
     let pause = batch_sizer.record_batch(&stats, settings.batch_bounds);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use store::MOST_IN_A_SET;
 
 use crate::report::BatchReport;
-use crate::setup::Bounds;
+use crate::settings::Bounds;
 use crate::tables::counted;
 
 /// Rows that are added after a full batch that was quick.
@@ -198,7 +198,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{BatchStats, Next, Reason, Size};
-    use crate::setup::Bounds;
+    use crate::settings::Bounds;
 
     const BOUNDS: Bounds = Bounds { min: 50, max: 200 };
     const CALM: BatchStats = BatchStats {

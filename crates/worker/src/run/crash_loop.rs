@@ -1,11 +1,10 @@
-//! Groups in whose middle the work was interrupted.
+//! Groups that end a session or the worker each time they are computed.
 //!
-//! No group is to blame for an interruption, unless it comes each time at the same group: a row that makes
-//! its server process crash, a trigger that ends its session. Its rows would be the next batch's
-//! first ones again, and nothing behind them would ever be done.
+//! An interruption is not the fault of a group, unless every attempt at the group is interrupted: by a row that
+//! crashes its server process, or a trigger that ends its session. The rows of such a group would always be the
+//! first of the next batch, and no row behind them would ever be processed.
 //!
-//! Rows that end the worker itself are known by the leases that the queue has counted as lost: see
-//! [`isolate`].
+//! The queue counts the leases that each set lost. That finds sets that end the worker itself: see [`isolate`].
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,20 +13,21 @@ use aggregation::Kind;
 use chrono::NaiveDate;
 use store::{ChangeSet, RetryPolicy};
 
-use super::walk::GroupKey;
+use super::group::GroupKey;
+use crate::tables::counted;
 
-/// So often at the same group is no chance.
-const NO_CHANCE: u32 = 2;
+/// Interruptions of one group before it is snoozed.
+const MIN_INTERRUPTIONS: u32 = 2;
 
-/// More are not remembered: a database that is away interrupts one group after the other.
-const MOST: usize = 1_000;
+/// Groups that are remembered: an unavailable database interrupts one group after the other.
+const MAX_GROUPS: usize = 1_000;
 
-/// Rows that have lost this many leases are done alone. The first crash says nothing of a row, as it shares a
-/// batch with the one that is to blame; the second may still be chance.
+/// Lost leases before a set is processed alone. One lost lease proves nothing, because all sets of the batch lost
+/// theirs; the second may still be chance.
 const ALONE_AFTER: i32 = 2;
 
-/// So many more leases than attempts may be lost before a row is given up: a deployment that kills workers, or a
-/// host that crashes, must not make good rows dead.
+/// A set is given up after `max_attempts` and this many lost leases: a deployment that kills workers, or a host
+/// that crashes, must not make good rows dead.
 const LEASES_BEYOND_ATTEMPTS: i32 = 2;
 
 /// Whether workers lost the lease on a set so often that its dates are to be isolated.
@@ -35,22 +35,22 @@ pub const fn is_suspect(set: &ChangeSet) -> bool {
     set.lost_leases >= ALONE_AFTER
 }
 
-/// Which sets of a batch are set apart, by their places in the claim.
+/// The sets of a batch that are isolated, by their index in the claim.
 #[derive(Debug, Default)]
 pub struct Isolated {
-    /// These are given up: workers ended too often while they held them.
+    /// Given up: they lost too many leases.
     pub given_up: BTreeSet<usize>,
-    /// These are done behind all others.
+    /// Processed after all others.
     pub alone: BTreeSet<usize>,
-    /// These are released at once, for later batches.
+    /// Released at once, for later batches.
     pub released: BTreeSet<usize>,
 }
 
-/// Sets those apart that may have ended a worker: all that have rows of a date with which that happened. The sets
-/// of one such date are done, behind all others and after the rest of them was released: if they end this worker
-/// too, no other set of the batch loses a lease.
+/// Isolates the sets that may have ended a worker: all sets with rows of a date that a suspect set touches. The
+/// sets of one such date are processed last, after those of the other dates were released. So if they end this
+/// worker too, no other set of the batch loses its lease.
 ///
-/// A set that comes to a date later may be the correction that helps, so it is not given up with the others.
+/// A set that was queued later for such a date may be the correction that helps, so it is not given up.
 pub fn isolate(sets: &[ChangeSet], dates: &[BTreeSet<GroupKey>], policy: RetryPolicy) -> Isolated {
     let most = policy.max_attempts.saturating_add(LEASES_BEYOND_ATTEMPTS);
     let mut isolated = Isolated::default();
@@ -81,52 +81,53 @@ pub fn log_given_up(kind: Kind, (user_id, date): GroupKey, rows: u32, lost_lease
         rows,
         lost_leases,
         "Group given up (user {user_id}, {date}, {kind}): workers ended or stood still {lost_leases} times while \
-         they held its {rows} rows, which are dead now"
+         they held its rows; {} dead now",
+        counted(rows.into(), "row is", "rows are")
     );
 }
 
 type Group = (Kind, i64, NaiveDate);
 
-/// The groups that were interrupted, and how often since they were last done.
+/// Counts how often each group was interrupted since it was last committed.
 #[derive(Clone, Debug, Default)]
-pub struct Suspects(Arc<Mutex<Interruptions>>);
+pub struct CrashLoopGuard(Arc<Mutex<Interruptions>>);
 
 #[derive(Debug, Default)]
 struct Interruptions {
-    /// How often, and by which one last.
+    /// How often, and the number of the last interruption.
     groups: HashMap<Group, (u32, u64)>,
-    /// Those that are over.
-    over: u64,
+    /// Interruptions that have ended: the number of the current one.
+    ended: u64,
 }
 
-impl Suspects {
-    /// The group was interrupted. Whether that has happened too often to be chance. What interrupts several
-    /// batches at once, with rows of the same group, has happened once.
-    pub fn interrupted(&self, kind: Kind, user_id: i64, date: NaiveDate) -> bool {
-        let Interruptions { groups, over } = &mut *self.interruptions();
-        if groups.len() >= MOST {
+impl CrashLoopGuard {
+    /// Records that a group was interrupted. Returns whether that happened too often to be chance. An interruption
+    /// that ends several batches at once counts once for a group.
+    pub fn record_interruption(&self, kind: Kind, user_id: i64, date: NaiveDate) -> bool {
+        let Interruptions { groups, ended } = &mut *self.interruptions();
+        if groups.len() >= MAX_GROUPS {
             groups.clear();
         }
-        let (times, by) = groups.entry((kind, user_id, date)).or_insert((0, u64::MAX));
-        if by != over {
+        let (times, last) = groups.entry((kind, user_id, date)).or_insert((0, u64::MAX));
+        if last != ended {
             *times += 1;
-            *by = *over;
+            *last = *ended;
         }
-        *times >= NO_CHANCE
+        *times >= MIN_INTERRUPTIONS
     }
 
-    /// The next interruption is another one.
-    pub fn interruption_is_over(&self) {
-        self.interruptions().over += 1;
+    /// The current interruption has ended; another one counts again.
+    pub fn end_interruption(&self) {
+        self.interruptions().ended += 1;
     }
 
-    /// The group was done, or failed on its own account.
-    pub fn cleared(&self, kind: Kind, user_id: i64, date: NaiveDate) {
+    /// The group was committed, or failed by an error of its own.
+    pub fn clear(&self, kind: Kind, user_id: i64, date: NaiveDate) {
         self.interruptions().groups.remove(&(kind, user_id, date));
     }
 
-    /// Whether no group was interrupted since it was last done.
-    pub fn are_none(&self) -> bool {
+    /// Whether no group was interrupted since it was last committed.
+    pub fn is_clear(&self) -> bool {
         self.interruptions().groups.is_empty()
     }
 

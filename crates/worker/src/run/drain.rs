@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 use aggregation::Kind;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use store::{ClaimFrom, StoreError};
+use store::{Backoff, ClaimFrom, DRAIN_RETRIES, StoreError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{self, BatchOutcome};
-use crate::backoff::Backoff;
+use super::context::WorkerContext;
 use crate::failure::{AfterBatch, Policy};
 use crate::report::RunReport;
 use crate::run::batch_sizer::BatchStats;
-use crate::setup::WorkerContext;
+use crate::tables::counted;
 
 /// While one kind keeps the drain busy, those that had nothing due are looked at again so often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -55,13 +55,18 @@ pub enum DrainOutcome {
 
 /// Makes rows due that the server dated in the future while its clock was ahead, and says so. If it
 /// cannot, the work finds out why.
-pub async fn date_back(job: &WorkerContext) {
-    let rows = job.store.date_back(job.settings.get().failure_policy.max).await.unwrap_or_default();
+pub async fn date_back(context: &WorkerContext) {
+    let rows = context
+        .store
+        .date_back(context.settings.get().failure_policy.max)
+        .await
+        .unwrap_or_default();
     if rows > 0 {
         tracing::warn!(
             event = "rows_dated_back",
             rows,
-            "{rows} rows were dated in the future by the server's clock, which was ahead; they are due now"
+            "{} dated in the future by the server's clock, which was ahead; due now",
+            counted(rows as i64, "row was", "rows were")
         );
     }
 }
@@ -70,12 +75,12 @@ pub async fn date_back(job: &WorkerContext) {
 /// many rows it took. Says what was done, also if an error ended it: what interrupted it for longer than its
 /// patience.
 pub async fn drain(
-    job: &WorkerContext,
+    context: &WorkerContext,
     limits: &Limits,
     on_rows: impl Fn(u64),
 ) -> (RunReport, Result<DrainOutcome, StoreError>) {
     let drain = Drain {
-        job,
+        context,
         limits,
         on_rows: &on_rows,
         started: Instant::now(),
@@ -93,7 +98,7 @@ pub async fn drain(
 
 /// What the loops of a drain share.
 struct Drain<'d, F> {
-    job: &'d WorkerContext,
+    context: &'d WorkerContext,
     limits: &'d Limits,
     on_rows: &'d F,
     started: Instant,
@@ -116,7 +121,7 @@ impl<F: Fn(u64)> Drain<'_, F> {
         let mut outcome = Ok(DrainOutcome::Empty);
         running.push(self.run_loop());
         loop {
-            let concurrency = self.job.settings.get().concurrency;
+            let concurrency = self.context.settings.get().concurrency;
             tokio::select! {
                 ended = running.next() => match ended {
                     None => return outcome,
@@ -135,7 +140,7 @@ impl<F: Fn(u64)> Drain<'_, F> {
 
     /// Batch after batch, the kinds taking turns.
     async fn run_loop(&self) -> Result<DrainOutcome, StoreError> {
-        let job = self.job;
+        let context = self.context;
         let running = Counted::new(&self.loops);
         let mut kinds: VecDeque<KindState> =
             self.limits.kinds.iter().copied().map(KindState::new).collect();
@@ -145,21 +150,21 @@ impl<F: Fn(u64)> Drain<'_, F> {
                 return Ok(ended);
             }
             let Some(state) = next_kind(&mut kinds) else {
-                if self.limits.until_empty && job.store.look_everywhere() {
+                if self.limits.until_empty && context.store.require_full_scan() {
                     kinds.iter_mut().for_each(|state| state.empty_since = None);
                     continue;
                 }
                 return Ok(DrainOutcome::Empty);
             };
             let permit = tokio::select! {
-                permit = job.throttle.wait(&job.settings, &job.heartbeat) => permit,
-                () = job.stop.requested() => continue,
+                permit = context.throttle.wait(&context.settings, &context.heartbeat) => permit,
+                () = context.stop.requested() => continue,
                 () = self.limits.cancel.cancelled() => continue,
                 () = self.time_is_over() => continue,
             };
             self.batches.fetch_add(1, Ordering::Relaxed);
-            let outcome = batch::run(job, state.kind, state.claims_from(), permit).await;
-            job.heartbeat.beat();
+            let outcome = batch::run(context, state.kind, state.claims_from(), permit).await;
+            context.heartbeat.beat();
             let pause = match outcome {
                 Ok(outcome) => {
                     self.add(&outcome);
@@ -179,9 +184,9 @@ impl<F: Fn(u64)> Drain<'_, F> {
             if let Some(pause) = pause {
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
-                    () = job.stop.requested() => {}
+                    () = context.stop.requested() => {}
                 }
-                job.heartbeat.beat();
+                context.heartbeat.beat();
             }
         }
     }
@@ -200,13 +205,13 @@ impl<F: Fn(u64)> Drain<'_, F> {
     fn ended(&self, running: &Counted<'_>) -> Option<DrainOutcome> {
         let limits = self.limits;
         let batches = self.batches.load(Ordering::Relaxed);
-        if self.job.stop.is_requested() {
+        if self.context.stop.is_requested() {
             Some(DrainOutcome::Stopped)
         } else if limits.max_batches.is_some_and(|most| batches >= most)
             || limits.time_budget.is_some_and(|most| self.started.elapsed() >= most)
             || limits.cancel.is_cancelled()
             || self.failed.is_cancelled()
-            || running.count() > self.job.settings.get().concurrency
+            || running.count() > self.context.settings.get().concurrency
         {
             Some(DrainOutcome::LimitReached)
         } else {
@@ -231,15 +236,15 @@ impl<F: Fn(u64)> Drain<'_, F> {
     /// # Errors
     /// The interruption, if there have been enough of them or no pause would help.
     fn after(&self, error: StoreError, backoff: &mut Backoff) -> Result<Duration, StoreError> {
-        let job = self.job;
-        if job.stop.is_requested() {
+        let context = self.context;
+        if context.stop.is_requested() {
             return Ok(Duration::ZERO);
         }
-        job.suspects.interruption_is_over();
+        context.crash_loop_guard.end_interruption();
         let policy = Policy::for_class(error.class());
         if policy.is_timeout {
             let stats = BatchStats { timeouts: 1, ..BatchStats::default() };
-            job.batch_sizer.record_batch(&stats, job.settings.get().batch_bounds);
+            context.batch_sizer.record_batch(&stats, context.settings.get().batch_bounds);
         }
         let pause = match policy.after_batch {
             AfterBatch::Pause => backoff.record_error(),
@@ -256,7 +261,8 @@ impl<F: Fn(u64)> Drain<'_, F> {
             pid = error.process(),
             error = %error,
             pause_ms = pause.as_millis() as u64,
-            "batch interrupted; rows stay queued; retrying in {:.1} s: {error}",
+            "drain paused; rows stay queued; retry {} of {DRAIN_RETRIES} in {:.1} s: {error}",
+            backoff.errors(),
             pause.as_secs_f64()
         );
         Ok(pause)

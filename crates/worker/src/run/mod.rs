@@ -1,9 +1,12 @@
 //! The work: batch after batch out of the queue, for the service and for `run-once`.
 //!
-//! [`batch`] tells the story of one batch, [`drain`] repeats it, [`walk`] does its groups.
+//! [`batch`] tells the story of one batch, [`drain`] repeats it, [`walk`] processes its groups.
 
+pub mod assumed_zone;
 pub mod batch;
 pub mod batch_sizer;
+mod claimed_groups;
+pub mod context;
 pub mod crash_loop;
 pub mod drain;
 pub mod group;

@@ -10,20 +10,19 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aggregation::Timestamp;
-use store::{Alert, Store};
+use alerts::channel::Channel;
+use alerts::condition::{Change, Condition};
+use alerts::observation::{Circuit, FailedGroups, Groups, Observations, RuleObservation};
+use alerts::{Message, Rule, Rules, new_alert, outbox, own_clock};
+use store::{Alert, Backoff, Store};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::database::State;
 use super::{Service, lock};
-use crate::alerts::channel::Channel;
-use crate::alerts::condition::{Change, Condition};
-use crate::alerts::observation::{Circuit, Groups, GroupsSeen, Look, Seen};
-use crate::alerts::{Message, Rule, new_alert, outbox};
-use crate::backoff::Backoff;
-use crate::config::{Alerts, Config};
+use crate::config::Config;
+use crate::setup;
 use crate::stop::Stop;
-use crate::{metrics, setup};
 
 /// The largest number of messages that wait in memory for a channel. Without its database a worker watches six
 /// conditions, each of which fires once in a cool-down. If there are more messages, the oldest is dropped.
@@ -31,7 +30,7 @@ const MAX_PENDING: usize = 64;
 
 /// The rules, the channels and their messages.
 pub struct Alerting {
-    rules: Alerts,
+    rules: Rules,
     /// The name of this worker in messages.
     worker: String,
     queues: Vec<Arc<ChannelQueue>>,
@@ -66,7 +65,7 @@ struct Conditions {
 impl Alerting {
     /// From the configuration; `None` without a channel.
     pub(super) fn from_config(config: &Config) -> Option<Self> {
-        let channels = Channel::all(config);
+        let channels = Channel::all(&config.mail, &config.webhook);
         if channels.is_empty() {
             return None;
         }
@@ -92,7 +91,7 @@ impl Alerting {
         Rule::ALL.into_iter().filter(wanted)
     }
 
-    fn alert(&self, rule: Rule, change: Change, look: &Look, lasted: Duration) -> Alert {
+    fn alert(&self, rule: Rule, change: Change, look: &RuleObservation, lasted: Duration) -> Alert {
         let fires = change == Change::Fires;
         let amount = look.amount.unwrap_or(lasted.as_secs_f64());
         Alert { lasted, ..new_alert(rule, fires, &self.worker, amount, look.threshold) }
@@ -106,15 +105,15 @@ impl Service {
         let mut senders = JoinSet::new();
         let Some(alerting) = &service.alerting else { return senders };
         for queue in &alerting.queues {
-            metrics::expect_deliveries(queue.channel.name());
+            alerts::expect_deliveries(queue.channel.name());
             if queue.channel.is_open() {
                 tracing::warn!(
                     event = "alerts_unencrypted",
                     channel = queue.channel.name(),
-                    place = queue.channel.place(),
+                    place = queue.channel.address(),
                     "Alerts by {} go to {} unencrypted",
                     queue.channel.name(),
-                    queue.channel.place()
+                    queue.channel.address()
                 );
             }
             let (service, queue) = (Arc::clone(service), Arc::clone(queue));
@@ -141,12 +140,12 @@ impl Service {
     }
 
     async fn observe_once(&self, alerting: &Alerting, conditions: &mut Conditions) {
-        let (now, seen) = (Instant::now(), self.seen());
+        let (now, seen) = (Instant::now(), self.observations());
         let fires = conditions.own.get(Rule::FailedGroups.name()).is_some_and(Condition::fires);
         let threshold = alerting.rules.threshold(Rule::FailedGroups);
-        let groups = conditions.groups.see(now, &seen, threshold, fires);
+        let groups = conditions.groups.observe(now, &seen, threshold, fires);
         for rule in alerting.rules(false) {
-            let look = alerting.rules.look(rule, &seen, groups, now);
+            let look = alerting.rules.observe(rule, &seen, groups, now);
             let condition = conditions.own.entry(rule.name()).or_default();
             if let Some(change) = condition.observe(now, look.holds, alerting.rules.limits(rule)) {
                 let alert = alerting.alert(rule, change, &look, condition.lasted(now, change));
@@ -168,7 +167,7 @@ impl Service {
         &self,
         alerting: &Alerting,
         store: &Store,
-        seen: &Seen,
+        seen: &Observations,
         now: Instant,
     ) {
         let channels = alerting.channels();
@@ -176,12 +175,12 @@ impl Service {
         for rule in alerting.rules(true) {
             let of_rule = known.conditions.iter().find(|condition| condition.rule == rule.name());
             let fires = of_rule.is_some_and(|condition| condition.fires);
-            metrics::show_alert(rule, fires);
+            alerts::show_alert(rule, fires);
             let fired_at = of_rule.and_then(|condition| now.checked_sub(condition.fired_ago));
             let mut condition = Condition::known(fires, fired_at);
-            let groups = GroupsSeen { holds: None, percent: 0.0 };
-            let look = alerting.rules.look(rule, seen, groups, now);
-            let dead = seen.backlog.map_or(0, |(_, dead, _)| dead);
+            let groups = FailedGroups { holds: None, percent: 0.0 };
+            let look = alerting.rules.observe(rule, seen, groups, now);
+            let dead = seen.backlog.map_or(0, |(age, _)| age.dead);
             // Rows that died since the alert fired no longer wait, but they are not in the figures either.
             let died = of_rule.is_some_and(|condition| dead > condition.dead_rows);
             let holds = look.holds.filter(|holds| *holds || !died);
@@ -216,15 +215,15 @@ impl Service {
         }
     }
 
-    fn seen(&self) -> Seen {
+    fn observations(&self) -> Observations {
         let (pool, circuit) = match self.database.state() {
             State::Unknown => (None, Circuit::Unknown),
             State::Unavailable(_) if self.database.is_unreachable() => (None, Circuit::Unreachable),
             State::Unavailable(_) => (None, Circuit::Open),
             State::Ready(store) => (Some(store.stats()), Circuit::Closed),
         };
-        let backlog = self.watched.oldest_and_dead();
-        Seen { pool, circuit, backlog, groups: self.watched.groups() }
+        let backlog = self.watched.queue_age();
+        Observations { pool, circuit, backlog, groups: self.watched.groups() }
     }
 
     /// Puts a message into the outbox, or into memory if that is not possible or older messages wait in memory:
@@ -257,7 +256,8 @@ impl Service {
             match store.filter(|_| in_outbox) {
                 // An error of the database is left to the work; the next observation tries again.
                 Some(store) => {
-                    let (channel, rules, stop) = (&queue.channel, &alerting.rules, &self.stop);
+                    let (channel, rules, stop) =
+                        (&queue.channel, &alerting.rules, self.stop.token());
                     // Each attempt has time-outs of its own, and nothing waits for this task.
                     let patience = std::future::pending();
                     let _ = outbox::deliver(&store, channel, rules, stop, patience).await;
@@ -276,7 +276,7 @@ impl Service {
 impl ChannelQueue {
     fn remember(&self, alert: Alert, backoff: Backoff) {
         let now = Instant::now();
-        let happened_at = Timestamp(setup::own_clock());
+        let happened_at = own_clock();
         let mut pending = lock(&self.pending);
         if pending.len() >= MAX_PENDING
             && let Some(dropped) = pending.pop_front()

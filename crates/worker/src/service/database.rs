@@ -5,14 +5,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use store::{ConnectError, ErrorClass, Store, StoreError};
+use store::{Backoff, ConnectError, ErrorClass, Store, StoreError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Service, lock};
-use crate::backoff::Backoff;
 use crate::metrics::{self, Breaker};
 use crate::setup;
+use crate::tables::age;
 
 /// How often an unchanged cause is reported again.
 const REPORT_AGAIN: Duration = Duration::from_secs(300);
@@ -182,10 +182,16 @@ impl Service {
         metrics::show_breaker(Breaker::Closed);
         metrics::show_reachable(true);
         let failure = lock(&self.database.reported).take();
+        let unavailable_s =
+            failure.as_ref().map_or(0.0, |failure| failure.since.elapsed().as_secs_f64());
+        let was_unavailable = match failure {
+            Some(_) => format!("; the circuit breaker was open for {}", age(unavailable_s)),
+            None => String::new(),
+        };
         tracing::info!(
             event = "database_ready",
-            unavailable_s = failure.map_or(0.0, |failure| failure.since.elapsed().as_secs_f64()),
-            "connected to the database"
+            unavailable_s,
+            "connected to the database{was_unavailable}"
         );
         self.set(State::Ready(store.clone()));
     }
@@ -224,6 +230,6 @@ impl Service {
 async fn try_to_connect(config: &crate::config::Config) -> anyhow::Result<Store> {
     let store = setup::connect(config).await?;
     setup::require_current_schema(&store).await?;
-    setup::require_budget(&store, u32::from(config.http.listen.is_some())).await?;
+    setup::require_budget(&store, u32::from(config.http.port > 0)).await?;
     Ok(store)
 }

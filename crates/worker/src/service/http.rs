@@ -4,7 +4,9 @@
 //! host only, unless the configuration names another address. A request that names a foreign host is
 //! refused, so that a page in a browser cannot read the answers by DNS rebinding.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,8 +30,7 @@ use super::Service;
 use super::database;
 use crate::config::Http;
 use crate::metrics;
-use crate::page::{self, LocalTasks, Peer};
-use crate::report::milliseconds;
+use crate::report::{count_from_zero, milliseconds};
 
 /// The longest that an answer of `/health/database` waits for the database: monitors give up after
 /// some seconds themselves.
@@ -68,6 +69,16 @@ struct Served {
 
 type Shared = State<Arc<Served>>;
 
+/// The address from which a request comes.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
+
+/// Makes the routes of the operator's page, and its work beside them.
+pub type MakePage = fn(Arc<Service>, PrometheusHandle, &Http) -> (Router, PageWork);
+
+/// The page's work that the service must carry out, for ever.
+pub type PageWork = Pin<Box<dyn Future<Output = Infallible>>>;
+
 /// Listens at this address from now on. Gives back the work of the page that the service must carry out.
 ///
 /// # Errors
@@ -76,11 +87,13 @@ pub async fn serve(
     service: Arc<Service>,
     address: SocketAddr,
     settings: &Http,
-) -> anyhow::Result<LocalTasks> {
+    page: MakePage,
+) -> anyhow::Result<PageWork> {
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address} (http.address and http.port); choose another port")
     })?;
     let metrics = metrics::install()?;
+    count_from_zero();
     let upkeep = metrics.clone();
     tokio::spawn(async move {
         loop {
@@ -89,7 +102,7 @@ pub async fn serve(
         }
     });
     let hosts: Arc<[String]> = settings.allowed_hosts.iter().cloned().collect();
-    let (page, tasks) = page::router(Arc::clone(&service), metrics.clone(), settings);
+    let (page, page_work) = page(Arc::clone(&service), metrics.clone(), settings);
     let served = Arc::new(Served { service, metrics, database: Mutex::new(None) });
     let router = Router::new()
         .route("/health/live", get(live))
@@ -107,7 +120,7 @@ pub async fn serve(
         "Health, metrics and the operator's page are served at http://{address}/"
     );
     tokio::spawn(accept(listener, router));
-    Ok(tasks)
+    Ok(page_work)
 }
 
 /// Accepts connections, at most [`MAX_CONNECTIONS`] at once.

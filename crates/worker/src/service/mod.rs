@@ -29,15 +29,17 @@ use std::time::{Duration, Instant};
 use aggregation::Kind;
 use store::{Store, StoreError};
 
-use crate::assumed_zone::AssumedZone;
 use crate::config::Loaded;
 use crate::day_ends::DayEnds;
 use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
+use crate::run::assumed_zone::AssumedZone;
 use crate::run::batch_sizer::BatchSizer;
-use crate::run::crash_loop::Suspects;
+use crate::run::context::WorkerContext;
+use crate::run::crash_loop::CrashLoopGuard;
 use crate::run::drain::{self, DrainOutcome, Limits};
-use crate::setup::{self, Settings, SharedSettings, WorkerContext};
+use crate::settings::{Settings, SharedSettings};
+use crate::setup;
 use crate::stop::Stop;
 use crate::throttle::Throttle;
 
@@ -48,6 +50,7 @@ use signals::Signals;
 use supervisor::Supervisor;
 use watch::Watched;
 
+pub use http::{MakePage, PageWork, Peer};
 pub use view::Breaker;
 
 /// The longest sleep between two heartbeats.
@@ -68,7 +71,7 @@ pub struct Service {
     settings: SharedSettings,
     stop: Stop,
     heartbeat: Heartbeat,
-    suspects: Suspects,
+    crash_loop_guard: CrashLoopGuard,
     batch_sizer: BatchSizer,
     throttle: Throttle,
     assumed_zone: AssumedZone,
@@ -80,33 +83,23 @@ pub struct Service {
     alerting: Option<Alerting>,
 }
 
-/// Runs until a stop is requested.
+/// Runs until a stop is requested. The port for HTTP serves the page, too.
 ///
 /// # Errors
 /// If the configuration cannot be used, or the address for HTTP is taken.
-pub async fn run(config_file: Option<&Path>) -> anyhow::Result<Exit> {
-    run_with(config_file, setup::configuration(config_file)?).await
-}
-
-/// Runs with a configuration that is loaded, as [`run`] does.
-///
-/// # Errors
-/// As [`run`].
-pub async fn run_with(config_file: Option<&Path>, loaded: Loaded) -> anyhow::Result<Exit> {
+pub async fn run(
+    config_file: Option<&Path>,
+    loaded: Loaded,
+    page: MakePage,
+) -> anyhow::Result<Exit> {
     // A URL that cannot be used will not become usable by waiting.
     setup::check_url(&loaded.config)?;
-    let signals = Signals::listen()?;
+    let signals = Signals::install()?;
     let service = Arc::new(Service::new(config_file, loaded)?);
     let settings = service.config().http.clone();
-    let of_page = match settings.listen {
-        Some(address) => Some(http::serve(Arc::clone(&service), address, &settings).await?),
-        None => None,
-    };
-    let work_of_page = async {
-        match of_page {
-            Some(tasks) => tasks.carry_out().await,
-            None => std::future::pending().await,
-        }
+    let page_work: PageWork = match settings.listen() {
+        Some(address) => http::serve(Arc::clone(&service), address, &settings, page).await?,
+        None => Box::pin(std::future::pending()),
     };
     service.log_start();
     let senders = Service::start_alerts(&service);
@@ -117,7 +110,7 @@ pub async fn run_with(config_file: Option<&Path>, loaded: Loaded) -> anyhow::Res
         never = service.watch() => match never {},
         never = service.watch_liveness() => match never {},
         never = service.show_presence() => match never {},
-        never = work_of_page => match never {},
+        never = page_work => match never {},
     };
     outcome?;
     service.supervisor.stopping();
@@ -142,7 +135,7 @@ impl Service {
             settings,
             stop,
             heartbeat: Heartbeat::heard_by(move || listener.alive()),
-            suspects: Suspects::default(),
+            crash_loop_guard: CrashLoopGuard::default(),
             batch_sizer,
             throttle: Throttle::default(),
             assumed_zone: AssumedZone::default(),
@@ -157,17 +150,17 @@ impl Service {
     /// Connects and works until a stop is requested; connects again when the database is lost.
     async fn work(&self) {
         while let Some(store) = self.connect().await {
-            let job = WorkerContext {
+            let context = WorkerContext {
                 store,
                 settings: self.settings.clone(),
                 stop: self.stop.clone(),
                 heartbeat: self.heartbeat.clone(),
-                suspects: self.suspects.clone(),
+                crash_loop_guard: self.crash_loop_guard.clone(),
                 batch_sizer: self.batch_sizer.clone(),
                 throttle: self.throttle.clone(),
                 assumed_zone: self.assumed_zone.clone(),
             };
-            match self.drain_when_due(&job).await {
+            match self.drain_when_due(&context).await {
                 Ok(()) if self.stop.is_requested() => break,
                 Ok(()) => self.disconnect().await,
                 Err(error) => self.mark_degraded(&error),
@@ -176,21 +169,21 @@ impl Service {
     }
 
     /// Drains whenever rows are due, until a stop or a new connection is requested.
-    async fn drain_when_due(&self, job: &WorkerContext) -> Result<(), StoreError> {
+    async fn drain_when_due(&self, context: &WorkerContext) -> Result<(), StoreError> {
         let mut dated_back: Option<Instant> = None;
         let mut day_ends = DayEnds::default();
         while !self.stop.is_requested() && !self.database.reconnect_requested().is_cancelled() {
             self.heartbeat.beat();
             if dated_back.is_none_or(|last| last.elapsed() >= DATE_BACK_EVERY) {
-                drain::date_back(job).await;
+                drain::date_back(context).await;
                 dated_back = Some(Instant::now());
             }
-            let kinds = self.due(&job.store).await?;
+            let kinds = self.due(&context.store).await?;
             if !kinds.is_empty() {
-                self.drain(job, kinds).await?;
+                self.drain(context, kinds).await?;
             }
-            let are_all_marked = day_ends.mark_when_due(job).await?;
-            self.record_success(&job.store);
+            let are_all_marked = day_ends.mark_when_due(context).await?;
+            self.record_success(&context.store);
             if are_all_marked {
                 self.sleep_until_due().await;
             }
@@ -222,13 +215,13 @@ impl Service {
         kinds.into_iter().for_each(|kind| self.ticks.tick(*kind));
     }
 
-    async fn drain(&self, job: &WorkerContext, kinds: Vec<Kind>) -> Result<(), StoreError> {
+    async fn drain(&self, context: &WorkerContext, kinds: Vec<Kind>) -> Result<(), StoreError> {
         let time_budget = Some(self.config().service.time_budget);
         let cancel = self.database.reconnect_requested();
         // Without a poll the next drain may come a day later.
         let until_empty = self.config().schedule.poll.is_none();
         let limits = Limits { kinds, max_batches: None, time_budget, cancel, until_empty };
-        let (report, outcome) = drain::drain(job, &limits, |_| {}).await;
+        let (report, outcome) = drain::drain(context, &limits, |_| {}).await;
         self.watched.add(&report);
         // Work is left: it goes on after the break, with or without a poll.
         if !matches!(outcome, Ok(DrainOutcome::Empty | DrainOutcome::Stopped)) {

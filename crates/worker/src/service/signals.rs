@@ -6,7 +6,8 @@ use super::schedule::Schedule;
 use super::{Service, lock};
 use crate::config::{ConfigError, Loaded, Reload};
 use crate::logging;
-use crate::setup::{self, Settings};
+use crate::settings::Settings;
+use crate::setup;
 
 /// The signals that do not stop the service. Without a handler each would end the process, so the service installs
 /// the handlers first.
@@ -20,7 +21,7 @@ impl Signals {
     ///
     /// # Errors
     /// If the operating system refuses.
-    pub fn listen() -> anyhow::Result<Self> {
+    pub fn install() -> anyhow::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
             user1: signal(SignalKind::user_defined1())?,

@@ -12,7 +12,8 @@ use store::{Backlog, ErrorClass, PoolStats, Presence, RunCounts, Store};
 use super::database::State;
 use super::{Service, lock};
 use crate::config::{Config, Entry};
-use crate::setup::{self, Settings};
+use crate::settings::Settings;
+use crate::setup;
 use crate::stop::Stop;
 
 /// The longest pause between two signs of life in the database, and before a new limit is obeyed.

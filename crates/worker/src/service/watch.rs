@@ -4,14 +4,13 @@ use std::convert::Infallible;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use store::{Backlog, OldTransaction};
+use store::{Backlog, OldTransaction, QueueAge};
 
 use super::database::State;
 use super::{Service, lock};
-use crate::commands::run_once;
-use crate::metrics;
 use crate::report::{RunReport, milliseconds};
 use crate::tables::{age, counted};
+use crate::{metrics, run_record};
 
 /// The count of a long queue takes time at the server; it may take at most one part in this many of all time.
 const REST_PER_COUNT: u32 = 100;
@@ -29,7 +28,7 @@ pub struct Watched {
     pub(super) backlog_at: Mutex<Option<Instant>>,
     /// When the log last said that this service cannot say that it is alive.
     pub(super) warned_of_presence: Mutex<Option<Instant>>,
-    oldest_and_dead: Mutex<Option<(f64, i64, Instant)>>,
+    queue_age: Mutex<Option<(QueueAge, Instant)>>,
     period: Mutex<Period>,
     pub(super) total: Mutex<Period>,
     old_transactions: Mutex<Vec<ReportedTransaction>>,
@@ -69,7 +68,7 @@ impl Watched {
             backlog: Mutex::default(),
             backlog_at: Mutex::default(),
             warned_of_presence: Mutex::default(),
-            oldest_and_dead: Mutex::default(),
+            queue_age: Mutex::default(),
             period,
             total,
             old_transactions: Mutex::default(),
@@ -82,10 +81,9 @@ impl Watched {
         lock(&self.total).report.merge(report);
     }
 
-    /// The age of the oldest change in seconds, the number of dead rows, and when both were read. `None` without a
-    /// database, and without a channel for alerts.
-    pub(super) fn oldest_and_dead(&self) -> Option<(f64, i64, Instant)> {
-        *lock(&self.oldest_and_dead)
+    /// The age of the queue, and when it was read. `None` without a database, and without a channel for alerts.
+    pub(super) fn queue_age(&self) -> Option<(QueueAge, Instant)> {
+        *lock(&self.queue_age)
     }
 
     /// Groups committed and failed since the start.
@@ -150,10 +148,10 @@ impl Service {
             // long queue is what alerts are about.
             let at = Instant::now();
             let seen = match &store {
-                Some(store) => store.oldest_and_dead().await.ok(),
+                Some(store) => store.queue_age().await.ok(),
                 None => None,
             };
-            *lock(&self.watched.oldest_and_dead) = seen.map(|(oldest, dead)| (oldest, dead, at));
+            *lock(&self.watched.queue_age) = seen.map(|age| (age, at));
         }
         let seen = match store {
             Some(store) => store.backlog().await.ok(),
@@ -308,7 +306,7 @@ impl Service {
         let started_at = now.plus(-(period.began.elapsed().as_micros() as i64));
         let name = &self.config().session.application_name;
         let progress = (is_running, period.recorded.map(|(id, _)| id));
-        run_once::record(&store, started_at, "run", name, &period.report.counts, progress).await
+        run_record::record(&store, started_at, "run", name, &period.report.counts, progress).await
     }
 
     /// Writes the last record for `worker status` and the last entry of the log.

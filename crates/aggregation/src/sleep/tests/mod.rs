@@ -5,6 +5,7 @@ mod reference;
 mod sources;
 mod store;
 
+use crate::catalogue::Catalogue;
 use std::sync::LazyLock;
 
 use super::*;

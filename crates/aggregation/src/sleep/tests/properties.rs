@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::store::{Store, change};
 use super::*;
-use crate::Word;
+use crate::SharedStr;
 use crate::local_time::WIDEST_OFFSET_US;
 use crate::timestamp::{HOUR_US, MINUTE_US};
 
@@ -60,7 +60,7 @@ fn any_row(days: i64) -> impl Strategy<Value = (Stage, i64, RawVital)> {
             let row = row(&source, "2024-01-01 00:00", "2024-01-01 00:00");
             let row = RawVital { value, ..row };
             let ended_at = Timestamp(length);
-            let time_zone = zone.map(Word::from);
+            let time_zone = zone.map(SharedStr::from);
             let start = quarter * 15 * MINUTE_US + nudge;
             (stage, start, RawVital { ended_at, time_zone, ..row })
         },
@@ -77,7 +77,7 @@ fn placed(epoch: Timestamp, (stage, start, row): (Stage, i64, RawVital)) -> (Sta
 enum Step {
     Insert(Stage, i64, RawVital),
     /// The row at this place is sent again, from this zone and with this value.
-    Repeat(prop::sample::Index, Option<Word>, f64),
+    Repeat(prop::sample::Index, Option<SharedStr>, f64),
     Update(prop::sample::Index, (Stage, i64, RawVital)),
     Delete(prop::sample::Index),
     /// The changes at these places of the queue are processed.
@@ -294,7 +294,7 @@ proptest! {
         let mut store = Store::new(World::new(&zone, &[]));
         for ((stage, start), length) in stages.iter().zip(&instants).zip(&lengths) {
             let row = RawVital {
-                id: 0, value, comparator: comparator.clone().map(Word::from), unit: unit.clone().into(),
+                id: 0, value, comparator: comparator.clone().map(SharedStr::from), unit: unit.clone().into(),
                 source: source.clone().into(), started_at: Timestamp(*start),
                 ended_at: Timestamp(start.saturating_add(*length)),
                 time_zone: (start % 2 == 0).then(|| zone.clone().into()), is_daily_total: false,

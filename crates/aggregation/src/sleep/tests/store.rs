@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::vitals::Change;
-use crate::vitals::sample::LONGEST_INTERVAL_US;
+use crate::raw::{Change, LONGEST_INTERVAL_US};
 
 /// A batch may take this many rounds of reading.
 const MOST_ROUNDS: usize = 8;

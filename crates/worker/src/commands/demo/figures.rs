@@ -1,8 +1,9 @@
 //! Figures worth looking at, in the terminal.
 
 use aggregation::local_time::Zone;
+use aggregation::nutrition::NUTRIENTS;
 use chrono::NaiveDate;
-use store::{Store, VitalFigures};
+use store::{NutritionSums, Store, VitalDay, VitalHour};
 
 use crate::{output, tables};
 
@@ -23,10 +24,10 @@ const ENERGY_CELLS: usize = 12;
 ///
 /// # Errors
 /// If the database fails.
-pub async fn show(store: &Store) -> anyhow::Result<()> {
-    week(store).await?;
-    activity(store).await?;
-    examination(store).await
+pub async fn show(store: &Store, zone: Zone) -> anyhow::Result<()> {
+    week(store, zone).await?;
+    activity(store, zone).await?;
+    examination(store, zone).await
 }
 
 /// The dates of the week that is shown.
@@ -34,22 +35,29 @@ pub fn week_of_meals() -> (NaiveDate, NaiveDate) {
     (date(2022, 7, 20), date(2022, 7, 26))
 }
 
-async fn week(store: &Store) -> anyhow::Result<()> {
+async fn week(store: &Store, zone: Zone) -> anyhow::Result<()> {
     let (from, to) = week_of_meals();
-    let days = store.nutrition_days(EATER, from, to).await?;
-    let most = days.iter().filter_map(|day| day.energy_kcal).fold(1.0, f64::max);
-    let rows = days.into_iter().map(|day| {
-        let energy = day.energy_kcal;
+    let days = store.user_days(EATER, from, to, zone).await?.nutrition;
+    let nutrient = |day: &NutritionSums, name: &str| {
+        let index = NUTRIENTS.iter().position(|known| *known == name)?;
+        day.nutrients.get(index).copied().flatten()
+    };
+    let energies = days.iter().filter_map(|day| nutrient(day, "energy_kcal"));
+    let most = energies.fold(1.0, f64::max);
+    let rows = days.iter().map(|day| {
+        let energy = nutrient(day, "energy_kcal");
+        let [carbohydrate, protein, fat] =
+            [0, 1, 2].map(|index| day.shares.get(index).copied().flatten());
         vec![
-            day.date.format("%a %d %b").to_string(),
+            day.day.date.format("%a %d %b").to_string(),
             day.item_count.to_string(),
             number(energy, 0),
             energy.map_or_else(String::new, |energy| bar(energy / most, ENERGY_CELLS)),
-            percent(day.carbohydrate_percent),
-            percent(day.protein_percent),
-            percent(day.fat_percent),
-            number(day.fiber_g, 1),
-            number(day.vitamin_c_mg, 1),
+            percent(carbohydrate),
+            percent(protein),
+            percent(fat),
+            number(nutrient(day, "fiber_g"), 1),
+            number(nutrient(day, "vitamin_c_mg"), 1),
         ]
     });
     output::print(&format!("\nA week of user {EATER}'s meals (nutrition_daily):"));
@@ -60,14 +68,15 @@ async fn week(store: &Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn activity(store: &Store) -> anyhow::Result<()> {
+async fn activity(store: &Store, zone: Zone) -> anyhow::Result<()> {
     let on = date(2019, 9, 20);
-    let hours = store.vital_hours(ATHLETE, on, "heart_rate").await?;
-    let days = store.vital_days(ATHLETE, on, on).await?;
-    let day = days.iter().find(|day| day.metric == "heart_rate");
-    let mut rows: Vec<Vec<String>> =
-        hours.iter().map(|hour| heart_rate(hour, &clock(hour))).collect();
-    rows.extend(day.map(|day| heart_rate(day, "day")));
+    let read = store.user_days(ATHLETE, on, on, zone).await?;
+    let hours = read.hours.iter().filter(|hour| hour.metric == "heart_rate");
+    let days = read.vitals.iter().filter(|day| day.metric == "heart_rate");
+    let rows: Vec<Vec<String>> = hours
+        .map(|hour| heart_rate(&HeartRate::from_hour(hour), &clock(hour)))
+        .chain(days.map(|day| heart_rate(&HeartRate::from_day(day), "day")))
+        .collect();
     output::print(&format!(
         "\nUser {ATHLETE}'s heart rate while exercising on {on}, a reading a second\n\
          (vitals_hourly, merged in vitals_daily; ─ from least to greatest, ● mean):"
@@ -80,16 +89,16 @@ async fn activity(store: &Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn examination(store: &Store) -> anyhow::Result<()> {
+async fn examination(store: &Store, zone: Zone) -> anyhow::Result<()> {
     let (from, to) = (date(2018, 1, 1), date(2018, 12, 31));
-    let vitals = store.vital_days(EXAMINED, from, to).await?;
-    let pressures = store.blood_pressure_days(EXAMINED, from, to).await?;
-    let labs = store.lab_days(EXAMINED, from, to).await?;
-    let mut rows: Vec<Vec<String>> = vitals
+    let mut read = store.user_days(EXAMINED, from, to, zone).await?;
+    read.labs.sort_by_key(|lab| lab.day.date);
+    let mut rows: Vec<Vec<String>> = read
+        .vitals
         .iter()
         .map(|day| {
             vec![
-                day.date.to_string(),
+                day.day.date.to_string(),
                 day.metric.replace('_', " "),
                 day.sample_count.to_string(),
                 number(day.mean, 1),
@@ -98,22 +107,22 @@ async fn examination(store: &Store) -> anyhow::Result<()> {
             ]
         })
         .collect();
-    rows.extend(pressures.into_iter().map(|day| {
+    rows.extend(read.blood_pressure.into_iter().map(|day| {
         let mean = |value: Option<f64>| number(value, 0);
         vec![
-            day.date.to_string(),
+            day.day.date.to_string(),
             "blood pressure".to_owned(),
             day.pair_count.to_string(),
-            format!("{}/{}", mean(day.systolic_mean), mean(day.diastolic_mean)),
+            format!("{}/{}", mean(day.systolic[0]), mean(day.diastolic[0])),
             "mm[Hg]".to_owned(),
             day.worst_category.unwrap_or_default().replace('_', " "),
         ]
     }));
-    rows.extend(labs.into_iter().map(|lab| {
-        let range = lab.reference_text.map_or_else(String::new, |range| format!("range {range}"));
+    rows.extend(read.labs.into_iter().map(|lab| {
+        let range = lab.reported_range.map_or_else(String::new, |range| format!("range {range}"));
         let flag = lab.last_flag.map_or_else(String::new, |flag| format!("  {flag}"));
         vec![
-            lab.date.to_string(),
+            lab.day.date.to_string(),
             format!("LOINC {}", lab.analyte),
             "1".to_owned(),
             number(lab.last_value, 1),
@@ -128,7 +137,29 @@ async fn examination(store: &Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn heart_rate(figures: &VitalFigures, name: &str) -> Vec<String> {
+/// The figures of an hour or a day.
+struct HeartRate {
+    sample_count: i32,
+    min: Option<f64>,
+    mean: Option<f64>,
+    stddev: Option<f64>,
+    p50: Option<f64>,
+    max: Option<f64>,
+}
+
+impl HeartRate {
+    fn from_hour(hour: &VitalHour) -> Self {
+        let VitalHour { sample_count, min, mean, stddev, p50, max, .. } = *hour;
+        Self { sample_count, min, mean, stddev, p50, max }
+    }
+
+    fn from_day(day: &VitalDay) -> Self {
+        let VitalDay { sample_count, min, mean, stddev, p50, max, .. } = *day;
+        Self { sample_count, min, mean, stddev, p50, max }
+    }
+}
+
+fn heart_rate(figures: &HeartRate, name: &str) -> Vec<String> {
     vec![
         name.to_owned(),
         tables::thousands(i64::from(figures.sample_count)),
@@ -142,7 +173,7 @@ fn heart_rate(figures: &VitalFigures, name: &str) -> Vec<String> {
 }
 
 /// The local hour as clocks showed it.
-fn clock(hour: &VitalFigures) -> String {
+fn clock(hour: &VitalHour) -> String {
     let zone = hour.time_zone.parse::<Zone>();
     zone.map_or_else(
         |_| hour.start.to_utc().format("%H:%M UTC").to_string(),
@@ -151,7 +182,7 @@ fn clock(hour: &VitalFigures) -> String {
 }
 
 /// A line from least to greatest with the mean on it, from 40 to 200 beats a minute.
-fn range(figures: &VitalFigures) -> String {
+fn range(figures: &HeartRate) -> String {
     let (Some(min), Some(mean), Some(max)) = (figures.min, figures.mean, figures.max) else {
         return String::new();
     };

@@ -20,9 +20,11 @@ use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
 use crate::import::import;
 use crate::run::batch_sizer::BatchSizer;
-use crate::run::crash_loop::Suspects;
+use crate::run::context::WorkerContext;
+use crate::run::crash_loop::CrashLoopGuard;
 use crate::run::drain::Limits;
-use crate::setup::{self, Settings, SharedSettings, WorkerContext};
+use crate::settings::{Settings, SharedSettings};
+use crate::setup;
 use crate::stop::Stop;
 use crate::tables::{counted, thousands};
 use crate::throttle::Throttle;
@@ -121,23 +123,24 @@ async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Resu
         cancel: CancellationToken::new(),
         until_empty: true,
     };
-    let job = WorkerContext {
-        assumed_zone: crate::assumed_zone::AssumedZone::default(),
+    let context = WorkerContext {
+        assumed_zone: crate::run::assumed_zone::AssumedZone::default(),
         store,
         settings: SharedSettings::new(settings),
         stop: stop.clone(),
         heartbeat: Heartbeat::unheard(),
-        suspects: Suspects::default(),
+        crash_loop_guard: CrashLoopGuard::default(),
         batch_sizer: BatchSizer::new(BATCH_SIZE),
         throttle: Throttle::default(),
     };
-    let run = run_once::run(&job, &limits, "demo", "dayfold-demo", &ProgressBar::hidden()).await?;
-    summary(&job.store, &run).await?;
-    figures::show(&job.store).await?;
+    let run =
+        run_once::run(&context, &limits, "demo", "dayfold-demo", &ProgressBar::hidden()).await?;
+    summary(&context.store, &run).await?;
+    figures::show(&context.store, default_zone).await?;
     if let Some(file) = html {
         let (from, to) = figures::week_of_meals();
-        let days = job.store.user_days(figures::EATER, from, to, default_zone).await?;
-        report::write(&days, &job.settings.get().catalogue, file)?;
+        let days = context.store.user_days(figures::EATER, from, to, default_zone).await?;
+        report::write(&days, &context.settings.get().catalogue, file)?;
         let shown = file.display();
         output::print_success(&format!("\nA week of meals as a page, for a browser:\n   {shown}"));
     }

@@ -1,12 +1,13 @@
 //! `worker demo --serve`: the service runs on the demo's server, and new rows keep arriving.
 
 use std::convert::Infallible;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use store::Store;
 
 use crate::cli::ImportKind;
+use crate::commands::page;
 use crate::config::{Config, Loaded, Secret};
 use crate::exit::Exit;
 use crate::import::import;
@@ -28,8 +29,10 @@ const USER: i64 = 1;
 pub async fn serve(mut loaded: Loaded, of_demo: &Config) -> anyhow::Result<Exit> {
     let config = &mut loaded.config;
     config.database.url = of_demo.database.url.clone();
-    let address = config.http.listen.unwrap_or((Ipv4Addr::LOCALHOST, PORT).into());
-    config.http.listen = Some(address);
+    if config.http.port == 0 {
+        config.http.port = PORT;
+    }
+    let address = SocketAddr::new(config.http.address, config.http.port);
     config.service.observe = config.service.observe.min(Duration::from_secs(2));
     if config.http.operator_token.expose().is_empty() {
         config.http.operator_token = Secret::new(token());
@@ -37,7 +40,7 @@ pub async fn serve(mut loaded: Loaded, of_demo: &Config) -> anyhow::Result<Exit>
     say(address, config.http.operator_token.expose());
     let store = setup::connect_with(&few(config), &|_| None).await?;
     tokio::select! {
-        served = service::run_with(None, loaded) => served,
+        served = service::run(None, loaded, page::router) => served,
         never = send_readings(&store) => match never {},
     }
 }
@@ -61,14 +64,14 @@ fn few(config: &Config) -> Config {
 }
 
 fn today() -> chrono::NaiveDate {
-    aggregation::Timestamp(setup::own_clock()).to_utc().date_naive()
+    alerts::own_clock().to_utc().date_naive()
 }
 
 /// Sends a reading each second, as an app does, for ever.
 async fn send_readings(store: &Store) -> Infallible {
     let mut number: u32 = 0;
     loop {
-        let at = aggregation::Timestamp(setup::own_clock()).to_utc().to_rfc3339();
+        let at = alerts::own_clock().to_utc().to_rfc3339();
         let rate = 60 + (number * 7) % 25;
         let csv = format!(
             "user_id,metric,value,unit,source,started_at,ended_at\n{USER},heart_rate,{rate},bpm,demo watch,{at},{at}\n"

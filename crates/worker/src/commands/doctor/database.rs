@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use aggregation::Kind;
 use store::{
-    Examination, MissingRights, Place, Pooler, SchemaState, Store, StoreError, Trial, Way,
-    schema_state,
+    ConnectionPlan, Endpoint, Examination, MissingRights, Pooler, SchemaState, Store, StoreError,
+    Trial, schema_state,
 };
 
 use super::{Check, Checkup, Outcome};
 use crate::config::Config;
+use crate::output;
 use crate::tables::{age, counted};
-use crate::{output, setup};
 
 /// `date_bin`, on which the claim rests, came with it.
 const OLDEST_VERSION: i32 = 140_000;
@@ -26,12 +26,12 @@ const MOST_CLOCK_SECONDS: f64 = 2.0;
 /// If the database fails.
 pub async fn examine(
     config: &Config,
-    way: &Way,
+    plan: &ConnectionPlan,
     store: &Store,
     checkup: &mut Checkup,
 ) -> Result<(), StoreError> {
     let found = store.examine().await?;
-    checkup.add(encryption(config, way, &found));
+    checkup.add(encryption(config, plan, &found));
     checkup.add(version(&found));
     checkup.add(pooler(config));
     checkup.add(timeouts(config, &found));
@@ -58,18 +58,18 @@ pub async fn examine(
 }
 
 /// Over this host's own sockets and addresses nobody listens in.
-fn encryption(config: &Config, way: &Way, found: &Examination) -> Check {
+fn encryption(config: &Config, plan: &ConnectionPlan, found: &Examination) -> Check {
     let name = "TLS";
     let own = |host: &str| {
         host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     };
-    let stays_here = way.places.iter().all(|place| match place {
-        Place::Socket(_) => true,
-        Place::Network(host, _) => own(host),
+    let stays_here = plan.endpoints.iter().all(|endpoint| match endpoint {
+        Endpoint::Socket(_) => true,
+        Endpoint::Network(host, _) => own(host),
     });
     if config.database.pooler != Pooler::None {
         // What the server tells is its link to the pooler.
-        return if way.insists || stays_here {
+        return if plan.insists || stays_here {
             Check::fine(name, "the way to the pooler is encrypted, or within this host")
         } else {
             Check::doubtful(
@@ -80,7 +80,7 @@ fn encryption(config: &Config, way: &Way, found: &Examination) -> Check {
         };
     }
     match &found.tls {
-        Some(protocol) if way.verifies || stays_here => {
+        Some(protocol) if plan.verifies || stays_here => {
             Check::fine(name, format!("the session is encrypted ({protocol})"))
         }
         Some(protocol) => Check::doubtful(
@@ -412,9 +412,9 @@ async fn horizon(config: &Config, store: &Store, found: &Examination) -> Result<
 }
 
 async fn clock(store: &Store) -> Result<Check, StoreError> {
-    let before = setup::own_clock();
+    let before = alerts::own_clock().0;
     let there = store.clock().await?;
-    let after = setup::own_clock();
+    let after = alerts::own_clock().0;
     let seconds = |micros: i64| micros as f64 / 1e6;
     // Somewhere between asking and hearing it was as late here.
     let ahead = seconds((before + after) / 2 - there.to_utc().timestamp_micros());

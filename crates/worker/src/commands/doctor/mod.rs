@@ -1,16 +1,17 @@
 //! `worker doctor`: can it work here, step by step from the configuration to the database's clock.
 
 mod database;
-mod way;
+mod network;
 
 use std::path::Path;
 
+use alerts::channel::Channel;
 use serde_json::{Value, json};
 use store::{Store, StoreError};
 
-use crate::alerts::channel::Channel;
 use crate::config::Config;
 use crate::exit::{self, Exit};
+use crate::settings::Settings;
 use crate::{output, setup};
 
 /// What became of a step.
@@ -147,8 +148,8 @@ pub async fn execute(file: Option<&Path>, as_json: bool) -> anyhow::Result<Exit>
 /// If the database fails.
 pub async fn on_page(config: &Config, store: &Store) -> Result<Vec<Value>, StoreError> {
     let mut checkup = Checkup { as_json: true, checks: Vec::new() };
-    match setup::way(config) {
-        Ok(way) => database::examine(config, &way, store, &mut checkup).await?,
+    match setup::connection_plan(config) {
+        Ok(plan) => database::examine(config, &plan, store, &mut checkup).await?,
         Err(error) => checkup.add(Check::wrong("configuration", error.to_string(), "correct it")),
     }
     let is_shown = |check: &&Check| !["time-outs", "budget"].contains(&check.name);
@@ -157,10 +158,11 @@ pub async fn on_page(config: &Config, store: &Store) -> Result<Vec<Value>, Store
 
 /// Each step needs those before it.
 async fn examine(config: &Config, checkup: &mut Checkup) {
-    let settings = setup::Settings::from_config(config).map_err(|error| format!("{error:#}"));
-    let usable = settings.and_then(|_| setup::way(config).map_err(|error| error.to_string()));
-    let way = match usable {
-        Ok(way) => way,
+    let settings = Settings::from_config(config).map_err(|error| format!("{error:#}"));
+    let usable =
+        settings.and_then(|_| setup::connection_plan(config).map_err(|error| error.to_string()));
+    let plan = match usable {
+        Ok(plan) => plan,
         Err(problem) => {
             let advice = "correct it; `worker check-config` shows where each value comes from";
             checkup.add(Check::wrong("configuration", problem, advice));
@@ -168,19 +170,20 @@ async fn examine(config: &Config, checkup: &mut Checkup) {
         }
     };
     checkup.add(Check::fine("configuration", "it can be read, and names a database"));
-    let places: Vec<String> = Channel::all(config)
+    let addresses: Vec<String> = Channel::all(&config.mail, &config.webhook)
         .iter()
-        .map(|channel| format!("{} to {}", channel.name(), channel.place()))
+        .map(|channel| format!("{} to {}", channel.name(), channel.address()))
         .collect();
-    if !places.is_empty() {
-        let places = places.join(", ");
-        checkup.add(Check::fine("alerts", format!("by {places}: `worker alerts test` tries it")));
+    if !addresses.is_empty() {
+        let addresses = addresses.join(", ");
+        checkup
+            .add(Check::fine("alerts", format!("by {addresses}: `worker alerts test` tries it")));
     }
-    if !way::is_open(&way.places, config, checkup).await {
+    if !network::is_open(&plan.endpoints, config, checkup).await {
         return;
     }
-    let Some(store) = way::log_in(config, checkup).await else { return };
-    if let Err(error) = database::examine(config, &way, &store, checkup).await {
+    let Some(store) = network::log_in(config, checkup).await else { return };
+    if let Err(error) = database::examine(config, &plan, &store, checkup).await {
         let advice = "see the server's log; then run `worker doctor` again";
         checkup.add(Check::wrong("database", error.to_string(), advice));
     }

@@ -1,12 +1,7 @@
 //! `worker report`: some days of one user as a page to look at. What a batch did is reported by
 //! [`crate::report`].
 
-mod chart;
 mod file;
-mod page;
-mod sections;
-mod sheet;
-mod text;
 
 use std::path::Path;
 
@@ -17,7 +12,8 @@ use store::UserDays;
 use crate::cli::{self, require_order, require_range, require_stdout_for_one};
 use crate::exit::{self, Exit};
 use crate::output;
-use crate::setup::{self, Settings};
+use crate::settings::Settings;
+use crate::setup;
 use crate::tables::counted;
 
 /// The file that stands for stdout.
@@ -40,7 +36,7 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Report) -> anyhow::
 
     let days = store.user_days(arguments.user, from, to, settings.default_zone).await?;
     if to_stdout {
-        output::print(page::page(&days, &settings.catalogue).trim_end());
+        output::print(report::page(&days, &settings.catalogue).trim_end());
     } else {
         write(&days, &settings.catalogue, &arguments.html)?;
     }
@@ -53,16 +49,16 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Report) -> anyhow::
 /// # Errors
 /// Names the file, and says why it cannot be written.
 pub fn write(days: &UserDays, catalogue: &Catalogue, html: &Path) -> anyhow::Result<()> {
-    file::put(html, &page::page(days, catalogue))
+    file::put(html, &report::page(days, catalogue))
 }
 
 /// What was done, without any health value: figures are on the page alone.
 fn tell(days: &UserDays, arguments: &cli::Report, to_stdout: bool) {
     let asked = (days.to - days.from).num_days() + 1;
-    let dates: std::collections::BTreeSet<_> = sheet::all_days(days).map(|day| day.date).collect();
+    let dates: std::collections::BTreeSet<_> = report::all_days(days).map(|day| day.date).collect();
     let with_figures = dates.len() as i64;
     if with_figures == 0 {
-        output::say(&page::nothing(days));
+        output::say(&report::nothing(days));
     }
     if arguments.json {
         output::print_json(&json!({

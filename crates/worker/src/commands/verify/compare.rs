@@ -6,9 +6,9 @@ use aggregation::Kind;
 use aggregation::local_time::Zone;
 use aggregation::sleep::FARTHEST_STORED_DAY;
 use chrono::NaiveDate;
-use store::{Difference, RowKey, Shadow, StoreError};
+use store::{Difference, RowKey, StoreError, VerifyTables};
 
-use super::{FIRST, Finding, Found, LAST, Look};
+use super::{FIRST, Finding, Found, LAST, Verification};
 use crate::progress;
 use crate::run::group::Profile;
 use crate::run::group::rebuild::{self, Dates, earlier, later};
@@ -27,22 +27,22 @@ pub(super) struct Compared {
 /// The rows of figures that differ.
 type Rows = BTreeMap<RowKey, Difference>;
 
-impl Look<'_> {
+impl Verification<'_> {
     /// Compares, and counts what was found.
     pub(super) async fn compare(
         &self,
-        shadow: &mut Shadow<'_>,
+        tables: &mut VerifyTables<'_>,
         kind: Kind,
         user_id: i64,
         found: &mut Found,
     ) -> Result<Compared, StoreError> {
-        shadow.look_at(kind, user_id).await?;
+        tables.look_at(kind, user_id).await?;
         // A delta of labs rests on an earlier date, however long ago.
         let from = if kind == Kind::Labs { FIRST } else { self.from };
-        let stored = shadow.stored();
+        let stored = tables.stored();
         let inventory = stored.inventory(earlier(from), later(self.to)).await?;
         let user = Profile::parse(stored.profile().await?, self.settings);
-        let pending = Pending::of(kind, &stored.pending().await?);
+        let pending = Pending::new(kind, &stored.pending().await?);
         let portions = rebuild::portions(&inventory, from, self.to);
         let (mut rows, mut unlisted) = (Rows::new(), Vec::new());
         for portion in &portions {
@@ -50,11 +50,11 @@ impl Look<'_> {
                 break;
             }
             let _large = self.users.alone_if_large(portion).await;
-            let own = shadow.own().await?;
+            let own = tables.own().await?;
             let verdicts = rebuild::dates(own, self.settings, &user, portion).await?;
             let (dates, left_out) = self.asked(portion, &pending);
-            rows.extend(shadow.compare(&dates).await?);
-            unlisted.extend(shadow.unlisted(&verdicts).await?);
+            rows.extend(tables.compare(&dates).await?);
+            unlisted.extend(tables.unlisted(&verdicts).await?);
             let dead = left_out.iter().filter(|date| pending.dead.contains(date)).count();
             found.dates += dates.len() as i64;
             found.dead += dead as i64;
@@ -62,8 +62,8 @@ impl Look<'_> {
             found.raw_rows += portion.rows;
             progress::advance(self.bar, portion.rows as u64);
         }
-        self.explain_by_zones(shadow, kind, &user, &portions, &pending, &mut rows).await?;
-        let verdicts = self.wrong_verdicts(shadow, &user, unlisted, !pending.is_empty()).await?;
+        self.explain_by_zones(tables, kind, &user, &portions, &pending, &mut rows).await?;
+        let verdicts = self.wrong_verdicts(tables, &user, unlisted, !pending.is_empty()).await?;
         let mut compared = Compared::default();
         for (raw_id, difference) in call_outdated(&mut rows, verdicts) {
             compared.raw_ids.push(raw_id);
@@ -98,7 +98,7 @@ impl Look<'_> {
     /// differs by more than the zone.
     async fn explain_by_zones(
         &self,
-        shadow: &mut Shadow<'_>,
+        tables: &mut VerifyTables<'_>,
         kind: Kind,
         user: &Profile,
         portions: &[Dates],
@@ -108,7 +108,7 @@ impl Look<'_> {
         let others: Vec<Zone> = if rows.is_empty() {
             Vec::new()
         } else {
-            let stored = shadow.stored_zones().await?;
+            let stored = tables.stored_zones().await?;
             let zones = stored.iter().filter_map(|zone| zone.parse::<Zone>().ok());
             zones.filter(|zone| user.base_zone.as_ref() != Ok(zone)).collect()
         };
@@ -117,7 +117,7 @@ impl Look<'_> {
             let user = rebuild::in_zone(user, zone);
             let dates: BTreeSet<NaiveDate> = open.iter().map(|key| key.date).collect();
             let mut in_zone = Rows::new();
-            shadow.start_over();
+            tables.start_over();
             for portion in portions {
                 // A delta of labs rests on the dates before.
                 if kind != Kind::Labs && portion.dates.is_disjoint(&dates) {
@@ -127,10 +127,10 @@ impl Look<'_> {
                     return Ok(());
                 }
                 let _large = self.users.alone_if_large(portion).await;
-                let own = shadow.own().await?;
+                let own = tables.own().await?;
                 rebuild::dates(own, self.settings, &user, portion).await?;
                 let (asked, _) = self.asked(portion, pending);
-                in_zone.extend(shadow.compare(&asked).await?);
+                in_zone.extend(tables.compare(&asked).await?);
             }
             open.retain(|key| {
                 let Some(difference) = rows.get_mut(key) else { return false };
@@ -156,13 +156,13 @@ impl Look<'_> {
     /// The raw rows of which `rejected_rows` says something else than it should.
     async fn wrong_verdicts(
         &self,
-        shadow: &mut Shadow<'_>,
+        tables: &mut VerifyTables<'_>,
         user: &Profile,
         unlisted: Vec<i64>,
         is_pending: bool,
     ) -> Result<Vec<Wrong>, StoreError> {
         let metrics = self.settings.catalogue.metrics().map(|(name, _)| name.to_owned());
-        let mut listed = shadow.listed(unlisted, metrics.collect()).await?;
+        let mut listed = tables.listed(unlisted, metrics.collect()).await?;
         let is_everything = self.from == FIRST && self.to == LAST;
         listed.retain(|row| match row.date {
             Some(date) => (earlier(self.from)..=later(self.to)).contains(&date),
@@ -172,7 +172,7 @@ impl Look<'_> {
         let mut wrong = Vec::new();
         for rows in listed.chunks(rebuild::MOST_VERDICTS) {
             let raw_ids = rows.iter().map(|row| row.raw_id).collect();
-            let judged = rebuild::judge(shadow.stored(), self.settings, user, raw_ids).await?;
+            let judged = rebuild::judge(tables.stored(), self.settings, user, raw_ids).await?;
             for row in rows {
                 let reason = judged.get(&row.raw_id).copied().flatten();
                 let difference = match (&row.reason, reason) {
@@ -249,7 +249,7 @@ impl Spans {
 }
 
 impl Pending {
-    fn of(kind: Kind, changes: &[store::Pending]) -> Self {
+    fn new(kind: Kind, changes: &[store::Pending]) -> Self {
         let around = |change: &store::Pending| match kind {
             // A result changes what the next one is compared with, however much later it comes.
             Kind::Labs => (earlier(change.first), LAST),

@@ -1,6 +1,6 @@
 use super::super::Secret;
 use super::{assert_variable_problem, entry, loaded, problems};
-use crate::alerts::Rule;
+use alerts::Rule;
 
 #[test]
 fn mail_needs_a_sender_and_somebody_to_get_it() {

@@ -71,7 +71,7 @@ proptest! {
             format!("host={host} password={}{SECRET} {tail}", if spaced { " " } else { "" }),
         ];
         for url in urls {
-            if let Err(error) = store::way(&url, &|_| None) {
+            if let Err(error) = store::connection_plan(&url, &|_| None) {
                 prop_assert!(!error.to_string().contains(SECRET), "{error}");
                 prop_assert!(!format!("{error:?}").contains(SECRET), "{error:?}");
             }

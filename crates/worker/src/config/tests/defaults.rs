@@ -1,16 +1,15 @@
 use std::time::Duration;
 
-use lettre::message::Mailboxes;
 use store::Pooler;
 
 use super::super::layers::Layers;
-use super::super::value::Value;
 use super::super::{
-    Aggregation, Alerts, Batch, Config, DEFAULTS, Database, Http, Log, LogFormat, Mail, Pool,
-    Schedule, Secret, Service, Session, Webhook,
+    Aggregation, Batch, Config, DEFAULTS, Database, Http, Log, LogFormat, Pool, Schedule, Secret,
+    Service, Session,
 };
 use super::{defaults, loaded, problems};
-use crate::alerts::MailTls;
+use alerts::{Mail, MailTls, Rules, Webhook};
+use toml::Value;
 
 const NO_VARIABLES: [(&str, &str); 0] = [];
 
@@ -24,6 +23,7 @@ fn without_file_and_variables_the_documented_defaults_are_in_force() {
             connect_timeout: Duration::from_secs(10),
         },
         pool: Pool {
+            profile: "default".to_owned(),
             max_size: 4,
             min_idle: 1,
             wait_timeout: Duration::from_secs(45),
@@ -66,7 +66,8 @@ fn without_file_and_variables_the_documented_defaults_are_in_force() {
             stuck_after: Duration::from_secs(180),
         },
         http: Http {
-            listen: None,
+            address: [127, 0, 0, 1].into(),
+            port: 0,
             allowed_hosts: Vec::new(),
             token: Secret::default(),
             operator_token: Secret::default(),
@@ -77,7 +78,7 @@ fn without_file_and_variables_the_documented_defaults_are_in_force() {
             slow_hold: Duration::from_secs(5),
             old_transaction: Duration::from_secs(300),
         },
-        alerts: Alerts {
+        alerts: Rules {
             off: Vec::new(),
             pool_usage_percent: 80.0,
             pool_usage_after: Duration::from_secs(60),
@@ -88,7 +89,14 @@ fn without_file_and_variables_the_documented_defaults_are_in_force() {
             failed_groups_percent: 10.0,
             database_unreachable_after: Duration::from_secs(60),
             verify_drift_dates: 1,
-            cooldowns: [Duration::from_secs(900); 8],
+            pool_usage_cooldown: Duration::from_secs(900),
+            pool_exhausted_cooldown: Duration::from_secs(900),
+            circuit_open_cooldown: Duration::from_secs(900),
+            oldest_pending_cooldown: Duration::from_secs(900),
+            dead_rows_cooldown: Duration::from_secs(900),
+            failed_groups_cooldown: Duration::from_secs(900),
+            database_unreachable_cooldown: Duration::from_secs(900),
+            verify_drift_cooldown: Duration::from_secs(900),
             max_attempts: 20,
             retry_first: Duration::from_secs(30),
             retry_max: Duration::from_secs(3600),
@@ -101,7 +109,7 @@ fn without_file_and_variables_the_documented_defaults_are_in_force() {
             user: String::new(),
             password: Secret::new(String::new()),
             from: None,
-            to: Mailboxes::default(),
+            to: Default::default(),
             connect_timeout: Duration::from_secs(30),
             send_timeout: Duration::from_secs(30),
         },
@@ -170,11 +178,12 @@ fn every_key_of_default_toml_changes_the_configuration() {
             ("webhook.url", _) => "https://example.org/".to_owned(),
             // One second less of nothing is below its limit.
             ("alerts.pool_exhausted_after_seconds", _) => "1".to_owned(),
-            (_, Value::Text(_)) => "other".to_owned(),
+            (_, Value::String(_)) => "other".to_owned(),
             (_, Value::Integer(integer)) => (integer + 1).to_string(),
             // Smaller by little, which keeps all limits and relations.
             (_, Value::Float(float)) => (float * 0.99).to_string(),
             (_, Value::Boolean(boolean)) => (!boolean).to_string(),
+            (key, _) => panic!("{key} is neither a text, a number nor a truth value"),
         };
         let changed = loaded("", &[(setting.variable().as_str(), other.as_str())]).config;
         assert_ne!(changed, defaults(), "{} has no effect", setting.key);

@@ -38,10 +38,10 @@ fn waiting_as_long_as_one_may_is_no_standstill() {
 
 #[test]
 fn http_is_off_until_it_has_a_port_and_then_on_this_host_only() {
-    assert_eq!(loaded("", &[]).config.http.listen, None);
-    let listen = loaded("http.port = 9187", &[]).config.http.listen.unwrap();
+    assert_eq!(loaded("", &[]).config.http.listen(), None);
+    let listen = loaded("http.port = 9187", &[]).config.http.listen().unwrap();
     assert_eq!(listen.to_string(), "127.0.0.1:9187");
-    let listen = loaded("http = { port = 9187, address = \"::\" }", &[]).config.http.listen;
+    let listen = loaded("http = { port = 9187, address = \"::\" }", &[]).config.http.listen();
     assert_eq!(listen.unwrap().to_string(), "[::]:9187");
     assert_file_problem(
         "http.address = \"localhost\"",

@@ -12,7 +12,7 @@ use chrono::NaiveDate;
 use store::{GroupTransaction, StoreError, Verdict};
 
 use super::{Profile, Work, guarded, raw_ids, undated, verdicts};
-use crate::setup::Settings;
+use crate::settings::Settings;
 
 /// Results of a date with more text than this are computed in portions, so that what an app sends does not
 /// decide the worker's memory. It is the text of some thousands of usual results.

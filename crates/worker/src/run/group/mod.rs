@@ -26,8 +26,11 @@ use store::{
 
 pub use lock_waits::LockWaits;
 
-use super::walk::GroupKey;
-use crate::setup::Settings;
+use crate::settings::Settings;
+use crate::tables::counted;
+
+/// A user and a local date.
+pub type GroupKey = (i64, NaiveDate);
 
 /// What decides a user's figures beside the raw rows.
 #[derive(Debug, PartialEq)]
@@ -267,23 +270,29 @@ pub fn log_interrupted(kind: Kind, left: u32, is_released: bool, error: &StoreEr
         constraint = error.constraint(),
         pid = error.process(),
         error = %error,
-        "Batch interrupted ({kind}): {error}; its {left} remaining rows {}",
-        if is_released { "are released" } else { "return when their lease expires" }
+        "Batch interrupted ({kind}): {error}; {}",
+        match (left, is_released) {
+            (0, _) => "none of its rows is left".to_owned(),
+            (1, true) => "its remaining row is released".to_owned(),
+            (1, false) => "its remaining row returns when its lease expires".to_owned(),
+            (left, true) => format!("its {left} remaining rows are released"),
+            (left, false) => format!("its {left} remaining rows return when their lease expires"),
+        }
     );
 }
 
 /// Logs a failed group: who, when and what class, never a value.
 pub fn log_failure(
     (kind, user_id, date): (Kind, i64, NaiveDate),
-    rows: usize,
+    rows: u32,
     failed: Failed,
     policy: RetryPolicy,
     error: &StoreError,
 ) {
     let Failed { dead, attempts } = failed;
     let most = policy.max_attempts;
-    let next = if dead as usize == rows {
-        format!("gave up after {most} attempts")
+    let next = if dead > 0 && attempts == 0 {
+        format!("gave up after {}", counted(most.into(), "attempt", "attempts"))
     } else if attempts == 0 {
         format!("retry in {:.1} s, no attempt counted", policy.first.as_secs_f64())
     } else {

@@ -10,7 +10,7 @@ use chrono::NaiveDate;
 use store::{GroupTransaction, StoreError, Verdict};
 
 use super::{Profile, Work, guarded, raw_ids, undated, verdicts};
-use crate::setup::Settings;
+use crate::settings::Settings;
 
 /// What became of raw rows, by their ids.
 type Judged = HashMap<i64, Option<Reason>>;

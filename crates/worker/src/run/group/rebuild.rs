@@ -8,7 +8,7 @@ use chrono::{Days, NaiveDate};
 use store::{GroupTransaction, Inventory, RawDate, Store, StoreError, Verdict};
 
 use super::{Profile, labs, nutrition, vitals};
-use crate::setup::Settings;
+use crate::settings::Settings;
 
 /// The most raw rows that one transaction reads: it lasts well under a second, and what it needs of
 /// memory is bounded.

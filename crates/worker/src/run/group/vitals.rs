@@ -11,7 +11,7 @@ use store::{GroupTransaction, StoreError, Verdict};
 
 use super::rebuild::Dates;
 use super::{Profile, Work, blood_pressure, glucose, guarded, raw_ids, sleep, unknown_metrics};
-use crate::setup::Settings;
+use crate::settings::Settings;
 
 /// A scope is widened three times at most: by rows that are one sample with a changed one, by
 /// days that rows with zones of their own reach into, and by days stored under another profile

@@ -1,0 +1,103 @@
+//! Heart rate, activity and the other metrics of the catalogue.
+
+use maud::{Markup, html};
+
+use super::section;
+use super::vital::{Vital, all};
+use crate::chart::Frame;
+use crate::sheet::Sheet;
+
+/// Metrics that are charted as pairs in a section of their own.
+const PAIRED: [&str; 2] = ["blood_pressure_systolic", "blood_pressure_diastolic"];
+
+/// The order of the metrics, most wanted first; the others follow, ordered by name.
+const ORDER: [&str; 16] = [
+    "resting_heart_rate",
+    "heart_rate_variability_sdnn",
+    "oxygen_saturation",
+    "respiratory_rate",
+    "body_temperature",
+    "body_mass",
+    "body_fat_percentage",
+    "waist_circumference",
+    "height",
+    "vo2_max",
+    "steps",
+    "distance_walking_running",
+    "flights_climbed",
+    "exercise_time",
+    "active_energy",
+    "basal_energy",
+];
+
+/// The section of the heart rate.
+pub fn heart_rate(sheet: &Sheet<'_>) -> Option<Markup> {
+    let content = one(sheet, "heart_rate")?;
+    Some(section("heart-rate", "Heart rate", &content))
+}
+
+/// A metric in full page width, in each stored unit.
+pub fn one(sheet: &Sheet<'_>, metric: &str) -> Option<Markup> {
+    let vitals: Vec<Vital<'_>> =
+        all(sheet).into_iter().filter(|vital| vital.metric == metric).collect();
+    let content = html! {
+        @for vital in &vitals {
+            (vital.chart(sheet, Frame::WIDE))
+            (vital.table(sheet, true))
+        }
+    };
+    (!vitals.is_empty()).then_some(content)
+}
+
+/// The section of cumulative metrics such as steps.
+pub fn activity(sheet: &Sheet<'_>) -> Option<Markup> {
+    let vitals = ordered(sheet, |vital| vital.is_cumulative(sheet));
+    let (main, others): (Vec<Vital<'_>>, Vec<Vital<'_>>) =
+        vitals.into_iter().partition(|vital| vital.metric == "steps");
+    if main.is_empty() && others.is_empty() {
+        return None;
+    }
+    let content = html! {
+        @for vital in &main {
+            (vital.chart(sheet, Frame::WIDE))
+            (vital.table(sheet, true))
+        }
+        (small(sheet, &others))
+    };
+    Some(section("activity", "Activity", &content))
+}
+
+/// The section of all other metrics.
+pub fn others(sheet: &Sheet<'_>) -> Option<Markup> {
+    // Without computed pairs, the rows are the only figures of blood pressure.
+    let has_pairs = !sheet.days.blood_pressure.is_empty();
+    let vitals = ordered(sheet, |vital| {
+        let is_elsewhere = ["heart_rate", "blood_glucose"].contains(&vital.metric)
+            || (has_pairs && PAIRED.contains(&vital.metric));
+        !is_elsewhere && !vital.is_cumulative(sheet)
+    });
+    if vitals.is_empty() {
+        return None;
+    }
+    Some(section("measurements", "Other measurements", &small(sheet, &vitals)))
+}
+
+fn small(sheet: &Sheet<'_>, vitals: &[Vital<'_>]) -> Markup {
+    html! {
+        div.pairs {
+            @for vital in vitals {
+                div.card {
+                    (vital.chart(sheet, Frame::SMALL))
+                    (vital.table(sheet, false))
+                }
+            }
+        }
+    }
+}
+
+fn ordered<'v>(sheet: &Sheet<'v>, wanted: impl Fn(&Vital<'v>) -> bool) -> Vec<Vital<'v>> {
+    let mut vitals: Vec<Vital<'v>> = all(sheet).into_iter().filter(wanted).collect();
+    let place = |metric: &str| ORDER.iter().position(|name| *name == metric);
+    vitals.sort_by_key(|vital| place(vital.metric).unwrap_or(ORDER.len()));
+    vitals
+}

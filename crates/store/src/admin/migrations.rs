@@ -1,0 +1,21 @@
+//! The migrations of this version of the worker.
+
+use diesel::migration::MigrationName;
+
+/// A migration of this version of the worker.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SqlMigration {
+    /// The name of its folder, such as `2026-11-21-000001_raw_tables`.
+    pub(super) name: &'static str,
+    /// Its `up.sql`.
+    pub(super) up: &'static str,
+}
+
+/// Every migration that this version of the worker knows, in order; `build.rs` writes the list.
+pub(super) const MIGRATIONS: &[SqlMigration] =
+    &include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
+
+/// Version and name of every migration that this version of the worker knows, in order.
+pub(super) fn known() -> Vec<(String, &'static str)> {
+    MIGRATIONS.iter().map(|migration| (migration.version().to_string(), migration.name)).collect()
+}

@@ -1,0 +1,14 @@
+//! What commands besides the work need: migrations, import, status, examination.
+
+pub(crate) mod budget;
+pub(crate) mod control;
+pub(crate) mod examine;
+pub(crate) mod explain;
+pub(crate) mod import;
+pub(crate) mod migrate;
+mod migrations;
+mod schema_sql;
+pub(crate) mod schema_state;
+pub(crate) mod sessions;
+pub(crate) mod status;
+pub(crate) mod trial;

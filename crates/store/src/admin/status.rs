@@ -1,0 +1,507 @@
+//! What there is to do, and what was done.
+
+use aggregation::{Kind, Timestamp};
+use diesel::data_types::PgTimestamp;
+use diesel::dsl::{cardinality, sum};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
+
+use super::control::PausedKind;
+use crate::error::StoreError;
+use crate::kinds::day_end::FutureRows;
+use crate::pool::Store;
+use crate::schema::{aggregation_queue, aggregation_runs};
+use crate::sql::statement::statement;
+use crate::sql::time::{RawTime, clock_timestamp, to_postgres};
+
+/// The queue of one kind. It counts raw rows, not change sets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KindStatus {
+    /// The kind.
+    pub kind: Kind,
+    /// Changes not yet claimed, those waiting for their back-off among them.
+    pub pending: i64,
+    /// Of those, the ones that can be claimed.
+    pub due: i64,
+    /// Of those, the ones that wait for their back-off after a failure.
+    pub backing_off: i64,
+    /// Changes claimed by a worker.
+    pub processing: i64,
+    /// Of those, the ones whose lease ran out: their worker is gone.
+    pub expired: i64,
+    /// Changes given up after the last attempt.
+    pub dead: i64,
+    /// Changes that are dated in the future, as the server's clock was ahead when they were queued or
+    /// claimed.
+    pub in_future: i64,
+    /// Age of the oldest pending change, in seconds by the database's clock.
+    pub oldest_pending_seconds: Option<f64>,
+    /// Raw rows that take no part in the figures.
+    pub rejected: i64,
+    /// Whether counting ended at its limit, so that there may be more of each of these.
+    pub is_capped: bool,
+}
+
+/// What there is to do for one kind.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Backlog {
+    /// The kind.
+    pub kind: Kind,
+    /// Changes that are not in the figures yet, claimed ones among them, dead ones not.
+    pub rows: i64,
+    /// How long ago the oldest was queued, in seconds by the database's clock.
+    pub oldest_seconds: Option<f64>,
+    /// Changes given up after the last attempt.
+    pub dead: i64,
+}
+
+/// How long changes have waited, without a count of the queue.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct QueueAge {
+    /// How long ago the oldest of those that were looked at was queued, in seconds by the database's clock; 0 if
+    /// there is none.
+    pub oldest_seconds: f64,
+    /// Whether all were looked at: else an older one may be behind them.
+    pub is_complete: bool,
+    /// Changes given up after the last attempt.
+    pub dead: i64,
+}
+
+/// Changes whose groups failed for the same cause.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// The kind.
+    pub kind: String,
+    /// The class of the error.
+    pub class: String,
+    /// What failed: SQLSTATE, table, constraint; none if only the class is known.
+    pub detail: Option<String>,
+    /// How many rows, dead ones among them.
+    pub rows: i64,
+    /// How many of them are dead.
+    pub dead: i64,
+    /// In how many seconds the first of them is due, 0 if one is; none if none comes back by itself.
+    pub next_retry_seconds: Option<i64>,
+    /// How long ago the first of these changes was queued, in seconds.
+    pub first_queued_seconds: f64,
+    /// How long ago the last of these changes was queued, in seconds.
+    pub last_queued_seconds: f64,
+}
+
+/// Rejected rows of the same kind, reason and metric.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// The kind.
+    pub kind: String,
+    /// The code of the reason.
+    pub reason: String,
+    /// The metric, as the app wrote it; none for other kinds, and if the raw row is gone.
+    pub metric: Option<String>,
+    /// How many rows.
+    pub rows: i64,
+}
+
+/// One run that did work.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// When it ended, or was recorded last.
+    pub finished_at: Timestamp,
+    /// Whether it had not ended by then.
+    pub is_running: bool,
+    /// How long ago that was, in seconds by the database's clock.
+    pub finished_seconds_ago: f64,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// The command that ran.
+    pub command: String,
+    /// Who ran it.
+    pub worker: String,
+    /// What it did.
+    pub counts: RunCounts,
+}
+
+/// A row of `aggregation_runs`.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = aggregation_runs)]
+struct RunRow {
+    #[diesel(deserialize_as = RawTime)]
+    started_at: Timestamp,
+    #[diesel(deserialize_as = RawTime)]
+    finished_at: Timestamp,
+    is_running: bool,
+    command: String,
+    worker: String,
+    #[diesel(embed)]
+    counts: RunCounts,
+}
+
+impl RunRow {
+    fn seen_at(self, now: Timestamp) -> Run {
+        let Self { started_at, finished_at, is_running, command, worker, counts } = self;
+        let seconds = |from: Timestamp, to: Timestamp| (to.0 - from.0) as f64 / 1e6;
+        Run {
+            finished_at,
+            is_running,
+            finished_seconds_ago: seconds(finished_at, now).max(0.0),
+            seconds: seconds(started_at, finished_at),
+            command,
+            worker,
+            counts,
+        }
+    }
+}
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = aggregation_runs)]
+pub struct RunCounts {
+    /// Batches claimed.
+    pub batches: i32,
+    /// Raw rows claimed: completed + rejected + failed + released.
+    pub rows_claimed: i64,
+    /// Rows whose change is in the figures.
+    pub rows_completed: i64,
+    /// Rows done whose raw row takes no part in the figures.
+    pub rows_rejected: i64,
+    /// Rows whose group failed.
+    pub rows_failed: i64,
+    /// Rows given back because the work was interrupted.
+    pub rows_released: i64,
+    /// Groups committed.
+    pub groups_committed: i64,
+    /// Groups rolled back.
+    pub groups_failed: i64,
+}
+
+/// Causes and reasons that are told apart; the others are only in the sums.
+pub const MAX_GROUPS: i64 = 100;
+
+/// Rejected rows whose metric is looked up: a second's work. The others are only in the sums.
+pub const MAX_REJECTED_READ: i64 = 10_000;
+
+/// Change sets of a kind that failed and are read to be grouped: a tenth of a second's work. The others are
+/// only in the sums.
+pub const MAX_FAILED_SETS: i64 = 20_000;
+
+/// Of each kind so many change sets that are due are read for the age of the oldest: some milliseconds' work.
+const MAX_SETS_READ: i64 = 2_000;
+
+/// The state of the database's work.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    /// Each kind's queue.
+    pub kinds: Vec<KindStatus>,
+    /// Failures by cause, the most frequent first, at most [`MAX_GROUPS`].
+    pub failures: Vec<Failure>,
+    /// Rejected rows by reason, the most frequent first, at most [`MAX_GROUPS`].
+    pub rejected: Vec<Rejected>,
+    /// The last runs that did work, latest first.
+    pub runs: Vec<Run>,
+    /// Raw rows that are dated in the future.
+    pub future: FutureRows,
+    /// Kinds of which no worker claims rows.
+    pub paused: Vec<PausedKind>,
+}
+
+/// Without a limit, all are counted.
+const ALL: i64 = i64::MAX;
+
+statement! {
+    /// Of each kind `most` change sets are counted, those that are due first, and as many dead ones, which lie
+    /// at infinity.
+    struct ReadStatus { most: i64 => BigInt } -> (
+        Text, BigInt, BigInt, BigInt, BigInt, BigInt, Nullable<Double>, BigInt, BigInt, BigInt
+    )
+    include_str!("read_status.sql")
+}
+
+statement! {
+    struct CountRejected { most: i64 => BigInt } -> (Text, BigInt)
+    "SELECT kind, count(*) FROM (SELECT kind FROM rejected_rows LIMIT {most}) AS rejected GROUP BY kind"
+}
+
+statement! {
+    /// A cause is its class, and behind the first space what failed.
+    struct ReadFailures { most: i64 => BigInt, limit: i64 => BigInt } -> (
+        Text, Text, Nullable<Text>, BigInt, BigInt, Nullable<BigInt>, Double, Double
+    )
+    include_str!("read_failures.sql")
+}
+
+statement! {
+    /// The primary keys on both sides are in the same order, so that only as many rows are read.
+    struct ReadRejected { most: i64 => BigInt, limit: i64 => BigInt } -> (
+        Text, Text, Nullable<Text>, BigInt
+    )
+    "SELECT r.kind, r.reason, left(v.metric, 100), count(*)
+     FROM (SELECT kind, reason, user_id, raw_id FROM rejected_rows LIMIT {most}) AS r
+     LEFT JOIN vitals_raw AS v ON r.kind = 'vitals' AND v.user_id = r.user_id AND v.id = r.raw_id
+     GROUP BY 1, 2, 3
+     ORDER BY count(*) DESC, 1, 2, 3
+     LIMIT {limit}"
+}
+
+statement! {
+    struct ReadBacklog {} -> (Text, BigInt, Nullable<Double>, BigInt)
+    "SELECT of.kind, waiting.rows, extract(epoch FROM clock_timestamp() - waiting.oldest)::float8,
+            (SELECT coalesce(sum(cardinality(q.raw_ids)), 0) FROM aggregation_queue AS q
+             WHERE q.kind = of.kind AND q.not_before = 'infinity')
+     FROM unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)
+     CROSS JOIN LATERAL (
+         SELECT coalesce(sum(cardinality(q.raw_ids)), 0)::bigint AS rows,
+                min(least(q.queued_at, statement_timestamp())) AS oldest
+         FROM aggregation_queue AS q
+         WHERE q.kind = of.kind AND q.not_before < 'infinity'
+     ) AS waiting"
+}
+
+statement! {
+    /// Of each kind so many change sets are read, in the order of their turns, and all that wait for their back-off.
+    /// The next in turn need not be the oldest: one that has failed comes behind those that were queued meanwhile.
+    /// The backlog is not counted: a queue that takes too long to count still tells its age.
+    struct ReadAge {
+        most: i64 => BigInt,
+    } -> (Double, Bool, BigInt)
+    "SELECT greatest(0, extract(epoch FROM clock_timestamp() - min(least(due.oldest, later.oldest))))::float8,
+            bool_and(due.sets < {most}), sum(dead.rows)::bigint
+     FROM unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)
+     CROSS JOIN LATERAL (
+         SELECT min(q.queued_at) AS oldest, count(*) AS sets
+         FROM (SELECT q.queued_at FROM aggregation_queue AS q
+               WHERE q.kind = of.kind AND q.not_before <= statement_timestamp()
+               ORDER BY q.not_before
+               LIMIT {most}) AS q
+     ) AS due
+     CROSS JOIN LATERAL (
+         SELECT min(q.queued_at) AS oldest
+         FROM aggregation_queue AS q
+         WHERE q.kind = of.kind AND q.not_before > statement_timestamp() AND q.not_before < 'infinity'
+     ) AS later
+     CROSS JOIN LATERAL (
+         SELECT coalesce(sum(cardinality(q.raw_ids)), 0) AS rows
+         FROM aggregation_queue AS q
+         WHERE q.kind = of.kind AND q.not_before = 'infinity'
+     ) AS dead"
+}
+
+statement! {
+    struct RecordRun<'a> {
+        started_at: PgTimestamp => Timestamptz,
+        command: &'a str => Text,
+        worker: &'a str => Text,
+        batches: i32 => Integer,
+        rows_claimed: i64 => BigInt,
+        rows_completed: i64 => BigInt,
+        rows_rejected: i64 => BigInt,
+        rows_failed: i64 => BigInt,
+        rows_released: i64 => BigInt,
+        groups_committed: i64 => BigInt,
+        groups_failed: i64 => BigInt,
+        is_running: bool => Bool,
+        former: Option<i64> => Nullable<BigInt>,
+    } -> (BigInt)
+    include_str!("record_run.sql")
+}
+
+statement! {
+    struct CountInFuture {} -> (BigInt)
+    "SELECT coalesce(sum(cardinality(q.raw_ids)), 0)
+     FROM unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)
+     JOIN aggregation_queue AS q ON q.kind = of.kind
+     WHERE q.not_before > statement_timestamp() AND q.not_before < 'infinity'
+       AND q.queued_at > statement_timestamp()"
+}
+
+impl Store {
+    /// Each kind's queue, and the last `runs` runs.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn status(&self, runs: u32) -> Result<Status, StoreError> {
+        Ok(Status {
+            kinds: self.count_kinds(ALL).await?,
+            failures: self.failures().await?,
+            rejected: self.rejected().await?,
+            runs: self.runs(runs).await?,
+            future: self.future_rows().await?,
+            paused: self.paused_kinds().await?,
+        })
+    }
+
+    /// Each kind's queue and its rejected rows, of which no more than about `most` are counted.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn count_kinds(&self, most: i64) -> Result<Vec<KindStatus>, StoreError> {
+        type KindColumns = (String, i64, i64, i64, i64, i64, Option<f64>, i64, i64, i64);
+        let queue: Vec<KindColumns> = self.load("status", ReadStatus { most }).await?;
+        let rejected: Vec<(String, i64)> = self.load("status", CountRejected { most }).await?;
+        let all_rejected: i64 = rejected.iter().map(|(_, rows)| rows).sum();
+        let of = |kind: Kind| {
+            let row = queue.iter().find(|row| row.0 == kind.name());
+            let count = |of: fn(&KindColumns) -> i64| row.map_or(0, of);
+            KindStatus {
+                kind,
+                pending: count(|row| row.1),
+                due: count(|row| row.8),
+                backing_off: count(|row| row.2),
+                processing: count(|row| row.3),
+                expired: count(|row| row.4),
+                dead: count(|row| row.5),
+                in_future: count(|row| row.7),
+                oldest_pending_seconds: row.and_then(|row| row.6),
+                rejected: rejected.iter().find(|r| r.0 == kind.name()).map_or(0, |r| r.1),
+                is_capped: count(|row| row.9) >= most || all_rejected >= most,
+            }
+        };
+        Ok(Kind::ALL.into_iter().map(of).collect())
+    }
+
+    /// How many changes of these kinds are pending, those waiting for their back-off among them.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn pending(&self, kinds: &[Kind]) -> Result<i64, StoreError> {
+        let count_pending = aggregation_queue::table
+            .filter(aggregation_queue::state.eq("pending"))
+            .group_by(aggregation_queue::kind)
+            .select((aggregation_queue::kind, sum(cardinality(aggregation_queue::raw_ids))));
+        let rows: Vec<(String, Option<i64>)> = self.load("status", count_pending).await?;
+        let asked = |name: &str| kinds.iter().any(|kind| kind.name() == name);
+        Ok(rows.iter().filter(|(kind, _)| asked(kind)).filter_map(|(_, count)| *count).sum())
+    }
+
+    /// What there is to do, as far as it is told by the queue's index, so that it can be asked
+    /// often.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
+        let rows: Vec<(String, i64, Option<f64>, i64)> =
+            self.load("backlog", ReadBacklog {}).await?;
+        let of = |kind: Kind| {
+            let row = rows.iter().find(|row| row.0 == kind.name());
+            Backlog {
+                kind,
+                rows: row.map_or(0, |row| row.1),
+                oldest_seconds: row.and_then(|row| row.2),
+                dead: row.map_or(0, |row| row.3),
+            }
+        };
+        Ok(Kind::ALL.into_iter().map(of).collect())
+    }
+
+    /// How long the changes have waited that are not in the figures yet, and how many were given up.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn queue_age(&self) -> Result<QueueAge, StoreError> {
+        let ages: Vec<(f64, bool, i64)> =
+            self.load("backlog", ReadAge { most: MAX_SETS_READ }).await?;
+        let [(oldest_seconds, is_complete, dead)] = ages.as_slice() else {
+            return Err(StoreError::Internal("the queue says nothing of its oldest change"));
+        };
+        Ok(QueueAge { oldest_seconds: *oldest_seconds, is_complete: *is_complete, dead: *dead })
+    }
+
+    /// How many changes were queued at a time that is still to come: the server's clock was ahead. Their
+    /// turn lies there, too, so that only rows that are not due are read.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn count_in_future(&self) -> Result<i64, StoreError> {
+        let rows: Vec<(i64,)> = self.load("status", CountInFuture {}).await?;
+        Ok(rows.into_iter().map(|(count,)| count).sum())
+    }
+
+    /// The database's clock.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn clock(&self) -> Result<Timestamp, StoreError> {
+        let rows: Vec<RawTime> = self.load("status", diesel::select(clock_timestamp())).await?;
+        let [RawTime(now)] = rows.as_slice() else {
+            return Err(StoreError::Internal("the database's clock shows no time"));
+        };
+        Ok(*now)
+    }
+
+    /// Remembers a run that did work, and forgets those of more than 30 days ago. A run that goes on is
+    /// recorded again later, in place of its `former` record. Returns the id of the record.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn record_run(
+        &self,
+        started_at: Timestamp,
+        command: &str,
+        worker: &str,
+        counts: &RunCounts,
+        (is_running, former): (bool, Option<i64>),
+    ) -> Result<Option<i64>, StoreError> {
+        let record = RecordRun {
+            started_at: to_postgres(started_at),
+            command,
+            worker,
+            batches: counts.batches,
+            rows_claimed: counts.rows_claimed,
+            rows_completed: counts.rows_completed,
+            rows_rejected: counts.rows_rejected,
+            rows_failed: counts.rows_failed,
+            rows_released: counts.rows_released,
+            groups_committed: counts.groups_committed,
+            groups_failed: counts.groups_failed,
+            is_running,
+            former,
+        };
+        let ids: Vec<(i64,)> = self.load("status", record).await?;
+        Ok(ids.into_iter().next().map(|(id,)| id))
+    }
+
+    /// Failures by cause, the most frequent first, at most [`MAX_GROUPS`] of at most [`MAX_FAILED_SETS`] sets
+    /// of each kind.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn failures(&self) -> Result<Vec<Failure>, StoreError> {
+        type Columns = (String, String, Option<String>, i64, i64, Option<i64>, f64, f64);
+        let read = ReadFailures { most: MAX_FAILED_SETS, limit: MAX_GROUPS };
+        let rows: Vec<Columns> = self.load("status", read).await?;
+        let failure = |row: Columns| Failure {
+            kind: row.0,
+            class: row.1,
+            detail: row.2,
+            rows: row.3,
+            dead: row.4,
+            next_retry_seconds: row.5,
+            first_queued_seconds: row.6,
+            last_queued_seconds: row.7,
+        };
+        Ok(rows.into_iter().map(failure).collect())
+    }
+
+    /// Rejected rows by reason and metric, the most frequent first, at most [`MAX_GROUPS`] of
+    /// [`MAX_REJECTED_READ`] rows.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn rejected(&self) -> Result<Vec<Rejected>, StoreError> {
+        let read = ReadRejected { most: MAX_REJECTED_READ, limit: MAX_GROUPS };
+        let rows: Vec<(String, String, Option<String>, i64)> = self.load("status", read).await?;
+        let rejected = |(kind, reason, metric, rows)| Rejected { kind, reason, metric, rows };
+        Ok(rows.into_iter().map(rejected).collect())
+    }
+
+    /// The last runs that did work, latest first.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn runs(&self, limit: u32) -> Result<Vec<Run>, StoreError> {
+        let read = aggregation_runs::table
+            .order(aggregation_runs::finished_at.desc())
+            .limit(i64::from(limit))
+            .select((RunRow::as_select(), clock_timestamp()));
+        let rows: Vec<(RunRow, RawTime)> = self.load("status", read).await?;
+        Ok(rows.into_iter().map(|(row, RawTime(now))| row.seen_at(now)).collect())
+    }
+}

@@ -1,0 +1,198 @@
+//! Whether changes of raw rows reach the queue, by trying it.
+
+use std::time::Duration;
+
+use aggregation::Kind;
+use diesel::QueryResult;
+use diesel::sql_types::{BigInt, Bool, Text};
+use diesel_async::{AnsiTransactionManager, RunQueryDsl, TransactionManager};
+
+use crate::admin::import::raw_table;
+use crate::error::{ErrorClass, StoreError};
+use crate::pool::{Held, Store};
+use crate::sql::statement::statement;
+
+/// The longest wait for a lock: a trial must not stand in anybody's way.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The number of the row that is tried. No sequence gives it out, and none is used up.
+const ID: i64 = i64::MIN;
+
+/// What came of trying one raw table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trial {
+    /// An insert, an update and a delete each reached the queue.
+    Works,
+    /// One of them did not, or failed.
+    Fails(String),
+    /// It could not be tried, and why.
+    NotTried(String),
+}
+
+statement! {
+    /// A user that exists, as an app's foreign key may ask for one.
+    struct ReadTrial {
+        table: &'static str => Text,
+    } -> (Bool, Text, Text, BigInt)
+    include_str!("read_trial.sql")
+}
+
+statement! {
+    struct CountQueued {
+        kind: &'static str => Text,
+        user_id: i64 => BigInt,
+        id: i64 => BigInt,
+    } -> (BigInt)
+    "SELECT count(*) FROM aggregation_queue
+     WHERE user_id = {user_id} AND kind = {kind} AND {id} = ANY (raw_ids)"
+}
+
+macro_rules! trial_of {
+    ($insert:ident, $update:ident, $delete:ident, $table:literal, $columns:literal, $values:literal) => {
+        statement! {
+            struct $insert { user_id: i64 => BigInt, id: i64 => BigInt } -> ()
+            concat!("INSERT INTO ", $table, " (user_id, id, source, ", $columns, ")
+                     VALUES ({user_id}, {id}, 'worker doctor', ", $values, ")")
+        }
+        statement! {
+            struct $update { user_id: i64 => BigInt, id: i64 => BigInt } -> ()
+            concat!("UPDATE ", $table, " SET source = source WHERE user_id = {user_id} AND id = {id}")
+        }
+        statement! {
+            struct $delete { user_id: i64 => BigInt, id: i64 => BigInt } -> ()
+            concat!("DELETE FROM ", $table, " WHERE user_id = {user_id} AND id = {id}")
+        }
+    };
+}
+
+trial_of!(
+    InsertVital,
+    UpdateVital,
+    DeleteVital,
+    "vitals_raw",
+    "metric, value, unit, started_at, ended_at",
+    "'heart_rate', 60, 'bpm', now(), now()"
+);
+trial_of!(
+    InsertMeal,
+    UpdateMeal,
+    DeleteMeal,
+    "nutrition_raw",
+    "food_name, meal_type, eaten_at",
+    "'', 'other', now()"
+);
+trial_of!(
+    InsertLab,
+    UpdateLab,
+    DeleteLab,
+    "lab_raw",
+    "test_name, value_text, status, collected_at",
+    "'', '', 'final', now()"
+);
+
+impl Store {
+    /// Inserts, updates and deletes a row of the kind's raw table in a transaction that is rolled back,
+    /// and looks after each for the change in the queue.
+    ///
+    /// # Errors
+    /// If there is no connection, or it is lost.
+    pub async fn try_queueing(&self, kind: Kind) -> Result<Trial, StoreError> {
+        let mut held = self.hold("doctor").await?;
+        held.unfinished = true;
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED;{} SET LOCAL lock_timeout = {}",
+            self.in_transaction(),
+            LOCK_TIMEOUT.as_millis()
+        );
+        self.begin_with(&mut held, &begin).await?;
+        let tried = self.try_each(&mut held, kind).await;
+        let rollback = AnsiTransactionManager::rollback_transaction(&mut *held);
+        self.in_time(rollback).await?.map_err(|cause| held.error(cause))?;
+        held.unfinished = false;
+        held.answered = true;
+        tried
+    }
+
+    async fn try_each(&self, held: &mut Held<'_>, kind: Kind) -> Result<Trial, StoreError> {
+        let (id, table) = (ID, raw_table(kind));
+        let asked: QueryResult<Vec<(bool, String, String, i64)>> =
+            self.in_time(RunQueryDsl::load(ReadTrial { table }, &mut *held)).await?;
+        let asked = match asked.map_err(|cause| held.error(cause)) {
+            Ok(asked) => asked.into_iter().next(),
+            Err(error) => return not_done(error, "SELECT", table),
+        };
+        let Some((may, role, owner, user_id)) = asked else {
+            return Ok(Trial::NotTried(format!("{table} is not there")));
+        };
+        if !may {
+            let why =
+                format!("role {role} may not write to {table}, of which {owner} is the owner");
+            return Ok(Trial::NotTried(why));
+        }
+        let mut before = 0;
+        for verb in ["INSERT", "UPDATE", "DELETE"] {
+            macro_rules! run {
+                ($statement:ident) => {{
+                    let statement = $statement { user_id, id };
+                    self.in_time(RunQueryDsl::execute(statement, &mut *held)).await?
+                }};
+            }
+            let changed = match (kind, verb) {
+                (Kind::Vitals, "INSERT") => run!(InsertVital),
+                (Kind::Vitals, "UPDATE") => run!(UpdateVital),
+                (Kind::Vitals, _) => run!(DeleteVital),
+                (Kind::Nutrition, "INSERT") => run!(InsertMeal),
+                (Kind::Nutrition, "UPDATE") => run!(UpdateMeal),
+                (Kind::Nutrition, _) => run!(DeleteMeal),
+                (Kind::Labs, "INSERT") => run!(InsertLab),
+                (Kind::Labs, "UPDATE") => run!(UpdateLab),
+                (Kind::Labs, _) => run!(DeleteLab),
+            };
+            match changed.map_err(|cause| held.error(cause)) {
+                Ok(0) => {
+                    let why =
+                        format!("another trigger or rule of {table} takes the row of a {verb}");
+                    return Ok(Trial::NotTried(why));
+                }
+                Ok(_) => {}
+                Err(error) => return not_done(error, verb, table),
+            }
+            let count = CountQueued { kind: kind.name(), user_id, id };
+            let counted: QueryResult<Vec<(i64,)>> =
+                self.in_time(RunQueryDsl::load(count, &mut *held)).await?;
+            let after = match counted.map_err(|cause| held.error(cause)) {
+                Ok(rows) => rows.iter().map(|(count,)| *count).sum(),
+                Err(error) => return not_done(error, "SELECT", "aggregation_queue"),
+            };
+            if after <= before {
+                let what = format!("{verb} of a row of {table} does not reach the queue");
+                return Ok(Trial::Fails(what));
+            }
+            before = after;
+        }
+        Ok(Trial::Works)
+    }
+}
+
+/// What a statement that failed says of the trial. A raw table may have columns and constraints of the
+/// app's, which know no row of the worker's.
+fn not_done(error: StoreError, verb: &str, table: &str) -> Result<Trial, StoreError> {
+    let class = error.class();
+    let StoreError::Database { cause: diesel::result::Error::DatabaseError(_, told), .. } = &error
+    else {
+        return Err(error);
+    };
+    // The first line names objects only; what it concerns is the row of the trial.
+    let message = told.message().lines().next().unwrap_or_default();
+    match class {
+        ErrorClass::ConnectionLost => Err(error),
+        ErrorClass::Locked => Ok(Trial::NotTried(format!(
+            "{verb} in {table} waited for a lock for more than {} s",
+            LOCK_TIMEOUT.as_secs()
+        ))),
+        ErrorClass::Refused if told.table_name() == Some(table) => {
+            Ok(Trial::NotTried(format!("{table} does not take the row of the trial: {message}")))
+        }
+        _ => Ok(Trial::Fails(format!("{verb} in {table} fails: {message}"))),
+    }
+}

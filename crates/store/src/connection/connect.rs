@@ -1,0 +1,402 @@
+//! Connecting: one server after the other, what each session sets, and a limit on the whole
+//! handshake.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use diesel::QueryResult;
+use diesel::result::Error as DieselError;
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use futures_util::FutureExt;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout_at};
+use tokio_postgres::config::{Config, TargetSessionAttrs};
+use tokio_postgres::{CancelToken, Client, SimpleQueryMessage};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::connection::dial::{Connection, Encrypt, Reached, watched};
+use crate::connection::libpq::Variables;
+use crate::connection::session::{Pooler, Session, SessionSettings, major_version};
+use crate::connection::url::{Address, Endpoint, Server};
+use crate::connection::wire::Wire;
+use crate::error::{ConnectError, StoreError};
+use crate::sql::raw_text::NO_ENCODING;
+
+const NOT_TOLD: &str = "a pooler such as PgBouncer stands between the worker and PostgreSQL, and \
+     refuses the settings of the session: set database.pooler to \"session\" or \"transaction\", as \
+     its pool_mode is";
+
+const VERSION_1: &str = "the server's certificate is of X.509 version 1, which cannot be verified: give \
+     the server one of version 3, or use sslmode=require without sslrootcert";
+
+/// Whether a URL can be used at all, as far as it shows without connecting; the variables hold where
+/// it says nothing.
+///
+/// # Errors
+/// Why not.
+pub fn check_url(
+    url: &str,
+    session: &SessionSettings,
+    variables: Variables<'_>,
+) -> Result<(), ConnectError> {
+    let target = Target::new(url, Duration::ZERO, "", variables)?;
+    target.with_session(session.limited()).map(|_| ())
+}
+
+/// The way to the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionPlan {
+    /// The endpoints at which a connection is tried, in order.
+    pub endpoints: Vec<Endpoint>,
+    /// Whether a session without TLS is refused, but for sockets.
+    pub insists: bool,
+    /// Whether TLS checks who the server is.
+    pub verifies: bool,
+}
+
+/// The way that a URL says, as far as it shows without connecting.
+///
+/// # Errors
+/// As [`check_url`].
+pub fn connection_plan(
+    url: &str,
+    variables: Variables<'_>,
+) -> Result<ConnectionPlan, ConnectError> {
+    let address = Address::new(url, Duration::ZERO, "", variables)?;
+    let (insists, verifies) = address.tls_asked;
+    let endpoints = address.servers.into_iter().map(|server| server.endpoint).collect();
+    Ok(ConnectionPlan { endpoints, insists, verifies })
+}
+
+/// A connection with what the server says on it.
+pub struct Connected {
+    pub(crate) connection: AsyncPgConnection,
+    pub(crate) link: Link,
+}
+
+impl std::fmt::Debug for Connected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connected").finish_non_exhaustive()
+    }
+}
+
+impl Connected {
+    /// Connects with the settings of the pool's sessions.
+    ///
+    /// # Errors
+    /// Why that is not possible.
+    pub async fn establish(url: &str, session: &SessionSettings) -> Result<Self, ConnectError> {
+        let target = Target::new(url, session.statement_timeout, "", &|_| None)?;
+        target.with_session(session.limited())?.connect().await
+    }
+
+    /// An error of the connection, with what the server said about it.
+    pub fn error(&self, cause: DieselError) -> StoreError {
+        self.link.error(cause)
+    }
+}
+
+/// What is behind a connection.
+pub(crate) struct Link {
+    wire: Arc<Wire>,
+    reached: Reached,
+    server: Server,
+    tls: MakeRustlsConnect,
+    driver: AbortHandle,
+    /// The database keeps texts as bytes.
+    has_no_encoding: bool,
+    /// When it was begun to open it.
+    pub(crate) opened: std::time::Instant,
+}
+
+impl Link {
+    /// An error of the connection, with what the server said about it.
+    pub(crate) fn error(&self, cause: DieselError) -> StoreError {
+        self.wire.error(cause)
+    }
+
+    /// The server's process behind the connection.
+    pub(crate) fn process(&self) -> i32 {
+        self.wire.process()
+    }
+
+    /// Asks the server, over a connection of its own, to end what runs.
+    pub(crate) fn cancel(&self, token: CancelToken) -> impl Future<Output = ()> + use<> {
+        let (reached, config) = (self.reached.clone(), self.server.config.clone());
+        let encrypt = Encrypt::new(&self.tls, &self.server.endpoint);
+        async move {
+            // What cannot be cancelled ends by its statement time-out.
+            if let Ok(stream) = reached.open_again(&config).await {
+                let stream = watched(stream, &config, Wire::new(None));
+                token.cancel_query_raw(stream, encrypt).await.unwrap_or_default();
+            }
+        }
+    }
+}
+
+impl Drop for Link {
+    /// The task would wait for the answer to what runs, and keep the session open for that long.
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl std::ops::Deref for Connected {
+    type Target = AsyncPgConnection;
+
+    fn deref(&self) -> &AsyncPgConnection {
+        &self.connection
+    }
+}
+
+impl std::ops::DerefMut for Connected {
+    fn deref_mut(&mut self) -> &mut AsyncPgConnection {
+        &mut self.connection
+    }
+}
+
+/// Where to connect to. Its parts hold the password, so it has no `Debug`.
+#[derive(Clone)]
+pub(crate) struct Target {
+    address: Address,
+    timeout: Duration,
+    session: Session,
+    /// The server's major version, as the last log-in showed it.
+    version: Arc<AtomicU32>,
+}
+
+impl Target {
+    pub(crate) fn new(
+        url: &str,
+        timeout: Duration,
+        application_name: &str,
+        variables: Variables<'_>,
+    ) -> Result<Self, ConnectError> {
+        let address = Address::new(url, timeout, application_name, variables)?;
+        Ok(Self { address, timeout, session: Session::default(), version: Arc::default() })
+    }
+
+    /// The same target with settings for each session. In the start-up packet the last one wins, so
+    /// the limits that the lease relies on are not the URL's.
+    ///
+    /// # Errors
+    /// If the URL has options that a pooler would refuse, or keep for itself.
+    pub(crate) fn with_session(&self, session: Session) -> Result<Self, ConnectError> {
+        let mut with = self.clone();
+        for server in &mut with.address.servers {
+            let own = server.config.get_options().unwrap_or_default();
+            if session.pooler == Pooler::None {
+                let options = format!("{own} {}", session.options());
+                server.config.options(options.trim_start());
+            } else if !own.is_empty() {
+                return Err(ConnectError::Url(
+                    "it has options, or PGOPTIONS is set; these do not pass the pooler that \
+                     database.pooler says is there: set them for the role instead, such as \
+                     ALTER ROLE … SET search_path = …"
+                        .to_owned(),
+                ));
+            }
+        }
+        with.session = session;
+        Ok(with)
+    }
+
+    /// Connects, with the settings of the session.
+    pub(crate) async fn connect(&self) -> Result<Connected, ConnectError> {
+        let mut connected = self.connect_bare().await?;
+        self.settle(&mut connected).await?;
+        Ok(connected)
+    }
+
+    /// Connects, and says nothing yet: behind a pooler nobody knows whose session it is.
+    pub(crate) async fn connect_bare(&self) -> Result<Connected, ConnectError> {
+        let (client, link, until) = self.connect_client().await?;
+        let connecting = AsyncPgConnection::try_from(client);
+        let connecting = connecting.map(|done| done.map_err(|error| error.to_string()));
+        let mut connection = self.by(until, connecting).await?;
+        if link.has_no_encoding {
+            // diesel asks for UTF-8. The server then converts nothing, and refuses what is none.
+            self.asks(connection.batch_execute("SET client_encoding TO 'SQL_ASCII'")).await?;
+        }
+        Ok(Connected { connection, link })
+    }
+
+    /// Makes the settings that are made after the log-in.
+    pub(crate) async fn settle(
+        &self,
+        connection: &mut AsyncPgConnection,
+    ) -> Result<(), ConnectError> {
+        let settings = self.session.after_login(self.version());
+        if settings.is_empty() {
+            return Ok(());
+        }
+        self.asks(connection.batch_execute(&settings)).await
+    }
+
+    /// Connects without diesel, which has no COPY.
+    pub(crate) async fn connect_without_diesel(&self) -> Result<(Client, Link), ConnectError> {
+        let (client, link, until) = self.connect_client().await?;
+        let settings = self.session.after_login(self.version());
+        let settling = client.batch_execute(&settings);
+        self.by(until, settling.map(|done| done.map_err(|error| cause(&error)))).await?;
+        Ok((client, link))
+    }
+
+    /// The first server that lets us in, each within a time-out of its own; and until when the rest
+    /// of the handshake must be done.
+    async fn connect_client(&self) -> Result<(Client, Link, Instant), ConnectError> {
+        let mut failures = Vec::new();
+        for server in self.address.in_turn() {
+            let until = Instant::now() + self.timeout;
+            match timeout_at(until, self.log_in(server)).await {
+                Ok(Ok((client, link))) => return Ok((client, link, until)),
+                Ok(Err(cause)) if cause.contains("unsupported startup parameter") => {
+                    return Err(ConnectError::Pooler(NOT_TOLD));
+                }
+                Ok(Err(cause)) => failures.push((&server.endpoint, cause)),
+                Err(_) => failures.push((&server.endpoint, self.no_answer())),
+            }
+        }
+        let causes = match failures.as_slice() {
+            [(_, cause)] => cause.clone(),
+            several => {
+                let causes = several.iter().map(|(endpoint, cause)| format!("{endpoint}: {cause}"));
+                causes.collect::<Vec<_>>().join("; ")
+            }
+        };
+        Err(self.failure(causes))
+    }
+
+    async fn log_in(&self, server: &Server) -> Result<(Client, Link), String> {
+        let mut config = Cow::Borrowed(&server.config);
+        let mut trouble = None;
+        if let Some(passfile) = &self.address.passfile {
+            match passfile.password(&config) {
+                Ok(Some(password)) => {
+                    config.to_mut().password(password);
+                }
+                Ok(None) => {}
+                Err(problem) => trouble = Some(problem),
+            }
+        }
+        let opened = std::time::Instant::now();
+        let (reached, stream) = Reached::open(server).await.map_err(|error| error.to_string())?;
+        let wire = Wire::new(self.session.statement_timeout_duration());
+        let stream = watched(stream, &config, Arc::clone(&wire));
+        let tls = self.address.tls.clone();
+        let connecting = config.connect_raw(stream, Encrypt::new(&tls, &server.endpoint));
+        let (client, connection): (_, Connection) = connecting.await.map_err(|error| {
+            let cause = cause(&error);
+            match trouble {
+                // A server that asks for none needs no file either.
+                Some(trouble) if cause.contains("password") => format!("{cause}, and {trouble}"),
+                _ => cause,
+            }
+        })?;
+        let version = connection.parameter("server_version").map_or(0, major_version);
+        self.version.store(version, Ordering::Relaxed);
+        let has_no_encoding = connection.parameter("server_encoding") == Some(NO_ENCODING);
+        // The client reports a broken connection with the statement that meets it.
+        let driver = tokio::spawn(connection.map(drop)).abort_handle();
+        let link =
+            Link { wire, reached, server: server.clone(), tls, driver, has_no_encoding, opened };
+        require_target(&client, &server.config).await?;
+        Ok((client, link))
+    }
+
+    fn version(&self) -> u32 {
+        self.version.load(Ordering::Relaxed)
+    }
+
+    /// What is said at the beginning of a transaction.
+    pub(crate) fn in_transaction(&self) -> String {
+        self.session.in_transaction(self.version())
+    }
+
+    pub(crate) fn pooler(&self) -> Pooler {
+        self.session.pooler
+    }
+
+    /// For how long connecting is tried.
+    pub(crate) const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// What each session must be limited to, in milliseconds, if it is limited at all.
+    pub(crate) fn statement_timeout(&self) -> Option<&str> {
+        self.session.statement_timeout()
+    }
+
+    /// Asks a fresh connection something.
+    ///
+    /// # Errors
+    /// As connecting: a connection that answers nothing is none.
+    pub(crate) async fn asks<T>(
+        &self,
+        question: impl Future<Output = QueryResult<T>>,
+    ) -> Result<T, ConnectError> {
+        let until = Instant::now() + self.timeout;
+        self.by(until, question.map(|answer| answer.map_err(|error| error.to_string()))).await
+    }
+
+    /// The library's own limit covers TCP only; a server that accepts and never answers would
+    /// hold the attempt, and the pool's place for it, for ever.
+    async fn by<T>(
+        &self,
+        until: Instant,
+        question: impl Future<Output = Result<T, String>>,
+    ) -> Result<T, ConnectError> {
+        match timeout_at(until, question).await {
+            Ok(answer) => answer.map_err(|cause| self.failure(cause)),
+            Err(_) => Err(self.failure(self.no_answer())),
+        }
+    }
+
+    fn no_answer(&self) -> String {
+        let limit = self.timeout.as_secs_f64();
+        format!("no answer within {limit:.1} s (database.connect_timeout_seconds)")
+    }
+
+    fn failure(&self, cause: String) -> ConnectError {
+        let servers = &self.address.servers;
+        let endpoints: Vec<String> =
+            servers.iter().map(|server| server.endpoint.to_string()).collect();
+        let config = servers.first().map(|server| &server.config);
+        let named = config.and_then(|config| config.get_dbname().or(config.get_user()));
+        let database = format!("{:?}", named.unwrap_or_default());
+        ConnectError::Connect { host: endpoints.join(", "), database, cause }
+    }
+}
+
+/// What the server or the network said, without the library's preamble.
+fn cause(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(error) => error.message().to_owned(),
+        None => {
+            let cause = std::error::Error::source(error)
+                .map_or_else(|| error.to_string(), ToString::to_string);
+            if cause.contains("UnsupportedCertVersion") { VERSION_1.to_owned() } else { cause }
+        }
+    }
+}
+
+/// Refuses a server that is not of the kind that `target_session_attrs` asks for.
+async fn require_target(client: &Client, config: &Config) -> Result<(), String> {
+    let wanted = match config.get_target_session_attrs() {
+        TargetSessionAttrs::ReadWrite => "off",
+        TargetSessionAttrs::ReadOnly => "on",
+        _ => return Ok(()),
+    };
+    let asked = client.simple_query("SHOW transaction_read_only").await;
+    let messages = asked.map_err(|error| cause(&error))?;
+    let is_wanted = messages.iter().any(
+        |message| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some(wanted)),
+    );
+    match (is_wanted, wanted) {
+        (true, _) => Ok(()),
+        (false, "off") => Err("the server can only be read".to_owned()),
+        (false, _) => Err("the server is not read-only".to_owned()),
+    }
+}

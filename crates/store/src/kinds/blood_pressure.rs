@@ -1,0 +1,126 @@
+//! Daily figures of blood pressure.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use aggregation::ALGORITHM_VERSION;
+use aggregation::blood_pressure::{BloodPressureDay, Category};
+use aggregation::raw::Span;
+use chrono::NaiveDate;
+use diesel::data_types::PgTimestamp;
+use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
+
+use crate::error::StoreError;
+use crate::kinds::daily::{sources, split, upsert};
+use crate::sql::statement::statement;
+use crate::sql::time::to_postgres;
+use crate::transaction::GroupTransaction;
+
+static UPSERT_DAY: LazyLock<String> = LazyLock::new(|| {
+    upsert(
+        "blood_pressure_daily",
+        &[
+            "pair_count",
+            "unpaired_count",
+            "censored_count",
+            "systolic_mean",
+            "systolic_min",
+            "systolic_max",
+            "diastolic_mean",
+            "diastolic_min",
+            "diastolic_max",
+            "mean_arterial_pressure",
+            "worst_category",
+        ],
+    )
+});
+
+statement! {
+    struct UpsertDay {
+        user_id: i64 => BigInt,
+        local_date: NaiveDate => Date,
+        pair_count: i32 => Integer,
+        unpaired_count: i32 => Integer,
+        censored_count: i32 => Integer,
+        systolic_mean: Option<f64> => Nullable<Double>,
+        systolic_min: Option<f64> => Nullable<Double>,
+        systolic_max: Option<f64> => Nullable<Double>,
+        diastolic_mean: Option<f64> => Nullable<Double>,
+        diastolic_min: Option<f64> => Nullable<Double>,
+        diastolic_max: Option<f64> => Nullable<Double>,
+        mean_arterial_pressure: Option<f64> => Nullable<Double>,
+        worst_category: Option<&'static str> => Nullable<Text>,
+        rejected_count: i32 => Integer,
+        sources: String => Text,
+        time_zone: String => Text,
+        day_start: PgTimestamp => Timestamptz,
+        day_end: PgTimestamp => Timestamptz,
+        context_fingerprint: i64 => BigInt,
+        algorithm_version: i32 => Integer,
+    } -> ()
+    built &UPSERT_DAY
+}
+
+statement! {
+    struct DeleteDays {
+        user_id: i64 => BigInt,
+        dates: Vec<NaiveDate> => Array<Date>,
+    } -> ()
+    "DELETE FROM blood_pressure_daily WHERE user_id = {user_id} AND local_date = ANY ({dates})"
+}
+
+impl GroupTransaction<'_> {
+    /// The stored dates of blood pressure whose bounds reach into one of the spans: where a row may
+    /// have been counted while the profile had another zone.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn blood_pressure_near(
+        &mut self,
+        spans: &[Span],
+    ) -> Result<Vec<NaiveDate>, StoreError> {
+        self.dates_near("blood_pressure_daily", spans).await
+    }
+
+    /// Writes the figures of some dates, or takes them away where no row stands behind them.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn write_blood_pressure(
+        &mut self,
+        days: &BTreeMap<NaiveDate, Option<BloodPressureDay>>,
+        context_fingerprint: i64,
+    ) -> Result<(), StoreError> {
+        let user_id = self.user_id();
+        let (gone, kept) = split(days);
+        if !gone.is_empty() {
+            self.write(DeleteDays { user_id, dates: gone });
+        }
+        for (date, day) in kept {
+            let upsert = UpsertDay {
+                user_id,
+                local_date: date,
+                pair_count: day.pair_count,
+                unpaired_count: day.unpaired_count,
+                censored_count: day.censored_count,
+                systolic_mean: day.systolic.map(|pressure| pressure.mean),
+                systolic_min: day.systolic.map(|pressure| pressure.min),
+                systolic_max: day.systolic.map(|pressure| pressure.max),
+                diastolic_mean: day.diastolic.map(|pressure| pressure.mean),
+                diastolic_min: day.diastolic.map(|pressure| pressure.min),
+                diastolic_max: day.diastolic.map(|pressure| pressure.max),
+                mean_arterial_pressure: day.mean_arterial_pressure,
+                worst_category: day.worst_category.map(Category::name),
+                rejected_count: day.rejected_count,
+                sources: sources(&day.sources)?,
+                time_zone: day.time_zone.clone(),
+                day_start: to_postgres(day.day_start),
+                day_end: to_postgres(day.day_end),
+                context_fingerprint,
+                algorithm_version: ALGORITHM_VERSION,
+            };
+            self.write(upsert);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,166 @@
+//! Days of figures: what blood pressure, glucose and sleep have in common, which are computed whole from
+//! raw vitals.
+
+use std::collections::BTreeMap;
+
+use aggregation::raw::Span;
+use aggregation::vitals::RawVital;
+use chrono::NaiveDate;
+use diesel::data_types::PgTimestamp;
+use diesel::sql_types::{Array, BigInt, Date, Integer, Text, Timestamptz};
+
+use crate::error::StoreError;
+use crate::kinds::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital_columns};
+use crate::sql::statement::statement;
+use crate::sql::time::to_postgres;
+use crate::transaction::GroupTransaction;
+
+statement! {
+    /// A row belongs to the spans in which it starts; those of one metric are disjoint.
+    ///
+    /// OFFSET 0 keeps the two tables apart: joined, the planner may take all of the user's rows and
+    /// ask of each whether it lies in a span, which it deems as cheap while they are few.
+    struct ReadStarting {
+        user_id: i64 => BigInt,
+        ordinals: Vec<i32> => Array<Integer>,
+        metrics: Vec<String> => Array<Text>,
+        spans_from: Vec<PgTimestamp> => Array<Timestamptz>,
+        spans_to: Vec<PgTimestamp> => Array<Timestamptz>,
+    } -> (Integer, RawVitalSql)
+    concat!(
+        "SELECT span.ordinal, ",
+        raw_vital_columns!("v"),
+        "
+     FROM unnest({ordinals}::integer[], {metrics}::text[], {spans_from}::timestamptz[],
+                 {spans_to}::timestamptz[]) AS span (ordinal, metric, span_from, span_to)
+     CROSS JOIN LATERAL (
+         SELECT id, value, comparator, unit, source, started_at, ended_at, time_zone,
+                is_daily_total
+         FROM vitals_raw
+         WHERE user_id = {user_id} AND metric = span.metric
+           AND started_at >= span.span_from AND started_at < span.span_to
+         OFFSET 0
+     ) AS v"
+    )
+}
+
+statement! {
+    /// Two days around: an instant's local dates in two zones differ by two at most. Only one
+    /// table is read, because the condition on the other one is constant.
+    struct ReadDatesNear<'a> {
+        user_id: i64 => BigInt,
+        table: &'a str => Text,
+        spans_from: Vec<PgTimestamp> => Array<Timestamptz>,
+        spans_to: Vec<PgTimestamp> => Array<Timestamptz>,
+    } -> (Date)
+    include_str!("read_dates_near.sql")
+}
+
+impl GroupTransaction<'_> {
+    /// Reads every raw row of each of the metrics that starts in one of the spans, which are
+    /// disjoint; each metric's rows in the order of their start.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn read_vitals_that_start(
+        &mut self,
+        metrics: &[&str],
+        spans: &[Span],
+    ) -> Result<Vec<Vec<RawVital>>, StoreError> {
+        let mut of_metrics = vec![Vec::new(); metrics.len()];
+        if spans.is_empty() {
+            return Ok(of_metrics);
+        }
+        let mut read = ReadStarting {
+            user_id: self.user_id(),
+            ordinals: Vec::new(),
+            metrics: Vec::new(),
+            spans_from: Vec::new(),
+            spans_to: Vec::new(),
+        };
+        for (ordinal, metric) in (0..).zip(metrics) {
+            for (from, to) in spans {
+                read.ordinals.push(ordinal);
+                read.metrics.push((*metric).to_owned());
+                read.spans_from.push(to_postgres(*from));
+                read.spans_to.push(to_postgres(*to));
+            }
+        }
+        let rows: Vec<(i32, RawVitalColumns)> = self.read(read).await?;
+        for (ordinal, row) in rows {
+            let of_metric = usize::try_from(ordinal).ok().and_then(|at| of_metrics.get_mut(at));
+            of_metric
+                .ok_or(StoreError::Internal("a raw row of a metric that was not asked for"))?
+                .push(raw_vital(row));
+        }
+        for rows in &mut of_metrics {
+            rows.sort_unstable_by_key(|row| (row.started_at, row.id));
+        }
+        Ok(of_metrics)
+    }
+
+    /// The stored dates of a table whose bounds reach into one of the spans.
+    pub(crate) async fn dates_near(
+        &mut self,
+        table: &str,
+        spans: &[Span],
+    ) -> Result<Vec<NaiveDate>, StoreError> {
+        let read = ReadDatesNear {
+            user_id: self.user_id(),
+            table,
+            spans_from: spans.iter().map(|(from, _)| to_postgres(*from)).collect(),
+            spans_to: spans.iter().map(|(_, to)| to_postgres(*to)).collect(),
+        };
+        let rows: Vec<(NaiveDate,)> = self.read(read).await?;
+        Ok(rows.into_iter().map(|(date,)| date).collect())
+    }
+}
+
+/// The statement that writes a day: these figures, and what every day has beside them. Each column
+/// is a parameter of the same name, but `is_partial`, which the server's clock decides.
+pub(crate) fn upsert(table: &str, figures: &[&str]) -> String {
+    const KEY: [&str; 2] = ["user_id", "local_date"];
+    const OF_EVERY_DAY: [&str; 8] = [
+        "rejected_count",
+        "sources",
+        "time_zone",
+        "day_start",
+        "day_end",
+        "is_partial",
+        "context_fingerprint",
+        "algorithm_version",
+    ];
+    let columns: Vec<&str> = [&KEY, figures, &OF_EVERY_DAY].concat();
+    let values = columns.iter().map(|column| match *column {
+        "is_partial" => "{day_end} > now()".to_owned(),
+        "sources" => "{sources}::jsonb".to_owned(),
+        column => format!("{{{column}}}"),
+    });
+    let updates = figures
+        .iter()
+        .chain(&OF_EVERY_DAY)
+        .chain(&["computed_at"])
+        .map(|column| format!("{column} = excluded.{column}"));
+    format!(
+        "INSERT INTO {table} ({}) VALUES ({}) ON CONFLICT (user_id, local_date) DO UPDATE SET {}",
+        columns.join(", "),
+        values.collect::<Vec<_>>().join(", "),
+        updates.collect::<Vec<_>>().join(", ")
+    )
+}
+
+/// Dates whose figures go, and those whose figures are written.
+pub(crate) type Split<'d, D> = (Vec<NaiveDate>, Vec<(NaiveDate, &'d D)>);
+
+/// Tells the days behind which no row stands from the others.
+pub(crate) fn split<D>(days: &BTreeMap<NaiveDate, Option<D>>) -> Split<'_, D> {
+    let gone = days.iter().filter(|(_, day)| day.is_none()).map(|(date, _)| *date);
+    let kept = days.iter().filter_map(|(date, day)| Some((*date, day.as_ref()?)));
+    (gone.collect(), kept.collect())
+}
+
+/// Counts by source as the text of a JSON object.
+pub(crate) fn sources(counts: &BTreeMap<String, i32>) -> Result<String, StoreError> {
+    serde_json::to_string(counts)
+        .map_err(|_| StoreError::Internal("the sources of a day cannot be written"))
+}

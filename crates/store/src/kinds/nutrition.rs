@@ -1,0 +1,245 @@
+//! Raw nutrition rows and their daily figures.
+
+use std::sync::LazyLock;
+
+use aggregation::local_time::anywhere_on_earth;
+use aggregation::nutrition::{ALGORITHM_VERSION, MealType, NUTRIENTS, NutritionDay, RawMeal};
+use chrono::NaiveDate;
+use diesel::data_types::PgTimestamp;
+use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
+
+use crate::error::StoreError;
+use crate::kinds::day_end::future_count;
+use crate::sql::raw_text::{RawText, short_name, short_text};
+use crate::sql::statement::statement;
+use crate::sql::time::{RawTime, to_postgres};
+use crate::transaction::GroupTransaction;
+
+type MealColumns = (i64, RawText, RawText, RawTime, Option<RawText>, RawText, Vec<Option<f64>>);
+
+static COLUMNS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        concat!(
+            "id::bigint, ",
+            short_text!("food_name"),
+            ", ",
+            short_name!("meal_type"),
+            ", eaten_at, ",
+            short_name!("time_zone"),
+            ", ",
+            short_name!("source"),
+            ", ARRAY[{}]::float8[]"
+        ),
+        NUTRIENTS.join(", ")
+    )
+});
+
+static READ_MEALS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {} FROM nutrition_raw
+         WHERE user_id = {{user_id}} AND eaten_at >= {{from}} AND eaten_at < {{to}}",
+        *COLUMNS
+    )
+});
+
+static READ_MEALS_BY_ID: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {} FROM nutrition_raw WHERE user_id = {{user_id}} AND id = ANY ({{ids}})",
+        *COLUMNS
+    )
+});
+
+/// The columns of a day whose values come as one array, in its order.
+fn number_columns() -> Vec<String> {
+    let mut columns: Vec<String> = NUTRIENTS.iter().map(ToString::to_string).collect();
+    columns.extend(MealType::ALL.map(|meal| format!("{}_energy_kcal", meal.name())));
+    for part in ["kcal", "percent"] {
+        let of = |name: &str| format!("{name}_{part}");
+        columns.extend(["carbohydrate", "protein", "fat", "alcohol"].map(of));
+    }
+    columns
+}
+
+static UPSERT_DAY: LazyLock<String> = LazyLock::new(|| {
+    let meals = MealType::ALL.map(|meal| format!("{}_count", meal.name()));
+    let numbers = number_columns();
+    let element = |array: &str, count: usize| {
+        (1..=count).map(|index| format!("d.{array}[{index}]")).collect::<Vec<_>>().join(", ")
+    };
+    let columns = format!("{}, {}", meals.join(", "), numbers.join(", "));
+    let updates = meals
+        .iter()
+        .chain(&numbers)
+        .map(|column| format!("{column} = excluded.{column}"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    format!(
+        "INSERT INTO nutrition_daily (
+             user_id, local_date, item_count, rejected_count, first_eaten_at, last_eaten_at,
+             time_zone, day_start, day_end, is_partial, future_count, context_fingerprint,
+             algorithm_version, {columns})
+         SELECT d.user_id, d.local_date, d.item_count, d.rejected_count, d.first_eaten_at,
+                d.last_eaten_at, d.time_zone, d.day_start, d.day_end, d.day_end > now(),
+                {}, d.context_fingerprint, d.algorithm_version, {}, {}
+         FROM (VALUES ({{user_id}}::bigint, {{date}}::date, {{item_count}}::integer,
+                       {{rejected_count}}::integer, {{first_eaten_at}}::timestamptz,
+                       {{last_eaten_at}}::timestamptz, {{time_zone}}::text,
+                       {{day_start}}::timestamptz, {{day_end}}::timestamptz,
+                       {{context_fingerprint}}::bigint, {{algorithm_version}}::integer,
+                       {{meal_counts}}::integer[],
+                       {{numbers}}::float8[]))
+              AS d (user_id, local_date, item_count, rejected_count, first_eaten_at,
+                    last_eaten_at, time_zone, day_start, day_end, context_fingerprint,
+                    algorithm_version, meal_counts, numbers)
+         ON CONFLICT (user_id, local_date) DO UPDATE SET
+             item_count = excluded.item_count, rejected_count = excluded.rejected_count,
+             first_eaten_at = excluded.first_eaten_at, last_eaten_at = excluded.last_eaten_at,
+             time_zone = excluded.time_zone, day_start = excluded.day_start,
+             day_end = excluded.day_end, is_partial = excluded.is_partial,
+             future_count = excluded.future_count,
+             context_fingerprint = excluded.context_fingerprint,
+             algorithm_version = excluded.algorithm_version, computed_at = excluded.computed_at,
+             {updates}",
+        future_count!("d.", "d.item_count"),
+        element("meal_counts", meals.len()),
+        element("numbers", numbers.len()),
+    )
+});
+
+statement! {
+    struct ReadMeals {
+        user_id: i64 => BigInt,
+        from: PgTimestamp => Timestamptz,
+        to: PgTimestamp => Timestamptz,
+    } -> (BigInt, Text, Text, Timestamptz, Nullable<Text>, Text, Array<Nullable<Double>>)
+    built &READ_MEALS
+}
+
+statement! {
+    struct ReadMealsById {
+        user_id: i64 => BigInt,
+        ids: Vec<i64> => Array<BigInt>,
+    } -> (BigInt, Text, Text, Timestamptz, Nullable<Text>, Text, Array<Nullable<Double>>)
+    built &READ_MEALS_BY_ID
+}
+
+statement! {
+    struct UpsertDay {
+        user_id: i64 => BigInt,
+        date: NaiveDate => Date,
+        item_count: i32 => Integer,
+        rejected_count: i32 => Integer,
+        first_eaten_at: Option<PgTimestamp> => Nullable<Timestamptz>,
+        last_eaten_at: Option<PgTimestamp> => Nullable<Timestamptz>,
+        time_zone: String => Text,
+        day_start: PgTimestamp => Timestamptz,
+        day_end: PgTimestamp => Timestamptz,
+        context_fingerprint: i64 => BigInt,
+        algorithm_version: i32 => Integer,
+        meal_counts: Vec<i32> => Array<Integer>,
+        numbers: Vec<Option<f64>> => Array<Nullable<Double>>,
+    } -> ()
+    built &UPSERT_DAY
+}
+
+statement! {
+    struct DeleteDay {
+        user_id: i64 => BigInt,
+        date: NaiveDate => Date,
+    } -> ()
+    "DELETE FROM nutrition_daily WHERE user_id = {user_id} AND local_date = {date}"
+}
+
+impl GroupTransaction<'_> {
+    /// Visits every row that can belong to a date in any zone. They are in no order, and one after the
+    /// other in memory, as an app may send any number of them.
+    ///
+    /// # Errors
+    /// If the database fails, or the visitor does.
+    pub async fn visit_meals(
+        &mut self,
+        date: NaiveDate,
+        mut visit: impl FnMut(RawMeal) -> Result<(), StoreError> + Send,
+    ) -> Result<(), StoreError> {
+        let (from, to) = anywhere_on_earth(date);
+        let read =
+            ReadMeals { user_id: self.user_id(), from: to_postgres(from), to: to_postgres(to) };
+        self.read_each(read, |columns| visit(meal(columns)?)).await
+    }
+
+    /// Reads single raw rows; those that are deleted are missing.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn read_meals_by_id(&mut self, ids: Vec<i64>) -> Result<Vec<RawMeal>, StoreError> {
+        let read = ReadMealsById { user_id: self.user_id(), ids };
+        self.read(read).await?.into_iter().map(meal).collect()
+    }
+
+    /// Writes the figures of a date, or takes them away where no row stands behind them.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn write_nutrition(
+        &mut self,
+        date: NaiveDate,
+        day: Option<&NutritionDay>,
+        context_fingerprint: i64,
+    ) -> Result<(), StoreError> {
+        let user_id = self.user_id();
+        let Some(day) = day else {
+            self.write(DeleteDay { user_id, date });
+            return Ok(());
+        };
+        let upsert = UpsertDay {
+            user_id,
+            date,
+            item_count: day.item_count,
+            rejected_count: day.rejected_count,
+            first_eaten_at: day.first_eaten_at.map(to_postgres),
+            last_eaten_at: day.last_eaten_at.map(to_postgres),
+            time_zone: day.time_zone.clone(),
+            day_start: to_postgres(day.day_start),
+            day_end: to_postgres(day.day_end),
+            context_fingerprint,
+            algorithm_version: ALGORITHM_VERSION,
+            meal_counts: day.meals.iter().map(|meal| meal.item_count).collect(),
+            numbers: numbers(day),
+        };
+        self.write(upsert);
+        Ok(())
+    }
+}
+
+/// The values of [`number_columns`].
+fn numbers(day: &NutritionDay) -> Vec<Option<f64>> {
+    let mut numbers = day.totals.to_vec();
+    numbers.extend(day.meals.iter().map(|meal| meal.energy_kcal));
+    let macros = &day.macros;
+    numbers.extend([
+        macros.carbohydrate_kcal,
+        macros.protein_kcal,
+        macros.fat_kcal,
+        macros.alcohol_kcal,
+        macros.carbohydrate_percent,
+        macros.protein_percent,
+        macros.fat_percent,
+        macros.alcohol_percent,
+    ]);
+    numbers
+}
+
+fn meal(columns: MealColumns) -> Result<RawMeal, StoreError> {
+    let (id, food_name, meal_type, eaten_at, time_zone, source, nutrients) = columns;
+    Ok(RawMeal {
+        id,
+        food_name: food_name.into(),
+        meal_type: meal_type.into(),
+        eaten_at: eaten_at.0,
+        time_zone: time_zone.map(String::from),
+        source: source.into_source(),
+        nutrients: nutrients
+            .try_into()
+            .map_err(|_| StoreError::Internal("a raw meal with missing nutrients"))?,
+    })
+}

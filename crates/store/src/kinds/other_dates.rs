@@ -1,0 +1,48 @@
+//! Stored dates that a change concerns although it lies on another date now.
+
+use aggregation::Timestamp;
+use chrono::NaiveDate;
+use diesel::data_types::PgTimestamp;
+use diesel::sql_types::{Array, BigInt, Date, Text, Timestamptz};
+
+use crate::error::StoreError;
+use crate::sql::statement::statement;
+use crate::sql::time::to_postgres;
+use crate::transaction::GroupTransaction;
+
+statement! {
+    /// Two days around: an instant's local dates in two zones differ by two at most. Only the
+    /// kind's own table is read, because the condition on the other one is constant. The rows of a date have
+    /// few bounds, however many analytes it has, so that each pair of bounds is compared once.
+    struct OtherDates<'a> {
+        user_id: i64 => BigInt,
+        kind: &'a str => Text,
+        date: NaiveDate => Date,
+        instants: Vec<PgTimestamp> => Array<Timestamptz>,
+    } -> (Date)
+    include_str!("other_dates.sql")
+}
+
+impl GroupTransaction<'_> {
+    /// Stored dates of nutrition or labs beside `date` that contain one of the instants: where a
+    /// row may have been counted while the profile had another zone.
+    ///
+    /// Vitals find theirs while they read, by the context stored with each day.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn other_dates(
+        &mut self,
+        date: NaiveDate,
+        instants: &[Timestamp],
+    ) -> Result<Vec<NaiveDate>, StoreError> {
+        let read = OtherDates {
+            user_id: self.user_id(),
+            kind: self.kind().name(),
+            date,
+            instants: instants.iter().map(|instant| to_postgres(*instant)).collect(),
+        };
+        let rows: Vec<(NaiveDate,)> = self.read(read).await?;
+        Ok(rows.into_iter().map(|(date,)| date).collect())
+    }
+}

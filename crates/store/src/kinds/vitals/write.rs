@@ -1,0 +1,357 @@
+//! Writing the figures of a scope.
+
+use std::collections::BTreeMap;
+
+use aggregation::ALGORITHM_VERSION;
+use aggregation::catalogue::Catalogue;
+use aggregation::vitals::{DayFigures, HourFigures, HourKey, Recomputed};
+use chrono::NaiveDate;
+use diesel::data_types::PgTimestamp;
+use diesel::sql_types::{
+    Array, BigInt, Binary, Date, Double, Integer, Nullable, Text, Timestamptz,
+};
+
+use crate::error::StoreError;
+use crate::kinds::daily::sources;
+use crate::kinds::day_end::future_count;
+use crate::sql::statement::statement;
+use crate::sql::time::to_postgres;
+use crate::transaction::GroupTransaction;
+
+/// Declares the rows of a table of figures, which have common columns and some of its own, and two
+/// statements that write them: of one row, with a parameter for each column, and of several, with an array
+/// for each. The server takes three times as long for a row of arrays.
+macro_rules! figures {
+    (
+        $table:literal,
+        $(#[$meta:meta])*
+        $row:ident, $one:ident, $several:ident,
+        key { $($key:ident: $key_rust:ty => $key_sql:ty as $key_type:literal),* }
+        own { $($own:ident: $own_rust:ty => $own_sql:ty as $own_type:literal),* $(,)? }
+        more { $columns:literal, $values:expr, $updates:literal }
+    ) => {
+        figures! {
+            @rows $table, $(#[$meta])* $row, $one, $several,
+            key {
+                local_date: NaiveDate => Date as "date",
+                metric: String => Text as "text"
+                $(, $key: $key_rust => $key_sql as $key_type)*
+            }
+            figures {
+                sample_count: i32 => Integer as "integer",
+                total: Option<f64> => Nullable<Double> as "float8",
+                mean: Option<f64> => Nullable<Double> as "float8",
+                stddev: Option<f64> => Nullable<Double> as "float8",
+                min: Option<f64> => Nullable<Double> as "float8",
+                max: Option<f64> => Nullable<Double> as "float8",
+                first_value: Option<f64> => Nullable<Double> as "float8",
+                first_at: Option<PgTimestamp> => Nullable<Timestamptz> as "timestamptz",
+                last_value: Option<f64> => Nullable<Double> as "float8",
+                last_at: Option<PgTimestamp> => Nullable<Timestamptz> as "timestamptz",
+                p05: Option<f64> => Nullable<Double> as "float8",
+                p25: Option<f64> => Nullable<Double> as "float8",
+                p50: Option<f64> => Nullable<Double> as "float8",
+                p75: Option<f64> => Nullable<Double> as "float8",
+                p95: Option<f64> => Nullable<Double> as "float8",
+                censored_count: i32 => Integer as "integer",
+                rejected_count: i32 => Integer as "integer",
+                sources: String => Text as "jsonb",
+                time_zone: String => Text as "text"
+                $(, $own: $own_rust => $own_sql as $own_type)*
+            }
+            more { $columns, $values, $updates }
+        }
+    };
+    (
+        @rows $table:literal, $(#[$meta:meta])* $row:ident, $one:ident, $several:ident,
+        key { $first:ident: $first_rust:ty => $first_sql:ty as $first_type:literal
+              $(, $key:ident: $key_rust:ty => $key_sql:ty as $key_type:literal)* }
+        figures { $($field:ident: $rust:ty => $sql:ty as $type:literal),* }
+        more { $columns:literal, $values:expr, $updates:literal }
+    ) => {
+        $(#[$meta])*
+        struct $row {
+            unit: String,
+            $first: $first_rust,
+            $($key: $key_rust,)*
+            $($field: $rust,)*
+        }
+
+        statement! {
+            struct $one {
+                user_id: i64 => BigInt,
+                unit: String => Text,
+                $first: $first_rust => $first_sql,
+                $($key: $key_rust => $key_sql,)*
+                $($field: $rust => $sql,)*
+            } -> ()
+            figures!(
+                @text $table, ($first $($key)*) ($($field)*) $columns, $values, $updates,
+                concat!(
+                    "(VALUES ({unit}::text, {", stringify!($first), "}::", $first_type
+                    $(, ", {", stringify!($key), "}::", $key_type)*
+                    $(, ", {", stringify!($field), "}::", $type)*, "))"
+                )
+            )
+        }
+
+        statement! {
+            struct $several {
+                user_id: i64 => BigInt,
+                unit: Vec<String> => Array<Text>,
+                $first: Vec<$first_rust> => Array<$first_sql>,
+                $($key: Vec<$key_rust> => Array<$key_sql>,)*
+                $($field: Vec<$rust> => Array<$sql>,)*
+            } -> ()
+            figures!(
+                @text $table, ($first $($key)*) ($($field)*) $columns, $values, $updates,
+                concat!(
+                    "unnest({unit}::text[], {", stringify!($first), "}::", $first_type, "[]"
+                    $(, ", {", stringify!($key), "}::", $key_type, "[]")*
+                    $(, ", {", stringify!($field), "}::", $type, "[]")*, ")"
+                )
+            )
+        }
+
+        impl $row {
+            /// Writes rows of a user with the next message.
+            fn write(transaction: &mut GroupTransaction<'_>, part: &'static str, mut rows: Vec<Self>) {
+                let user_id = transaction.user_id();
+                let Some(row) = rows.pop() else { return };
+                if rows.is_empty() {
+                    let $row { unit, $first, $($key,)* $($field,)* } = row;
+                    let one = $one { user_id, unit, $first, $($key,)* $($field,)* };
+                    return transaction.write_part(part, one);
+                }
+                rows.push(row);
+                let mut several = $several {
+                    user_id,
+                    unit: Vec::with_capacity(rows.len()),
+                    $first: Vec::with_capacity(rows.len()),
+                    $($key: Vec::with_capacity(rows.len()),)*
+                    $($field: Vec::with_capacity(rows.len()),)*
+                };
+                for row in rows {
+                    several.unit.push(row.unit);
+                    several.$first.push(row.$first);
+                    $(several.$key.push(row.$key);)*
+                    $(several.$field.push(row.$field);)*
+                }
+                transaction.write_part(part, several);
+            }
+        }
+    };
+    (
+        @text $table:literal, ($first:ident $($key:ident)*) ($($field:ident)*)
+        $columns:literal, $values:expr, $updates:literal, $rows:expr
+    ) => {
+        concat!(
+            "INSERT INTO ", $table, " (user_id, unit, ", stringify!($first)
+            $(, ", ", stringify!($key))* $(, ", ", stringify!($field))*, $columns,
+            ") SELECT {user_id}, f.*", $values, " FROM ", $rows,
+            " AS f (unit, ", stringify!($first)
+            $(, ", ", stringify!($key))* $(, ", ", stringify!($field))*,
+            ") ON CONFLICT (user_id, ", stringify!($first) $(, ", ", stringify!($key))*,
+            ") DO UPDATE SET unit = excluded.unit"
+            $(, ", ", stringify!($field), " = excluded.", stringify!($field))*, $updates
+        )
+    };
+}
+
+figures! {
+    "vitals_hourly",
+    /// An hour as it is stored.
+    HourRow, UpsertHour, UpsertHours,
+    key { hour_start: PgTimestamp => Timestamptz as "timestamptz" }
+    own {
+        sum: Option<f64> => Nullable<Double> as "float8",
+        squared_deviations: Option<f64> => Nullable<Double> as "float8",
+        sketch: Option<Vec<u8>> => Nullable<Binary> as "bytea",
+    }
+    more { "", "", "" }
+}
+
+figures! {
+    "vitals_daily",
+    /// A day as it is stored.
+    DayRow, UpsertDay, UpsertDays,
+    key {}
+    own {
+        primary_source: Option<String> => Nullable<Text> as "text",
+        day_start: PgTimestamp => Timestamptz as "timestamptz",
+        day_end: PgTimestamp => Timestamptz as "timestamptz",
+        context_fingerprint: i64 => BigInt as "bigint",
+        algorithm_version: i32 => Integer as "integer",
+    }
+    more {
+        ", is_partial, future_count",
+        concat!(
+            ", f.day_end > now(), ",
+            future_count!("f.", "f.sample_count + f.censored_count")
+        ),
+        ", is_partial = excluded.is_partial, future_count = excluded.future_count,
+           computed_at = excluded.computed_at"
+    }
+}
+
+statement! {
+    struct DeleteHours {
+        user_id: i64 => BigInt,
+        metrics: Vec<String> => Array<Text>,
+        dates: Vec<NaiveDate> => Array<Date>,
+        hour_starts: Vec<PgTimestamp> => Array<Timestamptz>,
+    } -> ()
+    "DELETE FROM vitals_hourly AS h
+     USING unnest({metrics}::text[], {dates}::date[], {hour_starts}::timestamptz[])
+               AS gone (metric, local_date, hour_start)
+     WHERE h.user_id = {user_id} AND h.local_date = gone.local_date
+       AND h.metric = gone.metric AND h.hour_start = gone.hour_start"
+}
+
+statement! {
+    struct DeleteDays {
+        user_id: i64 => BigInt,
+        metrics: Vec<String> => Array<Text>,
+        dates: Vec<NaiveDate> => Array<Date>,
+    } -> ()
+    "DELETE FROM vitals_daily AS d
+     USING unnest({metrics}::text[], {dates}::date[]) AS gone (metric, local_date)
+     WHERE d.user_id = {user_id} AND d.local_date = gone.local_date AND d.metric = gone.metric"
+}
+
+impl GroupTransaction<'_> {
+    /// Writes recomputed hours and days: the changed ones, and takes away those behind which
+    /// no row stands any more.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn write_vitals(
+        &mut self,
+        recomputed: &BTreeMap<String, Recomputed>,
+        catalogue: &Catalogue,
+    ) -> Result<(), StoreError> {
+        let unit =
+            |metric: &str| catalogue.metric(metric).map_or("", |metric| metric.unit.as_str());
+        HourRow::write(self, "hours", hours_to_write(recomputed, unit)?);
+        DayRow::write(self, "days", days_to_write(recomputed, unit)?);
+        self.delete_vanished(recomputed);
+        Ok(())
+    }
+
+    fn delete_vanished(&mut self, recomputed: &BTreeMap<String, Recomputed>) {
+        let hours = recomputed.iter().flat_map(|(metric, of_metric)| {
+            of_metric.vanished_hours.iter().map(move |key| (metric, key))
+        });
+        let (mut metrics, mut dates, mut hour_starts) = (Vec::new(), Vec::new(), Vec::new());
+        for (metric, key) in hours {
+            metrics.push(metric.clone());
+            dates.push(key.date);
+            hour_starts.push(to_postgres(key.start));
+        }
+        if !metrics.is_empty() {
+            let delete = DeleteHours { user_id: self.user_id(), metrics, dates, hour_starts };
+            self.write(delete);
+        }
+
+        let days = recomputed.iter().flat_map(|(metric, of_metric)| {
+            of_metric
+                .days
+                .iter()
+                .filter(|(_, day)| day.is_none())
+                .map(move |(date, _)| (metric, date))
+        });
+        let (metrics, dates): (Vec<String>, Vec<NaiveDate>) =
+            days.map(|(metric, date)| (metric.clone(), *date)).unzip();
+        if !metrics.is_empty() {
+            let delete = DeleteDays { user_id: self.user_id(), metrics, dates };
+            self.write(delete);
+        }
+    }
+}
+
+fn hours_to_write<'u>(
+    recomputed: &BTreeMap<String, Recomputed>,
+    unit: impl Fn(&str) -> &'u str,
+) -> Result<Vec<HourRow>, StoreError> {
+    let hours = recomputed.iter().flat_map(|(metric, of_metric)| {
+        of_metric.changed_hours.iter().map(move |(key, hour)| (metric, key, hour))
+    });
+    hours.map(|(metric, key, hour)| hour_row(metric, unit(metric), key, hour)).collect()
+}
+
+fn days_to_write<'u>(
+    recomputed: &BTreeMap<String, Recomputed>,
+    unit: impl Fn(&str) -> &'u str,
+) -> Result<Vec<DayRow>, StoreError> {
+    let days = recomputed.iter().flat_map(|(metric, of_metric)| {
+        let days = of_metric.days.iter().filter_map(|(date, day)| Some((*date, day.as_ref()?)));
+        days.map(move |(date, day)| (metric, of_metric.fingerprint, date, day))
+    });
+    days.map(|(metric, fingerprint, date, day)| {
+        day_row(metric, unit(metric), fingerprint, date, day)
+    })
+    .collect()
+}
+
+/// A row of figures: what hours and days have in common, and what they have of their own.
+macro_rules! row {
+    ($row:ident, $metric:expr, $unit:expr, $date:expr, $figures:expr, { $($own:tt)* }) => {{
+        let (figures, moments) = ($figures, $figures.moments);
+        let percentile = |index: usize| figures.percentiles.and_then(|p| p.get(index).copied());
+        $row {
+            local_date: $date,
+            metric: $metric.to_owned(),
+            unit: $unit.to_owned(),
+            sample_count: figures.sample_count,
+            total: figures.total,
+            mean: moments.map(|m| m.mean()),
+            stddev: moments.and_then(|m| m.stddev()),
+            min: moments.map(|m| m.min),
+            max: moments.map(|m| m.max),
+            first_value: moments.map(|m| m.first_value),
+            first_at: moments.map(|m| to_postgres(m.first_at)),
+            last_value: moments.map(|m| m.last_value),
+            last_at: moments.map(|m| to_postgres(m.last_at)),
+            p05: percentile(0),
+            p25: percentile(1),
+            p50: percentile(2),
+            p75: percentile(3),
+            p95: percentile(4),
+            censored_count: figures.censored_count,
+            rejected_count: figures.rejected_count,
+            sources: sources(&figures.sources)?,
+            time_zone: figures.time_zone.clone(),
+            $($own)*
+        }
+    }};
+}
+
+fn hour_row(
+    metric: &str,
+    unit: &str,
+    key: &HourKey,
+    hour: &HourFigures,
+) -> Result<HourRow, StoreError> {
+    Ok(row!(HourRow, metric, unit, key.date, hour, {
+        hour_start: to_postgres(key.start),
+        sum: hour.moments.map(|m| m.sum),
+        squared_deviations: hour.moments.map(|m| m.squared_deviations),
+        sketch: hour.sketch.clone(),
+    }))
+}
+
+fn day_row(
+    metric: &str,
+    unit: &str,
+    context_fingerprint: i64,
+    date: NaiveDate,
+    day: &DayFigures,
+) -> Result<DayRow, StoreError> {
+    Ok(row!(DayRow, metric, unit, date, day, {
+        primary_source: day.primary_source.clone(),
+        day_start: to_postgres(day.day_start),
+        day_end: to_postgres(day.day_end),
+        context_fingerprint,
+        algorithm_version: ALGORITHM_VERSION,
+    }))
+}

@@ -1,0 +1,161 @@
+//! The list of rejected rows.
+
+use aggregation::{Kind, Reason};
+use chrono::NaiveDate;
+use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Text};
+
+use crate::error::StoreError;
+use crate::sql::statement::statement;
+use crate::transaction::GroupTransaction;
+
+/// What became of a claimed raw row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The raw row.
+    pub raw_id: i64,
+    /// Why it takes no part in the figures; `None` if it does, or is deleted.
+    pub reason: Option<Reason>,
+}
+
+statement! {
+    struct ListRejected {
+        user_id: i64 => BigInt,
+        kind: &'static str => Text,
+        raw_ids: Vec<i64> => Array<BigInt>,
+        reasons: Vec<&'static str> => Array<Text>,
+    } -> ()
+    // The time of first sight stays, also when the reason changes.
+    "INSERT INTO rejected_rows (user_id, kind, raw_id, reason)
+     SELECT {user_id}, {kind}, raw_id, reason
+     FROM unnest({raw_ids}::bigint[], {reasons}::text[]) AS rejected (raw_id, reason)
+     ON CONFLICT (user_id, kind, raw_id) DO UPDATE SET reason = excluded.reason
+     WHERE rejected_rows.reason <> excluded.reason"
+}
+
+statement! {
+    struct UnlistRejected {
+        user_id: i64 => BigInt,
+        kind: &'static str => Text,
+        raw_ids: Vec<i64> => Array<BigInt>,
+    } -> ()
+    "DELETE FROM rejected_rows
+     WHERE user_id = {user_id} AND kind = {kind} AND raw_id = ANY ({raw_ids})"
+}
+
+/// What `rejected_rows` says of a raw row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The raw row.
+    pub raw_id: i64,
+    /// The reason; `None` if it is not listed.
+    pub reason: Option<String>,
+    /// The date in UTC on which it starts; `None` if there is no such row, or no calendar can date it.
+    pub date: Option<NaiveDate>,
+    /// Whether the row is there.
+    pub is_there: bool,
+}
+
+statement! {
+    struct ReadUnlisted {
+        user_id: i64 => BigInt,
+        kind: &'static str => Text,
+        raw_ids: Vec<i64> => Array<BigInt>,
+    } -> (BigInt)
+    "SELECT raw_id FROM unnest({raw_ids}::bigint[]) AS judged (raw_id)
+     WHERE NOT EXISTS (SELECT FROM rejected_rows AS r
+                       WHERE r.user_id = {user_id} AND r.kind = {kind} AND r.raw_id = judged.raw_id)"
+}
+
+/// Declares the question for one kind: its raw table, the start of a row, and which rows no computation of
+/// figures reads beside those that no calendar can date.
+macro_rules! read_listed {
+    ($name:ident, $raw:literal, $start:literal, $unread:literal) => {
+        statement! {
+            struct $name {
+                user_id: i64 => BigInt,
+                kind: &'static str => Text,
+                unlisted: Vec<i64> => Array<BigInt>,
+                metrics: Vec<String> => Array<Text>,
+            } -> (BigInt, Nullable<Text>, Nullable<Date>, Bool)
+            concat!(
+                "WITH asked AS MATERIALIZED (
+                     SELECT {user_id}::bigint AS user_id, {kind}::text AS kind,
+                            {metrics}::text[] AS metrics),
+                 of_interest AS (
+                     SELECT r.raw_id FROM asked JOIN rejected_rows AS r USING (user_id, kind)
+                     UNION SELECT unnest({unlisted}::bigint[])
+                     UNION SELECT r.id FROM asked JOIN ", $raw, " AS r USING (user_id)
+                     WHERE ", $unread, " OR ", $start, " < timestamptz '0001-01-01 00:00Z'
+                           OR ", $start, " >= timestamptz '9999-12-31 00:00Z')
+                 SELECT of_interest.raw_id, listed.reason,
+                        CASE WHEN ", $start, " >= timestamptz '0001-01-01 00:00Z'
+                              AND ", $start, " < timestamptz '9999-12-31 00:00Z'
+                             THEN (", $start, " AT TIME ZONE 'UTC')::date END,
+                        r.id IS NOT NULL
+                 FROM asked CROSS JOIN of_interest
+                 LEFT JOIN rejected_rows AS listed
+                        ON listed.user_id = asked.user_id AND listed.kind = asked.kind
+                       AND listed.raw_id = of_interest.raw_id
+                 LEFT JOIN ", $raw, " AS r ON r.user_id = asked.user_id AND r.id = of_interest.raw_id
+                 WHERE of_interest.raw_id NOT IN (
+                     SELECT unnest(q.raw_ids) FROM aggregation_queue AS q
+                     WHERE q.user_id = (SELECT user_id FROM asked) AND q.kind = (SELECT kind FROM asked))
+                 ORDER BY 1"
+            )
+        }
+    };
+}
+
+read_listed!(ReadListedVitals, "vitals_raw", "r.started_at", "NOT r.metric = ANY (asked.metrics)");
+read_listed!(ReadListedNutrition, "nutrition_raw", "r.eaten_at", "false");
+read_listed!(ReadListedLabs, "lab_raw", "r.collected_at", "false");
+
+type ListedColumns = (i64, Option<String>, Option<NaiveDate>, bool);
+
+impl GroupTransaction<'_> {
+    /// Which of these raw rows are not listed.
+    pub(crate) async fn read_unlisted(
+        &mut self,
+        raw_ids: Vec<i64>,
+    ) -> Result<Vec<i64>, StoreError> {
+        let read = ReadUnlisted { user_id: self.user_id(), kind: self.kind().name(), raw_ids };
+        let rows: Vec<(i64,)> = self.read(read).await?;
+        Ok(rows.into_iter().map(|(raw_id,)| raw_id).collect())
+    }
+
+    /// See [`VerifyTables::listed`](crate::VerifyTables::listed).
+    pub(crate) async fn read_listed(
+        &mut self,
+        unlisted: Vec<i64>,
+        metrics: Vec<String>,
+    ) -> Result<Vec<Listed>, StoreError> {
+        let (user_id, kind) = (self.user_id(), self.kind().name());
+        let rows: Vec<ListedColumns> = match self.kind() {
+            Kind::Vitals => {
+                self.read(ReadListedVitals { user_id, kind, unlisted, metrics }).await?
+            }
+            Kind::Nutrition => {
+                self.read(ReadListedNutrition { user_id, kind, unlisted, metrics }).await?
+            }
+            Kind::Labs => self.read(ReadListedLabs { user_id, kind, unlisted, metrics }).await?,
+        };
+        let listed = |(raw_id, reason, date, is_there)| Listed { raw_id, reason, date, is_there };
+        Ok(rows.into_iter().map(listed).collect())
+    }
+
+    /// Lists the rejected rows among those judged, and takes the others off the list.
+    pub fn record_verdicts(&mut self, verdicts: &[Verdict]) {
+        let (user_id, kind) = (self.user_id(), self.kind().name());
+        let rejected =
+            verdicts.iter().filter_map(|verdict| Some((verdict.raw_id, verdict.reason?.code())));
+        let (raw_ids, reasons): (Vec<i64>, Vec<&'static str>) = rejected.unzip();
+        if !raw_ids.is_empty() {
+            self.write(ListRejected { user_id, kind, raw_ids, reasons });
+        }
+        let accepted = verdicts.iter().filter(|verdict| verdict.reason.is_none());
+        let raw_ids: Vec<i64> = accepted.map(|verdict| verdict.raw_id).collect();
+        if !raw_ids.is_empty() {
+            self.write_part("unlisted", UnlistRejected { user_id, kind, raw_ids });
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Doing rows again: raw rows of a range, or rows that were given up.
+
+use aggregation::{Kind, Timestamp};
+use diesel::data_types::PgTimestamp;
+use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz};
+
+use crate::error::StoreError;
+use crate::pool::Store;
+use crate::sql::statement::statement;
+use crate::sql::time::to_postgres;
+
+/// The maximum of raw rows that one step reads: it lasts well under a second and holds a connection for no
+/// longer.
+const STEP: i64 = 10_000;
+
+/// The maximum of dead change sets that one step gives back, for the same reason: up to 50,000 raw rows.
+const STEP_OF_SETS: i64 = 1_000;
+
+/// Which rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RequeueSelection {
+    /// Only this user's.
+    pub user_id: Option<i64>,
+    /// Only those that touch the time from the first to the second instant.
+    pub between: Option<(Timestamp, Timestamp)>,
+}
+
+/// Declares the statement that walks one raw table in the order of its key and queues what is selected in
+/// change sets, as the triggers do.
+macro_rules! requeue_statement {
+    ($name:ident, $kind:literal, $table:literal, $start:literal, $end:literal, $metric:literal, $whole_day:literal) => {
+        statement! {
+            struct $name {
+                after_user: i64 => BigInt,
+                after_id: i64 => BigInt,
+                only_user: Option<i64> => Nullable<BigInt>,
+                from: Option<PgTimestamp> => Nullable<Timestamptz>,
+                before: Option<PgTimestamp> => Nullable<Timestamptz>,
+                only_count: bool => Bool,
+                step: i64 => BigInt,
+            } -> (BigInt, BigInt, BigInt, BigInt)
+            concat!(
+                "WITH page AS MATERIALIZED (
+                     SELECT raw.user_id::bigint AS user_id, raw.id::bigint AS raw_id, ", $metric, " AS metric,
+                            left(raw.time_zone::text, 1025) AS time_zone, ", $whole_day, " AS whole_day,
+                            aggregation_datable(", $start, ") AS starts_at,
+                            aggregation_end(", $start, ", ", $end, ") AS ends_at,
+                            greatest(", $start, ", ", $end, ") >= coalesce({from}, '-infinity')
+                                AND ", $start, " <= coalesce({before}, 'infinity') AS is_selected
+                     FROM ", $table, " AS raw
+                     WHERE (raw.user_id, raw.id) > ({after_user}, {after_id})
+                       AND raw.user_id <= coalesce({only_user}, 9223372036854775807)
+                     ORDER BY raw.user_id, raw.id
+                     LIMIT {step}
+                 ), selected AS MATERIALIZED (
+                     SELECT *, (row_number() OVER (
+                         PARTITION BY user_id, metric, time_zone, whole_day ORDER BY starts_at) - 1) / 50 AS part
+                     FROM page
+                     WHERE is_selected
+                 ), queued AS (
+                     INSERT INTO aggregation_queue (kind, user_id, metric, time_zone, whole_day, starts_at,
+                         ends_at, raw_ids, row_starts, row_ends)
+                     SELECT '", $kind, "', user_id, metric, time_zone, whole_day, min(starts_at),
+                            max(ends_at), array_agg(raw_id), array_agg(starts_at),
+                            CASE WHEN bool_or(ends_at <> starts_at) THEN array_agg(ends_at) END
+                     FROM selected
+                     WHERE NOT {only_count}
+                     GROUP BY user_id, metric, time_zone, whole_day, part
+                 )
+                 SELECT (SELECT count(*) FROM page), (SELECT count(*) FROM selected), user_id, raw_id
+                 FROM page
+                 ORDER BY user_id DESC, raw_id DESC
+                 LIMIT 1"
+            )
+        }
+    };
+}
+
+requeue_statement!(
+    RequeueVitals,
+    "vitals",
+    "vitals_raw",
+    "raw.started_at",
+    "raw.ended_at",
+    "left(raw.metric::text, 1025)",
+    "raw.is_daily_total"
+);
+requeue_statement!(
+    RequeueNutrition,
+    "nutrition",
+    "nutrition_raw",
+    "raw.eaten_at",
+    "raw.eaten_at",
+    "NULL::text",
+    "false"
+);
+requeue_statement!(
+    RequeueLabs,
+    "labs",
+    "lab_raw",
+    "raw.collected_at",
+    "raw.collected_at",
+    "NULL::text",
+    "false"
+);
+
+statement! {
+    struct CountDead<'a> {
+        kind: &'a str => Text,
+        only_user: Option<i64> => Nullable<BigInt>,
+        from: Option<PgTimestamp> => Nullable<Timestamptz>,
+        before: Option<PgTimestamp> => Nullable<Timestamptz>,
+    } -> (BigInt)
+    "SELECT coalesce(sum(cardinality(raw_ids)), 0)
+     FROM aggregation_queue
+     WHERE kind = {kind} AND not_before = 'infinity' AND state = 'dead'
+       AND user_id = coalesce({only_user}, user_id)
+       AND ends_at >= coalesce({from}, '-infinity') AND starts_at <= coalesce({before}, 'infinity')"
+}
+
+statement! {
+    /// Dead change sets lie at infinity. One that another session has locked is left to that session.
+    struct RequeueDead<'a> {
+        kind: &'a str => Text,
+        only_user: Option<i64> => Nullable<BigInt>,
+        from: Option<PgTimestamp> => Nullable<Timestamptz>,
+        before: Option<PgTimestamp> => Nullable<Timestamptz>,
+        step: i64 => BigInt,
+    } -> (Integer)
+    include_str!("requeue_dead.sql")
+}
+
+/// Walks one raw table and queues the selected rows, or only counts them, a step at a time.
+#[derive(Debug)]
+pub struct Requeuer {
+    kind: Kind,
+    selection: RequeueSelection,
+    only_count: bool,
+    after: Option<(i64, i64)>,
+}
+
+impl Requeuer {
+    /// At the beginning of the kind's raw table, or of its part of one user.
+    pub fn new(kind: Kind, selection: RequeueSelection) -> Self {
+        let first_user = selection.user_id.unwrap_or(i64::MIN);
+        let before = match first_user.checked_sub(1) {
+            Some(user) => (user, i64::MAX),
+            None => (i64::MIN, i64::MIN),
+        };
+        Self { kind, selection, only_count: false, after: Some(before) }
+    }
+
+    /// The same walk, which only counts.
+    pub fn counting(kind: Kind, selection: RequeueSelection) -> Self {
+        Self { only_count: true, ..Self::new(kind, selection) }
+    }
+
+    /// Looks at the next rows, committed at once, and says how many it looked at and how many of them
+    /// are selected; `None` at the end of the table.
+    ///
+    /// # Errors
+    /// If the database fails; then this step queued nothing and may be done again.
+    pub async fn step(&mut self, store: &Store) -> Result<Option<(u64, u64)>, StoreError> {
+        let Some((after_user, after_id)) = self.after else { return Ok(None) };
+        let only_user = self.selection.user_id;
+        let (from, before) = bounds(&self.selection);
+        let only_count = self.only_count;
+        macro_rules! load {
+            ($statement:ident) => {{
+                let step = STEP;
+                let walk =
+                    $statement { after_user, after_id, only_user, from, before, only_count, step };
+                store.load("requeue", walk).await?
+            }};
+        }
+        let page: Vec<(i64, i64, i64, i64)> = match self.kind {
+            Kind::Vitals => load!(RequeueVitals),
+            Kind::Nutrition => load!(RequeueNutrition),
+            Kind::Labs => load!(RequeueLabs),
+        };
+        let Some((seen, queued, user_id, id)) = page.into_iter().next() else {
+            self.after = None;
+            return Ok(None);
+        };
+        self.after = Some((user_id, id));
+        Ok(Some((seen as u64, queued as u64)))
+    }
+}
+
+impl Store {
+    /// How many raw rows the selected dead change sets have.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn count_dead(
+        &self,
+        kind: Kind,
+        selection: &RequeueSelection,
+    ) -> Result<u64, StoreError> {
+        let (from, before) = bounds(selection);
+        let (kind, only_user) = (kind.name(), selection.user_id);
+        let counts: Vec<(i64,)> =
+            self.load("requeue", CountDead { kind, only_user, from, before }).await?;
+        Ok(counts.iter().map(|(count,)| *count as u64).sum())
+    }
+
+    /// Gives some of the selected dead change sets their attempts back, due at once. Returns how many raw
+    /// rows they have, `0` when none is left. A set is given back whole, also if only some of its rows touch
+    /// the selected time.
+    ///
+    /// # Errors
+    /// If the database fails; then none was changed.
+    pub async fn requeue_dead(
+        &self,
+        kind: Kind,
+        selection: &RequeueSelection,
+    ) -> Result<u64, StoreError> {
+        let (from, before) = bounds(selection);
+        let statement = RequeueDead {
+            kind: kind.name(),
+            only_user: selection.user_id,
+            from,
+            before,
+            step: STEP_OF_SETS,
+        };
+        let rows: Vec<(i32,)> = self.load("requeue", statement).await?;
+        Ok(rows.into_iter().map(|(rows,)| rows as u64).sum())
+    }
+}
+
+fn bounds(selection: &RequeueSelection) -> (Option<PgTimestamp>, Option<PgTimestamp>) {
+    let between = selection.between.map(|(from, before)| (to_postgres(from), to_postgres(before)));
+    (between.map(|(from, _)| from), between.map(|(_, before)| before))
+}

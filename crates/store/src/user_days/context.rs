@@ -1,0 +1,142 @@
+//! The moment, the user, and what is not in the figures.
+
+use aggregation::{Kind, Timestamp, fold_source};
+use chrono::NaiveDate;
+use diesel::data_types::PgTimestamp;
+use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Text, Timestamptz};
+
+use crate::error::StoreError;
+use crate::profiles::{sources, zone};
+use crate::queue::queued_rows::queued_rows;
+use crate::snapshot::Snapshot;
+use crate::sql::statement::statement;
+use crate::sql::time::to_postgres;
+
+/// A user's changes of raw rows that are not in the figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Those that a worker will take or has taken, whatever their dates.
+    pub rows: i64,
+    /// Of those, the ones that may concern the dates asked for.
+    pub near: i64,
+    /// Those given up after the last attempt, whatever their dates.
+    pub dead: i64,
+}
+
+/// Raw rows that take no part in the figures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejectedRows {
+    /// Their kind.
+    pub kind: Kind,
+    /// The reason's code.
+    pub reason: String,
+    /// How many there are.
+    pub rows: i64,
+}
+
+/// What is read first.
+pub(super) struct Moment {
+    pub(super) now: PgTimestamp,
+    pub(super) profile_zone: Option<String>,
+    pub(super) source_priority: Vec<String>,
+    pub(super) is_known: bool,
+    pub(super) extent: Option<(NaiveDate, NaiveDate)>,
+}
+
+statement! {
+    struct ReadMoment { user_id: i64 => BigInt }
+        -> (Timestamptz, Nullable<Text>, Array<Nullable<Text>>, Bool, Nullable<Date>, Nullable<Date>)
+    concat!("SELECT now(), ", zone!(), ", ", sources!(), ",
+            profile.user_id IS NOT NULL OR days.first IS NOT NULL
+            OR EXISTS (SELECT FROM vitals_raw AS r WHERE r.user_id = of.user_id)
+            OR EXISTS (SELECT FROM nutrition_raw AS r WHERE r.user_id = of.user_id)
+            OR EXISTS (SELECT FROM lab_raw AS r WHERE r.user_id = of.user_id),
+            days.first, days.last
+     FROM (SELECT {user_id}::bigint AS user_id) AS of
+     LEFT JOIN user_profiles AS profile USING (user_id)
+     CROSS JOIN LATERAL (
+         SELECT least((SELECT min(local_date) FROM vitals_daily AS d WHERE d.user_id = of.user_id),
+                      (SELECT min(local_date) FROM sleep_daily AS d WHERE d.user_id = of.user_id),
+                      (SELECT min(local_date) FROM nutrition_daily AS d WHERE d.user_id = of.user_id),
+                      (SELECT min(local_date) FROM lab_daily AS d WHERE d.user_id = of.user_id)) AS first,
+                greatest((SELECT max(local_date) FROM vitals_daily AS d WHERE d.user_id = of.user_id),
+                         (SELECT max(local_date) FROM sleep_daily AS d WHERE d.user_id = of.user_id),
+                         (SELECT max(local_date) FROM nutrition_daily AS d WHERE d.user_id = of.user_id),
+                         (SELECT max(local_date) FROM lab_daily AS d WHERE d.user_id = of.user_id)) AS last
+     ) AS days")
+}
+
+statement! {
+    /// Around the dates as `worker verify` has it: an interval begins up to two days before the date
+    /// that it belongs to, zones are up to a day apart, and a laboratory result changes what every
+    /// later one is compared with.
+    struct CountWaiting {
+        user_id: i64 => BigInt,
+        from: NaiveDate => Date,
+        to: NaiveDate => Date,
+    } -> (BigInt, BigInt, BigInt)
+    concat!(
+        "SELECT count(*) FILTER (WHERE state <> 'dead'),
+                count(*) FILTER (WHERE state <> 'dead'
+                    AND (row_starts_at AT TIME ZONE 'UTC')::date <= to_date + 3
+                    AND (kind = 'labs' OR (row_ends_at AT TIME ZONE 'UTC')::date >= from_date - 3)),
+                count(*) FILTER (WHERE state = 'dead')
+         FROM (SELECT {from}::date AS from_date, {to}::date AS to_date) AS asked, ",
+        queued_rows!(),
+        " WHERE user_id = {user_id}"
+    )
+}
+
+statement! {
+    struct CountRejected {
+        user_id: i64 => BigInt,
+        from: PgTimestamp => Timestamptz,
+        to: PgTimestamp => Timestamptz,
+    } -> (Text, Text, BigInt)
+    include_str!("count_rejected.sql")
+}
+
+pub(super) async fn moment(
+    snapshot: &mut Snapshot<'_>,
+    user_id: i64,
+) -> Result<Moment, StoreError> {
+    type Columns = (
+        PgTimestamp,
+        Option<String>,
+        Vec<Option<String>>,
+        bool,
+        Option<NaiveDate>,
+        Option<NaiveDate>,
+    );
+    let rows: Vec<Columns> = snapshot.load(ReadMoment { user_id }).await?;
+    let Some((now, profile_zone, sources, is_known, first, last)) = rows.into_iter().next() else {
+        return Err(StoreError::Internal("the database's clock shows no time"));
+    };
+    let source_priority =
+        sources.into_iter().flatten().map(|name| fold_source(&name).into_owned()).collect();
+    Ok(Moment { now, profile_zone, source_priority, is_known, extent: first.zip(last) })
+}
+
+pub(super) async fn waiting(
+    snapshot: &mut Snapshot<'_>,
+    user_id: i64,
+    from: NaiveDate,
+    to: NaiveDate,
+) -> Result<Waiting, StoreError> {
+    let rows: Vec<(i64, i64, i64)> = snapshot.load(CountWaiting { user_id, from, to }).await?;
+    let counts = rows.first().copied().unwrap_or_default();
+    Ok(Waiting { rows: counts.0, near: counts.1, dead: counts.2 })
+}
+
+pub(super) async fn rejected(
+    snapshot: &mut Snapshot<'_>,
+    user_id: i64,
+    (from, to): (Timestamp, Timestamp),
+) -> Result<Vec<RejectedRows>, StoreError> {
+    let count = CountRejected { user_id, from: to_postgres(from), to: to_postgres(to) };
+    let rows: Vec<(String, String, i64)> = snapshot.load(count).await?;
+    let known = |(kind, reason, rows): (String, String, i64)| {
+        Some(RejectedRows { kind: kind.parse().ok()?, reason, rows })
+    };
+    Ok(rows.into_iter().filter_map(known).collect())
+}

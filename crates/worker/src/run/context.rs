@@ -1,0 +1,32 @@
+//! The state that all batches of a process share.
+
+use store::Store;
+
+use super::assumed_zone::AssumedZone;
+use super::batch_sizer::BatchSizer;
+use super::crash_loop::CrashLoopGuard;
+use crate::heartbeat::Heartbeat;
+use crate::settings::SharedSettings;
+use crate::stop::Stop;
+use crate::throttle::Throttle;
+
+/// The state that all batches of a process share.
+#[derive(Clone, Debug)]
+pub struct WorkerContext {
+    /// The database.
+    pub store: Store,
+    /// The settings.
+    pub settings: SharedSettings,
+    /// The request to stop.
+    pub stop: Stop,
+    /// Beaten at all progress.
+    pub heartbeat: Heartbeat,
+    /// Groups whose transactions were interrupted.
+    pub crash_loop_guard: CrashLoopGuard,
+    /// The size of the next batch.
+    pub batch_sizer: BatchSizer,
+    /// The limit on rows each second.
+    pub throttle: Throttle,
+    /// Users for whom the default zone is assumed.
+    pub assumed_zone: AssumedZone,
+}
