@@ -57,7 +57,7 @@ fn the_demo_shows_its_figures_and_leaves_nothing_behind() {
         &ran.stdout,
         &[
             "1. A private PostgreSQL",
-            "2. The schema is there",
+            "2. The schema is migrated",
             "16,867 vitals",
             "5. 18,425 rows",
             "0 failed",

@@ -127,7 +127,7 @@ async fn triggers_that_do_not_fire_and_a_database_that_takes_no_changes_are_foun
     assert_check(&report, "queueing", "error", &lost);
     let expected = [
         "queue_updated on lab_raw",
-        "queue_deleted on vitals_raw (it is not there)",
+        "queue_deleted on vitals_raw (it is missing)",
         "ENABLE TRIGGER",
     ];
     assert_check(&report, "triggers", "warning", &expected);

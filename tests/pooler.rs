@@ -109,7 +109,7 @@ async fn a_pooler_that_nobody_told_of_is_found_out_before_anything_is_done() {
 
     let shared = Bouncer::start(server(), "transaction", "");
     let why = refused(behind(&shared, &db, "session").arg("run-once"));
-    assert_says(&why, &["by transaction", "set database.pooler to \"transaction\""]);
+    assert_says(&why, &["per transaction", "set database.pooler to \"transaction\""]);
     assert_eq!(db.value::<i64>(QUEUED).await, 5);
 }
 
@@ -145,7 +145,7 @@ async fn one_connection_is_too_few_to_try_a_pooler_by_session() {
     let db = Database::new().await;
     let mut command = behind(&bouncer, &db, "session");
     let why = refused(command.arg("run-once").env("WORKER__POOL__MAX_SIZE", "1"));
-    assert_says(&why, &["takes two connections", "pool.max_size to at least 2"]);
+    assert_says(&why, &["needs two connections", "pool.max_size to at least 2"]);
 }
 
 #[tokio::test]

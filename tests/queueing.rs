@@ -104,7 +104,7 @@ async fn a_role_that_may_not_write_raw_rows_is_told_what_was_not_tried_and_who_c
 async fn a_raw_table_with_columns_and_constraints_of_the_apps_is_no_error() {
     let db = Database::new().await;
     db.execute("ALTER TABLE vitals_raw ADD COLUMN tenant integer NOT NULL").await;
-    let expected = ["was not tried", "vitals_raw does not take the row of the trial", "tenant"];
+    let expected = ["was not tried", "vitals_raw refuses the trial row", "tenant"];
     assert_check(&db.url, "queueing", 0, "untried", &expected);
     db.execute(
         "ALTER TABLE vitals_raw DROP COLUMN tenant;

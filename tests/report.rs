@@ -286,7 +286,7 @@ async fn rows_that_wait_make_the_page_say_that_it_is_not_up_to_date() {
         &[
             "These figures are not up to date. ",
             "7 changed raw rows",
-            "1 changed raw row was given up",
+            "1 changed raw row is dead after the last attempt",
         ],
     );
     let other = self::page(&db, "1", &["--from", "2024-06-01", "--to", "2024-06-02"]);

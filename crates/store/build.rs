@@ -1,4 +1,4 @@
-//! Embeds the migrations, as a list of their names and their SQL.
+//! Embeds the migrations as a list of their names and SQL texts.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

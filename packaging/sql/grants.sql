@@ -1,5 +1,5 @@
--- What the worker and the app may do with the tables; see roles.sql. Run by their owner, after
--- `worker migrate`, each time.
+-- The rights of the worker and the app on the tables; see roles.sql. The tables' owner runs this after
+-- each `worker migrate`.
 
 \set ON_ERROR_STOP on
 \if :{?schema}
@@ -18,31 +18,32 @@
 BEGIN;
 SET LOCAL search_path = :"schema";
 
--- The worker reads the facts and never changes them. Of a newer schema it says so and waits.
+-- The worker reads the facts and never changes them. If the schema is newer, it logs that and waits.
 GRANT SELECT ON __diesel_schema_migrations TO :"worker";
 GRANT SELECT ON user_profiles, vitals_raw, nutrition_raw, lab_raw TO :"worker";
 
--- It queues nothing but what `worker requeue` is asked for.
+-- The worker inserts into the queue only for `worker requeue`.
 GRANT SELECT, INSERT, UPDATE, DELETE ON aggregation_queue TO :"worker";
--- Everybody's unless somebody took it away.
+-- PUBLIC has this right unless it was revoked.
 GRANT EXECUTE ON FUNCTION aggregation_datable(timestamptz), aggregation_end(timestamptz, timestamptz)
     TO :"worker";
+GRANT EXECUTE ON FUNCTION aggregation_fail(text, text) TO :"worker";
 
--- The figures are its own.
+-- The worker writes the figures.
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     vitals_hourly, vitals_daily, sleep_daily, blood_pressure_daily, glucose_daily, nutrition_daily,
     lab_daily, rejected_rows
     TO :"worker";
 GRANT SELECT, INSERT, DELETE ON aggregation_runs TO :"worker";
--- So is what it says of itself, and what operators have it do.
+-- The worker records that it is alive, and the actions of operators.
 GRANT SELECT, INSERT, UPDATE, DELETE ON worker_presence, worker_throttle, operator_actions TO :"worker";
 GRANT SELECT, INSERT, DELETE ON paused_kinds TO :"worker";
--- So is what it tells people.
+-- The worker also writes its alerts.
 GRANT SELECT, INSERT, UPDATE ON alert_conditions TO :"worker";
 GRANT SELECT, INSERT, UPDATE, DELETE ON alert_outbox TO :"worker";
 
--- The app needs no right on the queue: the triggers of the raw tables have their owner's. Without
--- TRUNCATE it cannot empty a table.
+-- The app needs no right on the queue: the triggers of the raw tables run with the rights of their
+-- owner. Without TRUNCATE the app cannot empty a table.
 GRANT SELECT, INSERT, UPDATE, DELETE ON user_profiles, vitals_raw, nutrition_raw, lab_raw TO :"app";
 GRANT SELECT ON
     vitals_hourly, vitals_daily, sleep_daily, blood_pressure_daily, glucose_daily, nutrition_daily,
@@ -51,7 +52,7 @@ GRANT SELECT ON
     vitals_monthly, sleep_monthly, blood_pressure_monthly, glucose_monthly, nutrition_monthly,
     lab_monthly, glucose_14_days
     TO :"app";
--- Of the views; everybody's unless somebody took it away.
+-- Functions of the views. PUBLIC has this right unless it was revoked.
 GRANT EXECUTE ON FUNCTION aggregation_square(double precision),
     aggregation_quotient(double precision, double precision) TO :"app";
 

@@ -1,21 +1,21 @@
--- Three roles, none of which may do more than it must:
+-- Three roles, each with the minimum of rights:
 --
 --   owner   owns the tables and migrates: worker migrate
 --   worker  computes: worker run, run-once, status, doctor, requeue, backfill, verify
 --   app     writes raw rows and profiles, and reads figures
 --
--- A superuser runs this once, in the application's database; the owner migrates, and runs grants.sql
--- then and after each migration:
+-- A superuser runs this once, in the application's database. The owner migrates, and runs grants.sql
+-- after each migration:
 --
 --   psql -d DATABASE -v schema=dayfold -v owner=dayfold_owner -v worker=dayfold -v app=app -f roles.sql
 --   DATABASE_URL=postgresql://dayfold_owner@host/DATABASE worker migrate
 --   psql -d DATABASE -U dayfold_owner -v schema=dayfold -v worker=dayfold -v app=app -f grants.sql
 --
--- Roles and a schema that exist are kept as they are; owner may be the one that owns your tables.
--- Passwords are yours to set, in psql: \password dayfold
+-- Existing roles and an existing schema are kept as they are; owner may be the role that owns your
+-- tables. Set the passwords yourself, in psql: \password dayfold
 --
--- Not among the rights, on purpose: pg_monitor and pg_read_all_stats. With them the worker could tell
--- who keeps a transaction open, and whoever took it over could read everybody's statements.
+-- The rights pg_monitor and pg_read_all_stats are omitted on purpose. With them the worker could report
+-- the session of an old transaction, but an attacker of the worker could read all users' statements.
 
 \set ON_ERROR_STOP on
 \if :{?schema}
@@ -40,22 +40,22 @@ FROM unnest(ARRAY[:'owner', :'worker', :'app']) AS name
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
 \gexec
 
--- CONNECT and TEMPORARY are everybody's unless somebody took them away. `worker verify` computes into
--- temporary tables.
+-- PUBLIC has CONNECT and TEMPORARY unless they were revoked. `worker verify` computes into temporary
+-- tables.
 GRANT CONNECT ON DATABASE :"DBNAME" TO :"owner", :"worker", :"app";
 GRANT TEMPORARY ON DATABASE :"DBNAME" TO :"worker";
 
 CREATE SCHEMA IF NOT EXISTS :"schema" AUTHORIZATION :"owner";
 GRANT USAGE, CREATE ON SCHEMA :"schema" TO :"owner";
 GRANT USAGE ON SCHEMA :"schema" TO :"worker", :"app";
--- In a schema that existed, every role may have had this right: a function or an operator of the same
--- name and better types would be used in place of the server's.
+-- In an existing schema every role may have this right. A role could then create a function or an
+-- operator of the same name and more specific types, which would be used instead of the server's.
 REVOKE CREATE ON SCHEMA :"schema" FROM PUBLIC;
 
--- No statement names a schema.
+-- No statement of the worker names a schema.
 ALTER ROLE :"owner" IN DATABASE :"DBNAME" SET search_path = :"schema";
 ALTER ROLE :"worker" IN DATABASE :"DBNAME" SET search_path = :"schema";
--- The app finds its own tables first, also those of our names. A search_path that it has stays.
+-- The app finds its own tables first, even if a name is the same. An existing search_path stays.
 SELECT format('ALTER ROLE %I IN DATABASE %I SET search_path = "$user", public, %I',
               :'app', current_database(), :'schema')
 WHERE NOT EXISTS (

@@ -211,7 +211,7 @@ fn who_is_refused_does_not_keep_the_others_from_getting_it() {
     let to = ("WORKER__MAIL__TO", "gone@example.org, ops@example.org");
     let ran = ran(&settings(&server, "none", &[to]));
     assert_eq!(ran.code, 1, "{ran:?}");
-    assert_says(&ran.stdout, &["but not for everybody: RCPT TO: 550 5.1.1 no such user"]);
+    assert_says(&ran.stdout, &["but not to all recipients: RCPT TO: 550 5.1.1 no such user"]);
     assert_eq!(server.mails()[0].to, ["<ops@example.org>"]);
 }
 

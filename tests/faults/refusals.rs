@@ -129,7 +129,7 @@ async fn a_server_that_became_a_standby_is_worked_with_once_it_is_promoted() {
     eventually(&db, QUEUED, 0).await;
 
     let ran = service.stops();
-    assert_degraded(&ran, "environment", "the server can only be read; is it a standby? (25006)");
+    assert_degraded(&ran, "environment", "the server is read-only; is it a standby? (25006)");
     assert_exact_at_no_attempt(&db, &ran).await;
 }
 
@@ -167,7 +167,7 @@ async fn after_a_failover_to_a_standby_the_work_goes_on_once_it_is_promoted() {
     eventually(&db, QUEUED, 0).await;
 
     let ran = service.stops();
-    assert_degraded(&ran, "environment", "the server can only be read; is it a standby? (25006)");
+    assert_degraded(&ran, "environment", "the server is read-only; is it a standby? (25006)");
     assert_exact_at_no_attempt(&db, &ran).await;
 }
 

@@ -1,4 +1,4 @@
-//! PgBouncer, between the worker and the tests' server.
+//! PgBouncer between the worker and the tests' server.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -10,18 +10,18 @@ use local_postgres::LocalPostgres;
 
 use super::outside::{Scratch, eventually, we_are_root};
 
-/// A pooler in front of one server. Dropped, it is killed.
+/// A pooler in front of one server. Dropping it kills the process.
 pub struct Bouncer {
     child: Child,
     place: Scratch,
 }
 
 impl Bouncer {
-    /// Starts it with a `pool_mode` and more lines of its configuration.
+    /// Starts PgBouncer with a `pool_mode` and additional lines of its configuration.
     pub fn start(server: &LocalPostgres, pool_mode: &str, more: &str) -> Self {
         let place = Scratch::new();
         let folder = place.path().display();
-        // Older versions do not know it and would not start.
+        // Older versions do not know this setting and refuse to start with it.
         let carry = if carries_statements() { "max_prepared_statements = 100\n" } else { "" };
         let config = place.file(
             "pgbouncer.ini",
@@ -36,7 +36,7 @@ impl Bouncer {
         let mut command = Command::new(program());
         command.arg("-q").arg(config).current_dir("/");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        // It refuses to be root, and the server's folder is for its owner alone.
+        // PgBouncer refuses to run as root, and only its owner may use the server's folder.
         let owner = std::fs::metadata(server.socket_directory()).unwrap();
         if we_are_root() {
             command.uid(owner.uid()).gid(owner.gid());
@@ -47,7 +47,7 @@ impl Bouncer {
         bouncer
     }
 
-    /// The address of a database behind it.
+    /// The URL of a database behind the pooler.
     pub fn url(&self, database: &str) -> String {
         format!(
             "postgresql:///{database}?host={}&port=6432&user=postgres",
@@ -63,7 +63,7 @@ impl Drop for Bouncer {
     }
 }
 
-/// Whether the one that is installed carries prepared statements over, as from 1.21 on.
+/// Whether the installed version carries prepared statements over, as from 1.21 on.
 pub fn carries_statements() -> bool {
     static VERSION: OnceLock<(u32, u32)> = OnceLock::new();
     *VERSION.get_or_init(|| {
@@ -75,7 +75,7 @@ pub fn carries_statements() -> bool {
     }) >= (1, 21)
 }
 
-/// The program, installed first where that can be done without asking.
+/// The program. It is installed first if that needs no confirmation.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| find().or_else(|| install().then(find).flatten()).unwrap_or_else(|| {
@@ -97,7 +97,7 @@ fn find() -> Option<PathBuf> {
         })
 }
 
-/// As root on Debian, as with PostgreSQL itself. Its own service is not started.
+/// Installs the package as root on Debian, as for PostgreSQL. Its own service is not started.
 fn install() -> bool {
     if !we_are_root() || !Path::new("/usr/bin/apt-get").exists() {
         return false;

@@ -1,4 +1,4 @@
-//! An authority of a test's own, and what it certifies.
+//! A certificate authority of a test, and the certificates that it issues.
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio_rustls::TlsAcceptor;
@@ -6,7 +6,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-/// An authority with its certificate.
+/// A certificate authority with its certificate.
 pub struct Certifier {
     issuer: Issuer<'static, KeyPair>,
     pub pem: String,
@@ -22,7 +22,7 @@ impl Certifier {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
-    /// A server whose certificate is for this name.
+    /// A server whose certificate is issued for this name.
     pub fn server(&self, name: &str) -> TlsAcceptor {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();

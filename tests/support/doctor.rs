@@ -1,11 +1,11 @@
-//! What `worker doctor` says of a database.
+//! Runs `worker doctor` on a database and reads its checks.
 
 use serde_json::Value;
 
 use super::outside::assert_says;
 use super::{Ran, worker_at};
 
-/// A check by its name, and the exit code.
+/// The check with this name, and the exit code.
 #[track_caller]
 pub fn check(url: &str, name: &str) -> (i32, Value) {
     let ran = Ran::of(worker_at(url).args(["doctor", "--json"]).output().unwrap());
@@ -15,7 +15,7 @@ pub fn check(url: &str, name: &str) -> (i32, Value) {
     (ran.code, check.unwrap_or_else(|| panic!("{report:#}")).clone())
 }
 
-/// The exit code, the outcome of a check, and phrases of its finding and advice.
+/// Asserts the exit code, the outcome of a check, and phrases of its finding and advice.
 #[track_caller]
 pub fn assert_check(url: &str, name: &str, code: i32, outcome: &str, phrases: &[&str]) {
     let (ended, check) = check(url, name);

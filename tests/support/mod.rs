@@ -25,12 +25,12 @@ use tokio_postgres::{Client, NoTls, Row};
 /// The program under test.
 pub const WORKER: &str = env!("CARGO_BIN_EXE_worker");
 
-/// The migrated database that every test's own is copied from.
+/// The migrated database that is copied for each test.
 const TEMPLATE: &str = "dayfold_template";
 
 static SERVER: OnceLock<LocalPostgres> = OnceLock::new();
 static DATABASES: AtomicU32 = AtomicU32::new(0);
-/// PostgreSQL refuses to copy a template that another copy is being made of.
+/// PostgreSQL refuses concurrent copies of one template.
 static COPYING: Mutex<()> = Mutex::new(());
 
 /// The folder of the repository.
@@ -38,7 +38,7 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The server that all tests of this process share. It ends with the process.
+/// The server shared by all tests of this process. It ends with the process.
 pub fn server() -> &'static LocalPostgres {
     SERVER.get_or_init(|| {
         let binaries = Binaries::find_or_install(|line| eprintln!("{line}")).unwrap();
@@ -52,7 +52,7 @@ pub fn server() -> &'static LocalPostgres {
 
 fn psql(server: &LocalPostgres, database: &str, sql: &str) {
     let url = server.url(database);
-    // A thread of its own, because a test may already be inside a runtime.
+    // A separate thread, because a test may already run inside a runtime.
     let sql = sql.to_owned();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -72,8 +72,8 @@ pub async fn connect(url: &str) -> Client {
     client
 }
 
-/// The worker's command line for a database, with nothing of the caller's environment that
-/// could change what it does.
+/// The worker's command line for a database, without variables of the caller's environment that affect
+/// the worker.
 pub fn worker_at(url: &str) -> Command {
     let mut command = Command::new(WORKER);
     command.env_clear().env("DATABASE_URL", url).env("PATH", "/usr/bin:/bin");
@@ -81,7 +81,7 @@ pub fn worker_at(url: &str) -> Command {
     command
 }
 
-/// A database of a test's own, migrated and empty.
+/// A database for one test, migrated and empty.
 pub struct Database {
     pub name: String,
     pub url: String,
@@ -89,12 +89,12 @@ pub struct Database {
 }
 
 impl Database {
-    /// A fresh migrated database.
+    /// Creates a migrated database.
     pub async fn new() -> Self {
         Self::copy_of(TEMPLATE).await
     }
 
-    /// A database without any schema of ours.
+    /// Creates a database without Dayfold's schema.
     pub async fn empty() -> Self {
         Self::copy_of("template1").await
     }
@@ -111,7 +111,7 @@ impl Database {
         Self { name, url, client }
     }
 
-    /// Another connection, for what must happen beside the first.
+    /// Opens another connection, for concurrent actions of the test.
     pub async fn connect(&self) -> Client {
         connect(&self.url).await
     }
@@ -121,7 +121,7 @@ impl Database {
         self.client.batch_execute(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
     }
 
-    /// Rows of a query.
+    /// The rows of a query.
     pub async fn query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Vec<Row> {
         self.client.query(sql, parameters).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"))
     }
@@ -141,14 +141,14 @@ impl Database {
         Ran::of(self.worker().args(arguments).output().unwrap())
     }
 
-    /// Starts the worker and lets it run beside the test.
+    /// Starts the worker, which runs while the test continues.
     pub fn start(&self, arguments: &[&str]) -> Child {
         let mut command = self.worker();
         command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap()
     }
 
-    /// Computes everything that is due; it must succeed.
+    /// Processes all due rows; the run must succeed.
     pub fn run_once(&self) -> Value {
         let ran = self.run(&["run-once", "--json"]);
         assert_eq!(ran.code, 0, "{}", ran.stderr);
@@ -156,7 +156,7 @@ impl Database {
     }
 }
 
-/// A server that only one test uses, so that it can be stopped.
+/// A server that only one test uses, so that the test can stop it.
 pub async fn server_of_its_own() -> (LocalPostgres, String) {
     let binaries = Binaries::find_or_install(|line| eprintln!("{line}")).unwrap();
     let server = LocalPostgres::start(&binaries).unwrap();
@@ -165,12 +165,12 @@ pub async fn server_of_its_own() -> (LocalPostgres, String) {
     (server, url)
 }
 
-/// The database of a server of one's own.
+/// The database of a server for one test.
 pub async fn database(url: &str) -> Database {
     Database { name: "postgres".to_owned(), url: url.to_owned(), client: connect(url).await }
 }
 
-/// How the worker ended, and what it said.
+/// The exit code and the output of the worker.
 #[derive(Debug)]
 pub struct Ran {
     pub code: i32,
@@ -193,7 +193,7 @@ impl Ran {
         serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {self:?}"))
     }
 
-    /// The log's events of one name; logs are JSON lines where stderr is no terminal.
+    /// The log's events of one name. Logs are JSON lines if stderr is no terminal.
     pub fn events(&self, name: &str) -> Vec<Value> {
         events(&self.stderr, name)
     }

@@ -1,4 +1,4 @@
-//! What lies around the program: its complaints, folders, signals, and other users.
+//! The environment of the program: error messages, folders, signals, and other users.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -12,14 +12,14 @@ use super::{Ran, WORKER};
 /// A password that no output may show.
 pub const PASSWORD: &str = "hunter2geheim";
 
-/// The user and group without rights, by their usual number.
+/// The usual id of the user and group without rights.
 pub const NOBODY: u32 = 65_534;
 
-/// Far more than anything here takes: only a failure waits for so long.
+/// Far longer than any test takes; only a failing test waits this long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs a command that cannot do its work, and gives back why: one clear line, exit code 1,
-/// nothing on stdout, no panic, no password.
+/// Runs a command that must fail, and returns the reason. Asserts one clear line, exit code 1, an empty
+/// stdout, no panic and no password.
 #[track_caller]
 pub fn refused(command: &mut Command) -> String {
     let reasons = refused_for(command);
@@ -27,7 +27,7 @@ pub fn refused(command: &mut Command) -> String {
     reason.clone()
 }
 
-/// The same for several reasons, a line each.
+/// Runs a command that must fail for several reasons, and returns them, one per line.
 #[track_caller]
 pub fn refused_for(command: &mut Command) -> Vec<String> {
     let ran = Ran::of(command.output().unwrap());
@@ -42,7 +42,7 @@ pub fn refused_for(command: &mut Command) -> Vec<String> {
     ran.stderr.lines().map(reason).collect()
 }
 
-/// Asserts that a text says all of this.
+/// Asserts that a text contains all phrases.
 #[track_caller]
 pub fn assert_says(text: &str, phrases: &[&str]) {
     for phrase in phrases {
@@ -50,7 +50,7 @@ pub fn assert_says(text: &str, phrases: &[&str]) {
     }
 }
 
-/// A folder for everybody, removed when dropped. Its path is short enough for a socket's.
+/// A folder accessible to all users, removed when dropped. Its path is short enough for a socket.
 pub struct Scratch(PathBuf);
 
 impl Scratch {
@@ -67,7 +67,7 @@ impl Scratch {
         &self.0
     }
 
-    /// Writes a file that everybody may read.
+    /// Writes a file that all users may read.
     pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.0.join(name);
         fs::write(&path, content).unwrap();
@@ -85,12 +85,12 @@ impl Drop for Scratch {
     }
 }
 
-/// A copy of the program where a user without rights can run it: the build's folder may be out
-/// of that user's reach.
+/// Copies the program to where a user without rights can run it. That user may not have access to the
+/// build's folder.
 pub fn worker_for_everybody(place: &Scratch) -> PathBuf {
     let path = place.path().join("worker");
-    // By another process: a file that this one holds open for writing, if only in a child that a
-    // test beside has just forked, cannot be run.
+    // Copied by another process. A file that this process holds open for writing cannot be run, even if
+    // only a child that a concurrent test has just forked holds it.
     assert!(Command::new("cp").arg(WORKER).arg(&path).status().unwrap().success());
     fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
     path
@@ -101,7 +101,7 @@ pub fn we_are_root() -> bool {
     fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
-/// Waits until something is so.
+/// Waits until the condition holds.
 #[track_caller]
 pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
@@ -118,12 +118,12 @@ pub fn signal(signal: &str, process: i64) {
     assert!(Command::new("/bin/sh").args(kill).status().unwrap().success());
 }
 
-/// The processes that a process has started and that still run.
+/// The running child processes of a process.
 pub fn children_of(parent: i32) -> Vec<i32> {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let child = |process: fs::DirEntry| {
         let stat = fs::read_to_string(process.path().join("stat")).ok()?;
-        // Behind the name, which stands in brackets and may hold anything: state and parent.
+        // The state and the parent follow the name, which is in brackets and may contain any character.
         let (_, behind) = stat.rsplit_once(") ")?;
         let its_parent: i32 = behind.split(' ').nth(1)?.parse().ok()?;
         if its_parent == parent { process.file_name().to_str()?.parse().ok() } else { None }
@@ -131,7 +131,7 @@ pub fn children_of(parent: i32) -> Vec<i32> {
     processes.filter_map(child).collect()
 }
 
-/// How many processes have this text in their command line.
+/// The number of processes with this text in their command line.
 pub fn processes_with(text: &str) -> usize {
     let command_lines = fs::read_dir("/proc").unwrap().flatten().filter_map(|process| {
         process.file_name().to_str()?.parse::<u32>().ok()?;

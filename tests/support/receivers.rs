@@ -1,5 +1,5 @@
-//! A mail server and a web server that take alerts, and do at each step of the dialogue what a test
-//! wants: go on, refuse, or hang until it is let go.
+//! A mail server and a web server that receive alerts. At each step of the dialogue they do as a test
+//! requests: continue, refuse, or hang until released.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::outside::eventually;
 
-/// Where a dialogue may be made to end or to hang.
+/// A step at which a test can end or block a dialogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
     Banner,
@@ -27,12 +27,12 @@ pub enum Step {
     /// After the dot that ends the message.
     Dot,
     Quit,
-    /// Of the web server.
+    /// The response of the web server.
     Answer,
 }
 
 impl Step {
-    /// The steps of a mail, but for the farewell, which nobody waits for.
+    /// The steps of a mail without the farewell, which no client waits for.
     pub const OF_MAIL: [Self; 9] = [
         Self::Banner,
         Self::Ehlo,
@@ -46,16 +46,16 @@ impl Step {
     ];
 }
 
-/// What to do at a step.
+/// The action at a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Do {
-    /// Wait until the test lets go.
+    /// Wait until the test releases the dialogue.
     Hang,
-    /// Say this instead.
+    /// Send this response instead.
     Say(&'static str),
 }
 
-/// One mail that was taken.
+/// One accepted mail.
 #[derive(Clone, Debug)]
 pub struct Taken {
     pub from: String,
@@ -77,16 +77,16 @@ impl Taken {
 #[derive(Default)]
 struct Seen {
     script: BTreeMap<Step, Do>,
-    /// Recipients that are refused.
+    /// Recipients that the server refuses.
     unknown: Vec<String>,
     reached: BTreeMap<Step, usize>,
     mails: Vec<Taken>,
     posts: Vec<(String, Value)>,
-    /// Everything that clients said.
+    /// All text received from clients.
     said: String,
 }
 
-/// How a receiver is encrypted.
+/// The encryption of a receiver.
 #[derive(Clone)]
 pub enum Encryption {
     None,
@@ -116,7 +116,7 @@ impl Shared {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What to say instead at this step; hangs here if it must.
+    /// The response to send instead at this step. Hangs first if the test requests it.
     async fn reach(&self, step: Step) -> Option<&'static str> {
         let todo = {
             let mut seen = self.seen();
@@ -136,7 +136,7 @@ impl Shared {
 
 impl Receiver {
     fn start(encryption: Encryption, is_mail: bool) -> Self {
-        // A runtime of its own: a test may wait for a program that waits for this server.
+        // A runtime of its own, because a test may block on a program that waits for this server.
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -181,13 +181,13 @@ impl Receiver {
         Self::start(encryption, false)
     }
 
-    /// From now on, this happens at a step.
+    /// Sets the action at a step from now on.
     pub fn at(&self, step: Step, what: Do) -> &Self {
         self.shared.seen().script.insert(step, what);
         self
     }
 
-    /// From now on, all goes well again; what hangs goes on.
+    /// Clears all actions, and releases hanging dialogues.
     pub fn behave(&self) {
         self.shared.seen().script.clear();
         self.shared.let_go.send_replace(true);
@@ -208,28 +208,28 @@ impl Receiver {
         eventually(&format!("{step:?} is reached"), || self.reached(step) >= times);
     }
 
-    /// The mails so far.
+    /// The mails accepted so far.
     pub fn mails(&self) -> Vec<Taken> {
         self.shared.seen().mails.clone()
     }
 
-    /// The posts so far: path and JSON.
+    /// The posts accepted so far: path and JSON.
     pub fn posts(&self) -> Vec<(String, Value)> {
         self.shared.seen().posts.clone()
     }
 
-    /// Everything that clients said.
+    /// All text received from clients.
     pub fn said(&self) -> String {
         self.shared.seen().said.clone()
     }
 
-    /// How many mails tell that a rule `fires` or is `resolved`.
+    /// The number of mails that report the rule as `fires` or `resolved`.
     pub fn told(&self, rule: &str, state: &str) -> usize {
         let subject = format!("[dayfold] {rule} {state}: ");
         self.mails().iter().filter(|mail| mail.header("Subject").starts_with(&subject)).count()
     }
 
-    /// Waits until as many do. Not blocking, as the test may have other things to go on with.
+    /// Waits for this number of mails. It does not block, because the test may have other tasks.
     pub async fn tells(&self, rule: &str, state: &str, times: usize) {
         for _ in 0..9_000 {
             if self.told(rule, state) >= times {
@@ -238,7 +238,7 @@ impl Receiver {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
         let subjects: Vec<_> = self.mails().iter().map(|mail| mail.header("Subject")).collect();
-        panic!("{rule} {state} is not told of: {subjects:?}");
+        panic!("{rule} {state} was not reported: {subjects:?}");
     }
 }
 
@@ -264,7 +264,7 @@ async fn hear(shared: &Shared, connection: &mut Connection) -> Option<String> {
     Some(line.trim_end().to_owned())
 }
 
-/// One dialogue by SMTP.
+/// Serves one SMTP dialogue.
 async fn take_mail(shared: &Shared, mut connection: Connection) -> Option<()> {
     let mut encrypted = matches!(shared.encryption, Encryption::Implicit(_));
     let (mut logged_in, mut from, mut to) = (false, String::new(), Vec::new());
@@ -321,7 +321,7 @@ async fn take_mail(shared: &Shared, mut connection: Connection) -> Option<()> {
             if instead.is_none() {
                 let (from, to) = (from.clone(), std::mem::take(&mut to));
                 let taken = Taken { from, to, data, encrypted, logged_in };
-                // Who is gone by now was told nothing: the mail is not taken.
+                // A client that has gone got no confirmation, so the mail does not count as accepted.
                 say(&mut connection, "250 taken").await?;
                 shared.seen().mails.push(taken);
             } else {
@@ -336,7 +336,7 @@ async fn take_mail(shared: &Shared, mut connection: Connection) -> Option<()> {
     }
 }
 
-/// One request by HTTP.
+/// Serves one HTTP request.
 async fn take_post(shared: &Shared, mut connection: Connection) -> Option<()> {
     let request = hear(shared, &mut connection).await?;
     let path = request.split(' ').nth(1)?.to_owned();

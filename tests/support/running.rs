@@ -1,4 +1,4 @@
-//! A worker that runs beside the test, and what makes it wait where the test wants it.
+//! A worker process that runs during a test, and locks that make it wait at a chosen point.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
@@ -13,10 +13,10 @@ use serde_json::Value;
 use super::outside::{eventually as so, signal};
 use super::{Database, Ran, events};
 
-/// How often something that must come soon is looked for, every 10 ms.
+/// Maximum number of polls for an expected event, one every 10 ms.
 const LOOKS: u32 = 3_000;
 
-/// The worker, running beside the test. Dropped, it is killed.
+/// The worker process. Dropping it kills the process.
 pub struct Running {
     pub child: Child,
     pub stderr: Arc<Mutex<String>>,
@@ -24,7 +24,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts `run-once` with settings of its own.
+    /// Starts `run-once` with additional settings.
     pub fn start(mut command: Command, settings: &[(&str, &str)]) -> Self {
         command.args(["run-once", "--json"]).envs(settings.iter().copied());
         Self::spawn(command)
@@ -48,7 +48,7 @@ impl Running {
         Self { child, stderr, readers: Some((out, err)) }
     }
 
-    /// Starts the service with settings of its own, and eager, so that nobody waits for it.
+    /// Starts the service with additional settings, and short intervals that keep the test fast.
     pub fn service(mut command: Command, settings: &[(&str, &str)]) -> Self {
         let eager = [
             ("WORKER__SCHEDULE__POLL_SECONDS", "0.02"),
@@ -83,7 +83,7 @@ impl Running {
         events(&self.stderr.lock().unwrap(), name)
     }
 
-    /// Asks it to stop; it must end well.
+    /// Requests a stop; the exit must be a success.
     pub fn stops(self) -> Ran {
         self.signal("-TERM");
         self.succeeds()
@@ -94,13 +94,13 @@ impl Running {
         assert!(sent.unwrap().success());
     }
 
-    /// Freezes it, and waits until none of its threads moves any more. SIGCONT thaws it.
+    /// Freezes the process, and waits until all of its threads are stopped. SIGCONT continues it.
     pub fn freeze(&self) {
         self.signal("-STOP");
         so("the worker is frozen", || stands_still(self.child.id() as i32));
     }
 
-    /// Its end. Each batch must account for every row that it claimed.
+    /// Waits for the end. Each batch must account for all rows that it claimed.
     pub fn end(mut self) -> Ran {
         let code = self.child.wait().unwrap().code().unwrap_or(-1);
         let (out, err) = self.readers.take().unwrap();
@@ -111,7 +111,7 @@ impl Running {
         ran
     }
 
-    /// Its end, which must be a success.
+    /// Waits for the end, which must be a success.
     pub fn succeeds(self) -> Ran {
         let ran = self.end();
         assert_eq!(ran.code, 0, "{}", ran.stderr);
@@ -131,12 +131,12 @@ pub fn stands_still(process: i32) -> bool {
     let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
     threads.flatten().all(|thread| {
         let state = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-        // Behind the name, which stands in brackets and may hold anything.
+        // The state follows the name, which is in brackets and may contain any character.
         state.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('T'))
     })
 }
 
-/// claimed = completed + rejected + failed + released, batch by batch and over the run.
+/// Asserts claimed = completed + rejected + failed + released, for each batch and the run.
 fn assert_conserved(ran: &Ran) {
     assert!(ran.events("rows_not_conserved").is_empty(), "{}", ran.stderr);
     let done = ran.events("batch_done");
@@ -166,7 +166,7 @@ pub struct UserLock {
 }
 
 impl UserLock {
-    /// Its key, of which `$1` is the user.
+    /// The lock's key; `$1` is the user.
     pub const KEY: &str =
         "hashtext('dayfold vitals ' || 'aggregation_queue'::regclass::oid), hashint8($1)";
 
@@ -184,7 +184,7 @@ impl UserLock {
     }
 }
 
-/// Waits until the database answers a question with this number.
+/// Waits until the query returns this number.
 pub async fn eventually(db: &Database, sql: &str, wanted: i64) {
     let mut last = -1;
     for _ in 0..LOOKS {
@@ -205,8 +205,8 @@ pub async fn waiting(db: &Database, workers: i64) {
     eventually(db, sql, workers).await;
 }
 
-/// A session of a worker whose server process is frozen: it answers nothing, and no time-out of the
-/// server's ends it. Dropped, it thaws.
+/// A worker's session whose server process is frozen: it does not answer, and none of the server's
+/// time-outs ends it. Dropping this continues the process.
 pub struct Frozen {
     process: i32,
 }

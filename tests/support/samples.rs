@@ -1,9 +1,9 @@
-//! Heart rates, and whether all of them are in the figures.
+//! Inserts heart rates, and asserts that all of them are in the figures.
 
 use super::Database;
 
-/// Heart rates of the users `1..=users`, one a minute from 10:00 UTC on 2024-05-01, arriving
-/// interleaved.
+/// Inserts heart rates of the users `1..=users`, one a minute from 10:00 UTC on 2024-05-01, in
+/// interleaved order.
 pub async fn insert_samples(db: &Database, users: u32, each: u32) {
     db.execute(&format!(
         "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
@@ -15,7 +15,7 @@ pub async fn insert_samples(db: &Database, users: u32, each: u32) {
     .await;
 }
 
-/// Samples of the users `1..=users` at this minute of 2024-05-01 from 10:00 UTC on.
+/// Inserts samples of the users `1..=users` at this minute after 10:00 UTC on 2024-05-01.
 pub async fn insert_minute(db: &Database, users: u32, minute: u32) {
     db.execute(&format!(
         "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
@@ -26,7 +26,7 @@ pub async fn insert_minute(db: &Database, users: u32, minute: u32) {
     .await;
 }
 
-/// Every raw row is in the figures, once, as it is now, and nothing is left to do.
+/// Asserts that every raw row is in the figures once, in its current state, and that the queue is empty.
 pub async fn assert_all_done(db: &Database) {
     let queued: i64 = db.value("SELECT count(*) FROM aggregation_queue").await;
     assert_eq!(queued, 0, "rows in the queue");
@@ -45,7 +45,7 @@ pub async fn assert_all_done(db: &Database) {
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 
-/// Raw rows that wait as if no worker had ever claimed them.
+/// The number of pending raw rows that look as if no worker had ever claimed them.
 pub async fn untouched(db: &Database) -> i64 {
     db.value(
         "SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM aggregation_queue

@@ -1,12 +1,11 @@
-//! Whole tables as text, to be compared bit for bit, and raw rows on their way to another
-//! database.
+//! Converts whole tables to text for exact comparison, and copies raw rows to another database.
 
 use super::Database;
 
 /// The tables of facts.
 pub const RAW: [&str; 3] = ["vitals_raw", "nutrition_raw", "lab_raw"];
 
-/// What a computation at another time may write otherwise.
+/// Columns that may differ between computations at different times.
 const OF_THE_MOMENT: [&str; 4] = ["computed_at", "is_partial", "future_count", "first_seen_at"];
 
 impl Database {
@@ -26,8 +25,8 @@ impl Database {
         tables
     }
 
-    /// The rows of a table that meet a condition, as text and in the order of that text. Doubles
-    /// are followed by their bits; what depends on the moment of the computation is left out.
+    /// The rows of a table that meet a condition, as text and ordered by it. The bits of doubles follow
+    /// their values. Columns that depend on the time of the computation are left out.
     pub async fn rows_as_text(&self, table: &str, condition: &str) -> Vec<String> {
         let columns = self
             .query(
@@ -72,7 +71,8 @@ impl Database {
         self.query(&sql, &[]).await.iter().map(|row| row.get(0)).collect()
     }
 
-    /// Inserts what [`Database::raw_rows`] read, ids and all, in one statement and this order.
+    /// Inserts the rows read by [`Database::raw_rows`] with their ids, in one statement and in this
+    /// order.
     pub async fn insert_raw_rows(&self, table: &str, rows: &[String]) {
         let sql = format!(
             "INSERT INTO {table}
@@ -89,7 +89,7 @@ impl Database {
     pub async fn wipe(&self) {
         let mut sql = String::from("DELETE FROM user_profiles;");
         let figures = self.figure_tables().await;
-        // The queue comes last, as deleting raw rows fills it.
+        // The queue comes last, because deleting raw rows fills it.
         for table in RAW.into_iter().chain(figures.iter().map(String::as_str)) {
             sql.push_str(&format!("DELETE FROM {table};"));
         }
@@ -98,7 +98,7 @@ impl Database {
     }
 }
 
-/// The first lines that only one of two lists has, for a message.
+/// The first lines that are in only one of two lists, for a message.
 pub fn difference(ours: &[String], theirs: &[String]) -> Option<String> {
     let only = |here: &[String], there: &[String], mark: &str| -> Vec<String> {
         here.iter().filter(|l| !there.contains(l)).map(|l| format!("{mark} {l}")).take(4).collect()

@@ -1,4 +1,4 @@
-//! The worker at a terminal: a pseudo-terminal of a given width takes its stdout and stderr.
+//! Runs the worker at a terminal: a pseudo-terminal of a given width receives its stdout and stderr.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -7,13 +7,13 @@ use std::process::{Command, Stdio};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-/// Runs a command at a terminal of so many columns. Its exit code, and all that it wrote there.
+/// Runs a command at a terminal with this many columns. Returns its exit code and its output there.
 #[track_caller]
 pub fn at_terminal(command: &mut Command, columns: u16) -> (i32, String) {
     typing(command, columns, None)
 }
 
-/// The same for one that asks, and gets this as the answer.
+/// Runs a command that asks for confirmation, and answers with this text.
 #[track_caller]
 pub fn answering(command: &mut Command, answer: &str) -> (i32, String) {
     typing(command, 100, Some(answer))
@@ -34,14 +34,14 @@ fn typing(command: &mut Command, columns: u16, answer: Option<&str>) -> (i32, St
     let stdin = answer.map_or_else(Stdio::null, |_| theirs.try_clone().unwrap().into());
     command.stdin(stdin).stdout(theirs.try_clone().unwrap()).stderr(theirs);
     let mut child = command.spawn().unwrap();
-    // The command keeps the other end open as long as it is there, and so it ends the reading.
+    // The other end closes when the command exits, which ends the reading.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut shown = Vec::new();
     let mut ours = File::from(ours);
-    // It waits at the terminal until it is read.
+    // The answer waits at the terminal until the command reads it.
     ours.write_all(answer.unwrap_or_default().as_bytes()).unwrap();
     let mut part = [0; 4096];
-    // A terminal that nobody holds any more gives an error instead of an end.
+    // A terminal whose other end is closed returns an error instead of an end.
     while let Ok(bytes @ 1..) = ours.read(&mut part) {
         shown.extend_from_slice(&part[..bytes]);
     }

@@ -32,11 +32,11 @@ pub use timestamp::Timestamp;
 /// a definition changes, or the bits of a figure do. [Labs](labs::ALGORITHM_VERSION) and
 /// [nutrition](nutrition::ALGORITHM_VERSION) have versions of their own.
 /// - 2: equal samples have no standard deviation.
-/// - 3: a rejected row replaces the one before it; episodes of glucose over midnight; sessions of
-///   sleep longer than a day; pairs of blood pressure with ever smaller distances.
-/// - 4: units as senders write them; source names are folded; an instant counts if its row is the
-///   best one open; rejected rows alone date their day; a short recording no longer decides a
-///   night, and an instant of sleep has one state; coverage of glucose by the interval of each
+/// - 3: a rejected row replaces the one before it. Episodes of glucose over midnight. Sessions of
+///   sleep longer than a day. Pairs of blood pressure with ever smaller distances.
+/// - 4: units as senders write them. Source names are folded. An instant counts if its row is the
+///   best one open. Rejected rows alone date their day. A short recording no longer decides a
+///   night, and an instant of sleep has one state. Coverage of glucose by the interval of each
 ///   source, and ranges in the unit of the row.
 /// - 5: readings of glucose that are sent again minutes later no longer change the interval of
 ///   their source; the hours of an interval add up to its value.

@@ -2,7 +2,6 @@
 //!
 //! Each delivery has its own thread and small runtime. So name resolution, reading certificates and
 //! the arithmetic of TLS delay no batch, and a server that hangs blocks only that thread.
-//! that hangs holds nothing but that thread.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -80,7 +80,7 @@ impl Rule {
     pub const fn while_it_fires(self) -> &'static str {
         match self {
             Self::PoolUsage => "the worker's connection pool is nearly full",
-            Self::PoolExhausted => "the worker waits in vain for a connection of its pool",
+            Self::PoolExhausted => "the worker's requests for a connection of its pool time out",
             Self::CircuitOpen => "circuit breaker open: the worker cannot use the database",
             Self::OldestPending => "the oldest change has waited longer than the freshness goal",
             Self::DeadRows => "rows are dead after their last attempt",

@@ -26,8 +26,8 @@ const NOTE_AGES: &str = "
     CREATE TRIGGER note_ages AFTER DELETE ON aggregation_queue
         REFERENCING OLD TABLE AS done FOR EACH STATEMENT EXECUTE FUNCTION note_ages();";
 
-/// Rows of random users at the present time. Each is a group of its own, which is the most
-/// expensive load.
+/// Rows of random users at the present time. Each is a group of its own, which costs more than any
+/// other load.
 const INSERT: &str = "
     INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
     SELECT (random() * 5000)::bigint, 'heart_rate', 50 + random() * 100, 'bpm', 'watch', at, at

@@ -86,7 +86,7 @@ pub enum LocalPostgresError {
          check the limit on processes and that the user may run programs"
     )]
     Process {
-        /// What was attempted, for example `run /bin/sh`.
+        /// The attempted action, for example `run /bin/sh`.
         action: String,
         /// The user that it was to run as.
         user: String,

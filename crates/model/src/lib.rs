@@ -45,7 +45,7 @@
 //! | `Tick` | the database's clock: by itself when no worker has anything to do, else as often as [`Budget::delays`] says, with every worker suspended meanwhile | |
 //! | `ServerCrash`, `WriteWal` | commits with `synchronous_commit = off` are lost until they are written; the app's commits write all before them | `session.synchronous_commit` |
 //!
-//! # What it leaves out
+//! # Simplifications
 //!
 //! - A group reads and writes only the figures of its sets' raw rows, as if each row were an hour
 //!   of its own. The code reads the whole hour or date, so it may see more, never less.

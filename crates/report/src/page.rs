@@ -99,8 +99,8 @@ fn notices(days: &UserDays) -> Markup {
         @if waiting.dead > 0 {
             p.notice role="note" {
                 strong { "Figures of this user may be wrong. " }
-                (counted(waiting.dead, "changed raw row was", "changed raw rows were"))
-                " given up after the last attempt; worker status says what to do."
+                (counted(waiting.dead, "changed raw row is", "changed raw rows are"))
+                " dead after the last attempt; worker status says what to do."
             }
         }
     }

@@ -1,43 +1,44 @@
-//! Waits between attempts, longer with each error in a row.
+//! Waits between attempts that grow with each consecutive error.
 
 use std::time::Duration;
 
-/// By how much a wait differs from its plan, up or down: several workers that met the same error do not all
-/// come back at the same moment.
+/// Random deviation of a wait, up or down, as a fraction. It keeps workers that met the same error from
+/// all returning at once.
 const JITTER: f64 = 0.2;
 
-/// The first wait for a server that restarts: its connections come back within seconds.
+/// The first wait after an error. A restarting server accepts connections within seconds.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 
 /// The errors in a row that a drain survives.
 pub const DRAIN_RETRIES: u32 = 3;
 
-/// The longest wait between two attempts to connect: an attempt costs the server one log-in, and ten seconds are
-/// soon enough for figures.
+/// The maximum wait between two attempts to connect. Each attempt costs the server one log-in, and a
+/// delay of ten seconds is acceptable for figures.
 const LONGEST_RECONNECT_WAIT: Duration = Duration::from_secs(10);
 
-/// Errors in a row, and how long to wait after each of them: twice as long as before, with jitter.
+/// Counts consecutive errors and doubles the wait after each of them, with jitter.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     first: Duration,
     max: Duration,
-    /// After more errors there is no further wait.
+    /// Maximum of waits; further errors have none.
     retries: u32,
     errors: u32,
 }
 
 impl Backoff {
-    /// Of a drain: 0.5, 1 and 2 seconds.
+    /// For a drain: 0.5, 1 and 2 seconds.
     pub const fn drain() -> Self {
         Self { first: FIRST_WAIT, max: Duration::MAX, retries: DRAIN_RETRIES, errors: 0 }
     }
 
-    /// Of the service's connection: from 0.5 up to 10 seconds, without end.
+    /// For the service's connection: from 0.5 up to 10 seconds, without end.
     pub const fn reconnect() -> Self {
         Self { first: FIRST_WAIT, max: LONGEST_RECONNECT_WAIT, retries: u32::MAX, errors: 0 }
     }
 
-    /// From `first` to `max`, for work that may be tried `max_attempts` times and has already failed `errors` times.
+    /// From `first` to `max`, for work that may be tried `max_attempts` times and has failed `errors`
+    /// times.
     pub fn resume(first: Duration, max: Duration, max_attempts: i32, errors: i32) -> Self {
         let at_least_0 = |number: i32| u32::try_from(number).unwrap_or_default();
         Self {
@@ -48,7 +49,7 @@ impl Backoff {
         }
     }
 
-    /// Counts an error and returns the wait before the next attempt; none if all attempts are spent.
+    /// Counts an error and returns the wait before the next attempt; `None` if all attempts are used.
     pub fn record_error(&mut self) -> Option<Duration> {
         self.errors = self.errors.saturating_add(1);
         if self.errors > self.retries {
@@ -59,12 +60,12 @@ impl Backoff {
         Some(planned.mul_f64(1.0 - JITTER + 2.0 * JITTER * fastrand::f64()))
     }
 
-    /// The errors in a row.
+    /// The number of consecutive errors.
     pub const fn errors(&self) -> u32 {
         self.errors
     }
 
-    /// An attempt succeeded: the next error is the first again.
+    /// Records a success: the next error counts as the first.
     pub const fn reset(&mut self) {
         self.errors = 0;
     }
@@ -74,8 +75,7 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    /// The planned waits in seconds that `backoff` returns, or fails if one differs from its plan by more than
-    /// a fifth.
+    /// Asserts that `backoff` returns the planned waits (in seconds), each within a fifth.
     fn assert_waits(mut backoff: Backoff, planned: &[f64]) -> Backoff {
         for planned in planned {
             let wait = backoff.record_error().unwrap().as_secs_f64();

@@ -1,48 +1,48 @@
-//! What can go wrong with the database, in the classes that a caller acts on.
+//! Errors of the database, in the classes that a caller acts on.
 
 use std::fmt;
 
 use diesel::result::{DatabaseErrorKind, DeserializeFieldError, Error as DieselError};
 
-/// What kind of trouble an error is: it decides what is done about it.
+/// The class of an error. It decides how the caller reacts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorClass {
-    /// The connection is gone, or the server does not take any: nothing is known to be wrong
-    /// with the work, and no attempt is counted.
+    /// The connection is lost, or the server accepts none. The work itself is not at fault, so no
+    /// attempt is counted.
     ConnectionLost,
-    /// Every connection of the pool was in use for the whole wait.
+    /// All connections of the pool were in use for the whole wait.
     PoolExhausted,
-    /// The session's prepared statements do not fit the schema any more: another connection has none.
+    /// The session's prepared statements do not match the schema any more. A new connection has none.
     StaleSession,
-    /// Others changed something at the same time: done again, it may well succeed.
+    /// Another session changed something at the same time. A retry is likely to succeed.
     Conflict,
-    /// The profile or the settings have changed since the claim: the next batch reads them.
+    /// The profile or the settings have changed since the claim. The next batch reads them.
     Outdated,
-    /// A lock was not granted in time: somebody holds it for long, and no row is to blame.
+    /// A lock was not granted in time, because another session holds it for long. No row is at fault.
     Locked,
-    /// A statement took longer than it may.
+    /// A statement exceeded its time limit.
     Timeout,
     /// An administrator cancelled the statement.
     Cancelled,
-    /// The database is not as it must be: rights are missing, the schema is another one, the disk is
-    /// full, or it is a standby that can only be read. No row is to blame.
+    /// The database is not in the required state: rights are missing, the schema differs, the disk is
+    /// full, or the server is a read-only standby. No row is at fault.
     Environment,
     /// The lease was lost: another worker has the rows.
     LeaseLost,
-    /// The server does not answer, though its own time-outs should have ended what was asked.
+    /// The server does not answer, although its own time-outs should have ended the statement.
     NoAnswer,
-    /// Somebody asked to stop, and what was running took too long.
+    /// The worker was asked to stop, and the running work took too long.
     Stopped,
     /// A constraint refused the row.
     Refused,
-    /// Any other error of the database, such as one that a trigger of the app raised.
+    /// Any other error of the database, such as one raised by a trigger of the application.
     Database,
     /// A bug: the computation itself failed.
     Internal,
 }
 
 impl ErrorClass {
-    /// All of them.
+    /// All classes.
     pub const ALL: [Self; 15] = [
         Self::ConnectionLost,
         Self::PoolExhausted,
@@ -82,7 +82,7 @@ impl ErrorClass {
         }
     }
 
-    /// Whether other connections of the pool would meet the same: they are replaced.
+    /// Whether other connections of the pool would meet the same error. If so, they are replaced.
     pub(crate) fn concerns_all_connections(self, code: Option<&str>) -> bool {
         self == Self::StaleSession || code == Some("25006")
     }
@@ -94,14 +94,14 @@ pub enum StoreError {
     /// The database refused or failed a statement.
     #[error("{}{}", described(*.class, .server.as_deref(), .cause), listed(.details))]
     Database {
-        /// What kind of trouble it is.
+        /// The class of the error.
         class: ErrorClass,
-        /// What the server says about it, if it was the server.
+        /// The server's error fields, if the error came from the server.
         server: Option<Box<ServerError>>,
         /// The driver's error. It may quote rows, so it is for debugging only and never logged.
         cause: DieselError,
-        /// What was found out afterwards: who holds the lock, which right is missing, which column has
-        /// another type.
+        /// Findings from a later look at the database: the holder of the lock, the missing right, the
+        /// column with another type.
         details: Vec<String>,
     },
     /// No connection could be had.
@@ -109,44 +109,44 @@ pub enum StoreError {
         format!(" within {waited_seconds:.1} s ({open} of {max} open, {waiting} waiting)")
     })]
     NoConnection {
-        /// Connecting failed, rather than waiting for one in use.
+        /// Whether connecting failed; otherwise all connections were in use.
         unreachable: bool,
-        /// How long it was waited.
+        /// Length of the wait, in seconds.
         waited_seconds: f64,
-        /// Connections open at that moment.
+        /// Connections open at the end of the wait.
         open: u32,
-        /// The most that may be open.
+        /// Maximum of open connections.
         max: u32,
-        /// How many others waited for one.
+        /// Number of other tasks that waited.
         waiting: u32,
-        /// Why connecting failed, or who holds those that are open; with a leading separator.
+        /// The connection error, or the holders of the open connections; with a leading separator.
         cause: String,
     },
-    /// Another worker holds the claimed rows by now.
+    /// Another worker holds the claimed rows now.
     #[error("the lease on the claimed rows was lost")]
     LeaseLost,
-    /// Figures were computed with a profile or settings that no longer hold.
+    /// The figures were computed with an outdated profile or outdated settings.
     #[error("the user's profile or the settings have changed since the rows were claimed")]
     Outdated,
     /// The server did not answer.
     #[error("the database has not answered for {0:.0} s, beyond all its time-outs")]
     NoAnswer(f64),
-    /// What is asked for needs a session of its own.
+    /// The operation needs a session of its own.
     #[error(
         "{0} needs a session of its own, which a pooler by transaction does not give: use the \
          DATABASE_URL of PostgreSQL itself and WORKER__DATABASE__POOLER=none"
     )]
     NeedsSession(&'static str),
-    /// It was abandoned because the process stops.
+    /// The work was abandoned because the process stops.
     #[error("abandoned, because the worker stops")]
     Stopped,
-    /// Stored figures or the computation are not what they must be.
+    /// Stored figures or the computation violate an invariant.
     #[error("{0}")]
     Internal(&'static str),
 }
 
 impl StoreError {
-    /// The class that decides what is done about it.
+    /// The class that decides how the caller reacts.
     pub const fn class(&self) -> ErrorClass {
         match self {
             Self::Database { class, .. } => *class,
@@ -164,14 +164,14 @@ impl StoreError {
 }
 
 impl StoreError {
-    /// An error of the driver, with what the server said about it.
+    /// Converts a driver's error, with the server's error fields.
     pub(crate) fn of_driver(cause: DieselError, server: Option<ServerError>) -> Self {
         let class =
             server.as_ref().map_or_else(|| ErrorClass::classify(&cause), ServerError::class);
         Self::Database { class, server: server.map(Box::new), cause, details: Vec::new() }
     }
 
-    /// What the server says about it, if it was the server.
+    /// The server's error fields, if the error came from the server.
     pub fn server(&self) -> Option<&ServerError> {
         match self {
             Self::Database { server, .. } => server.as_deref(),
@@ -184,27 +184,27 @@ impl StoreError {
         self.server().map(|server| server.code.as_str())
     }
 
-    /// The table that the server names.
+    /// The table named by the server.
     pub fn table(&self) -> Option<&str> {
         self.server()?.table.as_deref()
     }
 
-    /// The column that the server names, or that cannot be read.
+    /// The column named by the server, or the column that cannot be read.
     pub fn column(&self) -> Option<&str> {
         self.server().map_or(self.unreadable_column(), |server| server.column.as_deref())
     }
 
-    /// The constraint that the server names.
+    /// The constraint named by the server.
     pub fn constraint(&self) -> Option<&str> {
         self.server()?.constraint.as_deref()
     }
 
-    /// The process of the server that met it.
+    /// The server's process that met the error.
     pub fn process(&self) -> Option<i32> {
         self.server().map(|server| server.process)
     }
 
-    /// The column whose type is not the one that is read.
+    /// The column whose type differs from the expected one.
     pub(crate) fn unreadable_column(&self) -> Option<&str> {
         match self {
             Self::Database { cause: DieselError::DeserializationError(error), .. } => {
@@ -214,7 +214,7 @@ impl StoreError {
         }
     }
 
-    /// Adds what was found out afterwards.
+    /// Adds findings from a later look at the database.
     #[must_use]
     pub(crate) fn with_details(mut self, found: Vec<String>) -> Self {
         if let Self::Database { details, .. } = &mut self {
@@ -223,8 +223,8 @@ impl StoreError {
         self
     }
 
-    /// What `aggregation_queue.last_error` keeps: the class, then the SQLSTATE and the names of table
-    /// and constraint, column or function, as far as the server gives them.
+    /// The text for `aggregation_queue.last_error`: the class, then the SQLSTATE and the names of table
+    /// and constraint, column or function, if the server names them.
     pub fn label(&self) -> String {
         let mut label = self.class().name().to_owned();
         let server = self.server();
@@ -242,7 +242,7 @@ impl StoreError {
 }
 
 impl ErrorClass {
-    /// The class of an error of the driver about which the server says nothing.
+    /// The class of a driver's error without fields from the server.
     fn classify(error: &DieselError) -> Self {
         use DatabaseErrorKind as Kind;
         match error {
@@ -259,9 +259,9 @@ impl ErrorClass {
                 _ => Self::Database,
             },
             DieselError::BrokenTransactionManager => Self::ConnectionLost,
-            // The statement's own error comes first; what went wrong with the rollback is less.
+            // The error of the statement matters more than that of the rollback.
             DieselError::RollbackErrorOnCommit { commit_error, .. } => Self::classify(commit_error),
-            // A column has another type than the one that is read.
+            // The column's type differs from the expected one.
             DieselError::DeserializationError(_) => Self::Environment,
             DieselError::SerializationError(_) => Self::Internal,
             _ => Self::Database,
@@ -269,7 +269,7 @@ impl ErrorClass {
     }
 }
 
-/// What the server says about an error, as far as it is safe to show: a code, and names of its catalogs.
+/// Fields of a server's error that are safe to show: a code, and names from its catalogs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerError {
     /// SQLSTATE.
@@ -282,23 +282,24 @@ pub struct ServerError {
     pub column: Option<String>,
     /// The constraint.
     pub constraint: Option<String>,
-    /// The process of the server that met it.
+    /// The server's process that met the error.
     pub process: i32,
-    /// It ended the session.
+    /// Whether the error ended the session.
     pub(crate) ends_session: bool,
-    /// It came out of a function, such as a trigger of the app.
+    /// Whether the error happened inside a function, such as a trigger of the application.
     pub(crate) in_function: bool,
-    /// The innermost function, if it is one in PL/pgSQL.
+    /// The innermost function, if it is a PL/pgSQL function.
     pub(crate) function: Option<String>,
-    /// The statement took as long as the server's `statement_timeout`.
+    /// Whether the statement ran as long as the server's `statement_timeout`.
     pub(crate) timed_out: bool,
 }
 
-/// The class of each SQLSTATE, and its meaning: the first one whose code it begins with. All others are
-/// of the class `database`. `docs/faults.md` lists them for people, and a test compares the two.
+/// The class and the meaning of each SQLSTATE: the first entry that is a prefix of the code applies. All
+/// other codes have the class `database`. `docs/faults.md` lists the entries for operators, and a test
+/// compares the two.
 ///
 /// Source: PostgreSQL documentation, "PostgreSQL Error Codes".
-const SQLSTATES: [(&str, ErrorClass, &str); 45] = {
+const SQLSTATES: [(&str, ErrorClass, &str); 47] = {
     use ErrorClass as Class;
     [
         ("08", Class::ConnectionLost, "the connection failed"),
@@ -311,7 +312,7 @@ const SQLSTATES: [(&str, ErrorClass, &str); 45] = {
         ("23514", Class::Refused, "check constraint"),
         ("23P01", Class::Refused, "exclusion constraint"),
         ("23", Class::Refused, "constraint"),
-        ("25006", Class::Environment, "the server can only be read; is it a standby?"),
+        ("25006", Class::Environment, "the server is read-only; is it a standby?"),
         ("25P03", Class::ConnectionLost, "the session was idle in a transaction for too long"),
         ("25P04", Class::ConnectionLost, "the transaction took too long"),
         ("26000", Class::StaleSession, "a prepared statement is gone"),
@@ -346,6 +347,8 @@ const SQLSTATES: [(&str, ErrorClass, &str); 45] = {
         ("XX001", Class::Environment, "the server found damaged data"),
         ("XX002", Class::Environment, "the server found a damaged index"),
         ("P0001", Class::Database, "an error was raised"),
+        ("DF001", Class::LeaseLost, "the lease on the claimed rows was lost"),
+        ("DF002", Class::Outdated, "the user's profile has changed since the rows were claimed"),
     ]
 };
 
@@ -354,23 +357,23 @@ impl ServerError {
         SQLSTATES.into_iter().find(|(code, ..)| self.code.starts_with(code))
     }
 
-    /// The class that the code stands for.
+    /// The class of the code.
     fn class(&self) -> ErrorClass {
         if self.ends_session {
             return ErrorClass::ConnectionLost;
         }
         match self.code.as_str() {
-            // The same code tells of both.
+            // Cancellation and time-out share this code.
             "57014" if !self.timed_out => ErrorClass::Cancelled,
-            // Only a column that has become text is read as a number in vain. In a function it is the
-            // application's.
+            // Among the worker's own statements, this code means that a numeric column has become text.
+            // In a function it is an error of the application.
             "22P02" | "22P03" if !self.in_function => ErrorClass::Environment,
             "XX000" if self.in_function => ErrorClass::Database,
             _ => self.known().map_or(ErrorClass::Database, |(_, class, _)| class),
         }
     }
 
-    /// The meaning of the code, in words of our own.
+    /// The meaning of the code in plain words.
     fn meaning(&self) -> &'static str {
         match (self.code.as_str(), self.class()) {
             ("57014", ErrorClass::Cancelled) => "an administrator cancelled the statement",
@@ -401,7 +404,7 @@ impl fmt::Display for ServerError {
     }
 }
 
-/// The meaning with the code, or where the server says nothing, the class.
+/// The meaning and the code. Without fields from the server, the class.
 fn described(class: ErrorClass, server: Option<&ServerError>, cause: &DieselError) -> String {
     match (server, cause) {
         (Some(server), _) => server.to_string(),
@@ -421,7 +424,7 @@ fn listed(details: &[String]) -> String {
     details.iter().map(|detail| format!("; {detail}")).collect()
 }
 
-/// Why a connection could not be made, in words that hold no secret.
+/// An error of connecting; its text contains no secret.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// No URL is configured.
@@ -432,23 +435,23 @@ pub enum ConnectError {
     /// The URL cannot be read.
     #[error("the database URL cannot be used: {0}; expected postgresql://user@host:port/database")]
     Url(String),
-    /// Variables, or the service file, say something that cannot be.
+    /// Variables or the service file have invalid values.
     #[error("the database connection cannot be configured: {0}")]
     LibpqDefaults(String),
-    /// What stands between the worker and PostgreSQL is not what the configuration says.
+    /// The pooler between the worker and PostgreSQL does not match the configuration.
     #[error("{0}")]
     Pooler(&'static str),
-    /// TLS is asked for in a way that cannot be.
+    /// The TLS settings are invalid.
     #[error("TLS to the database cannot be set up: {0}")]
     Tls(String),
-    /// The server could not be reached, or refused.
+    /// The server could not be reached, or refused the connection.
     #[error("cannot connect to the database {database} at {host}: {cause}")]
     Connect {
         /// Host, or directory of the socket, with the port.
         host: String,
         /// Database name.
         database: String,
-        /// What the server or the network said.
+        /// The error of the server or the network.
         cause: String,
     },
 }

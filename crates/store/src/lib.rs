@@ -1,9 +1,8 @@
-//! Everything that knows PostgreSQL: the schema, the pool, the queue, raw rows and figures.
+//! The PostgreSQL code of Dayfold: schema, pool, queue, raw rows and figures.
 //!
-//! Its public face is a few verbs of the domain. A batch is taken by [`Store::claim`] and
-//! committed at once; then each group has a transaction of its own, [`Store::begin_group`],
-//! which locks the user, reads, writes and finishes the claimed rows, guarded by the lease
-//! token.
+//! [`Store::claim`] claims a batch and commits the claim at once. Then each group has a transaction of
+//! its own, [`Store::begin_group`]. It locks the user, reads, writes and finishes the claimed rows,
+//! guarded by the lease token.
 
 mod admin;
 mod backoff;
@@ -59,7 +58,7 @@ pub use queue::{
 };
 pub use sql::timeout::with_timeout;
 pub use transaction::failpoint::CRASH_VARIABLE;
-pub use transaction::{FailedWrite, GroupTransaction, UnsentCommit};
+pub use transaction::{GroupTransaction, UnsentCommit};
 pub use user_days::{
     BloodPressureDay, DayRow, GlucoseDay, LabName, LabResults, MealEnergy, NutritionSums,
     RejectedRows, SleepNight, UserDays, VitalDay, VitalHour, Waiting,

@@ -1,11 +1,12 @@
-//! Alerts: which conditions of the database fire, and the messages that are still to be sent.
+//! The outbox of alerts: the database's conditions that fire, and the messages still to be sent.
 //!
-//! A condition of the database, such as rows that are dead, is seen by each of its workers. One
-//! statement decides which of them tells of it, and puts the messages into the outbox with that. A
-//! message is taken with a lease, by the database's clock, and no connection is held while it is
-//! sent: if its sender dies, or never says what became of it, somebody takes it again.
+//! All workers see a condition of the database, such as dead rows. One statement decides which worker
+//! reports it, and puts the messages into the outbox in the same step. A worker takes a message with a
+//! lease, by the database's clock, and holds no connection while it sends it. If the sender dies or
+//! never records a result, another worker takes the message when the lease expires.
 //!
-//! Those who ask are tasks. The compiler cannot tell of statements that borrow that they may move between
+//! The callers are tasks. The compiler cannot prove that futures of borrowing statements may move
+//! between threads. So some statements own their parameters, and the futures of the others are boxed.
 //! threads, so that some own what they ask with, and the others are boxed.
 
 use std::time::Duration;
@@ -22,69 +23,69 @@ use crate::pool::Store;
 use crate::sql::statement::statement;
 use crate::sql::time::{clock_timestamp, from_postgres};
 
-/// A message: that a condition holds, or that it is over.
+/// A message: a condition began to fire, or was resolved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Alert {
-    /// Tells it from all others, so that who gets it twice knows.
+    /// A unique key by which a receiver recognises a repeated message.
     pub key: String,
     /// The rule's name.
     pub rule: String,
-    /// Whether the condition holds; else it is over.
+    /// Whether the condition fires; otherwise it is resolved.
     pub fires: bool,
-    /// The worker that saw it.
+    /// The name of the worker that observed it.
     pub worker: String,
-    /// What was seen: rows, seconds or percent, by the rule.
+    /// The observed value: rows, seconds or percent, depending on the rule.
     pub amount: f64,
-    /// From which amount on it fires.
+    /// The value at which the rule fires.
     pub threshold: f64,
-    /// For how long it was so before it could be written down.
+    /// Time between the observation and its write to the database.
     pub ago: Duration,
-    /// How long the condition had held by then.
+    /// How long the condition had held when it was observed.
     pub lasted: Duration,
-    /// Dead rows of the queue at that moment.
+    /// Dead rows of the queue at the observation.
     pub dead_rows: i64,
 }
 
-/// A message that was taken to be sent.
+/// A message taken for sending.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TakenAlert {
-    /// Its number in the outbox.
+    /// Id of the message in the outbox.
     pub id: i64,
-    /// To be shown by whoever says what became of it.
+    /// The token required to record the result of sending.
     pub token: i64,
-    /// How often it was tried before.
+    /// Number of earlier attempts.
     pub attempts: i32,
-    /// When it happened, by the database's clock.
+    /// Time of the observation, by the database's clock.
     pub happened_at: Timestamp,
-    /// The message; `ago` and `dead_rows` count for nothing.
+    /// The message; `ago` and `dead_rows` are unused.
     pub alert: Alert,
 }
 
-/// A condition of the database, as all its workers know it.
+/// A condition of the database, shared by all workers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AlertCondition {
     /// The rule's name.
     pub rule: String,
     /// Whether it fires.
     pub fires: bool,
-    /// How long ago it began to fire last, by the database's clock.
+    /// Time since the condition last began to fire, by the database's clock.
     pub fired_ago: Duration,
-    /// Dead rows of the queue at that moment.
+    /// Dead rows of the queue when it began to fire.
     pub dead_rows: i64,
 }
 
-/// What is known of conditions and messages.
+/// The state of conditions and messages.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outbox {
-    /// Every condition that ever fired.
+    /// Every condition that has ever fired.
     pub conditions: Vec<AlertCondition>,
-    /// Those of the channels asked for that have a message to be sent now.
+    /// The requested channels that have a message to send now.
     pub due: Vec<String>,
 }
 
-/// Whether no message before `o` is still to be sent of the same condition.
+/// Whether `o` is the earliest unsent message of its condition.
 ///
-/// A condition is the database's if it has a row of its own, else the worker's.
+/// A condition with a row of its own belongs to the database, any other to the worker.
 macro_rules! first_of_its_condition {
     () => {
         "NOT EXISTS (
@@ -95,8 +96,8 @@ macro_rules! first_of_its_condition {
 }
 
 statement! {
-    /// One look for all: conditions as the first kind of rows, channels as the second. What can be
-    /// sent is as in [`Take`].
+    /// Reads both in one query: conditions as rows of the first kind, channels of the second. [`Take`]
+    /// has the same condition for messages to send.
     struct ReadOutbox { channels: Vec<&'static str> => Array<Text> } -> (Bool, Text, Bool, Double, BigInt)
     concat!(
         "SELECT true, rule, resolved_at IS NULL,
@@ -133,10 +134,11 @@ statement! {
 }
 
 statement! {
-    /// Of two workers that do this at the same time, the second waits for the first, and then finds
-    /// that it fires already. Only what was seen after it was over can say that it begins anew:
-    /// another worker may have resolved it meanwhile. The look counts from when the statement came,
-    /// as it would grow younger while it waits for the other's lock.
+    /// If two workers run this at the same time, the second waits for the first and then finds that the
+    /// condition fires already. Only an observation made after the condition was resolved can make it
+    /// fire again, because another worker may have resolved it meanwhile. The observation's age counts
+    /// from the arrival of the statement: measured later, it would seem younger by the wait for the
+    /// other worker's lock.
     struct Fire<'a> {
         channels: &'a [&'a str] => Array<Text>,
         key: &'a str => Text,
@@ -153,8 +155,8 @@ statement! {
 }
 
 statement! {
-    /// Only what was seen after it had begun to fire can say that it is over: another worker may
-    /// have looked before.
+    /// Only an observation made after the condition began to fire can resolve it: another worker may
+    /// have observed earlier.
     struct Resolve<'a> {
         channels: &'a [&'a str] => Array<Text>,
         key: &'a str => Text,
@@ -168,11 +170,11 @@ statement! {
 }
 
 statement! {
-    /// Nobody is told that it is over before being told that it fires, though that waits for its
-    /// back-off or is with another worker: of one condition the earliest message is taken, and the
-    /// next when that is delivered or given up.
+    /// "Resolved" is never sent before "firing", even if "firing" is in back-off or held by another
+    /// worker. The earliest message of a condition is taken first, and the next one when that is
+    /// delivered or given up.
     ///
-    /// A token is a number by chance: a sequence gives a number again after a crash of the server.
+    /// The token is random: a sequence may repeat a number after a crash of the server.
     struct Take { channel: &'static str => Text, lease_seconds: f64 => Double } -> (
         BigInt, BigInt, Integer, Timestamptz, Text, Text, Bool, Text, Double, Double, Double
     )
@@ -216,7 +218,7 @@ statement! {
 const NEVER: PgTimestamp = PgTimestamp(i64::MAX);
 
 impl Store {
-    /// Which conditions fire, and for which of these channels something is to be sent.
+    /// The conditions that fire, and the given channels that have a message to send.
     ///
     /// # Errors
     /// If the database fails.
@@ -256,9 +258,9 @@ impl Store {
         Ok(())
     }
 
-    /// A condition of the database was seen to hold, so long ago as the alert says: it begins to
-    /// fire, unless it fires already, was resolved since that look, or fired a shorter time ago than
-    /// `cooldown`. Whether this worker is the one that tells of it.
+    /// Records that a condition of the database was observed to hold, as long ago as the alert says. The
+    /// condition begins to fire, unless it fires already, was resolved after the observation, or last
+    /// fired less than `cooldown` ago. Returns whether this worker reports it.
     ///
     /// # Errors
     /// If the database fails.
@@ -284,8 +286,8 @@ impl Store {
         Ok(self.execute("alerts", fire).boxed().await? > 0)
     }
 
-    /// A condition of the database was seen not to hold, so long ago as the alert says. Whether it
-    /// fired until now, and this worker is the one that tells of its end.
+    /// Records that a condition of the database was observed not to hold, as long ago as the alert says.
+    /// Returns whether the condition fired until now, and this worker reports its end.
     ///
     /// # Errors
     /// If the database fails.
@@ -307,8 +309,8 @@ impl Store {
         Ok(self.execute("alerts", resolve).boxed().await? > 0)
     }
 
-    /// Takes the message of a channel that has waited for longest, but none whose condition has an
-    /// earlier one that is still to be sent. Until the lease is over, nobody else takes it.
+    /// Takes the channel's message that has waited longest, without messages whose condition has an
+    /// earlier unsent one. Until the lease expires, no other worker takes it.
     ///
     /// # Errors
     /// If the database fails.
@@ -331,10 +333,10 @@ impl Store {
         ))
     }
 
-    /// A message that was taken is delivered.
+    /// Records that a taken message was delivered.
     ///
     /// # Errors
-    /// If the database fails; then it is sent once more.
+    /// If the database fails; then the message is sent once more.
     pub async fn alert_delivered(&self, taken: &TakenAlert) -> Result<(), StoreError> {
         use crate::schema::alert_outbox as o;
         let delivered = diesel::update(o::table)
@@ -349,11 +351,12 @@ impl Store {
         Ok(())
     }
 
-    /// A message that was taken could not be sent, for this reason. It may be taken again after `pause`;
-    /// without one it is given up. Returns whether this worker still had it: its lease may have expired.
+    /// Records that a taken message could not be sent, and why. It may be taken again after `pause`;
+    /// without `pause` it is given up. Returns whether this worker still held it: its lease may have
+    /// expired.
     ///
     /// # Errors
-    /// If the database fails; then it is tried again when its lease is over.
+    /// If the database fails; then the message is sent again when its lease expires.
     pub async fn alert_failed(
         &self,
         taken: &TakenAlert,

@@ -1,4 +1,4 @@
-//! The pool of connections: small, bounded, and visible.
+//! A small, bounded pool of connections that reports its use.
 
 use std::any::TypeId;
 use std::collections::{BTreeMap, HashSet};
@@ -27,51 +27,51 @@ use crate::sql::cte::StatementName;
 
 type Pooled<'p> = PooledConnection<'p, Manager>;
 
-/// For how long a wait in vain marks the pool as exhausted: as long as people and monitors need to
-/// see it, who look every 15 s or so.
+/// How long an unsuccessful wait marks the pool as exhausted. Operators and monitors look every 15 s or
+/// so, and must see it.
 const EXHAUSTED_FOR: Duration = Duration::from_secs(30);
 
-/// After a failed attempt to connect, the pool is asked again so soon.
+/// Pause before the pool is asked again after a failed attempt to connect.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 
-/// So much of a lifetime is up to chance: workers that were started together do not all log in
+/// Random part of a lifetime, as a fraction. It keeps workers that started together from all logging in
 /// again at the same moment.
 const LIFETIME_SPREAD: f64 = 0.1;
 
-/// For the server's answer that a time-out has struck.
+/// Extra wait for the server's report that a time-out ended the statement.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How often it is looked for connections that are held for long.
+/// The minimum interval of the check for connections held for long.
 const LEAST_LOOK: Duration = Duration::from_millis(50);
 const MOST_LOOK: Duration = Duration::from_secs(1);
 
-/// A connection that worked so short a time ago is not tried before it is used again, a round trip for
-/// each group, and for each look of an idle service. That its other end was closed meanwhile shows without
-/// one.
+/// A connection used successfully within this time is not validated before the next use. This saves a
+/// round trip for each group and for each poll of an idle service. The socket itself shows if the other
+/// end was closed meanwhile.
 const TRUSTED_FOR: Duration = Duration::from_secs(2);
 
-/// How many connections, and for how long.
+/// Size and time limits of the pool.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolSettings {
-    /// The most connections that are ever open.
+    /// Maximum of open connections.
     pub max_size: u32,
     /// Connections kept open and idle.
     pub min_idle: u32,
-    /// The longest wait for a connection, connecting and validation included.
+    /// The maximum wait for a connection, including connecting and validation.
     pub wait_timeout: Duration,
-    /// Connections older than this, or up to a tenth less by chance, are replaced.
+    /// Maximum age of a connection, reduced at random by up to a tenth. Older connections are replaced.
     pub max_lifetime: Duration,
-    /// Connections idle for longer than this are closed.
+    /// Maximum idle time of a connection. Then it is closed.
     pub idle_timeout: Duration,
-    /// Whether a connection is tried by a round trip before it is handed out.
+    /// Whether a connection is validated by a round trip before use.
     pub test_on_checkout: bool,
-    /// The longest time for connecting, over the whole handshake.
+    /// Time limit of connecting, including the whole handshake.
     pub connect_timeout: Duration,
-    /// A connection held for longer than this is worth a warning.
+    /// A connection held for longer than this causes a warning.
     pub slow_hold: Duration,
 }
 
-/// How full the pool is.
+/// The load of the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolHealth {
     /// Less than 70 % in use.
@@ -80,7 +80,7 @@ pub enum PoolHealth {
     Warning,
     /// More than 90 % in use.
     Critical,
-    /// Somebody waited in vain for a connection within the last 30 seconds.
+    /// A task waited in vain for a connection within the last 30 seconds.
     Exhausted,
 }
 
@@ -95,26 +95,26 @@ impl fmt::Display for PoolHealth {
     }
 }
 
-/// The pool at one moment.
+/// The state of the pool at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PoolStats {
-    /// Connections handed out.
+    /// Connections in use.
     pub in_use: u32,
     /// Connections open and free.
     pub idle: u32,
-    /// Connections open.
+    /// Open connections: in use and idle.
     pub open: u32,
-    /// The most that may be open.
+    /// Maximum of open connections.
     pub max: u32,
     /// Tasks waiting for a connection.
     pub waiting: u32,
-    /// In use, in percent of the most.
+    /// `in_use` in percent of `max`.
     pub utilisation: f64,
-    /// What that means.
+    /// The load class of `utilisation`.
     pub health: PoolHealth,
 }
 
-/// The database, as the rest of the worker sees it.
+/// The database as the rest of the worker uses it.
 #[derive(Clone)]
 pub struct Store {
     pool: bb8::Pool<Manager>,
@@ -122,11 +122,13 @@ pub struct Store {
 }
 
 struct Shared {
-    /// For the pool's sessions.
+    /// The target of the pool's sessions.
     target: Target,
-    /// For sessions of their own: loading and migrating take their time, and are durable.
+    /// The target of dedicated sessions: imports and migrations have no time limit, and their commits
+    /// are durable.
     unlimited: Target,
-    /// The longest wait for the answer to one statement. The server ends it before, if it can.
+    /// The maximum wait for the answer to one statement. The server's own time-out normally ends it
+    /// earlier.
     command_timeout: Duration,
     lock_timeout: Duration,
     settings: PoolSettings,
@@ -134,18 +136,18 @@ struct Shared {
     last_timed_out: Mutex<Option<Instant>>,
     last_connect_error: Mutex<Option<String>>,
     connect_failed: Notify,
-    /// Connections that were there before the pool was.
+    /// Connections opened before the pool existed, which the pool takes first.
     ready: Mutex<Vec<Connected>>,
-    /// Connections that were opened before are replaced.
+    /// Connections opened before this time are replaced.
     replaced: Mutex<Option<Instant>>,
     holds: Mutex<Holds>,
-    /// In microseconds, since it was last asked for.
+    /// Longest wait for a connection since the last query of it, in microseconds.
     longest_wait: AtomicU64,
-    /// One for the poll, then one for each kind.
+    /// Scan windows: one for the poll, then one per kind.
     scan_windows: [Mutex<ScanWindow>; Kind::ALL.len() + 1],
 }
 
-/// Who holds a connection.
+/// The holders of connections, with the start of each hold.
 #[derive(Default)]
 struct Holds {
     last: u64,
@@ -165,11 +167,11 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    /// Connects once, so that a wrong URL, password or host shows with its true cause at once,
-    /// and makes the pool around it.
+    /// Connects once, so that a wrong URL, password or host is reported at once with its true cause.
+    /// Then creates the pool around the connection.
     ///
     /// # Errors
-    /// Why no connection could be made.
+    /// The reason why connecting failed.
     pub async fn connect(
         url: &str,
         settings: PoolSettings,
@@ -190,8 +192,8 @@ impl Store {
             last_timed_out: Mutex::new(None),
             last_connect_error: Mutex::new(None),
             connect_failed: Notify::new(),
-            // Not closed once the pool is there, nor added to it beside those that it opens itself:
-            // either would be one more than `max_size` for a moment.
+            // The pool takes over these connections. Closing them, or adding them to the pool's own,
+            // would briefly open more than `max_size`.
             ready: Mutex::new(ready),
             replaced: Mutex::default(),
             holds: Mutex::default(),
@@ -206,17 +208,18 @@ impl Store {
             .max_lifetime(settings.max_lifetime.mul_f64(1.0 - LIFETIME_SPREAD * fastrand::f64()))
             .idle_timeout(settings.idle_timeout)
             .test_on_check_out(settings.test_on_checkout)
-            // The one that was used last, which need not be tried; the others may grow old and go.
+            // The connection used last needs no validation, and the others can reach their idle
+            // time-out.
             .queue_strategy(QueueStrategy::Lifo)
-            // Whoever waits is told at once and decides when to try again. The pool's own attempts
-            // would come less and less often, long after the server is back.
+            // A waiting task learns of the error at once and decides when to retry. The pool's own
+            // retries would become rare, and continue long after the server is back.
             .retry_connection(false)
             .error_sink(Box::new(SayIdleEnded))
             .build_unchecked(Manager(Arc::clone(&shared)));
         Ok(Self { pool, shared })
     }
 
-    /// The pool at this moment.
+    /// The current state of the pool.
     pub fn stats(&self) -> PoolStats {
         let state = self.pool.state();
         let max = self.shared.settings.max_size;
@@ -243,15 +246,15 @@ impl Store {
         }
     }
 
-    /// The longest that anybody waited for a connection since this was last asked.
+    /// The longest wait for a connection since the last call.
     pub fn take_longest_wait(&self) -> Duration {
         Duration::from_micros(self.shared.longest_wait.swap(0, Ordering::Relaxed))
     }
 
-    /// A connection for `purpose`, which names it in the warning when it is held for long.
+    /// Takes a connection for `purpose`, which the warning about long holds names.
     ///
-    /// Where there is none and none can be made, that is said at once: waiting for the whole
-    /// time-out would only delay what is done about it.
+    /// If none is free and connecting fails, the error is returned at once: waiting for the whole
+    /// time-out would only delay the reaction.
     pub(crate) async fn hold(&self, purpose: &'static str) -> Result<Held<'_>, StoreError> {
         let waiter = Waiter::new(&self.shared.waiting);
         let since = Instant::now();
@@ -281,7 +284,7 @@ impl Store {
         }
     }
 
-    /// The same for work that takes its time: nobody is warned of it.
+    /// Takes a connection for long work, for which no warning is logged.
     pub(crate) async fn hold_for_long(
         &self,
         purpose: &'static str,
@@ -297,7 +300,7 @@ impl Store {
             tokio::select! {
                 biased;
                 result = self.pool.get() => match result {
-                    // Dropped, it is closed.
+                    // Dropping the connection closes it.
                     Ok(pooled) if self.shared.has_replaced(&pooled.connection) => continue,
                     result => return result,
                 },
@@ -307,13 +310,14 @@ impl Store {
             if none_left || since.elapsed() >= self.shared.settings.wait_timeout {
                 return Err(bb8::RunError::TimedOut);
             }
-            // One in use may come back meanwhile; asking again has the pool try for another one.
+            // A connection in use may be returned meanwhile. Asking again also makes the pool try to
+            // connect.
             tokio::time::sleep(ASK_AGAIN).await;
         }
     }
 
-    /// bb8 reports every trouble as a time-out; the last failed attempt to connect tells
-    /// whether the server could not be reached or all connections were simply in use.
+    /// Converts an error of the pool. bb8 reports every error as a time-out, so the last connection
+    /// error tells an unreachable server from a pool with all connections in use.
     fn no_connection(&self, waited: Duration, error: &bb8::RunError<PoolError>) -> StoreError {
         let connect_error = match error {
             bb8::RunError::User(error) => Some(error.to_string()),
@@ -337,7 +341,7 @@ impl Store {
         }
     }
 
-    /// Who holds the connections that nobody else can have.
+    /// The holders of the pool's connections, for messages.
     fn holders(&self) -> String {
         let holds = lock(&self.shared.holds);
         let holders: Vec<String> = holds
@@ -348,39 +352,39 @@ impl Store {
         if holders.is_empty() { String::new() } else { format!(": held by {}", holders.join(", ")) }
     }
 
-    /// A connection outside the pool, for work that must not take one of its places.
+    /// A dedicated connection, for work that must not occupy one of the pool.
     pub(crate) async fn dedicated(&self) -> Result<Connected, ConnectError> {
         self.shared.unlimited.connect().await
     }
 
-    /// The same without diesel, which has no COPY.
+    /// A dedicated connection without diesel, which has no COPY.
     pub(crate) async fn dedicated_client(&self) -> Result<(Client, Link), ConnectError> {
         self.shared.unlimited.connect_without_diesel().await
     }
 
-    /// What is said at the beginning of a transaction of such sessions.
+    /// The SQL of the settings at the beginning of a transaction of dedicated sessions.
     pub(crate) fn in_dedicated_transaction(&self) -> String {
         self.shared.unlimited.in_transaction()
     }
 
-    /// What is said at the beginning of a transaction of the pool's sessions.
+    /// The SQL of the settings at the beginning of a transaction of the pool's sessions.
     pub(crate) fn in_transaction(&self) -> String {
         self.shared.target.in_transaction()
     }
 
-    /// What stands between the worker and PostgreSQL.
+    /// The pooler between the worker and PostgreSQL.
     pub(crate) fn pooler(&self) -> Pooler {
         self.shared.target.pooler()
     }
 
-    /// Of the claims of a kind, or of the poll.
+    /// The scan window of a kind's claims, or of the poll.
     pub(crate) fn scan_window(&self, kind: Option<Kind>) -> MutexGuard<'_, ScanWindow> {
         let [of_any, of_kinds @ ..] = &self.shared.scan_windows;
         let of_kind = kind.and_then(|kind| of_kinds.get(kind as usize));
         lock(of_kind.unwrap_or(of_any))
     }
 
-    /// After this time the server gives up waiting for a lock.
+    /// The server's `lock_timeout` in the pool's sessions.
     pub fn lock_timeout(&self) -> Duration {
         self.shared.lock_timeout
     }
@@ -391,31 +395,31 @@ impl Store {
 }
 
 impl Shared {
-    /// Whether others are to be opened instead of those that were opened before this one failed.
+    /// Whether the connection was opened before a failure that requires all connections to be replaced.
     fn has_replaced(&self, connection: &Connected) -> bool {
         lock(&self.replaced).is_some_and(|since| connection.link.opened <= since)
     }
 }
 
-/// Why the pool has no connection to give.
+/// The reason why the pool has no connection.
 #[derive(Debug, thiserror::Error)]
 enum PoolError {
-    /// None can be opened.
+    /// Connecting failed.
     #[error(transparent)]
     Connect(ConnectError),
-    /// One that was open fails.
+    /// The validation of an open connection failed.
     #[error(transparent)]
     Broken(StoreError),
 }
 
-/// Says that a connection was found ended before it was used: else a server that ends sessions, or
-/// something on the way to it, would stay unseen for as long as it hits idle ones.
+/// Logs connections that ended while idle. Otherwise a server or a network device that ends idle
+/// sessions would stay unnoticed.
 #[derive(Clone, Copy, Debug)]
 struct SayIdleEnded;
 
 impl bb8::ErrorSink<PoolError> for SayIdleEnded {
     fn sink(&self, error: PoolError) {
-        // Why connecting failed is said by whoever waits for it.
+        // The waiting task reports connection errors itself.
         if let PoolError::Broken(error) = error {
             tracing::info!(
                 event = "idle_connection_ended",
@@ -432,16 +436,16 @@ impl bb8::ErrorSink<PoolError> for SayIdleEnded {
     }
 }
 
-/// What the pool keeps.
+/// A connection of the pool with its state.
 pub(crate) struct PoolMember {
     connection: Connected,
-    /// When it was last given back and nothing was wrong with it.
+    /// Time of its last return after success.
     worked: Option<Instant>,
-    /// The statements that are prepared on it, as far as that matters to anybody.
+    /// Statements prepared on the connection, as far as the order of messages depends on them.
     prepared: HashSet<StatementName>,
 }
 
-/// Opens connections and tries them before they are handed out, but for those just used.
+/// Opens connections, and validates them before use unless they were used a moment ago.
 struct Manager(Arc<Shared>);
 
 impl Manager {
@@ -484,12 +488,12 @@ impl bb8::ManageConnection for Manager {
     }
 }
 
-/// A connection in use. It goes back to the pool when dropped.
+/// A connection in use. Dropping it returns it to the pool.
 pub(crate) struct Held<'p> {
     pooled: Pooled<'p>,
-    /// Whether something may still run on it that nobody would wait for when it is dropped now.
+    /// Whether a statement may still run on it, which a drop now would leave without a reader.
     pub(crate) unfinished: bool,
-    /// Whether the last that was asked of it went well.
+    /// Whether its last statement succeeded.
     pub(crate) answered: bool,
     shared: &'p Shared,
     number: u64,
@@ -498,9 +502,9 @@ pub(crate) struct Held<'p> {
 }
 
 impl Held<'_> {
-    /// Ends at the server what nobody waits for any more: it would find out about the closed
-    /// connection only when its statement ends, and hold the locks until then. The connection is not
-    /// handed on, or the request to cancel could meet the statement of the next one.
+    /// Cancels the running statement at the server. Otherwise the server would notice the closed
+    /// connection only at the end of the statement, and hold the locks until then. The connection is not
+    /// reused, because the cancel request could hit the next statement.
     fn abandon(&mut self) {
         AnsiTransactionManager::transaction_manager_status_mut(&mut **self).set_in_error();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -510,7 +514,7 @@ impl Held<'_> {
         }
     }
 
-    /// An error of the connection, with what the server said about it.
+    /// Converts a driver's error and adds the server's error fields.
     pub(crate) fn error(&self, cause: DieselError) -> StoreError {
         let error = self.pooled.connection.link.error(cause);
         if error.class().concerns_all_connections(error.sqlstate()) {
@@ -519,17 +523,17 @@ impl Held<'_> {
         error
     }
 
-    /// The server's process behind it.
+    /// The server's process for this connection.
     pub(crate) fn process(&self) -> i32 {
         self.pooled.connection.link.process()
     }
 
-    /// Remembers that statements are prepared on it; those without a name cannot be known again.
+    /// Records that statements are prepared on it. Statements without a name cannot be recognised again.
     pub(crate) fn prepared(&mut self, statements: impl Iterator<Item = StatementName>) {
         self.pooled.prepared.extend(statements.filter(|name| !name.is_empty()));
     }
 
-    /// Whether all statements are prepared on it, so that none is overtaken by what is sent behind it.
+    /// Whether all statements are prepared on it, so that no later message overtakes them.
     pub(crate) fn has_prepared<'n>(
         &self,
         mut statements: impl Iterator<Item = &'n [TypeId]>,
@@ -537,7 +541,7 @@ impl Held<'_> {
         statements.all(|name| self.pooled.prepared.contains(name))
     }
 
-    /// For how long it has been held.
+    /// Time since the connection was taken.
     pub(crate) fn held(&self) -> Duration {
         self.since.elapsed()
     }
@@ -562,7 +566,7 @@ impl Drop for Held<'_> {
         if self.unfinished {
             self.abandon();
         }
-        // After an error it is tried before it is used again: the server may have closed it with that.
+        // After an error it is validated before the next use, because the server may have closed it.
         self.pooled.worked = self.answered.then(Instant::now);
         let held = self.held();
         metrics::histogram!("dayfold_pool_hold_seconds", "purpose" => self.purpose).record(held);
@@ -585,8 +589,8 @@ fn warn_of_slow_hold(purpose: &'static str, held: Duration, still_held: bool) {
     );
 }
 
-/// Says who holds a connection for long while that is so: who waits for a server that does not
-/// answer would otherwise be heard of only when it does. Ends with the pool.
+/// Logs a warning while a connection is held for long. Otherwise a wait for an unresponsive server would
+/// be reported only at its end. The task ends with the pool.
 async fn warn_of_slow_holds(shared: Weak<Shared>) {
     while let Some(shared) = shared.upgrade() {
         let slow = shared.settings.slow_hold;
@@ -602,7 +606,7 @@ async fn warn_of_slow_holds(shared: Weak<Shared>) {
     }
 }
 
-/// Counts a waiting task, also when its wait is given up.
+/// Counts a waiting task, and stops counting it if its wait is cancelled.
 struct Waiter<'a>(&'a AtomicU32);
 
 impl<'a> Waiter<'a> {

@@ -1,4 +1,4 @@
-//! The profiles of users: what decides their figures beside the raw rows.
+//! The profiles of users: the settings that affect figures besides the raw rows.
 
 use std::collections::HashMap;
 
@@ -13,30 +13,31 @@ use crate::transaction::GroupTransaction;
 /// A row of `user_profiles`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
-    /// `time_zone`, as written; it may not be a zone at all.
+    /// `time_zone`, as written; it may be no valid zone.
     pub time_zone: String,
-    /// `source_priority`, best first, with the names folded as those of rows are.
+    /// `source_priority`, best first, folded like the source names of rows.
     pub source_priority: Vec<String>,
-    /// Which state of the row this is.
+    /// The version of the row.
     pub version: ProfileVersion,
 }
 
-/// Tells a profile from what it was before: a hash of all that decides figures. By default, that there is
-/// no profile.
+/// Identifies a state of a profile: a hash of all columns that affect figures. The default means that
+/// there is no profile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProfileVersion(pub(crate) i64);
 
-/// The zone of the row at hand. One that is too long for a zone is not read, and is as unknown as this text.
+/// The zone of the current row. A zone over the length limit is not read. This text replaces it, and is
+/// as unknown.
 macro_rules! zone {
     () => {
         "CASE WHEN octet_length(time_zone::text) > 1024 THEN '(too long)' ELSE time_zone::text END"
     };
 }
 
-/// The sources of the row at hand, of which the first 256 count, without those that no raw row may have.
+/// The sources of the current row. Only the first 256 count, without those that no raw row may have.
 ///
-/// The column takes arrays of any dimensions, which the driver does not read: one such profile
-/// would fail the batch of everybody. unnest() gives the elements in their order.
+/// The column accepts arrays of any dimensions, which the driver cannot read: one such profile would
+/// fail the whole batch. unnest() returns the elements in order.
 macro_rules! sources {
     () => {
         "ARRAY(SELECT name
@@ -45,7 +46,7 @@ macro_rules! sources {
     };
 }
 
-/// The version of the row at hand.
+/// The version of the current row.
 macro_rules! version {
     () => {
         concat!(
@@ -86,27 +87,14 @@ statement! {
     )
 }
 
-statement! {
-    struct ReadVersion {
-        user_id: i64 => BigInt,
-    } -> (BigInt)
-    concat!("SELECT ", version_of_user!())
-}
-
 impl Store {
-    /// The profiles of those of the users who have one.
+    /// The profiles of the given users, as far as they exist.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn profiles(&self, user_ids: Vec<i64>) -> Result<HashMap<i64, Profile>, StoreError> {
         let rows: Vec<Columns> = self.load("profiles", ReadProfiles { user_ids }).await?;
         Ok(rows.into_iter().map(profile).collect())
-    }
-
-    /// Which state a user's profile is in.
-    pub(crate) async fn profile_version(&self, user_id: i64) -> Result<ProfileVersion, StoreError> {
-        let read: Vec<(i64,)> = self.load("profiles", ReadVersion { user_id }).await?;
-        Ok(ProfileVersion(read.first().map_or(0, |(version,)| *version)))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Several reads of one moment.
+//! Reads of several statements at one moment.
 
 use diesel_async::methods::LoadQuery;
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, TransactionManager};
@@ -6,17 +6,17 @@ use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, Trans
 use crate::error::StoreError;
 use crate::pool::{Held, Store};
 
-/// A transaction that reads only, and sees everything as it was at its first read, whatever is
-/// committed meanwhile. It takes no lock that anybody waits for.
+/// A read-only transaction that sees everything as of its first read, regardless of later commits. It
+/// takes no lock that blocks other sessions.
 ///
-/// Dropped without an end, its connection is closed rather than handed on.
+/// If it is dropped before its end, its connection is closed instead of reused.
 pub(crate) struct Snapshot<'s> {
     store: &'s Store,
     held: Held<'s>,
 }
 
 impl Store {
-    /// Begins to read, on a connection held for `purpose`.
+    /// Begins a snapshot on a connection held for `purpose`.
     ///
     /// # Errors
     /// If there is no connection, or the database fails.
@@ -29,7 +29,7 @@ impl Store {
 }
 
 impl Snapshot<'_> {
-    /// The rows of a statement.
+    /// Loads the rows of a statement.
     ///
     /// # Errors
     /// If the database fails, or does not answer in time; the statement is then cancelled.
@@ -42,7 +42,7 @@ impl Snapshot<'_> {
         asked.map_err(|cause| self.held.error(cause))
     }
 
-    /// Ends it, so that its connection can be used again.
+    /// Ends the transaction, so that its connection can be reused.
     ///
     /// # Errors
     /// If the database fails.

@@ -1,4 +1,4 @@
-//! What happens to claimed change sets, step by step.
+//! Tests the steps of claimed change sets.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -37,10 +37,7 @@ async fn finish(store: &Store, token: i64, sets: &[SetOfGroup<'_>]) -> Result<()
     let group = store.begin_group(Kind::Vitals, 1).await.unwrap();
     let committed =
         async { group.finish(token, sets, &[], ProfileVersion::default()).await?.commit().await };
-    match committed.await {
-        Ok(()) => Ok(()),
-        Err(failed) => Err(store.why_not_committed(failed).await.class()),
-    }
+    committed.await.map_err(|error: store::StoreError| error.class())
 }
 
 fn of_group(set: &ChangeSet, dates_done: i32, is_last: bool) -> SetOfGroup<'_> {
@@ -69,7 +66,7 @@ async fn a_set_whose_first_date_a_crashed_server_has_forgotten_is_not_deleted_by
     let Claim { token, sets, .. } = claim(&store).await.unwrap();
     finish(&store, token, &[of_group(&sets[0], 0, false)]).await.unwrap();
 
-    // Commits do not wait for the disk: the first date's is lost, with all that it wrote.
+    // Commits do not wait for the disk: a crash loses the first date's commit and all of its writes.
     app.batch_execute("UPDATE aggregation_queue SET dates_done = 0").await.unwrap();
 
     let finished = finish(&store, token, &[of_group(&sets[0], 1, true)]).await;
@@ -94,7 +91,7 @@ async fn claims_at_the_same_time_lock_different_heads_and_both_are_full() {
     app.batch_execute("BEGIN; SELECT FROM aggregation_queue WHERE user_id <= 4 FOR UPDATE")
         .await
         .unwrap();
-    // What a claim has locked that is not committed yet, another one passes over without waiting.
+    // A claim skips rows locked by another, uncommitted claim without waiting.
     let Claim { sets, .. } = claim(&store).await.unwrap();
     let mut users: Vec<i64> = sets.iter().map(|set| set.user_id).collect();
     users.sort_unstable();

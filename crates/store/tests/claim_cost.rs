@@ -1,4 +1,4 @@
-//! A claim reads about as many rows as it takes, whatever the queue's size and its statistics.
+//! A claim reads about as many rows as it takes, regardless of the queue's size and statistics.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -14,14 +14,15 @@ use reads::{count, others_left, rows_read};
 use store::{Claim, ClaimFrom, Store};
 use support::{start, store};
 
-/// Change sets of one row of many users that all arrived in one moment: of a batch's rows each is a head.
+/// Change sets of one row of many users that all arrived at one moment, so each row of a batch is a
+/// head.
 const FILL: &str = "
     INSERT INTO aggregation_queue (user_id, kind, starts_at, raw_ids, ends_at, not_before)
     SELECT n % 500, 'vitals', at, ARRAY[n], at, '2024-06-01'
     FROM generate_series(1, 20000) AS n,
          LATERAL (SELECT timestamptz '2024-01-01' + n / 500 * interval '1 minute' AS at) AS t;";
 
-/// What may have happened before, beside rows that wait.
+/// Earlier events of the queue, besides the waiting rows.
 const HISTORIES: [(&str, &str); 4] = [
     ("known to be empty", "VACUUM ANALYZE aggregation_queue"),
     ("never looked at", ""),
@@ -59,7 +60,7 @@ async fn a_claim_reads_about_as_many_rows_as_it_takes() {
             app.batch_execute(FILL).await.unwrap();
         }
         app.batch_execute(sql).await.unwrap();
-        // From the sixth execution on, a server may keep the plan.
+        // From the sixth execution on, a server may keep a generic plan.
         for _ in 0..8 {
             for from in ENDS {
                 assert!(claim(&store, from).await.is_none(), "{history}");
@@ -73,7 +74,7 @@ async fn a_claim_reads_about_as_many_rows_as_it_takes() {
         others_left(&mut observer, 1).await;
         observer.batch_execute("SELECT pg_stat_reset()").await.unwrap();
         for from in ENDS.into_iter().chain(ENDS) {
-            // A claim that took long, on a busy machine, would have the next one pass over what is old.
+            // After a slow claim, on a busy machine, the next one would skip old sets.
             store.require_full_scan();
             assert!(store.any_due().await.unwrap());
             let claimed = claim(&store, from).await;
@@ -84,7 +85,8 @@ async fn a_claim_reads_about_as_many_rows_as_it_takes() {
         others_left(&mut observer, 0).await;
 
         let read = rows_read(&mut observer, "aggregation_queue").await;
-        // Heads, neighbours, marking: each row three times, and those just claimed, or passed over, once more.
+        // Heads, neighbours, marking: each row is read three times, and rows claimed or skipped before
+        // once more.
         assert!(read < 4 * 200 * 8, "{history}: {read} rows read for 800");
     }
 }
@@ -116,7 +118,7 @@ async fn looking_for_rows_of_the_future_reads_none_that_is_due_or_dead() {
     drop(store);
     others_left(&mut observer, 0).await;
 
-    // The 20 that wait for their back-off, each time, and what the updates have left of others.
+    // Each time, the 20 in back-off are read, and dead versions left by updates of others.
     let read = rows_read(&mut observer, "aggregation_queue").await;
     assert!(read < 8 * 50, "{read} rows read");
 }
@@ -139,7 +141,7 @@ async fn a_claim_beside_another_leaves_that_one_its_rows() {
         );
         app.batch_execute(&sets).await.unwrap();
     }
-    // As a claim has them that is not committed yet.
+    // The locks of an uncommitted claim.
     let claimed = "BEGIN; SELECT FROM aggregation_queue WHERE user_id = 1 FOR UPDATE";
     app.batch_execute(claimed).await.unwrap();
     let expected = [(ClaimFrom::Oldest, 2), (ClaimFrom::Newest, 4), (ClaimFrom::Oldest, 3)];
@@ -161,7 +163,7 @@ fn users(claim: Option<Claim>) -> Vec<i64> {
     sets.flat_map(|set| vec![set.user_id; set.rows.len()]).collect()
 }
 
-/// Ends a transaction that somebody waits for, a second later.
+/// Ends a transaction that blocks another session, a second later.
 async fn opened(app: &mut AsyncPgConnection) {
     let waiting = "SELECT count(*) AS n FROM pg_locks WHERE NOT granted";
     while count(app, waiting).await == 0 {}
@@ -182,7 +184,7 @@ async fn after_a_long_look_what_is_new_comes_first_and_what_is_old_is_not_forgot
         )
     };
 
-    // As long as somebody has the table, the look takes.
+    // While another session locks the table, the claim is slow.
     app.batch_execute("BEGIN; LOCK TABLE aggregation_queue").await.unwrap();
     let (found, ()) = tokio::join!(claim(&store, ClaimFrom::Oldest), opened(&mut app));
     assert!(found.is_none());
@@ -196,7 +198,7 @@ async fn after_a_long_look_what_is_new_comes_first_and_what_is_old_is_not_forgot
     assert_eq!(claim(&store, ClaimFrom::Oldest).await.unwrap().row_count(), 1);
     assert!(!store.require_full_scan());
 
-    // All rows of one insert are due since the same moment; none is passed over.
+    // All rows of one insert are due at the same time; none is skipped.
     app.batch_execute(FILL).await.unwrap();
     app.batch_execute("BEGIN; LOCK TABLE aggregation_queue").await.unwrap();
     let (found, ()) = tokio::join!(claim(&store, ClaimFrom::Oldest), opened(&mut app));

@@ -1,4 +1,4 @@
-//! What a connection is like that somebody else used before, or left in the middle.
+//! Tests connections that another user has used before, or abandoned.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -32,7 +32,7 @@ impl Server {
         store
     }
 
-    /// Waits until this holds of the store's sessions.
+    /// Waits until the condition holds for the store's sessions.
     async fn until(&mut self, condition: &str) {
         let check = format!(
             "DO $$ BEGIN
@@ -66,7 +66,7 @@ async fn a_statement_that_nobody_waits_for_any_more_is_ended_and_its_connection_
         () = server.until(ONE_WAITS) => {}
     }
 
-    // The lock is still held: only the request to cancel ends the statement.
+    // The lock is still held, so only the cancel request ends the statement.
     server.until(NOBODY_IS_LEFT).await;
     store.clock().await.unwrap();
     holder.batch_execute("ROLLBACK").await.unwrap();

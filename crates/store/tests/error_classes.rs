@@ -1,5 +1,5 @@
-//! Each class of errors, from a live server that speaks German, if this host has the language: no class
-//! depends on the server's words.
+//! Provokes each class of errors on a live server that speaks German, if the host has the language: no
+//! class depends on the server's texts.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -19,11 +19,11 @@ use support::{session_settings, start, store};
 static SERVER: OnceLock<LocalPostgres> = OnceLock::new();
 static NAMES: AtomicU32 = AtomicU32::new(0);
 
-/// The address of the server that the tests share; a session of its own name is found by it.
+/// The address of the shared test server, with a unique session name.
 fn url() -> (String, String) {
     let server = SERVER.get_or_init(|| {
         let server = start(&[("deadlock_timeout", "10ms")]);
-        // Without the language, the test says nothing that another one does not.
+        // Without the language, the test still runs, in English.
         let _ = std::process::Command::new("psql")
             .args([
                 "-qc",
@@ -183,7 +183,7 @@ async fn a_session_that_idles_in_a_transaction_is_a_lost_connection() {
         };
         assert_class(&error, ErrorClass::ConnectionLost);
 
-        // What is left of the connection is no better.
+        // The remaining connection fails as well.
         let _ = AnsiTransactionManager::rollback_transaction(&mut *idle).await;
         let again = AnsiTransactionManager::begin_transaction(&mut *idle).await.unwrap_err();
         assert_class(&idle.error(again), ErrorClass::ConnectionLost);
@@ -242,7 +242,7 @@ async fn a_row_that_a_constraint_refuses_is_refused() {
         assert!(!error.to_string().contains("99"), "{error}");
     }
 
-    // Refused at the very end.
+    // COMMIT refuses the row.
     AnsiTransactionManager::begin_transaction(&mut *session).await.unwrap();
     session.batch_execute("INSERT INTO refusing VALUES (2, 1, NULL, NULL, 1)").await.unwrap();
     let cause = AnsiTransactionManager::commit_transaction(&mut *session).await.unwrap_err();
@@ -259,7 +259,7 @@ async fn whatever_else_a_statement_meets_is_an_error_of_the_database() {
         "SELECT 1 / 0",
         "DO $$ BEGIN PERFORM 'x'::int; END $$",
         "DO $$ BEGIN RAISE EXCEPTION 'an app''s trigger'; END $$",
-        // Words of another class, in a text of the app's own.
+        // Text of another class, in a message of the application.
         "DO $$ BEGIN RAISE EXCEPTION 'no deadlock detected by the app'; END $$",
     ] {
         assert_class(&error_of(&mut session, sql).await, ErrorClass::Database);
@@ -292,7 +292,7 @@ async fn a_server_without_a_free_place_is_a_lost_connection_and_says_why() {
         superuser.batch_execute(own).await.unwrap();
         let mut others = Vec::new();
         while others.len() < places {
-            // The store's own connection may still be on its way out.
+            // The store's own connection may still be closing.
             match Connected::establish(&url, &session_settings()).await {
                 Ok(connection) => others.push(connection),
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -365,7 +365,8 @@ async fn a_database_that_is_not_as_it_must_be_is_the_environment_and_not_the_row
 #[tokio::test]
 async fn each_code_has_its_class_and_a_function_of_the_app_may_raise_any() {
     use ErrorClass::{
-        Conflict, ConnectionLost, Database, Environment, Locked, Refused, StaleSession,
+        Conflict, ConnectionLost, Database, Environment, LeaseLost, Locked, Outdated, Refused,
+        StaleSession,
     };
     let (mut session, _) = session().await;
     for (code, class) in [
@@ -391,6 +392,8 @@ async fn each_code_has_its_class_and_a_function_of_the_app_may_raise_any() {
         ("57P03", ConnectionLost),
         ("58030", Environment),
         ("58P01", Environment),
+        ("DF001", LeaseLost),
+        ("DF002", Outdated),
         ("P0001", Database),
         ("XX000", Database),
         ("XX001", Environment),

@@ -1,4 +1,4 @@
-//! A group reads the raw rows and figures that it asks for, and passes by none of the user's others.
+//! A group reads the raw rows and figures that it needs, and skips the user's others.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -42,7 +42,7 @@ const FIGURES: &str = "
     SELECT user_id, local_date, metric, day_start + n * interval '1 hour', '1', 1, 0, 0, '{}', 'UTC'
     FROM vitals_daily, generate_series(0, 23) AS n;";
 
-/// What the server's statistics may say.
+/// States of the server's statistics.
 const STATISTICS: [(&str, &str, &str); 3] =
     [("true", "", "ANALYZE"), ("none", "", ""), ("those of empty tables", "VACUUM ANALYZE", "")];
 
@@ -60,7 +60,7 @@ async fn a_group_reads_the_rows_of_its_dates_however_many_the_user_has() {
         for sql in [before, FILL, FIGURES, behind] {
             app.batch_execute(sql).await.unwrap();
         }
-        // What it read is counted when it ends.
+        // The server counts a session's reads when the session ends.
         drop(app);
         let mut observer = AsyncPgConnection::establish(&url).await.unwrap();
         others_left(&mut observer, 1).await;
@@ -87,7 +87,7 @@ async fn a_group_reads_the_rows_of_its_dates_however_many_the_user_has() {
             assert!(passed <= of_date, "statistics: {statistics}; {passed} rows of {table}");
         }
         let passed = rows_read(&mut observer, "vitals_raw").await;
-        // Rows of sleep that begin up to two days before, and may reach into the date, are looked at.
+        // Rows of sleep that begin up to two days before, and may reach into the date, are read too.
         assert!(passed < 2 * read, "statistics: {statistics}; {passed} rows were read for {read}");
     }
 }

@@ -49,22 +49,22 @@ Names of columns may be in any case. Times need an offset:
 2026-03-29T01:30:00+01:00. A sensor's value may have its comparator: <40. The
 sources in source_priority are separated by semicolons, the best one first.";
 
-/// Broken by hand: clap breaks no usage, and a terminal may have 80 columns.
+/// Broken by hand, because clap does not wrap the usage, and a terminal may have 80 columns.
 const REPORT_USAGE: &str = "\
 worker report [OPTIONS] --user <ID> --from <DATE> --to <DATE>
        --html <FILE>";
 
-/// Below the options of the command itself.
+/// Heading of the global options, below the options of the command itself.
 const GLOBAL: &str = "Options of every command";
 
-/// The names of the command that runs, for the usage that an error shows.
+/// The names of the running command, for the usage in error messages.
 static RUNNING: OnceLock<Vec<String>> = OnceLock::new();
 
 /// Folds raw vitals, nutrition and lab rows in PostgreSQL into daily figures for each user.
 ///
-/// Raw rows queue themselves by triggers. The worker takes them in small batches, marks each
-/// batch with a commit of its own, and computes one user's date at a time in a transaction that
-/// lasts milliseconds, so that the application beside it never waits for a connection.
+/// Triggers queue raw rows. The worker claims them in small batches and commits each claim at once. It
+/// then computes one user's date at a time, in a transaction of milliseconds. So the application never
+/// waits for a connection.
 ///
 /// Data goes to stdout, logs go to stderr.
 #[derive(Debug, Parser)]
@@ -78,7 +78,7 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
     pub config: Option<PathBuf>,
 
-    /// Say nothing but errors and what was asked for: no progress, log.level is error
+    /// Print only errors and the requested output: no progress, log.level is error
     #[arg(short, long, global = true, help_heading = GLOBAL)]
     pub quiet: bool,
 
@@ -86,13 +86,13 @@ pub struct Cli {
     #[arg(short, long, global = true, action = ArgAction::Count, help_heading = GLOBAL)]
     pub verbose: u8,
 
-    /// What to do
+    /// The command to run
     #[command(subcommand)]
     pub command: Command,
 }
 
 impl Cli {
-    /// Reads the command line. Ends the program if it asks for help or is wrong.
+    /// Parses the command line. Exits after help or wrong usage.
     pub fn read() -> Self {
         let matches = Self::command().get_matches();
         let (mut names, mut of) = (Vec::new(), &matches);
@@ -104,8 +104,8 @@ impl Cli {
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 
-    /// How much to say. Ends the program with a sentence if that is less and more at once, which
-    /// clap does not see where one flag stands before the command and one behind it.
+    /// The requested verbosity. Exits with an error if both flags are given: clap does not see the
+    /// conflict if one is before the command and one after it.
     pub fn verbosity(&self) -> Verbosity {
         match (self.quiet, self.verbose) {
             (false, 0) => Verbosity::AsConfigured,
@@ -123,72 +123,71 @@ impl Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show the whole job on real data, in a private PostgreSQL
+    /// Show the whole process on real data, in a private PostgreSQL
     ///
-    /// It starts a PostgreSQL server of its own in a temporary folder, makes the tables, imports
-    /// sample data, computes the figures, shows them, and removes server and folder again. It
-    /// touches no other database. PostgreSQL's server programs must be installed; as root on
-    /// Debian and Ubuntu it installs them.
+    /// It starts a PostgreSQL server in a temporary folder, creates the tables and imports sample data.
+    /// Then it computes and shows the figures, and removes server and folder. It touches no other
+    /// database. PostgreSQL's server programs must be installed; as root on Debian and Ubuntu it
+    /// installs them.
     Demo(Demo),
-    /// Bring the database's schema up to date
+    /// Migrate the database's schema to this version
     ///
-    /// Any number of workers may do this at once: one migrates, the others wait for it.
+    /// Any number of workers may do this at once: one migrates, and the others wait for it.
     Migrate(Migrate),
     /// Load raw rows or profiles from a CSV file
     ///
-    /// The file's first line names the columns. A line that cannot be used is reported with its
-    /// number and left out; the rest is loaded. Profiles replace those that exist; raw rows are
-    /// always added, and queued for the next run.
+    /// The first line of the file names the columns. An invalid line is reported with its number and
+    /// skipped; the others are loaded. Profiles replace existing ones; raw rows are always added, and
+    /// queued for the next run.
     #[command(after_long_help = AFTER_IMPORT_HELP)]
     Import(Import),
-    /// Run as a service: compute whatever becomes due, until stopped
+    /// Run as a service: process due rows until stopped
     ///
-    /// It starts without its database, too, and keeps trying. SIGTERM or Ctrl-C ends it after the
-    /// running group, the rest of the batch stays queued; a second one ends it at once. SIGHUP
-    /// reads the configuration again, SIGUSR1 logs more, or again as configured. Any number of
-    /// workers may run at the same time.
+    /// It also starts without its database, and retries until the database is available. SIGTERM or
+    /// Ctrl-C stops it after the running group, and the rest of the batch stays queued; a second signal
+    /// stops it at once. SIGHUP reloads the configuration. SIGUSR1 toggles between debug logging and the
+    /// configured level. Any number of workers may run at the same time.
     Run,
-    /// Compute everything that is due, then exit
+    /// Process all due rows, then exit
     ///
-    /// Ctrl-C or SIGTERM ends it after the running group; the rest stays queued. A second one ends
-    /// it at once. Any number of workers may run at the same time.
+    /// Ctrl-C or SIGTERM stops it after the running group, and the rest stays queued. A second signal
+    /// stops it at once. Any number of workers may run at the same time.
     RunOnce(RunOnce),
-    /// Show what is due, what failed and what the last runs did
+    /// Show due rows, failures and the last runs
     Status(Status),
-    /// Have rows computed again: dead ones, or those of a user or of some days
+    /// Queue rows again: dead ones, or those of a user or of some days
     ///
-    /// Without --dead, raw rows are queued as if they had just been changed, and the figures of
-    /// their days are computed again from all raw rows: harmless at any time, and what to do after
-    /// a change of a user's profile. With --dead, rows that were given up get all their attempts
-    /// back. At a terminal it counts the rows first and asks; a script is not asked.
+    /// Without --dead, raw rows are queued as if they had just been changed, and the figures of their
+    /// days are computed again from all raw rows. This is harmless at any time, and necessary after a
+    /// change of a user's profile. With --dead, dead rows get all their attempts back. At a terminal it
+    /// counts the rows first and asks for confirmation; in a script it does not ask.
     Requeue(Requeue),
-    /// Have no worker claim rows of a kind, until `worker resume`
+    /// Pause a kind: no worker claims its rows until `worker resume`
     ///
-    /// Each worker obeys from its next claim on, also those that run; a batch that has begun is finished. Rows
-    /// are queued meanwhile. It is written into the action log.
+    /// All workers obey from their next claim on. A batch that has begun is finished. New rows are
+    /// queued meanwhile. The action log has an entry.
     Pause(Pause),
-    /// Have all workers claim rows of a kind again
+    /// Resume a kind: all workers claim its rows again
     Resume(Pause),
-    /// Compute the figures of a range of dates anew, straight from raw rows
+    /// Recompute the figures of a range of dates from raw rows
     ///
-    /// It does not go through the queue, and is safe beside running workers and an app that writes.
-    /// After a change of profiles or of the catalogue, it brings old days up to it.
+    /// It bypasses the queue, and is safe while workers run and the application writes. After a change
+    /// of profiles or of the catalogue, it applies the change to old days.
     Backfill(Backfill),
-    /// Compute all figures again and compare them with those that are stored, to the last bit
+    /// Recompute all figures and compare them with the stored ones, to the last bit
     ///
-    /// Each user is looked at as of one moment. Dates with rows that wait in the queue are left out; those
-    /// with dead rows, whose attempts are spent, are counted and end it with exit code 4. The list of
-    /// rejected rows is compared like the figures. What differs is listed by table, user and date, without
-    /// any health value.
+    /// Each user is compared as of one moment. Dates with rows waiting in the queue are left out. Dates
+    /// with dead rows are counted and cause exit code 4. The list of rejected rows is compared like the
+    /// figures. Differences are listed by table, user and date, without any health value.
     Verify(Verify),
-    /// Write some days of one user as a page to look at, with charts
+    /// Write some days of one user as an HTML page with charts
     ///
-    /// One file of HTML that stands for itself: it loads nothing and runs nothing, and can be
-    /// printed. It holds health data, so only its owner may read it. A page without any figure says
-    /// so, which is no failure.
+    /// The page is a self-contained HTML file: it loads nothing, runs no scripts, and can be printed. It
+    /// contains health data, so only its owner may read it. A page without any figure says so, which is
+    /// no failure.
     #[command(override_usage = REPORT_USAGE)]
     Report(Report),
-    /// Show the catalogue in force: metrics, analytes and nutrients, their units and limits
+    /// Show the catalogue in force: metrics, analytes and nutrients with units and limits
     ///
     /// aggregation.catalogue names a file that extends or overrides the built-in one. No database
     /// is needed.
@@ -199,22 +198,23 @@ pub enum Command {
     CheckConfig(Json),
     /// Show the configuration in force
     Config {
-        /// What to do with it
+        /// The command to run
         #[command(subcommand)]
         command: ConfigCommand,
     },
-    /// Examine everything that the worker needs, step by step, and say what to change
+    /// Check everything that the worker needs, step by step, and say how to correct it
     ///
-    /// Name, network, TLS, log-in, version, schema, rights, triggers, connections, time-outs, old
-    /// transactions and clocks. It changes nothing. Exit code 1 if the worker cannot work here.
+    /// It checks name resolution, network, TLS, log-in, version, schema, rights, triggers, connections,
+    /// time-outs, old transactions and clocks. It changes nothing. Exit code 1 if the worker cannot work
+    /// here.
     Doctor(Json),
     /// Alerts by mail and webhook
     Alerts {
-        /// What to do with them
+        /// The command to run
         #[command(subcommand)]
         command: Alerts,
     },
-    /// Print a script that completes this program's arguments in a shell
+    /// Print a completion script for a shell
     Completions {
         /// The shell
         #[arg(value_enum)]
@@ -223,25 +223,25 @@ pub enum Command {
     /// Write a manual page for each command into a folder
     #[command(hide = true)]
     ManPages {
-        /// The folder; it is made if it is not there
+        /// The folder; it is created if it is missing
         folder: PathBuf,
     },
 }
 
-/// What can be done with alerts.
+/// The commands about alerts.
 #[derive(Debug, Subcommand)]
 pub enum Alerts {
-    /// Send a test message by mail and by webhook, and say what became of it
+    /// Send a test message by mail and by webhook, and report the results
     ///
-    /// Each way that is configured is tried at once and tells in one line how it went. No database
-    /// is needed. Exit code 1 if a message could not be delivered, or if nothing is configured.
+    /// Each configured channel is tried at once, and its result takes one line. No database is needed.
+    /// Exit code 1 if a message could not be delivered, or if no channel is configured.
     Test(Json),
 }
 
-/// How to migrate.
+/// Arguments of `migrate`.
 #[derive(Debug, Args)]
 pub struct Migrate {
-    /// Make the tables here although another schema of the database has them
+    /// Create the tables here although another schema of the database has them
     #[arg(long)]
     pub beside: bool,
 
@@ -250,7 +250,7 @@ pub struct Migrate {
     pub json: bool,
 }
 
-/// Whether to print JSON.
+/// Whether the output is JSON.
 #[derive(Debug, Args)]
 pub struct Json {
     /// Print one JSON object as the last line of stdout
@@ -283,12 +283,12 @@ pub struct ConfigShow {
 /// Arguments of `import`.
 #[derive(Debug, Args)]
 pub struct Import {
-    /// What the file holds
+    /// The kind of rows in the file
     #[arg(long, value_enum, value_name = "KIND")]
     pub kind: ImportKind,
     /// The CSV file, in UTF-8; - reads stdin
     pub file: PathBuf,
-    /// Leave out columns that the kind does not have, and name them, instead of refusing the file
+    /// Skip columns that the kind does not have, and name them, instead of refusing the file
     #[arg(long)]
     pub skip_unknown_columns: bool,
     /// Print one JSON object as the last line of stdout
@@ -296,7 +296,7 @@ pub struct Import {
     pub json: bool,
 }
 
-/// Users and kinds.
+/// Users and kinds to select.
 #[derive(Debug, Args)]
 pub struct Of {
     /// Only this user
@@ -308,21 +308,21 @@ pub struct Of {
 }
 
 impl Of {
-    /// The kinds asked for, each once and in order; all if none was.
+    /// The requested kinds, each once and in order; all if none was requested.
     pub fn kinds(&self) -> Vec<Kind> {
         kinds_or_all(self.kind.clone())
     }
 
-    /// Whether nothing is left out.
+    /// Whether all users and kinds are selected.
     pub fn is_all(&self) -> bool {
         self.user.is_none() && self.kinds() == Kind::ALL
     }
 }
 
-/// What can be imported.
+/// The contents of a file to import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ImportKind {
-    /// Time zone and order of sources of each user
+    /// Time zone and source priority of each user
     Profiles,
     /// Samples and intervals of sensors
     Vitals,
@@ -346,7 +346,7 @@ pub struct RunOnce {
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds,
         allow_negative_numbers = true)]
     pub time_budget: Option<f64>,
-    /// Claim no more rows than this each second, instead of batch.max_rows_per_second; 0 is no limit
+    /// Claim at most this many rows each second, instead of batch.max_rows_per_second; 0 means no limit
     #[arg(long, value_name = "N", allow_negative_numbers = true,
         value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_ROWS_PER_SECOND)))]
     pub max_rows_per_second: Option<u32>,
@@ -358,7 +358,7 @@ pub struct RunOnce {
 /// Arguments of `status`.
 #[derive(Debug, Args)]
 pub struct Status {
-    /// Show it again and again until Ctrl-C, every 2 seconds or as often as given
+    /// Refresh until Ctrl-C, every 2 seconds or at the given interval
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
         default_missing_value = "2", value_parser = parse_seconds)]
     pub watch: Option<f64>,
@@ -375,25 +375,25 @@ pub struct Status {
 #[command(group = clap::ArgGroup::new("which").required(true).multiple(true)
     .args(["dead", "user", "from", "kind"]))]
 pub struct Requeue {
-    /// Rows that were given up after their last attempt, instead of raw rows
+    /// Dead rows, which failed their last attempt, instead of raw rows
     #[arg(long)]
     pub dead: bool,
-    /// Only rows of this local date and later, such as 2026-03-29
+    /// Only rows from this local date on, such as 2026-03-29
     #[arg(long, value_name = "DATE", requires = "to", value_parser = parse_date)]
     pub from: Option<NaiveDate>,
-    /// Only rows of this local date and earlier
+    /// Only rows up to this local date
     #[arg(long, value_name = "DATE", requires = "from", value_parser = parse_date)]
     pub to: Option<NaiveDate>,
-    /// Whose rows
+    /// The users and kinds
     #[command(flatten)]
     pub of: Of,
-    /// Do not ask, as without a terminal
+    /// Do not ask for confirmation
     #[arg(short, long, conflicts_with = "dry_run")]
     pub yes: bool,
     /// Count the rows and change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// How to print
+    /// The output format
     #[command(flatten)]
     pub output: Json,
 }
@@ -418,10 +418,10 @@ pub struct Backfill {
     /// The last local date
     #[arg(long, value_name = "DATE", value_parser = parse_date)]
     pub to: NaiveDate,
-    /// Whose figures
+    /// The users and kinds
     #[command(flatten)]
     pub of: Of,
-    /// How to print
+    /// The output format
     #[command(flatten)]
     pub output: Json,
 }
@@ -429,25 +429,25 @@ pub struct Backfill {
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// Compute again what differs; at a terminal, count it first and ask
+    /// Recompute figures that differ; at a terminal, count them first and ask for confirmation
     #[arg(long)]
     pub repair: bool,
-    /// Do not ask before a repair, as without a terminal
+    /// Do not ask for confirmation before a repair
     #[arg(short, long, requires = "repair", conflicts_with = "dry_run")]
     pub yes: bool,
-    /// With --repair: list what would be computed again and change nothing
+    /// With --repair: list the dates to recompute and change nothing
     #[arg(long, requires = "repair")]
     pub dry_run: bool,
-    /// Only this local date and later, such as 2026-03-01
+    /// Only dates from this local date on, such as 2026-03-01
     #[arg(long, value_name = "DATE", value_parser = parse_date)]
     pub from: Option<NaiveDate>,
-    /// Only this local date and earlier
+    /// Only dates up to this local date
     #[arg(long, value_name = "DATE", value_parser = parse_date)]
     pub to: Option<NaiveDate>,
-    /// Whose figures
+    /// The users and kinds
     #[command(flatten)]
     pub of: Of,
-    /// How to print
+    /// The output format
     #[command(flatten)]
     pub output: Json,
 }
@@ -455,7 +455,7 @@ pub struct Verify {
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
 pub struct Demo {
-    /// Also draw a week of one user's meals as a page for a browser; a file that is there is replaced
+    /// Also write a week of one user's meals as an HTML page; an existing file is replaced
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
     /// Keep the server, run the service on it, have new rows arrive, and serve the operator's page until Ctrl-C
@@ -474,10 +474,10 @@ pub struct Report {
     /// The first local date, such as 2026-03-01
     #[arg(long, value_name = "DATE", value_parser = parse_date)]
     pub from: NaiveDate,
-    /// The last local date, at most 366 days in all
+    /// The last local date; at most 366 days in total
     #[arg(long, value_name = "DATE", value_parser = parse_date)]
     pub to: NaiveDate,
-    /// The file to write; one that is there is replaced; - writes to stdout
+    /// The file to write, or - for stdout; an existing file is replaced
     #[arg(long, value_name = "FILE")]
     pub html: PathBuf,
     /// Print one JSON object as the last line of stdout
@@ -485,10 +485,10 @@ pub struct Report {
     pub json: bool,
 }
 
-/// The days of a year: on a page of more, a day is too narrow to be seen.
+/// The days of a leap year. On a page with more, a day is too narrow to be seen.
 pub const MOST_REPORTED_DAYS: i64 = 366;
 
-/// The kinds asked for, each once and in order; all if none was.
+/// The requested kinds, each once and in order; all if none was requested.
 pub fn kinds_or_all(mut kinds: Vec<Kind>) -> Vec<Kind> {
     if kinds.is_empty() {
         kinds = Kind::ALL.to_vec();
@@ -498,10 +498,10 @@ pub fn kinds_or_all(mut kinds: Vec<Kind>) -> Vec<Kind> {
     kinds
 }
 
-/// Ends the program with a sentence and the usage of the command that runs.
+/// Exits with an error and the usage of the running command.
 fn wrong_usage(kind: ErrorKind, problem: &str) -> ! {
     let mut command = Cli::command();
-    // Only then do commands know their whole name.
+    // After this, commands know their full names.
     command.build();
     error_of(&mut command, RUNNING.get().map_or(&[], Vec::as_slice), kind, problem).exit()
 }
@@ -520,7 +520,7 @@ fn error_of(
     }
 }
 
-/// Ends the program with a sentence if a range of dates has its ends the wrong way round.
+/// Exits with an error if the first date is later than the last.
 pub fn require_order(from: NaiveDate, to: NaiveDate) {
     if from > to {
         let problem = format!("--from {from} is later than --to {to}; exchange them");
@@ -528,7 +528,7 @@ pub fn require_order(from: NaiveDate, to: NaiveDate) {
     }
 }
 
-/// Ends the program with a sentence if a range has more days than this.
+/// Exits with an error if a range has more than `most` days.
 pub fn require_range(from: NaiveDate, to: NaiveDate, most: i64) {
     let days = (to - from).num_days() + 1;
     if days > most {
@@ -538,12 +538,12 @@ pub fn require_range(from: NaiveDate, to: NaiveDate, most: i64) {
     }
 }
 
-/// Ends the program with a sentence about a name that is no key of the configuration.
+/// Exits with an error about a name that is no key of the configuration.
 pub fn refuse_key(problem: &str) -> ! {
     wrong_usage(ErrorKind::InvalidValue, problem)
 }
 
-/// Ends the program with a sentence if a page and JSON are to go to the same place.
+/// Exits with an error if both a page and JSON are to go to stdout.
 pub fn require_stdout_for_one(page: bool, json: bool) {
     if page && json {
         let problem = "--html - and --json both go to stdout; give the page a file";
@@ -555,8 +555,7 @@ fn parse_kind(text: &str) -> Result<Kind, String> {
     text.parse().map_err(|error: aggregation::kind::UnknownKind| error.to_string())
 }
 
-/// The years that a day of the figures can have: in the west the first instant of the year 1 belongs
-/// to the day before.
+/// Valid years of a local date. West of UTC, the first instant of the year 1 belongs to the year 0.
 const YEARS: RangeInclusive<i32> = 0..=9999;
 
 fn parse_date(text: &str) -> Result<NaiveDate, String> {

@@ -1,4 +1,4 @@
-//! Days that end while no raw row of theirs changes.
+//! Marks days that have ended although none of their raw rows changed.
 
 use std::time::{Duration, Instant};
 
@@ -8,23 +8,23 @@ use crate::failure::Policy;
 use crate::run::context::WorkerContext;
 use crate::tables::counted;
 
-/// How long a daily row may stay partial after the end of its day.
+/// Maximum time that a daily row stays partial after the end of its day.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// When many days end at once, the queue gets its turn after this time.
+/// If many days end at once, the queue continues after this time.
 const AT_A_TIME: Duration = Duration::from_secs(2);
 
-/// When the service last marked all rows of ended days.
+/// The time at which the service last marked all rows of ended days.
 #[derive(Default)]
 pub struct DayEnds {
     marked_at: Option<Instant>,
 }
 
 impl DayEnds {
-    /// Marks the rows of ended days once a minute, for a short time; returns whether none is left.
+    /// Marks the rows of ended days once a minute, for a limited time. Returns whether none is left.
     ///
     /// # Errors
-    /// Why the database cannot be used. Any other failure is logged, and tried again in a minute.
+    /// If the connection to the database is lost. Any other failure is logged and retried in a minute.
     pub async fn mark_when_due(&mut self, context: &WorkerContext) -> Result<bool, StoreError> {
         if self.marked_at.is_some_and(|at| at.elapsed() < EVERY) {
             return Ok(true);
@@ -43,7 +43,7 @@ impl DayEnds {
     }
 }
 
-/// Marks the rows of ended days until none is left, the time is over or a stop is requested; returns
+/// Marks the rows of ended days until none is left, the time is over or a stop is requested. Returns
 /// whether none is left.
 ///
 /// # Errors
@@ -75,7 +75,7 @@ pub async fn mark(context: &WorkerContext, longest: Option<Duration>) -> Result<
     Ok(are_all_marked)
 }
 
-/// Says that days stay partial. Their figures are right all the same, and the next time marks them.
+/// Logs that days stay partial. Their figures are correct, and the next run marks them.
 pub fn log_failure(error: &StoreError) {
     tracing::warn!(
         event = "day_ends_failed",

@@ -1,24 +1,24 @@
-//! Exit codes. 2, wrong usage, is clap's own.
+//! Exit codes. clap itself uses 2 for wrong usage.
 
 use std::process::ExitCode;
 
-/// How a command ended.
+/// The exit code of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exit(u8);
 
-/// Everything was done.
+/// The work is complete.
 pub const DONE: Exit = Exit(0);
-/// It could not be done: database, configuration, files.
+/// The work failed: database, configuration, files.
 pub const COULD_NOT: Exit = Exit(1);
-/// It was done, but groups failed, rows died, or lines of a file were refused.
+/// The work is complete, but groups failed, rows died, or lines of a file were refused.
 pub const DONE_WITH_FAILURES: Exit = Exit(3);
-/// `verify` found figures that differ, and did not put them right, or dates that dead rows keep it from
-/// comparing.
+/// `verify` found figures that differ and did not repair them, or dates that it cannot compare because
+/// of dead rows.
 pub const DRIFT: Exit = Exit(4);
-/// A signal ended it before it was done, by the shells' convention 128 + SIGINT.
+/// A signal ended the work early. The code follows the shells' convention: 128 + SIGINT.
 pub const INTERRUPTED: Exit = Exit(130);
 
-/// Every exit code and what it means, for help and manual.
+/// Every exit code and its meaning, for help and manual.
 pub const MEANINGS: [(u8, &str); 6] = [
     (DONE.0, "done"),
     (
@@ -32,7 +32,7 @@ pub const MEANINGS: [(u8, &str); 6] = [
 ];
 
 impl Exit {
-    /// The number that the shell sees.
+    /// The code that the shell receives.
     pub fn code(self) -> i32 {
         self.0.into()
     }

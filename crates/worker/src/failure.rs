@@ -1,59 +1,61 @@
-//! One failure policy: which action follows from an error of which class.
+//! The failure policy: the actions for each class of errors.
 //!
-//! `docs/faults.md` lists the same for operators, and a test compares the two.
+//! `docs/faults.md` lists the policy for operators, and a test compares the two.
 
 use store::ErrorClass;
 
-/// How often a group runs in all whose error may be gone at once. A third conflict in a row is no accident.
+/// Maximum of tries of a group after errors that may pass at once. A third conflict in a row is no
+/// coincidence.
 pub const MAX_TRIES: u32 = 3;
 
-/// What happens to a group whose transaction was rolled back.
+/// The action for a group whose transaction was rolled back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Run it again at once.
+    /// Run the group again at once.
     RetryNow,
-    /// Release its rows, without an attempt; the next batch claims them.
+    /// Release its rows without counting an attempt; the next batch claims them.
     Release,
-    /// Release its rows for a pause, without an attempt.
+    /// Release its rows for a pause, without counting an attempt.
     Snooze,
-    /// Count an attempt; the rows wait for their back-off, or are dead after the last attempt.
+    /// Count an attempt. The rows go into back-off, or are dead after the last attempt.
     Fail,
-    /// End the batch and release its rows, without an attempt: the other groups would meet the same error.
+    /// End the batch and release its rows without counting an attempt: the other groups would meet the
+    /// same error.
     Interrupt,
 }
 
-/// What a drain does when a batch ends with an error.
+/// The action of a drain when a batch ends with an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterBatch {
-    /// Wait as [`Backoff::drain`](store::Backoff::drain) says, then begin the next batch.
+    /// Wait as long as [`Backoff::drain`](store::Backoff::drain) says, then begin the next batch.
     Pause,
     /// End the drain with the error.
     End,
 }
 
-/// What happens to the connections.
+/// The action for the connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connections {
-    /// The connection goes back to the pool.
+    /// Return the connection to the pool.
     Keep,
-    /// The connection is dropped.
+    /// Drop the connection.
     DropOne,
-    /// All connections of the pool are replaced.
+    /// Replace all connections of the pool.
     ReplaceAll,
 }
 
-/// The actions that follow from an error.
+/// The actions after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Whether the group runs again at once, up to [`MAX_TRIES`] times in all, before `action`.
+    /// Whether the group runs again at once, up to [`MAX_TRIES`] times in total, before `action`.
     pub retries_now: bool,
-    /// What happens to the group.
+    /// The action for the group.
     pub action: Action,
-    /// What the drain does if the batch ends with this error, or its claim met it.
+    /// The action of the drain if the batch, or its claim, ends with this error.
     pub after_batch: AfterBatch,
-    /// Whether it is a time-out, after which batches become smaller.
+    /// Whether the error is a time-out, after which batches become smaller.
     pub is_timeout: bool,
-    /// What happens to the connections; the pool sees to it.
+    /// The action for the connections, carried out by the pool.
     pub connections: Connections,
 }
 
@@ -77,20 +79,21 @@ impl Policy {
             Class::StaleSession => {
                 Self { retries_now: true, connections: Connections::ReplaceAll, ..INTERRUPT }
             }
-            // A server that is silent is not asked again on the same connections.
+            // The connections to a silent server are not used again.
             Class::NoAnswer => Self {
                 after_batch: AfterBatch::End,
                 connections: Connections::ReplaceAll,
                 ..INTERRUPT
             },
-            // The request to stop ends the pause of the drain, and then the drain.
+            // The request to stop ends the drain's pause, and then the drain.
             Class::PoolExhausted
             | Class::Cancelled
             | Class::Environment
             | Class::LeaseLost
             | Class::Stopped => INTERRUPT,
             Class::Conflict => Self { retries_now: true, after_batch: AfterBatch::Pause, ..FAIL },
-            // The same profile and settings would be outdated again; the next batch reads them again.
+            // A retry with the same profile and settings would fail again; the next batch reads new
+            // ones.
             Class::Outdated => {
                 Self { action: Action::Release, after_batch: AfterBatch::Pause, ..FAIL }
             }
@@ -106,12 +109,12 @@ impl Policy {
         }
     }
 
-    /// What happens to a group whose attempt number `tries` met the error.
+    /// The action for a group whose try number `tries` met the error.
     pub const fn action_after(&self, tries: u32) -> Action {
         if self.retries_now && tries < MAX_TRIES { Action::RetryNow } else { self.action }
     }
 
-    /// Whether the error ends the batch, and no row is to blame.
+    /// Whether the error ends the batch, and no row is at fault.
     pub const fn is_interruption(&self) -> bool {
         matches!(self.action, Action::Interrupt)
     }

@@ -1,10 +1,11 @@
-//! Signs of life, given by the work itself and by nothing else.
+//! The heartbeat of the work: only the work itself beats it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Records that the work goes on. A timer must never beat it: what is stuck would look alive.
+/// Records that the work makes progress. A timer must never beat it, because stuck work would look
+/// alive.
 #[derive(Clone)]
 pub struct Heartbeat {
     inner: Arc<Inner>,
@@ -23,19 +24,19 @@ impl std::fmt::Debug for Heartbeat {
 }
 
 impl Heartbeat {
-    /// One that nobody listens to.
+    /// A heartbeat without a listener.
     pub fn unheard() -> Self {
         Self::heard_by(|| {})
     }
 
-    /// One whose beats `listener` hears.
+    /// A heartbeat that calls `listener` at each beat.
     pub fn heard_by(listener: impl Fn() + Send + Sync + 'static) -> Self {
         let began = Instant::now();
         let listener = Box::new(listener);
         Self { inner: Arc::new(Inner { began, last_ms: AtomicU64::new(0), listener }) }
     }
 
-    /// Some work was done, or there is knowingly none.
+    /// Records progress, or a deliberate pause.
     pub fn beat(&self) {
         let now_ms = self.inner.began.elapsed().as_millis() as u64;
         self.inner.last_ms.store(now_ms, Ordering::Relaxed);

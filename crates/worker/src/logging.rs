@@ -1,11 +1,11 @@
-//! Logs: text for people, JSON lines for machines, fields for systemd's journal.
+//! Logging: text for terminals, JSON lines for programs, fields for systemd's journal.
 //!
-//! The records that libraries write by the `log` crate stay out: the PostgreSQL driver's hold the
-//! parameters of statements, which are health data.
+//! Records that libraries write with the `log` crate are dropped: those of the PostgreSQL driver contain
+//! the parameters of statements, which are health data.
 //!
-//! A reader that has gone away (`worker run-once 2>&1 | head`) must not end the work, so a line
-//! that cannot be written is dropped: told of it, the library would print to the same stderr, and
-//! that print panics.
+//! If the reader of stderr has exited (`worker run-once 2>&1 | head`), the work must continue, so lines
+//! that cannot be written are dropped. If the writer returned the error, the logging library would print
+//! it to the same stderr, and panic.
 
 use std::io::{self, IsTerminal};
 use std::sync::OnceLock;
@@ -22,8 +22,8 @@ use tracing_subscriber::{EnvFilter, Registry, reload};
 use crate::config::{Log, LogFormat};
 use crate::{progress, terminal};
 
-/// What is logged, which may change while the process runs. The log is the process's, and so is
-/// this.
+/// The filter of the log, which may change while the process runs. There is one per process, as there is
+/// one log.
 static LEVEL: OnceLock<reload::Handle<EnvFilter, Filtered>> = OnceLock::new();
 
 type Filtered = Registry;
@@ -31,7 +31,7 @@ type Filtered = Registry;
 /// Starts logging for the rest of the process.
 ///
 /// # Errors
-/// If `log.level` is no filter, or there is no journal to log to.
+/// If `log.level` is invalid, or the journal is unavailable.
 pub fn start(settings: &Log) -> anyhow::Result<()> {
     let lines = tracing_subscriber::fmt::layer()
         .log_internal_errors(false)
@@ -53,10 +53,10 @@ pub fn start(settings: &Log) -> anyhow::Result<()> {
     )
 }
 
-/// Starts logging in a form of the caller's own.
+/// Starts logging with a format of the caller.
 ///
 /// # Errors
-/// If `log.level` is no filter.
+/// If `log.level` is invalid.
 pub fn start_as<F>(settings: &Log, form: F) -> anyhow::Result<()>
 where
     F: FormatEvent<WithFilter, DefaultFields> + Send + Sync + 'static,
@@ -69,7 +69,7 @@ where
     start_with(settings, lines.boxed())
 }
 
-/// What the layers that write stand on.
+/// The subscriber below the layers that write.
 pub type WithFilter =
     tracing_subscriber::layer::Layered<reload::Layer<EnvFilter, Filtered>, Filtered>;
 
@@ -86,7 +86,7 @@ fn start_with(
     Ok(())
 }
 
-/// Each field becomes one of the journal, such as `DAYFOLD_EVENT` and `DAYFOLD_ROWS`.
+/// Each field becomes a field of the journal, such as `DAYFOLD_EVENT` and `DAYFOLD_ROWS`.
 fn journal() -> anyhow::Result<tracing_journald::Layer> {
     let layer = tracing_journald::layer()
         .context("log.format is journald, but systemd's journal does not take messages here")?;
@@ -103,18 +103,18 @@ fn journal() -> anyhow::Result<tracing_journald::Layer> {
         .with_syslog_identifier("dayfold".to_owned()))
 }
 
-/// Checks what only the log itself can check.
+/// Validates the settings that only logging can validate.
 ///
 /// # Errors
-/// If `log.level` is no filter.
+/// If `log.level` is invalid.
 pub fn check(settings: &Log) -> anyhow::Result<()> {
     filter(&settings.level).map(|_| ())
 }
 
-/// Logs at this level from now on.
+/// Changes the log level.
 ///
 /// # Errors
-/// If it is no filter; then the former one stays.
+/// If the level is invalid; then the former one stays.
 pub fn set_level(level: &str) -> anyhow::Result<()> {
     let filter = filter(level)?;
     if let Some(current) = LEVEL.get() {
@@ -123,11 +123,12 @@ pub fn set_level(level: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whose events a level is about. What libraries say is noise to an operator, unless it is a
-/// warning or asked for by its target.
+/// The targets to which a plain level applies. Of libraries, only warnings are logged, unless a
+/// directive names their target.
 const OURS: [&str; 5] = ["aggregation", "alerts", "local_postgres", "store", "worker"];
 
-/// A word that is no level would be taken for the name of a target, and nothing be logged.
+/// Parses `log.level`. A word that is no level would count as the name of a target, and nothing would be
+/// logged.
 fn filter(level: &str) -> anyhow::Result<EnvFilter> {
     let mut expanded = Vec::new();
     for directive in level.split(',').map(str::trim) {
@@ -142,16 +143,16 @@ fn filter(level: &str) -> anyhow::Result<EnvFilter> {
     EnvFilter::builder().parse(expanded.join(",")).ok().with_context(no_filter)
 }
 
-/// Without the text, as in all problems of the configuration.
+/// The message omits the text, as all problems of the configuration do.
 fn no_filter() -> &'static str {
     "log.level is neither a level (error, warn, info, debug, trace, off) \
      nor directives such as \"info,store=debug\""
 }
 
 fn report_panics() {
-    // The message of a panic may quote what was being computed; its place is enough to mend it.
+    // The message of a panic may quote health data; its location is enough to correct the bug.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or_else(|| "?".to_owned(), ToString::to_string);
-        tracing::error!(event = "panic", place, "a bug in the worker; please report its place");
+        tracing::error!(event = "panic", place, "a bug in the worker; please report the place");
     }));
 }

@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         output::complain(&error);
         exit::COULD_NOT
     });
-    // Nobody waits for what still runs: to look up a host's name may take a minute.
+    // Do not wait for running tasks: a lookup of a host's name may take a minute.
     runtime.shutdown_background();
     exit.into()
 }

@@ -1,5 +1,5 @@
-//! Metrics: their names, and how they are served. The names are a contract; `docs/metrics.md`
-//! lists them. No label ever holds a health value, a food, a test name or a user.
+//! Names and export of metrics. The names are a contract; `docs/metrics.md` lists them. No label ever
+//! contains a health value, a food, a test name or a user.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use store::{Backlog, OldTransaction, PoolStats};
 
-/// From a claim of a millisecond to whatever the time-outs allow, in seconds.
+/// From a claim of a millisecond to the time-outs, in seconds.
 const BUCKETS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
@@ -17,13 +17,13 @@ const BUCKETS: [f64; 14] =
 pub const ROWS_CLAIMED: &str = "dayfold_rows_claimed_total";
 /// Raw rows by kind and outcome.
 pub const ROWS: &str = "dayfold_rows_total";
-/// Raw rows given up, by kind.
+/// Dead raw rows, by kind.
 pub const ROWS_DEAD: &str = "dayfold_rows_dead_total";
 /// Groups by kind and outcome.
 pub const GROUPS: &str = "dayfold_groups_total";
 /// Batches by kind.
 pub const BATCHES: &str = "dayfold_batches_total";
-/// The time of batches, by kind.
+/// Duration of batches, by kind.
 pub const BATCH_SECONDS: &str = "dayfold_batch_duration_seconds";
 const BACKLOG: &str = "dayfold_backlog_rows";
 const OLDEST: &str = "dayfold_oldest_row_seconds";
@@ -40,35 +40,35 @@ const OLDEST_TRANSACTION: &str = "dayfold_oldest_transaction_seconds";
 const SILENT: &str = "dayfold_silent_seconds";
 const BUILD: &str = "dayfold_build_info";
 
-/// Whether the database is worked with, by the names of a circuit breaker.
+/// The state of the circuit breaker of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Breaker {
-    /// It is.
+    /// The worker uses the database.
     Closed,
-    /// It is left alone for a while.
+    /// The worker waits before the next attempt to connect.
     Open,
-    /// It is tried.
+    /// An attempt to connect is in progress.
     HalfOpen,
 }
 
 /// Starts counting.
 ///
 /// # Errors
-/// If something else in this process counts already.
+/// If another recorder is installed in this process.
 pub fn install() -> anyhow::Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new()
         .set_buckets(&BUCKETS)
         .and_then(PrometheusBuilder::install_recorder)
         .context("metrics cannot be counted")?;
     describe();
-    // From zero on, so that the first is seen as an increase.
+    // Counters start at zero, so that monitoring sees the first event as an increase.
     counter!(TIMEOUTS).increment(0);
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(handle)
 }
 
 fn describe() {
-    describe_counter!(ROWS_CLAIMED, "Queue rows claimed, and those taken along with them, by kind");
+    describe_counter!(ROWS_CLAIMED, "Queue rows claimed, including coalesced ones, by kind");
     describe_counter!(
         ROWS,
         "Queue rows by kind and outcome: completed, rejected, failed or released; \
@@ -82,37 +82,37 @@ fn describe() {
     describe_gauge!(OLDEST, Unit::Seconds, "Age of the oldest change, by kind; 0 if none");
     describe_gauge!(DEAD, "Changes given up after their last attempt, by kind");
     describe_gauge!(CONNECTIONS, "Open database connections by state: in_use or idle");
-    describe_gauge!(CONNECTIONS_MAX, "The most database connections that may be open");
-    describe_gauge!(WAITING, "Tasks that wait for a database connection");
-    describe_gauge!(USAGE, "Database connections in use, of the most that may be open");
-    describe_gauge!(DATABASE_UP, "1 while the database is worked with, else 0");
-    describe_gauge!(DATABASE_REACHABLE, "0 while no connection to the database can be had, else 1");
+    describe_gauge!(CONNECTIONS_MAX, "Maximum of open database connections");
+    describe_gauge!(WAITING, "Tasks waiting for a database connection");
+    describe_gauge!(USAGE, "Database connections in use / maximum of open ones");
+    describe_gauge!(DATABASE_UP, "1 while the worker uses the database, else 0");
+    describe_gauge!(DATABASE_REACHABLE, "0 while the database cannot be reached, else 1");
     describe_gauge!(
         BREAKER,
-        "1 for the state that holds: closed (working), open (left alone), half_open (trying)"
+        "1 for the current state: closed (working), open (waiting), half_open (connecting)"
     );
     describe_gauge!(
         OLDEST_TRANSACTION,
         Unit::Seconds,
         "Age of the oldest transaction that is open for longer than log.old_transaction_seconds"
     );
-    describe_gauge!(SILENT, Unit::Seconds, "Time since the last sign of progress");
+    describe_gauge!(SILENT, Unit::Seconds, "Time since the last progress");
     alerts::describe();
     describe_gauge!(BUILD, "1, with the version");
     describe_histogram!(
         "dayfold_pool_hold_seconds",
         Unit::Seconds,
-        "For how long a database connection was held, by purpose"
+        "Time that a database connection was held, by purpose"
     );
     describe_histogram!(
         "dayfold_pool_wait_seconds",
         Unit::Seconds,
-        "Wait for a database connection, opening and testing it included"
+        "Wait for a database connection, including connecting and validation"
     );
-    describe_counter!(TIMEOUTS, "Waits for a database connection in vain");
+    describe_counter!(TIMEOUTS, "Waits for a database connection that timed out");
 }
 
-/// Shows what there is to do; what could not be seen is NaN rather than what it was before.
+/// Sets the gauges of the backlog. Values that could not be read are NaN instead of outdated.
 pub fn show_backlog(backlog: Option<&[Backlog]>) {
     for kind in Kind::ALL {
         let seen = backlog.and_then(|backlog| backlog.iter().find(|of| of.kind == kind));
@@ -125,7 +125,7 @@ pub fn show_backlog(backlog: Option<&[Backlog]>) {
     }
 }
 
-/// Shows the pool; without one, nothing is open.
+/// Sets the gauges of the pool; without a pool, all are 0.
 pub fn show_pool(pool: Option<&PoolStats>) {
     let of = |value: fn(&PoolStats) -> f64| pool.map_or(0.0, value);
     gauge!(CONNECTIONS, "state" => "in_use").set(of(|pool| pool.in_use.into()));
@@ -137,7 +137,7 @@ pub fn show_pool(pool: Option<&PoolStats>) {
     }
 }
 
-/// Shows whether the database is worked with.
+/// Sets the gauges of the circuit breaker.
 pub fn show_breaker(breaker: Breaker) {
     gauge!(DATABASE_UP).set(f64::from(u8::from(breaker == Breaker::Closed)));
     let states =
@@ -147,12 +147,12 @@ pub fn show_breaker(breaker: Breaker) {
     }
 }
 
-/// Shows whether a connection to the database can be had.
+/// Sets whether a connection to the database is possible.
 pub fn show_reachable(is_reachable: bool) {
     gauge!(DATABASE_REACHABLE).set(f64::from(u8::from(is_reachable)));
 }
 
-/// Shows the age of the oldest of the transactions that are old; NaN if nobody could look.
+/// Sets the age of the oldest open transaction; NaN if it could not be read.
 pub fn show_oldest_transaction(old: Option<&[OldTransaction]>) {
     let seconds = old.map_or(f64::NAN, |old| {
         old.iter().filter_map(|transaction| transaction.seconds).fold(0.0, f64::max)
@@ -160,7 +160,7 @@ pub fn show_oldest_transaction(old: Option<&[OldTransaction]>) {
     gauge!(OLDEST_TRANSACTION).set(seconds);
 }
 
-/// Shows for how long there was no progress.
+/// Sets the time since the last progress.
 pub fn show_silence(silent_for: Duration) {
     gauge!(SILENT).set(silent_for.as_secs_f64());
 }

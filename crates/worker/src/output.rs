@@ -1,4 +1,4 @@
-//! What goes to stdout, and the one line that says why a command could not do its work.
+//! Output to stdout, and error messages on stderr.
 
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
@@ -8,7 +8,7 @@ use store::ConnectError;
 use crate::config::ConfigError;
 use crate::{progress, terminal, verbosity};
 
-/// Prints data. A reader that has gone away (`worker status | head -1`) is no error of ours.
+/// Prints data. If the reader has exited (`worker status | head -1`), this is no error.
 pub fn print(text: &str) {
     let _ = try_to_print(text);
 }
@@ -20,29 +20,30 @@ fn try_to_print(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Prints what came of a command; if it is to be quiet, only where not all went well.
+/// Prints the result of a command; with --quiet, only if there were failures.
 pub fn print_outcome(text: &str, went_well: bool) {
     if went_well { print_success(text) } else { print(text) }
 }
 
-/// Prints in a sentence that all went well; nothing if it is to be quiet.
+/// Prints a message of success; nothing with --quiet.
 pub fn print_success(text: &str) {
     if !verbosity::is_quiet() {
         print(text);
     }
 }
 
-/// Makes room for [`print_over`], on a terminal.
+/// Clears the screen for [`print_over`], on a terminal.
 pub fn clear() {
     if terminal::redraws(&io::stdout()) {
         print("\x1b[2J");
     }
 }
 
-/// Prints a text in the place of the one before, on a terminal; elsewhere below it. Whether anybody
-/// still reads.
+/// Prints a text over the previous one on a terminal, and below it elsewhere. Returns whether the reader
+/// still exists.
 pub fn print_over(text: &str) -> bool {
-    // Home, each line to its end, and whatever is left below: no flicker, unlike clearing first.
+    // Move home, clear each line to its end, then clear the rest. Unlike clearing first, this does not
+    // flicker.
     const HOME: &str = "\x1b[H";
     const TO_END_OF_LINE: &str = "\x1b[K\n";
     const BELOW: &str = "\x1b[J";
@@ -59,8 +60,8 @@ pub fn print_json(value: &serde_json::Value) {
     print(&value.to_string());
 }
 
-/// Says on stderr why a command could not do its work and what can be done: in one line, or for
-/// a configuration in one line for each problem.
+/// Prints an error and its remedy on stderr: in one line, or for a configuration in one line per
+/// problem.
 pub fn complain(error: &anyhow::Error) {
     let mut stderr = io::stderr().lock();
     if let Some(problems) = error.downcast_ref::<ConfigError>() {
@@ -75,21 +76,21 @@ pub fn complain(error: &anyhow::Error) {
     };
 }
 
-/// Where the database's URL comes from.
+/// The origin of the database's URL.
 static URL_ORIGIN: Mutex<Option<String>> = Mutex::new(None);
 
-/// Keeps where the database's URL comes from, for advice.
+/// Stores the origin of the database's URL, for advice.
 pub fn set_url_origin(origin: String) {
     *URL_ORIGIN.lock().unwrap_or_else(PoisonError::into_inner) = Some(origin);
 }
 
-/// Where the database's URL comes from, as a place to correct it.
+/// The origin of the database's URL, for advice.
 pub fn url_origin() -> String {
     let origin = URL_ORIGIN.lock().unwrap_or_else(PoisonError::into_inner);
     origin.clone().unwrap_or_else(|| "DATABASE_URL".to_owned())
 }
 
-/// What to do about a connection that could not be made, by what the server or the network said.
+/// The remedy for a connection error, based on the error of the server or the network.
 pub fn advice(error: &ConnectError) -> Option<String> {
     let ConnectError::Connect { cause, .. } = error else { return None };
     let said = |phrases: &[&str]| phrases.iter().any(|phrase| cause.contains(phrase));
@@ -115,7 +116,7 @@ pub fn advice(error: &ConnectError) -> Option<String> {
     })
 }
 
-/// Says something on stderr that is neither data nor a log event.
+/// Prints a message to stderr that is neither data nor a log event.
 pub fn say(text: &str) {
     progress::aside(|| {
         let _ = writeln!(io::stderr().lock(), "{text}");

@@ -1,5 +1,5 @@
-//! Progress on stderr: how much is done, how fast, and how long the rest takes. On a terminal only,
-//! and not if it is to be quiet.
+//! Progress on stderr: amount done, rate and remaining time. Shown on a terminal only, and not with
+//! --quiet.
 
 use std::fmt::Write;
 use std::io;
@@ -10,23 +10,24 @@ use indicatif::{MultiProgress, ProgressBar, ProgressFinish, ProgressState, Progr
 use crate::tables::thousands;
 use crate::{terminal, verbosity};
 
-/// The bars of the process, so that whatever else goes to stderr is written above them.
+/// The bars of the process. Other output to stderr is written above them.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
-/// Whether stderr can be written over. Each line of the log asks, and it does not change.
+/// Whether stderr is a terminal that can redraw. Cached, because each log line needs it and it does not
+/// change.
 static REDRAWS: LazyLock<bool> = LazyLock::new(|| terminal::redraws(&io::stderr()));
 
-/// Whether anybody would see a bar.
+/// Whether bars are visible.
 pub fn is_shown() -> bool {
     *REDRAWS && !verbosity::is_quiet()
 }
 
-/// Writes something else to stderr, with the bars out of its way.
+/// Runs `write`, which writes to stderr, with the bars hidden meanwhile.
 pub fn aside<R>(write: impl FnOnce() -> R) -> R {
     if is_shown() { BARS.suspend(write) } else { write() }
 }
 
-/// Stderr, above the bars.
+/// A writer to stderr that writes above the bars.
 #[derive(Debug)]
 pub struct Aside;
 
@@ -40,7 +41,7 @@ impl io::Write for Aside {
     }
 }
 
-/// A bar over `length` bytes of `what`, or a count where the length is not known.
+/// A bar over `length` bytes of `what`, or a counter if the length is unknown.
 pub fn bytes(what: &str, length: Option<u64>) -> ProgressBar {
     let template = match length {
         Some(_) => "{msg} {BAR} {bytes} of {total_bytes} ({bytes_per_sec}), {eta} left",
@@ -49,13 +50,13 @@ pub fn bytes(what: &str, length: Option<u64>) -> ProgressBar {
     bar(what, length, template)
 }
 
-/// A bar over about so many rows of `what`.
+/// A bar over an estimated number of rows of `what`.
 pub fn about(what: &str, rows: u64) -> ProgressBar {
     let template = "{msg} {BAR} {human_pos} of about {human_len} ({rate}), {eta} left";
     bar(what, Some(rows), template)
 }
 
-/// A count of rows, of which nobody knows how many there are.
+/// A counter of rows whose total is unknown.
 pub fn rows(what: &str) -> ProgressBar {
     bar(what, None, "{msg} {spinner} {human_pos} ({rate})")
 }
@@ -65,7 +66,7 @@ fn bar(what: &str, length: Option<u64>, template: &str) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = length.map_or_else(ProgressBar::no_length, ProgressBar::new);
-    // However the work ends, an error is read better without half a bar before it.
+    // The bar is cleared at any end of the work, because half a bar would obscure an error.
     let bar = BARS.add(bar.with_finish(ProgressFinish::AndClear));
     let cells = if terminal::colours() { "{wide_bar:.cyan/blue}" } else { "{wide_bar}" };
     if let Ok(style) = ProgressStyle::with_template(&template.replace("{BAR}", cells)) {
@@ -75,7 +76,7 @@ fn bar(what: &str, length: Option<u64>, template: &str) -> ProgressBar {
     bar
 }
 
-/// So many more rows are done; where there are more than was thought, the bar stays full.
+/// Adds rows to the bar. If there are more than estimated, the bar stays full.
 pub fn advance(bar: &ProgressBar, rows: u64) {
     bar.inc(rows);
     if bar.length().is_some_and(|length| bar.position() > length) {
@@ -83,8 +84,8 @@ pub fn advance(bar: &ProgressBar, rows: u64) {
     }
 }
 
-/// Whole rows a second.
+/// Writes the rate in whole rows a second.
 fn rate(state: &ProgressState, text: &mut dyn Write) {
-    // A bar that cannot be written harms nobody.
+    // An error of writing the bar is harmless.
     let _ = write!(text, "{}/s", thousands(state.per_sec() as i64));
 }

@@ -1,4 +1,4 @@
-//! What a batch and a run did: values, logged once.
+//! The results of a batch and of a run, as values that are logged once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,22 +13,22 @@ use crate::tables::counted;
 
 pub use wording::milliseconds;
 
-/// How long a batch held connections for its groups, whether these were committed or not.
+/// How long a batch held connections for its groups, committed or not.
 #[derive(Clone, Debug, Default)]
 pub struct Holds(Arc<[AtomicU64; 2]>);
 
 impl Holds {
-    /// Measures one hold from now until it is dropped, also by an abandoned task.
+    /// Measures one hold until the result is dropped, also by a cancelled task.
     pub fn begin(&self) -> Hold {
         Hold { holds: self.clone(), since: Instant::now() }
     }
 
-    /// The longest one.
+    /// The longest hold.
     pub fn longest(&self) -> Duration {
         Duration::from_micros(self.0[0].load(Ordering::Relaxed))
     }
 
-    /// All of them together.
+    /// The sum of all holds.
     pub fn total(&self) -> Duration {
         Duration::from_micros(self.0[1].load(Ordering::Relaxed))
     }
@@ -50,39 +50,39 @@ impl Drop for Hold {
     }
 }
 
-/// What one batch did.
+/// The results of one batch.
 #[derive(Clone, Debug)]
 pub struct BatchReport {
     /// The kind of its rows.
     pub kind: Kind,
     /// Raw rows claimed: completed + rejected + failed + released.
     pub claimed: u32,
-    /// Of those, the rows beyond the size of the batch, claimed because they are of the hour that it fills.
+    /// How many of `claimed` exceed the batch size, because they are of the hour that the batch fills.
     pub coalesced: u32,
     /// Rows whose change is in the figures.
     pub completed: u32,
-    /// Rows whose raw row takes no part in the figures.
+    /// Rows whose raw row is excluded from the figures.
     pub rejected: u32,
     /// Rows whose group failed.
     pub failed: u32,
-    /// Of those, the rows that are dead now.
+    /// How many of `failed` are dead now.
     pub dead: u32,
-    /// Rows given back, as the work was interrupted or what they were claimed for no longer holds.
+    /// Rows released because the work was interrupted, or because the profile or the settings changed.
     pub released: u32,
     /// Groups committed.
     pub groups_committed: u32,
     /// Groups rolled back.
     pub groups_failed: u32,
-    /// Of those, the ones that ran into a time-out.
+    /// How many of `groups_failed` ran into a time-out.
     pub timeouts: u32,
-    /// How long its groups held a connection.
+    /// How long its groups held connections.
     pub holds: Holds,
-    /// From before the claim to after the last group.
+    /// Duration from before the claim to after the last group.
     pub duration: Duration,
 }
 
 impl BatchReport {
-    /// A batch of which nothing is done yet.
+    /// The report of a batch at its beginning.
     pub fn new(kind: Kind, claimed: u32, coalesced: u32) -> Self {
         Self {
             kind,
@@ -101,7 +101,7 @@ impl BatchReport {
         }
     }
 
-    /// Adds a group that failed, `dead` of whose rows are dead now.
+    /// Adds a failed group with `dead` rows that are dead now.
     pub fn failed(&mut self, rows: u32, dead: u32, is_timeout: bool) {
         self.timeouts += u32::from(is_timeout);
         self.failed += rows;
@@ -109,7 +109,7 @@ impl BatchReport {
         self.groups_failed += 1;
     }
 
-    /// Counts the batch; one without rows is none.
+    /// Counts the batch in the metrics, unless it had no rows.
     fn count(&self) {
         let kind = self.kind.name();
         let batches = u64::from(self.claimed > 0);
@@ -135,7 +135,7 @@ impl BatchReport {
         }
     }
 
-    /// Logs and counts the batch, with the pool as it is after it.
+    /// Logs and counts the batch, with the state of the pool after it.
     pub fn log(&self, pool: &PoolStats) {
         self.count();
         let conserved = self.completed + self.rejected + self.failed + self.released;
@@ -180,12 +180,13 @@ impl BatchReport {
     }
 }
 
-/// Counts batches of each kind from zero on, so that the first is seen as an increase.
+/// Initialises the counters of each kind to zero, so that monitoring sees the first event as an
+/// increase.
 pub fn count_from_zero() {
     Kind::ALL.into_iter().for_each(|kind| BatchReport::new(kind, 0, 0).count());
 }
 
-/// Logs the pool as it was before a batch that had something to do.
+/// Logs a claim with the state of the pool before the batch.
 pub fn log_claim(claim: &Claim, groups: usize, pool: &PoolStats) {
     let Claim { kind, ref sets, .. } = *claim;
     let rows = claim.row_count();
@@ -229,16 +230,16 @@ pub async fn log_rescued(claim: &Claim, store: &Store) {
     );
 }
 
-/// What a run did, over all its batches.
+/// The results of a run over all its batches.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RunReport {
     /// The sums over the batches.
     pub counts: RunCounts,
     /// Rows that died in this run.
     pub rows_dead: u32,
-    /// The longest time for which one group's transaction held a connection.
+    /// The longest time that a group's transaction held a connection.
     pub held_longest: Duration,
-    /// Whether the run was asked to stop before everything due was done.
+    /// Whether the run was stopped before all due rows were processed.
     pub stopped: bool,
 }
 
@@ -258,7 +259,7 @@ impl RunReport {
         self.held_longest = self.held_longest.max(batch.holds.longest());
     }
 
-    /// Adds what another run did.
+    /// Adds the results of another run.
     pub fn merge(&mut self, other: &Self) {
         let (counts, more) = (&mut self.counts, &other.counts);
         counts.batches += more.batches;
@@ -274,7 +275,7 @@ impl RunReport {
         self.stopped |= other.stopped;
     }
 
-    /// Whether anything went wrong that somebody should look at.
+    /// Whether there were failures that an operator should look at.
     pub const fn has_failures(&self) -> bool {
         self.counts.groups_failed > 0 || self.rows_dead > 0
     }

@@ -5,8 +5,8 @@ use store::{RunCounts, Store};
 
 use crate::setup;
 
-/// Remembers what was done for `worker status`, if anything was: of a run that goes on, again and again
-/// in place of its former record. Returns the id of the record.
+/// Records a run for `worker status`, if it did any work. A run in progress is recorded repeatedly, each
+/// time replacing its former record. Returns the id of the record.
 pub async fn record(
     store: &Store,
     started_at: Timestamp,
@@ -19,7 +19,7 @@ pub async fn record(
         return None;
     }
     let worker = setup::identity(application_name);
-    // The figures stand, whether or not the run can be listed.
+    // The figures are committed, whether or not the run can be recorded.
     store.record_run(started_at, command, &worker, counts, progress).await.unwrap_or_else(|error| {
         tracing::warn!(
             event = "run_not_recorded",

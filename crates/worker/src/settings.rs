@@ -1,4 +1,4 @@
-//! The settings of the drain, checked, and their change by a reload.
+//! The validated settings of the drain, and their change by a reload.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,52 +11,52 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 
-/// The settings of the drain, checked.
+/// The validated settings of the drain.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The smallest and the largest batch, in rows.
+    /// Minimum and maximum batch size, in rows.
     pub batch_bounds: Bounds,
-    /// How many batches run at once.
+    /// Maximum of concurrent batches.
     pub concurrency: u32,
-    /// How many rows the process claims each second; 0 is no limit.
+    /// Maximum of rows claimed each second by the process; 0 means no limit.
     pub max_rows_per_second: u32,
-    /// How long claimed rows belong to this worker.
+    /// Length of the lease on claimed rows.
     pub lease: Duration,
-    /// When rows whose group failed are tried again.
+    /// The waits between attempts for rows whose group failed.
     pub failure_policy: RetryPolicy,
-    /// The longest time for one group, after which the server counts as silent. It is longer than the time-outs by
-    /// which the server ends statements and waits for locks, so that only a server that is silent or gone exceeds it.
+    /// Time limit of one group, after which the server counts as silent. It exceeds the server's
+    /// statement and lock time-outs, so only a silent or lost server reaches it.
     pub group_timeout: Duration,
-    /// The zone of rows that name none and whose user has no profile.
+    /// The zone of rows that have none and whose user has no profile.
     pub default_zone: Zone,
     /// Metrics, units and limits.
     pub catalogue: Catalogue,
 }
 
-/// A smallest and a largest number, both included.
+/// A minimum and a maximum, both inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// The smallest.
+    /// The minimum.
     pub min: u32,
-    /// The largest.
+    /// The maximum.
     pub max: u32,
 }
 
-/// The time for a connection, a lock and the statements of a group. It has room for two statements that run into
-/// their time-outs.
+/// The time for a connection, a lock and the statements of a group. It allows for two statements that
+/// run into their time-outs.
 fn group_timeout(config: &Config) -> Duration {
     let (pool, session) = (&config.pool, &config.session);
     pool.wait_timeout + session.statement_timeout * 2 + session.lock_timeout + GRACE
 }
 
-/// The time in which the server's answer about a time-out arrives.
+/// Time for the server's report of a time-out to arrive.
 const GRACE: Duration = Duration::from_secs(1);
 
 impl Settings {
-    /// Checks the values that the configuration itself cannot check.
+    /// Validates the values that the configuration itself cannot validate.
     ///
     /// # Errors
-    /// One line that names the key whose value cannot be used.
+    /// A one-line message with the key whose value is invalid.
     pub fn from_config(config: &Config) -> anyhow::Result<Self> {
         Ok(Self {
             batch_bounds: Bounds { min: config.batch.min_size, max: config.batch.max_size },
@@ -69,7 +69,7 @@ impl Settings {
                 max: config.batch.backoff_max,
             },
             group_timeout: group_timeout(config),
-            // Without the text, as in all problems of the configuration: it may be a secret in the wrong place.
+            // The message omits the text: it may be a misplaced secret.
             default_zone: config
                 .aggregation
                 .default_time_zone
@@ -80,10 +80,10 @@ impl Settings {
     }
 }
 
-/// The catalogue that the configuration names.
+/// The catalogue named by the configuration.
 ///
 /// # Errors
-/// The file, the line and the value that cannot be used.
+/// The file, the line and the invalid value.
 pub fn catalogue(config: &Config) -> anyhow::Result<Catalogue> {
     let Some(path) = &config.aggregation.catalogue else { return Ok(Catalogue::built_in()?) };
     let shown = path.display();
@@ -92,12 +92,12 @@ pub fn catalogue(config: &Config) -> anyhow::Result<Catalogue> {
     Catalogue::extended_by(&text).with_context(|| format!("{shown} cannot be used"))
 }
 
-/// Settings that a reload may replace; each batch uses those in force at its beginning.
+/// Settings that a reload may replace. Each batch uses those in force at its beginning.
 #[derive(Clone, Debug)]
 pub struct SharedSettings(watch::Sender<Arc<Settings>>);
 
 impl SharedSettings {
-    /// Begins with these settings.
+    /// Starts with these settings.
     pub fn new(settings: Settings) -> Self {
         Self(watch::Sender::new(Arc::new(settings)))
     }
@@ -107,7 +107,7 @@ impl SharedSettings {
         Arc::clone(&self.0.borrow())
     }
 
-    /// Whether the settings in force lead to the same figures as `settings`.
+    /// Whether the settings in force give the same figures as `settings`.
     pub fn same_inputs_as(&self, settings: &Settings) -> bool {
         let current = self.get();
         std::ptr::eq(&*current, settings)
@@ -115,7 +115,7 @@ impl SharedSettings {
                 && current.catalogue == settings.catalogue)
     }
 
-    /// Puts other settings in force.
+    /// Replaces the settings in force.
     pub fn set(&self, settings: Settings) {
         self.0.send_replace(Arc::new(settings));
     }

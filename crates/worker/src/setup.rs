@@ -12,7 +12,7 @@ use crate::config::{Config, ConfigError, Loaded};
 use crate::tables::counted;
 use crate::{logging, output, verbosity};
 
-/// Reads the configuration in all its layers and starts logging as it says.
+/// Reads all layers of the configuration and starts logging.
 ///
 /// # Errors
 /// One line for each problem of the configuration.
@@ -22,7 +22,7 @@ pub fn configuration(file: Option<&Path>) -> anyhow::Result<Loaded> {
     Ok(loaded)
 }
 
-/// Reads the configuration in all its layers.
+/// Reads all layers of the configuration.
 ///
 /// # Errors
 /// One line for each problem of the configuration.
@@ -42,8 +42,8 @@ pub fn identity(application_name: &str) -> String {
 /// The longest name that PostgreSQL keeps, in bytes (NAMEDATALEN - 1).
 const NAME_BYTES: usize = 63;
 
-/// The identity as the server shows it. If it is longer than the server keeps, the end of the host's name is cut,
-/// so that the process is still shown.
+/// The worker's name in the server's sessions. If it exceeds the server's limit, the end of the host's
+/// name is cut, so that the process is still shown.
 fn session_name(application_name: &str) -> String {
     let whole = identity(application_name);
     let Some(excess) = whole.len().checked_sub(NAME_BYTES) else { return whole };
@@ -52,8 +52,8 @@ fn session_name(application_name: &str) -> String {
     format!("{}:{process}", host.get(..end).unwrap_or(application_name))
 }
 
-/// Connects to the configured database. Variables of libpq, and the files that they name, fill in the parts that
-/// the URL lacks.
+/// Connects to the configured database. libpq's variables, and the files that they name, fill in parts
+/// that the URL lacks.
 ///
 /// # Errors
 /// If no connection can be made.
@@ -61,7 +61,7 @@ pub async fn connect(config: &Config) -> Result<Store, ConnectError> {
     connect_with(config, &environment_variable).await
 }
 
-/// Connects with these variables in place of the environment's.
+/// Connects with these variables instead of the environment's.
 ///
 /// # Errors
 /// If no connection can be made.
@@ -103,7 +103,7 @@ pub fn check_url(config: &Config) -> Result<(), ConnectError> {
     store::check_url(config.database.url.expose(), &session(config), &environment_variable)
 }
 
-/// The servers at which a connection is tried, and how they are verified.
+/// The servers to try, and their verification.
 ///
 /// # Errors
 /// If the URL cannot be used.
@@ -117,12 +117,12 @@ fn environment_variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Refuses a pool that is larger than the server allows at any time, and warns of one that is larger than the
-/// connections left now: the application would lack connections that the worker opens. `beside` are those that it
-/// opens beside the pool.
+/// Refuses a pool that is larger than the server's limits, and warns of one that is larger than the
+/// connections available now. The application would lack the connections that the worker opens.
+/// `beside` is the number of connections that it opens beside the pool.
 ///
 /// # Errors
-/// The arithmetic, and the advice.
+/// The calculation and the advice.
 pub async fn require_budget(store: &Store, beside: u32) -> anyhow::Result<()> {
     let budget = Budget { beside: beside.into(), ..store.budget().await? };
     if budget.is_impossible() {
@@ -147,10 +147,10 @@ pub async fn require_budget(store: &Store, beside: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Refuses a schema that does not fit this version.
+/// Refuses a schema that does not match this version.
 ///
 /// # Errors
-/// The migrations that are missing or unknown, and the advice.
+/// The missing or unknown migrations, and the advice.
 pub async fn require_current_schema(store: &Store) -> anyhow::Result<()> {
     match schema_state(store).await? {
         SchemaState::Current => Ok(()),

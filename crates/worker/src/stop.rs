@@ -10,11 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exit::{self, Exit};
 
-/// The part of the time for a stop that is kept to release the rows of a group that took too long; never more
-/// than a quarter of it.
+/// The part of a stop's time limit that is reserved for releasing the rows of a slow group; at most a
+/// quarter of it.
 const FOR_RELEASE: Duration = Duration::from_secs(3);
 
-/// The request to stop the process. Cheap to clone and to ask.
+/// The request to stop the process. Cloning and reading it is cheap.
 #[derive(Clone, Debug)]
 pub struct Stop {
     requested: CancellationToken,
@@ -23,13 +23,14 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// One that is requested by [`Stop::request`] only.
+    /// A stop that only [`Stop::request`] requests.
     pub fn within(timeout: Duration) -> Self {
         Self { requested: CancellationToken::new(), requested_at: Arc::default(), timeout }
     }
 
-    /// Handles SIGTERM and SIGINT. The first requests a stop. The second exits at once, and other workers claim
-    /// the rows when their lease expires. At the end of `timeout` the process exits with the code `overdue`.
+    /// Handles SIGTERM and SIGINT. The first requests a stop. The second exits at once, and other
+    /// workers claim the rows when their lease expires. After `timeout` the process exits with the code
+    /// `overdue`.
     ///
     /// # Errors
     /// If the operating system refuses the handlers.
@@ -74,7 +75,7 @@ impl Stop {
 
     /// Requests a stop.
     pub fn request(&self) {
-        // Before the token, whose waiters read it.
+        // Set before the token, because tasks that wait for the token read it.
         let _ = self.requested_at.set(Instant::now());
         self.requested.cancel();
     }
@@ -84,7 +85,7 @@ impl Stop {
         self.requested.is_cancelled()
     }
 
-    /// The request itself, for crates that know no [`Stop`].
+    /// The token of the request, for crates that do not know [`Stop`].
     pub const fn token(&self) -> &CancellationToken {
         &self.requested
     }
@@ -118,7 +119,7 @@ impl Stop {
         self.requested_for(self.timeout).await;
     }
 
-    /// Waits until a stop was requested this long ago.
+    /// Waits until `limit` after the request to stop.
     async fn requested_for(&self, limit: Duration) {
         self.requested.cancelled().await;
         let requested_at = self.requested_at.get().copied().unwrap_or_else(Instant::now);

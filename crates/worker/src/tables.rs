@@ -1,4 +1,4 @@
-//! Tables for people.
+//! Formats tables for terminals.
 
 use comfy_table::{
     CellAlignment, ColumnConstraint, ContentArrangement, Table, TableComponent, Width, presets,
@@ -8,19 +8,19 @@ use crate::terminal;
 
 pub use wording::{age, counted, thousands};
 
-/// Between two columns: the space behind each, and one in place of the line.
+/// Width between two columns: the space after each column, and one space in place of the line.
 const GAP: usize = 2;
 
-/// A table with a header, its columns two spaces apart so that it fits a terminal of 80
-/// columns; columns of numbers are set to the right.
+/// A table with a header. Columns are two spaces apart, so that it fits a terminal of 80 columns.
+/// Columns of numbers are aligned to the right.
 ///
-/// On a narrower terminal, cells of several words take several lines. Where not even single words
-/// fit beside each other, each row becomes a list of its cells.
+/// On a narrower terminal, cells of several words are wrapped. If even single words do not fit side by
+/// side, each row becomes a list of its cells.
 pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     table_within(terminal::columns().map(usize::from), header, rows)
 }
 
-/// The same within so many columns; as wide as its cells where none are given.
+/// Formats a table within a width, or as wide as its cells if none is given.
 fn table_within(
     columns: Option<usize>,
     header: &[&str],
@@ -34,7 +34,7 @@ fn table_within(
             words.map(|word| word.chars().count()).max().unwrap_or_default()
         })
         .collect();
-    // The line below the header has the space behind the last column, too.
+    // The line below the header includes the space after the last column.
     let narrowest = words.iter().sum::<usize>() + GAP * header.len().saturating_sub(1) + 1;
     if columns.is_some_and(|columns| columns < narrowest) {
         return list(header, &rows);

@@ -9,31 +9,31 @@ use tokio::time::Instant;
 use crate::heartbeat::Heartbeat;
 use crate::settings::SharedSettings;
 
-/// The longest sleep between two signs of life.
+/// The maximum sleep between two heartbeats.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 /// The limit `batch.max_rows_per_second`, shared by all loops of a process.
 ///
-/// A bucket of tokens that holds one batch: after a rest one batch is claimed at once, and the next one when
-/// the limit allows as many rows as the batch before had.
+/// A token bucket that holds one batch. After a pause one batch is claimed at once. The next one follows
+/// when the limit allows as many rows as the previous batch had.
 #[derive(Clone, Debug, Default)]
 pub struct Throttle(Arc<Mutex<Claimed>>);
 
-/// Rows that were claimed and that the limit does not allow yet.
+/// Claimed rows that the limit does not allow yet.
 #[derive(Debug, Default)]
 struct Claimed {
     rows: f64,
-    /// When that was so; none before the first claim.
+    /// Time of the last update; `None` before the first claim.
     at: Option<Instant>,
 }
 
-/// The right to claim one batch. No other loop of the process claims until it is dropped or used up, if there is a
-/// limit: loops that waited for the same moment would claim a batch each.
+/// The permission to claim one batch. If there is a limit, no other loop of the process claims until the
+/// permit is used or dropped. Otherwise loops that waited for the same moment would claim a batch each.
 #[derive(Debug)]
 pub struct Permit(Option<OwnedMutexGuard<Claimed>>);
 
 impl Permit {
-    /// The claim took so many rows.
+    /// Records that the claim took `rows` rows.
     pub fn took(self, rows: u32) {
         if let Some(mut claimed) = self.0 {
             claimed.rows += f64::from(rows);
@@ -42,10 +42,10 @@ impl Permit {
 }
 
 impl Throttle {
-    /// Waits until the limit allows a claim. A limit that a reload changes is in force at once.
+    /// Waits until the limit allows a claim. A limit changed by a reload applies at once.
     ///
-    /// It may be dropped at any time, such as in a `select!` with a request to stop. What must not begin
-    /// after a time budget is checked after the wait, which may be long.
+    /// The future may be dropped at any time, for example in a `select!` with a request to stop. Callers
+    /// must check a time budget after the wait, which may be long.
     pub async fn wait(&self, settings: &SharedSettings, heartbeat: &Heartbeat) -> Permit {
         let mut changes = settings.changes();
         if changes.borrow_and_update().max_rows_per_second == 0 {
@@ -63,7 +63,7 @@ impl Throttle {
             }
             tokio::select! {
                 () = tokio::time::sleep(wait.min(LONGEST_SLEEP)) => heartbeat.beat(),
-                // The settings outlive the wait, so that this is no error.
+                // The settings outlive the wait, so an error cannot occur.
                 _ = changes.changed() => {}
             }
         }
@@ -71,14 +71,14 @@ impl Throttle {
 }
 
 impl Claimed {
-    /// The limit allowed rows since it was last looked at.
+    /// Adds the rows that the limit allowed since the last update.
     fn allow(&mut self, rows_per_second: u32) {
         let now = Instant::now();
         let elapsed = self.at.replace(now).map_or(Duration::ZERO, |at| now.duration_since(at));
         self.rows = (self.rows - elapsed.as_secs_f64() * f64::from(rows_per_second)).max(0.0);
     }
 
-    /// How long until the limit allows all rows; none without a limit.
+    /// The time until the limit allows all claimed rows; zero without a limit.
     fn wait(&mut self, rows_per_second: u32) -> Duration {
         if rows_per_second == 0 {
             self.rows = 0.0;
@@ -100,7 +100,8 @@ mod tests {
         Settings { max_rows_per_second, ..Settings::from_config(&loaded.config).unwrap() }
     }
 
-    /// The parts of a process that its loops share, with a clock that runs only while all of them sleep.
+    /// The parts of a process that its loops share, with a clock that advances only while all of them
+    /// sleep.
     #[derive(Clone)]
     struct Process {
         throttle: Throttle,
@@ -130,7 +131,7 @@ mod tests {
         async fn claim(&self, batches: u32, rows: u32) {
             for _ in 0..batches {
                 let permit = self.wait().await;
-                // A claim takes its time at the server.
+                // The time that a claim takes at the server.
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 permit.took(rows);
             }

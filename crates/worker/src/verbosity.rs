@@ -1,42 +1,42 @@
-//! How much is said: as configured, less (`--quiet`) or more (`-v`).
+//! The verbosity of the output: as configured, less (`--quiet`) or more (`-v`).
 //!
-//! It is the process's, as its stderr is: progress and log ask here.
+//! It applies to the whole process, as stderr does. Progress and log read it here.
 
 use std::sync::OnceLock;
 
-/// What the command line asked for.
+/// The verbosity requested by the command line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verbosity {
     /// As `log.level` says.
     #[default]
     AsConfigured,
-    /// Errors, and what was asked for.
+    /// Only errors and the requested output.
     Quiet,
-    /// What happens within a batch, too.
+    /// Also the events within a batch.
     Verbose,
-    /// All there is.
+    /// All events.
     VeryVerbose,
 }
 
 static ASKED: OnceLock<Verbosity> = OnceLock::new();
 
-/// Keeps what the command line asked for, for the rest of the process.
+/// Stores the verbosity for the rest of the process.
 pub fn ask(verbosity: Verbosity) {
     let _ = ASKED.set(verbosity);
 }
 
-/// What the command line asked for.
+/// The verbosity requested by the command line.
 pub fn asked() -> Verbosity {
     ASKED.get().copied().unwrap_or_default()
 }
 
-/// Whether to say nothing but errors and what was asked for.
+/// Whether to print only errors and the requested output.
 pub fn is_quiet() -> bool {
     asked() == Verbosity::Quiet
 }
 
 impl Verbosity {
-    /// The flag, and the `log.level` that it stands for: the last layer of the configuration.
+    /// The flag and its value of `log.level`: the last layer of the configuration.
     pub const fn layer(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::AsConfigured => None,

@@ -18,7 +18,6 @@
 //!   maximum.
 //! - **Rows to read** for a date: every row of both metrics that starts in [`span_to_read`]. More
 //!   rows change nothing.
-//!   [`span_to_read`]. More rows change nothing.
 
 mod category;
 mod day;
@@ -139,9 +138,9 @@ pub fn fingerprint(context: &Context<'_>) -> i64 {
     digest.finish().cast_signed()
 }
 
-/// The time span of the rows to read for the figures of `date`: as long as it is that date anywhere
-/// on earth, since a row's own zone dates it. [`REACH_US`] is added before and after, since the
-/// partner of a row may have another date.
+/// The time span of the rows to read for the figures of `date`. It lasts as long as it is that date
+/// anywhere on earth, since a row's own zone dates it. [`REACH_US`] is added before and after,
+/// since the partner of a row may have another date.
 pub fn span_to_read(date: NaiveDate) -> Span {
     let (from, to) = anywhere_on_earth(date);
     (from.plus(-REACH_US), to.plus(REACH_US))

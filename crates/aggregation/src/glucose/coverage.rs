@@ -146,7 +146,6 @@ fn median(mut numbers: Vec<i64>) -> Option<i64> {
 /// The first reading also covers the time since the start of the day, if that is within one
 /// interval: the reading before it belongs to yesterday. Time that two sources cover counts once:
 /// an app may copy a sensor's own rows, or a person may wear two sensors.
-/// what a sensor wrote itself or two sensors are worn.
 pub(super) fn percent(readings: &[Reading<'_>], day: Span) -> Option<f64> {
     let mut covered = Vec::new();
     let mut has_sensor = false;

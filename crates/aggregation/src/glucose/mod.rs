@@ -90,8 +90,9 @@ pub fn figures(rows: &[RawVital], date: NaiveDate, context: &Context<'_>) -> Opt
     Some(GlucoseDay::from_readings(&readings, rejected.len(), zone, date))
 }
 
-/// The time span of the rows to read for the figures of `date`: as long as it is that date anywhere
-/// on earth, since a row's own zone dates it, and the hours that decide its episodes.
+/// The time span of the rows to read for the figures of `date`. It lasts as long as it is that date
+/// anywhere on earth, since a row's own zone dates it. The hours that decide the episodes of the
+/// date are added.
 pub fn span_to_read(date: NaiveDate) -> Span {
     let (from, to) = anywhere_on_earth(date);
     (from.plus(-BEFORE_US), to.plus(AFTER_US))

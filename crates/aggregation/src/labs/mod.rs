@@ -49,10 +49,10 @@ use crate::{Reason, Timestamp};
 /// whenever one changes.
 /// - 2: units convert by analyte, and rows have deltas.
 /// - 3: rows have the number of their exact results.
-/// - 4: a result and its range prove each other's decimal sign; ranges may have their unit and
-///   brackets; the flag A; the newest revision counts; a result that is sent again counts once;
-///   rows have the last result as reported; a unit without a factor is kept by its UCUM code;
-///   glucose converts as in vitals.
+/// - 4: a result and its range prove each other's decimal sign. Ranges may have their unit and
+///   brackets. The flag A. The newest revision counts. A result that is sent again counts once.
+///   Rows have the last result as reported. A unit without a factor is kept by its UCUM code.
+///   Glucose converts as in vitals.
 ///
 /// It is separate from the [crate's](crate::ALGORITHM_VERSION), since a change of that recomputes
 /// every stored day of vitals.

@@ -266,7 +266,7 @@ fn only_final_amended_and_corrected_results_count() {
         assert_eq!(only_day(&[revision(1, status, "5")]).result_count, 1);
     }
     for status in ["preliminary", "cancelled", "Entered-In-Error"] {
-        // Whatever it holds, it is neither counted nor rejected.
+        // A withdrawn row is neither counted nor rejected, for any content.
         let row = RawLab { test_name: String::new(), loinc_code: None, ..revision(1, status, "") };
         assert_eq!(judge(&row, &zone("UTC")), Ok(date("2024-03-05")));
         assert!(figures(&[row], date("2024-03-05"), &zone("UTC")).is_empty());
@@ -346,7 +346,7 @@ fn the_newest_revision_supersedes_the_results_of_its_instant() {
     assert_eq!(results(&[first.clone(), revision(3, "corrected", "")]), (1, Some(5.0)));
     assert_eq!(results(&[first, revision(3, "entered-in-error", "6")]), (1, Some(5.0)));
 
-    // Nor does the correction of another result.
+    // The correction of another result supersedes nothing, either.
     for other in [
         RawLab { collected_at: at("2024-03-05 08:01"), ..corrected.clone() },
         RawLab { source: "other lab".to_owned(), ..corrected.clone() },

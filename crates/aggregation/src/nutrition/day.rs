@@ -10,7 +10,7 @@ use crate::raw::LocalDates;
 use crate::zones::BaseZone;
 use crate::{Reason, Timestamp};
 
-/// kcal per gram of carbohydrate, of protein, of fat and of alcohol: the general Atwater
+/// kcal per gram of carbohydrate, protein, fat and alcohol. These are the general Atwater
 /// factors (Merrill and Watt, USDA Agriculture Handbook 74, 1973; FAO Food and Nutrition
 /// Paper 77, 2003).
 const CARBOHYDRATE_KCAL_PER_G: f64 = 4.0;

@@ -8,7 +8,6 @@
 //! objection is the reason of its rejection. One implausible amount rejects the row, since the
 //! row's other units or fields may be wrong, too. A label never rejects a row. Two servings of the
 //! same food are two: no row is a duplicate here.
-//! nothing is a duplicate here.
 
 mod day;
 mod meal_type;

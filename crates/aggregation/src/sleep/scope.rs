@@ -26,7 +26,7 @@ pub const FARTHEST_US: i64 = 21 * DAY_US;
 /// never off. The third is always enough.
 const MARGINS_US: [i64; 3] = [LONGEST_GAP_US, 4 * DAY_US, FARTHEST_US];
 
-/// The longest distance of a stored day from the UTC date of a changed row that concerns it:
+/// The longest distance of a stored day from the UTC date of a changed row that concerns it. It is
 /// [`FARTHEST_US`], and a day more because a date begins up to 16 hours earlier than in UTC.
 pub const FARTHEST_STORED_DAY: Days = Days::new(22);
 

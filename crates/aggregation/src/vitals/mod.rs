@@ -3,7 +3,7 @@
 //! The unit of computation is the local hour. An hour's figures are always computed from all its
 //! raw rows, never by adding to the stored figures. A day's figures are the merge of its hours in
 //! time order. So a late row, a correction, a deletion and a retry after a crash take one code
-//! path: [`mod@scope`] says which hours a changed row touches, and [`mod@recompute`] turns their
+//! path. [`mod@scope`] says which hours a changed row touches, and [`mod@recompute`] turns their
 //! raw rows into the figures to be written.
 
 pub mod cumulative;

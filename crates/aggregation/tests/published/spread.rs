@@ -26,7 +26,6 @@ fn day(values: &[f64]) -> DayFigures {
 /// 10000003 10000002, and 1.2 (1000000.2, 10000000.2) followed by 500 pairs of a tenth less and a
 /// tenth more. Certified are mean 10000002, 1.2, … and SD 1 and 0.1. For the last two sets, doubles
 /// hold only 9 and 8 digits of the deviations.
-/// themselves hold no more than 9 and 8 digits of the deviations.
 #[test]
 fn mean_and_deviation_have_the_digits_that_nist_certifies() {
     let figures = day(&[10_000_001.0, 10_000_003.0, 10_000_002.0]).moments.unwrap();

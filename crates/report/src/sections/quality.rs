@@ -143,7 +143,7 @@ fn rejected(sheet: &Sheet<'_>) -> Markup {
         } @else {
             p {
                 "These raw rows of these days take no part in the figures. "
-                "A row of glucose or blood pressure stands in two lines above, and here once."
+                "A row of glucose or blood pressure counts in two lines above, and here once."
             }
             div.wide {
                 table {

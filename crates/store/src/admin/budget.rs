@@ -1,7 +1,7 @@
-//! How many connections there are for the worker.
+//! Compares the size of the pool with the connections that the server can still give.
 //!
-//! Background work that may open more than the server has left takes them from the application,
-//! and learns of it only in a peak.
+//! A background worker with too large a pool takes connections from the application, which fails only at
+//! peak load.
 
 use std::fmt;
 
@@ -12,43 +12,43 @@ use crate::pool::Store;
 use crate::sql::statement::statement;
 
 statement! {
-    /// A limit of -1 is none. Sessions without a user are the server's own; of other roles' sessions
-    /// an ordinary role does not see the type.
+    /// A limit of -1 means no limit. Only client backends have a user. An ordinary role cannot see the
+    /// type of other roles' sessions.
     struct ReadBudget {} -> (BigInt, BigInt, Nullable<BigInt>, Nullable<BigInt>, Bool, BigInt, BigInt, BigInt, BigInt)
     include_str!("read_budget.sql")
 }
 
-/// The server's limits, and what is used of them. Prints as the arithmetic of it.
+/// The server's connection limits and current use. `Display` prints the calculation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// `pool.max_size`: the most that this worker opens in its pool.
+    /// `pool.max_size`: the maximum of connections that this worker opens in its pool.
     pub wanted: i64,
     /// Connections that it opens beside the pool: that of the page.
     pub beside: i64,
     /// The server's `max_connections`.
     pub max_connections: i64,
-    /// Of these, the ones that are kept for others, such as superusers.
+    /// Connections reserved for others, such as superusers.
     pub reserved: i64,
-    /// The role's own limit.
+    /// The connection limit of the role, if it has one.
     pub role_limit: Option<i64>,
-    /// The database's own limit.
+    /// The connection limit of the database, if it has one.
     pub database_limit: Option<i64>,
-    /// Sessions of others at the server now.
+    /// Sessions at the server that are not this worker's.
     pub others: i64,
-    /// Of these, the ones of the same role.
+    /// How many of `others` use the same role.
     pub others_of_role: i64,
-    /// Of these, the ones at the same database.
+    /// How many of `others` use the same database.
     pub others_at_database: i64,
 }
 
 impl Budget {
-    /// The most that this role could ever have, with nobody else there.
+    /// The maximum of connections for this role if no other client is connected.
     pub fn ceiling(&self) -> i64 {
         let limits = [self.role_limit, self.database_limit].into_iter().flatten();
         limits.fold(self.max_connections - self.reserved, i64::min)
     }
 
-    /// What is left of the limits now.
+    /// The connections still available under all limits.
     pub fn left(&self) -> i64 {
         let server = self.max_connections - self.reserved - self.others;
         let role = self.role_limit.map(|limit| limit - self.others_of_role);
@@ -56,12 +56,12 @@ impl Budget {
         [role, database].into_iter().flatten().fold(server, i64::min).max(0)
     }
 
-    /// Whether what is wanted can never be had.
+    /// Whether `pool.max_size` exceeds the limits even on an idle server.
     pub fn is_impossible(&self) -> bool {
         self.wanted + self.beside > self.ceiling()
     }
 
-    /// Whether what is wanted is more than is left now.
+    /// Whether `pool.max_size` exceeds the connections available now.
     pub fn is_tight(&self) -> bool {
         self.wanted + self.beside > self.left()
     }
@@ -93,7 +93,7 @@ impl fmt::Display for Budget {
 }
 
 impl Store {
-    /// Compares the most that the pool opens with what the server has.
+    /// Compares the maximum size of the pool with the server's limits.
     ///
     /// # Errors
     /// If the database fails.
@@ -113,17 +113,17 @@ impl Store {
             named,
         )) = rows.into_iter().next()
         else {
-            return Err(StoreError::Internal("the server does not tell its limits"));
+            return Err(StoreError::Internal("the server returned no limits"));
         };
-        // The pool does not know those that it is just opening, but they bear its name; more than its
-        // most are others of the same name.
+        // The pool does not count connections that it is opening, but they have its name. Sessions of
+        // that name beyond the pool's maximum belong to other processes.
         let own = named.min(i64::from(pool.max)).max(i64::from(pool.open));
         let others = |sessions: i64| (sessions - own).max(0);
         Ok(Budget {
             wanted: i64::from(pool.max),
             beside: 0,
             max_connections,
-            // None of these limits holds for a superuser, whom the reserved ones are for.
+            // Superusers are exempt from these limits and may use the reserved connections.
             reserved: if superuser { 0 } else { reserved },
             role_limit: role.filter(|_| !superuser),
             database_limit: database.filter(|_| !superuser),

@@ -1,4 +1,4 @@
-//! What an examination of the database looks at, beside what the work itself needs to know.
+//! Facts about the database that `worker doctor` checks and that processing does not need.
 
 use aggregation::fingerprint::Fingerprint;
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text};
@@ -8,8 +8,8 @@ use crate::error::StoreError;
 use crate::pool::Store;
 use crate::sql::statement::statement;
 
-/// The rights that the worker needs, by table; `packaging/sql/grants.sql` gives them. Loading files
-/// needs INSERT on the raw tables, and migrating needs to own them all, beside these.
+/// The rights that the worker needs, by table. `packaging/sql/grants.sql` grants them. Importing also
+/// needs INSERT on the raw tables, and migrating needs ownership of all tables.
 const RIGHTS: [(&str, &[&str]); 21] = [
     ("__diesel_schema_migrations", &["SELECT"]),
     ("vitals_raw", &["SELECT"]),
@@ -34,52 +34,52 @@ const RIGHTS: [(&str, &[&str]); 21] = [
     ("lab_daily", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
 ];
 
-/// Every table of ours, and the list of migrations.
+/// All tables of Dayfold, and the list of migrations.
 pub(crate) fn table_names() -> Vec<&'static str> {
     RIGHTS.iter().map(|(table, _)| *table).collect()
 }
 
-/// The server and this session, as an examination finds them.
+/// Facts about the server and this session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Examination {
     /// `server_version`, such as `15.18`.
     pub version: String,
     /// `server_version_num`, such as 150018.
     pub version_number: i32,
-    /// The role that is logged in, as SQL writes it.
+    /// The role of the session, quoted for SQL.
     pub role: String,
-    /// The database.
+    /// The name of the database.
     pub database: String,
-    /// The schema in which the worker's tables are looked for first.
+    /// The first schema of the search path, in which the worker's tables are expected.
     pub schema: Option<String>,
-    /// It is a standby.
+    /// Whether the server is a standby.
     pub in_recovery: bool,
-    /// It takes no changes.
+    /// Whether transactions are read-only.
     pub read_only: bool,
-    /// `session_replication_role`; only with `origin` do the triggers fire that feed the queue.
+    /// `session_replication_role`. The triggers that fill the queue fire only if it is `origin`.
     pub replication_role: String,
-    /// The protocol of TLS between the server and its client; none without TLS.
+    /// The TLS version of the connection to the server; `None` without TLS.
     pub tls: Option<String>,
     /// Whether this role may see what other roles' sessions do.
     pub sees_others: bool,
-    /// `server_encoding`; with `SQL_ASCII` the server checks no text.
+    /// `server_encoding`. With `SQL_ASCII` the server does not validate text.
     pub encoding: String,
-    /// The roles that may make objects in the schema, but for its owner, that of the tables, and this one.
+    /// The roles that may create objects in the schema, without its owner, the owner of the tables, and
+    /// this role.
     pub creators: Vec<String>,
-    /// `statement_timeout`, `lock_timeout`, `idle_in_transaction_session_timeout` and, where the
-    /// server knows it, `transaction_timeout`, as they hold in the worker's transactions, in
-    /// milliseconds.
+    /// Time-outs in the worker's transactions, in milliseconds: `statement_timeout`, `lock_timeout`,
+    /// `idle_in_transaction_session_timeout`, and `transaction_timeout` if the server has it.
     pub timeouts: Vec<(String, i64)>,
 }
 
-/// Rights that the worker needs and does not have.
+/// Rights on one object that the worker needs and lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingRights {
-    /// The rights, such as `UPDATE, DELETE`.
+    /// The missing rights, such as `UPDATE, DELETE`.
     pub rights: String,
     /// `TABLE`, `FUNCTION` or `DATABASE`.
     pub kind: String,
-    /// On what, as SQL writes it, with its schema.
+    /// The name of the object, quoted for SQL, with its schema.
     pub object: String,
 }
 
@@ -113,7 +113,7 @@ statement! {
 
 statement! {
     /// Objects that are not there are the schema's business. The functions are those by which a
-    /// requeue queues, and in the database are the temporary tables of a verification.
+    /// requeue queues and a group fails, and in the database are the temporary tables of a verification.
     struct ReadMissingRights {
         tables: Vec<&'static str> => Array<Text>,
         rights: Vec<&'static str> => Array<Text>,
@@ -138,18 +138,18 @@ statement! {
      WHERE to_regclass(needed.name) IS NULL"
 }
 
-/// What is known of a trigger of a raw table.
+/// A fault of a trigger of a raw table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TriggerFault {
-    /// In words: which trigger, and what is wrong with it.
+    /// A description of the fault, with the name of the trigger.
     pub found: String,
-    /// Whether it queues all the same.
+    /// Whether the trigger fills the queue in spite of the fault.
     pub is_harmless: bool,
 }
 
 statement! {
-    /// Each trigger that there must be: its table and kind; whether it is enabled, D: disabled, R: for
-    /// replicas only; then its function: name, text, rights, search_path, and where it lies.
+    /// Each required trigger: its table and kind; whether it is enabled (D: disabled, R: for replicas
+    /// only); then its function: name, text, rights, search_path, and schema.
     struct ReadTriggers {} -> (
         Text, Text, Text, Text, Nullable<Text>, Nullable<Text>, Nullable<Text>, Nullable<Bool>,
         Nullable<Bool>, Nullable<Text>
@@ -176,8 +176,9 @@ statement! {
     )
 }
 
-/// The functions of the triggers and the digests of their texts. The migration makes them of one text for all
-/// kinds, so that none is found in it as it is. The test below says the digests of changed ones.
+/// The trigger functions and the digests of their texts. The migration generates them from one text for
+/// all kinds, so the text of a single function is not in the file. If a function changes, the test below
+/// prints the new digest.
 const TRIGGER_FUNCTIONS: &[(&str, u64)] = &[
     ("queue_changed_labs", 0xbf41_5881_8be8_784c),
     ("queue_changed_nutrition", 0xebac_d8d1_9bb4_0a8c),
@@ -216,7 +217,7 @@ impl TriggerFault {
             row;
         let wrong = |what: &str| Some(format!("{trigger} on {table} ({what})"));
         let harmful = |found| Self { found, is_harmless: false };
-        let Some(function) = function else { return wrong("it is not there").map(harmful) };
+        let Some(function) = function else { return wrong("it is missing").map(harmful) };
         match (trigger.as_str(), enabled.as_deref()) {
             ("queue_replicated", Some("R" | "A")) => {}
             ("queue_replicated", _) => {
@@ -249,7 +250,7 @@ impl TriggerFault {
 }
 
 impl Store {
-    /// What the server and this session are like.
+    /// Reads facts about the server and this session.
     ///
     /// # Errors
     /// If the database fails.
@@ -271,7 +272,7 @@ impl Store {
         let server: Vec<Columns> = self.load("doctor", ReadServer {}).await?;
         let timeouts = self.load("doctor", ReadTimeouts {}).await?;
         let Some(server) = server.into_iter().next() else {
-            return Err(StoreError::Internal("the server does not tell what it is"));
+            return Err(StoreError::Internal("the server returned no facts about itself"));
         };
         Ok(Examination {
             version: server.0,
@@ -306,7 +307,7 @@ impl Store {
         Ok(missing.map(|(rights, kind, object)| MissingRights { rights, kind, object }).collect())
     }
 
-    /// The tables that the worker needs and that are gone, though the migrations that make them were applied.
+    /// The tables that the worker needs and that are missing although their migrations were applied.
     ///
     /// # Errors
     /// If the database fails.
@@ -316,7 +317,7 @@ impl Store {
         Ok(rows.into_iter().map(|(table,)| table).collect())
     }
 
-    /// The tables of which this role sees the rows of some policy only.
+    /// The tables whose row security shows this role only part of the rows.
     ///
     /// # Errors
     /// If the database fails.
@@ -326,8 +327,8 @@ impl Store {
         Ok(rows.into_iter().map(|(table,)| table).collect())
     }
 
-    /// What is wrong with the triggers of the raw tables, as far as the server's catalogue shows it: what
-    /// they should queue is never computed.
+    /// Faults of the raw tables' triggers that the server's catalog shows. The content that they queue
+    /// is not checked.
     ///
     /// # Errors
     /// If the database fails.

@@ -1,5 +1,5 @@
-//! What can be found out about an error afterwards: which right is missing, which column has another
-//! type, who holds a lock.
+//! Finds the cause of an error afterwards: a missing right, a column of another type, or the holder of a
+//! lock.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::error::{ErrorClass, StoreError};
 use crate::pool::Store;
 use crate::sql::statement::statement;
 
-/// An explanation is worth no longer wait.
+/// The maximum wait for an explanation. A longer wait would delay handling the error.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// More holders of a lock are not told.
+/// The maximum of lock holders in a message.
 const MOST_HOLDERS: usize = 3;
 
-/// The columns that the worker reads of the application's tables, by the category of their type: its
-/// statements read any number, any text and any array.
+/// The columns of the application's tables that the worker reads, with the categories of their types.
+/// The statements read any type of number, text or array.
 const COLUMNS: [(&str, &str, &[&str]); 14] = [
     ("user_profiles", "N", &["user_id"]),
     ("user_profiles", "S", &["time_zone"]),
@@ -52,7 +52,7 @@ const COLUMNS: [(&str, &str, &[&str]); 14] = [
 ];
 
 statement! {
-    /// Of a table that is not there nothing is said: the error has said it.
+    /// Reports nothing for missing tables, because the error itself names them.
     struct ReadOtherColumns {
         tables: Vec<&'static str> => Array<Text>,
         columns: Vec<&'static str> => Array<Text>,
@@ -73,7 +73,7 @@ statement! {
 }
 
 statement! {
-    /// The key is that of `Store::locked`. A prepared transaction has no process.
+    /// The key equals that of `Store::locked`. A prepared transaction has no process.
     struct ReadLockHolders {
         kind: &'static str => Text,
         user_id: i64 => BigInt,
@@ -81,7 +81,7 @@ statement! {
     include_str!("read_lock_holders.sql")
 }
 
-/// Process, application, state, and the ages of the transaction and of the session in seconds.
+/// Process, application, state, and the ages of transaction and session in seconds.
 type HolderColumns = (Option<i32>, Option<String>, Option<String>, Option<f64>, Option<f64>);
 
 fn holders(rows: Vec<HolderColumns>) -> Vec<String> {
@@ -97,7 +97,7 @@ fn holders(rows: Vec<HolderColumns>) -> Vec<String> {
         };
         let application = application.filter(|name| !name.is_empty());
         let told: Vec<String> = application.into_iter().chain(state).chain(age).collect();
-        // A role without pg_read_all_stats sees of another role's session its number alone.
+        // A role without pg_read_all_stats sees only the process number of another role's session.
         if told.is_empty() {
             format!("held by process {process}")
         } else {
@@ -108,8 +108,8 @@ fn holders(rows: Vec<HolderColumns>) -> Vec<String> {
 }
 
 impl Store {
-    /// Who keeps the server's process `process` waiting. Nothing is said where all connections of the pool
-    /// are in use: asking would only wait for them.
+    /// The sessions that block the server process `process`. If all connections of the pool are in use,
+    /// the result is empty, because the query would wait for the same connections.
     ///
     /// # Errors
     /// If the database fails.
@@ -121,7 +121,8 @@ impl Store {
         Ok(holders(self.load("lock", ReadBlockers { process }).await?))
     }
 
-    /// Adds to an error of a group what can be found out about its cause; `blockers` kept it waiting.
+    /// Adds the cause of a group's error to it, if it can be found. `blockers` are the sessions that
+    /// blocked the group.
     #[must_use]
     pub async fn explain_group(
         &self,
@@ -140,7 +141,7 @@ impl Store {
         }
     }
 
-    /// Adds to an error what can be found out about its cause.
+    /// Adds the cause of an error to it, if it can be found.
     #[must_use]
     pub async fn explain(&self, error: StoreError) -> StoreError {
         let found = match error.sqlstate() {

@@ -15,7 +15,7 @@ use crate::sql::statement::statement;
 /// The fields of one raw row in the order of [`raw_columns`]; `None` is NULL.
 pub type ImportRow = Vec<Option<String>>;
 
-/// A profile to be written.
+/// A profile to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProfileRow {
     /// The user.
@@ -26,14 +26,14 @@ pub struct ProfileRow {
     pub source_priority: Vec<String>,
 }
 
-/// Importing failed.
+/// An error of an import.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// No connection.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The database refused the rows. Its message could quote them, so only the class is told.
-    #[error("the database did not take the rows ({})", .0.name())]
+    /// The database refused the rows. Its message may quote them, so only the error class is shown.
+    #[error("the database refused the rows ({})", .0.name())]
     Refused(ErrorClass),
 }
 
@@ -95,13 +95,13 @@ statement! {
      SET time_zone = excluded.time_zone, source_priority = excluded.source_priority"
 }
 
-/// A connection of its own for an import: COPY is several times faster than INSERT, and a long
-/// import must not take one of the pool's places.
+/// A dedicated connection for an import. COPY is several times faster than INSERT, and a long import
+/// must not occupy a connection of the pool.
 pub struct Importer {
     client: tokio_postgres::Client,
-    /// Without it the connection ends.
+    /// Keeps the connection open: dropping the link closes it.
     _link: Box<Link>,
-    /// What is said at the beginning of a transaction.
+    /// The SQL of the settings at the beginning of a transaction.
     settings: String,
 }
 
@@ -112,17 +112,17 @@ impl std::fmt::Debug for Importer {
 }
 
 impl Store {
-    /// Opens the connection for an import.
+    /// Opens a dedicated connection for an import.
     ///
     /// # Errors
-    /// Why no connection could be made.
+    /// The reason why the connection failed.
     pub async fn importer(&self) -> Result<Importer, ConnectError> {
         let settings = self.in_dedicated_transaction();
         let (client, link) = self.dedicated_client().await?;
         Ok(Importer { client, _link: Box::new(link), settings })
     }
 
-    /// Writes profiles, all of them or none; those that exist are replaced.
+    /// Writes all profiles or, if one fails, none. Existing profiles are replaced.
     ///
     /// # Errors
     /// If the database fails.
@@ -149,7 +149,7 @@ impl Store {
 }
 
 impl Importer {
-    /// Inserts raw rows, all of them or none. Their fields must be valid for their columns.
+    /// Inserts all raw rows or, if one fails, none. The fields must be valid for their columns.
     ///
     /// # Errors
     /// If the database fails or refuses a row; then none is inserted.
@@ -177,7 +177,7 @@ impl Importer {
     }
 }
 
-/// One line of COPY's text format.
+/// Appends one line of COPY's text format.
 fn copy_line(row: &[Option<String>], text: &mut String) {
     for (index, field) in row.iter().enumerate() {
         if index > 0 {

@@ -1,4 +1,4 @@
-//! The schema: migrating it.
+//! Migrates the schema.
 
 use std::fmt;
 use std::time::Duration;
@@ -22,19 +22,20 @@ use crate::pool::Store;
 use crate::sql::file::{first_line, statements};
 use crate::sql::statement::statement;
 
-/// How often the migration lock is tried for.
+/// Interval between attempts to take the migration lock.
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
-/// What migrating has changed.
+/// The changes made by a migration run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Migrated {
     /// The names of the migrations that were applied.
     pub applied: Vec<String>,
-    /// The trigger functions whose `search_path` named another schema than that of their table.
+    /// The trigger functions whose `search_path` named a schema other than their table's, and was
+    /// corrected.
     pub functions: Vec<String>,
 }
 
-/// Migration failed.
+/// An error of a migration run.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     /// No connection.
@@ -43,30 +44,30 @@ pub enum MigrateError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// There is nowhere to make the tables.
+    /// The search path contains no schema in which to create the tables.
     #[error(
         "no schema of the search_path exists or may be used by this role: CREATE SCHEMA makes one"
     )]
     NoSchema,
-    /// Others may put objects beside the tables.
+    /// Other roles may create objects in the schema of the tables.
     #[error(
         "{creators} may create objects in schema {schema}, functions and operators among them, which Dayfold \
          would use with its rights: REVOKE CREATE ON SCHEMA {schema} FROM {creators}, or give Dayfold a \
          schema of its own (packaging/sql/roles.sql does)"
     )]
     Creators {
-        /// The schema, as SQL writes it.
+        /// The schema, quoted for SQL.
         schema: String,
-        /// The roles.
+        /// The roles that may create objects.
         creators: String,
     },
-    /// The tables are in another schema.
+    /// The tables exist in another schema.
     #[error("{0}")]
     Elsewhere(Elsewhere),
-    /// Another program has tables of these names.
+    /// Another program has tables with these names.
     #[error("{0}")]
     NamesTaken(NamesTaken),
-    /// A migration failed; it was rolled back, those before it stand.
+    /// A migration failed and was rolled back. The migrations before it remain applied.
     #[error("a migration failed and was rolled back: {0}")]
     Migration(String),
     /// The search_path of a trigger function could not be set.
@@ -74,10 +75,10 @@ pub enum MigrateError {
     Function {
         /// The function.
         function: String,
-        /// What the server said.
+        /// The server's error.
         cause: diesel::result::Error,
     },
-    /// Another worker migrates and does not come to an end.
+    /// Another process holds the migration lock for too long.
     #[error(
         "another process has been migrating for more than {0} s; look for it in pg_stat_activity"
     )]
@@ -95,7 +96,7 @@ statement! {
 }
 
 statement! {
-    /// Who else may make objects in the schema in which the tables are made: PUBLIC, or roles.
+    /// The other roles that may create objects in the schema of the new tables, or PUBLIC.
     struct ReadCreators {} -> (Text, Array<Text>)
     concat!(
         "SELECT pg_catalog.quote_ident(n.nspname), ",
@@ -106,7 +107,8 @@ statement! {
 }
 
 statement! {
-    /// Trigger functions of the raw tables that look in another schema, and what sets that right.
+    /// Trigger functions of the raw tables whose search path names another schema, and the SQL that
+    /// corrects it.
     struct ReadMisledFunctions {} -> (Text, Text)
     concat!(
         "SELECT DISTINCT p.proname::text,
@@ -124,12 +126,12 @@ statement! {
     )
 }
 
-/// Brings the schema up to date, and has the trigger functions look in the schema of their tables, which
-/// may have been renamed.
+/// Applies the missing migrations. It also sets the trigger functions' search path to the schema of
+/// their tables, which may have been renamed.
 ///
-/// Any number of processes may do so at once: one migrates, the others wait and then find
-/// nothing to do. The lock is polled for, because waiting inside the server for an advisory
-/// lock holds a snapshot, which a concurrent index build would wait for in turn.
+/// Any number of processes may call this at once: one migrates, and the others wait and then find
+/// nothing to do. The lock is polled: waiting for an advisory lock inside the server holds a snapshot,
+/// and a concurrent index build would wait for that snapshot.
 ///
 /// # Errors
 /// If the tables are in another schema, other tables have their names, a migration fails, or another
@@ -138,7 +140,7 @@ pub async fn migrate(store: &Store, patience: Duration) -> Result<Migrated, Migr
     migrate_at(store, patience, false).await
 }
 
-/// Does the same also where another schema of the database has the tables: then this one has them, too.
+/// As [`migrate`], but also creates the tables if another schema of the database already has them.
 ///
 /// # Errors
 /// As [`migrate`].
@@ -152,7 +154,7 @@ async fn migrate_at(
     beside: bool,
 ) -> Result<Migrated, MigrateError> {
     if store.pooler() == Pooler::Transaction {
-        // The lock that keeps others from migrating at the same time belongs to a session.
+        // A session lock keeps other processes from migrating at the same time.
         return Err(StoreError::NeedsSession("migrating").into());
     }
     let Connected { mut connection, link } = store.dedicated().await?;
@@ -187,7 +189,7 @@ async fn migrate_at(
     Ok(Migrated { applied, functions })
 }
 
-/// Waits for the lock that lets one process migrate at a time.
+/// Waits for the session lock that lets one process migrate at a time.
 async fn lock(
     connection: &mut AsyncPgConnection,
     link: &Link,
@@ -208,7 +210,7 @@ async fn lock(
     }
 }
 
-/// Sets the search_path of trigger functions that look in another schema than that of their table.
+/// Corrects the search_path of trigger functions that name a schema other than their table's.
 async fn lead_functions(
     connection: &mut AsyncPgConnection,
     link: &Link,
@@ -225,8 +227,8 @@ async fn lead_functions(
     Ok(functions)
 }
 
-/// Applies what is missing, on a thread of its own: the harness blocks, and what it waits for is done by
-/// the runtime, which has one thread.
+/// Applies the missing migrations on a separate thread. The harness blocks its thread, and the I/O that
+/// it waits for runs on the single-threaded runtime.
 async fn apply(
     connection: AsyncPgConnection,
 ) -> Result<(Vec<String>, AsyncPgConnection), MigrateError> {
@@ -249,7 +251,7 @@ pub(crate) fn up_texts() -> impl Iterator<Item = &'static str> {
     MIGRATIONS.iter().map(|migration| migration.up)
 }
 
-/// [`MIGRATIONS`], for diesel.
+/// [`MIGRATIONS`] as a source for diesel's harness.
 struct Embedded;
 
 impl MigrationSource<Pg> for Embedded {
@@ -259,7 +261,7 @@ impl MigrationSource<Pg> for Embedded {
 }
 
 impl Migration<Pg> for SqlMigration {
-    /// Sends one statement after the other: some poolers and extensions refuse several in one message.
+    /// Sends the statements one by one: some poolers and extensions refuse several in one message.
     fn run(&self, connection: &mut dyn BoxableConnection<Pg>) -> migration::Result<()> {
         let mut line = 1;
         for (number, statement) in (1..).zip(statements(self.up)) {
@@ -290,7 +292,7 @@ impl Migration<Pg> for SqlMigration {
     }
 }
 
-/// In a transaction, as is the default.
+/// Each migration runs in a transaction, which is the default.
 impl MigrationMetadata for SqlMigration {}
 
 impl MigrationName for SqlMigration {

@@ -5,17 +5,17 @@ use diesel::migration::MigrationName;
 /// A migration of this version of the worker.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SqlMigration {
-    /// The name of its folder, such as `2026-11-21-000001_raw_tables`.
+    /// The name of the migration's folder, such as `2026-11-21-000001_raw_tables`.
     pub(super) name: &'static str,
-    /// Its `up.sql`.
+    /// The content of `up.sql`.
     pub(super) up: &'static str,
 }
 
-/// Every migration that this version of the worker knows, in order; `build.rs` writes the list.
+/// All migrations of this version of the worker, in order. `build.rs` writes the list.
 pub(super) const MIGRATIONS: &[SqlMigration] =
     &include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
 
-/// Version and name of every migration that this version of the worker knows, in order.
+/// Version and name of all migrations of this version of the worker, in order.
 pub(super) fn known() -> Vec<(String, &'static str)> {
     MIGRATIONS.iter().map(|migration| (migration.version().to_string(), migration.name)).collect()
 }

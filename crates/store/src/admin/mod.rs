@@ -1,4 +1,4 @@
-//! What commands besides the work need: migrations, import, status, examination.
+//! Code for commands other than processing: migrations, import, status, examination.
 
 pub(crate) mod budget;
 pub(crate) mod control;

@@ -1,8 +1,8 @@
-//! Expressions about the schema of the tables, for statements of `migrate` and `doctor`.
+//! SQL expressions about the schema of the tables, for statements of `migrate` and `doctor`.
 
-/// The roles that may make objects in the schema `n`, but for its owner, that of the tables, and this one.
-/// A role with that right could make a function or an operator that others use as the server's own; so this
-/// names the schema of all that it uses itself.
+/// The roles that may create objects in the schema `n`, without its owner, the owner of the tables, and
+/// this role. A role with that right could create a function or an operator that shadows one of the
+/// server. So this expression qualifies all names that it uses with their schema.
 macro_rules! other_creators {
     () => {
         "ARRAY(SELECT CASE WHEN acl.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'PUBLIC'
@@ -21,7 +21,8 @@ macro_rules! other_creators {
 }
 pub(super) use other_creators;
 
-/// The `search_path` that a trigger function has, as the server's catalogue keeps it, for the schema `n`.
+/// The `search_path` of a trigger function for the schema `n`, in the form that the server's catalog
+/// stores.
 macro_rules! own_search_path {
     () => {
         "('search_path=' || quote_ident(n.nspname) || ', pg_temp')"

@@ -1,4 +1,5 @@
-//! How the database's schema compares with the one that this version needs, and where it is.
+//! Compares the database's schema with the one that this version needs, and finds the schema of the
+//! tables.
 
 use std::fmt;
 
@@ -11,31 +12,30 @@ use crate::error::StoreError;
 use crate::pool::Store;
 use crate::sql::statement::statement;
 
-/// How the database's schema compares with the one this version of the worker needs.
+/// The database's schema compared with the one that this version of the worker needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SchemaState {
-    /// It is the one.
+    /// The schema is the one that this version needs.
     Current,
-    /// These migrations are still to be applied.
+    /// Migrations are pending.
     TooOld {
-        /// Their names, in order.
+        /// The names of the pending migrations, in order.
         pending: Vec<String>,
     },
-    /// None of the schemas of the `search_path` is there, or may be used by this role: what is in them
-    /// is not seen.
+    /// No schema of the `search_path` exists or may be used by this role, so the tables cannot be seen.
     OutOfSight,
-    /// It has migrations of a later version of the worker.
+    /// The database has migrations of a later version of the worker.
     TooNew {
-        /// Their version numbers, in order.
+        /// The version numbers of the unknown migrations, in order.
         unknown: Vec<String>,
     },
-    /// The tables are in another schema than the `search_path` leads to.
+    /// The tables are in a schema outside the `search_path`.
     Elsewhere(Elsewhere),
-    /// Another program has tables of our names where ours are to be made.
+    /// Another program has tables of the same names in the schema where Dayfold would create its own.
     NamesTaken(NamesTaken),
 }
 
-/// Where the tables are, and where this role looks for them.
+/// The schemas that have the tables, and the schemas that this role searches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Elsewhere {
     schemas: Vec<String>,
@@ -46,7 +46,7 @@ pub struct Elsewhere {
 }
 
 impl Elsewhere {
-    /// What is wrong.
+    /// Describes the fault.
     pub fn found(&self) -> String {
         format!(
             "the tables are in schema {}, to which the search_path ({}) does not lead",
@@ -59,7 +59,7 @@ impl Elsewhere {
         )
     }
 
-    /// What to do about it.
+    /// Describes the remedy.
     pub fn advice(&self) -> String {
         let Self { role, database, .. } = self;
         let schema = self.schemas.first().map(String::as_str).unwrap_or_default();
@@ -80,7 +80,7 @@ impl Elsewhere {
     }
 }
 
-/// Tables of another program.
+/// Tables of another program with names that Dayfold needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamesTaken {
     schema: String,
@@ -97,7 +97,7 @@ struct TakenTable {
 }
 
 impl NamesTaken {
-    /// What is wrong.
+    /// Describes the fault.
     pub fn found(&self) -> String {
         let tables: Vec<String> = self.tables.iter().map(ToString::to_string).collect();
         format!(
@@ -107,7 +107,7 @@ impl NamesTaken {
         )
     }
 
-    /// What to do about it.
+    /// Describes the remedy.
     pub fn advice(&self) -> String {
         let Self { role, database, .. } = self;
         format!(
@@ -136,7 +136,7 @@ impl fmt::Display for TakenTable {
     }
 }
 
-/// The first few names, and how many more there are.
+/// The first few names, and the count of the others.
 fn some_of(names: &[String]) -> String {
     const SHOWN: usize = 6;
     let shown = names.get(..SHOWN).unwrap_or(names).join(", ");
@@ -158,9 +158,9 @@ macro_rules! display_found_and_advice {
 display_found_and_advice!(Elsewhere, NamesTaken);
 
 statement! {
-    /// The search_path was set on purpose where it is not the server's default, and leads somewhere else
-    /// than to `public`: then it says where the tables are to be made. Schemas that this role may not
-    /// use are named only if the search_path leads somewhere.
+    /// The search_path was set on purpose if it differs from the server's default and its first schema
+    /// is not `public`. It then says where to create the tables. Schemas that this role may not use are
+    /// listed only if the search_path contains a usable schema.
     struct ReadPlace {
         names: Vec<&'static str> => Array<Text>,
     } -> (Nullable<Text>, Text, Bool, Text, Text, Bool, Array<Text>, Array<Text>)
@@ -181,7 +181,7 @@ statement! {
     include_str!("read_columns.sql")
 }
 
-/// The columns of a table of ours that an app may know by another shape.
+/// The columns of a table of Dayfold that an application may also have, with other columns.
 fn columns_of(table: &str) -> Option<Vec<&'static str>> {
     if table == "user_profiles" {
         return Some(vec!["user_id", "time_zone", "source_priority", "created_at"]);
@@ -204,7 +204,7 @@ impl TakenTable {
     }
 }
 
-/// Compares the database's schema with the one this version needs, changing nothing.
+/// Compares the database's schema with the one that this version needs. Changes nothing.
 ///
 /// # Errors
 /// If the database fails.
@@ -212,10 +212,11 @@ pub async fn schema_state(store: &Store) -> Result<SchemaState, StoreError> {
     let names = crate::admin::examine::table_names();
     let place: Vec<PlaceColumns> = store.load("schema", ReadPlace { names }).await?;
     let Some(place) = place.into_iter().next() else {
-        return Err(StoreError::Internal("the server does not say which schemas it has"));
+        return Err(StoreError::Internal("the server returned no schemas"));
     };
     let (current, search_path, is_asked_for, role, database, is_listed, schemas, taken) = place;
-    // After the place: what another process migrates meanwhile then counts as applied, not as taken.
+    // Read after the place, so that a table that another process creates meanwhile counts as applied,
+    // not as taken.
     let applied: Vec<(String,)> =
         if is_listed { store.load("schema", AppliedMigrations {}).await? } else { Vec::new() };
     let applied: Vec<String> = applied.into_iter().map(|(version,)| version).collect();
@@ -228,7 +229,7 @@ pub async fn schema_state(store: &Store) -> Result<SchemaState, StoreError> {
             return Ok(SchemaState::Elsewhere(elsewhere));
         }
         let Some(schema) = current else { return Ok(SchemaState::OutOfSight) };
-        // Empty, it is ours: a first migration failed.
+        // An empty list of migrations is Dayfold's: its first migration failed.
         let is_list = |name: &String| name == "__diesel_schema_migrations";
         let taken: Vec<String> =
             taken.into_iter().filter(|name| !is_list(name) || !unknown.is_empty()).collect();

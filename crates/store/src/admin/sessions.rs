@@ -1,5 +1,5 @@
-//! The server's sessions, as far as this role may see them: who uses how many connections, and who
-//! keeps a transaction open.
+//! The server's sessions that this role may see: connections by application, and transactions open for
+//! long.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,35 +10,35 @@ use crate::error::StoreError;
 use crate::pool::Store;
 use crate::sql::statement::statement;
 
-/// Sessions that are alike.
+/// Sessions with the same application and state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sessions {
-    /// Their `application_name` up to an @, behind which the worker has host and process.
+    /// Their `application_name` up to the @. After it, the worker puts host and process.
     pub application: String,
-    /// `active`, `idle`, `idle in transaction` and the like; `hidden` where this role may not see it.
+    /// `active`, `idle`, `idle in transaction` and the like; `hidden` if this role may not see it.
     pub state: String,
     /// How many there are.
     pub count: i64,
-    /// For how long the first of them has been in its transaction, in seconds.
+    /// Age of their oldest open transaction, in seconds.
     pub longest_transaction_seconds: Option<f64>,
 }
 
-/// A transaction that has been open for long. While it is, the server keeps every row version that
-/// came after it, and the queue, where each row is soon gone, grows slow.
+/// A transaction that has been open for long. Meanwhile the server keeps all row versions newer than it.
+/// The queue, whose rows are deleted soon, then becomes slow.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OldTransaction {
-    /// What keeps it: `session`, `prepared transaction` or `replication slot`.
+    /// The type of its holder: `session`, `prepared transaction` or `replication slot`.
     pub holder: String,
-    /// Who: the application's name, or that of the prepared transaction or slot.
+    /// The name of the application, prepared transaction or slot.
     pub name: String,
     /// The session's process at the server; 0 if there is none.
     pub process: i32,
-    /// For how long, in seconds; of a slot it is not known.
+    /// Age in seconds; unknown for a slot.
     pub seconds: Option<f64>,
 }
 
 impl OldTransaction {
-    /// Whether it is the same one, seen at another time.
+    /// Whether both observations are of the same transaction.
     pub fn is(&self, other: &Self) -> bool {
         let which = |of: &Self| (of.holder.clone(), of.name.clone(), of.process);
         which(self) == which(other)
@@ -65,8 +65,8 @@ statement! {
 }
 
 statement! {
-    /// What happens in other databases keeps nothing in this one. A slot's horizon has an age in
-    /// transactions only; a million of them is no pause any more.
+    /// Transactions of other databases hold back nothing in this one. The age of a slot's horizon is
+    /// known in transactions only. At a million of them, the slot counts as stalled.
     struct ReadOldTransactions {
         seconds: f64 => Double,
     } -> (Text, Text, Integer, Nullable<Double>)
@@ -92,8 +92,8 @@ impl Store {
             .collect())
     }
 
-    /// Transactions that have been open for longer than this, oldest first. Those of other roles
-    /// are seen by members of `pg_read_all_stats` only.
+    /// Transactions that have been open for longer than this, oldest first. Only members of
+    /// `pg_read_all_stats` see those of other roles.
     ///
     /// # Errors
     /// If the database fails.

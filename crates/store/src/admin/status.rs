@@ -1,4 +1,4 @@
-//! What there is to do, and what was done.
+//! Pending and completed work: queue, failures, rejected rows and runs.
 
 use aggregation::{Kind, Timestamp};
 use diesel::data_types::PgTimestamp;
@@ -14,12 +14,12 @@ use crate::schema::{aggregation_queue, aggregation_runs};
 use crate::sql::statement::statement;
 use crate::sql::time::{RawTime, clock_timestamp, to_postgres};
 
-/// The queue of one kind. It counts raw rows, not change sets.
+/// The queue of one kind, counted in raw rows, not change sets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KindStatus {
     /// The kind.
     pub kind: Kind,
-    /// Changes not yet claimed, those waiting for their back-off among them.
+    /// Changes not yet claimed, including those in back-off.
     pub pending: i64,
     /// Of those, the ones that can be claimed.
     pub due: i64,
@@ -27,27 +27,27 @@ pub struct KindStatus {
     pub backing_off: i64,
     /// Changes claimed by a worker.
     pub processing: i64,
-    /// Of those, the ones whose lease ran out: their worker is gone.
+    /// How many of `processing` have an expired lease, because their worker ended.
     pub expired: i64,
     /// Changes given up after the last attempt.
     pub dead: i64,
-    /// Changes that are dated in the future, as the server's clock was ahead when they were queued or
+    /// Changes dated in the future, because the server's clock was ahead when they were queued or
     /// claimed.
     pub in_future: i64,
     /// Age of the oldest pending change, in seconds by the database's clock.
     pub oldest_pending_seconds: Option<f64>,
-    /// Raw rows that take no part in the figures.
+    /// Raw rows excluded from the figures.
     pub rejected: i64,
     /// Whether counting ended at its limit, so that there may be more of each of these.
     pub is_capped: bool,
 }
 
-/// What there is to do for one kind.
+/// The backlog of one kind.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Backlog {
     /// The kind.
     pub kind: Kind,
-    /// Changes that are not in the figures yet, claimed ones among them, dead ones not.
+    /// Changes not yet in the figures: pending and claimed ones, without dead ones.
     pub rows: i64,
     /// How long ago the oldest was queued, in seconds by the database's clock.
     pub oldest_seconds: Option<f64>,
@@ -74,13 +74,13 @@ pub struct Failure {
     pub kind: String,
     /// The class of the error.
     pub class: String,
-    /// What failed: SQLSTATE, table, constraint; none if only the class is known.
+    /// SQLSTATE, table and constraint of the failure; `None` if only the class is known.
     pub detail: Option<String>,
-    /// How many rows, dead ones among them.
+    /// Number of rows, including dead ones.
     pub rows: i64,
-    /// How many of them are dead.
+    /// How many of `rows` are dead.
     pub dead: i64,
-    /// In how many seconds the first of them is due, 0 if one is; none if none comes back by itself.
+    /// Seconds until the first retry: 0 if a row is due, `None` if all rows are dead.
     pub next_retry_seconds: Option<i64>,
     /// How long ago the first of these changes was queued, in seconds.
     pub first_queued_seconds: f64,
@@ -95,28 +95,28 @@ pub struct Rejected {
     pub kind: String,
     /// The code of the reason.
     pub reason: String,
-    /// The metric, as the app wrote it; none for other kinds, and if the raw row is gone.
+    /// The metric as the application wrote it; `None` for other kinds, or if the raw row is deleted.
     pub metric: Option<String>,
-    /// How many rows.
+    /// Number of rows.
     pub rows: i64,
 }
 
 /// One run that did work.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
-    /// When it ended, or was recorded last.
+    /// Time of its end, or of its last record.
     pub finished_at: Timestamp,
-    /// Whether it had not ended by then.
+    /// Whether the run had not ended at `finished_at`.
     pub is_running: bool,
-    /// How long ago that was, in seconds by the database's clock.
+    /// Age of `finished_at` in seconds, by the database's clock.
     pub finished_seconds_ago: f64,
-    /// How long it took, in seconds.
+    /// Duration of the run in seconds.
     pub seconds: f64,
     /// The command that ran.
     pub command: String,
-    /// Who ran it.
+    /// The name of the worker.
     pub worker: String,
-    /// What it did.
+    /// The counts of the run.
     pub counts: RunCounts,
 }
 
@@ -159,13 +159,13 @@ pub struct RunCounts {
     pub batches: i32,
     /// Raw rows claimed: completed + rejected + failed + released.
     pub rows_claimed: i64,
-    /// Rows whose change is in the figures.
+    /// Raw rows whose change is in the figures.
     pub rows_completed: i64,
-    /// Rows done whose raw row takes no part in the figures.
+    /// Raw rows that were processed and excluded from the figures.
     pub rows_rejected: i64,
-    /// Rows whose group failed.
+    /// Raw rows whose group failed.
     pub rows_failed: i64,
-    /// Rows given back because the work was interrupted.
+    /// Raw rows released because the work was interrupted.
     pub rows_released: i64,
     /// Groups committed.
     pub groups_committed: i64,
@@ -173,10 +173,11 @@ pub struct RunCounts {
     pub groups_failed: i64,
 }
 
-/// Causes and reasons that are told apart; the others are only in the sums.
+/// Maximum of causes and reasons listed separately. The others are only in the sums.
 pub const MAX_GROUPS: i64 = 100;
 
-/// Rejected rows whose metric is looked up: a second's work. The others are only in the sums.
+/// Maximum of rejected rows whose metric is looked up, which takes about a second. The others are only
+/// in the sums.
 pub const MAX_REJECTED_READ: i64 = 10_000;
 
 /// Change sets of a kind that failed and are read to be grouped: a tenth of a second's work. The others are
@@ -191,13 +192,13 @@ const MAX_SETS_READ: i64 = 2_000;
 pub struct Status {
     /// Each kind's queue.
     pub kinds: Vec<KindStatus>,
-    /// Failures by cause, the most frequent first, at most [`MAX_GROUPS`].
+    /// Failures by cause, by descending frequency, limited to [`MAX_GROUPS`].
     pub failures: Vec<Failure>,
-    /// Rejected rows by reason, the most frequent first, at most [`MAX_GROUPS`].
+    /// Rejected rows by reason, by descending frequency, limited to [`MAX_GROUPS`].
     pub rejected: Vec<Rejected>,
     /// The last runs that did work, latest first.
     pub runs: Vec<Run>,
-    /// Raw rows that are dated in the future.
+    /// Raw rows dated in the future.
     pub future: FutureRows,
     /// Kinds of which no worker claims rows.
     pub paused: Vec<PausedKind>,
@@ -221,7 +222,7 @@ statement! {
 }
 
 statement! {
-    /// A cause is its class, and behind the first space what failed.
+    /// A cause consists of the class and, after the first space, the detail.
     struct ReadFailures { most: i64 => BigInt, limit: i64 => BigInt } -> (
         Text, Text, Nullable<Text>, BigInt, BigInt, Nullable<BigInt>, Double, Double
     )
@@ -229,7 +230,7 @@ statement! {
 }
 
 statement! {
-    /// The primary keys on both sides are in the same order, so that only as many rows are read.
+    /// Both primary keys have the same order, so the join reads only as many rows as the limit.
     struct ReadRejected { most: i64 => BigInt, limit: i64 => BigInt } -> (
         Text, Text, Nullable<Text>, BigInt
     )
@@ -313,7 +314,7 @@ statement! {
 }
 
 impl Store {
-    /// Each kind's queue, and the last `runs` runs.
+    /// The queue of each kind, and the last `runs` runs.
     ///
     /// # Errors
     /// If the database fails.
@@ -357,7 +358,7 @@ impl Store {
         Ok(Kind::ALL.into_iter().map(of).collect())
     }
 
-    /// How many changes of these kinds are pending, those waiting for their back-off among them.
+    /// The number of pending changes of these kinds, including those in back-off.
     ///
     /// # Errors
     /// If the database fails.
@@ -371,8 +372,7 @@ impl Store {
         Ok(rows.iter().filter(|(kind, _)| asked(kind)).filter_map(|(_, count)| *count).sum())
     }
 
-    /// What there is to do, as far as it is told by the queue's index, so that it can be asked
-    /// often.
+    /// The backlog of each kind, read from the queue's index only, so it may be polled often.
     ///
     /// # Errors
     /// If the database fails.
@@ -404,8 +404,8 @@ impl Store {
         Ok(QueueAge { oldest_seconds: *oldest_seconds, is_complete: *is_complete, dead: *dead })
     }
 
-    /// How many changes were queued at a time that is still to come: the server's clock was ahead. Their
-    /// turn lies there, too, so that only rows that are not due are read.
+    /// The number of changes queued at a future time, because the server's clock was ahead. They are due
+    /// at that time, so only rows that are not due are read.
     ///
     /// # Errors
     /// If the database fails.
@@ -426,8 +426,8 @@ impl Store {
         Ok(*now)
     }
 
-    /// Remembers a run that did work, and forgets those of more than 30 days ago. A run that goes on is
-    /// recorded again later, in place of its `former` record. Returns the id of the record.
+    /// Records a run that did work, and deletes records older than 30 days. A run in progress is
+    /// recorded repeatedly, each time replacing its `former` record. Returns the id of the record.
     ///
     /// # Errors
     /// If the database fails.

@@ -1,4 +1,4 @@
-//! Whether changes of raw rows reach the queue, by trying it.
+//! Tests whether changes of raw rows reach the queue, with a real row that is rolled back.
 
 use std::time::Duration;
 
@@ -12,25 +12,25 @@ use crate::error::{ErrorClass, StoreError};
 use crate::pool::{Held, Store};
 use crate::sql::statement::statement;
 
-/// The longest wait for a lock: a trial must not stand in anybody's way.
+/// The maximum wait for a lock: a trial must not block other sessions.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The number of the row that is tried. No sequence gives it out, and none is used up.
+/// The id of the trial row. Sequences never produce it, and the trial uses up no number of one.
 const ID: i64 = i64::MIN;
 
-/// What came of trying one raw table.
+/// The result of the trial of one raw table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trial {
     /// An insert, an update and a delete each reached the queue.
     Works,
-    /// One of them did not, or failed.
+    /// At least one of them failed, or did not reach the queue.
     Fails(String),
-    /// It could not be tried, and why.
+    /// The trial was not possible, with the reason.
     NotTried(String),
 }
 
 statement! {
-    /// A user that exists, as an app's foreign key may ask for one.
+    /// An existing user, because the application may have a foreign key on users.
     struct ReadTrial {
         table: &'static str => Text,
     } -> (Bool, Text, Text, BigInt)
@@ -91,11 +91,11 @@ trial_of!(
 );
 
 impl Store {
-    /// Inserts, updates and deletes a row of the kind's raw table in a transaction that is rolled back,
-    /// and looks after each for the change in the queue.
+    /// Inserts, updates and deletes a row of the kind's raw table in a transaction that is rolled back.
+    /// After each statement it checks that the change is in the queue.
     ///
     /// # Errors
-    /// If there is no connection, or it is lost.
+    /// If there is no connection, or the connection is lost.
     pub async fn try_queueing(&self, kind: Kind) -> Result<Trial, StoreError> {
         let mut held = self.hold("doctor").await?;
         held.unfinished = true;
@@ -151,7 +151,7 @@ impl Store {
             match changed.map_err(|cause| held.error(cause)) {
                 Ok(0) => {
                     let why =
-                        format!("another trigger or rule of {table} takes the row of a {verb}");
+                        format!("another trigger or rule of {table} drops the row of a {verb}");
                     return Ok(Trial::NotTried(why));
                 }
                 Ok(_) => {}
@@ -174,15 +174,15 @@ impl Store {
     }
 }
 
-/// What a statement that failed says of the trial. A raw table may have columns and constraints of the
-/// app's, which know no row of the worker's.
+/// The result of the trial after a statement failed. The application may have added columns and
+/// constraints that the trial row does not satisfy.
 fn not_done(error: StoreError, verb: &str, table: &str) -> Result<Trial, StoreError> {
     let class = error.class();
     let StoreError::Database { cause: diesel::result::Error::DatabaseError(_, told), .. } = &error
     else {
         return Err(error);
     };
-    // The first line names objects only; what it concerns is the row of the trial.
+    // The first line names only objects, and the row is the trial's own.
     let message = told.message().lines().next().unwrap_or_default();
     match class {
         ErrorClass::ConnectionLost => Err(error),
@@ -191,7 +191,7 @@ fn not_done(error: StoreError, verb: &str, table: &str) -> Result<Trial, StoreEr
             LOCK_TIMEOUT.as_secs()
         ))),
         ErrorClass::Refused if told.table_name() == Some(table) => {
-            Ok(Trial::NotTried(format!("{table} does not take the row of the trial: {message}")))
+            Ok(Trial::NotTried(format!("{table} refuses the trial row: {message}")))
         }
         _ => Ok(Trial::Fails(format!("{verb} in {table} fails: {message}"))),
     }

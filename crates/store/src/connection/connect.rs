@@ -1,5 +1,5 @@
-//! Connecting: one server after the other, what each session sets, and a limit on the whole
-//! handshake.
+//! Connects: tries one server after the other, applies the session's settings, and limits the time of
+//! the whole handshake.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -24,18 +24,17 @@ use crate::connection::wire::Wire;
 use crate::error::{ConnectError, StoreError};
 use crate::sql::raw_text::NO_ENCODING;
 
-const NOT_TOLD: &str = "a pooler such as PgBouncer stands between the worker and PostgreSQL, and \
+const NOT_TOLD: &str = "a pooler such as PgBouncer between the worker and PostgreSQL \
      refuses the settings of the session: set database.pooler to \"session\" or \"transaction\", as \
      its pool_mode is";
 
 const VERSION_1: &str = "the server's certificate is of X.509 version 1, which cannot be verified: give \
      the server one of version 3, or use sslmode=require without sslrootcert";
 
-/// Whether a URL can be used at all, as far as it shows without connecting; the variables hold where
-/// it says nothing.
+/// Checks a URL as far as possible without connecting. The variables replace missing parts.
 ///
 /// # Errors
-/// Why not.
+/// The reason why the URL cannot be used.
 pub fn check_url(
     url: &str,
     session: &SessionSettings,
@@ -45,18 +44,18 @@ pub fn check_url(
     target.with_session(session.limited()).map(|_| ())
 }
 
-/// The way to the database.
+/// The endpoints and TLS requirements of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionPlan {
     /// The endpoints at which a connection is tried, in order.
     pub endpoints: Vec<Endpoint>,
-    /// Whether a session without TLS is refused, but for sockets.
+    /// Whether a session without TLS is refused, except on a Unix socket.
     pub insists: bool,
-    /// Whether TLS checks who the server is.
+    /// Whether TLS verifies the server's identity.
     pub verifies: bool,
 }
 
-/// The way that a URL says, as far as it shows without connecting.
+/// The plan of a URL, as far as it is known without connecting.
 ///
 /// # Errors
 /// As [`check_url`].
@@ -70,7 +69,7 @@ pub fn connection_plan(
     Ok(ConnectionPlan { endpoints, insists, verifies })
 }
 
-/// A connection with what the server says on it.
+/// A connection, and the record of the server's messages on it.
 pub struct Connected {
     pub(crate) connection: AsyncPgConnection,
     pub(crate) link: Link,
@@ -86,48 +85,48 @@ impl Connected {
     /// Connects with the settings of the pool's sessions.
     ///
     /// # Errors
-    /// Why that is not possible.
+    /// The reason why the connection failed.
     pub async fn establish(url: &str, session: &SessionSettings) -> Result<Self, ConnectError> {
         let target = Target::new(url, session.statement_timeout, "", &|_| None)?;
         target.with_session(session.limited())?.connect().await
     }
 
-    /// An error of the connection, with what the server said about it.
+    /// Converts a driver's error and adds the server's error fields.
     pub fn error(&self, cause: DieselError) -> StoreError {
         self.link.error(cause)
     }
 }
 
-/// What is behind a connection.
+/// The transport of a connection, its driver task, and the record of the server's messages.
 pub(crate) struct Link {
     wire: Arc<Wire>,
     reached: Reached,
     server: Server,
     tls: MakeRustlsConnect,
     driver: AbortHandle,
-    /// The database keeps texts as bytes.
+    /// Whether the database has no encoding and stores texts as bytes.
     has_no_encoding: bool,
-    /// When it was begun to open it.
+    /// Time at which opening the connection began.
     pub(crate) opened: std::time::Instant,
 }
 
 impl Link {
-    /// An error of the connection, with what the server said about it.
+    /// Converts a driver's error and adds the server's error fields.
     pub(crate) fn error(&self, cause: DieselError) -> StoreError {
         self.wire.error(cause)
     }
 
-    /// The server's process behind the connection.
+    /// The server's process for this connection.
     pub(crate) fn process(&self) -> i32 {
         self.wire.process()
     }
 
-    /// Asks the server, over a connection of its own, to end what runs.
+    /// Asks the server, over a separate connection, to cancel the running statement.
     pub(crate) fn cancel(&self, token: CancelToken) -> impl Future<Output = ()> + use<> {
         let (reached, config) = (self.reached.clone(), self.server.config.clone());
         let encrypt = Encrypt::new(&self.tls, &self.server.endpoint);
         async move {
-            // What cannot be cancelled ends by its statement time-out.
+            // If this fails, the statement time-out ends the statement.
             if let Ok(stream) = reached.open_again(&config).await {
                 let stream = watched(stream, &config, Wire::new(None));
                 token.cancel_query_raw(stream, encrypt).await.unwrap_or_default();
@@ -137,7 +136,8 @@ impl Link {
 }
 
 impl Drop for Link {
-    /// The task would wait for the answer to what runs, and keep the session open for that long.
+    /// Without the abort, the task would wait for the running statement's answer and keep the session
+    /// open.
     fn drop(&mut self) {
         self.driver.abort();
     }
@@ -157,13 +157,13 @@ impl std::ops::DerefMut for Connected {
     }
 }
 
-/// Where to connect to. Its parts hold the password, so it has no `Debug`.
+/// The servers to connect to. Their configurations hold the password, so there is no `Debug`.
 #[derive(Clone)]
 pub(crate) struct Target {
     address: Address,
     timeout: Duration,
     session: Session,
-    /// The server's major version, as the last log-in showed it.
+    /// The server's major version, known since the last log-in.
     version: Arc<AtomicU32>,
 }
 
@@ -178,11 +178,11 @@ impl Target {
         Ok(Self { address, timeout, session: Session::default(), version: Arc::default() })
     }
 
-    /// The same target with settings for each session. In the start-up packet the last one wins, so
-    /// the limits that the lease relies on are not the URL's.
+    /// The same target with settings for each session. In the start-up packet the last setting wins, so
+    /// the URL cannot override the limits that the lease relies on.
     ///
     /// # Errors
-    /// If the URL has options that a pooler would refuse, or keep for itself.
+    /// If the URL has options that a pooler would refuse or not pass on.
     pub(crate) fn with_session(&self, session: Session) -> Result<Self, ConnectError> {
         let mut with = self.clone();
         for server in &mut with.address.servers {
@@ -203,27 +203,28 @@ impl Target {
         Ok(with)
     }
 
-    /// Connects, with the settings of the session.
+    /// Connects and applies the session's settings.
     pub(crate) async fn connect(&self) -> Result<Connected, ConnectError> {
         let mut connected = self.connect_bare().await?;
         self.settle(&mut connected).await?;
         Ok(connected)
     }
 
-    /// Connects, and says nothing yet: behind a pooler nobody knows whose session it is.
+    /// Connects without applying settings: behind a pooler, the owner of the server session is not known
+    /// yet.
     pub(crate) async fn connect_bare(&self) -> Result<Connected, ConnectError> {
         let (client, link, until) = self.connect_client().await?;
         let connecting = AsyncPgConnection::try_from(client);
         let connecting = connecting.map(|done| done.map_err(|error| error.to_string()));
         let mut connection = self.by(until, connecting).await?;
         if link.has_no_encoding {
-            // diesel asks for UTF-8. The server then converts nothing, and refuses what is none.
+            // diesel asks for UTF-8. With SQL_ASCII the server converts nothing and accepts any bytes.
             self.asks(connection.batch_execute("SET client_encoding TO 'SQL_ASCII'")).await?;
         }
         Ok(Connected { connection, link })
     }
 
-    /// Makes the settings that are made after the log-in.
+    /// Applies the settings that follow the log-in.
     pub(crate) async fn settle(
         &self,
         connection: &mut AsyncPgConnection,
@@ -244,8 +245,8 @@ impl Target {
         Ok((client, link))
     }
 
-    /// The first server that lets us in, each within a time-out of its own; and until when the rest
-    /// of the handshake must be done.
+    /// Connects to the first server that accepts, each with its own time-out. Also returns the deadline
+    /// for the rest of the handshake.
     async fn connect_client(&self) -> Result<(Client, Link, Instant), ConnectError> {
         let mut failures = Vec::new();
         for server in self.address.in_turn() {
@@ -290,7 +291,7 @@ impl Target {
         let (client, connection): (_, Connection) = connecting.await.map_err(|error| {
             let cause = cause(&error);
             match trouble {
-                // A server that asks for none needs no file either.
+                // A server that asks for no password needs no password file.
                 Some(trouble) if cause.contains("password") => format!("{cause}, and {trouble}"),
                 _ => cause,
             }
@@ -310,7 +311,7 @@ impl Target {
         self.version.load(Ordering::Relaxed)
     }
 
-    /// What is said at the beginning of a transaction.
+    /// The SQL of the settings at the beginning of a transaction.
     pub(crate) fn in_transaction(&self) -> String {
         self.session.in_transaction(self.version())
     }
@@ -319,20 +320,20 @@ impl Target {
         self.session.pooler
     }
 
-    /// For how long connecting is tried.
+    /// The time limit of a connection attempt.
     pub(crate) const fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// What each session must be limited to, in milliseconds, if it is limited at all.
+    /// The required `statement_timeout` of each session in milliseconds, if it is limited.
     pub(crate) fn statement_timeout(&self) -> Option<&str> {
         self.session.statement_timeout()
     }
 
-    /// Asks a fresh connection something.
+    /// Runs a first query on a new connection.
     ///
     /// # Errors
-    /// As connecting: a connection that answers nothing is none.
+    /// As connecting: a connection without an answer counts as failed.
     pub(crate) async fn asks<T>(
         &self,
         question: impl Future<Output = QueryResult<T>>,
@@ -341,8 +342,8 @@ impl Target {
         self.by(until, question.map(|answer| answer.map_err(|error| error.to_string()))).await
     }
 
-    /// The library's own limit covers TCP only; a server that accepts and never answers would
-    /// hold the attempt, and the pool's place for it, for ever.
+    /// Limits the time of the whole handshake. The library's own limit covers TCP only: a server that
+    /// accepts and never answers would block the attempt, and its slot in the pool, for ever.
     async fn by<T>(
         &self,
         until: Instant,
@@ -370,7 +371,7 @@ impl Target {
     }
 }
 
-/// What the server or the network said, without the library's preamble.
+/// The error of the server or the network, without the library's prefix.
 fn cause(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(error) => error.message().to_owned(),
@@ -382,7 +383,7 @@ fn cause(error: &tokio_postgres::Error) -> String {
     }
 }
 
-/// Refuses a server that is not of the kind that `target_session_attrs` asks for.
+/// Refuses a server that does not match `target_session_attrs`.
 async fn require_target(client: &Client, config: &Config) -> Result<(), String> {
     let wanted = match config.get_target_session_attrs() {
         TargetSessionAttrs::ReadWrite => "off",
@@ -396,7 +397,7 @@ async fn require_target(client: &Client, config: &Config) -> Result<(), String> 
     );
     match (is_wanted, wanted) {
         (true, _) => Ok(()),
-        (false, "off") => Err("the server can only be read".to_owned()),
+        (false, "off") => Err("the server is read-only".to_owned()),
         (false, _) => Err("the server is not read-only".to_owned()),
     }
 }

@@ -1,6 +1,6 @@
-//! The way to the server: a stream that is opened and watched, with TLS or without.
+//! Opens a stream to the server, with TLS or without, and records the server's messages on it.
 //!
-//! The driver opens streams itself, but none that can be watched.
+//! The driver can open streams itself, but gives no access to their bytes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,10 +23,10 @@ type Stream = Either<TcpStream, UnixStream>;
 pub(crate) type Plain = Watched<Stream>;
 type Encrypted = Watched<<MakeRustlsConnect as MakeTlsConnect<Stream>>::Stream>;
 
-/// The task behind a client.
+/// The driver's task that serves a client.
 pub(crate) type Connection = tokio_postgres::Connection<Plain, Encrypted>;
 
-/// Where a stream has got to, so that a second one gets to the same server.
+/// The address that a stream reached, so that a second stream reaches the same server.
 #[derive(Clone, Debug)]
 pub(crate) enum Reached {
     Network(SocketAddr),
@@ -37,7 +37,7 @@ impl Reached {
     /// Opens a stream to the first address of a server that answers.
     ///
     /// # Errors
-    /// If none does.
+    /// If no address answers.
     pub(crate) async fn open(server: &Server) -> io::Result<(Self, Stream)> {
         let addresses: Vec<Self> = match (&server.endpoint, server.config.get_hostaddrs()) {
             (Endpoint::Socket(path), _) => vec![Self::Socket(path.clone())],
@@ -61,7 +61,7 @@ impl Reached {
     /// Opens a stream to the same address.
     ///
     /// # Errors
-    /// If it does not answer.
+    /// If the address does not answer.
     pub(crate) async fn open_again(&self, config: &Config) -> io::Result<Stream> {
         Ok(match self {
             Self::Socket(path) => Either::Right(UnixStream::connect(path).await?),
@@ -93,17 +93,17 @@ fn keep_alive(socket: SockRef<'_>, config: &Config) -> io::Result<()> {
     socket.set_tcp_keepalive(&keepalive)
 }
 
-/// The stream, watched. Where TLS is asked for, the server answers that with one byte first.
+/// Wraps the stream. If TLS is requested, the server first answers with one byte.
 pub(crate) fn watched(stream: Stream, config: &Config, wire: std::sync::Arc<Wire>) -> Plain {
     let asks = config.get_ssl_mode() != SslMode::Disable
         && config.get_ssl_negotiation() == SslNegotiation::Postgres;
     Watched::new(stream, usize::from(asks), wire)
 }
 
-/// Makes an encrypted stream of a plain one, and has it watched instead.
+/// Encrypts a stream, and records messages after decryption instead of before.
 pub(crate) struct Encrypt {
     pub(crate) tls: MakeRustlsConnect,
-    /// The name that the server's certificate is for.
+    /// The host name that the server's certificate must have.
     pub(crate) host: String,
 }
 

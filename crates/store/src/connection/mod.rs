@@ -1,4 +1,4 @@
-//! One connection: from a URL to a session, with TLS, time-outs and what a pooler allows.
+//! One connection: from a URL to a session, with TLS, time-outs and the limits of poolers.
 
 pub(crate) mod connect;
 pub(crate) mod dial;

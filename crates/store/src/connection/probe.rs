@@ -1,8 +1,8 @@
-//! Whether what stands between the worker and PostgreSQL is what the configuration says: a pooler
-//! that nobody told of would drop time-outs, or hand one worker's session to another.
+//! Checks that the pooler between the worker and PostgreSQL matches the configuration. An undeclared
+//! pooler would drop time-outs, or give one worker's session to another client.
 //!
-//! Until that is known nothing is set: behind a pooler by transaction a setting would stay with a
-//! session that the application gets next.
+//! The worker applies no settings before this check. Behind a pooler in transaction mode, a setting
+//! would remain in a session that the application uses next.
 
 use diesel::sql_types::{BigInt, Integer, Text};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
@@ -12,23 +12,23 @@ use crate::connection::session::Pooler;
 use crate::error::ConnectError;
 use crate::sql::statement::statement;
 
-const SETTINGS_DROPPED: &str = "the settings of the session do not reach PostgreSQL, so that nothing would limit the \
-     worker's statements: a pooler stands between them and drops options; set database.pooler to \
+const SETTINGS_DROPPED: &str = "the settings of the session do not reach PostgreSQL, so no time-out would limit the \
+     worker's statements: a pooler between them drops options; set database.pooler to \
      \"session\" or \"transaction\", as its pool_mode is";
 
-const BY_TRANSACTION: &str = "database.pooler is \"session\", but the pooler gives out server sessions by transaction \
+const BY_TRANSACTION: &str = "database.pooler is \"session\", but the pooler assigns server sessions per transaction \
      (pool_mode): set database.pooler to \"transaction\"";
 
-const TOO_FEW: &str = "database.pooler is \"session\", which takes two connections to be tried: set \
+const TOO_FEW: &str = "database.pooler is \"session\", and the check of it needs two connections: set \
      pool.max_size to at least 2";
 
 const NOT_CARRIED: &str = "database.pooler is \"transaction\", but prepared statements are not carried from one server \
-     session to the next: with PgBouncer it takes version 1.21 and max_prepared_statements above \
+     session to the next: PgBouncer needs version 1.21 and max_prepared_statements above \
      0, or else pool_mode = session and database.pooler = \"session\"; without a pooler set \
      database.pooler to \"none\"";
 
-/// How often two connections are asked for their server process. With others at the same pooler they
-/// may be given fitting ones by chance, but hardly so often.
+/// How often two connections are asked for their server process. At a busy pooler they may match by
+/// chance, but hardly this often.
 const ROUNDS: u32 = 8;
 
 statement! {
@@ -42,18 +42,18 @@ statement! {
 }
 
 statement! {
-    /// Under which names the server knows this very statement. The driver's are s and a number; a
-    /// pooler that carries statements over gives them names of its own, and has to by transaction
-    /// only.
+    /// Counts the prepared copies of this very statement whose name is not the driver's: `s` and a
+    /// number. A pooler that carries prepared statements over assigns names of its own, and only one in
+    /// transaction mode must do so.
     struct CountRenamed {} -> (BigInt)
     "SELECT count(*) FROM pg_prepared_statements
      WHERE statement LIKE '%dayfold asks for the name of this statement%' AND name !~ '^s[0-9]+$'"
 }
 
-/// The first connections of a pool, tried and set.
+/// Opens the first connections of a pool, checks them, and applies their settings.
 ///
 /// # Errors
-/// Why there is none, or what stands in the way and what to set.
+/// The reason why connecting failed, or the mismatch and the setting that corrects it.
 pub(crate) async fn proven(target: &Target, max_size: u32) -> Result<Vec<Connected>, ConnectError> {
     let mut connections = vec![target.connect_bare().await?];
     match target.pooler() {
@@ -90,7 +90,7 @@ async fn require_settings(
     Ok(())
 }
 
-/// A server session that does not know the statement is an answer, too.
+/// An error that the statement is unknown also answers the question.
 async fn is_renamed(connections: &mut [Connected], target: &Target) -> bool {
     for connection in connections {
         let asking = target.asks(CountRenamed {}.load(&mut **connection));
@@ -102,7 +102,7 @@ async fn is_renamed(connections: &mut [Connected], target: &Target) -> bool {
     false
 }
 
-/// Each connection has one server process, and each another one.
+/// Requires that each connection keeps one server process of its own.
 async fn require_sessions(
     connections: &mut [Connected],
     target: &Target,
@@ -118,8 +118,8 @@ async fn require_sessions(
                 target.asks(ReadProcess {}.load(&mut **connection)).await;
             let process = match asked {
                 Ok(rows) => rows.as_slice().first().map_or(0, |(process,)| *process),
-                // A session that answers, but does not know a statement that was prepared on it just
-                // now, is another one.
+                // If the session answers but lost a statement that was prepared a moment ago, it is
+                // another session.
                 Err(error) => match target.asks(connection.batch_execute("")).await {
                     Ok(()) => return by_transaction,
                     Err(_) => return Err(error),

@@ -1,4 +1,4 @@
-//! What each session is told, and how: a pooler between worker and server decides which way works.
+//! The settings of each session, and how they reach the server. The pooler decides which way works.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -6,53 +6,54 @@ use std::time::Duration;
 /// The first version of PostgreSQL that can limit a whole transaction.
 const KNOWS_TRANSACTION_TIMEOUT: u32 = 17;
 
-/// What stands between the worker and PostgreSQL.
+/// The pooler between the worker and PostgreSQL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pooler {
-    /// Nothing: settings go with the log-in.
+    /// No pooler: settings are part of the log-in.
     #[default]
     None,
-    /// A pooler that gives each client a server session of its own, such as PgBouncer with
-    /// `pool_mode = session`. It refuses settings in the log-in, so that they are made right after it.
+    /// A pooler that gives each client a server session of its own, such as PgBouncer with `pool_mode =
+    /// session`. It refuses settings in the log-in, so the worker applies them right after it.
     Session,
-    /// A pooler that gives out server sessions for one transaction, such as PgBouncer with
-    /// `pool_mode = transaction`. Nothing outlasts a transaction, so that each begins with its
-    /// settings, and single statements are transactions, too.
+    /// A pooler that assigns server sessions per transaction, such as PgBouncer with `pool_mode =
+    /// transaction`. Settings end with the transaction, so each transaction begins with them. Single
+    /// statements also run in transactions.
     Transaction,
 }
 
-/// What each session sets at the server.
+/// The settings of each session.
 #[derive(Clone, Debug)]
 pub struct SessionSettings {
-    /// The server ends statements that run for longer.
+    /// The server cancels statements that run for longer.
     pub statement_timeout: Duration,
-    /// The server ends statements that wait for a lock for longer.
+    /// The server cancels statements that wait for a lock for longer.
     pub lock_timeout: Duration,
-    /// The server ends sessions that stay in a transaction without a statement for longer.
+    /// The server ends sessions that are idle in a transaction for longer.
     pub idle_in_transaction_timeout: Duration,
-    /// The server ends sessions whose transaction takes longer, from version 17 on.
+    /// The server ends sessions whose transaction takes longer; from PostgreSQL 17 on.
     pub transaction_timeout: Duration,
     /// Just-in-time compilation; it costs more than it saves on short statements.
     pub jit: bool,
-    /// Whether a commit waits until it is on the server's disk. The worker's own need not: a
-    /// crash of the server undoes marks and figures together.
+    /// Whether a commit waits for the server's disk. Processing does not need it: a crash of the server
+    /// undoes queue changes and figures together.
     pub synchronous_commit: bool,
-    /// What `pg_stat_activity` shows.
+    /// The name that `pg_stat_activity` shows.
     pub application_name: String,
     /// How the settings reach the server.
     pub pooler: Pooler,
 }
 
 impl SessionSettings {
-    /// For the worker's own sessions.
+    /// The settings of the worker's own sessions.
     ///
-    /// Each statement is planned once a connection, which is a third of what a small group costs the
-    /// server; so a plan must be good for every size of the tables, and the planner must not trust its
-    /// statistics: after a bulk import they still say that the queue is empty, until autovacuum comes
-    /// by. A plan that was kept from an empty queue made a claim of 3 ms take 10 s. All that the worker
-    /// asks is answered by an index, row by row. Hence whatever reads or sorts whole tables is only
-    /// for statements that cannot do without. The price that stands for "not this way" would set off
-    /// the JIT compiler, 0.4 s a claim.
+    /// Each statement is planned once per connection, because planning is a third of a small group's
+    /// cost at the server. So a plan must suit tables of any size, and the planner must not rely on
+    /// statistics. After a bulk import they still show an empty queue until autovacuum runs: a plan kept
+    /// from an empty queue made a claim of 3 ms take 10 s.
+    ///
+    /// An index answers all of the worker's queries, row by row. So sequential scans, sorts and the like
+    /// are disabled, and the planner uses them only where a statement has no other plan. The cost that
+    /// the planner adds for a disabled method would trigger the JIT compiler, which takes 0.4 s a claim.
     pub(crate) fn limited(&self) -> Session {
         let on = |on| if on { "on" } else { "off" }.to_owned();
         let milliseconds = |time: Duration| time.as_millis().to_string();
@@ -74,15 +75,16 @@ impl SessionSettings {
                 ("enable_mergejoin", "off".to_owned()),
                 ("enable_bitmapscan", "off".to_owned()),
                 ("enable_sort", "off".to_owned()),
-                // A policy that hides raw rows would look as if they were deleted: the server refuses
-                // the statement instead.
+                // A policy that hides raw rows would make them look deleted. With this setting the
+                // server refuses the statement instead.
                 ("row_security", "off".to_owned()),
             ],
             transaction_timeout: Some(self.transaction_timeout),
         }
     }
 
-    /// For sessions of their own: loading and migrating take their time, and are durable.
+    /// The settings of dedicated sessions: imports and migrations have no time limit, and their commits
+    /// are durable.
     pub(crate) fn unlimited(&self) -> Session {
         Session {
             pooler: self.pooler,
@@ -93,10 +95,11 @@ impl SessionSettings {
     }
 }
 
-/// Leads a session to the schema of the tables, and to no other: an operator or a function that another role
-/// made in a schema of the role's search_path would be used wherever its types are better than the server's.
-/// For the same reason it names the schema of all that it uses itself. Before there are tables, it is the schema
-/// in which they are made; `dayfold.path_source` then says what had set the search_path.
+/// Sets the search path to the schema of the tables alone. Another role may create an operator or a
+/// function in another schema of the path, and PostgreSQL would use it wherever its types match better
+/// than the server's. For the same reason the text qualifies all names that it uses with their schema.
+/// If there are no tables yet, it chooses the schema in which they will be created.
+/// `dayfold.path_source` then says which setting the search_path came from.
 macro_rules! follow_tables {
     ($locally:literal) => {
         concat!(
@@ -125,14 +128,14 @@ macro_rules! follow_tables {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Session {
     pub(crate) pooler: Pooler,
-    /// Whether it looks in no schema but that of the tables.
+    /// Whether the search path is the schema of the tables alone.
     follows_tables: bool,
     settings: Vec<(&'static str, String)>,
     transaction_timeout: Option<Duration>,
 }
 
 impl Session {
-    /// What goes into the start-up packet: there it costs no round trip and always holds.
+    /// The options of the start-up packet, which cost no round trip and always apply.
     pub(crate) fn options(&self) -> String {
         if self.pooler != Pooler::None {
             return String::new();
@@ -144,7 +147,7 @@ impl Session {
         options
     }
 
-    /// What is said right after the log-in, to a server of this version.
+    /// The SQL of the settings after the log-in, for a server of this version.
     pub(crate) fn after_login(&self, version: u32) -> String {
         let set = match self.pooler {
             Pooler::None => self.set("SET", &[], version),
@@ -154,7 +157,7 @@ impl Session {
         set + if self.follows_tables { follow_tables!("false") } else { "" }
     }
 
-    /// What is said at the beginning of each transaction, to a server of this version.
+    /// The SQL of the settings at the beginning of each transaction, for a server of this version.
     pub(crate) fn in_transaction(&self, version: u32) -> String {
         match self.pooler {
             Pooler::None | Pooler::Session => String::new(),
@@ -165,13 +168,14 @@ impl Session {
         }
     }
 
-    /// Names and values without quotes, all of them ours.
+    /// Formats settings without quoting: all names and values are the worker's own.
     fn set(&self, how: &str, settings: &[(&str, String)], version: u32) -> String {
         let mut sql = String::new();
         for (name, value) in settings {
             let _ = write!(sql, " {how} {name} = {value};");
         }
-        // An older server refuses it; in the start-up packet that would be before its version is known.
+        // An older server refuses this setting, and the start-up packet is sent before its version is
+        // known.
         if let Some(limit) =
             self.transaction_timeout.filter(|_| version >= KNOWS_TRANSACTION_TIMEOUT)
         {
@@ -180,7 +184,7 @@ impl Session {
         sql
     }
 
-    /// The limit that a test of the connection looks for, in milliseconds.
+    /// The `statement_timeout` that the check of a new connection expects, in milliseconds.
     pub(crate) fn statement_timeout(&self) -> Option<&str> {
         let is = |(name, _): &&(&'static str, String)| *name == "statement_timeout";
         self.settings.iter().find(is).map(|(_, value)| value.as_str())
@@ -188,14 +192,14 @@ impl Session {
 }
 
 impl Session {
-    /// The limit of each statement, if there is one.
+    /// The time limit of each statement, if there is one.
     pub(crate) fn statement_timeout_duration(&self) -> Option<Duration> {
         self.statement_timeout()?.parse().ok().map(Duration::from_millis)
     }
 }
 
-/// The major version out of `server_version`, such as 17 of `17.5 (Debian 17.5-1)`; 0 if it says
-/// nothing of the kind.
+/// The major version in `server_version`, such as 17 in `17.5 (Debian 17.5-1)`; 0 if the text has no
+/// number.
 pub(crate) fn major_version(text: &str) -> u32 {
     let digits = text.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
     digits.parse().unwrap_or(0)

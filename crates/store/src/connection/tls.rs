@@ -1,4 +1,4 @@
-//! TLS, asked for as libpq is asked: by `sslmode`, `sslrootcert`, `sslcert` and `sslkey`.
+//! TLS settings as in libpq: `sslmode`, `sslrootcert`, `sslcert` and `sslkey`.
 //!
 //! | mode | encrypts | checks |
 //! |---|---|---|
@@ -33,24 +33,24 @@ use crate::error::ConnectError;
 /// The value of `sslrootcert` for the operating system's authorities.
 const SYSTEM: &str = "system";
 
-/// What is asked of TLS; each part may be missing.
+/// The TLS settings; each may be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsSettings {
     /// `sslmode`
     pub mode: Option<String>,
     /// `sslrootcert`: a file of PEM certificates, or `system`.
     pub root_cert: Option<String>,
-    /// `sslcert`: a file with the client's certificate and those that lead to its authority.
+    /// `sslcert`: a file with the client's certificate and its intermediate certificates.
     pub cert: Option<String>,
     /// `sslkey`: a file with the client's private key.
     pub key: Option<String>,
 }
 
 impl TlsSettings {
-    /// The driver's mode, and what it connects with.
+    /// The driver's mode and its TLS connector.
     ///
     /// # Errors
-    /// If the mode is none, or a file cannot be used.
+    /// If the mode is unknown, or a file cannot be used.
     pub(crate) fn connector(&self) -> Result<(SslMode, MakeRustlsConnect), ConnectError> {
         let (mode, checks) = self.mode()?;
         let provider = Arc::new(ring::default_provider());
@@ -80,7 +80,7 @@ impl TlsSettings {
         Ok((mode, MakeRustlsConnect::new(config)))
     }
 
-    /// Whether it is checked that the server's certificate is for its host.
+    /// Whether the certificate's host name is verified.
     pub(crate) fn verifies(&self) -> bool {
         self.mode().is_ok_and(|(_, checks)| checks == Checks::AuthorityAndName)
     }
@@ -134,7 +134,7 @@ fn private_key(file: &str) -> Result<PrivateKeyDer<'static>, ConnectError> {
         .map_err(|error| problem(&format!("sslkey={file} cannot be read"), &error))
 }
 
-/// Whom to believe about a server's certificate.
+/// The certificate authorities that are trusted.
 #[derive(Debug)]
 struct Authority {
     roots: Vec<CertificateDer<'static>>,
@@ -164,7 +164,7 @@ impl Authority {
     }
 }
 
-/// Checks as much of a server's certificate as the mode asks for.
+/// Verifies as much of a server's certificate as the mode requires.
 #[derive(Debug)]
 struct Verifier {
     provider: Arc<CryptoProvider>,
@@ -173,22 +173,22 @@ struct Verifier {
 }
 
 impl Verifier {
-    /// Checks that the server has the key of a certificate that is trusted unseen. rustls would read the
-    /// certificate more strictly than libpq does, and refuses one of X.509 version 1.
+    /// Verifies that the server has the private key of a certificate that is not checked itself. rustls
+    /// parses certificates more strictly than libpq and would refuse X.509 version 1.
     fn verify_key(
         &self,
         message: &[u8],
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        // One that cannot be read at all proves nothing, and nothing was to be proven.
+        // An unreadable certificate proves nothing, but this mode requires no proof.
         let Ok(cert) = Certificate::from_der(cert) else {
             return Ok(HandshakeSignatureValid::assertion());
         };
         let key = cert.tbs_certificate.subject_public_key_info;
         let algorithm =
             key.algorithm.to_der().map_err(|error| Error::General(error.to_string()))?;
-        // Without the tag and the length, which is shorter than 128 bytes.
+        // Skip the tag and the length, which is below 128 bytes and so takes one byte.
         let algorithm = algorithm.get(2..).unwrap_or_default();
         let known = self.provider.signature_verification_algorithms.mapping;
         let is_valid = known
@@ -220,8 +220,8 @@ impl ServerCertVerifier for Verifier {
         let Some(Authority { roots, verifier }) = &self.authority else {
             return Ok(ServerCertVerified::assertion());
         };
-        // The server's own certificate as the root, as PostgreSQL's documentation makes one, is
-        // refused by webpki, because it is an authority's. To be the very same is proof enough.
+        // PostgreSQL's documentation uses the server's own certificate as root. webpki refuses it,
+        // because it is an authority's. If both certificates are identical, that is proof enough.
         if roots.iter().any(|root| root == end_entity) {
             if self.check_name {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;

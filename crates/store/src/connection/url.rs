@@ -1,4 +1,4 @@
-//! From a URL and the defaults of libpq to the servers at which a connection is tried.
+//! Reads a URL and libpq's defaults into the list of servers to try.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,11 +13,11 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::connection::libpq::{LibpqDefaults, PassFile, Variables};
 use crate::error::ConnectError;
 
-/// Where PostgreSQL listens if nobody says otherwise.
+/// PostgreSQL's default port.
 pub(crate) const DEFAULT_PORT: u16 = 5432;
 
-/// A host that is gone without a word is found out within a minute, instead of two hours by the
-/// operating system's own settings. The worker waits for no answer longer than that in silence.
+/// Keep-alive settings that detect a vanished host within a minute; the operating system's defaults take
+/// two hours. The worker waits no longer than that for an answer on a silent connection.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
@@ -26,12 +26,12 @@ fn url_says_nothing_of_keepalives(url: &str) -> bool {
     !url.contains("keepalives") && !url.contains("tcp_user_timeout")
 }
 
-/// Where a server listens.
+/// The address at which a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    /// At a name, or an address, and a port.
+    /// A host name or IP address, and a port.
     Network(String, u16),
-    /// At a socket of this host.
+    /// A Unix socket.
     Socket(PathBuf),
 }
 
@@ -45,25 +45,26 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// One server of an address.
+/// One server of an address list.
 #[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) endpoint: Endpoint,
-    /// With this server as its only host: the driver would give several of them one time-out, so
-    /// that one that accepts and is silent would keep the others from being tried.
+    /// The driver's configuration with this server as the only host. With several hosts, the driver
+    /// applies one time-out to all, so a server that accepts and never answers would keep the others
+    /// from being tried.
     pub(crate) config: Config,
 }
 
-/// All that a URL and libpq's defaults say. Its parts hold the password, so it has no `Debug`.
+/// The content of a URL and of libpq's defaults. It holds the password, so there is no `Debug`.
 #[derive(Clone)]
 pub(crate) struct Address {
     pub(crate) servers: Vec<Server>,
     pub(crate) tls: MakeRustlsConnect,
-    /// Whether it is left to chance with which server to begin.
+    /// Whether the order of servers is random.
     in_any_order: bool,
-    /// Where the password is, if not in the URL.
+    /// The password file, if the URL has no password.
     pub(crate) passfile: Option<PassFile>,
-    /// Whether TLS is insisted on, and whether it checks who the server is.
+    /// Whether TLS is required, and whether it verifies the server's identity.
     pub(crate) tls_asked: (bool, bool),
 }
 
@@ -71,7 +72,7 @@ impl Address {
     /// Reads a URL.
     ///
     /// # Errors
-    /// Why it cannot be used.
+    /// The reason why the URL cannot be used.
     pub(crate) fn new(
         url: &str,
         timeout: Duration,
@@ -112,7 +113,7 @@ impl Address {
         })
     }
 
-    /// The servers in the order in which they are tried.
+    /// The servers in the order of attempts.
     pub(crate) fn in_turn(&self) -> impl Iterator<Item = &Server> {
         let count = self.servers.len();
         let first = if self.in_any_order { fastrand::usize(..count.max(1)) } else { 0 };
@@ -120,7 +121,8 @@ impl Address {
     }
 }
 
-/// Each server for itself; `instead` is the port of those that the URL names none for.
+/// Splits the configuration into one per server. `instead` is the port for hosts that the URL gives
+/// none.
 fn servers(all: &Config, instead: Option<u16>) -> Vec<Server> {
     let ports = all.get_ports();
     let port = |index: usize| {
@@ -167,7 +169,7 @@ fn with_one_host(all: &Config, host: Option<&Host>, address: Option<IpAddr>, por
     one.target_session_attrs(all.get_target_session_attrs());
     one.port(port);
     match host {
-        // As in libpq, a socket of this host needs no TLS, whatever the mode.
+        // As in libpq, a Unix socket uses no TLS in any mode.
         Some(Host::Unix(folder)) => one.host_path(folder).ssl_mode(SslMode::Disable),
         Some(Host::Tcp(name)) => one.host(name),
         None => &mut one,
@@ -178,8 +180,8 @@ fn with_one_host(all: &Config, host: Option<&Host>, address: Option<IpAddr>, por
     one
 }
 
-/// What the parser says about a URL, in words that quote nothing but the names of options that
-/// exist: in a password that was not escaped, anything may look like an option.
+/// The parser's complaint about a URL, quoting only names of existing options. Text of an unescaped
+/// password may look like an option.
 fn what_is_wrong(error: &tokio_postgres::Error) -> String {
     const OPTIONS_OF_OTHERS: [&str; 9] = [
         "charset",
@@ -205,8 +207,8 @@ fn what_is_wrong(error: &tokio_postgres::Error) -> String {
     }
 }
 
-/// The driver ends the password at the first @. What is left of a password with an @ of its own
-/// would then be taken for the host, or the database, and be shown as that.
+/// Refuses an unescaped @ in a password. The driver ends the password at the first @, so the rest would
+/// be taken for host or database, and be shown in messages.
 fn refuse_bare_at(url: &str) -> Result<(), ConnectError> {
     let is_url = url.starts_with("postgres://") || url.starts_with("postgresql://");
     if is_url && url.matches('@').count() > 1 {

@@ -1,9 +1,8 @@
-//! What the server says about an error beside its text.
+//! Records the fields of the server's error messages.
 //!
-//! The driver keeps the text of an error and drops its SQLSTATE. So the messages of the server are
-//! watched on their way to the driver: of each error the code and the names of table, column and
-//! constraint are kept until the driver reports it. The text, the detail and the hint are not: they may
-//! quote a row.
+//! The driver keeps the text of an error and drops its SQLSTATE. So the server's messages are parsed on
+//! their way to the driver. The code and the names of table, column and constraint are kept until the
+//! driver reports the error. Text, detail and hint may quote a row, so they are not kept.
 //!
 //! Source: PostgreSQL documentation, "Message Formats" and "Error and Notice Message Fields".
 
@@ -22,16 +21,17 @@ use tokio_postgres::tls::{ChannelBinding, TlsStream};
 use crate::error::{ServerError, StoreError};
 use crate::transaction::failpoint::Crash;
 
-/// Errors that are kept. In a pipeline each statement behind the one that failed has one, too.
+/// Maximum of errors kept. In a pipeline, each statement after the failed one also has one.
 const MOST_ERRORS: usize = 32;
 
-/// Bytes of one error that are looked at: the texts before the names may be as long as a row.
+/// Maximum of bytes parsed of one error: the texts before the names may be as long as a row.
 const MOST_BYTES: usize = 64 * 1024;
 
-/// The beginning of a statement is known by the answer to the one before, which may have been read late.
+/// A statement counts as timed out from this fraction of `statement_timeout` on. Its start is taken from
+/// the answer before it, which may have been read late.
 const MEASURED: f64 = 0.9;
 
-/// What the server has said on one connection.
+/// The server's messages on one connection.
 #[derive(Debug)]
 pub(crate) struct Wire {
     /// The server's `statement_timeout` for this session.
@@ -43,11 +43,11 @@ pub(crate) struct Wire {
 struct Said {
     /// The server's process, as the log-in names it.
     process: i32,
-    /// The statement that runs was not begun before.
+    /// A lower bound for the start of the running statement.
     since: Instant,
-    /// Whether something was sent since the server was last ready.
+    /// Whether data was sent since the server was last ready.
     sent: bool,
-    /// By the hash of its text, the oldest first.
+    /// Errors by the hash of their text, the oldest first.
     errors: VecDeque<(u64, ServerError)>,
 }
 
@@ -57,12 +57,12 @@ impl Wire {
         Arc::new(Self { statement_timeout, said: Mutex::new(said) })
     }
 
-    /// The server's process behind the connection.
+    /// The server's process for this connection.
     pub(crate) fn process(&self) -> i32 {
         self.said().process
     }
 
-    /// An error of the driver, with what the server said about it.
+    /// Converts a driver's error and adds the server's error fields.
     pub(crate) fn error(&self, cause: DieselError) -> StoreError {
         let server = match &cause {
             DieselError::DatabaseError(kind, information) => {
@@ -70,14 +70,14 @@ impl Wire {
                 let errors = &mut said.errors;
                 let hash = hash_of(information.message().as_bytes());
                 let found = errors.iter().rposition(|(of, _)| *of == hash);
-                // A connection that is gone says nothing itself. The server's last words do.
+                // A closed connection reports no server error, so use the server's last message.
                 let last_words = || errors.iter().rposition(|(_, error)| error.ends_session);
                 let found = match kind {
                     DatabaseErrorKind::UnableToSendCommand
                     | DatabaseErrorKind::ClosedConnection => found.or_else(last_words),
                     _ => found,
                 };
-                // In a pipeline, each statement behind the one that met the end of the session asks for it.
+                // In a pipeline, each statement after the end of the session asks for that error.
                 let is_last =
                     |place: usize| errors.get(place).is_some_and(|(_, of)| of.ends_session);
                 match found {
@@ -134,7 +134,7 @@ impl Wire {
                 b't' => error.table = identifier(text),
                 b'c' => error.column = identifier(text),
                 b'n' => error.constraint = identifier(text),
-                // Where in a function it happened. That there is one shows whose statement it was.
+                // The context of the error. If there is one, the error happened inside a function.
                 b'W' => (error.in_function, error.function) = (true, function(text)),
                 _ => {}
             }
@@ -153,8 +153,8 @@ fn hash_of(text: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// A name as the server's catalogs keep it. A function of the application may put any text in its
-/// place, so that only what looks like a name is taken.
+/// A name in the form of the server's catalogs. An application's function may put any text in its place,
+/// so other text is ignored.
 fn identifier(text: &[u8]) -> Option<String> {
     let name = std::str::from_utf8(text).ok()?;
     let begins = name.starts_with(|c: char| c.is_alphabetic() || c == '_');
@@ -162,7 +162,7 @@ fn identifier(text: &[u8]) -> Option<String> {
     (begins && name.len() < 64 && name.chars().all(is_name)).then(|| name.to_owned())
 }
 
-/// The function of a context such as `PL/pgSQL function audit() line 1 at RAISE`, the innermost one, in any
+/// The innermost function of a context such as `PL/pgSQL function audit() line 1 at RAISE`, in any
 /// language of the server. The rest of the context may quote a row.
 fn function(context: &[u8]) -> Option<String> {
     let context = context.strip_prefix(b"PL/pgSQL")?;
@@ -170,16 +170,16 @@ fn function(context: &[u8]) -> Option<String> {
     identifier(before.rsplit(|byte| *byte == b' ').next()?)
 }
 
-/// Cuts what the server sends into its messages: a type of one byte, a length that counts itself, and
-/// the body.
+/// Splits the server's bytes into messages: a type of one byte, a length that includes itself, and the
+/// body.
 #[derive(Debug)]
 struct Messages {
-    /// Bytes before the first message.
+    /// Bytes that precede the first message.
     before: usize,
     head: [u8; 5],
-    /// Bytes of the head that are there.
+    /// Bytes of the head read so far.
     headed: usize,
-    /// Bytes of the body that are still to come.
+    /// Bytes of the body still to read.
     left: usize,
     /// The part of the body that is kept.
     body: Vec<u8>,
@@ -228,7 +228,7 @@ impl Messages {
     }
 }
 
-/// A stream between the driver and the server, whose messages are watched.
+/// A stream between driver and server that records the server's messages.
 #[derive(Debug)]
 pub(crate) struct Watched<S> {
     stream: S,
@@ -238,12 +238,12 @@ pub(crate) struct Watched<S> {
 }
 
 impl<S> Watched<S> {
-    /// `before` bytes come before the server's first message.
+    /// Wraps a stream. The first `before` bytes from the server precede its first message.
     pub(crate) const fn new(stream: S, before: usize, wire: Arc<Wire>) -> Self {
         Self { stream, messages: Messages::new(before), wire, crash: Crash::new() }
     }
 
-    /// The stream, and by whom it was watched.
+    /// The inner stream, and the recorder.
     pub(crate) fn into_parts(self) -> (S, Arc<Wire>) {
         (self.stream, self.wire)
     }

@@ -1,5 +1,5 @@
-//! Days of figures: what blood pressure, glucose and sleep have in common, which are computed whole from
-//! raw vitals.
+//! The parts that blood pressure, glucose and sleep share: their days are computed whole from raw
+//! vitals.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ use crate::sql::time::to_postgres;
 use crate::transaction::GroupTransaction;
 
 statement! {
-    /// A row belongs to the spans in which it starts; those of one metric are disjoint.
+    /// A row belongs to the spans in which it starts. Spans of one metric are disjoint.
     ///
-    /// OFFSET 0 keeps the two tables apart: joined, the planner may take all of the user's rows and
-    /// ask of each whether it lies in a span, which it deems as cheap while they are few.
+    /// OFFSET 0 keeps the tables apart. Otherwise the planner may read all of the user's rows and test
+    /// each against the spans, which it considers cheap while they are few.
     struct ReadStarting {
         user_id: i64 => BigInt,
         ordinals: Vec<i32> => Array<Integer>,
@@ -45,8 +45,8 @@ statement! {
 }
 
 statement! {
-    /// Two days around: an instant's local dates in two zones differ by two at most. Only one
-    /// table is read, because the condition on the other one is constant.
+    /// Two days around: an instant's local dates in two zones differ by two at most. The condition on
+    /// the other table is constant, so only one table is read.
     struct ReadDatesNear<'a> {
         user_id: i64 => BigInt,
         table: &'a str => Text,
@@ -57,8 +57,8 @@ statement! {
 }
 
 impl GroupTransaction<'_> {
-    /// Reads every raw row of each of the metrics that starts in one of the spans, which are
-    /// disjoint; each metric's rows in the order of their start.
+    /// Reads every raw row of each metric that starts in one of the disjoint spans. The rows of a metric
+    /// are ordered by their start.
     ///
     /// # Errors
     /// If the database fails.
@@ -90,7 +90,7 @@ impl GroupTransaction<'_> {
         for (ordinal, row) in rows {
             let of_metric = usize::try_from(ordinal).ok().and_then(|at| of_metrics.get_mut(at));
             of_metric
-                .ok_or(StoreError::Internal("a raw row of a metric that was not asked for"))?
+                .ok_or(StoreError::Internal("a raw row of a metric that was not requested"))?
                 .push(raw_vital(row));
         }
         for rows in &mut of_metrics {
@@ -99,7 +99,7 @@ impl GroupTransaction<'_> {
         Ok(of_metrics)
     }
 
-    /// The stored dates of a table whose bounds reach into one of the spans.
+    /// The stored dates of a table whose bounds overlap one of the spans.
     pub(crate) async fn dates_near(
         &mut self,
         table: &str,
@@ -116,8 +116,8 @@ impl GroupTransaction<'_> {
     }
 }
 
-/// The statement that writes a day: these figures, and what every day has beside them. Each column
-/// is a parameter of the same name, but `is_partial`, which the server's clock decides.
+/// The statement that writes a day: the given figures, and the columns that all days share. Each column
+/// is a parameter of the same name, except `is_partial`, which depends on the server's clock.
 pub(crate) fn upsert(table: &str, figures: &[&str]) -> String {
     const KEY: [&str; 2] = ["user_id", "local_date"];
     const OF_EVERY_DAY: [&str; 8] = [
@@ -149,10 +149,10 @@ pub(crate) fn upsert(table: &str, figures: &[&str]) -> String {
     )
 }
 
-/// Dates whose figures go, and those whose figures are written.
+/// Dates whose figures are deleted, and dates whose figures are written.
 pub(crate) type Split<'d, D> = (Vec<NaiveDate>, Vec<(NaiveDate, &'d D)>);
 
-/// Tells the days behind which no row stands from the others.
+/// Separates days without rows from the others.
 pub(crate) fn split<D>(days: &BTreeMap<NaiveDate, Option<D>>) -> Split<'_, D> {
     let gone = days.iter().filter(|(_, day)| day.is_none()).map(|(date, _)| *date);
     let kept = days.iter().filter_map(|(date, day)| Some((*date, day.as_ref()?)));

@@ -1,7 +1,7 @@
 //! The columns of daily rows that depend on the database's clock: `is_partial` and `future_count`.
 //!
-//! A group decides both when it writes a row. No raw row need touch the day again, so when the day has
-//! ended, [`Store::mark_ended_days`] sets them to false and 0.
+//! A group sets both columns when it writes a row. After that, no raw row need touch the day again. So
+//! [`Store::mark_ended_days`] sets them to false and 0 when the day has ended.
 
 use chrono::NaiveDate;
 use diesel::sql_types::{BigInt, Bool, Date};
@@ -11,8 +11,8 @@ use crate::pool::Store;
 use crate::snapshot::Snapshot;
 use crate::sql::statement::statement;
 
-/// The expression for `future_count`: these rows if their day begins more than a day after the database's
-/// clock, else 0. The day leaves room for a clock that is a little wrong, and for a zone that is.
+/// The expression for `future_count`: the number of rows if their day begins more than a day after the
+/// database's clock, else 0. The day of tolerance allows for slightly wrong clocks and for wrong zones.
 macro_rules! future_count {
     ($day:literal, $rows:literal) => {
         concat!(
@@ -26,7 +26,7 @@ macro_rules! future_count {
 }
 pub(crate) use future_count;
 
-/// The tables with a `future_count`, and the rows that it counts.
+/// The tables with a `future_count`, and the expression that counts their rows.
 const COUNTED: [(&str, &str); 4] = [
     ("vitals_daily", "s.sample_count + s.censored_count"),
     ("sleep_daily", "s.segment_count"),
@@ -34,10 +34,10 @@ const COUNTED: [(&str, &str); 4] = [
     ("lab_daily", "s.result_count"),
 ];
 
-/// The condition under which the stored row `s` of a table with `is_partial` has what no clock explains.
-/// Right is what the clock said when the row was computed, and, once the day has ended, what
-/// [`Store::mark_ended_days`] makes of it. The transaction began before its snapshot was taken, so
-/// its `now()` may lie before a mark that it sees.
+/// The condition that `is_partial` or `future_count` of a stored row `s` contradicts the clock. Two values are correct:
+/// the one at the time of computation, and, once the day has ended, the one that
+/// [`Store::mark_ended_days`] writes. A transaction's `now()` precedes its snapshot, so it may be
+/// earlier than an update that the snapshot contains.
 pub(crate) fn contradicts_clock(table: &str) -> String {
     let partial = "CASE WHEN s.is_partial THEN s.day_end <= s.computed_at
                         ELSE s.day_end > greatest(s.computed_at, clock_timestamp()) END";
@@ -52,11 +52,11 @@ pub(crate) fn contradicts_clock(table: &str) -> String {
     )
 }
 
-/// Marks the rows of one table; the statement is short, however large the table is.
+/// Marks ended days in one table. The statement is short, however large the table is.
 ///
-/// It never waits for a row: those that a group has locked are left for the next time, so no deadlock
-/// can arise. A row that a group has replaced since the statement began is judged by its new version
-/// when it is locked, and is then left as well, since the version that the statement sees is gone.
+/// It skips rows that a group has locked, so no deadlock can arise; the next call handles them. If a
+/// group has replaced a row since the statement began, the lock checks the new version and skips the
+/// row, because the version that the statement saw is gone.
 macro_rules! mark {
     ($name:literal, $table:literal, $more:literal) => {
         concat!(
@@ -94,7 +94,7 @@ statement! {
     )
 }
 
-/// The rows of the future, by user. The index on the ends of partial days finds them.
+/// Rows dated in the future, by user. The index on the ends of partial days finds them.
 macro_rules! future {
     ($of_table:literal) => {
         concat!(
@@ -139,27 +139,27 @@ statement! {
     )
 }
 
-/// Daily rows whose days have ended.
+/// The result of marking ended days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndedDays {
-    /// Rows that are no longer partial.
+    /// Rows set to non-partial.
     pub rows: i64,
-    /// Whether there may be more of them.
+    /// Whether more rows may remain.
     pub has_more: bool,
 }
 
-/// Accepted raw rows that are dated in the future.
+/// Accepted raw rows dated in the future.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FutureRows {
-    /// How many.
+    /// Number of rows.
     pub rows: i64,
-    /// Of how many users.
+    /// Number of their users.
     pub users: i64,
 }
 
 impl Store {
-    /// Sets `is_partial` to false and `future_count` to 0 in rows whose day has ended, in at most 1,000 of
-    /// each table. Any number of workers may do so at once.
+    /// Sets `is_partial` to false and `future_count` to 0 in rows whose day has ended, in at most 1,000
+    /// rows of each table. Any number of workers may call this at once.
     ///
     /// # Errors
     /// If the database fails.
@@ -169,7 +169,7 @@ impl Store {
         Ok(EndedDays { rows, has_more })
     }
 
-    /// Raw rows that are dated more than a day after the database's clock.
+    /// The number of raw rows dated more than a day after the database's clock.
     ///
     /// # Errors
     /// If the database fails.
@@ -180,7 +180,8 @@ impl Store {
     }
 }
 
-/// The same of one user between two dates.
+/// The number of one user's raw rows between two dates that lie more than a day after the database's
+/// clock.
 pub(crate) async fn future_rows_of(
     snapshot: &mut Snapshot<'_>,
     user_id: i64,

@@ -86,8 +86,8 @@ statement! {
 }
 
 impl GroupTransaction<'_> {
-    /// The stored dates of glucose whose bounds reach into one of the spans: where a row may have
-    /// been counted while the profile had another zone.
+    /// The stored dates of glucose whose bounds overlap one of the spans: a row may have been counted
+    /// there while the profile had another zone.
     ///
     /// # Errors
     /// If the database fails.
@@ -95,7 +95,7 @@ impl GroupTransaction<'_> {
         self.dates_near("glucose_daily", spans).await
     }
 
-    /// Writes the figures of some dates, or takes them away where no row stands behind them.
+    /// Writes the figures of some dates, or deletes those of dates without rows.
     ///
     /// # Errors
     /// If the database fails.

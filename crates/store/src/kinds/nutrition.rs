@@ -49,7 +49,7 @@ static READ_MEALS_BY_ID: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The columns of a day whose values come as one array, in its order.
+/// The columns of a day whose values form one array, in the array's order.
 fn number_columns() -> Vec<String> {
     let mut columns: Vec<String> = NUTRIENTS.iter().map(ToString::to_string).collect();
     columns.extend(MealType::ALL.map(|meal| format!("{}_energy_kcal", meal.name())));
@@ -151,8 +151,8 @@ statement! {
 }
 
 impl GroupTransaction<'_> {
-    /// Visits every row that can belong to a date in any zone. They are in no order, and one after the
-    /// other in memory, as an app may send any number of them.
+    /// Visits every row that can belong to a date in any zone, in no particular order. Only one row at a
+    /// time is in memory, because an application may send any number of them.
     ///
     /// # Errors
     /// If the database fails, or the visitor does.
@@ -167,7 +167,7 @@ impl GroupTransaction<'_> {
         self.read_each(read, |columns| visit(meal(columns)?)).await
     }
 
-    /// Reads single raw rows; those that are deleted are missing.
+    /// Reads single raw rows by id. Deleted rows are absent from the result.
     ///
     /// # Errors
     /// If the database fails.
@@ -176,7 +176,7 @@ impl GroupTransaction<'_> {
         self.read(read).await?.into_iter().map(meal).collect()
     }
 
-    /// Writes the figures of a date, or takes them away where no row stands behind them.
+    /// Writes the figures of a date, or deletes them if the date has no rows.
     ///
     /// # Errors
     /// If the database fails.

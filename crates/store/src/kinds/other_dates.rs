@@ -1,4 +1,4 @@
-//! Stored dates that a change concerns although it lies on another date now.
+//! Stored dates on which a changed row was counted, although it now belongs to another date.
 
 use aggregation::Timestamp;
 use chrono::NaiveDate;
@@ -11,9 +11,9 @@ use crate::sql::time::to_postgres;
 use crate::transaction::GroupTransaction;
 
 statement! {
-    /// Two days around: an instant's local dates in two zones differ by two at most. Only the
-    /// kind's own table is read, because the condition on the other one is constant. The rows of a date have
-    /// few bounds, however many analytes it has, so that each pair of bounds is compared once.
+    /// Two days around: an instant's local dates in two zones differ by two at most. The condition on
+    /// the other table is constant, so only the kind's own table is read. The rows of a date share few
+    /// distinct bounds, however many analytes it has, so each pair of bounds is compared once.
     struct OtherDates<'a> {
         user_id: i64 => BigInt,
         kind: &'a str => Text,
@@ -24,10 +24,10 @@ statement! {
 }
 
 impl GroupTransaction<'_> {
-    /// Stored dates of nutrition or labs beside `date` that contain one of the instants: where a
-    /// row may have been counted while the profile had another zone.
+    /// Stored dates of nutrition or labs other than `date` that contain one of the instants: a row may
+    /// have been counted there while the profile had another zone.
     ///
-    /// Vitals find theirs while they read, by the context stored with each day.
+    /// Vitals find such dates while they read, by the context stored with each day.
     ///
     /// # Errors
     /// If the database fails.

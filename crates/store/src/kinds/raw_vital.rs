@@ -1,4 +1,4 @@
-//! A raw row of vitals as statements give it.
+//! A raw row of vitals as the statements return it.
 
 use std::cell::RefCell;
 
@@ -11,22 +11,24 @@ use diesel::sql_types::{BigInt, Bool, Double, Nullable, Text, Timestamptz};
 use crate::sql::raw_text::readable;
 use crate::sql::time::RawTime;
 
-/// The units, sources and zones of a user are fewer. With more, some rows have words of their own.
+/// Maximum of shared texts. The units, sources and zones of a user are fewer; beyond it, rows have
+/// copies of their own.
 const MAX_WORDS: usize = 64;
 
 thread_local! {
-    /// The words of the rows read last, beside the decoders, which see nothing but the bytes of a column.
+    /// Texts of the last rows read. Decoders see only a column's bytes, so the texts are kept
+    /// here.
     static WORDS: RefCell<Words> = RefCell::default();
-    /// Those of them that are names of sources, folded.
+    /// Texts that are folded names of sources.
     static SOURCES: RefCell<Words> = RefCell::default();
 }
 
-/// Words that rows share, frequent ones first.
+/// Texts that rows share, frequent ones first.
 #[derive(Default)]
 struct Words(Vec<SharedStr>);
 
 impl Words {
-    /// The word with these bytes, which are UTF-8 then.
+    /// The shared text with these bytes. An entry is UTF-8, so the bytes are as well.
     fn get(&mut self, bytes: &[u8]) -> Option<SharedStr> {
         let at = self.0.iter().position(|word| word.as_bytes() == bytes)?;
         self.0.swap(at, at / 2);
@@ -43,12 +45,13 @@ impl Words {
     }
 }
 
-/// Its columns: id, value, comparator, unit, source, started_at, ended_at, time_zone, is_daily_total.
+/// The SQL types of the columns: id, value, comparator, unit, source, started_at, ended_at, time_zone,
+/// is_daily_total.
 pub(crate) type RawVitalSql =
     (BigInt, Double, Nullable<Text>, Text, Text, Timestamptz, Timestamptz, Nullable<Text>, Bool);
 
-/// They with the types that are read: the application may have columns of another type, such as `real`,
-/// `varchar` or `integer`, and change them while the worker runs.
+/// The columns, cast to the types that the worker reads. The application may have other types, such as
+/// `real`, `varchar` or `integer`, and change them while the worker runs.
 macro_rules! raw_vital_columns {
     ($row:literal) => {
         concat!(
@@ -76,11 +79,11 @@ macro_rules! raw_vital_columns {
 
 pub(crate) use raw_vital_columns;
 
-/// The same as they are loaded.
+/// The Rust types of the columns of a raw row.
 pub(crate) type RawVitalColumns =
     (i64, f64, Option<Shared>, Shared, Source, RawTime, RawTime, Option<Shared>, bool);
 
-/// A text that rows share.
+/// A text shared between rows.
 #[derive(Debug, FromSqlRow)]
 #[diesel(sql_type = Text)]
 pub(crate) struct Shared(SharedStr);
@@ -93,7 +96,7 @@ impl FromSql<Text, Pg> for Shared {
     }
 }
 
-/// A source's name, folded, that rows share.
+/// A source's folded name, shared between rows.
 #[derive(Debug, FromSqlRow)]
 #[diesel(sql_type = Text)]
 pub(crate) struct Source(SharedStr);
@@ -101,13 +104,13 @@ pub(crate) struct Source(SharedStr);
 impl FromSql<Text, Pg> for Source {
     fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
         let bytes = value.as_bytes();
-        // A folded name stays as it is when it is folded.
+        // Folding a folded name does not change it.
         let insert = |words: &mut Words| words.get_or_insert(&fold_source(&readable(bytes)));
         Ok(Self(SOURCES.with_borrow_mut(|words| words.get(bytes).unwrap_or_else(|| insert(words)))))
     }
 }
 
-/// The row that they make.
+/// Builds the row from its columns.
 pub(crate) fn raw_vital(columns: RawVitalColumns) -> RawVital {
     let (id, value, comparator, unit, source, from, to, time_zone, is_daily_total) = columns;
     RawVital {

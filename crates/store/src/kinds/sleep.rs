@@ -1,4 +1,4 @@
-//! Raw rows of sleep and the days that they come to.
+//! Raw rows of sleep and their daily figures.
 
 use std::collections::BTreeSet;
 
@@ -18,9 +18,9 @@ use crate::sql::time::{from_postgres, to_postgres};
 use crate::transaction::GroupTransaction;
 
 statement! {
-    /// Reads the raw rows of each span and metric. A row may reach into the span, from at most 48
-    /// hours before it; that is answered from the index. OFFSET 0 keeps the planner from another one,
-    /// in which it would ask all of the user's rows for their metric.
+    /// Reads the raw rows of each span and metric. A row may reach into the span from at most 48 hours
+    /// before it; the index answers this condition. OFFSET 0 keeps the planner from a plan that reads
+    /// all of the user's rows and tests the metric of each.
     struct ReadSegments {
         user_id: i64 => BigInt,
         metrics: Vec<&'static str> => Array<Text>,
@@ -51,7 +51,7 @@ statement! {
 }
 
 statement! {
-    /// From each first date to its last, which are disjoint: one look into the index for a month.
+    /// Reads disjoint ranges of dates, from first to last: one index scan for a month.
     struct ReadSleepDays {
         user_id: i64 => BigInt,
         firsts: Vec<NaiveDate> => Array<Date>,
@@ -140,7 +140,7 @@ statement! {
 }
 
 impl GroupTransaction<'_> {
-    /// Reads what [`aggregation::sleep::recompute()`] needs for a scope.
+    /// Reads the input of [`aggregation::sleep::recompute()`] for a scope.
     ///
     /// # Errors
     /// If the database fails.
@@ -161,10 +161,10 @@ impl GroupTransaction<'_> {
         let rows: Vec<(String, RawVitalColumns)> = self.read(read).await?;
         for (metric, row) in rows {
             let stage = Stage::from_metric(&metric)
-                .ok_or(StoreError::Internal("a raw row of a metric that was not asked for"))?;
+                .ok_or(StoreError::Internal("a raw row of a metric that was not requested"))?;
             snapshot.rows.entry(stage).or_default().push(raw_vital(row));
         }
-        // A row may reach into several spans.
+        // A row may overlap several spans.
         for rows in snapshot.rows.values_mut() {
             rows.sort_unstable_by_key(|row| row.id);
             rows.dedup_by_key(|row| row.id);
@@ -183,7 +183,7 @@ impl GroupTransaction<'_> {
         Ok(snapshot)
     }
 
-    /// Writes recomputed days, and takes away those behind which no row stands any more.
+    /// Writes recomputed days, and deletes days without rows.
     ///
     /// # Errors
     /// If the database fails.
@@ -201,7 +201,7 @@ impl GroupTransaction<'_> {
     }
 }
 
-/// The first and the last of dates that follow one another without a pause.
+/// The first and last date of each run of consecutive dates.
 fn ranges(dates: &BTreeSet<NaiveDate>) -> Vec<(NaiveDate, NaiveDate)> {
     let mut ranges: Vec<(NaiveDate, NaiveDate)> = Vec::new();
     for date in dates {

@@ -1,4 +1,4 @@
-//! Claiming a batch, and whether there is one.
+//! Claims a batch, and checks whether one is due.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::time::from_postgres;
 
 const OLDEST: &str = include_str!("claim.sql");
 
-/// Claims from the newest end of the queue.
+/// The claim statement with the newest sets first.
 static NEWEST: LazyLock<String> =
     LazyLock::new(|| OLDEST.replace("ORDER BY not_before ASC", "ORDER BY not_before DESC"));
 
@@ -68,7 +68,7 @@ type ClaimedColumns = (
 );
 
 statement! {
-    /// One index scan for each kind: with any statistics, the order makes the planner choose it.
+    /// One index scan for each kind: the ORDER BY makes the planner choose it with any statistics.
     struct FirstDue {
         oldest: Option<PgTimestamp> => Nullable<Timestamptz>,
         ago: f64 => Double,
@@ -77,7 +77,7 @@ statement! {
 }
 
 impl Store {
-    /// Whether a set of any kind is due.
+    /// Whether a change set of any kind is due.
     ///
     /// # Errors
     /// If the database fails.
@@ -92,19 +92,19 @@ impl Store {
         Ok(first.is_some())
     }
 
-    /// Makes the next claim of each kind scan the whole queue. Returns whether the previous one of any kind
-    /// did not, because a full scan was slow.
+    /// Makes the next claim of each kind scan the whole queue. Returns whether the previous claim of any
+    /// kind did not, because a full scan was slow.
     pub fn require_full_scan(&self) -> bool {
         let short = Kind::ALL.map(|kind| self.scan_window(Some(kind)).require_full_scan());
         short.contains(&true)
     }
 
-    /// Marks due sets of `kind` as processing, in a commit of their own. Together they have at most `size` raw
-    /// rows. If these fill one hour of a user, the other sets of that hour are claimed with them.
-    /// `None` if nothing is due.
+    /// Marks due sets of `kind` as processing and commits that at once. Together they have at most
+    /// `size` raw rows. If they fill one hour of a user, the hour's other sets are claimed as well.
+    /// Returns `None` if nothing is due.
     ///
     /// # Errors
-    /// If the database fails; then nothing is claimed.
+    /// If the database fails; then no set is claimed.
     pub async fn claim(
         &self,
         kind: Kind,
@@ -163,9 +163,9 @@ impl Store {
     }
 }
 
-/// The span that is always computed from all of its raw rows, and the raw rows that a claim may have when it
-/// coalesces the span. An hour of one reading a second is computed once; a day of 300,000 meals 15 times instead
-/// of 1,500 times.
+/// The span that is always computed from all of its raw rows, and the maximum of raw rows when a claim
+/// coalesces the span. With it, an hour of one reading a second is computed once. A day of 300,000 meals
+/// is computed 15 times instead of 1,500 times.
 const fn recomputed_whole(kind: Kind) -> (Duration, i64) {
     match kind {
         Kind::Vitals => (Duration::from_secs(3600), 3_600),
@@ -191,7 +191,7 @@ fn change_set(columns: ClaimedColumns) -> ChangeSet {
     let starts = starts.unwrap_or_default().into_iter().map(from_postgres);
     let ends = ends.unwrap_or_default().into_iter().map(from_postgres);
     let (mut starts, mut ends) = (starts.peekable(), ends);
-    // Rows without times of their own have those of the set. Rows without ends end when they start.
+    // Rows without times of their own have those of the set. Rows without ends end at their start.
     let (first, last, is_one_span) =
         (from_postgres(first), from_postgres(last), starts.peek().is_none());
     let rows = ids.into_iter().map(|raw_id| {
@@ -206,7 +206,7 @@ fn change_set(columns: ClaimedColumns) -> ChangeSet {
     ChangeSet { id, user_id, starts_at: first, metric, time_zone, whole_day, lost_leases, rows }
 }
 
-/// Where a scan begins, as parameters of the statements; NULL for a full scan.
+/// The start of a scan as parameters of the statements; NULL for a full scan.
 fn bounds(start: Option<ScanStart>) -> (Option<PgTimestamp>, f64) {
     (start.map(|start| start.oldest), start.map_or(0.0, |start| start.ago.as_secs_f64()))
 }

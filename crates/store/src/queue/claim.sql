@@ -1,11 +1,11 @@
--- Claims a batch of one kind: whole change sets of `size` raw rows together, or fewer.
+-- Claims a batch of one kind: whole change sets with at most `size` raw rows together.
 -- In psql, first: \set kind '''vitals''' \set size 200 \set token 1 \set lease_seconds 60 \set oldest NULL \set ago 0
 -- \set unit_seconds 3600 \set most 3600
 --
--- Sets that are due are read by not_before, which for a new set is the time of its statement. One that waits
--- for its back-off lies ahead, a dead one at infinity, so neither keeps others waiting. A set whose lease has
--- run out is still where it was. No lease is longer than an hour, the limit of batch.lease_seconds: one that
--- ends later was given while the server's clock was ahead, and is void.
+-- Due sets are read by not_before. For a new set it is the time of the statement that queued it. For a
+-- set in back-off it is in the future, and for a dead one infinity, so neither delays others. A set with
+-- an expired lease keeps its place. A lease lasts at most an hour, the limit of batch.lease_seconds. One
+-- that ends later was granted while the clock of the server was ahead, and is void.
 WITH asked AS MATERIALIZED (
     SELECT :kind::text AS kind, :size::bigint AS size, :token::bigint AS token, now() AS now,
            now() + make_interval(secs => :lease_seconds) AS lease_ends,
@@ -14,9 +14,9 @@ WITH asked AS MATERIALIZED (
                 ELSE least(:oldest, now() - make_interval(secs => :ago))
            END AS since
 ), heads AS MATERIALIZED (
-    -- Claims that run at the same time lock other heads each, so that their batches are disjoint. Each lock
-    -- writes to its page and to the WAL: a set counts as many times as it has rows, and the scan ends when
-    -- there are enough of them for a batch.
+    -- Concurrent claims lock different heads, so their batches are disjoint. Each lock writes to its
+    -- page and to the WAL, so the scan ends when there are enough heads for a batch. A set counts as
+    -- many times as it has rows.
     SELECT place, user_id, starts_at, ends_at, lease_expires_at, row_count, min(turn) AS turn,
            date_bin('4 days', starts_at, timestamptz '2000-01-01 00:00:00+00') AS window_start
     FROM (
@@ -43,16 +43,16 @@ WITH asked AS MATERIALIZED (
     GROUP BY place, user_id, starts_at, ends_at, lease_expires_at, row_count
     ORDER BY turn
 ), windows AS MATERIALIZED (
-    -- Sets of the heads' users and times fill the batch, because a group costs nearly the same for one row as
-    -- for a hundred. Four days hold the neighbours of a local day in nearly all zones; the rest of a day that
-    -- is cut is in the next batch.
+    -- Sets of the same users and times as the heads fill the batch, because a group costs nearly the
+    -- same for one row as for a hundred. A window of four days contains the neighbours of a local day in
+    -- nearly all zones. If the end of a batch cuts a day, the next batch has the rest.
     SELECT user_id, window_start, min(turn) AS turn
     FROM heads
     GROUP BY user_id, window_start
     ORDER BY turn
 ), filled AS MATERIALIZED (
-    -- The first head is always in the batch: a user whose window is larger than a batch would else keep it,
-    -- and everybody behind it, waiting. The join is only advanced until the batch is full.
+    -- The first head is always in the batch. Otherwise a user whose window is larger than a batch would
+    -- block the queue. The join only advances until the batch is full.
     SELECT *, row_number() OVER () AS turn
     FROM (
         SELECT place, user_id, starts_at, ends_at, lease_expires_at, row_count, generate_series(1, row_count)
@@ -94,8 +94,8 @@ WITH asked AS MATERIALIZED (
     ) AS summed
     WHERE total <= (SELECT size FROM asked)
 ), dense AS MATERIALIZED (
-    -- A full batch within one hour of one user (for nutrition and labs: one day): what that is computed with
-    -- is read whole for each batch, so that the user's other sets of it are claimed along.
+    -- The batch is full within one hour of one user (for nutrition and labs: one day). Each batch reads
+    -- all raw rows of that span, so the other sets of the span are claimed as well.
     SELECT min(user_id) AS user_id,
            date_bin((SELECT unit FROM asked), min(starts_at), timestamptz '2000-01-01 00:00:00+00') AS begins,
            date_bin((SELECT unit FROM asked), max(ends_at), timestamptz '2000-01-01 00:00:00+00')
@@ -142,9 +142,9 @@ WITH asked AS MATERIALIZED (
     ) AS summed
     WHERE total <= (SELECT most FROM asked)
 )
--- By ctid, which the locks keep: joined by key, a planner whose statistics say that the table is small reads all
--- of it. A set that still has a lease was held by a worker that ended or stood still. lost_leases counts that, so
--- that a set which ends each worker is found out.
+-- Joined by ctid, which the locks keep stable. Joined by key, a planner whose statistics show a small
+-- table would read all of it. A set that still has a lease belonged to a worker that ended or stalled.
+-- lost_leases counts these leases, to detect a set that ends each worker.
 UPDATE aggregation_queue AS q
 SET state = 'processing', lease_token = (SELECT token FROM asked), lease_expires_at = (SELECT lease_ends FROM asked),
     lost_leases = q.lost_leases + (q.lease_expires_at IS NOT NULL)::integer, dates_done = 0

@@ -1,7 +1,7 @@
 //! The queue of change sets: claim, finish, fail, snooze, release, renew.
 //!
-//! Each step on a claimed set shows the claim's token, so that a worker that was thought dead
-//! and comes back cannot change what another one holds by now. Leases are judged by the database's clock.
+//! Each step on a claimed set presents the claim's token. So a worker that was thought dead and returns
+//! cannot change sets that another worker holds now. Leases expire by the database's clock.
 
 mod claim;
 mod finish;
@@ -20,12 +20,11 @@ use diesel::data_types::PgTimestamp;
 
 use crate::time::to_postgres;
 
-pub(crate) use finish::Finish;
 pub use finish::SetOfGroup;
 pub use holder::Holder;
 pub(crate) use scan_window::ScanWindow;
 
-/// A set has at most so many raw rows.
+/// Maximum of raw rows in a set.
 pub const MOST_IN_A_SET: u32 = 50;
 
 /// Raw rows that one statement changed, of one user, kind, metric and zone: at most 50.
@@ -35,19 +34,19 @@ pub const MOST_IN_A_SET: u32 = 50;
 /// again with its next attempt, which is harmless.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChangeSet {
-    /// The queue's own number of the set.
+    /// Id of the set in the queue.
     pub id: i64,
-    /// The user.
+    /// The user of the rows.
     pub user_id: i64,
     /// The earliest start of its rows; part of its key.
     pub starts_at: Timestamp,
     /// Vitals: the metric.
     pub metric: Option<String>,
-    /// The zone that the rows name.
+    /// The zone of the rows, if they have one.
     pub time_zone: Option<String>,
     /// Vitals: whether the rows are daily totals.
     pub whole_day: bool,
-    /// How often the lease of a worker on it expired.
+    /// How often a worker's lease on the set expired.
     pub lost_leases: i32,
     /// The changed rows.
     pub rows: Vec<ChangedRow>,
@@ -56,59 +55,59 @@ pub struct ChangeSet {
 /// A raw row that was inserted, changed or deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChangedRow {
-    /// Its id.
+    /// Id of the raw row.
     pub raw_id: i64,
-    /// Its time (for an interval, its start) as it was or is.
+    /// Its time (for an interval, its start) before or after the change.
     pub starts_at: Timestamp,
     /// The end of its interval.
     pub ends_at: Timestamp,
 }
 
-/// At which end of the queue a batch begins.
+/// The end of the queue from which a batch is filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimFrom {
-    /// With the sets that have been due for longest.
+    /// The sets that have been due longest.
     Oldest,
-    /// With those that have just come.
+    /// The sets that were queued last.
     Newest,
 }
 
 /// A claimed batch.
 #[derive(Clone, Debug)]
 pub struct Claim {
-    /// The kind of all its rows.
+    /// The kind of all its sets.
     pub kind: Kind,
-    /// Its token.
+    /// The token that guards the lease.
     pub token: i64,
-    /// The sets. Together they have at most as many raw rows as asked for, and those that were coalesced.
+    /// The sets. Together they have at most the requested number of raw rows, and the coalesced ones.
     pub sets: Vec<ChangeSet>,
-    /// Raw rows that were claimed beyond the size of the batch, because they are of the hour that it fills.
+    /// Raw rows claimed beyond the batch size, because they belong to the hour that the batch fills.
     pub coalesced: u32,
-    /// Raw rows that another worker had claimed, whose lease has run out.
+    /// Raw rows taken over from another worker whose lease had expired.
     pub rescued: u32,
-    /// For how long the oldest of these leases had run out.
+    /// How long ago the oldest of these leases expired.
     pub overdue: Duration,
     /// Whose these leases were.
     pub former_holders: Vec<Holder>,
 }
 
 impl Claim {
-    /// How many raw rows it has.
+    /// The number of raw rows in all sets.
     pub fn row_count(&self) -> u32 {
         self.sets.iter().map(|set| set.rows.len() as u32).sum()
     }
 }
 
-/// What became of sets whose group failed, in raw rows.
+/// The outcome of failed sets, in raw rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Failed {
-    /// How many rows were given up.
+    /// Raw rows given up.
     pub dead: u32,
-    /// The largest number of attempts that one of the others has had.
+    /// The largest number of attempts among the sets that were not given up.
     pub attempts: i32,
 }
 
-/// The keys of sets, as columns.
+/// The keys of sets as one array per column.
 #[derive(Clone, Debug, Default)]
 struct SetKeys {
     user_ids: Vec<i64>,

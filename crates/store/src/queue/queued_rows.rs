@@ -1,7 +1,7 @@
 //! The raw rows of the queue's change sets.
 
-/// A part of FROM: a change set's columns for each of its raw rows, with `raw_id`, `row_starts_at` and
-/// `row_ends_at` of the row.
+/// An item of FROM: a change set's columns for each of its raw rows, with the row's `raw_id`,
+/// `row_starts_at` and `row_ends_at`.
 macro_rules! queued_rows {
     () => {
         "aggregation_queue AS q

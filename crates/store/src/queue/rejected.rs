@@ -1,4 +1,4 @@
-//! The list of rejected rows.
+//! The table `rejected_rows`.
 
 use aggregation::{Kind, Reason};
 use chrono::NaiveDate;
@@ -8,12 +8,12 @@ use crate::error::StoreError;
 use crate::sql::statement::statement;
 use crate::transaction::GroupTransaction;
 
-/// What became of a claimed raw row.
+/// The outcome of a claimed raw row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// The raw row.
+    /// Id of the raw row.
     pub raw_id: i64,
-    /// Why it takes no part in the figures; `None` if it does, or is deleted.
+    /// Why the row is excluded from the figures; `None` if it is included or deleted.
     pub reason: Option<Reason>,
 }
 
@@ -24,7 +24,7 @@ statement! {
         raw_ids: Vec<i64> => Array<BigInt>,
         reasons: Vec<&'static str> => Array<Text>,
     } -> ()
-    // The time of first sight stays, also when the reason changes.
+    // The time of the first rejection stays, even if the reason changes.
     "INSERT INTO rejected_rows (user_id, kind, raw_id, reason)
      SELECT {user_id}, {kind}, raw_id, reason
      FROM unnest({raw_ids}::bigint[], {reasons}::text[]) AS rejected (raw_id, reason)
@@ -42,16 +42,16 @@ statement! {
      WHERE user_id = {user_id} AND kind = {kind} AND raw_id = ANY ({raw_ids})"
 }
 
-/// What `rejected_rows` says of a raw row.
+/// The entry of a raw row in `rejected_rows`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// The raw row.
+    /// Id of the raw row.
     pub raw_id: i64,
     /// The reason; `None` if it is not listed.
     pub reason: Option<String>,
-    /// The date in UTC on which it starts; `None` if there is no such row, or no calendar can date it.
+    /// The UTC date of its start; `None` if the row is deleted, or its time is outside the calendar.
     pub date: Option<NaiveDate>,
-    /// Whether the row is there.
+    /// Whether the raw row exists.
     pub is_there: bool,
 }
 
@@ -66,8 +66,8 @@ statement! {
                        WHERE r.user_id = {user_id} AND r.kind = {kind} AND r.raw_id = judged.raw_id)"
 }
 
-/// Declares the question for one kind: its raw table, the start of a row, and which rows no computation of
-/// figures reads beside those that no calendar can date.
+/// Declares the statement of one kind: its raw table, the start of a row, and a condition. The condition
+/// selects rows that no computation reads, besides those outside the calendar.
 macro_rules! read_listed {
     ($name:ident, $raw:literal, $start:literal, $unread:literal) => {
         statement! {
@@ -113,7 +113,7 @@ read_listed!(ReadListedLabs, "lab_raw", "r.collected_at", "false");
 type ListedColumns = (i64, Option<String>, Option<NaiveDate>, bool);
 
 impl GroupTransaction<'_> {
-    /// Which of these raw rows are not listed.
+    /// Those of the raw rows that are not listed.
     pub(crate) async fn read_unlisted(
         &mut self,
         raw_ids: Vec<i64>,
@@ -143,7 +143,7 @@ impl GroupTransaction<'_> {
         Ok(rows.into_iter().map(listed).collect())
     }
 
-    /// Lists the rejected rows among those judged, and takes the others off the list.
+    /// Lists the rejected rows among the given ones, and removes the others from the list.
     pub fn record_verdicts(&mut self, verdicts: &[Verdict]) {
         let (user_id, kind) = (self.user_id(), self.kind().name());
         let rejected =

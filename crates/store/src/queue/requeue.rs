@@ -1,4 +1,4 @@
-//! Doing rows again: raw rows of a range, or rows that were given up.
+//! Processes rows again: raw rows of a range, or dead ones.
 
 use aggregation::{Kind, Timestamp};
 use diesel::data_types::PgTimestamp;
@@ -9,24 +9,24 @@ use crate::pool::Store;
 use crate::sql::statement::statement;
 use crate::sql::time::to_postgres;
 
-/// The maximum of raw rows that one step reads: it lasts well under a second and holds a connection for no
-/// longer.
+/// Maximum of raw rows that one step reads. A step takes well under a second and holds a connection only
+/// that long.
 const STEP: i64 = 10_000;
 
-/// The maximum of dead change sets that one step gives back, for the same reason: up to 50,000 raw rows.
+/// Maximum of dead change sets that one step requeues, for the same reason: up to 50,000 raw rows.
 const STEP_OF_SETS: i64 = 1_000;
 
-/// Which rows.
+/// The rows to requeue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequeueSelection {
-    /// Only this user's.
+    /// Only rows of this user.
     pub user_id: Option<i64>,
-    /// Only those that touch the time from the first to the second instant.
+    /// Only rows that overlap the time from the first to the second instant.
     pub between: Option<(Timestamp, Timestamp)>,
 }
 
-/// Declares the statement that walks one raw table in the order of its key and queues what is selected in
-/// change sets, as the triggers do.
+/// Declares the statement that reads one raw table in the order of its key and queues the selected rows
+/// in change sets, as the triggers do.
 macro_rules! requeue_statement {
     ($name:ident, $kind:literal, $table:literal, $start:literal, $end:literal, $metric:literal, $whole_day:literal) => {
         statement! {
@@ -119,7 +119,8 @@ statement! {
 }
 
 statement! {
-    /// Dead change sets lie at infinity. One that another session has locked is left to that session.
+    /// Dead change sets have an infinite `not_before`. A set locked by another session is left to that
+    /// session.
     struct RequeueDead<'a> {
         kind: &'a str => Text,
         only_user: Option<i64> => Nullable<BigInt>,
@@ -130,7 +131,7 @@ statement! {
     include_str!("requeue_dead.sql")
 }
 
-/// Walks one raw table and queues the selected rows, or only counts them, a step at a time.
+/// Reads one raw table step by step, and queues or only counts the selected rows.
 #[derive(Debug)]
 pub struct Requeuer {
     kind: Kind,
@@ -140,7 +141,7 @@ pub struct Requeuer {
 }
 
 impl Requeuer {
-    /// At the beginning of the kind's raw table, or of its part of one user.
+    /// Starts at the beginning of the kind's raw table, or of the selected user's part.
     pub fn new(kind: Kind, selection: RequeueSelection) -> Self {
         let first_user = selection.user_id.unwrap_or(i64::MIN);
         let before = match first_user.checked_sub(1) {
@@ -150,16 +151,16 @@ impl Requeuer {
         Self { kind, selection, only_count: false, after: Some(before) }
     }
 
-    /// The same walk, which only counts.
+    /// Creates a requeuer that only counts the selected rows.
     pub fn counting(kind: Kind, selection: RequeueSelection) -> Self {
         Self { only_count: true, ..Self::new(kind, selection) }
     }
 
-    /// Looks at the next rows, committed at once, and says how many it looked at and how many of them
-    /// are selected; `None` at the end of the table.
+    /// Reads the next rows and commits. Returns how many rows it read and how many of them are selected;
+    /// `None` at the end of the table.
     ///
     /// # Errors
-    /// If the database fails; then this step queued nothing and may be done again.
+    /// If the database fails; then this step queued nothing and may be repeated.
     pub async fn step(&mut self, store: &Store) -> Result<Option<(u64, u64)>, StoreError> {
         let Some((after_user, after_id)) = self.after else { return Ok(None) };
         let only_user = self.selection.user_id;
@@ -188,7 +189,7 @@ impl Requeuer {
 }
 
 impl Store {
-    /// How many raw rows the selected dead change sets have.
+    /// The number of raw rows in the selected dead change sets.
     ///
     /// # Errors
     /// If the database fails.
@@ -204,12 +205,12 @@ impl Store {
         Ok(counts.iter().map(|(count,)| *count as u64).sum())
     }
 
-    /// Gives some of the selected dead change sets their attempts back, due at once. Returns how many raw
-    /// rows they have, `0` when none is left. A set is given back whole, also if only some of its rows touch
-    /// the selected time.
+    /// Resets the attempts of some of the selected dead change sets and makes them due at once. Returns
+    /// the number of their raw rows, `0` when none is left. A set is requeued whole, even if only some
+    /// of its rows overlap the selected time.
     ///
     /// # Errors
-    /// If the database fails; then none was changed.
+    /// If the database fails; then no set was changed.
     pub async fn requeue_dead(
         &self,
         kind: Kind,

@@ -1,4 +1,4 @@
-//! What becomes of claimed sets that are not finished, each step committed at once.
+//! Settles claimed sets that are not finished; each step is committed at once.
 
 use std::time::Duration;
 
@@ -94,11 +94,11 @@ claimed_statement! {
 }
 
 statement! {
-    /// Sets whose turn would come too late because the server's clock was ahead when they were written.
-    /// A set is never queued in the future, and never waits for longer than the longest back-off.
+    /// Sets that would be due too late, because the server's clock was ahead when they were written. A
+    /// set is never queued in the future, and never waits longer than the maximum back-off.
     ///
-    /// Of each kind this reads the index from now on, past the sets that wait for their back-off, and
-    /// ends before the dead ones at infinity: where nothing is wrong it reads no set that is due.
+    /// For each kind this reads the index from the current time on, past the sets in back-off, and stops
+    /// before the dead ones at infinity. So it never reads sets that are due.
     struct DateBack {
         longest_wait: f64 => Double,
         step: i64 => BigInt,
@@ -106,7 +106,7 @@ statement! {
     include_str!("date_back.sql")
 }
 
-/// A statement on claimed sets.
+/// Runs a statement on claimed sets.
 macro_rules! on_claimed {
     ($statement:ident, $kind:expr, $token:expr, $sets:expr $(, $field:ident: $value:expr)*) => {{
         let SetKeys { user_ids, starts_at, ids } = $sets.into_iter().collect();
@@ -115,10 +115,10 @@ macro_rules! on_claimed {
 }
 
 impl Store {
-    /// Records a failed attempt of claimed sets: they wait for their back-off, or are dead after the last
+    /// Records a failed attempt of claimed sets: they go into back-off, or are dead after the last
     /// attempt. `label` is [`StoreError::label`].
     ///
-    /// # Errors
+    /// If the database fails; then the lease expires and the sets are claimed again.
     /// If the database fails; then the lease runs out and the sets are claimed again.
     pub async fn fail<'s>(
         &self,
@@ -147,10 +147,10 @@ impl Store {
         Ok(failed)
     }
 
-    /// Marks claimed sets as dead, because the worker ended each time while it held them.
+    /// Marks claimed sets as dead, because each worker that held them ended.
     ///
     /// # Errors
-    /// If the database fails; then the lease runs out and the sets are claimed again.
+    /// If the database fails; then the lease expires and the sets are claimed again.
     pub async fn give_up<'s>(
         &self,
         kind: Kind,
@@ -161,17 +161,17 @@ impl Store {
         Ok(())
     }
 
-    /// Gives claimed sets back, to be claimed again at once: interrupted is not failed, no attempt is counted.
+    /// Releases claimed sets, due at once. An interruption is not a failure, so no attempt is counted.
     ///
     /// # Errors
-    /// If the database fails; then the lease runs out and the sets are claimed again.
+    /// If the database fails; then the lease expires and the sets are claimed again.
     pub async fn release<'s>(
         &self,
         kind: Kind,
         token: i64,
         sets: impl IntoIterator<Item = &'s ChangeSet>,
     ) -> Result<(), StoreError> {
-        // They may lie before the oldest set that has been seen meanwhile.
+        // They may precede the oldest set that claims have seen meanwhile.
         self.scan_window(Some(kind)).require_full_scan();
         self.scan_window(None).require_full_scan();
         self.execute(
@@ -206,10 +206,10 @@ impl Store {
         Ok(())
     }
 
-    /// Holds claimed sets for another `lease` from now.
+    /// Extends the lease on claimed sets to `lease` from now.
     ///
     /// # Errors
-    /// [`StoreError::LeaseLost`] if another worker has any of them by now.
+    /// [`StoreError::LeaseLost`] if another worker holds any of them now.
     pub async fn renew<'s>(
         &self,
         kind: Kind,
@@ -224,8 +224,8 @@ impl Store {
         if renewed == held { Ok(()) } else { Err(StoreError::LeaseLost) }
     }
 
-    /// Makes sets due that were dated in the future while the server's clock was ahead, and says how many raw
-    /// rows they have. `longest_wait` is the longest back-off of a set that failed.
+    /// Makes sets due that were dated in the future while the server's clock was ahead. Returns the
+    /// number of their raw rows. `longest_wait` is the maximum back-off of a failed set.
     ///
     /// # Errors
     /// If the database fails.

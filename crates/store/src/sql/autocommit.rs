@@ -1,4 +1,4 @@
-//! One statement, committed at once.
+//! Statements that are committed at once.
 
 use diesel::QueryResult;
 use diesel::result::Error as DieselError;
@@ -49,7 +49,7 @@ impl Store {
         self.end_single(held, asked).await
     }
 
-    /// Runs a statement on a connection held for `purpose` and says how many rows it concerned.
+    /// Runs a statement on a connection held for `purpose` and returns the number of affected rows.
     ///
     /// # Errors
     /// As [`Store::load`].
@@ -94,7 +94,7 @@ impl Store {
         asked: Result<QueryResult<T>, StoreError>,
     ) -> Result<T, StoreError> {
         let in_transaction = self.pooler() == Pooler::Transaction;
-        // A server that does not answer is left alone, but for the request to stop.
+        // Send nothing more to an unresponsive server, except the request to cancel.
         let answer = match asked?.map_err(|cause| held.error(cause)) {
             Err(error) => {
                 if in_transaction {
@@ -115,7 +115,7 @@ impl Store {
         answer
     }
 
-    /// Begins a transaction, with the settings that hold for it alone if they must.
+    /// Begins a transaction. Behind a pooler in transaction mode, its settings follow BEGIN.
     ///
     /// # Errors
     /// If the database fails.
@@ -123,13 +123,14 @@ impl Store {
         self.begin_with(held, &format!("BEGIN;{}", self.in_transaction())).await
     }
 
-    /// How the transaction of a group begins. At another level of isolation, which may be the default of a role
-    /// or a database, it would see nothing newer than the moment at which it began to wait for its lock.
+    /// The SQL that begins a group's transaction. Its isolation level is explicit. At another level,
+    /// which may be the default of a role or database, it would see nothing newer than the moment at
+    /// which it began to wait for its lock.
     pub(crate) fn begin_sql(&self) -> String {
         format!("BEGIN ISOLATION LEVEL READ COMMITTED;{}", self.in_transaction())
     }
 
-    /// The same by another statement than `BEGIN` alone.
+    /// Begins a transaction by a statement other than a plain `BEGIN`.
     ///
     /// # Errors
     /// If the database fails.
@@ -141,7 +142,7 @@ impl Store {
         self.begin_with(held, &format!("{begin};{}", self.in_transaction())).await
     }
 
-    /// Begins a transaction by a text.
+    /// Begins a transaction by the given SQL.
     ///
     /// # Errors
     /// If the database fails.
@@ -157,16 +158,16 @@ impl Store {
         }
     }
 
-    /// Leaves nothing of a transaction that did not begin, and says why it did not.
+    /// Cleans up after a failed BEGIN, and returns the error.
     pub(crate) async fn not_begun(&self, held: &mut Held<'_>, cause: DieselError) -> StoreError {
         let error = held.error(cause);
-        // It may have begun before a setting was refused, and nobody else knows.
+        // The transaction may have begun before a setting was refused, and diesel does not know of it.
         let rolled_back = self.in_time(held.batch_execute("ROLLBACK")).await;
         held.unfinished &= !matches!(rolled_back, Ok(Ok(())));
         error
     }
 
-    /// Waits no longer for an answer than the server may take, and a little for its way.
+    /// Waits for an answer no longer than the server's own limit, plus a margin for the network.
     pub(crate) async fn in_time<T>(
         &self,
         question: impl Future<Output = T>,

@@ -1,7 +1,7 @@
-//! Several statements as one, with the first ones in its WITH clause.
+//! Combines several statements into one, with the first ones in its WITH clause.
 //!
-//! The driver ends each statement with a message of its own, and each answer of the server to it wakes the
-//! worker: for a group of one row, that costs more than what the statements do.
+//! The driver ends each statement with a message of its own, and each answer of the server wakes the
+//! worker. For a group of one row, that costs more than the statements themselves.
 
 use std::any::TypeId;
 
@@ -9,19 +9,19 @@ use diesel::QueryResult;
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 
-/// Any statement.
+/// A statement of any type.
 pub(crate) type AnyStatement = Box<dyn QueryFragment<Pg> + Send + Sync>;
 
-/// What a statement is known by among those that a connection has prepared: what it is made of.
+/// The identity of a prepared statement on a connection: the types that it is made of.
 pub(crate) type StatementName = Vec<TypeId>;
 
-/// A statement, and others as its parts: `WITH part AS (…) …`.
+/// A statement with others as its parts: `WITH part AS (…) …`.
 ///
-/// All parts see the rows as they were before any of them, and are done in no certain order.
+/// All parts see the rows as they were before any of them, and run in no particular order.
 pub(crate) struct CteStatement {
     parts: Vec<(&'static str, AnyStatement)>,
     last: AnyStatement,
-    /// The last one's and the parts'; none if one of them has none.
+    /// The types of the last statement and of the parts; `None` if one of them has no type id.
     name: Option<StatementName>,
 }
 
@@ -31,7 +31,7 @@ impl CteStatement {
         Self { parts: Vec::new(), last, name: id.map(|id| vec![id]) }
     }
 
-    /// A statement that asks what became of a part.
+    /// A statement that uses the result of a part.
     pub(crate) fn with<P, S>(name: &'static str, part: P, last: S) -> Self
     where
         P: QueryFragment<Pg> + QueryId + Send + Sync + 'static,
@@ -51,13 +51,13 @@ impl CteStatement {
         });
     }
 
-    /// What it is known by; nothing if it cannot be known again.
+    /// The identity of the statement; empty if it has none.
     pub(crate) fn name(&self) -> &[TypeId] {
         self.name.as_deref().unwrap_or_default()
     }
 }
 
-/// It has no id of its own: a connection keeps it by its text.
+/// There is no static id: a connection caches the statement by its text.
 impl QueryId for CteStatement {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;

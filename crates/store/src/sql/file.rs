@@ -1,9 +1,9 @@
-//! A file of SQL as its statements, for servers and poolers that take one command in a message.
+//! Splits a file of SQL into statements, for servers and poolers that accept one command per message.
 
-/// Splits SQL behind each semicolon that ends a statement. Joined, the parts are the text again.
+/// Splits SQL after each semicolon that ends a statement. Joined, the parts equal the text.
 ///
-/// It knows strings, quoted names, dollar quotes, comments and parentheses, as psql does. It does not
-/// know functions whose body is `BEGIN ATOMIC … END`: no migration has one.
+/// It recognises strings, quoted names, dollar quotes, comments and parentheses, as psql does. It does
+/// not recognise functions with the body `BEGIN ATOMIC … END`: no migration has one.
 pub(crate) fn statements(sql: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     let (mut begin, mut at, mut depth) = (0, 0, 0_usize);
@@ -32,7 +32,7 @@ pub(crate) fn statements(sql: &str) -> Vec<&str> {
     parts
 }
 
-/// The first line of a statement that is not empty and no comment, with its number in the statement,
+/// The first line of a statement that is neither empty nor a comment, with its index in the statement,
 /// from 0.
 pub(crate) fn first_line(statement: &str) -> Option<(usize, &str)> {
     let lines = statement.lines().map(str::trim).enumerate();
@@ -43,7 +43,7 @@ fn ends_in_word(text: &str) -> bool {
     text.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$')
 }
 
-/// Whether the string that begins here is one with backslashes, as in `E'\''`.
+/// Whether the string that begins here has backslash escapes, as in `E'\''`.
 fn is_escape_string(before: &str) -> bool {
     let before_e = before.strip_suffix(['e', 'E']);
     before_e.is_some_and(|text| !ends_in_word(text))
@@ -66,7 +66,7 @@ fn line(text: &str) -> usize {
     text.find('\n').map_or(text.len(), |end| end + 1)
 }
 
-/// Block comments of SQL may hold others.
+/// The length of a block comment. In SQL, block comments may be nested.
 fn block_comment(text: &str) -> usize {
     let (mut at, mut depth) = (2, 1);
     while depth > 0 {
@@ -146,7 +146,7 @@ mod tests {
             prop_assert_eq!(statements(&sql).concat(), sql);
         }
 
-        /// Parts that end outside of every quote are split where they were joined.
+        /// Joined parts that end outside of all quotes are split at the joints again.
         #[test]
         fn whole_statements_are_found_again(
             whole in prop::collection::vec(

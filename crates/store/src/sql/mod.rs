@@ -1,4 +1,4 @@
-//! Statements: text that is there before any data, and the times and texts that they carry.
+//! Statements of static text, and the types of times and texts in their parameters and columns.
 
 mod autocommit;
 pub(crate) mod cte;

@@ -1,8 +1,8 @@
 //! Texts of the application's tables.
 //!
-//! A database whose encoding is SQL_ASCII keeps any bytes. Its server hands them over as they are if the
-//! client asks for that encoding; else it fails each statement that reads one which is no UTF-8, and with
-//! it the rows of all others.
+//! A database with the encoding SQL_ASCII stores any bytes. The server returns them unchanged if the
+//! client uses the same encoding. Otherwise each statement that reads invalid UTF-8 fails, and with it
+//! the rows of all other users.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -13,12 +13,12 @@ use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::pg::{Pg, PgValue};
 use diesel::sql_types::Text;
 
-/// The encoding of a database that has none.
+/// The encoding of a database that does not validate text.
 pub(crate) const NO_ENCODING: &str = "SQL_ASCII";
 
-/// The expression of a column of text of a raw table. A text over the limit is never read: the server gives a
-/// text of one byte more, by which the row is rejected. octet_length() needs no more than the length that the
-/// row itself holds.
+/// The expression for a text column of a raw table. A text over the limit is never read. The server
+/// returns a text one byte longer than the limit instead, by which the row is rejected. octet_length()
+/// needs only the length stored in the row.
 macro_rules! short {
     ($column:expr, $limit:literal) => {
         concat!(
@@ -35,27 +35,27 @@ macro_rules! short {
     };
 }
 
-/// A name or a code, of [`LONGEST_NAME_BYTES`] at most.
+/// A name or a code of at most [`LONGEST_NAME_BYTES`].
 macro_rules! short_name {
     ($column:expr) => {
         crate::sql::raw_text::short!($column, 1024)
     };
 }
 
-/// A text that people write, of [`LONGEST_TEXT_BYTES`] at most.
+/// A free text of at most [`LONGEST_TEXT_BYTES`].
 macro_rules! short_text {
     ($column:expr) => {
         crate::sql::raw_text::short!($column, 4096)
     };
 }
 
-// As SQL has them.
+// The limits are literals in the SQL above.
 const _: () = assert!(LONGEST_NAME_BYTES == 1024 && LONGEST_TEXT_BYTES == 4096);
 
 pub(crate) use {short, short_name, short_text};
 
-/// A text whose bytes may be no UTF-8; each one that is not becomes `\xb0` or the like, so that two texts
-/// that differ still do.
+/// A text whose bytes may be invalid UTF-8. Each invalid byte becomes `\xb0` or the like, so different
+/// texts remain different.
 #[derive(Clone, Debug, PartialEq, Eq, FromSqlRow)]
 #[diesel(sql_type = Text)]
 pub(crate) struct RawText(String);
@@ -67,7 +67,7 @@ impl FromSql<Text, Pg> for RawText {
 }
 
 impl RawText {
-    /// The name of a source, as sources are compared.
+    /// The name of a source, folded for comparison.
     pub(crate) fn into_source(self) -> String {
         fold_source(&self.0).into_owned()
     }
@@ -79,7 +79,7 @@ impl From<RawText> for String {
     }
 }
 
-/// The text that bytes are.
+/// The text of the bytes, with invalid bytes escaped.
 pub(crate) fn readable(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return Cow::Borrowed(text);

@@ -1,10 +1,10 @@
 //! Hand-written SQL as statements that are prepared once per connection.
 //!
-//! diesel never caches what `sql_query` sends: each call would prepare, execute and forget, in
-//! two round trips. A type of its own with a static query id is prepared once and costs one.
+//! diesel never caches statements of `sql_query`: each call prepares and executes, in two round trips. A
+//! statement type with a static query id is prepared once and then takes one round trip.
 
-/// Declares a statement: its parameters, the types of its columns, and its SQL, in which a parameter is `{name}`,
-/// or in a file, which psql can run, `:name`.
+/// Declares a statement: its parameters, the types of its columns, and its SQL. A parameter is written
+/// `{name}`, or in a file, which psql can run, `:name`.
 ///
 /// A parameter without a field, or a field without a parameter, does not compile. Only SQL that is `built` when the
 /// process runs is checked when it is first used.
@@ -31,7 +31,7 @@ macro_rules! statement {
 
             use crate::sql::statement::{Parameter, Piece, pieces};
 
-            /// The name under which connections cache the statement.
+            /// The key under which connections cache the statement.
             pub(crate) struct Id;
 
             impl $(<$life>)? QueryId for $name $(<$life>)? {
@@ -86,7 +86,7 @@ macro_rules! statement {
 
 pub(crate) use statement;
 
-/// A text, and the parameter behind it.
+/// A piece of text, and the parameter after it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
     pub(crate) text: &'static str,
@@ -96,17 +96,18 @@ pub(crate) struct Piece {
 /// A parameter of a statement.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Parameter {
-    /// Its place among the fields.
+    /// Index of the parameter among the fields.
     Field(usize),
-    /// A name that no field has.
+    /// A name that is not a field.
     Unknown(&'static str),
-    /// None behind the last text.
+    /// No parameter follows the last piece.
     None,
 }
 
-/// Splits SQL at its parameters. A cast, as in `::text`, is none, nor is the colon of a comment.
+/// Splits SQL at its parameters. A cast, as in `::text`, is not a parameter, nor is the colon of a
+/// comment.
 ///
-/// It takes text that was there before any data: what is not `'static` may have some in it.
+/// The text must be `'static`: other text may contain data.
 pub(crate) fn pieces(sql: &'static str, fields: &[&str]) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let mut at = 0;

@@ -1,4 +1,4 @@
-//! Instants and dates on their way to and from PostgreSQL.
+//! Conversion of instants and dates to and from PostgreSQL.
 
 use aggregation::Timestamp;
 use diesel::data_types::PgTimestamp;
@@ -11,11 +11,11 @@ diesel::define_sql_function! {
     fn clock_timestamp() -> Timestamptz;
 }
 
-/// `timestamptz`, whose number is part of PostgreSQL's protocol.
+/// The type id of `timestamptz`, fixed in PostgreSQL's protocol.
 const TIMESTAMPTZ: u32 = 1184;
 
-/// An instant of the application's tables. A column that the application has made a `timestamp` without
-/// a zone has the same bytes, and would be read as UTC.
+/// An instant of the application's tables. If the application has changed a column to `timestamp`
+/// without a zone, its bytes look the same and would be read as UTC. So the type is checked.
 #[derive(Clone, Copy, Debug, FromSqlRow)]
 #[diesel(sql_type = Timestamptz)]
 pub struct RawTime(pub(crate) Timestamp);
@@ -55,13 +55,13 @@ impl From<OptionalTime> for Option<Timestamp> {
 /// PostgreSQL counts microseconds from 2000-01-01 UTC, the worker from 1970-01-01.
 const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
 
-/// As the database holds it. Infinite timestamps are the extremes of its range and stay so,
-/// saturated: out of the datable range either way.
+/// Converts the database's representation. Infinite timestamps are the extremes of its range and remain
+/// so by saturation, outside the calendar's range.
 pub(crate) const fn from_postgres(instant: PgTimestamp) -> Timestamp {
     Timestamp(instant.0.saturating_add(POSTGRES_EPOCH_US))
 }
 
-/// As the database is to hold it.
+/// Converts to the database's representation.
 pub(crate) const fn to_postgres(instant: Timestamp) -> PgTimestamp {
     PgTimestamp(instant.0.saturating_sub(POSTGRES_EPOCH_US))
 }

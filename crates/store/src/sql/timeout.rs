@@ -1,4 +1,4 @@
-//! A bound on the time of a question to the database.
+//! A time limit for queries.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::StoreError;
 /// Waits for an answer for at most `limit`.
 ///
 /// # Errors
-/// As the question, and [`StoreError::NoAnswer`].
+/// As the query, and [`StoreError::NoAnswer`].
 pub async fn with_timeout<T>(
     limit: Duration,
     question: impl Future<Output = Result<T, StoreError>>,

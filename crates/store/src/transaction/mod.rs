@@ -1,4 +1,4 @@
-//! The one place that opens transactions.
+//! The only module that opens transactions.
 
 pub(crate) mod failpoint;
 mod pipeline;
@@ -23,30 +23,29 @@ use futures_util::future::join;
 use crate::cte::{AnyStatement, CteStatement, StatementName};
 use crate::error::StoreError;
 use crate::pool::{Held, Store};
-use crate::queue::Finish;
 use crate::statement::statement;
 use pipeline::{Answers, Begin, exchange};
 
 /// The transaction of one group: the rows of one kind, one user and one date.
 ///
-/// The modules of the kinds have what it reads and writes. A small group costs hardly more than its messages
-/// there and back, each of which wakes the other process. So what is written waits for COMMIT, COMMIT waits for
-/// BEGIN of the next group, and all of that goes with the first question of the next group.
+/// The modules of the kinds contain its reads and writes. For a small group, the round trips cost nearly
+/// everything, because each message wakes the other process. So writes wait for COMMIT, and COMMIT waits
+/// for BEGIN of the next group. All of these are sent with the first query of the next group.
 ///
-/// Dropped without an end, by an error, a panic or an abandoned task, its connection is closed rather
-/// than handed on.
+/// If it is dropped before its end, by an error, a panic or a cancelled task, its connection is closed
+/// instead of reused.
 pub struct GroupTransaction<'p> {
     connection: Held<'p>,
     store: &'p Store,
     kind: Kind,
     user_id: i64,
     begun: bool,
-    /// What is written, but not sent yet.
+    /// Writes that are not sent yet.
     writes: Vec<Deferred>,
-    /// The end of the group before, not sent yet.
-    previous: Option<Ending>,
+    /// The writes of the group before, which are sent with its COMMIT.
+    previous: Option<Vec<CteStatement>>,
     /// What became of the group before, once the server has answered.
-    previous_end: Option<Result<(), FailedWrite>>,
+    previous_end: Option<Result<(), StoreError>>,
 }
 
 impl std::fmt::Debug for GroupTransaction<'_> {
@@ -55,18 +54,13 @@ impl std::fmt::Debug for GroupTransaction<'_> {
     }
 }
 
-/// How a transaction ends: the writes that are sent with COMMIT.
-struct Ending {
-    writes: Vec<CteStatement>,
-    finish: Option<Box<Finish>>,
-}
-
 /// A group that is done but for its COMMIT, which is sent by [`UnsentCommit::commit`], or with the beginning of
 /// the next group. Dropped, it is rolled back.
 pub struct UnsentCommit<'p> {
     connection: Held<'p>,
     store: &'p Store,
-    ending: Ending,
+    /// Sent with COMMIT.
+    writes: Vec<CteStatement>,
 }
 
 impl std::fmt::Debug for UnsentCommit<'_> {
@@ -75,39 +69,22 @@ impl std::fmt::Debug for UnsentCommit<'_> {
     }
 }
 
-/// A group that was not committed, or is not known to be.
-#[derive(Debug)]
-pub struct FailedWrite {
-    /// Why.
-    pub(crate) error: StoreError,
-    /// Whether all writes but the last, which finishes the group, went well.
-    pub(crate) is_last: bool,
-    /// What the last write asks for.
-    pub(crate) finish: Option<Box<Finish>>,
-}
-
-impl From<StoreError> for FailedWrite {
-    fn from(error: StoreError) -> Self {
-        Self { error, is_last: false, finish: None }
-    }
-}
-
 /// A statement that is sent later.
 struct Deferred {
     id: Option<TypeId>,
     statement: AnyStatement,
-    /// What it is called where it is sent as a part of another statement; without a name it never is.
+    /// Its name if it becomes a part of another statement; without a name it never does.
     part: Option<&'static str>,
 }
 
 impl Store {
-    /// A connection for the transaction of a group, which begins with the first question to it.
+    /// Takes a connection for the transaction of a group, which begins with its first query.
     ///
-    /// It begins with waiting until no other worker is at the same user. The lock is a statement of its
-    /// own, before any read: a snapshot taken before the lock was granted would miss what the other
-    /// worker has just committed. It covers the user, not only the date, because an interval over
-    /// midnight and rows with zones of their own reach into other dates; and a transaction takes one
-    /// such lock only, so that none can deadlock.
+    /// The transaction first waits until no other worker processes the same user. The lock is a separate
+    /// statement before any read: a snapshot taken before the lock was granted would miss the other
+    /// worker's last commit. The lock covers the user, not only the date, because intervals over
+    /// midnight and rows with their own zones affect other dates. A transaction takes only one such
+    /// lock, so no deadlock can arise.
     ///
     /// # Errors
     /// If there is no connection.
@@ -123,7 +100,7 @@ impl Store {
         })
     }
 
-    /// The same, begun.
+    /// Takes a connection, begins the group's transaction, and takes the user's lock.
     ///
     /// # Errors
     /// If there is no connection, or the lock is not granted within the lock time-out.
@@ -139,9 +116,9 @@ impl Store {
 }
 
 impl<'p> UnsentCommit<'p> {
-    /// The next group, on the same connection: its BEGIN is sent with this COMMIT.
+    /// The next group on the same connection: its BEGIN is sent with this COMMIT.
     pub fn next_group(self, kind: Kind, user_id: i64) -> GroupTransaction<'p> {
-        let previous = Some(self.ending);
+        let previous = Some(self.writes);
         GroupTransaction {
             begun: false,
             previous,
@@ -149,22 +126,24 @@ impl<'p> UnsentCommit<'p> {
         }
     }
 
-    /// Commits, and gives the connection back.
+    /// Commits and returns the connection to the pool.
     ///
     /// # Errors
-    /// If the group was not committed. If the server did not answer, that is not known; the group is done again
+    /// If the group was not committed: of the class `lease_lost` if another worker has any of the sets by now, or
+    /// the server has crashed and forgotten an earlier date of one, and `outdated` if the user's profile is no
+    /// longer of the version that was read. If the server did not answer, that is not known; the group is done again
     /// and finds its sets either deleted or still claimed, so both are harmless.
-    pub async fn commit(mut self) -> Result<(), FailedWrite> {
-        let answers = exchange(&self.connection, self.ending.writes, true, None, ready(())).await;
-        ended(&mut self.connection, answers.writes, answers.commit, self.ending.finish)
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        let answers = exchange(&self.connection, self.writes, true, None, ready(())).await;
+        ended(&mut self.connection, answers.writes, answers.commit)
     }
 
-    /// The server's process that does it.
+    /// The server's process of the transaction.
     pub fn process(&self) -> i32 {
         self.connection.process()
     }
 
-    /// For how long the connection has been held.
+    /// How long the connection has been held.
     pub fn held(&self) -> Duration {
         self.connection.held()
     }
@@ -177,14 +156,14 @@ impl<'p> GroupTransaction<'p> {
         Self { connection, store, kind, user_id, begun: true, writes, previous, previous_end }
     }
 
-    /// From now on it is another user's, of another kind.
+    /// Assigns the transaction to another user and kind.
     pub(crate) fn turn_to(&mut self, kind: Kind, user_id: i64) {
         (self.kind, self.user_id) = (kind, user_id);
     }
 
     /// What became of the group before on the same connection: none as long as that is not known, as before the
     /// first question, or if there is none.
-    pub fn take_previous_end(&mut self) -> Option<Result<(), FailedWrite>> {
+    pub fn take_previous_end(&mut self) -> Option<Result<(), StoreError>> {
         self.previous_end.take()
     }
 
@@ -195,7 +174,7 @@ impl<'p> GroupTransaction<'p> {
         self.answered(asked).await
     }
 
-    /// Loads the rows of a statement, which sees all that was written before.
+    /// Loads the rows of a query, which sees all earlier writes.
     pub(crate) async fn read<'q, S, U>(&mut self, statement: S) -> Result<Vec<U>, StoreError>
     where
         S: for<'c> LoadQuery<'q, &'c AsyncPgConnection, U> + Send + 'q,
@@ -212,7 +191,7 @@ impl<'p> GroupTransaction<'p> {
         self.answered(asked).await
     }
 
-    /// The same, row by row: of all rows, no more than a buffer is in memory at once.
+    /// Visits the rows of a query one by one. At most a buffer of them is in memory at once.
     pub(crate) async fn read_each<'q, S, U>(
         &mut self,
         statement: S,
@@ -238,8 +217,7 @@ impl<'p> GroupTransaction<'p> {
         self.answered(asked).await
     }
 
-    /// Loads the rows of two statements that are sent in one message. Which of them is answered
-    /// first is not known.
+    /// Loads the rows of two queries that are sent in one message. They may be answered in any order.
     pub(crate) async fn read2<'q, S1, S2, U1, U2>(
         &mut self,
         (first, second): (S1, S2),
@@ -265,7 +243,7 @@ impl<'p> GroupTransaction<'p> {
         self.answered(asked).await
     }
 
-    /// What is sent before a question: nothing, once the transaction has begun.
+    /// The messages before a query: none, once the transaction has begun.
     fn opening(&mut self) -> Option<Opening> {
         self.connection.unfinished = true;
         (!self.begun).then(|| Opening {
@@ -274,11 +252,12 @@ impl<'p> GroupTransaction<'p> {
         })
     }
 
-    /// The answer to a question, and what became of the group before if its COMMIT was sent with it.
+    /// Returns the answer to a query, and records the outcome of the previous group if its COMMIT was
+    /// sent with it.
     async fn answered<T>(&mut self, asked: Result<Asked<T>, StoreError>) -> Result<T, StoreError> {
-        let Asked { answers: Answers { writes, commit, begin, question }, finish, lock } = asked?;
+        let Asked { answers: Answers { writes, commit, begin, question }, lock } = asked?;
         if commit.is_some() {
-            self.previous_end = Some(ended(&mut self.connection, writes, commit, finish));
+            self.previous_end = Some(ended(&mut self.connection, writes, commit));
             self.connection.unfinished = true;
         }
         match (begin, question) {
@@ -291,11 +270,11 @@ impl<'p> GroupTransaction<'p> {
                 }
                 answer
             }
-            (_, None) => Err(StoreError::Internal("a question of a transaction was not asked")),
+            (_, None) => Err(StoreError::Internal("a query of a transaction was not sent")),
         }
     }
 
-    /// Sends a statement with the next question, or with COMMIT.
+    /// Defers a statement until the next query or COMMIT.
     pub(crate) fn write<S>(&mut self, statement: S)
     where
         S: QueryFragment<Pg> + QueryId + Send + Sync + 'static,
@@ -303,8 +282,8 @@ impl<'p> GroupTransaction<'p> {
         self.defer(statement, None);
     }
 
-    /// The same for one that may become part of the last statement. It then sees the rows as they were
-    /// before any of the other parts, so no two may concern the same row.
+    /// Defers a statement that may become part of the last statement. It then sees the rows as they were
+    /// before all other parts, so no two parts may affect the same row.
     pub(crate) fn write_part<S>(&mut self, name: &'static str, statement: S)
     where
         S: QueryFragment<Pg> + QueryId + Send + Sync + 'static,
@@ -319,44 +298,42 @@ impl<'p> GroupTransaction<'p> {
         self.writes.push(Deferred { id: S::query_id(), statement: Box::new(statement), part });
     }
 
-    /// Sends what was written.
+    /// Sends the deferred writes.
     pub(crate) async fn flush(&mut self) -> Result<(), StoreError> {
         let writes = self.take_writes();
         if writes.is_empty() {
             return Ok(());
         }
         self.begin().await?;
-        self.send(writes).await.map_err(|(error, _)| error)
+        self.send(writes).await
     }
 
-    /// All that was written, in the order in which it is sent.
+    /// Takes all deferred writes, in the order in which they are sent.
     fn take_writes(&mut self) -> Vec<CteStatement> {
         let writes = std::mem::take(&mut self.writes).into_iter();
         writes.map(|Deferred { id, statement, .. }| CteStatement::alone(id, statement)).collect()
     }
 
-    /// Sends writes and waits for their answers. The error also says whether it is that of the last one.
-    async fn send(&mut self, writes: Vec<CteStatement>) -> Result<(), (StoreError, bool)> {
+    /// Sends writes and waits for their answers.
+    async fn send(&mut self, writes: Vec<CteStatement>) -> Result<(), StoreError> {
         let names: Vec<StatementName> = writes.iter().map(|write| write.name().to_vec()).collect();
         let Answers { writes: answers, .. } =
             exchange(&self.connection, writes, false, None, ready(())).await;
-        // One that failed may have failed to be prepared.
+        // A failed statement may have failed while it was prepared.
         let answered = names.into_iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
         self.connection.prepared(answered.map(|(name, _)| name));
         written(&self.connection, answers)
     }
 
     /// Ends the transaction with a statement that is sent with COMMIT, and has as its parts those that were
-    /// written and not sent yet. If it is the first to fail, it is known to be the one that failed: the order of
-    /// all others is known.
+    /// written and not sent yet.
     ///
     /// # Errors
-    /// If what cannot wait for COMMIT failed; then the transaction is rolled back.
+    /// If a write that cannot wait for COMMIT failed; then the transaction is rolled back.
     pub(crate) async fn end_with(
         mut self,
         mut last: CteStatement,
-        finish: Finish,
-    ) -> Result<UnsentCommit<'p>, FailedWrite> {
+    ) -> Result<UnsentCommit<'p>, StoreError> {
         let (parts, others) = std::mem::take(&mut self.writes)
             .into_iter()
             .partition::<Vec<_>, _>(|write| write.part.is_some());
@@ -366,42 +343,35 @@ impl<'p> GroupTransaction<'p> {
             last.add(part.unwrap_or_default(), id, statement);
         }
         self.writes = others;
-        self.end(Some(last), Some(Box::new(finish))).await
+        self.end(Some(last)).await
     }
 
-    async fn end(
-        mut self,
-        last: Option<CteStatement>,
-        finish: Option<Box<Finish>>,
-    ) -> Result<UnsentCommit<'p>, FailedWrite> {
-        if !self.begun
-            && let Err(error) = self.begin().await
-        {
-            return Err(error.into());
+    async fn end(mut self, last: Option<CteStatement>) -> Result<UnsentCommit<'p>, StoreError> {
+        if !self.begun {
+            self.begin().await?;
         }
         let mut writes = self.take_writes();
         writes.extend(last);
-        // What the connection has not prepared yet is prepared first, and would come after COMMIT.
+        // The connection prepares an unknown statement first, so its execution would come after COMMIT.
         if !self.connection.has_prepared(writes.iter().map(CteStatement::name))
-            && let Err((error, is_last)) = self.send(std::mem::take(&mut writes)).await
+            && let Err(error) = self.send(std::mem::take(&mut writes)).await
         {
-            return Err(FailedWrite { error: self.rolled_back(error).await, is_last, finish });
+            return Err(self.rolled_back(error).await);
         }
         let Self { connection, store, .. } = self;
-        Ok(UnsentCommit { connection, store, ending: Ending { writes, finish } })
+        Ok(UnsentCommit { connection, store, writes })
     }
 
-    /// Makes everything done in it visible at once.
+    /// Commits the transaction.
     ///
     /// # Errors
     /// As [`UnsentCommit::commit`].
     pub async fn commit(self) -> Result<(), StoreError> {
-        let committed = async { self.end(None, None).await?.commit().await };
-        committed.await.map_err(|failed| failed.error)
+        self.end(None).await?.commit().await
     }
 
-    /// Undoes everything and hands back the error that made it necessary: what may go wrong
-    /// with the rollback itself is less than that, and its connection is closed anyway.
+    /// Rolls back and returns the error that caused it. An error of the rollback itself is less
+    /// important, and its connection is closed anyway.
     pub async fn rolled_back(mut self, error: StoreError) -> StoreError {
         if !self.begun {
             return error;
@@ -422,8 +392,8 @@ impl<'p> GroupTransaction<'p> {
         error
     }
 
-    /// The connection, for what is no question and no write. The transaction has begun by then, and
-    /// what was written is sent.
+    /// The connection, for uses that are neither query nor write. The transaction has begun by then, and
+    /// the deferred writes are sent.
     pub(crate) async fn connection(&mut self) -> Result<&mut Held<'p>, StoreError> {
         self.flush().await?;
         if !self.begun {
@@ -432,34 +402,33 @@ impl<'p> GroupTransaction<'p> {
         Ok(&mut self.connection)
     }
 
-    /// Forgets what was written and not sent yet.
+    /// Discards the unsent writes.
     pub(crate) fn forget_writes(&mut self) {
         self.writes.clear();
     }
 
-    /// The server's process that does it.
+    /// The server's process of the transaction.
     pub fn process(&self) -> i32 {
         self.connection.process()
     }
 
-    /// The user whose rows it handles.
+    /// The user of the group.
     pub const fn user_id(&self) -> i64 {
         self.user_id
     }
 
-    /// The kind of the rows it handles.
+    /// The kind of the group.
     pub const fn kind(&self) -> Kind {
         self.kind
     }
 }
 
 statement! {
-    /// Waits until no other worker is at the same user.
+    /// Waits until no other worker processes the same user.
     ///
-    /// The queue is part of the lock's key, so that workers on several schemas of one database do not
-    /// wait for each other, and those on one do, with any search_path. A collision of
-    /// hashes costs a wait and nothing else. The setting is what a group's last statement knows its
-    /// transaction by.
+    /// The lock's key contains the queue. So workers on different schemas of one database do not block
+    /// each other, and workers on the same schema do, with any search_path. A hash collision only costs
+    /// a wait. The group's last statement identifies its transaction by the setting.
     struct LockUser {
         kind: &'static str => Text,
         user_id: i64 => BigInt,
@@ -472,24 +441,23 @@ fn lock_user(kind: Kind, user_id: i64) -> CteStatement {
     CteStatement::alone(LockUser::query_id(), Box::new(LockUser { kind: kind.name(), user_id }))
 }
 
-/// What is sent before the first question of a transaction.
+/// The messages before the first query of a transaction.
 struct Opening {
-    previous: Option<Ending>,
+    previous: Option<Vec<CteStatement>>,
     begin: Begin,
 }
 
-/// What was answered, and what the group before was to finish.
+/// What was answered.
 struct Asked<T> {
     answers: Answers<Result<T, StoreError>>,
-    finish: Option<Box<Finish>>,
     /// The lock, which is prepared by then.
     lock: StatementName,
 }
 
-/// Asks a question, behind the opening of the transaction if that has not begun.
+/// Sends a query, after the opening of the transaction if it has not begun.
 ///
 /// # Errors
-/// If the server does not answer to the opening in time.
+/// If the server does not answer the opening in time.
 async fn ask<T>(
     store: &Store,
     held: &Held<'_>,
@@ -498,11 +466,10 @@ async fn ask<T>(
 ) -> Result<Asked<T>, StoreError> {
     let Some(Opening { previous, begin }) = opening else {
         let answers = exchange(held, Vec::new(), false, None, question).await;
-        return Ok(Asked { answers, finish: None, lock: StatementName::new() });
+        return Ok(Asked { answers, lock: StatementName::new() });
     };
     let commits = previous.is_some();
-    let (writes, finish) =
-        previous.map(|ending| (ending.writes, ending.finish)).unwrap_or_default();
+    let writes = previous.unwrap_or_default();
     // The question would overtake a lock that the connection has not prepared yet.
     let lock = begin.lock.name().to_vec();
     let answers = if held.has_prepared(std::iter::once(lock.as_slice())) {
@@ -513,47 +480,45 @@ async fn ask<T>(
         let question = if has_begun.is_some() { Some(question.await) } else { None };
         Answers { writes, commit, begin, question }
     };
-    Ok(Asked { answers, finish, lock })
+    Ok(Asked { answers, lock })
 }
 
-/// What came of COMMIT and the writes before it. After one that failed, the server takes COMMIT for ROLLBACK, and
-/// says that it was one.
+/// The outcome of COMMIT and the writes before it. After a failed write, the server treats COMMIT as
+/// ROLLBACK and answers so.
 fn ended(
     held: &mut Held<'_>,
     writes: Vec<QueryResult<usize>>,
     commit: Option<QueryResult<()>>,
-    finish: Option<Box<Finish>>,
-) -> Result<(), FailedWrite> {
+) -> Result<(), StoreError> {
     let commit = commit.unwrap_or(Ok(()));
     held.unfinished = false;
     held.answered = commit.is_ok();
-    // A COMMIT that fails, as for a deferred constraint, ends the transaction, too.
+    // A failed COMMIT, as by a deferred constraint, also ends the transaction.
     if matches!(commit, Ok(()) | Err(DieselError::DatabaseError(..))) {
         change_depth(held, TransactionDepthChange::DecreaseDepth);
     }
-    if let Err((error, is_last)) = written(held, writes) {
-        return Err(FailedWrite { error, is_last, finish });
+    written(held, writes)?;
+    commit.map_err(|cause| held.error(cause))
+}
+
+/// The first error of several writes.
+fn written(held: &Held<'_>, answers: Vec<QueryResult<usize>>) -> Result<(), StoreError> {
+    if answers.iter().all(Result::is_ok) {
+        return Ok(());
     }
-    commit.map_err(|cause| FailedWrite { error: held.error(cause), is_last: false, finish })
+    Err(first_error(held, answers.into_iter().map(Result::err)))
 }
 
-/// The first error of several writes, and whether it is that of the last one.
-fn written(held: &Held<'_>, answers: Vec<QueryResult<usize>>) -> Result<(), (StoreError, bool)> {
-    let last = answers.len().saturating_sub(1);
-    let Some(failed) = answers.iter().position(Result::is_err) else { return Ok(()) };
-    Err((first_error(held, answers.into_iter().map(Result::err)), failed == last))
-}
-
-/// Tells diesel of a transaction that began or ended without it.
+/// Informs diesel of a transaction that began or ended without it.
 fn change_depth(held: &mut Held<'_>, change: TransactionDepthChange) {
     let status = AnsiTransactionManager::transaction_manager_status_mut(&mut **held);
-    // A connection that is broken is closed at any depth.
+    // A broken connection is closed at any depth.
     if let TransactionManagerStatus::Valid(status) = status {
         status.change_transaction_depth(change).unwrap_or_default();
     }
 }
 
-/// The SQLSTATE of all statements behind the one that failed the transaction.
+/// The SQLSTATE of all statements after the one that failed the transaction.
 const IN_FAILED_TRANSACTION: &str = "25P02";
 
 /// The error of the statement that failed first.
@@ -564,5 +529,5 @@ fn first_error(
     let errors = errors.into_iter().flatten().map(|cause| held.error(cause));
     errors
         .min_by_key(|error| error.sqlstate() == Some(IN_FAILED_TRANSACTION))
-        .unwrap_or(StoreError::Internal("no statement of several has failed"))
+        .unwrap_or(StoreError::Internal("no error was found among failed statements"))
 }

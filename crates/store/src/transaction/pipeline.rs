@@ -1,11 +1,11 @@
-//! The order of messages to the server: the writes of one group and its COMMIT, then BEGIN of the next group,
-//! the lock of its user and its first question, without waiting for an answer between them.
+//! The order of messages to the server: the writes of one group and its COMMIT, then BEGIN of the next
+//! group, the lock of its user and its first query. No answer is awaited between them.
 //!
-//! diesel-async sends a statement when its future is polled for the first time, if the connection has prepared
-//! it; else it first asks for that, and would be overtaken by what is polled after it. So this is the one place
-//! that polls several futures of a connection, and [`super::GroupTransaction`] makes sure that all but the
-//! questions are prepared. COMMIT can never overtake a write and so commit without it: the writes come first,
-//! and after one that failed the server takes COMMIT for ROLLBACK.
+//! diesel-async sends a statement when its future is first polled, if the connection has prepared it.
+//! Otherwise it first sends a request to prepare it, and later polled futures would overtake it. So this
+//! is the only module that polls several futures of a connection. [`super::GroupTransaction`] ensures
+//! that all statements except the queries are prepared. COMMIT can never overtake a write and so commit
+//! without it. The writes come first, and after a failed one the server treats COMMIT as ROLLBACK.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -18,29 +18,29 @@ use tokio::task::unconstrained;
 
 use crate::cte::CteStatement;
 
-/// A statement that is sent when it is polled first. Its output is the number of rows that it concerned.
+/// A statement that is sent at its first poll. Its output is the number of affected rows.
 type Sending<'c> = BoxFuture<'c, QueryResult<usize>>;
 
-/// What the server answered.
+/// The server's answers.
 pub(super) struct Answers<T> {
-    /// To the writes, in their order.
+    /// The answers to the writes, in their order.
     pub(super) writes: Vec<QueryResult<usize>>,
-    /// To COMMIT.
+    /// The answer to COMMIT.
     pub(super) commit: Option<QueryResult<()>>,
-    /// To BEGIN, or if that went well, to the lock.
+    /// The answer to BEGIN, or if BEGIN succeeded, to the lock.
     pub(super) begin: Option<QueryResult<()>>,
-    /// To the question; none if the transaction did not begin.
+    /// The answer to the query; `None` if the transaction did not begin.
     pub(super) question: Option<T>,
 }
 
-/// BEGIN and the lock behind it.
+/// BEGIN and the lock statement after it.
 pub(super) struct Begin {
     pub(super) sql: String,
     pub(super) lock: CteStatement,
 }
 
-/// Sends writes, COMMIT if `commit`, BEGIN, the lock and a question, in this order and at once, and waits for all
-/// answers.
+/// Sends writes, COMMIT if `commit`, BEGIN, the lock and a query at once and in this order. Waits for
+/// all answers.
 pub(super) async fn exchange<T>(
     connection: &AsyncPgConnection,
     writes: Vec<CteStatement>,
@@ -49,7 +49,7 @@ pub(super) async fn exchange<T>(
     question: impl Future<Output = T>,
 ) -> Answers<T> {
     let writes = writes.into_iter().map(|write| send(connection, write)).collect();
-    // One write that is refused before it is sent has no other effect than its absence.
+    // A write that is refused before it is sent is only absent at the server, so COMMIT would succeed.
     let end = |refused: bool| -> Sending<'_> {
         let sql = if refused { "ROLLBACK" } else { "COMMIT" };
         Box::pin(async move { (&mut &*connection).batch_execute(sql).await.map(|()| 0) })
@@ -105,7 +105,7 @@ async fn in_order<'c, T>(
             && (!has_begun || answered.is_some());
         if is_over { Poll::Ready(()) } else { Poll::Pending }
     });
-    // A task that is out of its budget would be stopped in the middle of the messages.
+    // A task over its cooperative budget would otherwise pause in the middle of the messages.
     unconstrained(all).await;
     Answers {
         writes: written.into_iter().flatten().collect(),
@@ -135,7 +135,7 @@ mod tests {
 
     use super::*;
 
-    /// A statement that says when it is sent, and is answered later.
+    /// A statement that reports when it is sent, and is answered later.
     fn told<'c>(
         sent: &'c Mutex<Vec<String>>,
         name: String,
@@ -144,7 +144,7 @@ mod tests {
         Box::pin(async move {
             let answer = answer?;
             sent.lock().unwrap().push(name);
-            // The server's answer takes its time.
+            // Give the server time to answer.
             tokio::task::yield_now().await;
             Ok(answer)
         })

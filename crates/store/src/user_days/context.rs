@@ -1,4 +1,4 @@
-//! The moment, the user, and what is not in the figures.
+//! Facts about the request: the moment, the user, and rows that are not in the figures.
 
 use aggregation::{Kind, Timestamp, fold_source};
 use chrono::NaiveDate;
@@ -12,18 +12,18 @@ use crate::snapshot::Snapshot;
 use crate::sql::statement::statement;
 use crate::sql::time::to_postgres;
 
-/// A user's changes of raw rows that are not in the figures.
+/// A user's changes of raw rows that are not in the figures yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
-    /// Those that a worker will take or has taken, whatever their dates.
+    /// Pending and claimed changes, of any date.
     pub rows: i64,
-    /// Of those, the ones that may concern the dates asked for.
+    /// How many of `rows` may affect the requested dates.
     pub near: i64,
-    /// Those given up after the last attempt, whatever their dates.
+    /// Dead changes, of any date.
     pub dead: i64,
 }
 
-/// Raw rows that take no part in the figures.
+/// Raw rows excluded from the figures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RejectedRows {
     /// Their kind.
@@ -34,7 +34,7 @@ pub struct RejectedRows {
     pub rows: i64,
 }
 
-/// What is read first.
+/// The result of the first query.
 pub(super) struct Moment {
     pub(super) now: PgTimestamp,
     pub(super) profile_zone: Option<String>,
@@ -67,9 +67,9 @@ statement! {
 }
 
 statement! {
-    /// Around the dates as `worker verify` has it: an interval begins up to two days before the date
-    /// that it belongs to, zones are up to a day apart, and a laboratory result changes what every
-    /// later one is compared with.
+    /// The range around the dates is that of `worker verify`. An interval begins up to two days before
+    /// its date, and zones are up to a day apart. A laboratory result affects the comparison of every
+    /// later one.
     struct CountWaiting {
         user_id: i64 => BigInt,
         from: NaiveDate => Date,
@@ -110,7 +110,7 @@ pub(super) async fn moment(
     );
     let rows: Vec<Columns> = snapshot.load(ReadMoment { user_id }).await?;
     let Some((now, profile_zone, sources, is_known, first, last)) = rows.into_iter().next() else {
-        return Err(StoreError::Internal("the database's clock shows no time"));
+        return Err(StoreError::Internal("the database returned no time"));
     };
     let source_priority =
         sources.into_iter().flatten().map(|name| fold_source(&name).into_owned()).collect();

@@ -16,7 +16,7 @@ type Three = (Option<f64>, Option<f64>, Option<f64>);
 pub struct SleepNight {
     /// Date of waking, zone and circumstances.
     pub day: DayRow,
-    /// Time asleep, in whatever stage, naps among it.
+    /// Time asleep in all stages, including naps.
     pub asleep: Option<f64>,
     /// Core sleep.
     pub core: Option<f64>,
@@ -24,7 +24,7 @@ pub struct SleepNight {
     pub deep: Option<f64>,
     /// REM sleep.
     pub rem: Option<f64>,
-    /// Asleep, the stage not known.
+    /// Asleep in an unknown stage.
     pub unspecified: Option<f64>,
     /// Awake within sessions.
     pub awake: Option<f64>,
@@ -38,7 +38,7 @@ pub struct SleepNight {
     /// End of the main session.
     #[diesel(deserialize_as = OptionalTime)]
     pub main_end: Option<Timestamp>,
-    /// Other sessions with any sleep in them.
+    /// Number of other sessions that contain sleep.
     pub nap_count: i32,
     /// Time asleep in naps.
     pub nap_minutes: Option<f64>,
@@ -49,11 +49,11 @@ pub struct SleepNight {
 pub struct BloodPressureDay {
     /// Date, zone and circumstances.
     pub day: DayRow,
-    /// Measurements.
+    /// Number of measurements.
     pub pair_count: i32,
-    /// Rows without a partner.
+    /// Number of rows without a partner.
     pub unpaired_count: i32,
-    /// Measurements of which a value is only a bound.
+    /// Number of measurements with a comparator.
     pub censored_count: i32,
     /// Systolic pressure: mean, least and greatest.
     #[diesel(deserialize_as = Three)]
@@ -63,7 +63,7 @@ pub struct BloodPressureDay {
     pub diastolic: [Option<f64>; 3],
     /// Mean arterial pressure.
     pub mean_arterial: Option<f64>,
-    /// The worst category of a measurement.
+    /// The worst category of the day's measurements.
     pub worst_category: Option<String>,
 }
 
@@ -72,9 +72,9 @@ pub struct BloodPressureDay {
 pub struct GlucoseDay {
     /// Date, zone and circumstances.
     pub day: DayRow,
-    /// Readings without a comparator.
+    /// Number of readings without a comparator.
     pub sample_count: i32,
-    /// Readings with a comparator, which count in the percentages.
+    /// Number of readings with a comparator, which count in the percentages.
     pub censored_count: i32,
     /// Mean.
     pub mean: Option<f64>,
@@ -84,15 +84,15 @@ pub struct GlucoseDay {
     pub cv_percent: Option<f64>,
     /// Glucose management indicator, percent.
     pub gmi_percent: Option<f64>,
-    /// Below 54.
+    /// Readings below 54.
     pub below_54: Option<f64>,
-    /// Below 70, those below 54 among them.
+    /// Readings below 70, including those below 54.
     pub below_70: Option<f64>,
-    /// From 70 to 180, both ends in.
+    /// Readings from 70 to 180, inclusive.
     pub in_range: Option<f64>,
-    /// Above 180, those above 250 among them.
+    /// Readings above 180, including those above 250.
     pub above_180: Option<f64>,
-    /// Above 250.
+    /// Readings above 250.
     pub above_250: Option<f64>,
     /// Glycemia risk index.
     pub risk_index: Option<f64>,
@@ -100,9 +100,9 @@ pub struct GlucoseDay {
     pub low_episodes: Option<i32>,
     /// Episodes above 180 of at least 15 minutes.
     pub high_episodes: Option<i32>,
-    /// Percent of the day that sensors measured; `None` of a meter.
+    /// Percentage of the day covered by sensors; `None` for a meter.
     pub coverage_percent: Option<f64>,
-    /// Whether that is at least 70.
+    /// Whether the coverage is at least 70 percent.
     pub is_sufficient: Option<bool>,
 }
 

@@ -1,4 +1,4 @@
-//! Days of laboratory results, and what laboratories call them.
+//! Days of laboratory results, and the laboratories' names of analytes.
 
 use std::collections::BTreeMap;
 
@@ -26,38 +26,38 @@ pub struct LabResults {
     pub analyte: String,
     /// The unit of the figures; empty where the results have none.
     pub unit: String,
-    /// Results of the day.
+    /// Number of the day's results.
     pub result_count: i32,
     /// The last result where it is a number.
     pub last_value: Option<f64>,
-    /// The last result is only a bound.
+    /// The comparator of the last result, if it has one.
     pub last_comparator: Option<String>,
     /// The last result where it is not a number.
     pub last_text: Option<String>,
     /// When it was collected.
     #[diesel(deserialize_as = RawTime)]
     pub last_at: Timestamp,
-    /// Least and greatest of the exact results.
+    /// Minimum of the exact results.
     pub min: Option<f64>,
-    /// See [`LabResults::min`].
+    /// Maximum of the exact results.
     pub max: Option<f64>,
-    /// The last result's range.
+    /// Lower limit of the last result's reference range.
     pub reference_low: Option<f64>,
-    /// See [`LabResults::reference_low`].
+    /// Upper limit of the last result's reference range.
     pub reference_high: Option<f64>,
-    /// The last result as the laboratory wrote it; `None` in days of older versions.
+    /// The last result as the laboratory wrote it; `None` in days computed by older versions.
     pub reported_value: Option<String>,
     /// The unit as the laboratory wrote it, if it gave one.
     pub reported_unit: Option<String>,
-    /// The last result's range as the laboratory wrote it.
+    /// The last result's reference range as the laboratory wrote it.
     pub reported_range: Option<String>,
     /// The last result's flag.
     pub last_flag: Option<String>,
     /// The day's worst flag.
     pub worst_flag: Option<String>,
-    /// The difference to the day with results before.
+    /// The difference to the previous day with results.
     pub delta: Option<f64>,
-    /// The same in percent.
+    /// The difference in percent.
     pub delta_percent: Option<f64>,
 }
 
@@ -89,9 +89,9 @@ impl From<LabDayRow> for DayRow {
 /// What laboratories call an analyte, by its newest result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabName {
-    /// The test.
+    /// The name of the test.
     pub test_name: String,
-    /// What was examined.
+    /// The specimen.
     pub specimen: Option<String>,
 }
 
@@ -150,10 +150,10 @@ pub(super) async fn names(
     let named = rows.into_iter().filter_map(|(code, test_name, specimen)| {
         let (code, test_name) = (code.map(String::from), String::from(test_name));
         let specimen = specimen.map(String::from);
-        // A row that has no key has no figures either.
+        // A row without a key has no figures either.
         let key = analyte_key(code.as_deref(), &test_name, specimen.as_deref()).ok()?;
         Some((key, LabName { test_name, specimen }))
     });
-    // The newest comes last and stays.
+    // The newest result comes last and replaces the others.
     Ok(named.collect())
 }

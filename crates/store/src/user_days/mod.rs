@@ -1,4 +1,4 @@
-//! Everything that is stored about some days of one user, as of one moment, for a person to look at.
+//! All stored data of some days of one user at one moment, for display.
 
 mod context;
 mod days;
@@ -33,12 +33,12 @@ pub struct DayRow {
     pub date: NaiveDate,
     /// The zone of the day's bounds.
     pub time_zone: String,
-    /// Whether the day had not ended when it was computed.
+    /// Whether the day had not ended at its computation.
     pub is_partial: bool,
     /// Raw rows of the day that were rejected; None where the table does not say.
     #[diesel(deserialize_as = i32)]
     pub rejected: Option<i32>,
-    /// The version of the definitions by which it was computed.
+    /// The version of the definitions used.
     pub algorithm_version: i32,
     /// When it was computed.
     #[diesel(deserialize_as = RawTime)]
@@ -90,23 +90,23 @@ impl From<SourceNames> for Vec<String> {
 pub struct UserDays {
     /// The user.
     pub user_id: i64,
-    /// The first date asked for.
+    /// The first requested date.
     pub from: NaiveDate,
-    /// The last date asked for.
+    /// The last requested date.
     pub to: NaiveDate,
-    /// The moment, by the database's clock.
+    /// The time of the query, by the database's clock.
     pub as_of: Timestamp,
-    /// The profile's zone, as written; it may be none at all.
+    /// The profile's zone, as written; it may be invalid.
     pub profile_zone: Option<String>,
-    /// The profile's order of sources, best first, with the names folded as those of figures are.
+    /// The profile's order of sources, best first, folded like the source names of figures.
     pub source_priority: Vec<String>,
-    /// Whether the user has a profile, raw rows or figures, of whatever date.
+    /// Whether the user has a profile, raw rows or figures of any date.
     pub is_known: bool,
-    /// The first and the last date with figures, whichever were asked for.
+    /// The first and the last date with figures, regardless of the requested dates.
     pub extent: Option<(NaiveDate, NaiveDate)>,
     /// Days of `vitals_daily`, by date and metric.
     pub vitals: Vec<VitalDay>,
-    /// Hours of `vitals_hourly`, in order; read only where one date was asked for.
+    /// Hours of `vitals_hourly`, in order; read only for a single requested date.
     pub hours: Vec<VitalHour>,
     /// Days of `sleep_daily`.
     pub sleep: Vec<SleepNight>,
@@ -118,18 +118,18 @@ pub struct UserDays {
     pub nutrition: Vec<NutritionSums>,
     /// Rows of `lab_daily`, by analyte, unit and date.
     pub labs: Vec<LabResults>,
-    /// How laboratories called those analytes, by analyte.
+    /// The laboratories' names of those analytes, by analyte.
     pub lab_names: BTreeMap<String, LabName>,
-    /// What is not in the figures yet.
+    /// Changes that are not in the figures yet.
     pub waiting: Waiting,
-    /// Raw rows of the dates that take no part in the figures, by kind and reason.
+    /// Raw rows of the dates that are excluded from the figures, by kind and reason.
     pub rejected: Vec<RejectedRows>,
-    /// Raw rows of the dates that lie more than a day after the database's clock.
+    /// Raw rows of the dates that are dated more than a day after the database's clock.
     pub future_rows: i64,
 }
 
 impl Store {
-    /// What is stored about a user's local dates, both ends included. Raw rows are assigned to the
+    /// Reads the stored data of a user's local dates, both ends included. Raw rows are assigned to the
     /// dates by the profile's zone, or without one by `default_zone`.
     ///
     /// # Errors

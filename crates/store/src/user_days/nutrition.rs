@@ -16,32 +16,32 @@ use crate::sql::time::from_postgres;
 pub struct NutritionSums {
     /// Date, zone and circumstances.
     pub day: DayRow,
-    /// Foods and drinks.
+    /// Number of foods and drinks.
     pub item_count: i32,
     /// The sum of each nutrient, in the order of [`aggregation::nutrition::NUTRIENTS`].
     pub nutrients: Vec<Option<f64>>,
-    /// Breakfast, lunch, dinner, snack and other.
+    /// The meals: breakfast, lunch, dinner, snack and other.
     pub meals: Vec<MealEnergy>,
     /// Energy by carbohydrate, protein, fat and alcohol, in kcal.
     pub macronutrients: Vec<Option<f64>>,
-    /// Their shares in it, percent.
+    /// Their shares of that energy, in percent.
     pub shares: Vec<Option<f64>>,
-    /// The first meal.
+    /// Time of the first meal.
     pub first_eaten_at: Option<Timestamp>,
-    /// The last meal.
+    /// Time of the last meal.
     pub last_eaten_at: Option<Timestamp>,
 }
 
 /// One meal type of a day.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MealEnergy {
-    /// Foods and drinks.
+    /// Number of foods and drinks.
     pub count: i32,
-    /// Their energy, as far as it is known.
+    /// Their energy, as far as known.
     pub energy_kcal: Option<f64>,
 }
 
-/// As [`aggregation::nutrition::NUTRIENTS`].
+/// The nutrients are in the order of [`aggregation::nutrition::NUTRIENTS`].
 const READ: &str = "\
     SELECT local_date, time_zone, is_partial, rejected_count, algorithm_version, computed_at,
            item_count, first_eaten_at, last_eaten_at,

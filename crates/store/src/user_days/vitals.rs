@@ -19,17 +19,17 @@ pub struct VitalDay {
     pub metric: String,
     /// UCUM unit of the figures.
     pub unit: String,
-    /// Samples behind the figures.
+    /// Number of samples behind the figures.
     pub sample_count: i32,
-    /// Samples out of the sensor's range, which take no part in the other figures.
+    /// Number of samples out of the sensor's range, which the other figures exclude.
     pub censored_count: i32,
-    /// Cumulative metrics: the total.
+    /// The total of a cumulative metric.
     pub total: Option<f64>,
-    /// Discrete metrics: mean.
+    /// The mean of a discrete metric.
     pub mean: Option<f64>,
     /// Sample standard deviation.
     pub stddev: Option<f64>,
-    /// Least sample.
+    /// Minimum.
     pub min: Option<f64>,
     /// 25th percentile.
     pub p25: Option<f64>,
@@ -37,7 +37,7 @@ pub struct VitalDay {
     pub p50: Option<f64>,
     /// 75th percentile.
     pub p75: Option<f64>,
-    /// Greatest sample.
+    /// Maximum.
     pub max: Option<f64>,
 }
 
@@ -54,15 +54,15 @@ pub struct VitalHour {
     pub start: Timestamp,
     /// The zone of its local clock.
     pub time_zone: String,
-    /// Samples behind the figures.
+    /// Number of samples behind the figures.
     pub sample_count: i32,
-    /// Cumulative metrics: the total.
+    /// The total of a cumulative metric.
     pub total: Option<f64>,
-    /// Discrete metrics: mean.
+    /// The mean of a discrete metric.
     pub mean: Option<f64>,
     /// Sample standard deviation.
     pub stddev: Option<f64>,
-    /// Least sample.
+    /// Minimum.
     pub min: Option<f64>,
     /// 25th percentile.
     pub p25: Option<f64>,
@@ -70,7 +70,7 @@ pub struct VitalHour {
     pub p50: Option<f64>,
     /// 75th percentile.
     pub p75: Option<f64>,
-    /// Greatest sample.
+    /// Maximum.
     pub max: Option<f64>,
 }
 

@@ -1,4 +1,4 @@
-//! Stored rows of figures compared with computed ones, one by one.
+//! Compares stored rows of figures with computed ones.
 
 use aggregation::{ALGORITHM_VERSION, Kind, labs, nutrition};
 use chrono::NaiveDate;
@@ -22,18 +22,19 @@ pub(crate) const TABLES: [(Kind, &str); 7] = [
     (Kind::Labs, "lab_daily"),
 ];
 
-/// How a stored row of figures differs from the computed one.
+/// The difference between a stored row of figures and the computed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Difference {
-    /// There should be one, and is none.
+    /// The row is missing.
     Missing,
-    /// There is one, and should be none.
+    /// The row should not exist.
     Surplus,
-    /// It was computed with another profile, catalogue or version, and cannot be judged by these.
+    /// The row was computed with another profile, catalogue or version, so these cannot judge it.
     Outdated,
-    /// It is of another zone, and by nothing else of another profile, catalogue or version.
+    /// The row is of another zone, and only of another zone: profile, catalogue and version agree
+    /// otherwise.
     Rezoned,
-    /// A figure is another one.
+    /// A figure differs.
     Different,
 }
 
@@ -55,34 +56,34 @@ impl Difference {
     }
 }
 
-/// A row of figures, as far as it must be found again: a user may have a million that differ.
+/// The key of a row of figures. It is short, because a million rows of a user may differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowKey {
     place: i32,
-    /// Its local date.
+    /// The row's local date.
     pub date: NaiveDate,
-    /// A hash of the rest of its key.
+    /// A hash of the other key columns.
     hash: i64,
 }
 
 impl RowKey {
-    /// The table.
+    /// The table of the row.
     pub fn table(self) -> &'static str {
         let table = usize::try_from(self.place).ok().and_then(|place| TABLES.get(place));
         table.map_or("", |(_, table)| table)
     }
 
-    /// What all rows of its table and date have in common.
+    /// The key of all rows of the same table and date.
     #[must_use]
     pub const fn of_date(self) -> Self {
         Self { hash: 0, ..self }
     }
 }
 
-/// The columns of a [`Compare`].
+/// The columns of the result of [`Compare`].
 pub(crate) type ComparedColumns = (i32, NaiveDate, i64, String);
 
-/// A row that differs.
+/// Converts a row of the result.
 pub(crate) fn differing(
     (place, date, hash, difference): ComparedColumns,
 ) -> Result<(RowKey, Difference), StoreError> {
@@ -93,7 +94,7 @@ pub(crate) fn differing(
 }
 
 statement! {
-    /// Each column with whether it is of the key, and whether it depends on the clock, which no figure does.
+    /// Each column, whether it is part of the key, and whether it depends on the clock. No figure does.
     struct ReadColumns<'a> { table: &'a str => Text } -> (Text, Bool, Bool)
     "SELECT quote_ident(a.attname),
             EXISTS (SELECT FROM pg_index AS i
@@ -104,12 +105,12 @@ statement! {
      ORDER BY a.attnum"
 }
 
-/// The comparison of all tables of a kind. Its text depends on their columns, so that it is no
-/// `statement!`; it is prepared once for each connection all the same.
+/// The comparison of all tables of a kind. Its text depends on the tables' columns, so it is no
+/// `statement!`, but it is still prepared once for each connection.
 pub(crate) struct Compare<'a> {
     pub(crate) user_id: i64,
     pub(crate) dates: &'a [NaiveDate],
-    /// What comes behind the parameters; no data is in it.
+    /// The SQL after the parameters; it contains no data.
     pub(crate) sql: &'a str,
 }
 
@@ -134,13 +135,13 @@ impl QueryFragment<Pg> for Compare<'_> {
     }
 }
 
-/// What another version or catalogue explains of rows that are missing, surplus or different, as a
-/// condition on the stored row `s` and the computed one `c`.
+/// Conditions for missing, surplus and different rows that another version or catalogue explains, on the
+/// stored row `s` and the computed one `c`.
 fn explained(table: &str, version: i32) -> (String, String, String) {
     let day = "o.user_id = coalesce(s.user_id, c.user_id)
                AND o.local_date = coalesce(s.local_date, c.local_date)";
     match table {
-        // An hour has neither version nor fingerprint of its own: it is as old as its metric's day.
+        // An hour has no version or fingerprint of its own, so those of its metric's day apply.
         "vitals_hourly" => {
             let of_old_day = format!(
                 "EXISTS (SELECT FROM vitals_daily AS o
@@ -151,7 +152,8 @@ fn explained(table: &str, version: i32) -> (String, String, String) {
             );
             (of_old_day.clone(), of_old_day.clone(), of_old_day)
         }
-        // Versions and catalogues give the results of an analyte another unit, which is in the key.
+        // Another version or catalogue may give an analyte's results another unit, which is part of the
+        // key.
         "lab_daily" => {
             let of_analyte = |table: &str, side: &str| {
                 format!(
@@ -171,7 +173,7 @@ fn explained(table: &str, version: i32) -> (String, String, String) {
     }
 }
 
-/// Compares the images of rows, byte by byte: −0 is not 0.
+/// The SQL that compares one table. It compares the images of rows byte by byte: −0 differs from 0.
 pub(crate) fn comparison(place: i32, table: &str, columns: &[(String, bool, bool)]) -> String {
     let version = match TABLES.iter().find(|(_, name)| *name == table) {
         Some((Kind::Nutrition, _)) => nutrition::ALGORITHM_VERSION,

@@ -1,4 +1,4 @@
-//! Which users and dates there are, from raw rows and from figures, without the queue.
+//! Lists users and dates from raw rows and figures, without the queue.
 
 use aggregation::Kind;
 use aggregation::sleep::Stage;
@@ -12,39 +12,39 @@ use crate::sql::statement::statement;
 use crate::transaction::GroupTransaction;
 use crate::verify::tables::VerifyTables;
 
-/// The raw rows of a user that start on one date in UTC.
+/// A user's raw rows that start on one UTC date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RawDate {
-    /// The date in UTC.
+    /// The UTC date of their start.
     pub date: NaiveDate,
-    /// The last date in UTC on which one of them ends.
+    /// The latest UTC date on which one of them ends.
     pub last: NaiveDate,
-    /// How many there are.
+    /// Number of rows.
     pub rows: i64,
 }
 
-/// What a user has of one kind.
+/// A user's raw rows and figures of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
-    /// Raw rows by date, in order. Rows that no calendar can date are left out.
+    /// Raw rows by date, in order. Rows outside the calendar are left out.
     pub raw: Vec<RawDate>,
     /// Dates with figures, in order.
     pub stored: Vec<NaiveDate>,
 }
 
-/// A user, and the kinds of which that user has raw rows or figures.
+/// A user, and the kinds of the user's raw rows and figures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserKinds {
     /// The user.
     pub user_id: i64,
-    /// The kinds, in the order in which they were asked for.
+    /// The kinds, in the order of the request.
     pub kinds: Vec<Kind>,
 }
 
 statement! {
-    /// The least users from this number on who have raw rows, figures or rejected rows of vitals, of nutrition
-    /// and of labs, where they are asked for. Each table is asked for one entry of its index; that of rejected
-    /// rows for those of any kind, as there may be a million of another one.
+    /// The smallest user ids, from this one on, with raw rows, figures or rejected rows of vitals, of
+    /// nutrition and of labs, as far as requested. Each table is read by one index entry. The table of
+    /// rejected rows is read without the kind, because there may be a million rows of another kind.
     struct LeastUsers { from: i64 => BigInt, kinds: Vec<&'static str> => Array<Text> }
         -> (Nullable<BigInt>, Nullable<BigInt>, Nullable<BigInt>)
     include_str!("least_users.sql")
@@ -69,12 +69,12 @@ impl LeastUsers {
     }
 }
 
-/// Declares the statements of one kind: its raw table with start and end of a row, and its figures.
-/// A row of it is a date with raw rows, or one with figures, which has no last date.
+/// Declares the statements of one kind: its raw table with a row's start and end, and its figures. A row
+/// of the result is a date with raw rows, or a date with figures, which has no last date.
 macro_rules! of_kind {
     ($name:ident, $estimate:ident, $raw:literal, $start:literal, $end:literal, $figures:literal) => {
         statement! {
-            /// What the planner expects, from its statistics: nothing is read.
+            /// The planner's estimate, from its statistics. No rows are read.
             struct $estimate {
                 user_id: Option<i64> => Nullable<BigInt>,
                 from: NaiveDate => Date,
@@ -90,7 +90,7 @@ macro_rules! of_kind {
         }
 
         statement! {
-            /// The bounds are what the calendar of the figures can date.
+            /// The bounds are those of the figures' calendar.
             struct $name {
                 user_id: i64 => BigInt,
                 from: NaiveDate => Date,
@@ -147,7 +147,7 @@ of_kind!(
     "SELECT user_id, local_date FROM lab_daily"
 );
 
-/// A date, the last one on which a raw row of it ends, and how many there are.
+/// A date, the last date on which one of its raw rows ends, and the number of rows.
 type DateColumns = (NaiveDate, Option<NaiveDate>, i64);
 
 impl Inventory {
@@ -163,7 +163,7 @@ impl Inventory {
     }
 }
 
-/// How many rows the daily and hourly tables hold.
+/// The number of rows in the daily and hourly tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FigureCounts {
     /// Rows of `vitals_hourly`.
@@ -186,7 +186,7 @@ statement! {
 }
 
 impl Store {
-    /// How many rows of figures there are.
+    /// Counts the rows of figures.
     ///
     /// # Errors
     /// If the database fails.
@@ -204,7 +204,7 @@ impl Store {
         })
     }
 
-    /// The first user from this number on that has raw rows or figures of one of the kinds.
+    /// The first user from this id on with raw rows or figures of one of the kinds.
     ///
     /// # Errors
     /// If the database fails.
@@ -217,7 +217,7 @@ impl Store {
         Ok(LeastUsers::first(&least, kinds))
     }
 
-    /// What a user has of a kind between two dates, both included.
+    /// A user's raw rows and figures of a kind between two dates, both included.
     ///
     /// # Errors
     /// If the database fails.
@@ -237,8 +237,8 @@ impl Store {
 }
 
 impl Store {
-    /// About how many raw rows of a kind start between two dates, of one user or of all. It may be
-    /// far from the truth; it costs next to nothing.
+    /// An estimate of the raw rows of a kind that start between two dates, of one user or of all. It
+    /// costs next to nothing, and may be far from the real number.
     ///
     /// # Errors
     /// If the database fails.
@@ -278,16 +278,16 @@ impl VerifyTables<'_> {
     }
 }
 
-/// When changes lie that are not in the figures yet.
+/// The time range of changes that are not in the figures yet.
 #[derive(Clone, Copy, Debug)]
 pub struct Pending {
-    /// The date in UTC on which they start.
+    /// The UTC date of their earliest start.
     pub first: NaiveDate,
-    /// The date in UTC on which they end.
+    /// The UTC date of their latest end.
     pub last: NaiveDate,
-    /// Whether they are of sleep, sessions of which may go on for days.
+    /// Whether they are of sleep, whose sessions may last for days.
     pub is_sleep: bool,
-    /// Whether their attempts are spent, so that nothing is done about them.
+    /// Whether they are dead.
     pub is_dead: bool,
 }
 
@@ -307,7 +307,7 @@ statement! {
 }
 
 impl GroupTransaction<'_> {
-    /// The user's changes of this kind that are not in the figures yet, dead ones among them.
+    /// The user's changes of this kind that are not in the figures yet, including dead ones.
     ///
     /// # Errors
     /// If the database fails.
@@ -322,7 +322,7 @@ impl GroupTransaction<'_> {
         Ok(rows.into_iter().map(pending).collect())
     }
 
-    /// As [`Store::inventory`], of the transaction's user and kind, seen by the transaction.
+    /// As [`Store::inventory`], for the transaction's user and kind, and in its snapshot.
     ///
     /// # Errors
     /// If the database fails.

@@ -1,4 +1,4 @@
-//! Comparing stored figures with what the raw rows say.
+//! Compares stored figures with figures computed from the raw rows.
 
 pub(crate) mod comparison;
 pub(crate) mod inventory;

@@ -1,8 +1,8 @@
-//! Figures computed beside those that are stored, to compare them.
+//! Computes figures beside the stored ones, to compare them.
 //!
-//! The same statements that write figures write them into temporary tables of the same names, which
-//! only this session sees. So what is compared is what the worker would write, to the last bit, and
-//! nothing stored is touched.
+//! The statements that write figures write into temporary tables of the same names, which only this
+//! session sees. So the comparison covers exactly the rows that the worker would write, to the last bit,
+//! and stored rows are never changed.
 
 use aggregation::Kind;
 use chrono::NaiveDate;
@@ -22,18 +22,19 @@ use crate::verify::comparison::{
     Compare, ComparedColumns, Difference, ReadColumns, RowKey, TABLES, comparison, differing,
 };
 
-/// So often the own tables are emptied by DELETE, which is quick but leaves the rows where they are, for
-/// every later statement to pass by. Then they are cut off.
+/// Number of times that the temporary tables are emptied by DELETE before they are truncated. DELETE is
+/// fast, but leaves dead rows that every later statement has to skip.
 const DELETES: u32 = 32;
 
-/// A session with tables of its own. It is closed at the end, never handed on.
+/// A session with temporary tables. At the end it is closed, never reused.
 pub struct VerifyTables<'p> {
     transaction: GroupTransaction<'p>,
-    /// The search path without the session's own tables.
+    /// The search path without the temporary tables.
     path: String,
-    /// How the figures of each kind are compared.
+    /// The SQL that compares the figures of each kind.
     comparisons: [(Kind, String); Kind::ALL.len()],
-    /// How often the own tables were written since they were cut off outside of a transaction, and in it.
+    /// Number of writes to the temporary tables since they were truncated: outside of a transaction, and
+    /// in it.
     written: u32,
     written_here: u32,
 }
@@ -54,7 +55,7 @@ statement! {
     "SELECT set_config('search_path', {path}, {locally})"
 }
 
-/// Declares a question for the zones of a user's rows of figures, the most frequent first.
+/// Declares a query for the zones of a user's rows of figures, by descending frequency.
 macro_rules! zones_of {
     ($name:ident, $rows:literal) => {
         statement! {
@@ -77,10 +78,10 @@ zones_of!(
 zones_of!(ZonesOfNutrition, "SELECT user_id, time_zone FROM nutrition_daily");
 zones_of!(ZonesOfLabs, "SELECT user_id, time_zone FROM lab_daily");
 
-/// More zones than these are not tried: a user who travels has days of many.
+/// Maximum of zones that are tried: a user who travels has days in many zones.
 const MOST_ZONES: i64 = 8;
 
-/// Takes what a session's own table holds. No other one is meant, whatever the search path.
+/// Empties a temporary table. The statement names its schema, so it cannot hit a stored table.
 macro_rules! forget {
     ($name:ident, $table:literal) => {
         statement! { struct $name {} -> () concat!("DELETE FROM pg_temp.", $table) }
@@ -96,11 +97,11 @@ forget!(ForgetNutrition, "nutrition_daily");
 forget!(ForgetLabs, "lab_daily");
 
 impl Store {
-    /// Opens a session whose tables of figures are its own, on a connection of the pool that does
-    /// not go back to it.
+    /// Opens a session with temporary tables of figures, on a connection of the pool that is not
+    /// returned to it.
     ///
     /// # Errors
-    /// If the database fails, or stands behind a pooler that gives out no sessions.
+    /// If the database fails, or a pooler in transaction mode is in between.
     pub async fn open_verify_tables(&self) -> Result<VerifyTables<'_>, StoreError> {
         if self.pooler() == Pooler::Transaction {
             return Err(StoreError::NeedsSession("comparing"));
@@ -136,7 +137,7 @@ impl Store {
 }
 
 impl GroupTransaction<'_> {
-    /// Takes away the user's figures of some dates.
+    /// Deletes the user's computed figures of some dates.
     ///
     /// # Errors
     /// If the database fails.
@@ -154,8 +155,8 @@ impl GroupTransaction<'_> {
 }
 
 impl<'p> VerifyTables<'p> {
-    /// Begins to look at one user's figures of one kind: from here on everything is seen as it is at
-    /// this moment, until the next call.
+    /// Begins a snapshot of one user's figures of one kind. All reads until the next call see that
+    /// moment.
     ///
     /// # Errors
     /// If the database fails.
@@ -173,7 +174,7 @@ impl<'p> VerifyTables<'p> {
         begun.map_err(|cause| connection.error(cause))
     }
 
-    /// Ends looking. What was computed is forgotten.
+    /// Ends the snapshot and discards the computed figures.
     ///
     /// # Errors
     /// If the database fails.
@@ -189,14 +190,14 @@ impl<'p> VerifyTables<'p> {
         Ok(())
     }
 
-    /// The transaction, in which the stored figures are seen.
+    /// The transaction with the stored figures in view.
     pub fn stored(&mut self) -> &mut GroupTransaction<'p> {
         &mut self.transaction
     }
 
-    /// The transaction, in which the figures that are seen and written are the session's own: none to
-    /// begin with, and those of earlier calls only where dates build upon each other, as the deltas
-    /// of labs do.
+    /// The transaction with the temporary tables in view, for reading and writing figures. They are
+    /// empty at first. Figures of earlier calls remain only where dates depend on each other, as for the
+    /// deltas of labs.
     ///
     /// # Errors
     /// If the database fails.
@@ -222,7 +223,7 @@ impl<'p> VerifyTables<'p> {
         Ok(&mut self.transaction)
     }
 
-    /// Gives the own tables' pages back, and with them what was in the tables.
+    /// Truncates the temporary tables.
     async fn cut_off(&mut self) -> Result<(), StoreError> {
         let tables = TABLES.map(|(_, table)| format!("pg_temp.{table}")).join(", ");
         let connection = self.transaction.connection().await?;
@@ -230,14 +231,14 @@ impl<'p> VerifyTables<'p> {
         cut_off.map_err(|cause| connection.error(cause))
     }
 
-    /// Forgets what was computed, also where dates build upon each other, so that they can be computed
-    /// in another way.
+    /// Discards all computed figures, even where dates depend on each other, so that they can be
+    /// computed in another way.
     pub fn start_over(&mut self) {
         self.transaction.write(ForgetLabs {});
     }
 
-    /// Compares the figures of some dates with the computed ones: the rows that differ, by table and
-    /// date.
+    /// Compares the stored figures of some dates with the computed ones. Returns the rows that differ,
+    /// by table and date.
     ///
     /// # Errors
     /// If the database fails.
@@ -255,7 +256,7 @@ impl<'p> VerifyTables<'p> {
         rows.into_iter().map(differing).collect()
     }
 
-    /// The zones of the stored figures, the most frequent first.
+    /// The zones of the stored figures, by descending frequency.
     ///
     /// # Errors
     /// If the database fails.
@@ -270,7 +271,7 @@ impl<'p> VerifyTables<'p> {
         Ok(zones.into_iter().map(|(zone,)| zone).collect())
     }
 
-    /// Which of these rejected rows `rejected_rows` does not have. None of its rows is the session's own.
+    /// Those of the rejected rows that `rejected_rows` lacks. That table has no temporary copy.
     ///
     /// # Errors
     /// If the database fails.
@@ -280,8 +281,8 @@ impl<'p> VerifyTables<'p> {
         if raw_ids.is_empty() { Ok(raw_ids) } else { self.transaction.read_unlisted(raw_ids).await }
     }
 
-    /// What `rejected_rows` says of the user's raw rows of this kind, of `unlisted` ones, and of those
-    /// that no computation of figures reads; rows that wait in the queue are left out.
+    /// The entries of `rejected_rows` for the user and kind. Also includes `unlisted` raw rows, and those
+    /// that no computation of figures reads. Rows waiting in the queue are left out.
     ///
     /// # Errors
     /// If the database fails.
@@ -294,12 +295,12 @@ impl<'p> VerifyTables<'p> {
         self.transaction.read_listed(unlisted, metrics).await
     }
 
-    /// Has the tables of this session's own behind the stored ones.
+    /// Puts the temporary tables behind the stored ones in the search path.
     fn see_stored(&mut self) {
         self.set_path(format!("{}, pg_temp", self.path));
     }
 
-    /// Names are looked for along this path from the next statement on, as long as the look lasts.
+    /// Sets the search path for the next statements, until the end of the snapshot.
     fn set_path(&mut self, path: String) {
         self.transaction.write(SetPath { path, locally: true });
     }

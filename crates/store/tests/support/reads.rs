@@ -28,7 +28,7 @@ pub async fn others_left(observer: &mut AsyncPgConnection, left: i64) {
     panic!("the other sessions do not end");
 }
 
-/// The rows of a table that were read, in whatever way, since the statistics were last reset.
+/// The rows of a table read by any scan since the statistics were last reset.
 pub async fn rows_read(observer: &mut AsyncPgConnection, table: &str) -> i64 {
     let read = "SELECT seq_tup_read + idx_tup_fetch AS n FROM pg_stat_user_tables";
     count(observer, &format!("{read} WHERE relname = '{table}'")).await

@@ -13,17 +13,17 @@ use crate::exit::{self, Exit};
 use crate::report::milliseconds;
 use crate::{output, setup};
 
-/// Does what is asked for.
+/// Runs a command about alerts.
 ///
 /// # Errors
-/// What is wrong with the configuration, or that it names nobody to be told.
+/// If the configuration is invalid, or names no channel.
 pub async fn execute(config: Option<&Path>, command: &Alerts) -> anyhow::Result<Exit> {
     let Alerts::Test(arguments) = command;
     let config = setup::configuration(config)?.config;
     let channels = Channel::all(&config.mail, &config.webhook);
     if channels.is_empty() {
         bail!(
-            "nobody is to be told of alerts: set mail.host, mail.from and mail.to, or webhook.url"
+            "no channel for alerts is configured: set mail.host, mail.from and mail.to, or webhook.url"
         );
     }
     let message = Message::test(&setup::identity(&config.session.application_name));
@@ -49,7 +49,7 @@ fn in_words(channel: &Channel, sent: &Result<Sent, Failure>, took_ms: f64) -> St
     match sent {
         Ok(Sent { refused: None }) => format!("{name}: delivered to {address} in {took_ms:.0} ms"),
         Ok(Sent { refused: Some(failure) }) => {
-            format!("{name}: delivered to {address}, but not for everybody: {failure}")
+            format!("{name}: delivered to {address}, but not to all recipients: {failure}")
         }
         Err(failure) => format!("{name}: not delivered to {address}: {failure}"),
     }

@@ -20,11 +20,11 @@ use crate::stop::Stop;
 use crate::tables::counted;
 use crate::{output, progress, setup};
 
-/// What was done.
+/// Counts of a backfill.
 #[derive(Clone, Copy, Debug, Default)]
 struct Done {
     users: i64,
-    /// Users of whom a kind ended in the middle.
+    /// Users for whom a kind was abandoned after an error.
     users_failed: i64,
     dates: i64,
     rows: i64,
@@ -43,10 +43,10 @@ impl Done {
     }
 }
 
-/// Computes a range of dates anew.
+/// Recomputes a range of dates.
 ///
 /// # Errors
-/// Why it could not. What was done by then stands; doing it again is harmless.
+/// The reason why it stopped. Completed dates remain; repeating it is harmless.
 pub async fn execute(config: Option<&Path>, arguments: Backfill) -> anyhow::Result<Exit> {
     require_order(arguments.from, arguments.to);
     let loaded = setup::configuration(config)?;
@@ -75,7 +75,7 @@ pub async fn execute(config: Option<&Path>, arguments: Backfill) -> anyhow::Resu
     bar.finish_and_clear();
     outcome.with_context(|| {
         format!(
-            "interrupted after {}; what they are stands, run it again for the rest",
+            "interrupted after {}; completed dates remain; run it again for the rest",
             counted(done.dates, "date", "dates")
         )
     })?;
@@ -101,14 +101,14 @@ struct Work<'w> {
 }
 
 impl Work<'_> {
-    /// Everything.
+    /// Recomputes all users, with two walkers or one.
     async fn all(&self, two_at_a_time: bool) -> (Done, Result<(), StoreError>) {
         let ([one, other], outcome) =
             users::by_two(two_at_a_time, async |done: &mut Done| self.walk(done).await).await;
         (one.and(other), outcome)
     }
 
-    /// One user after the other, as long as there are any.
+    /// Recomputes one user after the other, until none is left.
     async fn walk(&self, done: &mut Done) -> Result<(), StoreError> {
         while !self.stop.is_requested() {
             let find = async |kinds: &[Kind], from| self.store.next_user(kinds, from).await;
@@ -151,7 +151,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// One portion, again after a pause where that may help.
+    /// Recomputes one portion, and retries after a pause if that may help.
     async fn patiently(&self, kind: Kind, user_id: i64, portion: &Dates) -> Result<(), StoreError> {
         let mut backoff = Backoff::drain();
         loop {
@@ -182,7 +182,7 @@ fn tell(kind: Kind, user_id: i64, portion: &Dates, error: &StoreError) {
         to = last.map(tracing::field::display),
         class = error.class().name(),
         error = %error,
-        "the figures of these dates stay as they were ({})",
+        "the figures of these dates are unchanged ({})",
         error.class().name(),
     );
 }
@@ -201,7 +201,7 @@ fn report(done: &Done, took: Duration, stopped: bool, as_json: bool) {
         return;
     }
     let mut text = format!(
-        "{} of {} computed anew from {} in {:.1} s.",
+        "{} of {} recomputed from {} in {:.1} s.",
         counted(done.dates, "date", "dates"),
         counted(done.users, "user", "users"),
         counted(done.rows, "raw row", "raw rows"),
@@ -209,13 +209,13 @@ fn report(done: &Done, took: Duration, stopped: bool, as_json: bool) {
     );
     if done.failed > 0 {
         text.push_str(&format!(
-            "\n{} failed and stay as they were; the log says why (dates_failed).",
+            "\n{} failed and are unchanged; the log says why (dates_failed).",
             counted(done.failed, "date", "dates")
         ));
     }
     if done.users_failed > 0 {
         text.push_str(&format!(
-            "\n{} could not be done; the log says which and why (user_failed).",
+            "\n{} could not be processed; the log says which and why (user_failed).",
             counted(done.users_failed, "user", "users")
         ));
     }

@@ -12,7 +12,7 @@ use crate::{output, settings, setup};
 /// Prints the catalogue in force.
 ///
 /// # Errors
-/// What is wrong with the configuration, or with the file that extends the catalogue.
+/// If the configuration, or the file that extends the catalogue, is invalid.
 pub fn execute(config: Option<&Path>, as_json: bool) -> anyhow::Result<Exit> {
     let loaded = setup::configuration(config)?;
     let catalogue = settings::catalogue(&loaded.config)?;

@@ -13,7 +13,7 @@ use crate::setup;
 /// Checks the configuration without a database, and shows each value with its origin.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The problems of the configuration.
 pub fn execute(file: Option<&Path>, json: bool) -> anyhow::Result<Exit> {
     let loaded = setup::configuration(file)?;
     Settings::from_config(&loaded.config)?;

@@ -1,5 +1,5 @@
-//! `worker completions` and `worker man-pages`: what a package installs beside the program, made
-//! from the definition of the command line.
+//! `worker completions` and `worker man-pages`: files that a package installs beside the program,
+//! generated from the definition of the command line.
 
 use std::path::Path;
 use std::{fs, io};
@@ -13,7 +13,7 @@ use crate::cli::Cli;
 use crate::exit::{self, Exit};
 use crate::output;
 
-/// Prints the completion script of a shell.
+/// Prints the completion script for a shell.
 pub fn complete(shell: Shell) -> Exit {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "worker", &mut script);
@@ -24,22 +24,22 @@ pub fn complete(shell: Shell) -> Exit {
 /// Writes `worker.1`, and `worker-run.1` and so on, into a folder.
 ///
 /// # Errors
-/// If it cannot be written to.
+/// If the folder cannot be written to.
 pub fn describe(folder: &Path) -> anyhow::Result<Exit> {
     write_pages(folder)
         .with_context(|| format!("cannot write manual pages into {}", folder.display()))?;
     Ok(exit::DONE)
 }
 
-/// The page of the program itself, which has what concerns all commands.
+/// The page of the program itself, with the sections about all commands.
 const MAIN_PAGE: &str = "worker.1";
 
-/// What the section before which ours stand begins with.
+/// The start of the section before which the additional sections are inserted.
 const VERSION_SECTION: &str = ".SH VERSION\n";
 
 fn write_pages(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    // What the help says below the options has sections of its own on the program's page.
+    // On the program's page, the text after the options is replaced by sections of its own.
     clap_mangen::generate_to(
         Cli::command().after_long_help(Resettable::<StyledStr>::Reset),
         folder,
@@ -49,7 +49,7 @@ fn write_pages(folder: &Path) -> io::Result<()> {
         if page.extension().is_none_or(|extension| extension != "1") {
             continue;
         }
-        // What stands below the options are tables that fit 80 columns, not paragraphs.
+        // The text after the options consists of tables that fit 80 columns, so it must not be filled.
         let mut text = fs::read_to_string(&page)?.replace(".SH EXTRA\n", ".SH NOTES\n.nf\n.in 0\n");
         let of_program = page.file_name().is_some_and(|name| name == MAIN_PAGE);
         let ours = if of_program { sections() } else { SEE_PROGRAM.to_owned() };
@@ -62,7 +62,7 @@ fn write_pages(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// On the pages of the commands.
+/// The section of the commands' pages that refers to the main page.
 const SEE_PROGRAM: &str = "\
 .SH \"EXIT STATUS, ENVIRONMENT, FILES\"
 See
@@ -71,7 +71,7 @@ See
 .BR worker (1)
 ";
 
-/// What clap knows nothing of, but a reader looks for.
+/// Sections that clap does not generate.
 fn sections() -> String {
     let meanings: Vec<(String, &str)> =
         exit::MEANINGS.iter().map(|(code, meaning)| (code.to_string(), *meaning)).collect();
@@ -83,7 +83,7 @@ fn sections() -> String {
     )
 }
 
-/// Terms and what they mean. A hyphen of a name is one to copy, hence the backslashes.
+/// Terms and their meanings. A hyphen in a name must be copyable, so it is escaped.
 fn items<'i>(items: impl IntoIterator<Item = (&'i str, &'i str)>) -> String {
     let one = |(term, text): (&str, &str)| {
         format!(".TP\n.B {}\n{}\n", term.replace('-', "\\-"), text.replace('-', "\\-"))
@@ -115,7 +115,7 @@ const ENVIRONMENT: [(&str, &str); 12] = [
     ("WORKER__SECTION__KEY", "Any key of the configuration, such as WORKER__POOL__MAX_SIZE=8."),
     (
         "PGHOST, PGPORT, PGUSER, PGDATABASE",
-        "What the URL does not say about the place of the database.",
+        "Parts of the database's address that the URL does not contain.",
     ),
     (
         "PGPASSFILE, PGSERVICE, PGSERVICEFILE",
@@ -123,18 +123,18 @@ const ENVIRONMENT: [(&str, &str); 12] = [
     ),
     (
         "PGSSLMODE, PGSSLROOTCERT, PGSSLCERT, PGSSLKEY, PGCHANNELBINDING",
-        "How the connection is encrypted, and what is checked.",
+        "Encryption of the connection, and verification of the server.",
     ),
     ("CREDENTIALS_DIRECTORY", "The folder, made by systemd, with the credential database-url."),
-    ("NOTIFY_SOCKET, WATCHDOG_USEC", "Set by systemd, which is told how the service is."),
+    ("NOTIFY_SOCKET, WATCHDOG_USEC", "Set by systemd, which receives the state of the service."),
     ("NO_COLOR", "If it is set and not empty, nothing is coloured, even on a terminal."),
-    ("TERM", "If it is dumb, nothing is coloured or written over: no progress is shown."),
+    ("TERM", "If it is dumb, output has no colours, and no progress is shown."),
     ("PG_BIN_DIR", "Where worker demo finds PostgreSQL's server programs first."),
     ("TMPDIR", "Where worker demo makes the folder of its private PostgreSQL."),
     ("RUST_LOG", "Is not read: log.level, or WORKER__LOG__LEVEL, takes the same directives."),
 ];
 
-/// As the package installs them.
+/// The paths of the package's files.
 const FILES: [(&str, &str); 6] = [
     ("/etc/dayfold/worker.toml", "The configuration of the service, with the keys that differ."),
     ("/etc/dayfold/database-url", "The URL of the service's database; root alone reads it."),

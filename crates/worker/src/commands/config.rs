@@ -9,17 +9,17 @@ use crate::config::{Entry, Loaded};
 use crate::exit::{self, Exit};
 use crate::{output, setup, tables};
 
-/// Carries out one of its commands.
+/// Runs a command about the configuration.
 ///
 /// # Errors
-/// What is wrong with the configuration.
+/// If the configuration is invalid.
 pub fn execute(config: Option<&Path>, command: &ConfigCommand) -> anyhow::Result<Exit> {
     match command {
         ConfigCommand::Show(arguments) => show(config, arguments),
     }
 }
 
-/// Shows the values in force, of all keys or of those asked for, each with its origin.
+/// Shows the values in force with their origins, of all keys or of the requested ones.
 fn show(config: Option<&Path>, arguments: &ConfigShow) -> anyhow::Result<Exit> {
     let loaded = setup::configuration(config)?;
     let entries = asked_for(&loaded, &arguments.keys);
@@ -31,8 +31,7 @@ fn show(config: Option<&Path>, arguments: &ConfigShow) -> anyhow::Result<Exit> {
     Ok(exit::DONE)
 }
 
-/// The entries of these keys and sections; all if none is named. A name that is neither is wrong
-/// usage.
+/// The entries of these keys and sections; all if none is named. Any other name is wrong usage.
 fn asked_for<'l>(loaded: &'l Loaded, names: &[String]) -> Vec<&'l Entry> {
     for name in names {
         if !loaded.entries.iter().any(|entry| entry.is_called(name)) {
@@ -43,7 +42,7 @@ fn asked_for<'l>(loaded: &'l Loaded, names: &[String]) -> Vec<&'l Entry> {
     loaded.entries.iter().filter(asked).collect()
 }
 
-/// Keys, values and origins as JSON.
+/// Converts keys, values and origins to JSON.
 pub fn to_json(entries: &[&Entry]) -> Vec<Value> {
     let one = |entry: &&Entry| {
         json!({
@@ -56,7 +55,7 @@ pub fn to_json(entries: &[&Entry]) -> Vec<Value> {
     entries.iter().map(one).collect()
 }
 
-/// Keys, values and origins as a table.
+/// Formats keys, values and origins as a table.
 pub fn to_text(entries: &[&Entry]) -> String {
     let rows = entries.iter().map(|entry| {
         let origin = match entry.line {

@@ -12,13 +12,14 @@ use crate::import::{Imported, import};
 use crate::tables::counted;
 use crate::{output, progress, setup};
 
-/// After so many bad lines the rest is only counted: one wrong column makes every line bad.
+/// Maximum of invalid lines that are printed. One wrong column makes every line invalid, so the rest is
+/// only counted.
 const BAD_LINES_SHOWN: u64 = 20;
 
-/// Loads a CSV file.
+/// Imports a CSV file.
 ///
 /// # Errors
-/// Why it could not.
+/// The reason why it failed.
 pub async fn execute(config: Option<&Path>, arguments: &Import) -> anyhow::Result<Exit> {
     let loaded = setup::configuration(config)?;
     let is_stdin = arguments.file.as_os_str() == "-";
@@ -27,7 +28,7 @@ pub async fn execute(config: Option<&Path>, arguments: &Import) -> anyhow::Resul
         (Box::new(io::stdin().lock()), None)
     } else {
         let file = File::open(&arguments.file).with_context(|| format!("cannot open {name}"))?;
-        // A pipe has a length of 0, and a bar over it would be full from the start.
+        // A pipe has a length of 0, for which a progress bar would be full from the start.
         let length = file.metadata().ok().map(|file| file.len()).filter(|length| *length > 0);
         (Box::new(file), length)
     };

@@ -7,17 +7,17 @@ use crate::exit::{self, Exit};
 use crate::tables::counted;
 use crate::{cli, output, setup};
 
-/// How long to wait for another process that migrates: index builds on large tables take long.
+/// The maximum wait for another process that migrates: index builds on large tables take long.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Brings the schema up to date.
+/// Migrates the schema to this version.
 ///
 /// # Errors
-/// Why it could not.
+/// The reason why it failed.
 pub async fn execute(config: Option<&Path>, arguments: &cli::Migrate) -> anyhow::Result<Exit> {
     let loaded = setup::configuration(config)?;
     let store = setup::connect(&loaded.config).await?;
-    // A newer schema is left alone; an older one is what this command is for.
+    // A newer schema is refused; an older one is migrated.
     if let store::SchemaState::TooNew { .. } = store::schema_state(&store).await? {
         setup::require_current_schema(&store).await?;
     }

@@ -1,4 +1,4 @@
-//! The commands, a module each.
+//! The commands, one module each.
 
 mod alerts;
 mod backfill;
@@ -23,10 +23,10 @@ use crate::cli::{Cli, Command};
 use crate::exit::Exit;
 use crate::{service, setup};
 
-/// Carries out what the command line asks for.
+/// Runs the requested command.
 ///
 /// # Errors
-/// Why it could not be done.
+/// The reason why it failed.
 pub async fn execute(cli: Cli) -> anyhow::Result<Exit> {
     let config = cli.config.as_deref();
     match cli.command {

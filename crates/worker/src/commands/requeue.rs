@@ -13,15 +13,15 @@ use crate::stop::Stop;
 use crate::tables::{counted, thousands};
 use crate::{confirm, output, progress, setup};
 
-/// Queues rows to be computed again.
+/// Queues rows for another computation.
 ///
 /// # Errors
-/// Why it could not. What was queued by then stays so; doing it again is harmless.
+/// The reason why it stopped. Rows queued by then stay queued; repeating it is harmless.
 pub async fn execute(config: Option<&Path>, arguments: Requeue) -> anyhow::Result<Exit> {
     let between = match (arguments.from, arguments.to) {
         (Some(from), Some(to)) => {
             require_order(from, to);
-            // Whatever the zones of the rows: a row too many does no harm, one too few does.
+            // The range covers all zones: an extra row is harmless, a missing one is not.
             Some((anywhere_on_earth(from).0, anywhere_on_earth(to).1))
         }
         _ => None,
@@ -34,7 +34,7 @@ pub async fn execute(config: Option<&Path>, arguments: Requeue) -> anyhow::Resul
 
     let kinds = arguments.of.kinds();
     let what = Work { store: &store, selection, dead: arguments.dead, stop: &stop };
-    // To count takes as long as to queue: only where the count is shown.
+    // Counting takes as long as queueing, so it is done only if the count is shown.
     let asks = !arguments.yes && confirm::is_possible();
     if arguments.dry_run || asks {
         let counted = what.of_each(&kinds, async |kind| what.count(kind).await).await?;
@@ -57,14 +57,14 @@ pub async fn execute(config: Option<&Path>, arguments: Requeue) -> anyhow::Resul
     Ok(if stop.is_requested() { exit::INTERRUPTED } else { exit::DONE })
 }
 
-/// Rows of each kind.
+/// The number of rows of each kind.
 type Counts = Vec<(Kind, u64)>;
 
 fn total(counts: &Counts) -> u64 {
     counts.iter().map(|(_, rows)| rows).sum()
 }
 
-/// Which rows, and where.
+/// The selection of rows, and the environment of the work.
 struct Work<'w> {
     store: &'w Store,
     selection: RequeueSelection,
@@ -82,7 +82,7 @@ impl Work<'_> {
         for kind in kinds {
             let rows = act(*kind).await.with_context(|| {
                 let before = thousands(total(&done) as i64);
-                format!("interrupted; what was queued stays so ({before} before {kind})")
+                format!("interrupted; rows queued so far stay queued ({before} before {kind})")
             })?;
             done.push((*kind, rows));
         }
@@ -111,7 +111,7 @@ impl Work<'_> {
     }
 
     async fn walk(&self, kind: Kind, mut requeuer: Requeuer) -> anyhow::Result<u64> {
-        let bar = progress::rows(&format!("{kind}: looking at raw rows"));
+        let bar = progress::rows(&format!("{kind}: reading raw rows"));
         let mut selected = 0;
         while !self.stop.is_requested() {
             let Some((looked_at, rows)) = requeuer.step(self.store).await? else { break };
@@ -123,7 +123,7 @@ impl Work<'_> {
     }
 }
 
-/// As in `3 dead rows (3 of vitals)`.
+/// Formats counts as in `3 dead rows (3 of vitals)`.
 fn in_words(counts: &Counts, dead: bool) -> String {
     let (one, several) = if dead { ("dead row", "dead rows") } else { ("row", "rows") };
     let kinds: Vec<String> = counts

@@ -23,10 +23,10 @@ use crate::tables::{counted, thousands};
 use crate::throttle::Throttle;
 use crate::{day_ends, output, progress, run_record};
 
-/// Computes everything that is due.
+/// Processes all due rows.
 ///
 /// # Errors
-/// Why it could not, or what interrupted it for good.
+/// The reason why it failed, or the error that ended the run.
 pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Result<Exit> {
     let loaded = setup::configuration(config)?;
     let mut settings = Settings::from_config(&loaded.config)?;
@@ -68,7 +68,7 @@ pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Resul
     Ok(if failed { exit::DONE_WITH_FAILURES } else { exit::DONE })
 }
 
-/// A bar over the rows that wait, as far as the limits let it come.
+/// A progress bar over the pending rows, up to the limits.
 async fn progress_bar(context: &WorkerContext, limits: &Limits) -> anyhow::Result<ProgressBar> {
     if !progress::is_shown() {
         return Ok(ProgressBar::hidden());
@@ -83,22 +83,22 @@ async fn progress_bar(context: &WorkerContext, limits: &Limits) -> anyhow::Resul
     })
 }
 
-/// What a run did, and what it left.
+/// The results of a run.
 pub struct Run {
-    /// What it did.
+    /// The counts of the run.
     pub report: RunReport,
-    /// Changes of the kinds that are pending now.
+    /// Changes of the kinds that are still pending.
     pub pending_after: i64,
-    /// From the first claim to the last commit.
+    /// Duration from the first claim to the last commit.
     pub duration: Duration,
-    /// Users for whom the default zone is assumed, and what to say of them.
+    /// The number of users for whom the default zone is assumed, and the message about them.
     assumed_zone: (usize, Option<String>),
 }
 
-/// Drains, and records that for `worker status`.
+/// Drains the queue and records the run for `worker status`.
 ///
 /// # Errors
-/// What interrupted it for good.
+/// The error that ended the run.
 pub async fn run(
     context: &WorkerContext,
     limits: &Limits,

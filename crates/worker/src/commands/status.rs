@@ -15,19 +15,20 @@ use crate::settings::Settings;
 use crate::stop::Stop;
 use crate::{cli, output, setup, tables};
 
-/// How many of the last runs are shown.
+/// Number of runs shown.
 const RUNS: u32 = 5;
 
-/// A running period that was recorded longer ago, in seconds, belongs to a service that was killed.
+/// Maximum age in seconds of the last record of a running service. An older record belongs to a service
+/// that was killed.
 pub const STILL_RUNNING: f64 = 3_600.0;
 
-/// Shows what there is to do and what was done, once or until asked to stop.
+/// Shows backlog, failures and runs, once or until a stop is requested.
 ///
 /// # Errors
-/// Why it could not.
+/// The reason why it failed.
 pub async fn execute(config: Option<&Path>, arguments: &cli::Status) -> anyhow::Result<Exit> {
     let loaded = setup::configuration(config)?;
-    // Only names are taken from it: a catalogue with a mistake must not hide the backlog.
+    // Only names are taken from the catalogue, and a mistake in it must not hide the backlog.
     let catalogue = Settings::from_config(&loaded.config).ok().map(|settings| settings.catalogue);
     let catalogue = catalogue.as_ref();
     let store = setup::connect(&loaded.config).await?;
@@ -43,7 +44,7 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Status) -> anyhow::
             shown = read_status(&store, catalogue, arguments) => shown,
             () = stop.requested() => break,
         };
-        // Somebody who watches a database go away and come back keeps watching.
+        // With --watch, the command continues while the database is unavailable.
         let text = shown.unwrap_or_else(|error| trouble(&error, arguments.json));
         if !output::print_over(&text) {
             break;
@@ -103,7 +104,7 @@ fn trouble(error: &StoreError, as_json: bool) -> String {
     if as_json {
         json!({ "error": error.to_string() }).to_string()
     } else {
-        format!("The database cannot be asked: {error}")
+        format!("The database cannot be queried: {error}")
     }
 }
 
@@ -207,7 +208,7 @@ fn to_text(status: &Status, rejected: &[RejectedGroup<'_>], pool: &PoolStats) ->
     text
 }
 
-/// What the table means, and what to do about it.
+/// The meaning of the table, and advice.
 fn verdict(status: &Status) -> String {
     let sum = |of: fn(&KindStatus) -> i64| status.kinds.iter().map(of).sum::<i64>();
     let mut lines = Vec::new();
@@ -265,8 +266,7 @@ fn verdict(status: &Status) -> String {
     }
     if sum(|kind| kind.rejected) > 0 {
         lines.push(
-            "Rejected rows take no part in the figures. A corrected raw row is judged again."
-                .to_owned(),
+            "Rejected rows are not in the figures. A corrected raw row is judged again.".to_owned(),
         );
     }
     let FutureRows { rows, users } = status.future;
@@ -281,7 +281,7 @@ fn verdict(status: &Status) -> String {
     lines.join("\n")
 }
 
-/// Causes and reasons that are listed; the JSON has more.
+/// Maximum of causes and reasons in the text; the JSON has more.
 const MAX_LISTED: usize = 10;
 
 fn not_listed(groups: usize) -> String {
@@ -293,7 +293,7 @@ fn not_listed(groups: usize) -> String {
     }
 }
 
-/// When a failed row is tried again.
+/// The time of the next retry.
 fn retry(seconds: Option<i64>) -> String {
     match seconds {
         None => "never".to_owned(),
@@ -330,7 +330,7 @@ pub fn failure_json(failure: &Failure) -> Value {
     })
 }
 
-/// Rejected rows of the same reason.
+/// Rejected rows with the same reason and metric.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RejectedGroup<'a> {
     kind: &'a str,
@@ -339,18 +339,18 @@ pub struct RejectedGroup<'a> {
     rows: i64,
 }
 
-/// A metric, never by a name that only the app knows: it could be anything.
+/// The metric of rejected rows. An unknown name is never shown: it may contain any text.
 #[derive(Debug, PartialEq, Eq)]
 enum Metric<'a> {
-    /// Not of a metric, or its raw row is gone.
+    /// The rows have no metric, or the raw row is deleted.
     None,
-    /// One of the catalogue.
+    /// A metric of the catalogue.
     Known(&'a str),
-    /// None of the catalogue; the most similar one, if one is.
+    /// A metric unknown to the catalogue, with the most similar known name, if there is one.
     Unknown(Option<&'a str>),
 }
 
-/// The groups, the largest first.
+/// Groups rejected rows, the largest group first.
 pub fn group_rejected<'a>(
     rejected: &'a [Rejected],
     catalogue: Option<&'a Catalogue>,
@@ -425,7 +425,7 @@ fn kind_cells(kind: &KindStatus) -> [String; 8] {
 }
 
 fn run_cells(run: &Run) -> [String; 8] {
-    // Host and process; the name before them is the same for all and in the JSON.
+    // Only host and process: the name before them is the same for all workers, and is in the JSON.
     let by = run.worker.rsplit_once('@').map_or(run.worker.as_str(), |(_, place)| place);
     [
         if run.is_running && run.finished_seconds_ago < STILL_RUNNING {

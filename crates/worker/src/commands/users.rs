@@ -1,4 +1,4 @@
-//! A walk over the users, in order of their ids.
+//! Walks over the users in order of their ids.
 
 use std::ops::{AsyncFn, AsyncFnOnce};
 
@@ -11,8 +11,8 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::progress;
 use crate::run::group::rebuild::Dates;
 
-/// Logs that a user could not be done. The walk goes on with the next one, so that one user's rows never keep
-/// the others from being looked at. If the database is away, the search for the next user says so.
+/// Logs that a user failed. The walk continues with the next user, so one user's rows never block the
+/// others. If the database is unavailable, the search for the next user fails.
 pub fn log_failed(kind: Kind, user_id: i64, error: &StoreError) {
     tracing::warn!(
         event = "user_failed",
@@ -29,7 +29,7 @@ pub fn log_failed(kind: Kind, user_id: i64, error: &StoreError) {
     );
 }
 
-/// A bar over the raw rows that a walk looks at.
+/// A progress bar over the raw rows of the walk.
 ///
 /// # Errors
 /// If the database fails.
@@ -43,25 +43,25 @@ pub async fn progress_bar(
     for kind in kinds {
         match store.estimate_raw_rows(*kind, only, from, to).await {
             Ok(estimate) => rows += estimate,
-            // The first statement of the command that reads raw rows.
+            // This is the command's first statement that reads raw rows, so the error is explained.
             Err(error) => return Err(store.explain(error).await),
         }
     }
     Ok(progress::about("raw rows", rows))
 }
 
-/// Users whom two walkers share, so that the server reads the rows of one while the figures of the
-/// other are computed. Each user is given to one of them, as two would only wait for the user's lock.
+/// Users shared by two walkers, so that the server reads rows for one while the other computes. Each
+/// user is given to one walker only, because two would wait for the user's lock.
 #[derive(Debug)]
 pub struct Users {
     kinds: Vec<Kind>,
     next: Mutex<Next>,
-    /// Taken by whoever works on a large portion.
+    /// Held by the walker that processes a large portion.
     large: Mutex<()>,
 }
 
-/// Two walks at a time, if there is a connection for each, else one: what they have done. What fails one of
-/// them ends the other, too; its transaction is rolled back.
+/// Runs two walkers if there is a connection for each, else one, and returns their results. An error of
+/// one walker also ends the other, whose transaction is rolled back.
 pub async fn by_two<D: Default>(
     two_at_a_time: bool,
     walk: impl AsyncFn(&mut D) -> Result<(), StoreError>,
@@ -76,19 +76,19 @@ pub async fn by_two<D: Default>(
     (done, outcome)
 }
 
-/// Where the walk goes on.
+/// The position of the walk.
 #[derive(Clone, Copy, Debug)]
 enum Next {
-    /// One user, and nobody else.
+    /// Only this user.
     Only(i64),
-    /// Whoever is next from this id on.
+    /// The next user from this id on.
     From(i64),
-    /// Nobody.
+    /// The walk is complete.
     End,
 }
 
 impl Users {
-    /// This one user, or all who have something of these kinds.
+    /// Selects this one user, or all users with data of these kinds.
     pub fn new(only: Option<i64>, kinds: Vec<Kind>) -> Self {
         Self {
             kinds,
@@ -97,8 +97,8 @@ impl Users {
         }
     }
 
-    /// Waits until no other large portion is worked on, if this is one: memory is for one of them. Until
-    /// what is given back is dropped, the next one waits.
+    /// Waits until no other large portion is in progress, if this one is large: memory suffices for one.
+    /// The caller holds the returned guard while it processes the portion.
     pub async fn alone_if_large(&self, portion: &Dates) -> Option<MutexGuard<'_, ()>> {
         match portion.is_large() {
             true => Some(self.large.lock().await),
@@ -106,10 +106,10 @@ impl Users {
         }
     }
 
-    /// The next one; `find` looks for the first user from an id on who has something of these kinds.
+    /// The next user. `find` searches for the first user from an id on with data of these kinds.
     ///
     /// # Errors
-    /// Those of `find`.
+    /// The errors of `find`.
     pub async fn next(
         &self,
         find: impl AsyncFnOnce(&[Kind], i64) -> Result<Option<UserKinds>, StoreError>,

@@ -24,66 +24,66 @@ use crate::stop::Stop;
 use crate::tables::{counted, table, thousands};
 use crate::{confirm, output, setup};
 
-/// The dates that figures can have.
-/// In the west the first instant of the year 1 belongs to the day before.
+/// The first and last date that figures can have. West of UTC, the first instant of the year 1 belongs
+/// to the day before.
 const FIRST: NaiveDate = NaiveDate::from_ymd_opt(0, 12, 31).expect("a date");
 const LAST: NaiveDate = NaiveDate::from_ymd_opt(9999, 12, 31).expect("a date");
 
-/// So many findings are listed; all are counted. More help nobody, and would take memory.
+/// Maximum of findings listed; all are counted. A longer list would be of no use and take memory.
 const MOST_LISTED: usize = 1_000;
 
-/// One finding: rows of a user's date that differ.
+/// One finding: rows of a user's date that differ in the same way.
 #[derive(Clone, Debug)]
 struct Finding {
     kind: Kind,
     user_id: i64,
-    /// None where `rejected_rows` differs, which has no dates.
+    /// `None` for a difference in `rejected_rows`, which has no dates.
     date: Option<NaiveDate>,
     table: &'static str,
     difference: Difference,
     rows: i64,
 }
 
-/// What was found.
+/// The results of a verification.
 #[derive(Clone, Debug, Default)]
 struct Found {
     users: i64,
-    /// Users of whom a kind could not be compared.
+    /// Users for whom a kind could not be compared.
     users_failed: i64,
     dates: i64,
-    /// Dates left out, because rows of them wait in the queue.
+    /// Dates left out because their rows wait in the queue.
     pending: i64,
-    /// Dates left out, because rows of them are dead.
+    /// Dates left out because they have dead rows.
     dead: i64,
     raw_rows: i64,
     /// Rows of figures and of `rejected_rows` that differ.
     rows: i64,
-    /// Of those, the outdated ones.
+    /// How many of `rows` are outdated.
     outdated: i64,
-    /// Dates put right.
+    /// Dates that were repaired.
     repaired: i64,
-    /// Dates that differ still.
+    /// Dates that still differ.
     left: i64,
-    /// Of those, the ones that are not merely outdated.
+    /// How many of `left` are not merely outdated.
     drifted: i64,
-    /// Raw rows of which `rejected_rows` was put right.
+    /// Raw rows whose entry in `rejected_rows` was repaired.
     verdicts_repaired: i64,
-    /// Raw rows of which `rejected_rows` differs still.
+    /// Raw rows whose entry in `rejected_rows` still differs.
     verdicts_left: i64,
     listed: Vec<Finding>,
 }
 
-/// Compares all figures with what raw rows say.
+/// Compares all figures with those computed from raw rows.
 ///
 /// # Errors
-/// Why it could not.
+/// The reason why it failed.
 pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result<Exit> {
     let (from, to) = (arguments.from.unwrap_or(FIRST), arguments.to.unwrap_or(LAST));
     require_order(from, to);
     let loaded = setup::configuration(config)?;
     if arguments.repair && loaded.config.pool.max_size < 2 {
         bail!(
-            "verify --repair needs two connections, one to look and one to write: raise pool.max_size to 2"
+            "verify --repair needs two connections, one to read and one to write: raise pool.max_size to 2"
         );
     }
     let settings = Settings::from_config(&loaded.config)?;
@@ -101,7 +101,7 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
         let (settings, stop, bar) = (&settings, &stop, &bar);
         let verification =
             Verification { store: &store, users, from, to, settings, repair, stop, bar };
-        // A repair has a connection of its own.
+        // A repair needs a connection of its own.
         let to_look = loaded.config.pool.max_size - u32::from(repair.is_some());
         let (found, outcome) = verification.verify_all(to_look > 1).await;
         bar.finish_and_clear();
@@ -129,7 +129,7 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
             output::print("Nothing was changed.");
         }
     }
-    // Behind the report, which must not wait for a mail server.
+    // After the report, which must not wait for a mail server.
     let stopped = stop.is_requested();
     let is_complete = is_complete && !stopped && found.users_failed == 0 && found.dead == 0;
     let verified = drift::Verified { dates: found.drifted, is_complete, took: started.elapsed() };
@@ -138,7 +138,7 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
     let channels = Channel::all(&config.mail, &config.webhook);
     tokio::select! {
         () = drift::send(&config.alerts, channels, &store, &worker, verified, stop.token()) => {}
-        // The outbox hangs. The exit code of `verify` says more than that of a stop.
+        // The outbox hangs. The exit code of `verify` is more useful than that of a stop.
         () = stop.overdue() => {}
     }
     Ok(if found.users_failed > 0 {
@@ -195,7 +195,7 @@ struct Verification<'l> {
     from: NaiveDate,
     to: NaiveDate,
     settings: &'l Settings,
-    /// Where to put right what differs, if asked to.
+    /// The store for repairs, if they are requested.
     repair: Option<&'l Store>,
     stop: &'l Stop,
     bar: &'l ProgressBar,
@@ -210,11 +210,12 @@ impl Verification<'_> {
         (one.and(other), outcome)
     }
 
-    /// Verifies one user after the other, as long as there are any.
+    /// Verifies one user after the other, until none is left.
     async fn verify_users(&self, found: &mut Found) -> Result<(), StoreError> {
         let find = async |kinds: &[Kind], from| self.store.next_user(kinds, from).await;
         let Some(mut user) = self.users.next(find).await? else { return Ok(()) };
-        // Only now: tables of its own cost the server more than to look at a small user.
+        // Opened only if a user exists: temporary tables cost the server more than verifying a small
+        // user.
         let mut tables = self.store.open_verify_tables().await?;
         loop {
             let mut is_failed = false;
@@ -224,7 +225,7 @@ impl Verification<'_> {
                     let error = self.store.explain(error).await;
                     users::log_failed(*kind, user.user_id, &error);
                     is_failed = true;
-                    // Its session may be gone, or its tables half written.
+                    // The session may be lost, or its tables incomplete.
                     drop(tables);
                     tables = self.store.open_verify_tables().await?;
                 }
@@ -243,7 +244,7 @@ impl Verification<'_> {
         tables.close().await
     }
 
-    /// One user's figures of a kind: compares them, and puts right what differs if asked to.
+    /// Compares one user's figures of a kind, and repairs differences if requested.
     async fn verify_user(
         &self,
         tables: &mut VerifyTables<'_>,
@@ -259,7 +260,7 @@ impl Verification<'_> {
             return Ok(());
         };
         tables.close().await?;
-        // Portions, as long ones would hold the user's lock.
+        // Repairs work in portions, because a long transaction would hold the user's lock too long.
         let dates: Vec<NaiveDate> = compared.dates.into_iter().collect();
         for dates in dates.chunks(rebuild::MOST_DATES) {
             let few = Dates { dates: dates.iter().copied().collect(), rows: 0 };
@@ -275,7 +276,7 @@ impl Verification<'_> {
 }
 
 impl Found {
-    /// What two have found, in the order of users.
+    /// Merges the findings of two walkers, ordered by user.
     fn and(self, other: Self) -> Self {
         let mut listed = [self.listed, other.listed].concat();
         listed.sort_by_key(|finding| finding.user_id);
@@ -298,7 +299,7 @@ impl Found {
         }
     }
 
-    /// One line for all rows of a table and date that differ in the same way.
+    /// Lists rows of a table and date that differ in the same way in one line.
     fn list(&mut self, finding: Finding) {
         self.rows += finding.rows;
         if finding.difference == Difference::Outdated {
@@ -394,7 +395,7 @@ impl Found {
         }
         if self.dead > 0 {
             text.push_str(&format!(
-                "\n{} could not be compared: rows near them are dead, as their attempts are spent. \
+                "\n{} could not be compared: rows near them are dead. \
                  `worker status` names them, `worker requeue --dead` tries them again.",
                 counted(self.dead, "date", "dates")
             ));
@@ -424,7 +425,7 @@ impl Found {
         }
         if self.verdicts_repaired > 0 {
             text.push_str(&format!(
-                "\n{} of rejected_rows put right.",
+                "\n{} of rejected_rows repaired.",
                 counted(self.verdicts_repaired, "row", "rows")
             ));
         }

@@ -13,10 +13,10 @@ use super::nearest::{nearest_setting, printable};
 use super::setting::{Origin, VARIABLE_PREFIX};
 use super::value::{expected, same_from_text};
 
-/// Where systemd puts the credentials of a service (systemd.exec(5), LoadCredential=).
+/// The variable with the folder of a service's credentials (systemd.exec(5), LoadCredential=).
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
-/// The credentials, with section and name of the setting that each is.
+/// The credentials, each with section and name of its setting.
 const CREDENTIALS: [(&str, &str, &str); 5] = [
     ("database-url", "database", "url"),
     ("mail-password", "mail", "password"),
@@ -25,11 +25,11 @@ const CREDENTIALS: [(&str, &str, &str); 5] = [
     ("http-operator-token", "http", "operator_token"),
 ];
 
-/// What most tools and platforms call the URL of the database.
+/// The variable that most tools and platforms use for the database's URL.
 const DATABASE_URL: &str = "DATABASE_URL";
 
 impl Layers {
-    /// Lays those variables over the layers so far that are meant for the worker.
+    /// Applies the worker's variables over the earlier layers.
     pub(super) fn add_environment<N, V>(&mut self, environment: impl IntoIterator<Item = (N, V)>)
     where
         N: Into<OsString>,
@@ -37,11 +37,11 @@ impl Layers {
     {
         let mut database_url = None;
         let mut credentials = None;
-        // Sorted, because the order of the environment is chance and would shuffle the problems.
+        // Sorted, because the order of environment variables is random, and so would be the problems.
         let mut single = BTreeMap::new();
         for (name, value) in environment {
             let name = name.into();
-            // A name that is not UTF-8 keeps its beginning and cannot become a valid one.
+            // A name that is not UTF-8 keeps its prefix and cannot become a valid name.
             let name = name.to_string_lossy();
             if name == DATABASE_URL {
                 database_url = Some(value.into());
@@ -56,7 +56,7 @@ impl Layers {
                 self.add_credential(name, &directory.join(name), section, key);
             }
         }
-        // An empty one is what platforms leave behind when no database is attached.
+        // Platforms set an empty variable when no database is attached.
         if let Some(value) = database_url.filter(|value| !value.is_empty()) {
             self.add_variable(DATABASE_URL, "database.url", value);
         }
@@ -72,7 +72,7 @@ impl Layers {
         }
     }
 
-    /// A service may have other credentials only, or an empty one, which a package installs.
+    /// A service may lack this credential, or have the empty one that a package installs.
     fn add_credential(&mut self, name: &'static str, file: &Path, section: &str, key: &str) {
         let text = match fs::read_to_string(file) {
             Ok(text) => text.trim().to_owned(),
@@ -107,7 +107,7 @@ impl Layers {
                     )
                 }
             },
-            Err(_) => format!("{key} from {variable} is not UTF-8; set the variable anew as UTF-8"),
+            Err(_) => format!("{key} from {variable} is not UTF-8; set the variable as UTF-8 text"),
         };
         self.problems.push(problem);
     }

@@ -1,7 +1,7 @@
-//! The problems of a configuration, collected.
+//! The collected problems of a configuration.
 
-/// Why there is no configuration: one problem a line, none of which quotes a value that may be a
-/// secret.
+/// The reason why a configuration is refused: one problem per line. No problem quotes a value that may
+/// be a secret.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .problems.join("\n"))]
 pub(crate) struct ConfigError {

@@ -13,15 +13,17 @@ use super::setting::Origin;
 use super::syntax::{position, syntax_problem};
 use super::value::{expected, found_in_toml, same_from_toml};
 
-/// A configuration is a few kilobytes; more is the wrong file, and a device may never end.
+/// Maximum size. A configuration has a few kilobytes; a larger file is the wrong one, and a device may
+/// never end.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 impl Layers {
-    /// Lays the file over the layers so far.
+    /// Applies the file over the earlier layers.
     pub(super) fn add_file(&mut self, path: &Path) {
         let shown = path.display().to_string();
         if shown.contains("://") {
-            // Not shown: whoever mistakes --config for the database's URL gives the password.
+            // The path is not shown: a user who confuses --config with the database's URL passes the
+            // password.
             let problem = "--config must be the path of a file, not a URL; \
                            the database's URL belongs into DATABASE_URL";
             return self.problems.push(problem.to_owned());
@@ -118,7 +120,7 @@ impl Layers {
 
 type Key<'i> = Spanned<std::borrow::Cow<'i, str>>;
 
-/// A file that is being read, for saying where something stands in it.
+/// The text of a file, for locating entries in it.
 struct Source<'a> {
     path: &'a str,
     text: &'a str,
@@ -131,7 +133,7 @@ impl Source<'_> {
     }
 }
 
-/// The entries as the file has them; the table itself sorts them by name.
+/// The entries in the order of the file; the table itself sorts them by name.
 fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<(&'t Key<'i>, &'t DeValue<'i>)> {
     let mut entries: Vec<_> = table.iter().map(|(key, value)| (key, value.get_ref())).collect();
     entries.sort_by_key(|(key, _)| key.span().start);

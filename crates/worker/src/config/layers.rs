@@ -1,4 +1,4 @@
-//! The settings while the layers are laid over each other.
+//! The settings while layers are applied over each other.
 
 use toml::Value;
 use toml::de::{DeTable, DeValue};
@@ -8,15 +8,15 @@ use super::syntax::syntax_problem;
 use super::value::from_default;
 use super::{ConfigError, Entry, Loaded, read};
 
-/// The layers so far, and what was wrong with them.
+/// The settings so far, and the problems found.
 pub(super) struct Layers {
-    /// In the order of `config/default.toml`.
+    /// The settings in the order of `config/default.toml`.
     pub(super) settings: Vec<Setting>,
     pub(super) problems: Vec<String>,
 }
 
 impl Layers {
-    /// The first layer, which also says which keys there are and of which type.
+    /// The first layer, which defines the keys and their types.
     pub(super) fn new(defaults: &str) -> Self {
         let mut layers = Self { settings: Vec::new(), problems: Vec::new() };
         match DeTable::parse(defaults) {
@@ -49,12 +49,12 @@ impl Layers {
                 }
             }
         }
-        // The tables come sorted by name; people want the order of the file.
+        // Tables are sorted by name; users expect the order of the file.
         found.sort_by_key(|(start, _)| *start);
         self.settings = found.into_iter().map(|(_, setting)| setting).collect();
     }
 
-    /// Lays a flag over all other layers, which stands for a level of the log.
+    /// Applies a flag that sets the log level, over all other layers.
     pub(super) fn add_flag(&mut self, flag: &'static str, level: &str) {
         if let Some(setting) = self.find_mut("log", "level") {
             setting.value = Value::String(level.to_owned());
@@ -75,12 +75,12 @@ impl Layers {
         sections
     }
 
-    /// Reads the value in force of each setting, and refuses when anything was wrong.
+    /// Reads the values in force. Fails if any layer had a problem.
     pub(super) fn into_loaded(mut self) -> Result<Loaded, ConfigError> {
         self.apply_profile();
         let config = read::config(&self.settings, &mut self.problems);
-        // Only once each value is sound: beside a misspelt or broken value its partner would be blamed for a
-        // relation that nobody asked for.
+        // Relations are checked only if each value is valid. Otherwise a problem could blame a relation
+        // to the default, which the user never set.
         if let Some(config) = config.as_ref().filter(|_| self.problems.is_empty()) {
             self.problems = read::unfit(config, &self.settings);
         }

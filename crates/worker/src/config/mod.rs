@@ -1,13 +1,12 @@
-//! The configuration: what can be set, and how the layers become one value.
+//! The configuration: its keys, and how layers combine into one value.
 //!
-//! `config/default.toml` documents every key and is the schema: a key that it does not have is
-//! unknown. Over it lie the profile that `pool.profile` names, then the file given by `--config`, then
-//! systemd's credentials, then `DATABASE_URL`, then variables `WORKER__SECTION__KEY`, then `--quiet` and `-v`; later
-//! wins. One load reports all problems that it finds, each in a line
-//! that says what is wrong, where it was set and what would be right.
+//! `config/default.toml` documents every key and is the schema: other keys are unknown. The layers over
+//! it, in ascending priority: the profile named by `pool.profile`, the file given by `--config`,
+//! systemd's credentials, `DATABASE_URL`, variables `WORKER__SECTION__KEY`, `--quiet` and `-v`. One load
+//! reports all problems, one per line. Each says what is wrong, where it was set and how to correct it.
 //!
-//! A problem never quotes text, only key names and numbers: whatever was put into the wrong place
-//! may be the database's password.
+//! A problem quotes only key names and numbers, never text: misplaced text may be the database's
+//! password.
 
 mod environment;
 mod error;
@@ -53,29 +52,29 @@ const DEFAULTS: &str = include_str!("../../../../config/default.toml");
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
-    /// Where PostgreSQL is.
+    /// The database's address.
     pub(crate) database: Database,
-    /// How many connections there are, and how long each lives.
+    /// Number and lifetimes of connections.
     pub(crate) pool: Pool,
-    /// What the server is told when a connection opens.
+    /// Settings of the server's sessions.
     pub(crate) session: Session,
-    /// How many rows are claimed, for how long, and how often.
+    /// Size, lease and retries of batches.
     pub(crate) batch: Batch,
-    /// What the figures need beside the rows.
+    /// Inputs of the figures besides the raw rows.
     pub(crate) aggregation: Aggregation,
-    /// When the service looks for work.
+    /// When the service checks for work.
     pub(crate) schedule: Schedule,
-    /// How the service works and stops.
+    /// Time limits of the service.
     pub(crate) service: Service,
-    /// Where health and metrics are served.
+    /// The address of health and metrics.
     pub(crate) http: Http,
-    /// What is logged, and in which form.
+    /// Level and format of the log.
     pub(crate) log: Log,
-    /// Which conditions people are told of.
+    /// The rules of alerts.
     pub(crate) alerts: Rules,
-    /// Which mail server tells them.
+    /// The mail server for alerts.
     pub(crate) mail: Mail,
-    /// Which web server is told.
+    /// The webhook for alerts.
     pub(crate) webhook: Webhook,
 }
 
@@ -83,12 +82,12 @@ pub(crate) struct Config {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Database {
-    /// The connection URL; empty when none was given.
+    /// The connection URL; empty if none is set.
     pub(crate) url: Secret,
-    /// What stands between the worker and PostgreSQL.
+    /// The pooler between the worker and PostgreSQL.
     #[serde(deserialize_with = "pooler")]
     pub(crate) pooler: Pooler,
-    /// The longest that the whole handshake of one connection may take.
+    /// Time limit of a connection's whole handshake.
     #[serde(rename = "connect_timeout_seconds", deserialize_with = "timeout")]
     pub(crate) connect_timeout: Duration,
 }
@@ -97,48 +96,48 @@ pub(crate) struct Database {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Pool {
-    /// The profile between the defaults and other layers.
+    /// The profile applied over the defaults.
     pub(crate) profile: String,
-    /// The most connections ever open.
+    /// Maximum of open connections.
     #[serde(deserialize_with = "pool_size")]
     pub(crate) max_size: u32,
-    /// Idle connections kept beside the busy ones; never more than `max_size`.
+    /// Idle connections kept open; at most `max_size`.
     #[serde(deserialize_with = "pool_idle")]
     pub(crate) min_idle: u32,
-    /// The longest wait for a connection.
+    /// Maximum wait for a connection.
     #[serde(rename = "wait_timeout_seconds", deserialize_with = "timeout")]
     pub(crate) wait_timeout: Duration,
-    /// The age at which a connection is replaced.
+    /// Age at which a connection is replaced.
     #[serde(rename = "max_lifetime_seconds", deserialize_with = "connection_age")]
     pub(crate) max_lifetime: Duration,
-    /// How long an unused connection stays open.
+    /// Idle time after which a connection is closed.
     #[serde(rename = "idle_timeout_seconds", deserialize_with = "connection_age")]
     pub(crate) idle_timeout: Duration,
-    /// Whether a connection is tested before use.
+    /// Whether a connection is validated before use.
     pub(crate) test_on_checkout: bool,
 }
 
-/// `[session]`; the time-outs are at least a millisecond, never PostgreSQL's 0 for "none".
+/// `[session]`. Time-outs are at least a millisecond; PostgreSQL's 0 for "none" is refused.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Session {
-    /// The longest that a statement may run; always shorter than a lease.
+    /// Time limit of a statement; always shorter than a lease.
     #[serde(rename = "statement_timeout_seconds", deserialize_with = "timeout")]
     pub(crate) statement_timeout: Duration,
-    /// The longest wait for a lock.
+    /// Maximum wait for a lock.
     #[serde(rename = "lock_timeout_seconds", deserialize_with = "timeout")]
     pub(crate) lock_timeout: Duration,
-    /// The longest that a transaction may do nothing.
+    /// Time limit of an idle transaction.
     #[serde(rename = "idle_in_transaction_timeout_seconds", deserialize_with = "timeout")]
     pub(crate) idle_in_transaction_timeout: Duration,
-    /// The longest that a transaction may take; never shorter than a statement.
+    /// Time limit of a transaction; at least that of a statement.
     #[serde(rename = "transaction_timeout_seconds", deserialize_with = "timeout")]
     pub(crate) transaction_timeout: Duration,
-    /// Whether the server may compile statements.
+    /// Whether the server may compile statements (JIT).
     pub(crate) jit: bool,
-    /// Whether a commit waits until it is on the server's disk.
+    /// Whether a commit waits for the server's disk.
     pub(crate) synchronous_commit: bool,
-    /// 1 to 63 printable ASCII characters, spaces among them.
+    /// 1 to 63 printable ASCII characters, including spaces.
     #[serde(deserialize_with = "application_name")]
     pub(crate) application_name: String,
 }
@@ -147,31 +146,32 @@ pub(crate) struct Session {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Batch {
-    /// Raw rows claimed at once, to begin with.
+    /// Size of the first batch, in raw rows.
     #[serde(deserialize_with = "batch_size")]
     pub(crate) size: u32,
-    /// The fewest, when the database is slow; never more than `size`.
+    /// Minimum batch size when the database is slow; at most `size`.
     #[serde(deserialize_with = "batch_size")]
     pub(crate) min_size: u32,
-    /// The most, when the database is quick; never less than `size`.
+    /// Maximum batch size when the database is fast; at least `size`.
     #[serde(deserialize_with = "batch_size")]
     pub(crate) max_size: u32,
-    /// Batches that run at the same time; more than one only where a connection is left beside them.
+    /// Maximum of concurrent batches. With more than one, it must be less than the maximum of
+    /// connections.
     #[serde(deserialize_with = "concurrency")]
     pub(crate) concurrency: u32,
-    /// Rows claimed each second; 0 is no limit.
+    /// Maximum of rows claimed each second; 0 means no limit.
     #[serde(deserialize_with = "rows_per_second")]
     pub(crate) max_rows_per_second: u32,
-    /// How long claimed rows belong to a worker.
+    /// Length of the lease on claimed rows.
     #[serde(rename = "lease_seconds", deserialize_with = "lease")]
     pub(crate) lease: Duration,
-    /// Attempts before a row is dead.
+    /// Number of attempts after which a row is dead.
     #[serde(deserialize_with = "attempts")]
     pub(crate) max_attempts: i32,
-    /// The pause after the first failed attempt.
+    /// Wait after the first failed attempt.
     #[serde(rename = "backoff_first_seconds", deserialize_with = "backoff")]
     pub(crate) backoff_first: Duration,
-    /// The longest pause; never shorter than the first.
+    /// Maximum wait between attempts; at least `backoff_first`.
     #[serde(rename = "backoff_max_seconds", deserialize_with = "backoff")]
     pub(crate) backoff_max: Duration,
 }
@@ -180,10 +180,10 @@ pub(crate) struct Batch {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Aggregation {
-    /// Not blank, but not yet known to be a zone: who uses it checks the name.
+    /// Not blank. Its user checks that it names a zone.
     #[serde(deserialize_with = "filled")]
     pub(crate) default_time_zone: String,
-    /// A file that extends the catalogue; none if empty. Not yet known to be usable.
+    /// A file that extends the catalogue; `None` if empty. Its user checks the content.
     #[serde(deserialize_with = "path")]
     pub(crate) catalogue: Option<PathBuf>,
 }
@@ -192,16 +192,16 @@ pub(crate) struct Aggregation {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Schedule {
-    /// When to look for vitals.
+    /// When to check for vitals.
     #[serde(deserialize_with = "pattern")]
     pub(crate) vitals: String,
-    /// When to look for nutrition.
+    /// When to check for nutrition.
     #[serde(deserialize_with = "pattern")]
     pub(crate) nutrition: String,
-    /// When to look for labs.
+    /// When to check for labs.
     #[serde(deserialize_with = "pattern")]
     pub(crate) labs: String,
-    /// The time between two looks; none if only the ticks count.
+    /// Time between two polls; `None` if only the schedule applies.
     #[serde(rename = "poll_seconds", deserialize_with = "poll")]
     pub(crate) poll: Option<Duration>,
 }
@@ -210,19 +210,19 @@ pub(crate) struct Schedule {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Service {
-    /// The longest work without a break.
+    /// Maximum time of work without a break.
     #[serde(rename = "time_budget_seconds", deserialize_with = "time_budget")]
     pub(crate) time_budget: Duration,
-    /// The time between two looks at backlog and pool.
+    /// Time between two observations of backlog and pool.
     #[serde(rename = "observe_seconds", deserialize_with = "observe")]
     pub(crate) observe: Duration,
-    /// The time between two summaries in the log.
+    /// Time between two summaries in the log.
     #[serde(rename = "summary_seconds", deserialize_with = "summary")]
     pub(crate) summary: Duration,
-    /// The longest that a stop may take.
+    /// Time limit of a stop.
     #[serde(rename = "shutdown_timeout_seconds", deserialize_with = "shutdown")]
     pub(crate) shutdown_timeout: Duration,
-    /// Without progress for so long, the service is stuck.
+    /// Time without progress after which the service counts as stuck.
     #[serde(rename = "stuck_after_seconds", deserialize_with = "stuck")]
     pub(crate) stuck_after: Duration,
 }
@@ -231,13 +231,13 @@ pub(crate) struct Service {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Http {
-    /// The address to listen at.
+    /// The address to listen on.
     #[serde(deserialize_with = "address")]
     pub(crate) address: IpAddr,
-    /// The port to listen at; 0 is none.
+    /// The port to listen on; 0 means none.
     #[serde(deserialize_with = "port")]
     pub(crate) port: u16,
-    /// Host names that requests may name, beside IP addresses and `localhost`.
+    /// Host names that requests may contain, besides IP addresses and `localhost`.
     #[serde(deserialize_with = "host_names")]
     pub(crate) allowed_hosts: Vec<String>,
     /// The token of viewers; none if empty.
@@ -252,35 +252,35 @@ pub(crate) struct Http {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Log {
-    /// The form of the lines.
+    /// The format of log lines.
     #[serde(deserialize_with = "log_format")]
     pub(crate) format: LogFormat,
-    /// Not blank, but not yet known to be filter directives: who uses it checks them.
+    /// Not blank. Its user checks that it is a valid filter.
     #[serde(deserialize_with = "filled")]
     pub(crate) level: String,
-    /// A connection held for longer is worth a warning.
+    /// A connection held for longer causes a warning.
     #[serde(rename = "slow_hold_seconds", deserialize_with = "slow_hold")]
     pub(crate) slow_hold: Duration,
-    /// A transaction of anybody's that is open for longer is worth a warning.
+    /// A transaction open for longer, of any client, causes a warning.
     #[serde(rename = "old_transaction_seconds", deserialize_with = "old_transaction")]
     pub(crate) old_transaction: Duration,
 }
 
-/// The form of the log.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
+    /// Text on a terminal, otherwise JSON.
     #[default]
     Auto,
-    /// Lines for people.
+    /// Lines of text.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
     /// Fields of systemd's journal.
     Journald,
 }
 
-/// A configuration, and where each of its values comes from.
+/// A configuration with the origin of each value.
 #[derive(Clone, Debug)]
 pub(crate) struct Loaded {
     /// The settings in force.
@@ -289,21 +289,21 @@ pub(crate) struct Loaded {
     pub(crate) entries: Vec<Entry>,
 }
 
-/// One key with the value in force; safe to print.
+/// One key with its value in force, safe to print.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// The dotted key, such as `pool.max_size`.
     pub(crate) key: String,
-    /// The value as text; of a secret only `(set)` or `(not set)`.
+    /// The value as text; for a secret only `(set)` or `(not set)`.
     pub(crate) value: String,
     /// `default`, the profile, the file's path, the credential, the variable or the flag.
     pub(crate) origin: String,
-    /// The line of the file.
+    /// The line in the file.
     pub(crate) line: Option<usize>,
 }
 
 impl Loaded {
-    /// Where the database's URL comes from, as a place to correct it.
+    /// The origin of the database's URL, for advice.
     pub(crate) fn url_origin(&self) -> String {
         let url = self.entries.iter().find(|entry| entry.key == "database.url");
         match url.map(|url| (url.origin.as_str(), url.line)) {
@@ -314,7 +314,7 @@ impl Loaded {
         }
     }
 
-    /// Says that there is no key or section of that name, and which one may be meant.
+    /// A message that no key or section has this name, with the nearest name.
     pub(crate) fn unknown(&self, name: &str) -> String {
         let keys = self.entries.iter().map(|entry| entry.key.as_str());
         let sections = self.entries.iter().map(Entry::section);
@@ -339,17 +339,17 @@ impl Entry {
 }
 
 impl Http {
-    /// Where to listen; none without a port.
+    /// The address to listen on; `None` without a port.
     pub(crate) fn listen(&self) -> Option<SocketAddr> {
         (self.port > 0).then(|| SocketAddr::new(self.address, self.port))
     }
 }
 
 impl Config {
-    /// Lays the layers over each other and checks the result.
+    /// Applies the layers over each other and validates the result.
     ///
-    /// `file` is the one given by `--config`; `environment` is usually `std::env::vars_os()`;
-    /// `level` is a flag, such as `-v`, and the `log.level` that it stands for.
+    /// `file` is the path given by `--config`; `environment` is usually `std::env::vars_os()`. `level`
+    /// is a flag, such as `-v`, and its value of `log.level`.
     pub(crate) fn load<N, V>(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (N, V)>,

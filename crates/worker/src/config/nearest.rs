@@ -1,22 +1,22 @@
-//! What a misspelt name most likely means.
+//! Finds the most likely meaning of a misspelt name.
 
 use strsim::damerau_levenshtein;
 
 use super::setting::Setting;
 
-/// Enough for every valid name, and a bound on what a problem prints and compares.
+/// Longer than every valid name; it limits the printed and compared text.
 const MAX_SHOWN_CHARS: usize = 64;
 
-/// An edit for every three letters is a slip; more is another word.
+/// One edit per three letters counts as a typo; more is another word.
 const LETTERS_PER_SLIP: usize = 3;
 
-/// A name of fewer letters is part of too many others.
+/// A shorter name is part of too many other names.
 const MIN_PART_CHARS: usize = 3;
 
-/// What the names of all times end with.
+/// The suffix of all names of durations.
 const UNIT: &str = "_seconds";
 
-/// Keys that have another name now.
+/// Former names of keys, and the current ones.
 const RENAMED: [(&str, &str); 1] = [("batch.at_once", "batch.concurrency")];
 
 /// The setting that the unknown dotted key most likely means.
@@ -39,7 +39,7 @@ pub(super) fn nearest_key<'a>(
             let rank = if its_section == section {
                 slip(name, its_name)
             } else if its_name == name {
-                // The right name in the wrong section, unless its own has one as near.
+                // The right name in the wrong section, unless its own section has one as near.
                 Some((2, 0))
             } else {
                 slip(unknown, key)
@@ -62,8 +62,8 @@ pub(super) fn nearest_name<'a>(
         .map(|(_, name)| name)
 }
 
-/// How far the names are apart, if one may be meant by the other: the smaller, the likelier. A lost
-/// unit, or any other word lost or added, counts as one edit.
+/// The distance of the names; `None` if they are too different. A smaller one is more likely. A unit or
+/// another word lost or added counts as one edit.
 fn slip(unknown: &str, valid: &str) -> Option<(usize, usize)> {
     let whole = damerau_levenshtein(unknown, valid);
     let edits = match valid.strip_suffix(UNIT) {
@@ -79,7 +79,7 @@ fn slip(unknown: &str, valid: &str) -> Option<(usize, usize)> {
     }
 }
 
-/// A foreign dotted key as it may be printed.
+/// The printable part of a foreign dotted key.
 pub(super) fn printable_key(key: &str) -> String {
     match key.split_once('.') {
         Some((section, name)) => format!("{}.{}", printable(section), printable(name)),
@@ -87,8 +87,8 @@ pub(super) fn printable_key(key: &str) -> String {
     }
 }
 
-/// A foreign name as it may be printed: up to the first character that no valid name has, because
-/// behind it may stand a value that was meant for elsewhere.
+/// The printable part of a foreign name: up to the first character that no valid name has. A misplaced
+/// value may follow it.
 pub(super) fn printable(name: &str) -> String {
     let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     let mut shown: String = name.chars().take(MAX_SHOWN_CHARS).take_while(plain).collect();

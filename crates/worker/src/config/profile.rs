@@ -1,4 +1,4 @@
-//! Profiles: settings that belong together, between the defaults and what anybody set.
+//! Profiles: groups of related settings, applied between the defaults and explicit settings.
 
 use toml::Value;
 use toml::de::{DeTable, DeValue};
@@ -8,14 +8,14 @@ use super::setting::Origin;
 use super::syntax::syntax_problem;
 use super::value::same_from_toml;
 
-/// The profiles, and what each sets.
+/// The profiles and their settings.
 const PROFILES: &str = include_str!("../../../../config/profiles.toml");
 
-/// The key that names one.
+/// The key that names a profile.
 const KEY: &str = "pool.profile";
 
 impl Layers {
-    /// Lays the named profile under whatever was set, but over the defaults.
+    /// Applies the named profile over the defaults, but below explicit settings.
     pub(super) fn apply_profile(&mut self) {
         let document = match DeTable::parse(PROFILES) {
             Ok(document) => document,
@@ -32,7 +32,7 @@ impl Layers {
             document.get_ref().iter().find(|(profile, _)| *profile.get_ref() == name.as_str())
         else {
             let names: Vec<&str> = document.get_ref().keys().map(|key| &**key.get_ref()).collect();
-            // Without the name: it may be a secret in the wrong place.
+            // The message omits the name: it may be a misplaced secret.
             let problem = format!("{KEY} {} must be one of {}", setting.origin, names.join(", "));
             self.problems.push(problem);
             return;

@@ -1,4 +1,4 @@
-//! From the settings to the sections, with the limits.
+//! Converts the settings into sections and checks their limits.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -14,58 +14,59 @@ use toml::Value;
 use super::setting::Setting;
 use super::{Config, LogFormat, Secret, schedule};
 
-/// More than any worker reaches.
+/// More than any worker reaches, in rows each second.
 pub(crate) const MAX_ROWS_PER_SECOND: u32 = 1_000_000;
 
 limits! {
-    /// A pool of none can do nothing; 100 is all that PostgreSQL allows by default, and the application
-    /// needs its own.
+    /// At least one connection is needed. PostgreSQL allows 100 by default, and the application needs
+    /// its own.
     pub(super) pool_size: integer<u32> = 1..=100;
 
-    /// As the size of the pool, but keeping none is fine.
+    /// As the size of the pool, but 0 is allowed.
     pub(super) pool_idle: integer<u32> = 0..=100;
 
-    /// Below a second the pool would do little else but open connections; after a day a connection is older than
-    /// any age that the limit is to guard against.
+    /// Below a second the pool would do little but open connections. A day exceeds any age that the
+    /// limit guards against.
     pub(super) connection_age: seconds<Duration> = 1.0..=86_400.0;
 
-    /// Fewer rows, and the fixed cost of a claim weighs more; more, and a batch holds its rows for
-    /// longer and a crash repeats more.
+    /// A smaller batch raises the share of the claim's fixed cost. A larger one holds its rows for
+    /// longer, and a crash repeats more.
     pub(super) batch_size: integer<u32> = 50..=200;
 
     pub(super) concurrency: integer<u32> = 1..=16;
 
-    /// 0 is no limit.
+    /// 0 means no limit.
     pub(super) rows_per_second: integer<u32> = 0..=MAX_ROWS_PER_SECOND;
 
-    /// Shorter, and a lease ends in any pause of the network; longer, and a crash delays the figures by
-    /// more than an hour.
+    /// A shorter lease expires in any pause of the network. With a longer one, a crash delays the
+    /// figures by more than an hour.
     pub(super) lease: seconds<Duration> = 5.0..=3_600.0;
 
-    /// Zero warns of each; beyond an hour the time-outs have long struck.
+    /// Zero warns of each hold. Beyond an hour the time-outs have ended it.
     pub(super) slow_hold: seconds<Duration> = 0.0..=3_600.0;
 
-    /// Below a second everybody has one; after a day the harm is done.
+    /// Transactions below a second are normal. After a day the harm is done.
     pub(super) old_transaction: seconds<Duration> = 1.0..=86_400.0;
 
-    /// Shorter, and the breaks weigh more than the work; longer, and a reload or a change of the
+    /// With a shorter budget, breaks outweigh the work. With a longer one, a reload or a change of the
     /// schedule waits for more than an hour.
     pub(super) time_budget: seconds<Duration> = 1.0..=3_600.0;
 
-    /// More often, and looking costs more than working; less often, and a monitor shows the past.
+    /// More frequent observations cost more than the work. With rarer ones, a monitor shows outdated
+    /// values.
     pub(super) observe: seconds<Duration> = 0.1..=3_600.0;
 
-    /// From noise to once a day.
+    /// From every second to once a day.
     pub(super) summary: seconds<Duration> = 1.0..=86_400.0;
 
-    /// Below a second no group could be finished; nobody waits longer than ten minutes for a stop.
+    /// Below a second no group could finish. A stop of more than ten minutes is of no use.
     pub(super) shutdown: seconds<Duration> = 1.0..=600.0;
 
-    /// Up to twice the time-outs that it must be longer than.
+    /// Up to twice the time-outs that it must exceed.
     pub(super) stuck: seconds<Duration> = 1.0..=7_200.0;
 }
 
-/// Zero is never; who polls less than once an hour has the schedule for that.
+/// Zero means never. Polling less than once an hour is a case for the schedule.
 pub(super) fn poll<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     Ok(Some(seconds(from, 0.0..=3_600.0)?).filter(|poll| !poll.is_zero()))
 }
@@ -99,7 +100,7 @@ pub(super) fn log_format<'de, D: Deserializer<'de>>(from: D) -> Result<LogFormat
     })
 }
 
-/// PostgreSQL cuts longer names (NAMEDATALEN - 1) and replaces other characters.
+/// PostgreSQL truncates longer names (NAMEDATALEN - 1) and replaces other characters.
 pub(super) fn application_name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     text(from, "have 1 to 63 characters, all of them printable ASCII", |name| {
         let is_printable = name.bytes().all(|byte| matches!(byte, b' '..=b'~'));
@@ -121,8 +122,8 @@ pub(super) fn host_names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Strin
     })
 }
 
-/// Reads the settings, and adds a problem for each value that cannot be used. The default is read in place of such
-/// a value, so that one load reports all of them.
+/// Reads the settings, and adds a problem for each invalid value. The default replaces such a value, so
+/// that one load reports all problems.
 pub(super) fn config(settings: &[Setting], problems: &mut Vec<String>) -> Option<Config> {
     let mut faulty = BTreeSet::new();
     loop {
@@ -142,12 +143,12 @@ pub(super) fn config(settings: &[Setting], problems: &mut Vec<String>) -> Option
         let (must, known) =
             (error.inner().message(), settings.iter().find(|known| known.key == key));
         match known.filter(|setting| faulty.insert(setting.key.clone())) {
-            // Without the text: it may be a secret in the wrong place.
+            // The message omits the text: it may be a misplaced secret.
             Some(Setting { value: Value::String(_), origin, .. }) => {
                 problems.push(format!("{key} {origin} {must}"));
             }
             Some(setting) => problems.push(format!("{} {must}", setting.described())),
-            // A mistake of ours, which the tests find.
+            // A bug in the defaults, which the tests detect.
             None => {
                 problems.push(format!("the built-in default.toml does not fit: {key}: {must}"));
                 return None;
@@ -156,7 +157,7 @@ pub(super) fn config(settings: &[Setting], problems: &mut Vec<String>) -> Option
     }
 }
 
-/// How a number compares with another one.
+/// The required relation of a number to another one.
 #[derive(Clone, Copy)]
 enum Relation {
     Above,
@@ -169,9 +170,9 @@ const RELATIONS: [(&str, Relation, &str); 10] = [
     ("batch.backoff_first_seconds", Relation::AtMost, "batch.backoff_max_seconds"),
     ("batch.size", Relation::AtLeast, "batch.min_size"),
     ("batch.size", Relation::AtMost, "batch.max_size"),
-    // Otherwise the server would end the session where it should only end the statement.
+    // Otherwise the server would end the session instead of only the statement.
     ("session.transaction_timeout_seconds", Relation::AtLeast, "session.statement_timeout_seconds"),
-    // Otherwise another worker claims rows whose statement still runs here.
+    // Otherwise another worker could claim rows whose statement still runs here.
     ("batch.lease_seconds", Relation::Above, "session.statement_timeout_seconds"),
     // Otherwise systemd would kill a service that waits within its limits.
     ("service.stuck_after_seconds", Relation::Above, "pool.wait_timeout_seconds"),
@@ -180,7 +181,7 @@ const RELATIONS: [(&str, Relation, &str); 10] = [
     ("alerts.retry_first_seconds", Relation::AtMost, "alerts.retry_max_seconds"),
 ];
 
-/// The problems of values that do not fit each other.
+/// The problems of values that contradict each other.
 pub(super) fn unfit(config: &Config, settings: &[Setting]) -> Vec<String> {
     let setting = |key: &str| settings.iter().find(|setting| setting.key == key);
     let described = |key: &str| setting(key).map_or_else(|| key.to_owned(), Setting::described);
@@ -196,7 +197,7 @@ pub(super) fn unfit(config: &Config, settings: &[Setting]) -> Vec<String> {
             problems.push(format!("{} must {must} {}", described(key), described(other)));
         }
     }
-    // Otherwise there is no connection left for leases, metrics and the health check.
+    // Otherwise no connection is left for leases, metrics and the health check.
     if config.batch.concurrency > 1 && config.batch.concurrency >= config.pool.max_size {
         let (key, other) = (described("batch.concurrency"), described("pool.max_size"));
         problems.push(format!("{key} must be less than {other}"));

@@ -1,8 +1,8 @@
-//! What a running service takes over from a configuration that was read again.
+//! The changes that a running service accepts when its configuration is read again.
 
 use super::Loaded;
 
-/// The keys that can change without a restart. `config/default.toml` marks them.
+/// Keys that can change without a restart. `config/default.toml` marks them.
 pub(super) const RELOADABLE: [&str; 17] = [
     "aggregation.catalogue",
     "database.url",
@@ -23,10 +23,10 @@ pub(super) const RELOADABLE: [&str; 17] = [
     "log.level",
 ];
 
-/// The outcome of reading the configuration again.
+/// The result of reading the configuration again.
 #[derive(Debug)]
 pub(crate) struct Reload {
-    /// What is in force from now on.
+    /// The configuration in force from now on.
     pub(crate) loaded: Loaded,
     /// The keys that changed.
     pub(crate) changed: Vec<String>,
@@ -35,7 +35,7 @@ pub(crate) struct Reload {
 }
 
 impl Reload {
-    /// Takes over from `new` what can change in a service that runs with `running`.
+    /// Takes from `new` the values that a service running with `running` can change.
     pub(crate) fn between(running: &Loaded, new: Loaded) -> Self {
         let mut loaded = running.clone();
         loaded.config.aggregation.catalogue.clone_from(&new.config.aggregation.catalogue);
@@ -52,7 +52,7 @@ impl Reload {
         loaded.config.log.level.clone_from(&new.config.log.level);
 
         let (former, next) = (&running.config, &new.config);
-        // Of a secret the entry only shows whether there is one.
+        // The entry of a secret only shows whether it is set, so the values are compared.
         let other_secrets: Vec<&str> = [
             ("database.url", former.database.url != next.database.url),
             ("mail.password", former.mail.password != next.mail.password),
@@ -66,7 +66,7 @@ impl Reload {
         loaded.config.database.url.clone_from(&new.config.database.url);
         loaded.config.schedule = new.config.schedule;
         let (mut changed, mut needs_restart) = (Vec::new(), Vec::new());
-        // Both have every key, in the order of `config/default.toml`.
+        // Both lists have every key, in the order of `config/default.toml`.
         for (entry, new) in loaded.entries.iter_mut().zip(new.entries) {
             if entry.value == new.value && !other_secrets.contains(&entry.key.as_str()) {
                 continue;

@@ -5,12 +5,12 @@ use croner::parser::{CronParser, Seconds};
 /// Second, minute, hour, day of month, month, day of week.
 const FIELDS: usize = 6;
 
-/// What a pattern must be, as the end of a sentence.
+/// The requirement on a pattern, as the end of a sentence.
 pub(super) const EXPECTED: &str = "be a cron pattern of six fields (second, minute, hour, day of \
                                    month, month, day of week) that matches some time, or empty";
 
-/// The pattern if it can be used: the scheduler itself would take one that never matches, and then
-/// silently drop it.
+/// The pattern, if it is usable. The scheduler itself accepts a pattern that never matches, and then
+/// silently drops it.
 pub(super) fn pattern(text: &str) -> Option<String> {
     let text = text.trim();
     if text.is_empty() {

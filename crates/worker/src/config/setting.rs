@@ -1,4 +1,4 @@
-//! One setting: its value in force, and where that comes from.
+//! One setting: its value in force, and the origin of the value.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use super::value::as_text;
 const SECRET_KEYS: [&str; 5] =
     ["database.url", "mail.password", "webhook.url", "http.token", "http.operator_token"];
 
-/// What the variables of single settings begin with.
+/// The prefix of the variables that set single keys.
 pub(super) const VARIABLE_PREFIX: &str = "WORKER__";
 
 /// One key with the value of the last layer that set it.
@@ -36,7 +36,7 @@ impl Setting {
         }
     }
 
-    /// The variable that sets it.
+    /// The name of the variable that sets the key.
     pub(super) fn variable(&self) -> String {
         format!("{VARIABLE_PREFIX}{}__{}", self.section, self.name).to_uppercase()
     }
@@ -46,7 +46,7 @@ impl Setting {
         format!("{} = {} ({})", self.key, self.shown(), self.origin)
     }
 
-    /// The value as it may be printed.
+    /// The value in printable form.
     pub(super) fn shown(&self) -> String {
         let text = as_text(&self.value);
         match (SECRET_KEYS.contains(&self.key.as_str()), text.is_empty()) {
@@ -57,7 +57,7 @@ impl Setting {
     }
 }
 
-/// Where a value comes from; prints as the phrase that follows it in a problem.
+/// The origin of a value. It prints as the phrase that follows it in a problem.
 #[derive(Clone)]
 pub(super) enum Origin {
     Default,

@@ -1,7 +1,7 @@
-//! Where something stands in a text, and where a text is not TOML.
+//! Locates entries and syntax errors in a text.
 
-/// Says where a file is not TOML. The error's own text is no choice: it prints the line, and in the
-/// line may stand the password.
+/// Describes where a file is not TOML. The error's own text is unsuitable: it prints the line, which may
+/// contain the password.
 pub(super) fn syntax_problem(path: &str, text: &str, error: &toml::de::Error) -> String {
     let message = error.message();
     match error.span() {

@@ -1,9 +1,9 @@
-//! One value of a setting, and how it is read from TOML and from a variable.
+//! One value of a setting, and its conversion from TOML and from a variable.
 
 use toml::Value;
 use toml::de::{DeInteger, DeValue};
 
-/// What a value of this type is called in a problem.
+/// The name of the value's type in problems.
 pub(super) fn expected(value: &Value) -> &'static str {
     match value {
         Value::Integer(_) => "an integer",
@@ -13,17 +13,17 @@ pub(super) fn expected(value: &Value) -> &'static str {
     }
 }
 
-/// The value as text, and it may be a secret.
+/// The value as text, which may be a secret.
 pub(super) fn as_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        // `Debug` keeps the point of 45.0, which shows that fractions are welcome.
+        // `Debug` keeps the decimal point of 45.0, which shows that fractions are allowed.
         Value::Float(float) => format!("{float:?}"),
         other => other.to_string(),
     }
 }
 
-/// The default from `config/default.toml`, whose type is that of the setting.
+/// The default from `config/default.toml`, which defines the type of the setting.
 pub(super) fn from_default(value: &DeValue<'_>) -> Result<Value, &'static str> {
     match value {
         DeValue::String(text) => Ok(Value::String(text.clone().into_owned())),
@@ -36,7 +36,7 @@ pub(super) fn from_default(value: &DeValue<'_>) -> Result<Value, &'static str> {
     }
 }
 
-/// A TOML value of the same type as `former`, or else what it is instead.
+/// A TOML value of the same type as `former`. The error names the type found.
 pub(super) fn same_from_toml(former: &Value, value: &DeValue<'_>) -> Result<Value, &'static str> {
     match (former, from_default(value)?) {
         (Value::Float(_), Value::Integer(integer)) => Ok(Value::Float(integer as f64)),
@@ -45,9 +45,9 @@ pub(super) fn same_from_toml(former: &Value, value: &DeValue<'_>) -> Result<Valu
     }
 }
 
-/// A variable's text as the same type as `former`, or else what it is instead.
+/// A variable's text, converted to the type of `former`. The error names the type found.
 ///
-/// Around numbers and booleans white space is no matter: files of variables often leave some.
+/// White space around numbers and booleans is ignored: files of variables often leave some.
 pub(super) fn same_from_text(former: &Value, text: &str) -> Result<Value, &'static str> {
     let word = text.trim();
     match former {
@@ -65,7 +65,7 @@ fn to_i64(integer: &DeInteger<'_>) -> Result<i64, &'static str> {
 
 const HUGE: &str = "an integer beyond 64 bits";
 
-/// What kind of value this is, without the value.
+/// The type of the value, without the value itself.
 pub(super) fn found_in_toml(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",

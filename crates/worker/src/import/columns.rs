@@ -1,4 +1,4 @@
-//! The columns that a file of each kind has, and what may stand in them.
+//! The columns of a file of each kind, and their valid contents.
 
 use aggregation::local_time::Zone;
 use aggregation::nutrition::NUTRIENTS;
@@ -6,14 +6,14 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::cli::ImportKind;
 
-/// What may stand in a column.
+/// The type of a column's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
     /// Any text.
     Text,
     /// A whole number of 64 bits.
     Integer,
-    /// A number, NaN and infinities included: judging values is the aggregation's business.
+    /// A number, including NaN and infinities: judging values is the task of the aggregation.
     Number,
     /// A time with its offset from UTC.
     Time,
@@ -23,16 +23,16 @@ pub enum Content {
     Zone,
 }
 
-/// What an empty field means.
+/// The meaning of an empty field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Empty {
-    /// The line cannot be used.
+    /// An empty field makes the line invalid.
     Refused,
     /// The empty text.
     BlankText,
-    /// Not known.
+    /// NULL: the value is unknown.
     Null,
-    /// This value.
+    /// This default value.
     Means(&'static str),
     /// The value of this column.
     SameAs(&'static str),
@@ -41,15 +41,15 @@ pub enum Empty {
 /// One column.
 #[derive(Clone, Debug)]
 pub struct Column {
-    /// Its name, as in the raw table.
+    /// The name of the column in the raw table.
     pub name: &'static str,
-    /// What may stand in it.
+    /// The type of its content.
     pub content: Content,
-    /// What an empty field means. A column that may be empty may be missing.
+    /// The meaning of an empty field. A column that may be empty may also be missing.
     pub empty: Empty,
 }
 
-/// The columns of a kind, in the order in which the database takes them.
+/// The columns of a kind, in the order of the import statement.
 #[derive(Clone, Debug)]
 pub struct Columns(pub Vec<Column>);
 
@@ -112,11 +112,11 @@ impl Columns {
 }
 
 impl Content {
-    /// The field as the database takes it, or what it should have been. The field itself is
-    /// never repeated: it may be a health value.
+    /// Converts a field for the database. The error says what the field should be, and never repeats the
+    /// field: it may be a health value.
     pub fn check(self, field: &str) -> Result<String, &'static str> {
         match self {
-            // PostgreSQL's text cannot hold it.
+            // PostgreSQL's text cannot contain it.
             _ if field.contains('\0') => Err("must not contain a NUL character"),
             Self::Text => Ok(field.to_owned()),
             Self::Integer => field
@@ -147,13 +147,13 @@ impl Content {
     }
 }
 
-/// A time in RFC 3339, or as PostgreSQL prints it, between the years 1 and 9999.
+/// Parses a time in RFC 3339, or in PostgreSQL's output format, between the years 1 and 9999.
 fn time(field: &str) -> Option<String> {
     let parsed = DateTime::parse_from_rfc3339(field)
         .or_else(|_| DateTime::parse_from_str(field, "%Y-%m-%d %H:%M:%S%.f%#z"))
         .ok()?;
     let utc = parsed.with_timezone(&Utc);
-    // Later or earlier years have another notation, which COPY would not understand.
+    // Later and earlier years have another notation, which COPY does not accept.
     let four_digits = (1..=9999).contains(&chrono::Datelike::year(&utc));
     four_digits.then(|| utc.to_rfc3339_opts(SecondsFormat::Micros, true))
 }

@@ -1,4 +1,4 @@
-//! The lines of a file, checked one by one.
+//! Reads and checks the lines of a file one by one.
 
 use std::io::BufRead;
 
@@ -12,40 +12,40 @@ use crate::tables::counted;
 /// A line of the file.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line {
-    /// Its fields, as the database takes them.
+    /// The fields, converted for the database.
     Good(ImportRow),
-    /// It cannot be used.
+    /// An invalid line.
     Bad(BadLine),
 }
 
-/// A line that is left out.
+/// A line that is skipped.
 #[derive(Debug, PartialEq, Eq)]
 pub struct BadLine {
-    /// Its number in the file, from 1; the header is line 1.
+    /// Number of the line in the file, from 1; the header is line 1.
     pub number: u64,
-    /// What is wrong with it, without any of its values.
+    /// Description of the problem, without any value of the line.
     pub problem: String,
 }
 
-/// The longest part of a column's name that is repeated in an error.
+/// Maximum length of a column's name in an error.
 const MAX_NAME: usize = 60;
 
 /// Reads a file line by line.
 pub struct Lines<'c, R> {
     records: Records<R>,
     columns: &'c Columns,
-    /// For each of our columns, where it is in the file.
+    /// The index in the file of each known column.
     places: Vec<Option<usize>>,
     width: usize,
-    /// Columns of the file that are left out.
+    /// Columns of the file that are skipped.
     skipped: Vec<String>,
 }
 
 impl<'c, R: BufRead> Lines<'c, R> {
-    /// Reads the header. Unknown columns are left out if `skip_unknown` says so.
+    /// Reads the header. Unknown columns are skipped if `skip_unknown` is set.
     ///
     /// # Errors
-    /// If it lacks a column, or has one that is not known or twice, or if the file is no UTF-8 text.
+    /// If a column is missing, unknown or repeated, or if the file is not UTF-8 text.
     pub fn new(file: R, columns: &'c Columns, skip_unknown: bool) -> anyhow::Result<Self> {
         let mut records = Records::new(file);
         let header = records.next().context("cannot read the first line")?.unwrap_or_default();
@@ -109,12 +109,12 @@ impl<'c, R: BufRead> Lines<'c, R> {
         Ok(Self { records, columns, places, width: names.len(), skipped })
     }
 
-    /// Columns of the file that are left out.
+    /// Columns of the file that are skipped.
     pub fn skipped(&self) -> &[String] {
         &self.skipped
     }
 
-    /// The next line, or `None` at the end.
+    /// The next line; `None` at the end.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -132,7 +132,7 @@ impl<'c, R: BufRead> Lines<'c, R> {
             {
                 continue;
             }
-            // Lines of a text never make a row by themselves; another row does.
+            // If a joined line is valid by itself, the quote has swallowed another row.
             if self.records.joined().any(|fields| self.check(&fields).is_ok()) {
                 self.records.take_apart();
                 let problem = "a quote opens in it that is closed only in another row".to_owned();
@@ -145,7 +145,7 @@ impl<'c, R: BufRead> Lines<'c, R> {
         }
     }
 
-    /// How much of the file has been read.
+    /// Number of bytes read from the file.
     pub const fn bytes_read(&self) -> u64 {
         self.records.bytes_read()
     }
@@ -174,7 +174,7 @@ impl<'c, R: BufRead> Lines<'c, R> {
             "comparator" => {
                 let (of_value, _) = self.reading(fields)?;
                 if !field.is_empty() && !of_value.is_empty() && field != of_value {
-                    return Err("comparator is not the one that value has".to_owned());
+                    return Err("comparator differs from the one in value".to_owned());
                 }
                 field = if field.is_empty() { of_value } else { field };
             }
@@ -244,7 +244,7 @@ impl<'c, R: BufRead> Lines<'c, R> {
 /// other makers lie in the same ranges of the consensus.
 const SENSOR_BOUNDS: [(&str, &str, &str); 2] = [("mg/dL", "40", "400"), ("mmol/L", "2.2", "22.2")];
 
-/// A value that has its comparator before it, as in `<40`; without one, the comparator is empty.
+/// Splits a comparator from a value, as in `<40`. Without one, the comparator is empty.
 fn split_comparator(value: &str) -> (&str, &str) {
     match value.as_bytes() {
         [b'<' | b'>', b'0'..=b'9' | b' ' | b'.', ..] => {
@@ -409,7 +409,7 @@ mod tests {
         assert_eq!(good("<40", "<"), read("40", Some("<")));
         assert_eq!(good("40", ">"), read("40", Some(">")));
         assert_eq!(good("40", ""), read("40", None));
-        assert_eq!(good("<40", ">"), Err("comparator is not the one that value has".to_owned()));
+        assert_eq!(good("<40", ">"), Err("comparator differs from the one in value".to_owned()));
         for word in ["Low", "HIGH", "Lo", "hi"] {
             assert!(
                 good(word, "").unwrap_err().contains("has its bound here and < or >"),
@@ -470,7 +470,7 @@ mod tests {
         };
         assert_eq!((bad.number, bad.problem.contains("a quote opens in it")), (2, true), "{bad:?}");
         assert_eq!(second[5].as_deref(), Some("phone\""));
-        // A text of two lines is one.
+        // A text of two lines is one field.
         assert_eq!(third[5].as_deref(), Some("wa\ntch"));
     }
 
@@ -491,7 +491,7 @@ mod tests {
         assert_eq!(bad.problem, "metric is not UTF-8 text");
     }
 
-    /// A field: what a table program writes, or anything.
+    /// A field as a spreadsheet writes it, or arbitrary bytes.
     fn field() -> impl Strategy<Value = Vec<u8>> {
         prop_oneof![
             Just(b"7".to_vec()),

@@ -1,4 +1,4 @@
-//! Loading CSV files: reading, checking each line, and handing good rows to the database.
+//! Imports CSV files: reads them, checks each line, and sends valid rows to the database.
 
 pub mod columns;
 pub mod lines;
@@ -14,26 +14,26 @@ use crate::tables::counted;
 use columns::Columns;
 use lines::{BadLine, Line, Lines};
 
-/// Rows that are sent to the database at once: a second's work, and a few megabytes.
+/// Rows per transaction: about a second of work, and a few megabytes.
 const ROWS_AT_ONCE: usize = 5_000;
 
-/// What an import did.
+/// The results of an import.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Imported {
     /// Rows loaded.
     pub rows: u64,
-    /// Lines left out.
+    /// Number of skipped lines.
     pub bad_lines: u64,
-    /// Columns left out.
+    /// Names of skipped columns.
     pub skipped: Vec<String>,
 }
 
-/// Loads a file, without its unknown columns if `skip_unknown` is set. Calls `on_bad_line` with each
-/// line that is left out, and `on_progress` with the bytes read so far.
+/// Imports a file, skipping unknown columns if `skip_unknown` is set. Calls `on_bad_line` with each
+/// skipped line, and `on_progress` with the bytes read so far.
 ///
 /// # Errors
-/// If the header does not fit, or the file or the database fails. Rows loaded before stay, and the
-/// error says how many they are.
+/// If the header is invalid, or the file or the database fails. Rows loaded before remain, and the error
+/// gives their number.
 pub async fn import(
     store: &Store,
     kind: ImportKind,
@@ -75,7 +75,7 @@ fn loaded(rows: u64) -> String {
     format!("{} before this {were} loaded", counted(rows as i64, "row", "rows"))
 }
 
-/// Where the rows go.
+/// The destination of the rows.
 enum Target {
     Profiles,
     Raw(store::Importer, aggregation::Kind),
@@ -104,7 +104,7 @@ impl Target {
     }
 }
 
-/// A checked line as a profile; sources are separated by semicolons.
+/// Converts a checked line to a profile; sources are separated by semicolons.
 fn profile(row: &ImportRow) -> Option<ProfileRow> {
     let [user_id, time_zone, sources] = row.as_slice() else { return None };
     Some(ProfileRow {

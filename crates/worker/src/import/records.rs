@@ -1,40 +1,40 @@
-//! The records of a file: lines, joined while a quote is open (RFC 4180).
+//! Splits a file into records: lines, joined while a quote is open (RFC 4180).
 //!
-//! Our own, because a library that joins lines cannot take them apart again: a quote that is never closed
-//! would swallow the rows behind it. Here its line is bad, and the next line is read as a record.
+//! A library that joins lines cannot split them again, and an unclosed quote would swallow the following
+//! rows. Here only the line with the quote is invalid, and the next line is read as a record.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
 
-/// The longest line: it is kept in memory. A row of all columns has some hundred bytes.
+/// Maximum length of a line, which is kept in memory. A row with all columns has some hundred bytes.
 pub const MAX_LINE_BYTES: usize = 1 << 20;
 
-/// The longest field: a text of more is no name, unit or result.
+/// Maximum length of a field: a longer text is no name, unit or result.
 pub const MAX_FIELD_BYTES: usize = 1 << 16;
 
-/// A line of the file, without its end.
+/// A line of the file, without its line break.
 struct PhysicalLine {
     bytes: Vec<u8>,
     is_too_long: bool,
 }
 
-/// A record.
+/// One record of the file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Record {
-    /// The number of the line in which it begins, from 1.
+    /// The number of its first line, from 1.
     pub number: u64,
     /// Its fields.
     pub fields: Vec<Vec<u8>>,
-    /// Why it cannot be used.
+    /// The reason why it is invalid.
     pub problem: Option<String>,
 }
 
 /// Reads a file record by record.
 pub struct Records<R> {
     file: R,
-    /// Lines that were read, but belong to no record yet.
+    /// Lines read ahead that belong to no record yet.
     ahead: VecDeque<PhysicalLine>,
-    /// The lines of the last record behind its first one.
+    /// The lines of the last record after its first one.
     joined: Vec<PhysicalLine>,
     /// The number of the next line.
     number: u64,
@@ -42,17 +42,17 @@ pub struct Records<R> {
 }
 
 impl<R: BufRead> Records<R> {
-    /// At the beginning of a file.
+    /// Starts at the beginning of a file.
     pub fn new(file: R) -> Self {
         Self { file, ahead: VecDeque::new(), joined: Vec::new(), number: 1, bytes: 0 }
     }
 
-    /// How much of the file has been read.
+    /// Number of bytes read from the file.
     pub const fn bytes_read(&self) -> u64 {
         self.bytes
     }
 
-    /// The next record; none at the end. An empty line is a record with one empty field.
+    /// The next record; `None` at the end. An empty line is a record with one empty field.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -102,7 +102,7 @@ impl<R: BufRead> Records<R> {
         Ok(Some(record))
     }
 
-    /// The lines behind the first one of the last record, each as if it were a record.
+    /// The last record's lines after its first one, each parsed as a record.
     pub fn joined(&self) -> impl Iterator<Item = Vec<Vec<u8>>> {
         self.joined.iter().map(|line| {
             let mut fields = Vec::new();
@@ -111,14 +111,14 @@ impl<R: BufRead> Records<R> {
         })
     }
 
-    /// The lines behind the first one of the last record are records of their own.
+    /// Makes the last record's lines after its first one records of their own.
     pub fn take_apart(&mut self) {
         for line in self.joined.drain(..).rev() {
             self.ahead.push_front(line);
         }
     }
 
-    /// The next line; none at the end. Of one that is too long only the beginning is kept.
+    /// The next line; `None` at the end. Only the beginning of a line over the limit is kept.
     fn line(&mut self) -> io::Result<Option<PhysicalLine>> {
         if let Some(line) = self.ahead.pop_front() {
             return Ok(Some(line));
@@ -141,16 +141,16 @@ impl<R: BufRead> Records<R> {
     }
 }
 
-/// How a line ends.
+/// The state after a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     /// The record is complete.
     Closed,
     /// A quote is open.
     Open,
-    /// A quote is open to the end of the file, or for too long.
+    /// A quote is open at the end of the file, or for too many lines.
     NeverClosed,
-    /// Something else than a comma follows a closing quote.
+    /// A character other than a comma follows a closing quote.
     TextBehindQuote,
 }
 
@@ -160,7 +160,8 @@ enum State {
     FieldStart,
     Plain,
     Quoted,
-    /// Behind a quote in a quoted field: it closes the field, or another one makes it a quote.
+    /// After a quote in a quoted field: it either closes the field, or a second quote follows as its
+    /// escape.
     QuoteInQuoted,
 }
 
@@ -171,7 +172,7 @@ struct Parser {
 }
 
 impl Parser {
-    /// Takes in a line, and adds to the fields those that end in it.
+    /// Parses a line, and appends the fields that end in it.
     fn line(&mut self, line: &[u8], fields: &mut Vec<Vec<u8>>) -> Outcome {
         if self.state == State::Quoted {
             self.field.push(b'\n');
@@ -216,7 +217,7 @@ impl Parser {
 mod tests {
     use super::*;
 
-    /// The records of a text: numbers, and fields or the problem.
+    /// The records of a text: their numbers, and fields or the problem.
     fn read(text: &str) -> Vec<(u64, String)> {
         let mut records = Records::new(text.as_bytes());
         let mut found = Vec::new();
@@ -257,7 +258,7 @@ mod tests {
         let field = "x".repeat(MAX_FIELD_BYTES + 1);
         let too_long = (1, format!("a field is longer than {MAX_FIELD_BYTES} bytes"));
         assert_eq!(read(&format!("a,{field}\nb")), [too_long, (2, "b".to_owned())]);
-        // What is read ahead for a quote is bounded, too.
+        // The text read ahead for a quote is limited, too.
         let rows = "1,2\n".repeat(MAX_LINE_BYTES / 2);
         assert_eq!(read(&format!("\"a,b\n{rows}")).len(), 1 + MAX_LINE_BYTES / 2);
     }

@@ -1,4 +1,4 @@
-//! Users without a profile, some of whose rows name no zone either: the default zone is assumed for them.
+//! Users without a profile, with rows that have no zone: the default zone is assumed for them.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,15 +9,15 @@ use store::Claim;
 use super::group::Profiles;
 use crate::tables::counted;
 
-/// More users are not told apart: their ids are kept in memory.
+/// Maximum of users that are tracked, because their ids are kept in memory.
 const MAX_USERS: usize = 10_000;
 
-/// The users since they were last told of.
+/// The users since the last log message.
 #[derive(Clone, Debug, Default)]
 pub struct AssumedZone(Arc<Mutex<BTreeSet<i64>>>);
 
 impl AssumedZone {
-    /// Remembers the users of a claim for whom it is assumed.
+    /// Records the users of a claim for whom the default zone is assumed.
     pub fn note(&self, claim: &Claim, profiles: &Profiles) {
         let sets = claim.sets.iter().filter(|set| set.time_zone.is_none());
         let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -29,7 +29,8 @@ impl AssumedZone {
         }
     }
 
-    /// Tells of the users once, and forgets them. Returns how many, and the sentence if there are any.
+    /// Logs the recorded users once, and clears them. Returns their number, and the message if there are
+    /// any.
     pub fn tell(&self, zone: &Zone) -> (usize, Option<String>) {
         let users =
             std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).len();

@@ -1,9 +1,9 @@
 //! One batch: claim → group → process → summary.
 //!
-//! The claim is committed at once, and each group has a transaction of its own, so that no lock outlives a
-//! group. A second worker sees claimed sets as taken, and each group's figures and the deletion of its sets at
-//! one and the same moment. An interruption leaves sets that are released, or that come back when their lease
-//! expires; doing them again gives the same figures.
+//! The claim is committed at once, and each group has a transaction of its own, so no lock outlives a
+//! group. Another worker sees claimed sets as taken. It sees a group's figures and the deletion of its
+//! sets at the same moment. After an interruption, sets are released, or return when their lease
+//! expires. Processing them again gives the same figures.
 
 use std::time::{Duration, Instant};
 
@@ -17,23 +17,23 @@ use crate::report::{BatchReport, log_claim, log_rescued};
 use crate::run::batch_sizer::BatchStats;
 use crate::throttle::Permit;
 
-/// What a batch did.
+/// The outcome of a batch.
 #[derive(Debug)]
 pub struct BatchOutcome {
-    /// What became of its rows; `None` if nothing was due.
+    /// The report about its rows; `None` if nothing was due.
     pub report: Option<BatchReport>,
-    /// Whether it had as many rows as it may have, so that there are probably more.
+    /// Whether the batch was full, so that more rows are probably due.
     pub is_full: bool,
-    /// How long to leave the database alone, if it is in distress.
+    /// The pause before the next batch, if the database is overloaded.
     pub pause: Option<Duration>,
-    /// What interrupted it. Its rows are released by then, as far as that was possible.
+    /// The error that interrupted the batch. Its rows have been released, if that was possible.
     pub interruption: Option<StoreError>,
 }
 
-/// Claims and computes one batch.
+/// Claims and processes one batch.
 ///
 /// # Errors
-/// Why nothing could be claimed.
+/// The reason why the claim failed.
 pub async fn run(
     context: &WorkerContext,
     kind: Kind,

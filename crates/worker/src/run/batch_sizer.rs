@@ -1,8 +1,8 @@
-//! The size of a batch: larger while the database is quick, smaller while it is not.
+//! Adapts the size of batches: larger while the database is fast, smaller while it is slow.
 //!
-//! Additive increase and multiplicative decrease, as in TCP (Chiu and Jain, 1989, "Analysis of the
-//! increase and decrease algorithms for congestion avoidance"): several workers at one database come to equal
-//! shares of it, and all of them reduce their load fast.
+//! The rule is additive increase and multiplicative decrease, as in TCP (Chiu and Jain, 1989, "Analysis
+//! of the increase and decrease algorithms for congestion avoidance"). With it, several workers at one
+//! database converge to equal shares, and all reduce their load quickly.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,24 +13,24 @@ use crate::report::BatchReport;
 use crate::settings::Bounds;
 use crate::tables::counted;
 
-/// Rows that are added after a full batch that was quick.
+/// Rows added after a full batch that was fast.
 const STEP_UP: u32 = 25;
 
-/// The divisor after a batch that was not quick.
+/// The divisor after a batch that was slow.
 const STEP_DOWN: u32 = 2;
 
-/// A batch that takes longer becomes smaller, whether the database is busy or only far away. There is no pause for
-/// that reason alone: a lease is much longer, and a stop waits for a group and not for a batch.
+/// A longer batch reduces the size, whether the database is busy or only distant. This alone causes no
+/// pause: a lease is much longer, and a stop waits for a group, not for a batch.
 const SLOW_BATCH: Duration = Duration::from_secs(5);
 
-/// A batch is quick if twice its rows would still take less than `SLOW_BATCH`.
+/// A batch is fast if twice its rows would still take less than `SLOW_BATCH`.
 const QUICK_BATCH: Duration = Duration::from_secs(2);
 
-/// To open a connection takes less time; a longer wait means that the pool or the server is busy.
+/// Opening a connection takes less time; a longer wait means that the pool or the server is busy.
 const LONG_WAIT: Duration = Duration::from_secs(1);
 
-/// The longest pause for a busy database. A pause takes as long as the batch before it, so that the
-/// database has half of its time for other clients.
+/// Maximum pause for a busy database. A pause lasts as long as the batch before it, so that the database
+/// has half of its time for other clients.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Measurements of a batch.
@@ -38,9 +38,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub struct BatchStats {
     /// Claimed rows, without those that were coalesced.
     pub rows: u32,
-    /// The time from before the claim to after the last group.
+    /// Duration from before the claim to after the last group.
     pub duration: Duration,
-    /// The longest wait for a connection in this time.
+    /// The longest wait for a connection during the batch.
     pub longest_wait: Duration,
     /// Statements, and groups, that ran into a time-out.
     pub timeouts: u32,
@@ -61,10 +61,10 @@ impl BatchStats {
     }
 }
 
-/// Why the size changes or the drain pauses.
+/// The reason why the size changes or the drain pauses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// A full batch was done quickly.
+    /// A full batch was fast.
     Quick,
     /// A lock or a statement ran into its time-out.
     TimedOut,
@@ -118,7 +118,8 @@ impl Size {
         };
         let (to, reason) = match trouble {
             Some(reason) => ((from / STEP_DOWN).max(bounds.min), reason),
-            // A batch whose groups fail does not write, so that its time says nothing about the database.
+            // A batch with failing groups writes little, so its duration says nothing about the
+            // database.
             None if stats.rows + MOST_IN_A_SET > from
                 && stats.duration <= QUICK_BATCH
                 && stats.unfinished == 0 =>
@@ -128,8 +129,9 @@ impl Size {
             None => return Next::default(),
         };
         self.0 = to;
-        // A smaller batch comes before a pause: if it helps, no time is lost. A batch that is only slow causes no
-        // pause: a group costs a dozen round trips, which may take seconds to a distant database that is idle.
+        // The size is reduced before any pause: if that helps, no time is lost. A batch that is only
+        // slow causes no pause. A group takes a dozen round trips, which may take seconds to a distant,
+        // idle database.
         let pause = trouble.filter(|reason| {
             from == bounds.min && *reason != Reason::Slow && !stats.duration.is_zero()
         });
@@ -145,7 +147,7 @@ impl Size {
 pub struct BatchSizer(Arc<Mutex<Size>>);
 
 impl BatchSizer {
-    /// The first batch has this size.
+    /// Starts with this size.
     pub fn new(rows: u32) -> Self {
         Self(Arc::new(Mutex::new(Size(rows))))
     }
@@ -155,7 +157,7 @@ impl BatchSizer {
         self.size().within(bounds)
     }
 
-    /// Begins again with this size.
+    /// Starts again with this size.
     pub fn restart(&self, rows: u32) {
         *self.size() = Size(rows);
     }

@@ -1,4 +1,4 @@
-//! The state that all batches of a process share.
+//! The state shared by all batches of a process.
 
 use store::Store;
 
@@ -10,7 +10,7 @@ use crate::settings::SharedSettings;
 use crate::stop::Stop;
 use crate::throttle::Throttle;
 
-/// The state that all batches of a process share.
+/// The state shared by all batches of a process.
 #[derive(Clone, Debug)]
 pub struct WorkerContext {
     /// The database.
@@ -19,7 +19,7 @@ pub struct WorkerContext {
     pub settings: SharedSettings,
     /// The request to stop.
     pub stop: Stop,
-    /// Beaten at all progress.
+    /// The heartbeat, beaten at all progress.
     pub heartbeat: Heartbeat,
     /// Groups whose transactions were interrupted.
     pub crash_loop_guard: CrashLoopGuard,

@@ -1,4 +1,4 @@
-//! The drain: batch after batch while there is work, in one loop or in several equal ones.
+//! The drain: batch after batch while rows are due, in one loop or in several equal loops.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,42 +19,42 @@ use crate::report::RunReport;
 use crate::run::batch_sizer::BatchStats;
 use crate::tables::counted;
 
-/// While one kind keeps the drain busy, those that had nothing due are looked at again so often.
+/// While one kind keeps the drain busy, kinds without due rows are checked again at this interval.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Each batch takes what has waited for longest, but every so many takes what has just come: so
-/// a user's fresh row does not wait for another user's import of a million.
+/// One of this many batches claims the newest rows, the others the oldest. So a user's new row does not
+/// wait for another user's import of a million rows.
 const NEWEST_EVERY: u32 = 8;
 
-/// Where a drain ends, if not with the last due row.
+/// Conditions that end a drain, besides an empty queue.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// The kinds to work on, in the order of their turns.
+    /// The kinds to process, in the order of their turns.
     pub kinds: Vec<Kind>,
-    /// The largest number of batches.
+    /// Maximum of batches.
     pub max_batches: Option<u32>,
     /// No batch begins after this time.
     pub time_budget: Option<Duration>,
     /// No batch begins once this is cancelled.
     pub cancel: CancellationToken,
-    /// Whether it ends only when nothing is due at all. Else what a look into a queue full of dead rows
-    /// did not reach may be left for the next drain.
+    /// Whether the drain ends only when nothing is due at all. Otherwise rows beyond the scan window, in
+    /// a queue full of dead rows, may be left for the next drain.
     pub until_empty: bool,
 }
 
-/// How a drain ended; of several loops, the last in this order.
+/// The end of a drain. For several loops, the last in this order applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DrainOutcome {
-    /// Nothing is due any more.
+    /// No rows are due any more.
     Empty,
-    /// It may have no more batches or time.
+    /// The limit of batches or time is reached.
     LimitReached,
-    /// It was asked to stop.
+    /// A stop was requested.
     Stopped,
 }
 
-/// Makes rows due that the server dated in the future while its clock was ahead, and says so. If it
-/// cannot, the work finds out why.
+/// Makes rows due that were dated in the future while the server's clock was ahead, and logs their
+/// number. An error is ignored: the next statement of the work meets it too.
 pub async fn date_back(context: &WorkerContext) {
     let rows = context
         .store
@@ -71,9 +71,9 @@ pub async fn date_back(context: &WorkerContext) {
     }
 }
 
-/// Works until nothing is due, a limit is reached, or it is asked to stop. `on_rows` is told after each batch how
-/// many rows it took. Says what was done, also if an error ended it: what interrupted it for longer than its
-/// patience.
+/// Processes batches until nothing is due, a limit is reached, or a stop is requested. `on_rows` is
+/// called after each batch with its number of rows. Returns the results, also if an error that outlasted
+/// the retries ended the drain.
 pub async fn drain(
     context: &WorkerContext,
     limits: &Limits,
@@ -96,26 +96,26 @@ pub async fn drain(
     (report, outcome)
 }
 
-/// What the loops of a drain share.
+/// The state that the loops of a drain share.
 struct Drain<'d, F> {
     context: &'d WorkerContext,
     limits: &'d Limits,
     on_rows: &'d F,
     started: Instant,
-    /// Batches that have begun.
+    /// Number of batches that have begun.
     batches: AtomicU32,
-    /// Loops that run.
+    /// Number of running loops.
     loops: AtomicU32,
-    /// One loop ended with an error, so that the others end, too.
+    /// Cancelled when one loop ends with an error, to end the others.
     failed: CancellationToken,
-    /// There is work for one loop more.
+    /// Notified when there is work for another loop.
     has_backlog: Notify,
     report: Mutex<RunReport>,
 }
 
 impl<F: Fn(u64)> Drain<'_, F> {
-    /// Runs one loop, and more beside it as long as batches are full. Their claims lock different sets, and each
-    /// ends when it has found nothing itself, so that nothing need be known of the others.
+    /// Runs one loop, and further ones while batches are full. Their claims lock different sets, and
+    /// each loop ends when its own claim finds nothing, so the loops need no coordination.
     async fn run(&self) -> Result<DrainOutcome, StoreError> {
         let mut running = FuturesUnordered::new();
         let mut outcome = Ok(DrainOutcome::Empty);
@@ -138,7 +138,7 @@ impl<F: Fn(u64)> Drain<'_, F> {
         }
     }
 
-    /// Batch after batch, the kinds taking turns.
+    /// Runs batch after batch; the kinds take turns.
     async fn run_loop(&self) -> Result<DrainOutcome, StoreError> {
         let context = self.context;
         let running = Counted::new(&self.loops);
@@ -171,7 +171,7 @@ impl<F: Fn(u64)> Drain<'_, F> {
                     state.batch_done(&outcome);
                     match outcome.interruption {
                         Some(error) => Some(self.after(error, &mut backoff)?),
-                        // A batch without work proves nothing.
+                        // A batch without rows gives no measurement.
                         None if outcome.report.is_none() => None,
                         None => {
                             backoff.reset();
@@ -201,7 +201,7 @@ impl<F: Fn(u64)> Drain<'_, F> {
         }
     }
 
-    /// How the loop ends before its next batch, if it does.
+    /// The reason to end the loop before its next batch, if there is one.
     fn ended(&self, running: &Counted<'_>) -> Option<DrainOutcome> {
         let limits = self.limits;
         let batches = self.batches.load(Ordering::Relaxed);
@@ -231,10 +231,10 @@ impl<F: Fn(u64)> Drain<'_, F> {
         }
     }
 
-    /// How long to pause for an interruption.
+    /// The pause after an interruption.
     ///
     /// # Errors
-    /// The interruption, if there have been enough of them or no pause would help.
+    /// The interruption itself, if all retries are used or no pause would help.
     fn after(&self, error: StoreError, backoff: &mut Backoff) -> Result<Duration, StoreError> {
         let context = self.context;
         if context.stop.is_requested() {
@@ -289,12 +289,12 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// What a loop knows of one kind.
+/// A loop's state of one kind.
 struct KindState {
     kind: Kind,
-    /// Batches that did work.
+    /// Number of batches that had rows.
     batches: u32,
-    /// When nothing of the kind was due, if that was so last time.
+    /// Time at which nothing of the kind was due; `None` if the last batch had rows.
     empty_since: Option<Instant>,
 }
 
@@ -325,8 +325,8 @@ impl KindState {
     }
 }
 
-/// The kind whose turn it is: in order, except those that had nothing due a moment ago. None once
-/// no kind has anything due.
+/// The next kind in turn, without those that had nothing due a moment ago. `None` if no kind has due
+/// rows.
 fn next_kind(kinds: &mut VecDeque<KindState>) -> Option<&mut KindState> {
     if kinds.iter().all(|state| state.empty_since.is_some()) {
         return None;

@@ -1,6 +1,6 @@
-//! The work: batch after batch out of the queue, for the service and for `run-once`.
+//! The processing of the queue, batch after batch, for the service and for `run-once`.
 //!
-//! [`batch`] tells the story of one batch, [`drain`] repeats it, [`walk`] processes its groups.
+//! [`batch`] runs one batch, [`drain`] repeats it, [`walk`] processes its groups.
 
 pub mod assumed_zone;
 pub mod batch;

@@ -9,8 +9,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use store::{
-    ChangeSet, Claim, ErrorClass, Failed, FailedWrite, Store, StoreError, UnsentCommit, Verdict,
-    with_timeout,
+    ChangeSet, Claim, ErrorClass, Failed, Store, StoreError, UnsentCommit, Verdict, with_timeout,
 };
 
 use super::claimed_groups::{ClaimedGroups, row_count};
@@ -36,7 +35,7 @@ struct Computed<'s> {
 /// A group that was not committed.
 struct NotCommitted {
     key: GroupKey,
-    failed: FailedWrite,
+    error: StoreError,
     /// Sessions that kept it waiting for a lock.
     holders: Vec<String>,
 }
@@ -183,10 +182,10 @@ impl<'w> Walk<'w> {
         let mut failed_before = None;
         match (before, transaction.take_previous_end()) {
             (Some((key, verdicts)), Some(Ok(()))) => self.committed(key, &verdicts),
-            (Some((key, _)), Some(Err(failed))) => {
+            (Some((key, _)), Some(Err(error))) => {
                 // Its writes travelled with the reads of this group, so both waited for the same sessions.
                 let holders = waits.holders.clone();
-                failed_before = Some(NotCommitted { key, failed, holders });
+                failed_before = Some(NotCommitted { key, error, holders });
             }
             // The connection was lost, so neither end is known.
             (Some(_), None) | (None, _) => {}
@@ -204,14 +203,11 @@ impl<'w> Walk<'w> {
                 let finished = transaction.finish(token, &sets, &verdicts, profile).await;
                 finished.map(|commit| Computed { key, verdicts, commit, hold })
             }
-            Err(error) => Err(transaction.rolled_back(error).await.into()),
+            Err(error) => Err(transaction.rolled_back(error).await),
         };
         let computed = match finished {
             Ok(computed) => Ok(computed),
-            Err(failed) => {
-                let error = store.why_not_committed(failed).await;
-                Err(store.explain_group(error, (kind, user_id), waits.holders).await)
-            }
+            Err(error) => Err(store.explain_group(error, (kind, user_id), waits.holders).await),
         };
         Ok((computed, failed_before))
     }
@@ -233,9 +229,7 @@ impl<'w> Walk<'w> {
                 self.committed(key, &verdicts);
                 Ok(())
             }
-            Err(failed) => {
-                self.record_failure_of(Some(NotCommitted { key, failed, holders })).await
-            }
+            Err(error) => self.record_failure_of(Some(NotCommitted { key, error, holders })).await,
         }
     }
 
@@ -249,9 +243,8 @@ impl<'w> Walk<'w> {
     }
 
     async fn record_failure_of(&mut self, failed: Option<NotCommitted>) -> Result<(), StoreError> {
-        let Some(NotCommitted { key, failed, holders }) = failed else { return Ok(()) };
+        let Some(NotCommitted { key, error, holders }) = failed else { return Ok(()) };
         let store = &self.context.store;
-        let error = store.why_not_committed(failed).await;
         let error = store.explain_group(error, (self.claim.kind, key.0), holders).await;
         self.record_failure(key, error).await
     }

@@ -1,9 +1,10 @@
-//! Alerts of the service: observes what the service sees anyway, and sends messages about it.
+//! Alerts of the service: evaluates the service's own observations, and sends messages about them.
 //!
-//! One task observes, and each channel has a task that sends, so that a mail server that hangs delays neither
-//! the webhook nor the next observation, and never the work. A message goes through the outbox in the database.
-//! While the outbox cannot be used, which is what some messages are about, the message waits in memory and is
-//! sent from there. Messages that still wait when the outbox is back are moved into it.
+//! One task observes, and each channel has a task that sends. So a hanging mail server delays neither
+//! the webhook nor the next observation, and never the work. A message goes through the outbox in the
+//! database. If the outbox is unavailable, which is the subject of some messages, the message waits in
+//! memory and is sent from there. When the outbox is available again, waiting messages are moved into
+//! it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -24,8 +25,9 @@ use crate::config::Config;
 use crate::setup;
 use crate::stop::Stop;
 
-/// The largest number of messages that wait in memory for a channel. Without its database a worker watches six
-/// conditions, each of which fires once in a cool-down. If there are more messages, the oldest is dropped.
+/// Maximum of messages that wait in memory for a channel. Without its database a worker watches six
+/// conditions, each of which fires once per cool-down. If there are more messages, the oldest is
+/// dropped.
 const MAX_PENDING: usize = 64;
 
 /// The rules, the channels and their messages.
@@ -38,10 +40,10 @@ pub struct Alerting {
     pub(super) look: Notify,
 }
 
-/// One channel and the messages that wait for it in memory.
+/// One channel, and its messages in memory.
 struct ChannelQueue {
     channel: Channel,
-    /// Notified when a message is to be sent.
+    /// Notified when a message is due.
     due: Notify,
     pending: Mutex<VecDeque<PendingMessage>>,
 }
@@ -56,14 +58,14 @@ struct PendingMessage {
     not_before: Instant,
 }
 
-/// The state of the rules that concern this worker alone.
+/// The state of the rules that concern only this worker.
 struct Conditions {
     own: BTreeMap<&'static str, Condition>,
     groups: Groups,
 }
 
 impl Alerting {
-    /// From the configuration; `None` without a channel.
+    /// Creates the state from the configuration; `None` without a channel.
     pub(super) fn from_config(config: &Config) -> Option<Self> {
         let channels = Channel::all(&config.mail, &config.webhook);
         if channels.is_empty() {
@@ -99,8 +101,8 @@ impl Alerting {
 }
 
 impl Service {
-    /// Starts the tasks, if there is a channel. After a request to stop, a task that sends ends with its current
-    /// message.
+    /// Starts the tasks, if there is a channel. After a request to stop, a sending task ends after its
+    /// current message.
     pub(super) fn start_alerts(service: &Arc<Self>) -> JoinSet<()> {
         let mut senders = JoinSet::new();
         let Some(alerting) = &service.alerting else { return senders };
@@ -156,13 +158,14 @@ impl Service {
         if let Some(store) = self.database.store() {
             self.observe_database(alerting, &store, &seen, now).await;
         }
-        // Messages in memory may go into the outbox by now.
+        // Messages in memory may fit into the outbox now.
         for queue in alerting.queues.iter().filter(|queue| !lock(&queue.pending).is_empty()) {
             queue.due.notify_one();
         }
     }
 
-    /// The state of rules that concern the database is stored there, so that one of its workers sends the message.
+    /// The database stores the state of rules that concern it, so that only one of its workers sends
+    /// each message.
     async fn observe_database(
         &self,
         alerting: &Alerting,
@@ -202,7 +205,7 @@ impl Service {
                     outbox::with_timeout(store.resolve_alert(&channels, &alert)).await
                 }
             };
-            // A failure is tried again at the next observation.
+            // After a failure, the next observation tries again.
             if matches!(is_recorded, Ok(true)) {
                 outbox::log_changed(rule, &alert);
                 alerting.queues.iter().for_each(|queue| queue.due.notify_one());
@@ -226,8 +229,8 @@ impl Service {
         Observations { pool, circuit, backlog, groups: self.watched.groups() }
     }
 
-    /// Puts a message into the outbox, or into memory if that is not possible or older messages wait in memory:
-    /// "resolved" must not overtake "firing".
+    /// Puts a message into the outbox. If that is not possible, or older messages wait in memory, it
+    /// goes there: "resolved" must not overtake "firing".
     async fn post(&self, alerting: &Alerting, alert: Alert) {
         let (free, behind): (Vec<&Arc<ChannelQueue>>, Vec<&Arc<ChannelQueue>>) =
             alerting.queues.iter().partition(|queue| lock(&queue.pending).is_empty());
@@ -254,11 +257,11 @@ impl Service {
                 None => false,
             };
             match store.filter(|_| in_outbox) {
-                // An error of the database is left to the work; the next observation tries again.
+                // An error of the database is handled by the work; the next observation tries again.
                 Some(store) => {
                     let (channel, rules, stop) =
                         (&queue.channel, &alerting.rules, self.stop.token());
-                    // Each attempt has time-outs of its own, and nothing waits for this task.
+                    // Each attempt has its own time-outs, and no other task waits for this one.
                     let patience = std::future::pending();
                     let _ = outbox::deliver(&store, channel, rules, stop, patience).await;
                 }
@@ -300,7 +303,7 @@ impl ChannelQueue {
         });
     }
 
-    /// Moves the messages in memory into the outbox, in order; returns whether none is left.
+    /// Moves the messages in memory into the outbox, in order. Returns whether none is left.
     async fn put_into_outbox(&self, store: &Store) -> bool {
         loop {
             let Some(mut first) = lock(&self.pending).front().cloned() else { return true };
@@ -313,7 +316,7 @@ impl ChannelQueue {
         }
     }
 
-    /// Sends the messages in memory that are due, in order: while the first cannot be sent, the others wait.
+    /// Sends the due messages in memory, in order: while the first cannot be sent, the others wait.
     async fn send_from_memory(&self, stop: &Stop) {
         while !stop.is_requested() {
             let Some(mut first) = lock(&self.pending).front().cloned() else { return };
@@ -356,7 +359,7 @@ impl ChannelQueue {
     async fn until_next(&self) {
         let next = lock(&self.pending).front().map(|first| first.not_before);
         match next {
-            // Not at once, if it is due but could not even be tried.
+            // Wait at least a little, if it is due but could not even be tried.
             Some(next) => {
                 let wait = next.saturating_duration_since(Instant::now());
                 tokio::time::sleep(wait.max(Duration::from_secs(1))).await;

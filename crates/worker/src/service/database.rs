@@ -17,7 +17,7 @@ use crate::tables::age;
 /// How often an unchanged cause is reported again.
 const REPORT_AGAIN: Duration = Duration::from_secs(300);
 
-/// Whether the service works with the database at the moment.
+/// The state of the database for the service.
 #[derive(Clone, Debug, Default)]
 pub enum State {
     /// The service has not tried to connect yet.
@@ -68,7 +68,7 @@ impl Database {
         }
     }
 
-    /// The state at the moment.
+    /// The current state.
     pub fn state(&self) -> State {
         lock(&self.state).clone()
     }

@@ -1,8 +1,8 @@
-//! Health and metrics over HTTP, for whoever asked for it in the configuration.
+//! Health and metrics over HTTP, if the configuration sets a port.
 //!
-//! No answer holds a health value, a URL or a password. There is no log-in: it listens on this
-//! host only, unless the configuration names another address. A request that names a foreign host is
-//! refused, so that a page in a browser cannot read the answers by DNS rebinding.
+//! No response contains a health value, a URL or a password. There is no authentication: the server
+//! listens on this host only, unless the configuration names another address. A request with a foreign
+//! host name is refused, so that a page in a browser cannot read responses by DNS rebinding.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -32,31 +32,30 @@ use crate::config::Http;
 use crate::metrics;
 use crate::report::{count_from_zero, milliseconds};
 
-/// The longest that an answer of `/health/database` waits for the database: monitors give up after
-/// some seconds themselves.
+/// Maximum wait of `/health/database` for the database: monitors give up after some seconds.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// For so long an answer of `/health/database` is good: however often it is asked, the database is
-/// asked once a second at most.
+/// How long an answer of `/health/database` is reused. However often it is requested, the database is
+/// queried once a second at most.
 const DATABASE_ANSWER_AGE: Duration = Duration::from_secs(1);
 
-/// What prometheus-style histograms need now and then, so that their memory stays bounded.
+/// Interval of the upkeep of histograms, which limits their memory.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Connections that are open at once. A process may often open no more than 1,024 files, and those of
-/// the database must be among them; further clients wait in the operating system's queue.
+/// Maximum of open connections. A process may often open only 1,024 files, including those of the
+/// database; further clients wait in the operating system's queue.
 const MAX_CONNECTIONS: usize = 64;
 
-/// A client has this long to send the head of a request, and this long for its next one.
+/// Time limit for the head of a request, and for the next request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A connection is closed after this time, so that clients which read slowly give their place back.
+/// Time after which a connection is closed, so that slow clients free their slot.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The head of a request may have this many bytes.
+/// Maximum size of a request's head, in bytes.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
-/// The pause after the operating system refused a connection, for example for want of a file handle.
+/// The pause after the operating system refused a connection, for example for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 const PATHS: &str = "/health/live /health/ready /health/database /health/db-pool /metrics";
@@ -79,10 +78,10 @@ pub type MakePage = fn(Arc<Service>, PrometheusHandle, &Http) -> (Router, PageWo
 /// The page's work that the service must carry out, for ever.
 pub type PageWork = Pin<Box<dyn Future<Output = Infallible>>>;
 
-/// Listens at this address from now on. Gives back the work of the page that the service must carry out.
+/// Listens on this address from now on. Returns the page's work, which the service must carry out.
 ///
 /// # Errors
-/// If it is taken or not of this host.
+/// If the address is in use or not one of this host.
 pub async fn serve(
     service: Arc<Service>,
     address: SocketAddr,
@@ -141,7 +140,7 @@ async fn accept(listener: TcpListener, router: Router) {
     }
 }
 
-/// Answers the requests of one connection. Its errors are the client's, so they are not logged.
+/// Serves the requests of one connection. Errors are those of the client, so they are not logged.
 async fn connection(stream: TcpStream, router: Router) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -164,7 +163,7 @@ async fn refuse_foreign_hosts(
     (StatusCode::MISDIRECTED_REQUEST, text).into_response()
 }
 
-/// A request without `Host` comes from no browser.
+/// Browsers always send `Host`, so a request without it is no attack by rebinding.
 fn is_allowed_host(headers: &HeaderMap, allowed: &[String]) -> bool {
     let mut hosts = headers.get_all(header::HOST).iter();
     let Some(host) = hosts.next() else { return true };
@@ -185,7 +184,7 @@ fn answer(good: bool, value: Value) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], format!("{value}\n")).into_response()
 }
 
-/// Whether the process makes progress; if not, it should be restarted.
+/// Whether the process makes progress. If not, it should be restarted.
 async fn live(State(served): Shared) -> Response {
     let stuck = served.service.is_stuck();
     let silent_seconds = served.service.heartbeat.silent_for().as_secs_f64();
@@ -193,7 +192,7 @@ async fn live(State(served): Shared) -> Response {
     answer(!stuck, json!({ "status": status, "silent_seconds": silent_seconds }))
 }
 
-/// Whether rows are being worked on.
+/// Whether rows are being processed.
 async fn ready(State(served): Shared) -> Response {
     let service = &served.service;
     match service.database.state() {
@@ -208,7 +207,7 @@ async fn ready(State(served): Shared) -> Response {
 
 /// Whether the database answers now.
 async fn database_health(State(served): Shared) -> Response {
-    // Held while it is asked: who comes meanwhile waits for the same answer.
+    // Held during the query: concurrent requests wait for the same answer.
     let mut last = served.database.lock().await;
     let (good, value) = match &*last {
         Some((at, status, value)) if at.elapsed() < DATABASE_ANSWER_AGE => {
@@ -244,7 +243,7 @@ async fn ask(service: &Service) -> (bool, Value) {
     (false, json!({ "status": "unavailable", "reason": reason }))
 }
 
-/// How full the pool is. Only an exhausted one, or none, is a failure.
+/// The load of the pool. Only an exhausted or missing pool is a failure.
 async fn pool_health(State(served): Shared) -> Response {
     let Some(store) = served.service.database.store() else {
         return answer(false, json!({ "status": "unavailable" }));
@@ -262,7 +261,7 @@ async fn pool_health(State(served): Shared) -> Response {
     answer(pool.health != PoolHealth::Exhausted, value)
 }
 
-/// Everything that is counted, as Prometheus reads it.
+/// All metrics in Prometheus's text format.
 async fn all_metrics(State(served): Shared) -> Response {
     served.service.show_gauges();
     let content_type = "text/plain; version=0.0.4; charset=utf-8";

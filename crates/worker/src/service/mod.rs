@@ -9,8 +9,9 @@
 //!
 //! If alerts are configured, they run in tasks of their own.
 //!
-//! When the database is lost, the service drops the pool and tries to connect again, with growing waits, as at
-//! its start. So one code path serves a database that is not there yet, one that went away and one whose
+//! When the database is lost, the service drops the pool and reconnects with growing waits, as at its
+//! start. So one code path handles a database that is not started yet, that failed, or whose schema has
+//! changed.
 //! schema has changed.
 
 mod alerting;
@@ -59,8 +60,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// How often the service looks for rows that a wrong clock of the server has dated in the future.
 const DATE_BACK_EVERY: Duration = Duration::from_secs(60);
 
-/// How long a stop waits until messages that are just being sent are marked as delivered. A message that is not
-/// marked is sent again.
+/// How long a stop waits until messages in transfer are recorded as delivered. An unrecorded message is
+/// sent again.
 const LAST_MARKS: Duration = Duration::from_secs(1);
 
 /// The state that the loops of the service share.
@@ -92,7 +93,7 @@ pub async fn run(
     loaded: Loaded,
     page: MakePage,
 ) -> anyhow::Result<Exit> {
-    // A URL that cannot be used will not become usable by waiting.
+    // Waiting does not make an invalid URL valid.
     setup::check_url(&loaded.config)?;
     let signals = Signals::install()?;
     let service = Arc::new(Service::new(config_file, loaded)?);
@@ -114,7 +115,8 @@ pub async fn run(
     };
     outcome?;
     service.supervisor.stopping();
-    // Time to mark a message that was just delivered; a mail server that hangs does not delay the stop.
+    // Leave time to record a message that was just delivered. A hanging mail server does not delay the
+    // stop.
     let _ = tokio::time::timeout(LAST_MARKS, senders.join_all()).await;
     service.log_end().await;
     Ok(exit::DONE)
@@ -124,7 +126,7 @@ impl Service {
     fn new(config_file: Option<&Path>, loaded: Loaded) -> anyhow::Result<Self> {
         let settings = SharedSettings::new(Settings::from_config(&loaded.config)?);
         let batch_sizer = BatchSizer::new(loaded.config.batch.size);
-        // A stop that ends in time is a success, also without a database.
+        // A stop in time is a success, also without a database.
         let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::DONE)?;
         let supervisor = Supervisor::from_environment();
         let listener = supervisor.clone();
@@ -191,11 +193,13 @@ impl Service {
         Ok(())
     }
 
-    /// The kinds to drain: all if a row of any kind is due and the service polls, else those whose time has come.
+    /// The kinds to drain: all if a row of any kind is due and the service polls, else those whose
+    /// schedule is due.
     async fn due(&self, store: &Store) -> Result<Vec<Kind>, StoreError> {
         let ticked = self.ticks.take();
         let polled = self.config().schedule.poll.is_some();
-        // Also without a poll: the service must notice that the database is lost before the next tick.
+        // Queried even without a poll: the service must notice before the next tick that the database is
+        // lost.
         let any_due = tokio::select! {
             due = store.any_due() => due,
             () = self.stop.requested() => return Ok(Vec::new()),
@@ -223,7 +227,7 @@ impl Service {
         let limits = Limits { kinds, max_batches: None, time_budget, cancel, until_empty };
         let (report, outcome) = drain::drain(context, &limits, |_| {}).await;
         self.watched.add(&report);
-        // Work is left: it goes on after the break, with or without a poll.
+        // Due rows are left: the drain continues after the break, with or without a poll.
         if !matches!(outcome, Ok(DrainOutcome::Empty | DrainOutcome::Stopped)) {
             self.restore_ticks(&limits.kinds);
         }

@@ -1,4 +1,4 @@
-//! The schedule only wakes the loop that does the work, so that runs never overlap.
+//! The schedule only wakes the loop that does the work, so runs never overlap.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,7 @@ use tokio_cron_scheduler::{Job, JobScheduler};
 
 use crate::config;
 
-/// The kinds whose time has come since the last [`Ticks::take`].
+/// The kinds that became due since the last [`Ticks::take`].
 #[derive(Debug, Default)]
 pub struct Ticks {
     kinds: Mutex<BTreeSet<Kind>>,
@@ -18,13 +18,13 @@ pub struct Ticks {
 }
 
 impl Ticks {
-    /// Adds a kind whose time has come.
+    /// Adds a kind that became due.
     pub fn tick(&self, kind: Kind) {
         self.kinds.lock().unwrap_or_else(PoisonError::into_inner).insert(kind);
         self.notify.notify_one();
     }
 
-    /// Takes the kinds whose time has come.
+    /// Takes the kinds that became due.
     pub fn take(&self) -> BTreeSet<Kind> {
         std::mem::take(&mut *self.kinds.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -39,8 +39,8 @@ impl Ticks {
 pub struct Schedule(JobScheduler);
 
 impl Schedule {
-    /// Starts to tick by these patterns, in UTC: in any other zone the scheduler keeps the offset of its start,
-    /// and is an hour off after the next change of clocks.
+    /// Starts ticking by these patterns, in UTC. In other zones the scheduler keeps the offset of its
+    /// start, and is an hour off after the next change of clocks.
     ///
     /// # Errors
     /// If the scheduler cannot be started.

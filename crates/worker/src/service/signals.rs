@@ -9,8 +9,8 @@ use crate::logging;
 use crate::settings::Settings;
 use crate::setup;
 
-/// The signals that do not stop the service. Without a handler each would end the process, so the service installs
-/// the handlers first.
+/// Signals that do not stop the service. Without a handler each would end the process, so the service
+/// installs the handlers first.
 pub struct Signals {
     hangup: Signal,
     user1: Signal,
@@ -30,7 +30,7 @@ impl Signals {
 }
 
 impl Service {
-    /// Keeps the schedule and handles signals, for ever.
+    /// Runs the schedule and handles signals, for ever.
     ///
     /// # Errors
     /// If the schedule cannot be started.

@@ -1,7 +1,6 @@
-//! Notifications to systemd, if it has set NOTIFY_SOCKET (sd_notify(3)).
+//! Notifications to systemd, if NOTIFY_SOCKET is set (sd_notify(3)).
 //!
-//! A thread of its own sends the messages, so that a service manager that does not read, or is gone,
-//! never delays the work.
+//! A separate thread sends the messages, so that an unresponsive service manager never delays the work.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
-/// Messages that may wait to be sent, more than a healthy service manager leaves unread. Further ones are
-/// dropped.
+/// Maximum of messages waiting to be sent, more than a healthy service manager leaves unread. Further
+/// ones are dropped.
 const WAITING: usize = 64;
 
 /// How long the end of the service waits until the last messages are sent.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// How often the watchdog is fed within its time-out: twice would do, four times survive a slow moment.
+/// Watchdog notifications per time-out: two would suffice, four tolerate a slow moment.
 const FEEDS_PER_TIMEOUT: u32 = 4;
 
 enum Message {
@@ -59,12 +58,12 @@ impl Supervisor {
         Self { sender: Some(sender), watchdog, stopping: Arc::default() }
     }
 
-    /// How often the watchdog must be fed, if there is one.
+    /// The interval of watchdog notifications, if there is a watchdog.
     pub fn watches_every(&self) -> Option<Duration> {
         self.watchdog.as_ref().map(|watchdog| watchdog.interval)
     }
 
-    /// The service has started, with or without its database.
+    /// Reports that the service has started, with or without its database.
     pub fn ready(&self) {
         self.tell(Message::Ready);
     }
@@ -74,7 +73,8 @@ impl Supervisor {
         self.tell(Message::Status(text));
     }
 
-    /// The work goes on. It may be called at any rate; the watchdog is fed only as often as it needs.
+    /// Reports progress. It may be called at any rate; the watchdog is notified only as often as
+    /// necessary.
     pub fn alive(&self) {
         let Some(watchdog) = &self.watchdog else { return };
         let now_ms = watchdog.began.elapsed().as_millis() as u64;
@@ -85,19 +85,19 @@ impl Supervisor {
         }
     }
 
-    /// A reload begins; [`Supervisor::ready`] ends it.
+    /// Reports the beginning of a reload; [`Supervisor::ready`] reports its end.
     pub fn reloading(&self) {
         self.tell(Message::Reloading);
     }
 
-    /// The service stops. Only the first call sends a message.
+    /// Reports that the service stops. Only the first call sends a message.
     pub fn stopping(&self) {
         if !self.stopping.swap(true, Ordering::Relaxed) {
             self.tell(Message::Stopping);
         }
     }
 
-    /// Waits until all messages are sent, for a second at most.
+    /// Waits until all messages are sent, at most a second.
     pub fn flush(&self) {
         let (done, sent) = sync_channel(1);
         self.tell(Message::Flush(done));

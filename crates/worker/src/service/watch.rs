@@ -12,7 +12,7 @@ use crate::report::{RunReport, milliseconds};
 use crate::tables::{age, counted};
 use crate::{metrics, run_record};
 
-/// The count of a long queue takes time at the server; it may take at most one part in this many of all time.
+/// The count of a long queue costs the server time; it may take at most one part in this many.
 const REST_PER_COUNT: u32 = 100;
 
 /// How often an old transaction is reported again.
@@ -34,7 +34,7 @@ pub struct Watched {
     old_transactions: Mutex<Vec<ReportedTransaction>>,
 }
 
-/// An old transaction that is in the log.
+/// An old transaction that was logged.
 struct ReportedTransaction {
     transaction: OldTransaction,
     at: Instant,
@@ -140,12 +140,12 @@ impl Service {
         }
     }
 
-    /// Reads the backlog. An error is left to the work, which meets it too.
+    /// Reads the backlog. An error is handled by the work, which meets it too.
     async fn read_backlog(&self) {
         let store = self.database.store();
         if self.alerting.is_some() {
-            // First, and in a statement of its own: the count of a long queue may run into its time-out, and a
-            // long queue is what alerts are about.
+            // Read first, in a separate statement: the count of a long queue may time out, and a long
+            // queue is the subject of alerts.
             let at = Instant::now();
             let seen = match &store {
                 Some(store) => store.queue_age().await.ok(),
@@ -162,8 +162,8 @@ impl Service {
         *lock(&self.watched.backlog) = seen;
     }
 
-    /// Reports transactions that are open for long: meanwhile the server cannot remove dead row versions, and
-    /// the queue, whose rows are soon deleted, becomes slow.
+    /// Reports transactions that are open for long. Meanwhile the server cannot remove dead row
+    /// versions, so the queue, whose rows are deleted soon, becomes slow.
     async fn report_old_transactions(&self) {
         let limit = self.config().log.old_transaction;
         let old = match self.database.store() {
@@ -311,7 +311,7 @@ impl Service {
 
     /// Writes the last record for `worker status` and the last entry of the log.
     pub(super) async fn log_end(&self) {
-        // A stop must not wait for a database that hangs; the log has the same counts.
+        // A stop must not wait for a hanging database; the log has the same counts.
         let period = *lock(&self.watched.period);
         let last = async {
             self.record(&period, false).await;

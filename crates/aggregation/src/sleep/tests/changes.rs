@@ -30,7 +30,7 @@ fn a_session_whose_end_moves_over_midnight_leaves_the_date_that_it_had() {
     store.process_all(1);
     store.check();
     assert_eq!(store.dates(), ["2024-05-02"]);
-    // The bed of the phone joins nothing of the watch, but sleep does.
+    // The phone's row in bed does not join the watch's segments, but a row of sleep does.
     let late = store.insert(Core, row("watch", "2024-05-02 00:00", "2024-05-02 22:01"));
     store.process_all(1);
     store.check();
@@ -143,7 +143,7 @@ fn a_day_stored_under_another_profile_gives_its_sessions_to_the_dates_that_they_
     store.world = World::new("Asia/Tokyo", &[]);
     store.process_all(9);
     assert_eq!(store.dates(), ["2024-05-02"], "a profile changes no day by itself");
-    // The nap of the evening is not touched, but the day that it stood in is.
+    // The nap of the evening is unchanged, but the day that counted it is recomputed.
     store.insert(Core, row("watch", "2024-05-02 05:00", "2024-05-02 05:10"));
     store.process_all(9);
     store.check();
@@ -153,7 +153,7 @@ fn a_day_stored_under_another_profile_gives_its_sessions_to_the_dates_that_they_
 #[test]
 fn a_rival_that_goes_on_beyond_what_was_read_is_read_to_its_end() {
     // 23:30 on the 2nd in Los Angeles is 06:30 of the 3rd; the date ends there at 07:00, and
-    // anywhere on earth at 16:00. What is read first ends two hours later, and knows nothing of sleep.
+    // anywhere on earth at 16:00. The first rows read end two hours later, and have no sleep.
     let mut store = Store::new(World::new("America/Los_Angeles", &["bed"]));
     let asleep = store.insert(Asleep, row("bed", "2024-05-03 18:30", "2024-05-03 22:30"));
     store.insert(InBed, row("bed", "2024-05-03 05:00", "2024-05-03 17:50"));
@@ -170,7 +170,7 @@ fn a_rival_that_goes_on_beyond_what_was_read_is_read_to_its_end() {
 
 #[test]
 fn a_row_ten_days_before_a_session_ends_may_decide_whether_it_stands() {
-    // Two chains as long as they can be without a cut, one after the other.
+    // Two chains of the maximum length without a cut, one after the other.
     let mut store = Store::new(World::new("UTC", &["b", "a"]));
     let mut in_bed = |source: &str, stage: Stage, first: &str, last: &str| {
         let (mut start, end) = (at(first), at(last));
@@ -193,7 +193,7 @@ fn a_row_ten_days_before_a_session_ends_may_decide_whether_it_stands() {
     store.check();
     assert_eq!(store.dates(), ["2024-05-06"], "the better source knows of sleep now");
 
-    // Two days more before it, and it is cut: its last piece knows nothing of sleep.
+    // Two more days before it, and it is cut: its last piece has no sleep.
     let before = store.insert(InBed, row("b", "2024-04-29 12:00", "2024-05-01 12:00"));
     store.process_all(1);
     store.check();
@@ -206,7 +206,7 @@ fn a_row_ten_days_before_a_session_ends_may_decide_whether_it_stands() {
     store.process_all(1);
     store.check();
     assert_eq!(store.dates(), ["2024-05-11"]);
-    // A row of the session itself finds that out from its own end.
+    // For a row of the session itself, reading from its own end is enough.
     store.insert(Asleep, asleep);
     store.process_all(1);
     store.insert(Core, row("a", "2024-05-11 11:00", "2024-05-11 11:30"));

@@ -140,7 +140,7 @@ fn an_instant_is_awake_before_deep_rem_core_and_asleep() {
 
 #[test]
 fn a_short_awakening_inside_a_stage_is_no_sleep() {
-    // As the export of a Fitbit writes it.
+    // The form of an export of Fitbit.
     let day = World::new("UTC", &[]).day(
         "2024-03-05",
         &watch(&[
@@ -191,7 +191,7 @@ fn a_row_sent_again_is_one_row_the_newest() {
     let mut rows = rows(&[(Asleep, newest), (Asleep, first)]);
     let day = utc.day("2024-03-05", &rows);
     assert_eq!((day.segment_count, day.time_zone.as_str()), (1, "Pacific/Kiritimati"));
-    // The same time in another stage is no repetition.
+    // A row of the same time in another stage is no repetition.
     rows.insert(Core, vec![later]);
     assert_eq!(utc.day("2024-03-05", &rows).segment_count, 2);
 }
@@ -254,11 +254,11 @@ fn rejected_rows_are_counted_where_they_start_and_have_no_part_in_the_figures() 
     let sound = [valued(0.0, "", &night), valued(1e9, "", &night), valued(1.0, "min", &night)];
     let also = [valued(8.0, "h", &night), valued(480.0, "min", &night)];
     for row in sound.iter().chain(&also) {
-        // The row lasts from its start to its end, whatever its value says.
+        // The row lasts from its start to its end, for any value.
         assert_eq!(judge(row, metric, &mut zones).unwrap().value, 0.0);
     }
 
-    // The night is sent last, and so it counts.
+    // The night counts because it was sent last.
     let night = RawVital { id: 2, ..night };
     let mut rows = rows(&wrong.map(|(row, _)| (Core, row)));
     let days = utc.days(&rows);

@@ -12,7 +12,7 @@ use super::*;
 use crate::local_time::UnknownZone;
 use crate::zones::BaseZone;
 
-/// Read once: a property asks for it hundreds of times.
+/// Parsed once: a property uses it hundreds of times.
 static BUILT_IN: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::built_in().unwrap());
 
 /// The catalogue and a profile.
@@ -23,7 +23,7 @@ pub(super) struct World {
     pub(super) source_order: Vec<String>,
 }
 
-// A failing property prints its world; the catalogue would fill the screen.
+// A failing property prints its world; the whole catalogue would be too long.
 impl std::fmt::Debug for World {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:?}, {:?}", self.base_zone, self.source_order)
@@ -52,7 +52,7 @@ impl World {
         days.map(|(date, day)| (date.to_string(), day)).collect()
     }
 
-    /// The figures of the only day that there is.
+    /// The figures of the only day with figures.
     fn day(&self, date: &str, rows: &Rows) -> SleepDay {
         let mut days = self.days(rows);
         assert_eq!(days.keys().collect::<Vec<_>>(), [date]);
@@ -66,7 +66,7 @@ pub(super) fn at(text: &str) -> Timestamp {
     Timestamp::from_utc_clock(clock)
 }
 
-/// A row as it is made of an export of HealthKit, which gives it neither a value nor a unit.
+/// A row from an export of HealthKit, which has neither a value nor a unit.
 pub(super) fn row(source: &str, from: &str, to: &str) -> RawVital {
     RawVital {
         id: 1,

@@ -29,7 +29,7 @@ fn any_world() -> impl Strategy<Value = World> {
     (zone, order).prop_map(|(zone, order)| World::new(zone, order))
 }
 
-/// When the rows of a case begin: a change of clocks, a date that Samoa left out, or any time.
+/// The begin of the rows of a case: a change of clocks, a date that Samoa skipped, or any time.
 fn any_epoch() -> impl Strategy<Value = Timestamp> {
     prop_oneof![
         Just(at("2024-03-28 20:00")),
@@ -38,7 +38,7 @@ fn any_epoch() -> impl Strategy<Value = Timestamp> {
     ]
 }
 
-/// Quarters of an hour, so that gaps of exactly two hours occur, and a microsecond more or less.
+/// Times are quarters of an hour, so that gaps of exactly two hours occur, ± a microsecond.
 fn any_row(days: i64) -> impl Strategy<Value = (Stage, i64, RawVital)> {
     let length = prop_oneof![
         6 => (0..16i64).prop_map(|quarters| quarters * 15 * MINUTE_US),
@@ -76,11 +76,11 @@ fn placed(epoch: Timestamp, (stage, start, row): (Stage, i64, RawVital)) -> (Sta
 #[derive(Clone, Debug)]
 enum Step {
     Insert(Stage, i64, RawVital),
-    /// The row at this place is sent again, from this zone and with this value.
+    /// The row at this index is sent again, from this zone and with this value.
     Repeat(prop::sample::Index, Option<SharedStr>, f64),
     Update(prop::sample::Index, (Stage, i64, RawVital)),
     Delete(prop::sample::Index),
-    /// The changes at these places of the queue are processed.
+    /// The changes at these positions of the queue are processed.
     Process(Vec<prop::sample::Index>),
 }
 
@@ -96,7 +96,7 @@ fn any_step(days: i64) -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Few rows far apart, or so many near each other that chains are cut; some go on for weeks.
+/// Few rows far apart, or enough near each other that chains are cut; some continue for weeks.
 fn any_steps() -> impl Strategy<Value = Vec<Step>> {
     let bed = |source: &'static str, from: i64, days: i64| {
         let row = row(source, "2024-01-01 00:00", "2024-01-01 00:00");
@@ -227,7 +227,7 @@ proptest! {
             prop_assert!(day.segment_count + day.rejected_count > 0);
             let (Some(start), Some(end)) = (day.main_start, day.main_end) else { continue };
             let length = end.since(start);
-            // From noon to noon it may be an hour more than a day.
+            // The time from noon to noon may be an hour more than a day.
             prop_assert!(0 < length && length < 2 * CUT_MARGIN_US + DAY_US + HOUR_US);
             let main = asleep - day.nap_minutes.unwrap_or(0.0);
             prop_assert!(main * MINUTE_US as f64 <= length as f64 + 1.0);
@@ -242,7 +242,7 @@ proptest! {
         epoch in any_epoch(),
         rows in prop::collection::vec(any_row(6), 1..30),
     ) {
-        // All cells of 15 minutes, whatever day they belong to; cuts lose nothing.
+        // All cells of 15 minutes of all days; cuts lose no time.
         let mut cells: BTreeMap<i64, BTreeSet<Stage>> = BTreeMap::new();
         let mut all = Vec::new();
         for (stage, start, row) in rows {
@@ -299,7 +299,7 @@ proptest! {
                 ended_at: Timestamp(start.saturating_add(*length)),
                 time_zone: (start % 2 == 0).then(|| zone.clone().into()), is_daily_total: false,
             };
-            // Also what no trigger would write.
+            // The change may be one that no trigger would write.
             let change = crate::vitals::Change {
                 starts_at: row.started_at, ends_at: row.ended_at, ..change(*stage, &row)
             };

@@ -1,4 +1,4 @@
-//! The figures of several sources, computed a second time from a plain count of quarters of an hour.
+//! The figures of several sources, computed a second time by counting quarters of an hour.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,11 +9,11 @@ use crate::sleep::Stage::*;
 use crate::timestamp::MINUTE_US;
 
 const QUARTER_US: i64 = 15 * MINUTE_US;
-/// Not four days, so that no session is cut and no contest is too long.
+/// Less than four days, so that no session is cut and no contest is too long.
 const QUARTERS: i64 = 4 * 96 - 1;
 const EPOCH: &str = "2024-03-04 00:00";
 
-/// Source, stage, first quarter, and how many.
+/// Source, stage, first quarter, and number of quarters.
 type Row = (&'static str, Stage, i64, i64);
 
 /// One session: the states of each of its quarters.
@@ -167,7 +167,7 @@ fn expected(rows: &[Row], order: &[String]) -> BTreeMap<String, Figures> {
 
 fn any_row() -> impl Strategy<Value = Row> {
     let source = prop::sample::select(&["a", "b", "c"]);
-    // Some nights of eight hours, the rest anywhere.
+    // Some rows are in nights of eight hours, the others at any time.
     let first = prop_oneof![3 => (0..3i64, 84..100i64).prop_map(|(day, at)| day * 96 + at), 1 => 0..QUARTERS];
     let length = prop_oneof![4 => 1..8i64, 3 => 16..36i64, 1 => 36..60i64];
     (source, prop::sample::select(&Stage::ALL), first, length).prop_map(

@@ -92,7 +92,7 @@ fn a_watch_that_died_in_the_night_does_not_hide_the_time_in_bed() {
     };
     assert_eq!(with_bed("2024-03-05 06:00"), Some((Some(240.0), Some(240.0))));
     assert_eq!(with_bed("2024-03-05 06:01"), Some((None, Some(481.0))));
-    // A time in bed of more than 12 hours is no measure of a night.
+    // A time in bed counts as at most 12 hours in comparisons.
     assert_eq!(with_bed("2024-03-05 10:00"), Some((None, Some(720.0))));
     assert_eq!(with_bed("2024-03-05 10:01"), Some((Some(240.0), Some(240.0))));
 }
@@ -153,7 +153,7 @@ fn a_sensor_of_the_bed_tears_no_session_of_the_watch() {
         (Some(at("2024-03-05 09:00")), Some(at("2024-03-05 15:00")))
     );
     assert_eq!((day.asleep_minutes, day.nap_count), (Some(360.0), 0));
-    // Nor does one that is never switched off.
+    // A sensor that is never switched off does not hide it, either.
     let mut weeks = night(&[(Asleep, "watch", "2024-03-05 09:00", "2024-03-05 15:00")]);
     let bed = (0..30).map(|day| {
         let start = at("2024-02-20 00:00").plus(day * DAY_US);
@@ -211,7 +211,7 @@ fn less_than_four_days_are_whole_and_more_are_cut_at_noons_two_days_from_both_en
     let days = berlin.days(&bed(at("2024-07-05 10:00")));
     assert_eq!(days.keys().collect::<Vec<_>>(), ["2024-07-03", "2024-07-05"]);
     let lengths = days.values().map(|day| (day.asleep_minutes, day.segment_count));
-    // A segment over the noon is two.
+    // A segment across the noon counts as two.
     assert_eq!(lengths.collect::<Vec<_>>(), [(Some(2880.0), 2), (Some(2880.0), 2)]);
 }
 
@@ -225,7 +225,7 @@ fn a_bed_that_nobody_ever_leaves_has_a_night_on_each_date() {
     bed.insert(Core, vec![row("bed", "2024-03-03 23:00", "2024-03-04 06:00")]);
     let days = UTC(&[]).days(&bed);
     let dates: Vec<_> = days.keys().map(|date| &date[8..]).collect();
-    // From the third day on, and until the third before the end.
+    // Cuts are possible from the third day on, until the third before the end.
     assert_eq!(dates, ["03", "04", "07"]);
     let in_bed = |date: &str| days[&format!("2024-03-{date}")].in_bed_minutes;
     assert_eq!(
@@ -242,7 +242,7 @@ fn a_noon_is_that_of_the_clock_also_when_it_changes() {
     assert_eq!(noon("2024-03-30 11:00"), at("2024-03-31 10:00"));
     assert_eq!(noon("2024-03-31 09:59"), at("2024-03-31 10:00"));
     assert_eq!(noon("2024-10-27 10:59"), at("2024-10-27 11:00"));
-    // Samoa left out the 30th of December 2011.
+    // Samoa skipped the 30th of December 2011.
     let apia = "Pacific/Apia".parse().unwrap();
     assert_eq!(period::noon_after(apia, at("2011-12-29 22:00")), at("2011-12-30 22:00"));
 }

@@ -1,11 +1,11 @@
-//! A store in memory that does with changed rows what the worker does with PostgreSQL.
+//! A store in memory that processes changed rows as the worker does with PostgreSQL.
 
 use std::collections::BTreeSet;
 
 use super::*;
 use crate::raw::{Change, LONGEST_INTERVAL_US};
 
-/// A batch may take this many rounds of reading.
+/// The maximum number of rounds of reading of a batch.
 const MOST_ROUNDS: usize = 8;
 
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(super) struct Store {
     /// Changes that are not in the figures yet.
     pub(super) queue: Vec<Change>,
     last_id: i64,
-    /// The longest time that was read for a batch, and how many rounds the last one took.
+    /// The longest span that was read for a batch, and the number of rounds of the last one.
     pub(super) longest_read: i64,
     pub(super) rounds: usize,
 }
@@ -66,12 +66,12 @@ impl Store {
         self.queue.push(change(stage, &row));
     }
 
-    /// Queues every row as if it had been written again.
+    /// Queues every row as if it were written again.
     pub(super) fn touch_all(&mut self) {
         self.queue.extend(self.rows.values().map(|(stage, row)| change(*stage, row)));
     }
 
-    /// Brings every change into the figures, `size` of them at a time, the latest first.
+    /// Processes every change, `size` of them at a time, the latest first.
     pub(super) fn process_all(&mut self, size: usize) {
         while !self.queue.is_empty() {
             let places = self.queue.len().saturating_sub(size)..self.queue.len();
@@ -79,7 +79,7 @@ impl Store {
         }
     }
 
-    /// Brings the changes at these places of the queue into the figures.
+    /// Processes the changes at these positions of the queue.
     pub(super) fn process(&mut self, places: &BTreeSet<usize>) {
         let mut changes = Vec::new();
         for place in places.iter().rev() {
@@ -88,19 +88,19 @@ impl Store {
         self.recompute(scope(&changes, &self.world.catalogue, &self.world.base_zone));
     }
 
-    /// Computes all days again, as a backfill does.
+    /// Recomputes all days, as a backfill does.
     pub(super) fn backfill(&mut self) {
         let fresh = figures(&self.world.context(), &self.all_rows());
         let dates = fresh.into_keys().chain(self.days.keys().copied()).collect();
         self.recompute(SleepScope::of_dates(dates));
     }
 
-    /// Computes one day again, with nothing else to tell what lies around it.
+    /// Recomputes one day alone.
     pub(super) fn backfill_of(&mut self, date: &str) {
         self.recompute(SleepScope::of_dates(BTreeSet::from([date.parse().unwrap()])));
     }
 
-    /// What is stored must be what one computes from scratch, to the last bit.
+    /// Checks that the stored days equal those computed from scratch, to the last bit.
     pub(super) fn check(&self) {
         let fresh = figures(&self.world.context(), &self.all_rows());
         let dates: BTreeSet<_> = self.days.keys().chain(fresh.keys()).collect();
@@ -128,7 +128,7 @@ impl Store {
         }
     }
 
-    /// What the worker reads in SQL, in these words.
+    /// Reads the rows that the worker reads by SQL.
     fn read(&mut self, scope: &SleepScope) -> Snapshot {
         let spans = scope.spans_to_read();
         let lengths = spans.iter().map(|(from, to)| to.since(*from));
@@ -165,7 +165,7 @@ impl Store {
     }
 }
 
-/// What the triggers write into the queue.
+/// The change that the triggers write into the queue.
 pub(super) fn change(stage: Stage, row: &RawVital) -> Change {
     let datable = |instant: Timestamp| instant.clamp(Timestamp::MIN, Timestamp::MAX);
     let (start, end) = (datable(row.started_at), datable(row.ended_at));

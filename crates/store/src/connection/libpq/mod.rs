@@ -1,5 +1,5 @@
-//! What libpq takes from its surroundings where the URL says nothing: variables, a service file and
-//! a password file.
+//! libpq's defaults for parts that the URL lacks: environment variables, a service file and a password
+//! file.
 //!
 //! Source: PostgreSQL documentation, "Environment Variables", "The Connection Service File" and
 //! "The Password File" of libpq.
@@ -18,10 +18,10 @@ use crate::error::ConnectError;
 
 pub(crate) use passfile::PassFile;
 
-/// Tells the value of an environment variable, if it has one.
+/// Returns the value of an environment variable, if it is set.
 pub type Variables<'v> = &'v (dyn Fn(&str) -> Option<String> + Sync);
 
-/// The keys that the driver does not know, and their variables. They are taken out of the URL.
+/// Keys that the driver does not know, and their variables. They are removed from the URL.
 const TAKEN: [(&str, &str); 6] = [
     ("passfile", "PGPASSFILE"),
     ("service", "PGSERVICE"),
@@ -31,7 +31,7 @@ const TAKEN: [(&str, &str); 6] = [
     ("sslrootcert", "PGSSLROOTCERT"),
 ];
 
-/// The keys that the driver does know. What the URL lacks is filled in.
+/// Keys that the driver knows, and their variables. They fill in parts that the URL lacks.
 const FILLED: [(&str, &str); 9] = [
     ("channel_binding", "PGCHANNELBINDING"),
     ("dbname", "PGDATABASE"),
@@ -44,25 +44,25 @@ const FILLED: [(&str, &str); 9] = [
     ("user", "PGUSER"),
 ];
 
-/// What is known of a connection beside the URL's own words.
+/// Settings of a connection beyond those of the URL that the driver reads.
 pub(crate) struct LibpqDefaults {
     values: BTreeMap<&'static str, String>,
     home: Option<PathBuf>,
-    /// The operating system's user, whom the driver takes where nobody is named.
+    /// The operating system's user, the default of the database user.
     user: String,
 }
 
 impl LibpqDefaults {
-    /// Whether they say where the database is, so that no URL is needed.
+    /// Whether the variables name a server, so that no URL is needed.
     pub(crate) fn name_a_server(variables: Variables<'_>) -> bool {
         ["PGSERVICE", "PGHOST", "PGHOSTADDR"].into_iter().any(|name| variables(name).is_some())
     }
 
-    /// Takes what the driver does not know out of a URL, or of words such as `sslmode=require`, and
-    /// lays it over the service file, and that over the variables. Gives back the rest of the URL.
+    /// Removes keys that the driver does not know from a URL, or from words such as `sslmode=require`.
+    /// The URL overrides the service file, which overrides the variables. Returns the rest of the URL.
     ///
     /// # Errors
-    /// If a service is named that cannot be read.
+    /// If the named service cannot be read.
     pub(crate) fn read(
         url: &str,
         variables: Variables<'_>,
@@ -88,7 +88,7 @@ impl LibpqDefaults {
         self.values.get(key).map(String::as_str)
     }
 
-    /// What is asked of TLS.
+    /// The TLS settings.
     pub(crate) fn tls(&self) -> TlsSettings {
         let value = |key| self.get(key).map(str::to_owned);
         TlsSettings {
@@ -99,10 +99,10 @@ impl LibpqDefaults {
         }
     }
 
-    /// Fills in what the URL, `said`, lacks.
+    /// Fills in the parts that the URL, `said`, lacks.
     ///
     /// # Errors
-    /// If a value is none.
+    /// If a value is invalid.
     pub(crate) fn fill(&self, said: &str, config: &mut Config) -> Result<(), ConnectError> {
         let no_host = config.get_hosts().is_empty() && config.get_hostaddrs().is_empty();
         if no_host {
@@ -156,10 +156,10 @@ impl LibpqDefaults {
         Ok(())
     }
 
-    /// The port where the URL names a host without one, which the driver takes for 5432.
+    /// The port for a URL that names a host without a port. The driver would use 5432.
     ///
     /// # Errors
-    /// If it is no number.
+    /// If the port is not a number.
     pub(crate) fn port_unless_named(&self, said: &str) -> Result<Option<u16>, ConnectError> {
         let authority = said.split_once("://").map_or("", |(_, rest)| rest);
         let authority = authority.split(['/', '?']).next().unwrap_or_default();
@@ -175,7 +175,7 @@ impl LibpqDefaults {
         port.parse().map(Some).map_err(|_| unusable("port", "a number"))
     }
 
-    /// Where to look for the password if nothing else says it.
+    /// The password file to read if no other source has the password.
     pub(crate) fn passfile(&self) -> Option<PassFile> {
         if let Some(path) = self.get("passfile") {
             return Some(PassFile { path: path.into(), asked_for: true, user: self.user.clone() });
@@ -186,7 +186,7 @@ impl LibpqDefaults {
 }
 
 fn unusable(key: &str, expected: &str) -> ConnectError {
-    // Without the value: it may be a password in the wrong place.
+    // The message omits the value: it may be a misplaced password.
     let variable = TAKEN.iter().chain(&FILLED).find(|(known, _)| *known == key);
     let variable = variable.map_or("", |(_, variable)| variable);
     ConnectError::LibpqDefaults(format!(
@@ -217,8 +217,7 @@ fn take_from(url: &str, taken: &mut BTreeMap<&'static str, String>) -> String {
     if others.is_empty() { address.to_owned() } else { format!("{address}?{}", others.join("&")) }
 }
 
-/// The words of `key=value` and `key='a value'`, in which a backslash stands before what is meant as
-/// it is.
+/// Splits `key=value` and `key='a value'` into words. A backslash makes the next character literal.
 fn words(text: &str) -> Vec<&str> {
     let (mut words, mut start) = (Vec::new(), None);
     let (mut quoted, mut escaped) = (false, false);

@@ -1,4 +1,4 @@
-//! The password file: lines of `host:port:database:user:password`, the first that fits wins.
+//! The password file: lines of `host:port:database:user:password`. The first match wins.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
-/// Where servers listen whose socket libpq calls `localhost`: Debian's folder, and the source's.
+/// Socket folders for which libpq matches `localhost`: Debian's, and PostgreSQL's default.
 const SOCKET_FOLDERS: [&str; 3] = ["/var/run/postgresql", "/run/postgresql", "/tmp"];
 
-/// Where passwords are. It is read for each connection, so that a new one counts at once.
+/// The location of the password file. It is read for each connection, so a new password applies at once.
 #[derive(Clone)]
 pub(crate) struct PassFile {
     pub(crate) path: PathBuf,
-    /// Somebody named it, so that it must be there.
+    /// Whether the configuration names the file. Then it must exist.
     pub(crate) asked_for: bool,
-    /// Who logs in where nobody is named.
+    /// The user of the connection if the URL names none.
     pub(crate) user: String,
 }
 
@@ -24,12 +24,13 @@ impl PassFile {
     /// The password for this connection, if the file has one.
     ///
     /// # Errors
-    /// If the file was asked for and cannot be used; a server may still ask for no password.
+    /// If the file was configured and cannot be used. The server may still accept a connection without a
+    /// password.
     pub(crate) fn password(&self, config: &Config) -> Result<Option<String>, String> {
         let path = self.path.display();
         let text = match self.read() {
             Ok(text) => text,
-            // As libpq: the usual file may be missing, and one that others can read is not used.
+            // As in libpq, the default file may be missing, and is ignored if others can read it.
             Err(_) if !self.asked_for => return Ok(None),
             Err(problem) => return Err(format!("the password file {path} {problem}")),
         };
@@ -49,7 +50,7 @@ impl PassFile {
     }
 }
 
-/// Hosts and ports, as the file names them.
+/// The hosts and ports of the connection, in the file's notation.
 fn places(config: &Config) -> Vec<(String, String)> {
     let ports = config.get_ports();
     let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(5432);
@@ -67,7 +68,7 @@ fn places(config: &Config) -> Vec<(String, String)> {
     hosts.into_iter().enumerate().map(|(index, host)| (host, port(index).to_string())).collect()
 }
 
-/// The password of a line, if the line is for this.
+/// The password of a line, if the line matches.
 fn password_in(line: &str, wanted: [&str; 4]) -> Option<String> {
     if line.starts_with('#') {
         return None;
@@ -75,7 +76,7 @@ fn password_in(line: &str, wanted: [&str; 4]) -> Option<String> {
     let mut rest = line;
     for wanted in wanted {
         let (field, behind) = field(rest)?;
-        // Only a bare asterisk stands for all.
+        // Only a bare asterisk matches everything.
         let all = rest.starts_with("*:");
         if !all && field != wanted {
             return None;
@@ -86,7 +87,7 @@ fn password_in(line: &str, wanted: [&str; 4]) -> Option<String> {
     (!password.is_empty()).then_some(password)
 }
 
-/// The text before the first colon that is no part of it, and what comes behind.
+/// The text before the first unescaped colon, and the rest after it.
 fn field(text: &str) -> Option<(String, &str)> {
     let mut escaped = false;
     for (index, character) in text.char_indices() {

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use super::{Variables, known};
 use crate::error::ConnectError;
 
-/// Where Debian keeps what holds for the whole machine.
+/// Debian's folder of the system-wide service file.
 const SYSTEM: &str = "/etc/postgresql-common";
 
-/// Keys of libpq's that are others' business, or change nothing here.
+/// libpq keys that have no effect on this worker.
 const IGNORED: [&str; 9] = [
     "application_name",
     "client_encoding",
@@ -32,10 +32,10 @@ pub(super) fn files(variables: Variables<'_>, home: Option<&Path>) -> Vec<PathBu
     own.into_iter().chain([Path::new(&system).join("pg_service.conf")]).collect()
 }
 
-/// What the first of the files that has the service says of it.
+/// The settings of a service, from the first file that has it.
 ///
 /// # Errors
-/// If none has it, one cannot be read, or it says what the worker does not know.
+/// If no file has the service, a file cannot be read, or a key is unknown to the worker.
 pub(super) fn read(
     service: &str,
     files: &[PathBuf],
@@ -64,7 +64,8 @@ fn problem(what: String) -> ConnectError {
 
 type Section = BTreeMap<&'static str, String>;
 
-/// One section; `None` if it is not there. An error has its line, and no value.
+/// The keys and values of one section; `None` if it is missing. An error has the line number and no
+/// value.
 fn section(text: &str, service: &str) -> Result<Option<Section>, (usize, String)> {
     let mut found: Option<Section> = None;
     for (index, line) in text.lines().enumerate() {
@@ -92,7 +93,7 @@ fn section(text: &str, service: &str) -> Result<Option<Section>, (usize, String)
                 values.entry(known).or_insert_with(|| value.trim().to_owned());
             }
             None if IGNORED.contains(&key) => {}
-            // Without the key: what has no form may be a password.
+            // The message omits the key: malformed text may be a password.
             None => return Err((index + 1, "the worker does not know this key".to_owned())),
         }
     }

@@ -22,7 +22,7 @@ type LabColumns = (
     (RawTime, Option<RawText>, RawText),
 );
 
-/// The columns as they are read. A range that is too long is a remark, which is cut.
+/// The columns of a raw result. A reference range over the length limit is a remark and is truncated.
 macro_rules! raw_lab_columns {
     () => {
         concat!(
@@ -146,8 +146,8 @@ statement! {
 }
 
 impl GroupTransaction<'_> {
-    /// Visits every result that can belong to a date in any zone; in no order, and one after the other in
-    /// memory.
+    /// Visits every result that can belong to a date in any zone, in no particular order. Only one
+    /// result at a time is in memory.
     ///
     /// # Errors
     /// If the database fails, or the visitor does.
@@ -162,7 +162,7 @@ impl GroupTransaction<'_> {
         self.read_each(read, |columns| visit(lab(columns))).await
     }
 
-    /// Reads single raw rows; those that are deleted are missing.
+    /// Reads single raw rows by id. Deleted rows are absent from the result.
     ///
     /// # Errors
     /// If the database fails.
@@ -171,8 +171,8 @@ impl GroupTransaction<'_> {
         Ok(self.read(read).await?.into_iter().map(lab).collect())
     }
 
-    /// Writes figures of a date, one row for each analyte and unit. Others that it may have are taken away by
-    /// [`GroupTransaction::clear_labs`] or [`GroupTransaction::clear_these_labs`].
+    /// Writes figures of a date, one row for each analyte and unit. Outdated rows of the date are
+    /// deleted by [`GroupTransaction::clear_labs`] or [`GroupTransaction::clear_these_labs`].
     ///
     /// # Errors
     /// If the database fails.

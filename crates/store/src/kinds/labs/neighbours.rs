@@ -1,7 +1,7 @@
-//! The rows of `lab_daily` around a date: what a delta is taken from, and to.
+//! The rows of `lab_daily` before and after a date, which the deltas are computed from.
 //!
-//! A group holds the lock of (labs, user), so that nobody else changes these rows meanwhile, and
-//! commits the date's rows and the deltas behind them at once.
+//! A group holds the lock of (labs, user), so no other session changes these rows meanwhile. It commits
+//! the date's rows and the later rows' deltas at once.
 
 use aggregation::labs::{LabDay, Neighbours, NextDay, NextDelta};
 use chrono::NaiveDate;
@@ -35,11 +35,11 @@ macro_rules! neighbours_of {
 }
 
 statement! {
-    /// Deletes what the date has no more and reads the neighbours of that and of what it has. Both
-    /// see the table as it was before; the neighbours are of other dates, so nothing is missed.
+    /// Deletes the date's outdated rows. Reads the neighbours of those and of the current rows. Both
+    /// parts see the table as it was before; the neighbours are on other dates, so nothing is missed.
     ///
-    /// NOT IN, of columns that are never null, looks into a hash of what is kept. Sessions allow no hash
-    /// joins, so NOT EXISTS would compare each row of the date with each that is kept.
+    /// NOT IN on columns that are never null uses a hash of the kept rows. Sessions disable hash joins,
+    /// so NOT EXISTS would compare each row of the date with each kept row.
     struct ClearAnalytes {
         user_id: i64 => BigInt,
         date: NaiveDate => Date,
@@ -102,7 +102,7 @@ statement! {
 }
 
 statement! {
-    /// Rows whose delta stays what it is are not written.
+    /// Rows whose delta is unchanged are not written.
     struct UpdateDeltas {
         user_id: i64 => BigInt,
         dates: Vec<NaiveDate> => Array<Date>,
@@ -122,8 +122,8 @@ statement! {
 }
 
 impl GroupTransaction<'_> {
-    /// Deletes the rows of a date that `days` no longer has, and reads the neighbours of every row
-    /// that the date has or had.
+    /// Deletes the date's rows that are not in `days`. Reads the neighbours of the deleted and of the
+    /// current rows.
     ///
     /// # Errors
     /// If the database fails.

@@ -1,4 +1,4 @@
-//! Reading what the figures of a scope need.
+//! Reads the input for the figures of a scope.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,11 +25,12 @@ use crate::transaction::GroupTransaction;
 statement! {
     /// Reads the raw rows of each span.
     ///
-    /// A sample belongs to the span in which it starts. An interval may reach into the span,
-    /// from at most 48 hours before it; the second condition is answered from the index. Daily
-    /// totals decide hours far from their own start, and have an index of their own; a row with
-    /// the start and end of a total may be one sample with it, and the newest: names of sources
-    /// are compared after folding, which is not done here.
+    /// A sample belongs to the span in which it starts. An interval may reach into the span from at most
+    /// 48 hours before it; the index answers this second condition.
+    ///
+    /// Daily totals affect hours far from their own start, and have an index of their own. A row with
+    /// the start and end of a total may be the newest version of the same sample. Names of sources are
+    /// compared after folding, which this statement does not do.
     struct ReadVitals {
         user_id: i64 => BigInt,
         ordinals: Vec<i32> => Array<Integer>,
@@ -70,7 +71,7 @@ statement! {
 }
 
 statement! {
-    /// The spans in which a row starts that names another zone.
+    /// The spans in which a row with another zone starts.
     struct FindOtherZones {
         user_id: i64 => BigInt,
         zone: String => Text,
@@ -99,8 +100,8 @@ statement! {
 }
 
 statement! {
-    /// Stored days, and the hours of those that are merged anew, as one statement: for a small group,
-    /// each answer costs more than what is asked.
+    /// Stored days, and the hours of days that are merged from stored hours, in one statement: for a
+    /// small group, each round trip costs more than the query itself.
     struct ReadStored {
         user_id: i64 => BigInt,
         metrics: Vec<String> => Array<Text>,
@@ -120,14 +121,14 @@ statement! {
     include_str!("read_stored.sql")
 }
 
-/// A stored day, or a stored hour; the other's columns are null.
+/// A stored day or a stored hour. The columns of the other are null.
 type StoredColumns = (String, NaiveDate, DayColumns, HourColumns, Sums, Ends, Percentiles, Sketch);
 /// Fingerprint, start and end.
 type DayColumns = (Option<i64>, Option<PgTimestamp>, Option<PgTimestamp>);
-/// Start, counts of samples, of censored and of rejected ones, sources, zone.
+/// Start; counts of samples, censored and rejected rows; sources; zone.
 type HourColumns =
     (Option<PgTimestamp>, Option<i32>, Option<i32>, Option<i32>, Option<String>, Option<String>);
-/// Total, sum, squared deviations, least and greatest.
+/// Total, sum, squared deviations, minimum and maximum.
 type Sums = (Option<f64>, Option<f64>, Option<f64>, Option<f64>, Option<f64>);
 /// The first and the last value with their times.
 type Ends = (Option<f64>, Option<PgTimestamp>, Option<f64>, Option<PgTimestamp>);
@@ -135,7 +136,7 @@ type Percentiles = (Option<f64>, Option<f64>, Option<f64>, Option<f64>, Option<f
 type Sketch = Option<Vec<u8>>;
 
 impl GroupTransaction<'_> {
-    /// Reads what [`aggregation::vitals::recompute()`] needs for a scope.
+    /// Reads the input of [`aggregation::vitals::recompute()`] for a scope.
     ///
     /// # Errors
     /// If the database fails, or stored figures are damaged.
@@ -154,8 +155,8 @@ impl GroupTransaction<'_> {
         Ok(snapshots)
     }
 
-    /// Has the whole dates of each metric reach no further than they last in this zone, where no row around
-    /// them names another one. With a reading a second that is half of the rows.
+    /// Narrows whole dates to their bounds in this zone if no row around them has another zone. With one
+    /// reading a second, this halves the rows to read.
     ///
     /// # Errors
     /// If the database fails.
@@ -195,7 +196,7 @@ impl GroupTransaction<'_> {
         Ok(())
     }
 
-    /// Reads single raw rows with their metrics; those that are deleted are missing.
+    /// Reads single raw rows and their metrics by id. Deleted rows are absent from the result.
     ///
     /// # Errors
     /// If the database fails.
@@ -209,7 +210,7 @@ impl GroupTransaction<'_> {
     }
 }
 
-/// How long before a span the rows may start that reach into it: an instant of a discrete metric does not.
+/// How long before a span an overlapping row may start. Instants of a discrete metric do not overlap.
 fn reach(metric: &str, catalogue: &Catalogue) -> i64 {
     let style = catalogue.metric(metric).map(|metric| metric.aggregation_style);
     if style == Some(AggregationStyle::Cumulative) { LONGEST_INTERVAL_US } else { 0 }
@@ -243,7 +244,7 @@ fn raw_rows_of(scope: &Scope, catalogue: &Catalogue, user_id: i64) -> ReadVitals
     statement
 }
 
-/// Metrics and dates, one beside the other.
+/// Metrics and dates as two parallel columns.
 fn columns(
     scope: &Scope,
     dates: impl Fn(&MetricScope) -> BTreeSet<NaiveDate>,
@@ -270,10 +271,10 @@ fn keep_rows(
         let snapshot = names
             .get(ordinal as usize)
             .and_then(|name| snapshots.get_mut(*name))
-            .ok_or(StoreError::Internal("a raw row of a metric that was not asked for"))?;
+            .ok_or(StoreError::Internal("a raw row of a metric that was not requested"))?;
         snapshot.rows.push(raw_vital(row));
     }
-    // An interval may reach into several spans.
+    // An interval may overlap several spans.
     for snapshot in snapshots.values_mut() {
         snapshot.rows.sort_unstable_by_key(|row| row.id);
         snapshot.rows.dedup_by_key(|row| row.id);

@@ -1,4 +1,4 @@
-//! Writing the figures of a scope.
+//! Writes the figures of a scope.
 
 use std::collections::BTreeMap;
 
@@ -18,9 +18,9 @@ use crate::sql::statement::statement;
 use crate::sql::time::to_postgres;
 use crate::transaction::GroupTransaction;
 
-/// Declares the rows of a table of figures, which have common columns and some of its own, and two
-/// statements that write them: of one row, with a parameter for each column, and of several, with an array
-/// for each. The server takes three times as long for a row of arrays.
+/// Declares the rows of a table of figures, which share columns and add some of their own. Also declares
+/// two statements that write them: one for a single row with a parameter for each column, one for
+/// several rows with an array for each column. The server takes three times as long for a row in arrays.
 macro_rules! figures {
     (
         $table:literal,
@@ -114,7 +114,7 @@ macro_rules! figures {
         }
 
         impl $row {
-            /// Writes rows of a user with the next message.
+            /// Queues rows of a user, to be sent with the next message.
             fn write(transaction: &mut GroupTransaction<'_>, part: &'static str, mut rows: Vec<Self>) {
                 let user_id = transaction.user_id();
                 let Some(row) = rows.pop() else { return };
@@ -160,7 +160,7 @@ macro_rules! figures {
 
 figures! {
     "vitals_hourly",
-    /// An hour as it is stored.
+    /// A row of `vitals_hourly`.
     HourRow, UpsertHour, UpsertHours,
     key { hour_start: PgTimestamp => Timestamptz as "timestamptz" }
     own {
@@ -173,7 +173,7 @@ figures! {
 
 figures! {
     "vitals_daily",
-    /// A day as it is stored.
+    /// A row of `vitals_daily`.
     DayRow, UpsertDay, UpsertDays,
     key {}
     own {
@@ -220,8 +220,7 @@ statement! {
 }
 
 impl GroupTransaction<'_> {
-    /// Writes recomputed hours and days: the changed ones, and takes away those behind which
-    /// no row stands any more.
+    /// Writes changed hours and days, and deletes those without rows.
     ///
     /// # Errors
     /// If the database fails.
@@ -293,7 +292,7 @@ fn days_to_write<'u>(
     .collect()
 }
 
-/// A row of figures: what hours and days have in common, and what they have of their own.
+/// A row of figures: the columns that hours and days share, and the columns of one of them.
 macro_rules! row {
     ($row:ident, $metric:expr, $unit:expr, $date:expr, $figures:expr, { $($own:tt)* }) => {{
         let (figures, moments) = ($figures, $figures.moments);

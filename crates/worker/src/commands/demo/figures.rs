@@ -1,4 +1,4 @@
-//! Figures worth looking at, in the terminal.
+//! Shows example figures in the terminal.
 
 use aggregation::local_time::Zone;
 use aggregation::nutrition::NUTRIENTS;
@@ -7,20 +7,21 @@ use store::{NutritionSums, Store, VitalDay, VitalHour};
 
 use crate::{output, tables};
 
-/// Logged what they ate for eight days.
+/// A user who logged meals for eight days.
 pub const EATER: i64 = 900_001;
-/// Wore a chest strap in five activities.
+/// A user who wore a chest strap in five activities.
 const ATHLETE: i64 = 900_002;
-/// Was examined once: blood pressure three times, body measures, three laboratory tests.
+/// A user with one examination: three blood pressure measurements, body measures, three laboratory
+/// tests.
 const EXAMINED: i64 = 93_806;
 
-/// The cells of a range from 40 to 200 beats a minute.
+/// Width of the bar for 40 to 200 beats a minute, in cells.
 const RANGE_CELLS: usize = 28;
 
-/// The cells of the bar of the day with the most energy.
+/// Width of the bar of the day with the highest energy, in cells.
 const ENERGY_CELLS: usize = 12;
 
-/// Shows a week of somebody's days, an activity by hour, and an examination.
+/// Shows a week of meals, the heart rate of an activity by hour, and an examination.
 ///
 /// # Errors
 /// If the database fails.
@@ -30,7 +31,7 @@ pub async fn show(store: &Store, zone: Zone) -> anyhow::Result<()> {
     examination(store, zone).await
 }
 
-/// The dates of the week that is shown.
+/// The first and the last date of the week of meals.
 pub fn week_of_meals() -> (NaiveDate, NaiveDate) {
     (date(2022, 7, 20), date(2022, 7, 26))
 }
@@ -137,7 +138,7 @@ async fn examination(store: &Store, zone: Zone) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The figures of an hour or a day.
+/// The heart rate figures of an hour or a day.
 struct HeartRate {
     sample_count: i32,
     min: Option<f64>,
@@ -172,7 +173,7 @@ fn heart_rate(figures: &HeartRate, name: &str) -> Vec<String> {
     ]
 }
 
-/// The local hour as clocks showed it.
+/// The hour on local clocks.
 fn clock(hour: &VitalHour) -> String {
     let zone = hour.time_zone.parse::<Zone>();
     zone.map_or_else(
@@ -181,7 +182,7 @@ fn clock(hour: &VitalHour) -> String {
     )
 }
 
-/// A line from least to greatest with the mean on it, from 40 to 200 beats a minute.
+/// A line from minimum to maximum with the mean on it, from 40 to 200 beats a minute.
 fn range(figures: &HeartRate) -> String {
     let (Some(min), Some(mean), Some(max)) = (figures.min, figures.mean, figures.max) else {
         return String::new();
@@ -211,7 +212,7 @@ fn number(value: Option<f64>, places: usize) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.places$}"))
 }
 
-/// These dates are constants of the demo's data and valid.
+/// A date of the demo's data, which is a valid constant.
 fn date(year: i32, month: u32, day: u32) -> NaiveDate {
     NaiveDate::from_ymd_opt(year, month, day).unwrap_or_default()
 }

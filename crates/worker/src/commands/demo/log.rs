@@ -1,5 +1,5 @@
-//! The demo's log: a line of a table for each batch, so that it can be watched on a terminal of
-//! 80 columns. The service logs the same events with all their fields.
+//! The demo's log: one table line per batch, for a terminal of 80 columns. The service logs the same
+//! events with all their fields.
 
 use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,14 +10,14 @@ use tracing_subscriber::fmt::format::{Compact, DefaultFields, Format, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Writes batches as lines of a table and any other event as it is.
+/// Formats batches as lines of a table, and other events unchanged.
 pub struct Lines {
     others: Format<Compact, ()>,
     has_header: AtomicBool,
 }
 
 impl Lines {
-    /// Lines before which no header has been written.
+    /// Creates a formatter that has not printed the header yet.
     pub fn new() -> Self {
         let others = Format::default().compact().without_time().with_target(false);
         Self { others, has_header: AtomicBool::new(false) }
@@ -44,7 +44,7 @@ where
                 }
                 writeln!(writer, "{}", batch.line())
             }
-            // The same batch again and the summary follow at once, for people.
+            // The batch's own line and the summary contain the same information.
             "batch_claimed" | "run_done" => Ok(()),
             _ => self.others.format_event(context, writer, event),
         }
@@ -53,7 +53,7 @@ where
 
 const HEADER: &str = "event       kind       rows  groups  failed      took     held  pool after";
 
-/// The fields of a batch that are worth a column.
+/// The fields of a batch that have a column.
 #[derive(Default)]
 struct Batch {
     event: String,
@@ -118,7 +118,7 @@ impl Visit for Batch {
             "pool.health" => &mut self.health,
             _ => return,
         };
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = write!(text, "{value:?}");
     }
 }

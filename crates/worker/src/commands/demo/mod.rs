@@ -1,4 +1,4 @@
-//! `worker demo`: the main job on real data, in a private PostgreSQL that is gone afterwards.
+//! `worker demo`: the whole process on real data, in a private PostgreSQL that is removed afterwards.
 
 mod figures;
 mod log;
@@ -30,7 +30,7 @@ use crate::tables::{counted, thousands};
 use crate::throttle::Throttle;
 use crate::{logging, output, progress};
 
-/// The files of `demo-data`; its README says where they come from.
+/// The files of `demo-data`; its README names their origin.
 const FILES: [(&str, ImportKind, &str); 4] = [
     ("profiles", ImportKind::Profiles, include_str!("../../../demo-data/user_profiles.csv")),
     ("vitals", ImportKind::Vitals, include_str!("../../../demo-data/vitals.csv")),
@@ -38,20 +38,20 @@ const FILES: [(&str, ImportKind, &str); 4] = [
     ("labs", ImportKind::Labs, include_str!("../../../demo-data/labs.csv")),
 ];
 
-/// Rows claimed at once: the largest batch, so that the log stays readable.
+/// Rows per claim: the maximum batch size, so that the log stays short.
 const BATCH_SIZE: u32 = 200;
 
-/// Shows the main job from beginning to end.
+/// Runs the demo.
 ///
 /// # Errors
-/// Why it could not.
+/// The reason why it failed.
 pub async fn execute(config: Option<&Path>, arguments: &cli::Demo) -> anyhow::Result<Exit> {
     let loaded = setup::load(config)?;
     let mut config = loaded.config.clone();
     config.batch.size = BATCH_SIZE;
     config.batch.min_size = BATCH_SIZE;
     config.batch.max_size = BATCH_SIZE;
-    // The log is part of the show.
+    // The log is part of the demo's output.
     logging::start_as(&config.log, log::Lines::new())?;
 
     let stop = Stop::on_signals(config.service.shutdown_timeout, exit::INTERRUPTED)?;
@@ -68,7 +68,7 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Demo) -> anyhow::Re
         Ok(exit) if exit == exit::DONE && arguments.serve => serve::serve(loaded, &config).await,
         shown => shown,
     };
-    // Dropping the server stops it and removes its folder, however the show ended.
+    // Dropping the server stops it and removes its folder, also after an error.
     drop(server);
     if shown.is_ok() {
         output::print("\nThe private PostgreSQL is stopped and its folder removed.");
@@ -96,7 +96,7 @@ async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Resu
     let store = setup::connect_with(config, &|_| None).await?;
     let applied = store::migrate(&store, std::time::Duration::from_secs(60)).await?.applied;
     output::print(&format!(
-        "2. The schema is there: {} applied.",
+        "2. The schema is migrated: {} applied.",
         counted(applied.len() as i64, "migration", "migrations")
     ));
 
@@ -148,13 +148,14 @@ async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Resu
     Ok(())
 }
 
-/// What to do next, in words that can be copied: whoever has just built the program has no `worker` yet.
+/// The next steps, as commands to copy. A user who has only built the program has no installed `worker`
+/// yet.
 fn from_here() -> String {
     let alias = alias().map_or_else(String::new, |alias| format!("   {alias}\n"));
     FROM_HERE.replace("@ALIAS@", &alias)
 }
 
-/// The definition that the shell lacks; none if it finds the program by its name.
+/// The alias that the shell needs; `None` if it finds the program by its name.
 fn alias() -> Option<String> {
     let program = std::env::current_exe().ok()?;
     let folders = std::env::var_os("PATH").unwrap_or_default();
@@ -162,7 +163,7 @@ fn alias() -> Option<String> {
         return None;
     }
     let shown = program.display().to_string();
-    // What a shell would take for something else is left to the reader.
+    // If the path would need quoting, the reader has to write it.
     let is_plain = shown.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+".contains(c));
     is_plain.then(|| format!("alias worker={shown}"))
 }

@@ -1,4 +1,4 @@
-//! What the database must be like once one is in.
+//! Checks of the database after the log-in.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,13 +14,14 @@ use crate::config::Config;
 use crate::output;
 use crate::tables::{age, counted};
 
-/// `date_bin`, on which the claim rests, came with it.
+/// The first version with `date_bin`, which the claim uses.
 const OLDEST_VERSION: i32 = 140_000;
 
-/// Times in the worker's log and in the database are compared by people; beyond this they wonder.
+/// Maximum difference of clocks, in seconds. Operators compare times in the worker's log with times in
+/// the database.
 const MOST_CLOCK_SECONDS: f64 = 2.0;
 
-/// Looks at everything, changes nothing.
+/// Runs all checks and changes nothing.
 ///
 /// # Errors
 /// If the database fails.
@@ -44,7 +45,7 @@ pub async fn examine(
         checkup.add(row_security(store, &found).await?);
         checkup.add(triggers(store, &found).await?);
         if found.in_recovery || found.read_only {
-            checkup.add(Check::untried("queueing", "the database takes no changes"));
+            checkup.add(Check::untried("queueing", "the database is read-only"));
         } else {
             checkup.add(queueing(store).await?);
         }
@@ -57,7 +58,7 @@ pub async fn examine(
     Ok(())
 }
 
-/// Over this host's own sockets and addresses nobody listens in.
+/// A connection over the host's own sockets or loopback addresses cannot be intercepted.
 fn encryption(config: &Config, plan: &ConnectionPlan, found: &Examination) -> Check {
     let name = "TLS";
     let own = |host: &str| {
@@ -68,13 +69,13 @@ fn encryption(config: &Config, plan: &ConnectionPlan, found: &Examination) -> Ch
         Endpoint::Network(host, _) => own(host),
     });
     if config.database.pooler != Pooler::None {
-        // What the server tells is its link to the pooler.
+        // The server only knows its link to the pooler.
         return if plan.insists || stays_here {
-            Check::fine(name, "the way to the pooler is encrypted, or within this host")
+            Check::fine(name, "the connection to the pooler is encrypted, or within this host")
         } else {
             Check::doubtful(
                 name,
-                "whether the way to the pooler is encrypted is left to the pooler",
+                "the pooler decides whether the connection to it is encrypted",
                 "set sslmode=verify-full",
             )
         };
@@ -85,15 +86,15 @@ fn encryption(config: &Config, plan: &ConnectionPlan, found: &Examination) -> Ch
         }
         Some(protocol) => Check::doubtful(
             name,
-            format!("encrypted ({protocol}), but nobody checks that it is the right server"),
+            format!("encrypted ({protocol}), but the server's identity is not verified"),
             "set sslmode=verify-full, with sslrootcert if the authority is not a public one",
         ),
         None if stays_here => {
-            Check::fine(name, "not encrypted, which it need not be within this host")
+            Check::fine(name, "not encrypted, which is acceptable within this host")
         }
         None => Check::doubtful(
             name,
-            "the session is not encrypted: whoever is on its way can read health data",
+            "the session is not encrypted: anybody on the network path can read health data",
             "turn ssl on at the server, and set sslmode=verify-full",
         ),
     }
@@ -120,7 +121,7 @@ fn pooler(config: &Config) -> Check {
     )
 }
 
-/// That they arrive was tried at the log-in for one of them; here are all.
+/// The log-in checked one of the time-outs; this checks all.
 fn timeouts(config: &Config, found: &Examination) -> Check {
     let session = &config.session;
     let wanted = [
@@ -151,7 +152,7 @@ fn replication(found: &Examination) -> Check {
     if found.in_recovery {
         return Check::wrong(
             name,
-            "the server is a standby, which takes no changes",
+            "the server is a standby, which is read-only",
             format!(
                 "name the primary in {}, or all hosts and target_session_attrs=read-write",
                 output::url_origin()
@@ -189,7 +190,7 @@ fn encoding(found: &Examination) -> Check {
     )
 }
 
-/// Whether it is the one that this version works on.
+/// Whether the schema is the one that this version needs.
 async fn schema(
     store: &Store,
     found: &Examination,
@@ -265,7 +266,7 @@ async fn rights(store: &Store, found: &Examination) -> Result<Check, StoreError>
     ))
 }
 
-/// Of rows that it does not see the worker would believe that they are gone, and take their figures away.
+/// Hidden rows look deleted to the worker, so it would delete their figures.
 async fn row_security(store: &Store, found: &Examination) -> Result<Check, StoreError> {
     let tables = store.row_security().await?;
     Ok(if tables.is_empty() {
@@ -279,7 +280,7 @@ async fn row_security(store: &Store, found: &Examination) -> Result<Check, Store
     })
 }
 
-/// What the server's catalogue shows; [`queueing`] is what comes of it.
+/// Checks the triggers in the server's catalog; [`queueing`] tests their effect.
 async fn triggers(store: &Store, found: &Examination) -> Result<Check, StoreError> {
     let name = "triggers";
     let faults = store.trigger_faults().await?;
@@ -292,7 +293,7 @@ async fn triggers(store: &Store, found: &Examination) -> Result<Check, StoreErro
     Ok(if !harmful.is_empty() {
         Check::doubtful(
             name,
-            format!("raw rows do not queue themselves by {harmful}"),
+            format!("changes of raw rows are not queued: {harmful}"),
             format!(
                 "ALTER TABLE {schema:?}.… ENABLE TRIGGER … (ENABLE REPLICA TRIGGER queue_replicated), or make the trigger and its function as the \
                  migrations do; then `worker requeue` for what came meanwhile; unless something else \
@@ -302,15 +303,15 @@ async fn triggers(store: &Store, found: &Examination) -> Result<Check, StoreErro
     } else if !harmless.is_empty() {
         Check::doubtful(
             name,
-            format!("{harmless}: they find the queue all the same, but take longer"),
+            format!("{harmless}: these still queue changes, but take longer"),
             "run `worker migrate`, which sets their search_path",
         )
     } else {
-        Check::fine(name, "raw rows queue themselves by the functions of this version")
+        Check::fine(name, "all raw tables have the triggers and functions of this version")
     })
 }
 
-/// Tries it, where this role may.
+/// Tests queueing with real rows, if this role may write them.
 async fn queueing(store: &Store) -> Result<Check, StoreError> {
     let name = "queueing";
     let (mut failed, mut untried) = (Vec::new(), Vec::new());
@@ -384,9 +385,9 @@ async fn sessions(store: &Store, found: &Examination) -> Result<Check, StoreErro
     if shown.is_empty() {
         shown.push_str("none but this one");
     }
-    // No right that the worker needs: with it, whoever took the worker over could read everybody's
-    // statements.
-    let hidden = "; what those of other roles do is hidden, old transactions among it, without \
+    // The worker does not need this right. With it, an attacker who controls the worker could read the
+    // statements of all roles.
+    let hidden = "; the activity of other roles, including old transactions, is hidden without \
                   pg_read_all_stats";
     Ok(Check::fine("sessions", format!("{shown}{}", if found.sees_others { "" } else { hidden })))
 }
@@ -416,7 +417,7 @@ async fn clock(store: &Store) -> Result<Check, StoreError> {
     let there = store.clock().await?;
     let after = alerts::own_clock().0;
     let seconds = |micros: i64| micros as f64 / 1e6;
-    // Somewhere between asking and hearing it was as late here.
+    // The server's time was read between the two local times; their middle is the estimate.
     let ahead = seconds((before + after) / 2 - there.to_utc().timestamp_micros());
     let text = format!(
         "this host's clock is {:.1} s {} the database's",

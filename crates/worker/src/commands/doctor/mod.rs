@@ -1,4 +1,4 @@
-//! `worker doctor`: can it work here, step by step from the configuration to the database's clock.
+//! `worker doctor`: checks whether the worker can work here, from the configuration to the clocks.
 
 mod database;
 mod network;
@@ -14,14 +14,14 @@ use crate::exit::{self, Exit};
 use crate::settings::Settings;
 use crate::{output, setup};
 
-/// What became of a step.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// As it should be.
+    /// The check found no problem.
     Fine,
-    /// This role cannot find it out; nothing is known to be wrong.
+    /// This role cannot run the check; no problem is known.
     Untried,
-    /// The worker works, but somebody should look at it.
+    /// The worker works, but an operator should look at the finding.
     Doubtful,
     /// The worker cannot work.
     Wrong,
@@ -38,7 +38,7 @@ impl Outcome {
     }
 }
 
-/// One step: what was looked at, what was found, and what to change.
+/// One check: its subject, the finding, and the advice.
 #[derive(Clone, Debug)]
 struct Check {
     name: &'static str,
@@ -76,7 +76,7 @@ impl Check {
     }
 }
 
-/// The steps so far; each is shown as soon as it is done, because the next one may take its time.
+/// The checks so far. Each is printed as soon as it is done, because the next one may take long.
 struct Checkup {
     as_json: bool,
     checks: Vec<Check>,
@@ -99,12 +99,12 @@ impl Checkup {
         self.checks.iter().filter(|check| check.outcome == outcome).count()
     }
 
-    /// What all of it means, and what to change.
+    /// The conclusion and the advice.
     fn verdict(&self) -> String {
         let mut text = match (self.is(Outcome::Wrong), self.is(Outcome::Doubtful)) {
             (0, 0) => "\nThe worker can work here.".to_owned(),
-            (0, _) => "\nThe worker can work here. Better change:".to_owned(),
-            _ => "\nThe worker cannot work here. Change:".to_owned(),
+            (0, _) => "\nThe worker can work here. Recommended changes:".to_owned(),
+            _ => "\nThe worker cannot work here. Required changes:".to_owned(),
         };
         let advised = self.checks.iter().filter_map(|check| Some((check, check.advice.as_ref()?)));
         for (check, advice) in advised {
@@ -121,15 +121,15 @@ impl Checkup {
     }
 }
 
-/// Examines everything that the worker needs, and changes nothing: what it tries is rolled back.
+/// Checks everything that the worker needs. It changes nothing: tests are rolled back.
 ///
 /// # Errors
-/// What is wrong with the configuration. Whatever else is wrong is what it is there to tell.
+/// If the configuration is invalid. Other problems are findings, not errors.
 pub async fn execute(file: Option<&Path>, as_json: bool) -> anyhow::Result<Exit> {
     let loaded = setup::configuration(file)?;
     let mut checkup = Checkup { as_json, checks: Vec::new() };
     let mut config = loaded.config;
-    // One connection is enough to look around.
+    // One connection is enough for the checks.
     config.pool.min_idle = 0;
     examine(&config, &mut checkup).await;
     if as_json {
@@ -141,8 +141,8 @@ pub async fn execute(file: Option<&Path>, as_json: bool) -> anyhow::Result<Exit>
     Ok(if can_work { exit::DONE } else { exit::COULD_NOT })
 }
 
-/// What the examination of the database finds on the page's connection, as JSON. That connection has time-outs and
-/// a budget of its own, so the checks of both are left out.
+/// The checks of the database on the page's connection, as JSON. That connection has time-outs and a
+/// budget of its own, so the checks of both are left out.
 ///
 /// # Errors
 /// If the database fails.
@@ -156,7 +156,7 @@ pub async fn on_page(config: &Config, store: &Store) -> Result<Vec<Value>, Store
     Ok(checkup.checks.iter().filter(is_shown).map(Check::to_json).collect())
 }
 
-/// Each step needs those before it.
+/// Runs the checks in order; each depends on the earlier ones.
 async fn examine(config: &Config, checkup: &mut Checkup) {
     let settings = Settings::from_config(config).map_err(|error| format!("{error:#}"));
     let usable =

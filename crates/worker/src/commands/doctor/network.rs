@@ -1,4 +1,4 @@
-//! From this host to the database: name, network, TLS, log-in.
+//! Checks from this host to the database: name resolution, network, TLS, log-in.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -12,11 +12,11 @@ use super::{Check, Checkup, Outcome};
 use crate::config::Config;
 use crate::{output, setup};
 
-/// Asks a server whether it speaks TLS: a length of 8 and the code 80877103.
-/// Source: PostgreSQL documentation, "Message Formats", SSLRequest.
+/// The request that asks a server whether it supports TLS: a length of 8 and the code 80877103. Source:
+/// PostgreSQL documentation, "Message Formats", SSLRequest.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
-/// Tries each endpoint for itself: of several, one that answers is enough.
+/// Tries each endpoint separately; one that answers is enough.
 pub async fn is_open(endpoints: &[Endpoint], config: &Config, checkup: &mut Checkup) -> bool {
     let limit = config.database.connect_timeout;
     let mut tried = Vec::new();
@@ -76,11 +76,11 @@ async fn try_network(address: SocketAddr, limit: Duration) -> Result<Check, Chec
         Ok(true) => "it offers TLS",
         Ok(false) => "it offers no TLS",
         Err(problem) => {
-            let found = format!("{address} takes connections, but does not talk: {problem}");
+            let found = format!("{address} accepts connections, but does not answer: {problem}");
             return Err(Check::wrong("network", found, "is it PostgreSQL that listens there?"));
         }
     };
-    Ok(Check::fine("network", format!("{address} takes connections after {ms:.1} ms, {tls}")))
+    Ok(Check::fine("network", format!("{address} accepts connections after {ms:.1} ms, {tls}")))
 }
 
 fn nobody_there(endpoint: &str, problem: &str) -> Check {
@@ -111,7 +111,7 @@ async fn within<T>(
     answer.flatten().map_err(|error| error.to_string())
 }
 
-/// Logs in as the worker does.
+/// Logs in like the worker.
 pub async fn log_in(config: &Config, checkup: &mut Checkup) -> Option<Store> {
     let began = Instant::now();
     match setup::connect(config).await {
@@ -126,7 +126,7 @@ pub async fn log_in(config: &Config, checkup: &mut Checkup) -> Option<Store> {
                 ConnectError::Pooler(_) => "pooler",
                 _ => "login",
             };
-            let advice = output::advice(&error).unwrap_or_else(|| "do what it says".to_owned());
+            let advice = output::advice(&error).unwrap_or_else(|| "correct this".to_owned());
             checkup.add(Check::wrong(name, error.to_string(), advice));
             None
         }

@@ -1,4 +1,4 @@
-//! Putting a page in its place: whole or not at all, and for its owner's eyes only.
+//! Writes a page to its file: completely or not at all, and readable by its owner only.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -7,21 +7,21 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-/// For its owner alone: it is health data.
+/// Only the owner may read the file: it contains health data.
 const MODE: u32 = 0o600;
 
-/// So many leftovers of processes with this one's number are stepped over.
+/// Maximum of leftover temporary files, of earlier processes with the same id, that are skipped.
 const MOST_LEFTOVERS: u32 = 16;
 
-/// Writes a new file beside `path` and renames it to `path` once it is whole: a reader sees the former
+/// Writes a new file beside `path` and then renames it to `path`. A reader sees either the former
 /// content or the new one.
 ///
-/// A symbolic link is refused: in a folder that others may write to, anyone could have put it there to
-/// have another file overwritten. A rename never follows a link that appears after the check. A device
-/// or a pipe is refused, because the rename would replace it.
+/// A symbolic link is refused: in a folder that others may write to, an attacker could use it to have
+/// another file overwritten. A rename never follows a link that appears after the check. A device or a
+/// pipe is refused, because the rename would replace it.
 ///
 /// # Errors
-/// Names the file, and says why it cannot be written.
+/// The file, and the reason why it cannot be written.
 pub fn put(path: &Path, content: &str) -> anyhow::Result<()> {
     let shown = path.display();
     if let Ok(found) = fs::symlink_metadata(path) {
@@ -52,7 +52,7 @@ fn replace(target: &Path, content: &str) -> io::Result<()> {
     placed
 }
 
-/// A new file under a name that nobody looks for.
+/// Creates a file with a hidden temporary name.
 fn create(folder: &Path) -> io::Result<(File, PathBuf)> {
     let mut number = 0;
     loop {

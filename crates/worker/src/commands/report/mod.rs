@@ -1,4 +1,4 @@
-//! `worker report`: some days of one user as a page to look at. What a batch did is reported by
+//! `worker report`: some days of one user as an HTML page. The reports of batches are in
 //! [`crate::report`].
 
 mod file;
@@ -16,13 +16,13 @@ use crate::settings::Settings;
 use crate::setup;
 use crate::tables::counted;
 
-/// The file that stands for stdout.
+/// The file name that means stdout.
 const STDOUT: &str = "-";
 
 /// Writes the page.
 ///
 /// # Errors
-/// Why it could not. No health value is ever in it.
+/// The reason why it failed, which never contains a health value.
 pub async fn execute(config: Option<&Path>, arguments: &cli::Report) -> anyhow::Result<Exit> {
     let (from, to) = (arguments.from, arguments.to);
     require_order(from, to);
@@ -47,12 +47,12 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Report) -> anyhow::
 /// Writes the page of some days.
 ///
 /// # Errors
-/// Names the file, and says why it cannot be written.
+/// The file, and the reason why it cannot be written.
 pub fn write(days: &UserDays, catalogue: &Catalogue, html: &Path) -> anyhow::Result<()> {
     file::put(html, &report::page(days, catalogue))
 }
 
-/// What was done, without any health value: figures are on the page alone.
+/// Prints a summary without health values: figures are only on the page.
 fn tell(days: &UserDays, arguments: &cli::Report, to_stdout: bool) {
     let asked = (days.to - days.from).num_days() + 1;
     let dates: std::collections::BTreeSet<_> = report::all_days(days).map(|day| day.date).collect();

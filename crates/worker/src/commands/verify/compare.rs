@@ -1,4 +1,4 @@
-//! One user's figures of one kind, compared as of one moment.
+//! Compares one user's figures of one kind at one moment.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,22 +13,22 @@ use crate::progress;
 use crate::run::group::Profile;
 use crate::run::group::rebuild::{self, Dates, earlier, later};
 
-/// What differs.
+/// The differences.
 #[derive(Debug, Default)]
 pub(super) struct Compared {
-    /// The dates with rows of figures that differ.
+    /// Dates with figures that differ.
     pub(super) dates: BTreeSet<NaiveDate>,
-    /// How many of them are not merely outdated.
+    /// How many of these dates are not merely outdated.
     pub(super) drifted: i64,
-    /// The raw rows of which `rejected_rows` differs.
+    /// Raw rows whose entry in `rejected_rows` differs.
     pub(super) raw_ids: Vec<i64>,
 }
 
-/// The rows of figures that differ.
+/// Rows of figures that differ.
 type Rows = BTreeMap<RowKey, Difference>;
 
 impl Verification<'_> {
-    /// Compares, and counts what was found.
+    /// Compares, and counts the differences.
     pub(super) async fn compare(
         &self,
         tables: &mut VerifyTables<'_>,
@@ -37,7 +37,7 @@ impl Verification<'_> {
         found: &mut Found,
     ) -> Result<Compared, StoreError> {
         tables.look_at(kind, user_id).await?;
-        // A delta of labs rests on an earlier date, however long ago.
+        // A delta of labs depends on an earlier date, however long ago.
         let from = if kind == Kind::Labs { FIRST } else { self.from };
         let stored = tables.stored();
         let inventory = stored.inventory(earlier(from), later(self.to)).await?;
@@ -93,9 +93,9 @@ impl Verification<'_> {
         asked.partition(|date| !pending.waiting.contains(date) && !pending.dead.contains(date))
     }
 
-    /// Computes the dates that differ again in each other zone of which the user has figures. A row that is
-    /// right in one of them is outdated: the profile had that zone when it was computed. One that is not
-    /// differs by more than the zone.
+    /// Recomputes the differing dates in each other zone of the user's figures. A row that is correct in
+    /// one of them is outdated: the profile had that zone when the row was computed. Any other row
+    /// differs in more than the zone.
     async fn explain_by_zones(
         &self,
         tables: &mut VerifyTables<'_>,
@@ -119,7 +119,7 @@ impl Verification<'_> {
             let mut in_zone = Rows::new();
             tables.start_over();
             for portion in portions {
-                // A delta of labs rests on the dates before.
+                // A delta of labs depends on earlier dates.
                 if kind != Kind::Labs && portion.dates.is_disjoint(&dates) {
                     continue;
                 }
@@ -153,7 +153,7 @@ impl Verification<'_> {
         Ok(())
     }
 
-    /// The raw rows of which `rejected_rows` says something else than it should.
+    /// Raw rows whose entry in `rejected_rows` is wrong.
     async fn wrong_verdicts(
         &self,
         tables: &mut VerifyTables<'_>,
@@ -166,7 +166,7 @@ impl Verification<'_> {
         let is_everything = self.from == FIRST && self.to == LAST;
         listed.retain(|row| match row.date {
             Some(date) => (earlier(self.from)..=later(self.to)).contains(&date),
-            // The change that took the row away may wait in the queue.
+            // The change that deleted the row may wait in the queue.
             None => is_everything && (row.is_there || !is_pending),
         });
         let mut wrong = Vec::new();
@@ -188,18 +188,19 @@ impl Verification<'_> {
     }
 }
 
-/// A raw row of which `rejected_rows` says something else than it should.
+/// A raw row whose entry in `rejected_rows` is wrong.
 #[derive(Clone, Copy, Debug)]
 struct Wrong {
     raw_id: i64,
-    /// The date in UTC on which it starts.
+    /// The UTC date of its start.
     date: Option<NaiveDate>,
     difference: Difference,
 }
 
-/// Calls outdated what a change of the catalogue explains: `rejected_rows` near days that are outdated, or
-/// that are missing because their rows were rejected when the catalogue did not have their metric, and
-/// those days.. The date of a raw row in UTC and that of its figures are neighbours at most.
+/// Marks differences as outdated if a change of the catalogue explains them. These are entries of
+/// `rejected_rows` near outdated days. They are also entries near days that are missing because the
+/// catalogue lacked their metric at the time, and those days themselves. The UTC date of a raw row and
+/// its local date differ by at most one day.
 fn call_outdated(rows: &mut Rows, wrong: Vec<Wrong>) -> Vec<(i64, Difference)> {
     let near = |date: NaiveDate| (date.pred_opt().unwrap_or(date), date.succ_opt().unwrap_or(date));
     let dates_that_are = |difference: Difference, rows: &Rows| -> BTreeSet<NaiveDate> {
@@ -211,7 +212,7 @@ fn call_outdated(rows: &mut Rows, wrong: Vec<Wrong>) -> Vec<(i64, Difference)> {
         let range = date.map(near);
         range.is_some_and(|(first, last)| dates.range(first..=last).next().is_some())
     };
-    // Rows that count by now.
+    // Rows that are included by now.
     let counting: BTreeSet<NaiveDate> = wrong
         .iter()
         .filter(|of| of.difference != Difference::Missing)
@@ -233,10 +234,10 @@ fn call_outdated(rows: &mut Rows, wrong: Vec<Wrong>) -> Vec<(i64, Difference)> {
     wrong.into_iter().map(called).collect()
 }
 
-/// The dates that changes in the queue may concern: those around them, in any zone.
+/// Dates that changes in the queue may affect: the surrounding dates in any zone.
 struct Pending {
     waiting: Spans,
-    /// Those of changes whose attempts are spent.
+    /// Dates of dead changes.
     dead: Spans,
 }
 
@@ -251,7 +252,7 @@ impl Spans {
 impl Pending {
     fn new(kind: Kind, changes: &[store::Pending]) -> Self {
         let around = |change: &store::Pending| match kind {
-            // A result changes what the next one is compared with, however much later it comes.
+            // A result affects the comparison of the next one, however much later that is.
             Kind::Labs => (earlier(change.first), LAST),
             _ if change.is_sleep => (
                 change.first.checked_sub_days(FARTHEST_STORED_DAY).unwrap_or(FIRST),

@@ -1,13 +1,13 @@
-//! Whatever is written: it is taken, or refused with a sentence.
+//! Arbitrary files and variables are accepted, or refused with a message.
 
 use proptest::prelude::*;
 
 use super::{Config, TempFile};
 
-/// Longer than what stands in any message by chance.
+/// Too long to occur in a message by chance.
 const SECRET: &str = "Xq7vKp2mWz9t";
 
-/// Keys of ours with anything as their value, and lines that are none.
+/// Valid keys with arbitrary values, and lines that are no keys.
 fn line() -> impl Strategy<Value = String> {
     const KEYS: &[&str] =
         &["max_size", "size", "url", "interval_seconds", "default_zone", "level", "extra"];

@@ -167,20 +167,20 @@ fn every_key_of_default_toml_changes_the_configuration() {
             ("database.pooler", _) => "session".to_owned(),
             ("batch.max_size", _) => "199".to_owned(),
             ("schedule.vitals" | "schedule.nutrition" | "schedule.labs", _) => String::new(),
-            // Of no effect without a port.
+            // Without a port it has no effect.
             ("http.address", _) => continue,
-            // These need others beside them.
+            // These keys require others.
             ("mail.host" | "mail.user", _) => continue,
             ("alerts.off", _) => "dead_rows".to_owned(),
             ("mail.tls", _) => "implicit".to_owned(),
             ("mail.from" | "mail.to", _) => "ops@example.org".to_owned(),
             ("http.token" | "http.operator_token", _) => "a-token-of-the-tests".to_owned(),
             ("webhook.url", _) => "https://example.org/".to_owned(),
-            // One second less of nothing is below its limit.
+            // The default is 0, so it cannot be reduced by a second.
             ("alerts.pool_exhausted_after_seconds", _) => "1".to_owned(),
             (_, Value::String(_)) => "other".to_owned(),
             (_, Value::Integer(integer)) => (integer + 1).to_string(),
-            // Smaller by little, which keeps all limits and relations.
+            // Slightly smaller, which keeps all limits and relations.
             (_, Value::Float(float)) => (float * 0.99).to_string(),
             (_, Value::Boolean(boolean)) => (!boolean).to_string(),
             (key, _) => panic!("{key} is neither a text, a number nor a truth value"),

@@ -158,7 +158,7 @@ fn a_variable_that_is_not_utf_8_is_refused_by_name() {
     ] {
         let variable = (OsString::from(name), OsString::from_vec(vec![b'4', 0xff]));
         let error = Config::load(None, [variable], None).unwrap_err().to_string();
-        let expected = format!("{key} from {name} is not UTF-8; set the variable anew as UTF-8");
+        let expected = format!("{key} from {name} is not UTF-8; set the variable as UTF-8 text");
         assert_eq!(error, expected);
     }
 }

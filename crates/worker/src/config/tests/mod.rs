@@ -1,4 +1,4 @@
-//! What a user of the configuration may rely on, one sentence a test.
+//! Guarantees for users of the configuration, one sentence per test.
 
 mod alerts;
 mod arbitrary;
@@ -20,7 +20,7 @@ use super::{Config, Loaded};
 
 type Variables<'a> = &'a [(&'a str, &'a str)];
 
-/// A configuration file that is gone after the test.
+/// A configuration file that is deleted after the test.
 struct TempFile(PathBuf);
 
 impl TempFile {
@@ -57,7 +57,7 @@ fn loaded(file: &str, variables: Variables<'_>) -> Loaded {
     Config::load(Some(file.path()), variables.iter().copied(), None).unwrap()
 }
 
-/// The problems of a load; the file is called `FILE`, for its real name differs each time.
+/// The problems of a load. The file is called `FILE`, because its real name varies.
 fn problems(file: impl AsRef<[u8]>, variables: Variables<'_>) -> String {
     let file = TempFile::new(file);
     let error = Config::load(Some(file.path()), variables.iter().copied(), None).unwrap_err();

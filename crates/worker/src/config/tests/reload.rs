@@ -90,7 +90,7 @@ fn default_toml_marks_what_can_be_reloaded() {
     let mut marked = Vec::new();
     for setting in Layers::new(DEFAULTS).settings {
         let comment = super::defaults::comment_above(&setting.section, &setting.name);
-        // Where the schedule of one kind is explained, it is for all.
+        // The schedule of one kind is explained once for all kinds.
         let same = comment.starts_with("The same for ");
         if comment.contains("(reload)") || same {
             marked.push(setting.key);

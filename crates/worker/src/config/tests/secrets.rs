@@ -66,7 +66,7 @@ fn no_problem_of_a_variable_shows_its_text() {
     let mut names: Vec<_> = defaults.iter().map(|setting| setting.variable()).collect();
     names.push("WORKER__DATABASE__ULR".to_owned());
     names.push("WORKER__".to_owned());
-    // What a shell makes of NAME SECRET with a '=' somewhere in the secret.
+    // The name that a shell produces for NAME SECRET with a '=' somewhere in the secret.
     names.push(format!("WORKER__DATABASE__URL {SECRET}"));
     for name in names {
         let variables = [(name.as_str(), SECRET), ("WORKER__BATCH__SIZE", "0")];

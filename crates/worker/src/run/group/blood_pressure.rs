@@ -1,4 +1,4 @@
-//! Blood pressure: the measurements of the dates that the group's changes touch.
+//! Blood pressure: the measurements of the dates that the group's changes affect.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use store::{GroupTransaction, StoreError};
 use super::guarded;
 use super::whole_days::{Rows, of_metrics, read, touched};
 
-/// Computes and writes the figures that changed rows touch; nothing, if none is of blood pressure.
+/// Computes and writes the figures affected by changed rows; does nothing if none is of blood pressure.
 pub(super) async fn aggregate(
     transaction: &mut GroupTransaction<'_>,
     context: &Context<'_>,
@@ -37,7 +37,7 @@ pub(super) async fn aggregate(
     write(transaction, context, &dates, &rows).await
 }
 
-/// Computes and writes the figures of whole dates, from all their raw rows.
+/// Computes and writes the figures of whole dates from all their raw rows.
 pub(super) async fn rebuild(
     transaction: &mut GroupTransaction<'_>,
     context: &Context<'_>,

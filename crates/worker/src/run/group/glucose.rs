@@ -1,4 +1,4 @@
-//! Glucose: the readings of the dates that the group's changes touch.
+//! Glucose: the readings of the dates that the group's changes affect.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use store::{GroupTransaction, StoreError};
 use super::guarded;
 use super::whole_days::{Rows, of_metrics, read, touched};
 
-/// Computes and writes the figures that changed rows touch; nothing, if none is of glucose.
+/// Computes and writes the figures affected by changed rows; does nothing if none is of glucose.
 pub(super) async fn aggregate(
     transaction: &mut GroupTransaction<'_>,
     context: &Context<'_>,
@@ -29,7 +29,7 @@ pub(super) async fn aggregate(
     write(transaction, context, &dates, &rows).await
 }
 
-/// Computes and writes the figures of whole dates, from all their raw rows.
+/// Computes and writes the figures of whole dates from all their raw rows.
 pub(super) async fn rebuild(
     transaction: &mut GroupTransaction<'_>,
     context: &Context<'_>,

@@ -1,5 +1,5 @@
-//! Labs: the figures of the group's local date, one row for each analyte and unit, and the deltas
-//! of the rows that come next.
+//! Labs: the figures of the group's local date, one row for each analyte and unit, and the deltas of the
+//! next rows.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,22 +14,22 @@ use store::{GroupTransaction, StoreError, Verdict};
 use super::{Profile, Work, guarded, raw_ids, undated, verdicts};
 use crate::settings::Settings;
 
-/// Results of a date with more text than this are computed in portions, so that what an app sends does not
-/// decide the worker's memory. It is the text of some thousands of usual results.
+/// Results of a date with more text are computed in portions, so that the application's data does not
+/// determine the worker's memory. The limit is the text of some thousands of usual results.
 const MOST_TEXT_BYTES: usize = 1 << 20;
 
-/// So many rows of figures that are gone are cleared at once.
+/// Maximum of outdated rows of figures deleted at once.
 const MOST_CLEARED: usize = 1_000;
 
-/// What became of raw rows, by their ids.
+/// The verdicts on raw rows, by their ids.
 type Judged = HashMap<i64, Option<Reason>>;
 
-/// What decides the figures of a date beside its raw rows, and of which rows it is said what became of them.
+/// The inputs of a date's figures besides its raw rows, and the raw rows that need a verdict.
 struct Date<'d> {
     date: NaiveDate,
     base_zone: &'d BaseZone,
     analytes: &'d Analytes,
-    /// `None` if of all.
+    /// `None` means all rows.
     of_group: Option<&'d BTreeSet<i64>>,
 }
 
@@ -59,7 +59,7 @@ pub(super) async fn aggregate(
 }
 
 impl Date<'_> {
-    /// Computes and writes the date, and what later dates take from it.
+    /// Computes and writes the date, and the deltas of later dates.
     async fn write(
         &self,
         transaction: &mut GroupTransaction<'_>,
@@ -96,7 +96,7 @@ impl Date<'_> {
         transaction.write_deltas(&following).await
     }
 
-    /// The same for a date whose rows are too large to be in memory at once.
+    /// Computes and writes a date whose rows are too large to be in memory at once.
     async fn write_in_portions(
         &self,
         transaction: &mut GroupTransaction<'_>,
@@ -130,7 +130,7 @@ impl Date<'_> {
     }
 }
 
-/// A number that all results of one analyte share. Some others may, too.
+/// A hash of the analyte: equal for all of its results, and possibly for those of others.
 fn analyte_of(row: &RawLab) -> u64 {
     let (code, specimen) = (row.loinc_code.as_deref(), row.specimen.as_deref());
     hash(&analyte_key(code, &row.test_name, specimen).ok())
@@ -142,7 +142,7 @@ fn hash(of: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// The ids of rows, with all of one analyte in the same portion.
+/// Splits rows into portions of ids, with all rows of one analyte in the same portion.
 fn portions(mut places: Vec<(u64, i64, usize)>) -> Vec<Vec<i64>> {
     places.sort_unstable();
     let mut portions: Vec<Vec<i64>> = Vec::new();
@@ -161,7 +161,7 @@ fn portions(mut places: Vec<(u64, i64, usize)>) -> Vec<Vec<i64>> {
     portions
 }
 
-/// Computes and writes the figures of whole dates, from all their raw rows.
+/// Computes and writes the figures of whole dates from all their raw rows.
 pub(super) async fn rebuild(
     transaction: &mut GroupTransaction<'_>,
     settings: &Settings,
@@ -177,7 +177,7 @@ pub(super) async fn rebuild(
     Ok(judged)
 }
 
-/// Judges single raw rows; those that are deleted are missing.
+/// Judges single raw rows; deleted rows are absent from the result.
 pub(super) async fn judge_by_id(
     transaction: &mut GroupTransaction<'_>,
     settings: &Settings,

@@ -1,4 +1,4 @@
-//! Who keeps a group waiting for a lock.
+//! Finds the sessions that keep a group waiting for a lock.
 
 use std::time::Duration;
 
@@ -6,29 +6,29 @@ use aggregation::Kind;
 use chrono::NaiveDate;
 use store::Store;
 
-/// In the time after which the server gives up waiting, it is asked so often who is waited for.
+/// Number of checks within the lock time-out.
 const LOOKS: u32 = 4;
 
-/// So that asking costs the server little, however short the time-out is.
+/// Minimum interval of the checks, so that they cost the server little even with a short time-out.
 const LEAST_PAUSE: Duration = Duration::from_millis(50);
 
-/// The sessions that keep a group waiting. They are to be asked for while it waits: afterwards the
-/// server does not know.
+/// The sessions that keep a group waiting. The server knows them only during the wait, so they are read
+/// then.
 pub struct LockWaits<'s> {
     store: &'s Store,
-    /// The process that waits.
+    /// The server's process that waits.
     process: i32,
-    /// The sessions that were found last.
+    /// The sessions found by the last check.
     pub holders: Vec<String>,
 }
 
 impl<'s> LockWaits<'s> {
-    /// Those that keep this process waiting.
+    /// Watches the lock waits of this process.
     pub const fn new(store: &'s Store, process: i32) -> Self {
         Self { store, process, holders: Vec::new() }
     }
 
-    /// Looks for them again and again. A group that is done sooner costs nothing.
+    /// Checks repeatedly. For a group that finishes before the first check, this costs nothing.
     pub async fn watch(
         &mut self,
         (kind, user_id, date): (Kind, i64, NaiveDate),

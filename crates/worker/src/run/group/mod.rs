@@ -32,10 +32,10 @@ use crate::tables::counted;
 /// A user and a local date.
 pub type GroupKey = (i64, NaiveDate);
 
-/// What decides a user's figures beside the raw rows.
+/// The settings that affect a user's figures besides the raw rows.
 #[derive(Debug, PartialEq)]
 pub struct Profile {
-    /// The zone of rows that name none.
+    /// The zone of rows that have none.
     pub base_zone: BaseZone,
     /// Sources, best first.
     pub source_order: Vec<String>,
@@ -43,7 +43,7 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Reads a stored profile; without one, the defaults hold.
+    /// Parses a stored profile; without one, the defaults apply.
     pub fn parse(stored: Option<store::Profile>, settings: &Settings) -> Self {
         match stored {
             Some(stored) => Self {
@@ -59,7 +59,7 @@ impl Profile {
         }
     }
 
-    /// Which state of the stored profile it is.
+    /// The version of the stored profile.
     pub const fn version(&self) -> ProfileVersion {
         self.version
     }
@@ -69,12 +69,12 @@ impl Profile {
 #[derive(Debug)]
 pub struct Profiles {
     stored: HashMap<i64, Profile>,
-    /// That of users who have none.
+    /// The profile of users who have none.
     default: Profile,
 }
 
 impl Profiles {
-    /// Reads the profiles of a batch's users, in one statement.
+    /// Reads the profiles of a batch's users in one statement.
     ///
     /// # Errors
     /// If the database fails.
@@ -100,15 +100,15 @@ impl Profiles {
         self.stored.contains_key(&user_id)
     }
 
-    /// The zone of a set's rows; none if it is unknown.
+    /// The zone of a set's rows; `None` if it is unknown.
     pub fn zone_of(&self, set: &ChangeSet) -> Option<Zone> {
         let own = set.time_zone.as_deref().map(str::parse::<Zone>);
         own.unwrap_or_else(|| self.get(set.user_id).base_zone).ok()
     }
 }
 
-/// The local date of a row in its zone. A row whose zone is unknown has none and is rejected; the group of the UTC
-/// date does so.
+/// The local date of a row in its zone. A row with an unknown zone has no local date and is rejected, in
+/// the group of its UTC date.
 pub fn date_of(zone: Option<Zone>, row: &ChangedRow) -> NaiveDate {
     match zone {
         Some(zone) => zone.date_of(row.starts_at),
@@ -116,7 +116,7 @@ pub fn date_of(zone: Option<Zone>, row: &ChangedRow) -> NaiveDate {
     }
 }
 
-/// A claimed row, with what its set says of it.
+/// A claimed row with the data of its set.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'c> {
     raw_id: i64,
@@ -128,7 +128,7 @@ pub struct Entry<'c> {
 }
 
 impl<'c> Entry<'c> {
-    /// A row of a set.
+    /// Creates the entry of a row.
     pub fn new(set: &'c ChangeSet, row: &ChangedRow) -> Self {
         Self {
             raw_id: row.raw_id,
@@ -141,10 +141,10 @@ impl<'c> Entry<'c> {
     }
 }
 
-/// What a group needs to be computed.
+/// The inputs of a group's computation.
 #[derive(Clone, Copy)]
 pub struct Work<'w> {
-    /// How it is computed.
+    /// The settings in force.
     pub settings: &'w Settings,
     /// The user's profile.
     pub profile: &'w Profile,
@@ -154,11 +154,11 @@ pub struct Work<'w> {
     pub entries: &'w [Entry<'w>],
 }
 
-/// Computes and writes the figures of a group: everything between the lock and the commit. Says what became of
+/// Computes and writes the figures of a group: the steps between lock and commit. Returns the verdict on
 /// each raw row.
 ///
 /// # Errors
-/// If the database fails, or the computation does.
+/// If the database or the computation fails.
 pub async fn compute(
     transaction: &mut GroupTransaction<'_>,
     kind: Kind,
@@ -171,19 +171,19 @@ pub async fn compute(
     }
 }
 
-/// The times of rows that take their date from the profile. If that has changed, they may have
-/// been counted on another date than the group's.
+/// The times of rows whose zone is that of the profile. If the profile has changed, they may have been
+/// counted on another date than the group's.
 fn undated(entries: &[Entry<'_>]) -> Vec<Timestamp> {
     let undated = entries.iter().filter(|entry| entry.time_zone.is_none());
     undated.map(|entry| entry.starts_at).collect()
 }
 
-/// Each raw row of the group once.
+/// The ids of the group's raw rows, without repetitions.
 fn raw_ids(entries: &[Entry<'_>]) -> BTreeSet<i64> {
     entries.iter().map(|entry| entry.raw_id).collect()
 }
 
-/// Verdicts from the rows that were judged; a raw row that is gone is not rejected.
+/// Verdicts for the judged rows; a deleted raw row is not rejected.
 fn verdicts(
     entries: &[Entry<'_>],
     judged: &HashMap<i64, Option<aggregation::Reason>>,
@@ -194,7 +194,7 @@ fn verdicts(
         .collect()
 }
 
-/// Runs a computation so that a bug in it fails this group and no other.
+/// Runs a computation so that a panic in it fails only this group.
 fn guarded<T>(compute: impl FnOnce() -> T) -> Result<T, StoreError> {
     std::panic::catch_unwind(AssertUnwindSafe(compute))
         .map_err(|_| StoreError::Internal("the computation of a group panicked"))
@@ -213,7 +213,7 @@ pub fn log_committed(kind: Kind, (user_id, date): GroupKey, rows: usize, rejecte
     );
 }
 
-/// Logs a group that is tried again at once.
+/// Logs a group that is retried at once.
 pub fn log_retried(kind: Kind, (user_id, date): GroupKey, tries: u32, error: &StoreError) {
     tracing::info!(
         event = "group_retried",
@@ -228,7 +228,7 @@ pub fn log_retried(kind: Kind, (user_id, date): GroupKey, tries: u32, error: &St
     );
 }
 
-/// Logs a group that was computed with what no longer holds.
+/// Logs a group that was computed with an outdated profile or outdated settings.
 pub fn log_outdated(kind: Kind, (user_id, date): GroupKey, rows: u32) {
     tracing::info!(
         event = "group_outdated",
@@ -281,7 +281,7 @@ pub fn log_interrupted(kind: Kind, left: u32, is_released: bool, error: &StoreEr
     );
 }
 
-/// Logs a failed group: who, when and what class, never a value.
+/// Logs a failed group with user, date and error class, never with a value.
 pub fn log_failure(
     (kind, user_id, date): (Kind, i64, NaiveDate),
     rows: u32,

@@ -12,7 +12,7 @@ use store::{GroupTransaction, StoreError, Verdict};
 use super::{Profile, Work, guarded, raw_ids, undated, verdicts};
 use crate::settings::Settings;
 
-/// What became of raw rows, by their ids.
+/// The verdicts on raw rows, by their ids.
 type Judged = HashMap<i64, Option<Reason>>;
 
 /// Computes and writes the group's figures, and judges its raw rows.
@@ -39,7 +39,7 @@ pub(super) async fn aggregate(
     guarded(|| verdicts(work.entries, &judged))
 }
 
-/// Computes and writes one date; keeps what became of some of its raw rows.
+/// Computes and writes one date. Keeps the verdicts on the requested raw rows.
 async fn write(
     transaction: &mut GroupTransaction<'_>,
     date: NaiveDate,
@@ -61,7 +61,7 @@ async fn write(
     transaction.write_nutrition(date, day.as_ref(), nutrients.fingerprint()).await
 }
 
-/// Computes and writes the figures of whole dates, from all their raw rows.
+/// Computes and writes the figures of whole dates from all their raw rows.
 pub(super) async fn rebuild(
     transaction: &mut GroupTransaction<'_>,
     settings: &Settings,
@@ -76,7 +76,7 @@ pub(super) async fn rebuild(
     Ok(judged)
 }
 
-/// Judges single raw rows; those that are deleted are missing.
+/// Judges single raw rows; deleted rows are absent from the result.
 pub(super) async fn judge_by_id(
     transaction: &mut GroupTransaction<'_>,
     settings: &Settings,

@@ -1,4 +1,4 @@
-//! Whole dates, computed anew from all their raw rows, without the queue.
+//! Recomputes whole dates from all their raw rows, without the queue.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,66 +10,65 @@ use store::{GroupTransaction, Inventory, RawDate, Store, StoreError, Verdict};
 use super::{Profile, labs, nutrition, vitals};
 use crate::settings::Settings;
 
-/// The most raw rows that one transaction reads: it lasts well under a second, and what it needs of
-/// memory is bounded.
+/// Maximum of raw rows that one transaction reads. It takes well under a second, and limits the memory.
 const MOST_ROWS: i64 = 5_000;
 
-/// The most dates that one transaction computes.
+/// Maximum of dates that one transaction computes.
 pub const MOST_DATES: usize = 31;
 
-/// The raw rows that are judged, or put on the list of rejected rows, at once.
+/// Maximum of raw rows that are judged, or listed as rejected, at once.
 pub const MOST_VERDICTS: usize = 1_000;
 
-/// An interval that belongs to a date may begin two days before it, and a date in another zone one.
+/// An interval may begin two days before its date, and a date in another zone one day earlier.
 const BEFORE: Days = Days::new(3);
 
-/// A local date may be the one before that in UTC.
+/// A local date may be the one before the UTC date.
 const AFTER: Days = Days::new(1);
 
-/// The date from which raw rows may belong to this one.
+/// The first UTC date whose raw rows may belong to this local date.
 pub fn earlier(date: NaiveDate) -> NaiveDate {
     date.checked_sub_days(BEFORE).unwrap_or(date)
 }
 
-/// The date up to which raw rows may belong to this one.
+/// The last UTC date whose raw rows may belong to this local date.
 pub fn later(date: NaiveDate) -> NaiveDate {
     date.checked_add_days(AFTER).unwrap_or(date)
 }
 
-/// How far after the date on which it starts an interval may end: 48 hours. A longer one is rejected,
-/// and counted where it starts; one from the first year to the last touches no other date.
+/// Maximum of days between the start and the end of an interval: 48 hours. A longer one is rejected, and
+/// counted where it starts, so it affects no other date.
 const LONGEST_INTERVAL: Days = Days::new(2);
 
-/// Dates next to each other, and about how many raw rows they have.
+/// Adjacent dates, and an estimate of their raw rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dates {
     /// The dates.
     pub dates: BTreeSet<NaiveDate>,
-    /// The raw rows that start on them in UTC.
+    /// The number of raw rows that start on the dates in UTC.
     pub rows: i64,
 }
 
 impl Dates {
-    /// Whether it has more rows than a portion should, because one of its dates has.
+    /// Whether it has more rows than a portion should, because a single date has.
     pub fn is_large(&self) -> bool {
         self.rows > MOST_ROWS
     }
 
-    /// Whether the next date, with so many rows, is computed in the same transaction. That of a date with
-    /// too many takes its neighbours, too, where they have none: most of the rows that may belong to them,
-    /// in some zone, are those of that date, and would else be read three times.
+    /// Whether the next date, with `rows` rows, fits into the same transaction. A date over the limit
+    /// also takes neighbours without rows of their own. In some zone, most rows of these neighbours are
+    /// those of that date, and would otherwise be read three times.
     fn has_room_for(&self, rows: i64) -> bool {
         let is_neighbour = self.rows == 0 || (rows == 0 && self.dates.len() < 3);
         self.dates.len() < MOST_DATES && (self.rows + rows <= MOST_ROWS || is_neighbour)
     }
 }
 
-/// All dates between two that may have figures, in portions: those with raw rows, in whatever zone,
-/// and those with figures.
+/// All dates in a range that may have figures, in portions: those that have raw rows in any zone, and
+/// those with figures.
 pub fn portions(inventory: &Inventory, from: NaiveDate, to: NaiveDate) -> Vec<Dates> {
     let mut candidates: BTreeSet<NaiveDate> = inventory.stored.iter().copied().collect();
     for RawDate { date, last, .. } in &inventory.raw {
-        // A local date is the one in UTC or one of its neighbours.
+        // A local date is the UTC date or one of its neighbours.
         let first = date.pred_opt().unwrap_or(*date);
         let last = date.checked_add_days(LONGEST_INTERVAL).map_or(*last, |most| most.min(*last));
         let last = last.succ_opt().unwrap_or(last);
@@ -93,11 +92,11 @@ pub fn portions(inventory: &Inventory, from: NaiveDate, to: NaiveDate) -> Vec<Da
     portions
 }
 
-/// Computes and writes the figures of whole dates, and says what became of each raw row that was
-/// read for them.
+/// Computes and writes the figures of whole dates. Returns the verdict on each raw row that was read for
+/// them.
 ///
 /// # Errors
-/// If the database fails, or the computation does.
+/// If the database or the computation fails.
 pub async fn dates(
     transaction: &mut GroupTransaction<'_>,
     settings: &Settings,
@@ -112,10 +111,10 @@ pub async fn dates(
     Ok(judged.into_iter().map(|(raw_id, reason)| Verdict { raw_id, reason }).collect())
 }
 
-/// Judges single raw rows; those that are deleted are missing.
+/// Judges single raw rows; deleted rows are absent from the result.
 ///
 /// # Errors
-/// If the database fails, or the computation does.
+/// If the database or the computation fails.
 pub async fn judge(
     transaction: &mut GroupTransaction<'_>,
     settings: &Settings,
@@ -132,7 +131,7 @@ pub async fn judge(
     }
 }
 
-/// The user with another zone, as the profile may have had it before.
+/// The profile with another zone, which it may have had before.
 pub fn in_zone(profile: &Profile, zone: Zone) -> Profile {
     Profile {
         base_zone: Ok(zone),
@@ -141,10 +140,10 @@ pub fn in_zone(profile: &Profile, zone: Zone) -> Profile {
     }
 }
 
-/// Puts the list of rejected rows right for single raw rows, in a transaction of its own.
+/// Corrects the list of rejected rows for single raw rows, in a separate transaction.
 ///
 /// # Errors
-/// If the database fails, or the computation does; then nothing has changed.
+/// If the database or the computation fails; then nothing has changed.
 pub async fn commit_verdicts(
     store: &Store,
     settings: &Settings,
@@ -156,7 +155,7 @@ pub async fn commit_verdicts(
     let done = async {
         let user = Profile::parse(transaction.profile().await?, settings);
         let judged = judge(&mut transaction, settings, &user, raw_ids.to_vec()).await?;
-        // A row that is deleted has no reason.
+        // A deleted row has no reason.
         let verdict = |raw_id: &i64| Verdict {
             raw_id: *raw_id,
             reason: judged.get(raw_id).copied().flatten(),
@@ -170,11 +169,11 @@ pub async fn commit_verdicts(
     }
 }
 
-/// Computes and writes the figures of whole dates in a transaction of its own, with the profile as it is
-/// now, and puts the list of rejected rows right, too.
+/// Computes and writes the figures of whole dates in a separate transaction, with the current profile.
+/// Also corrects the list of rejected rows.
 ///
 /// # Errors
-/// If the database fails, or the computation does; then nothing has changed.
+/// If the database or the computation fails; then nothing has changed.
 pub async fn commit(
     store: &Store,
     settings: &Settings,
@@ -186,9 +185,8 @@ pub async fn commit(
     finish(transaction, settings, of).await
 }
 
-/// The same for figures that are damaged. Those of vitals are taken away first, because what is damaged
-/// there may look unchanged to a computation that writes only what it finds changed; the others are
-/// written whole.
+/// As [`commit`], for damaged figures. Figures of vitals are deleted first: the computation writes only
+/// changed ones, and damaged ones may look unchanged. The other figures are always written.
 ///
 /// # Errors
 /// As [`commit`].

@@ -1,5 +1,5 @@
-//! Sleep: the days whose sessions the group's changes touch. Its rows are vitals, in the same
-//! transaction and under the same lock.
+//! Sleep: the days whose sessions the group's changes affect. Its rows are vitals, so it uses their
+//! transaction and lock.
 
 use std::collections::BTreeSet;
 
@@ -10,13 +10,13 @@ use store::{GroupTransaction, StoreError};
 
 use super::guarded;
 
-/// A scope is widened seven times at most: twice by what can lie around it, each time by the days on
-/// which sessions end there, by days stored under another profile or catalogue, and by the days that
-/// those sessions come to. More is a bug, not work.
+/// Maximum of rounds. A scope is widened seven times at most. Its surroundings widen it twice. Each
+/// time, three sources add days: the ends of sessions there, days stored under another profile or
+/// catalogue, and the days of those sessions. More rounds are a bug.
 const MOST_ROUNDS: u32 = 8;
 
-/// Computes and writes the days that changes concern; gives back the raw rows that were read.
-/// Nothing is read if no change is one of sleep.
+/// Computes and writes the days affected by changes, and returns the raw rows that were read. Reads
+/// nothing if no change is one of sleep.
 pub(super) async fn aggregate(
     transaction: &mut GroupTransaction<'_>,
     context: &Context<'_>,
@@ -26,7 +26,7 @@ pub(super) async fn aggregate(
     write(transaction, context, wanted).await
 }
 
-/// Computes and writes whole dates, from all their raw rows.
+/// Computes and writes whole dates from all their raw rows.
 pub(super) async fn rebuild(
     transaction: &mut GroupTransaction<'_>,
     context: &Context<'_>,

@@ -1,16 +1,16 @@
-//! Metrics that the catalogue does not know, said once.
+//! Logs metrics that are unknown to the catalogue, once each.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use aggregation::catalogue::Catalogue;
 
-/// The nearest metrics that this process has logged; empty text where none was near.
+/// The nearest metrics that this process has logged; an empty text if none was near.
 static LOGGED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// Logs that rows of unknown metrics are rejected, and which metric is meant most likely: once for each
-/// metric of the catalogue, and once for names that are like none. The name in the row is free text of an
-/// app, so that the row's id stands for it.
+/// Logs that rows of an unknown metric are rejected, and which metric is probably meant. Logs once for
+/// each metric of the catalogue, and once for names without a similar one. The name in the row is free
+/// text, so the log contains the row's id instead.
 pub(super) fn log(raw_id: i64, sent: &str, catalogue: &Catalogue) {
     let nearest = catalogue.nearest_metric(sent);
     let is_new =

@@ -1,4 +1,4 @@
-//! Vitals: the hours that the group's changes touch, and the days they belong to.
+//! Vitals: the hours that the group's changes affect, and their days.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,9 +13,9 @@ use super::rebuild::Dates;
 use super::{Profile, Work, blood_pressure, glucose, guarded, raw_ids, sleep, unknown_metrics};
 use crate::settings::Settings;
 
-/// A scope is widened three times at most: by rows that are one sample with a changed one, by
-/// days that rows with zones of their own reach into, and by days stored under another profile
-/// or catalogue. More is a bug, not work.
+/// Maximum of rounds. A scope is widened three times at most. The causes are rows of the same sample
+/// as a changed one, days that rows with their own zones reach into, and days stored under another
+/// profile or catalogue. More rounds are a bug.
 const MOST_ROUNDS: u32 = 6;
 
 /// Computes and writes the group's figures, and judges its raw rows.
@@ -51,8 +51,8 @@ pub(super) async fn aggregate(
     judged(transaction, work, &context, &snapshots).await
 }
 
-/// Computes and writes the figures of a scope; gives back what was read for them. Whether rows name other
-/// zones is asked if it is worth a question.
+/// Computes and writes the figures of a scope, and returns the rows read for them. Checks for rows with
+/// other zones only if that is worth a query.
 async fn write(
     transaction: &mut GroupTransaction<'_>,
     context: &Context<'_>,
@@ -77,7 +77,7 @@ async fn write(
     Err(StoreError::Internal("the scope of a group does not settle"))
 }
 
-/// Computes and writes the figures of whole dates, from all their raw rows.
+/// Computes and writes the figures of whole dates from all their raw rows.
 pub(super) async fn rebuild(
     transaction: &mut GroupTransaction<'_>,
     settings: &Settings,
@@ -110,8 +110,8 @@ pub(super) async fn rebuild(
     })
 }
 
-/// Judges the group's raw rows. Nearly all of them have been read for the figures; those that
-/// cannot be dated, or have no known metric, are read by their id. A raw row that is gone is not rejected.
+/// Judges the group's raw rows. Nearly all of them have been read for the figures. Rows without a date
+/// or a known metric are read by id. A deleted raw row is not rejected.
 async fn judged(
     transaction: &mut GroupTransaction<'_>,
     work: Work<'_>,
@@ -153,7 +153,7 @@ async fn judged(
     })
 }
 
-/// Why a row takes no part in the figures, if it does not.
+/// The reason why a row is excluded from the figures; `None` if it is included.
 fn reason(
     (metric, row): (&str, &RawVital),
     context: &Context<'_>,
@@ -165,7 +165,7 @@ fn reason(
     judge(row, context.catalogue.metric(metric), zones).err()
 }
 
-/// Judges single raw rows; those that are deleted are missing.
+/// Judges single raw rows; deleted rows are absent from the result.
 pub(super) async fn judge_by_id(
     transaction: &mut GroupTransaction<'_>,
     settings: &Settings,

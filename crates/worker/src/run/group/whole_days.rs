@@ -1,5 +1,5 @@
-//! Days that are computed whole from all their raw vitals, rather than merged from hours: what blood
-//! pressure and glucose have in common.
+//! The parts that blood pressure and glucose share: their days are computed whole from all raw vitals,
+//! not merged from hours.
 
 use std::collections::BTreeSet;
 
@@ -10,17 +10,17 @@ use store::{GroupTransaction, StoreError};
 
 use super::guarded;
 
-/// The raw rows of each of some metrics, in the order of their start.
+/// The raw rows of several metrics, each ordered by start.
 #[derive(Debug, Default)]
 pub(super) struct Rows(Vec<Vec<RawVital>>);
 
 impl Rows {
-    /// The rows of the metric at this place.
+    /// The rows of the metric at this index.
     pub(super) fn all(&self, metric: usize) -> &[RawVital] {
         self.0.get(metric).map_or(&[][..], Vec::as_slice)
     }
 
-    /// The rows of the metric at this place that start within a span.
+    /// The rows of the metric at this index that start within a span.
     pub(super) fn within(&self, metric: usize, (from, to): Span) -> &[RawVital] {
         let rows = self.all(metric);
         let first = rows.partition_point(|row| row.started_at < from);
@@ -29,16 +29,16 @@ impl Rows {
     }
 }
 
-/// Those of the changes that concern one of these metrics.
+/// The changes that concern one of these metrics.
 pub(super) fn of_metrics<'c>(changes: &'c [Change], metrics: &[&str]) -> Vec<&'c Change> {
     changes.iter().filter(|change| metrics.contains(&change.metric.as_str())).collect()
 }
 
-/// The dates that changed rows touch, and the rows to compute them from.
+/// Finds the dates that changed rows affect, and reads the rows for their computation.
 ///
-/// `dates` are stored ones that must be computed in any case, `near` what must be read to know which
-/// dates are touched. Nearly always the changed rows name them all, and one statement reads
-/// everything; only rows of several zones at about the same time cost another.
+/// `dates` are stored dates that must be computed in any case. `near` are the spans that must be read to
+/// find the affected dates. Nearly always the changed rows determine all dates, so one statement reads
+/// everything. Only rows of several zones at about the same time need a second statement.
 pub(super) async fn touched(
     transaction: &mut GroupTransaction<'_>,
     metrics: &[&str],
@@ -58,7 +58,7 @@ pub(super) async fn touched(
     Ok((dates, rows))
 }
 
-/// The rows of whole dates, and those that start in some other spans.
+/// Reads the rows of whole dates, and those that start in some other spans.
 pub(super) async fn read(
     transaction: &mut GroupTransaction<'_>,
     metrics: &[&str],

@@ -1,0 +1,1 @@
+DROP FUNCTION aggregation_fail(text, text);
