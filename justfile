@@ -118,3 +118,7 @@ deb:
 # the README's picture of a report, from the demo's data; needs Chromium
 picture:
     docs/pictures/make
+
+# the pictures of docs/page.md, from the tests in the browser; needs chromium and chromium-driver
+page-pictures:
+    DAYFOLD_PICTURES="$PWD/docs/pictures" cargo test -p worker --test tests page::browser

@@ -108,7 +108,7 @@ fn alerts_and_dashboard_ask_for_metrics_that_there_are_and_between_them_for_all(
 #[test]
 fn every_path_that_is_served_is_listed_and_no_other() {
     let program = program();
-    let document = read("docs/metrics.md");
+    let document = read("docs/metrics.md") + &read("docs/page.md");
     let listed: BTreeSet<&str> =
         listed(&document).into_iter().filter(|name| name.starts_with('/')).collect();
     assert_eq!(listed, between(&program, ".route(\"", "\""));

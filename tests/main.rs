@@ -40,6 +40,7 @@ mod long_texts;
 mod migrations;
 mod no_database;
 mod packaging;
+mod page;
 mod partitions;
 mod pooler;
 mod queueing;

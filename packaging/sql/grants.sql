@@ -35,6 +35,9 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
     lab_daily, rejected_rows
     TO :"worker";
 GRANT SELECT, INSERT, DELETE ON aggregation_runs TO :"worker";
+-- The worker records that it is alive, and the actions of operators.
+GRANT SELECT, INSERT, UPDATE, DELETE ON worker_presence, worker_throttle, operator_actions TO :"worker";
+GRANT SELECT, INSERT, DELETE ON paused_kinds TO :"worker";
 -- The worker also writes its alerts.
 GRANT SELECT, INSERT, UPDATE ON alert_conditions TO :"worker";
 GRANT SELECT, INSERT, UPDATE, DELETE ON alert_outbox TO :"worker";

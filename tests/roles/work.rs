@@ -4,7 +4,12 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use super::Roles;
+use crate::page::OPERATOR;
+use crate::page::client::Visitor;
+use crate::service::http::free_port;
+use crate::support::outside::eventually as so;
 use crate::support::receivers::{Encryption, Receiver};
+use crate::support::running::Running;
 
 /// Who does what.
 #[derive(Clone, Copy, Debug)]
@@ -15,9 +20,11 @@ pub enum Step {
     App(&'static str),
     /// The worker, with what it must end with.
     Worker(&'static [&'static str], i32),
+    /// An operator at the page of a service.
+    Page,
 }
 
-use Step::{App, Owner, Worker};
+use Step::{App, Owner, Page, Worker};
 
 /// All three kinds, rows that come, change and go, groups that fail, and every command.
 pub const WORK: &[Step] = &[
@@ -43,6 +50,9 @@ pub const WORK: &[Step] = &[
     Worker(&["verify", "--repair"], 0),
     Worker(&["verify"], 0),
     Worker(&["status", "--sessions"], 0),
+    Worker(&["pause", "labs"], 0),
+    Worker(&["resume", "labs"], 0),
+    Page,
 ];
 
 const ROWS: &str = "
@@ -87,9 +97,39 @@ pub async fn all_of_it(roles: &Roles) -> Result<(), String> {
                 worker.env("WORKER__WEBHOOK__URL", &url);
                 goes_well(worker, *code).map_err(failed)?;
             }
+            Page => at_the_page(roles.worker()).await.map_err(failed)?,
         }
     }
     Ok(())
+}
+
+/// Sets a limit on rows, another one and none, and waits until the service is among those that are alive.
+async fn at_the_page(worker: Command) -> Result<(), String> {
+    let port = free_port();
+    let settings =
+        [("WORKER__HTTP__PORT", port.as_str()), ("WORKER__HTTP__OPERATOR_TOKEN", OPERATOR)];
+    let service = Running::service(worker, &settings);
+    service.logs("database_ready").await;
+    let operator = Visitor::signed_in(&port, OPERATOR);
+    for rows in ["7", "8", ""] {
+        let answer = operator.act(&[("action", "throttle"), ("rows", rows)]);
+        if answer.status != 303 {
+            return Err(answer.body);
+        }
+    }
+    let mut trouble = None;
+    so("the service is seen, or says why not", || {
+        let overview = operator.get("/api/overview").json();
+        trouble =
+            match (service.events("presence_not_recorded").first(), overview["error"].as_str()) {
+                (Some(event), _) => Some(event.to_string()),
+                (None, error) => error.map(str::to_owned),
+            };
+        let workers = overview["database"]["workers"].as_array();
+        trouble.is_some() || workers.is_some_and(|workers| !workers.is_empty())
+    });
+    service.stops();
+    trouble.map_or(Ok(()), Err)
 }
 
 /// Runs the worker to its end, or to the first warning if it must end without any: it would try for a

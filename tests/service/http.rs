@@ -95,7 +95,7 @@ async fn a_service_that_works_is_alive_ready_and_healthy() {
     for field in ["usage_percent", "in_use", "idle", "open", "waiting"] {
         assert!(pool[field].is_number(), "{pool}");
     }
-    let (code, else_where) = get(&port, "/");
+    let (code, else_where) = get(&port, "/nowhere");
     assert_eq!(code, 404);
     assert_says(&else_where, &["/health/ready", "/metrics"]);
     service.stops();

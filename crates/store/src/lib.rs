@@ -10,6 +10,7 @@ mod connection;
 mod error;
 mod kinds;
 mod outbox;
+mod page;
 mod pool;
 mod profiles;
 mod queue;
@@ -23,14 +24,15 @@ mod verify;
 use sql::{cte, raw_text, statement, time};
 
 pub use admin::budget::Budget;
+pub use admin::control::{PausedKind, Throttled};
 pub use admin::examine::{Examination, MissingRights, TriggerFault};
 pub use admin::import::{ImportError, ImportRow, Importer, ProfileRow, raw_columns};
 pub use admin::migrate::{MigrateError, Migrated, migrate, migrate_beside};
 pub use admin::schema_state::{Elsewhere, NamesTaken, SchemaState, schema_state};
 pub use admin::sessions::{OldTransaction, Sessions};
 pub use admin::status::{
-    Backlog, Failure, KindStatus, MAX_GROUPS, MAX_REJECTED_READ, QueueAge, Rejected, Run,
-    RunCounts, Status,
+    Backlog, Failure, KindStatus, MAX_FAILED_SETS, MAX_GROUPS, MAX_REJECTED_READ, QueueAge,
+    Rejected, Run, RunCounts, Status,
 };
 pub use admin::trial::Trial;
 pub use backoff::{Backoff, DRAIN_RETRIES};
@@ -43,6 +45,9 @@ pub use connection::url::Endpoint;
 pub use error::{ConnectError, ErrorClass, ServerError, StoreError};
 pub use kinds::day_end::{EndedDays, FutureRows};
 pub use outbox::{Alert, AlertCondition, Outbox, TakenAlert};
+pub use page::{
+    ActionState, FailureFilter, FiringAlert, OperatorAction, Presence, Reading, Server, Worker,
+};
 pub use pool::{PoolHealth, PoolSettings, PoolStats, Store};
 pub use profiles::{Profile, ProfileVersion};
 pub use queue::rejected::{Listed, Verdict};
@@ -53,7 +58,7 @@ pub use queue::{
 };
 pub use sql::timeout::with_timeout;
 pub use transaction::failpoint::CRASH_VARIABLE;
-pub use transaction::{GroupTransaction, Progress, Reading, UnsentCommit};
+pub use transaction::{GroupTransaction, Progress, ReadMode, UnsentCommit};
 pub use user_days::{
     BloodPressureDay, DayRow, GlucoseDay, LabName, LabResults, MealEnergy, NutritionSums,
     RejectedRows, SleepNight, UserDays, VitalDay, VitalHour, Waiting,

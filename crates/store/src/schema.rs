@@ -172,6 +172,29 @@ diesel::table! {
 }
 
 diesel::table! {
+    operator_actions (id) {
+        id -> Int8,
+        begun_at -> Timestamptz,
+        ended_at -> Nullable<Timestamptz>,
+        actor -> Text,
+        action -> Text,
+        target -> Text,
+        expected -> Nullable<Int8>,
+        done -> Int8,
+        state -> Text,
+        outcome -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    paused_kinds (kind) {
+        kind -> Text,
+        paused_at -> Timestamptz,
+        paused_by -> Text,
+    }
+}
+
+diesel::table! {
     rejected_rows (user_id, kind, raw_id) {
         user_id -> Int8,
         kind -> Text,
@@ -279,5 +302,30 @@ diesel::table! {
         squared_deviations -> Nullable<Float8>,
         sketch -> Nullable<Bytea>,
         time_zone -> Text,
+    }
+}
+
+diesel::table! {
+    worker_presence (worker) {
+        worker -> Text,
+        version -> Text,
+        started_at -> Timestamptz,
+        seen_at -> Timestamptz,
+        seen_every -> Float8,
+        concurrency -> Int4,
+        max_rows_per_second -> Int4,
+        rows_claimed -> Int8,
+        rows_completed -> Int8,
+        rows_failed -> Int8,
+        groups_committed -> Int8,
+    }
+}
+
+diesel::table! {
+    worker_throttle (is_only) {
+        is_only -> Bool,
+        max_rows_per_second -> Int4,
+        changed_at -> Timestamptz,
+        changed_by -> Text,
     }
 }

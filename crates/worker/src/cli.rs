@@ -162,6 +162,13 @@ pub enum Command {
     /// change of a user's profile. With --dead, dead rows get all their attempts back. At a terminal it
     /// counts the rows first and asks for confirmation; in a script it does not ask.
     Requeue(Requeue),
+    /// Pause a kind: no worker claims its rows until `worker resume`
+    ///
+    /// All workers obey from their next claim on. A batch that has begun is finished. New rows are
+    /// queued meanwhile. The action log has an entry.
+    Pause(Pause),
+    /// Resume a kind: all workers claim its rows again
+    Resume(Pause),
     /// Recompute the figures of a range of dates from raw rows
     ///
     /// It bypasses the queue, and is safe while workers run and the application writes. After a change
@@ -391,6 +398,17 @@ pub struct Requeue {
     pub output: Json,
 }
 
+/// Arguments of `pause` and `resume`.
+#[derive(Debug, Args)]
+pub struct Pause {
+    /// vitals, nutrition or labs
+    #[arg(value_name = "KIND", value_parser = parse_kind)]
+    pub kind: Kind,
+    /// Print one JSON object as the last line of stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Arguments of `backfill`.
 #[derive(Debug, Args)]
 pub struct Backfill {
@@ -440,6 +458,11 @@ pub struct Demo {
     /// Also write a week of one user's meals as an HTML page; an existing file is replaced
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+    /// Keep the server, run the service on it, have new rows arrive, and serve the operator's page until Ctrl-C
+    ///
+    /// The page is at http.port, or at 9187 if that is not set, with a token that is printed.
+    #[arg(long)]
+    pub serve: bool,
 }
 
 /// Arguments of `report`.

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::bail;
 use store::{
-    ConnectError, ConnectionPlan, PoolSettings, SchemaState, SessionSettings, Store, Variables,
-    schema_state,
+    Budget, ConnectError, ConnectionPlan, PoolSettings, SchemaState, SessionSettings, Store,
+    Variables, schema_state,
 };
 
 use crate::config::{Config, ConfigError, Loaded};
@@ -119,22 +119,23 @@ fn environment_variable(name: &str) -> Option<String> {
 
 /// Refuses a pool that is larger than the server's limits, and warns of one that is larger than the
 /// connections available now. The application would lack the connections that the worker opens.
+/// `beside` is the number of connections that it opens beside the pool.
 ///
 /// # Errors
 /// The calculation and the advice.
-pub async fn require_budget(store: &Store) -> anyhow::Result<()> {
-    let budget = store.budget().await?;
+pub async fn require_budget(store: &Store, beside: u32) -> anyhow::Result<()> {
+    let budget = Budget { beside: beside.into(), ..store.budget().await? };
     if budget.is_impossible() {
         bail!(
             "the server does not have as many connections for the worker as it may open: {budget}; \
              lower pool.max_size to {} or less, or raise the limit",
-            budget.ceiling()
+            budget.ceiling() - budget.beside
         );
     }
     if budget.is_tight() {
         tracing::warn!(
             event = "budget_tight",
-            wanted = budget.wanted,
+            wanted = budget.wanted + budget.beside,
             left = budget.left(),
             max_connections = budget.max_connections,
             reserved = budget.reserved,

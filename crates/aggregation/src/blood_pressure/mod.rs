@@ -23,7 +23,7 @@ mod category;
 mod day;
 mod pairs;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 
@@ -108,6 +108,23 @@ pub fn figures(
         zone,
         date,
     ))
+}
+
+/// The partner of each row that has one, both ways, by the pairs of which the figures are made.
+pub fn partners(
+    systolic: &[RawVital],
+    diastolic: &[RawVital],
+    context: &Context<'_>,
+) -> BTreeMap<i64, i64> {
+    let metrics = METRICS.map(|name| context.catalogue.metric(name));
+    let [Some(systolic_metric), Some(diastolic_metric)] = metrics else { return BTreeMap::new() };
+    let mut zones = Zones::new(context.base_zone);
+    let systolic = judge_all(systolic, systolic_metric, &mut zones).samples;
+    let diastolic = judge_all(diastolic, diastolic_metric, &mut zones).samples;
+    let ids = pairs(&systolic, &diastolic)
+        .into_iter()
+        .map(|(s, d)| (systolic[s].row.id, diastolic[d].row.id));
+    ids.flat_map(|(s, d)| [(s, d), (d, s)]).collect()
 }
 
 /// A digest of all inputs of the figures except the raw rows: those of both metrics, systolic

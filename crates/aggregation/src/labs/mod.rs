@@ -25,7 +25,7 @@ mod unit_tests;
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use chrono::NaiveDate;
@@ -133,20 +133,68 @@ pub fn figures(
     base_zone: &BaseZone,
     analytes: &Analytes,
 ) -> Vec<LabDay> {
-    let mut places = LocalDates::new(base_zone);
-    let findings: Vec<Finding<'_>> = rows
-        .iter()
-        .filter_map(|row| examine(row, &mut places, analytes).ok().and_then(|(_, finding)| finding))
-        .filter(|finding| finding.local_date.date == date)
-        .collect();
-    let seen = findings
+    explain(rows, date, base_zone, analytes, |_, _| {})
+}
+
+/// The fate of a raw row of laboratory results in the figures of one date.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It counts in the row of the daily table with this analyte and unit.
+    Counts {
+        /// The analyte.
+        analyte: String,
+        /// The unit of the figures.
+        unit: String,
+    },
+    /// Its status does not count.
+    Uncounted,
+    /// A later revision of it counts.
+    Superseded,
+    /// The same result was sent again later.
+    SentAgain,
+    /// It is rejected.
+    Rejected(Reason),
+    /// It belongs to another date.
+    OtherDate(NaiveDate),
+}
+
+/// Computes [`figures`], and reports the fate of each row.
+pub fn explain(
+    rows: &[RawLab],
+    date: NaiveDate,
+    base_zone: &BaseZone,
+    analytes: &Analytes,
+    mut tell: impl FnMut(i64, Fate),
+) -> Vec<LabDay> {
+    let mut dates = LocalDates::new(base_zone);
+    let mut findings = Vec::new();
+    for row in rows {
+        match examine(row, &mut dates, analytes) {
+            Ok((found, _)) if found.date != date => tell(row.id, Fate::OtherDate(found.date)),
+            Ok((_, None)) => tell(row.id, Fate::Uncounted),
+            Ok((_, Some(finding))) => findings.push(finding),
+            Err(reason) => match dates.find(row.collected_at, row.time_zone.as_deref()) {
+                Ok(found) if found.date != date => tell(row.id, Fate::OtherDate(found.date)),
+                _ => tell(row.id, Fate::Rejected(reason)),
+            },
+        }
+    }
+    let seen: Vec<Seen> = findings
         .iter()
         .zip(0..)
         .map(|(finding, place)| Seen::from_finding(finding, place))
         .collect();
+    let ids = |seen: &[Seen]| -> BTreeSet<i64> { seen.iter().map(|of| of.id).collect() };
+    let revised = without_superseded(seen.clone());
+    let last = without_resent(revised.clone());
+    ids(&seen).difference(&ids(&revised)).for_each(|id| tell(*id, Fate::Superseded));
+    ids(&revised).difference(&ids(&last)).for_each(|id| tell(*id, Fate::SentAgain));
     let mut days = Days::default();
-    for Seen { place, .. } in counting(seen) {
-        days.add(&findings[place]);
+    for Seen { place, .. } in last {
+        let finding = &findings[place];
+        let (analyte, unit) = (finding.analyte.clone(), finding.unit.kept.to_string());
+        tell(finding.row.id, Fate::Counts { analyte, unit });
+        days.add(finding);
     }
     days.finish(date, base_zone)
 }
@@ -344,17 +392,24 @@ fn hash(seed: u8, of: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// Those of the rows of a date that count.
-///
-/// Where rows of one analyte, unit, source, specimen and instant are amended or corrected, only the one of these with
-/// the highest id counts. Where all are final, all count. Of rows with one analyte, unit, instant, source and value,
-/// a result that was sent again, only the one with the highest id counts; its range and flag may differ from those
-/// before it.
-pub fn counting(mut seen: Vec<Seen>) -> Vec<Seen> {
+/// The rows of a date that count: neither superseded nor sent again.
+pub fn counting(seen: Vec<Seen>) -> Vec<Seen> {
+    without_resent(without_superseded(seen))
+}
+
+/// Removes results that the laboratory has revised. Among amended or corrected rows of one analyte, unit, source,
+/// specimen and instant, only the one with the highest id counts. If all are final, all count.
+fn without_superseded(mut seen: Vec<Seen>) -> Vec<Seen> {
     seen.sort_unstable_by_key(|of| (of.identity, Reverse((of.status, of.id)), of.place));
     seen.dedup_by(|later, newest| {
         newest.status == Status::Revised && newest.identity == later.identity
     });
+    seen
+}
+
+/// Removes results that were sent again: of rows with one analyte, unit, instant, source and value, only the one with
+/// the highest id counts. Its range and flag may differ from those before it.
+fn without_resent(mut seen: Vec<Seen>) -> Vec<Seen> {
     seen.sort_unstable_by_key(|of| (of.key, of.result, Reverse(of.id), of.place));
     seen.dedup_by(|later, newest| newest.result == later.result);
     seen

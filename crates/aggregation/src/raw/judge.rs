@@ -155,22 +155,53 @@ pub fn judge_all<'row>(
     metric: &Metric,
     zones: &mut Zones<'_>,
 ) -> Judged<'row> {
-    let mut sorted: Vec<&'row RawVital> = rows.iter().collect();
-    sorted.sort_unstable_by(|a, b| newest_first(a, b));
     let mut samples = Vec::with_capacity(rows.len());
     let mut rejected = Vec::new();
-    let mut before: Option<&RawVital> = None;
-    for row in sorted {
-        let is_newest = before.is_none_or(|newer| identity(newer) != identity(row));
-        before = Some(row);
-        match judge(row, Some(metric), zones) {
-            Ok(sample) if is_newest => samples.push(sample),
-            Ok(_) => {}
-            Err(_) => rejected.extend(rejected_at(row, zones)),
-        }
-    }
+    judge_each(rows, metric, zones, |row, zones, judgement| match judgement {
+        Judgement::Sample(sample) => samples.push(sample),
+        Judgement::Rejected(_) => rejected.extend(rejected_at(row, zones)),
+        Judgement::SentAgain { .. } => {}
+    });
     samples.sort_by(Sample::fact_order);
     Judged { samples, rejected }
+}
+
+/// The judgement of one row.
+#[derive(Clone, Debug)]
+pub enum Judgement<'row> {
+    /// A sample.
+    Sample(Sample<'row>),
+    /// The same sample was sent again later.
+    SentAgain {
+        /// The row that replaces it.
+        newest: i64,
+    },
+    /// The row counts in no figure.
+    Rejected(Reason),
+}
+
+/// Judges the rows of one metric, and reports the judgement of each. [`judge_all`] has the rules.
+pub fn judge_each<'row, 'z>(
+    rows: &'row [RawVital],
+    metric: &Metric,
+    zones: &mut Zones<'z>,
+    mut tell: impl FnMut(&'row RawVital, &mut Zones<'z>, Judgement<'row>),
+) {
+    let mut sorted: Vec<&'row RawVital> = rows.iter().collect();
+    sorted.sort_unstable_by(|a, b| newest_first(a, b));
+    let mut newest: Option<&RawVital> = None;
+    for row in sorted {
+        let newest_of_sample = newest.filter(|newest| identity(newest) == identity(row));
+        if newest_of_sample.is_none() {
+            newest = Some(row);
+        }
+        let judgement = match (judge(row, Some(metric), zones), newest_of_sample) {
+            (Ok(sample), None) => Judgement::Sample(sample),
+            (Ok(_), Some(newest)) => Judgement::SentAgain { newest: newest.id },
+            (Err(reason), _) => Judgement::Rejected(reason),
+        };
+        tell(row, zones, judgement);
+    }
 }
 
 /// Drops the rows that were sent again, so that [`judge_all`] finds the same samples in what is left. Start and zone

@@ -9,7 +9,7 @@ mod source;
 
 pub use change::{Change, Span, union};
 pub use context::Context;
-pub(crate) use judge::{Judged, judge_all, leave_out_resent};
+pub(crate) use judge::{Judged, Judgement, judge_all, judge_each, leave_out_resent};
 pub use judge::{Sample, judge};
 pub(crate) use local_date::{LocalDate, LocalDates, SharedZone, touched_near};
 pub use row::{LONGEST_INTERVAL_US, RawVital};

@@ -47,6 +47,7 @@
 //! rows.
 
 mod day;
+pub mod explain;
 mod period;
 mod recompute;
 mod scope;
@@ -60,6 +61,7 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 
 pub use self::day::SleepDay;
+pub use self::explain::explain;
 pub use self::recompute::{Outcome, Recomputed, Snapshot, StoredDay, fingerprint, recompute};
 pub use self::scope::{FARTHEST_STORED_DAY, FARTHEST_US, SleepScope, scope};
 use crate::Timestamp;

@@ -103,10 +103,32 @@ pub(super) fn hours(
         figures.count_source(&sample.row.source);
     }
 
+    for ((key, index), part) in shares(samples, source_order, &pieces) {
+        let figures = hours.entry(key).or_default();
+        figures.total = Some(figures.total.unwrap_or(0.0) + part);
+        members.entry(key).or_default().push(index);
+    }
+    for members in members.values_mut() {
+        members.sort_unstable();
+        members.dedup();
+    }
+    // A sample that others outrank entirely still shows that the hour was measured.
+    for figures in hours.values_mut().filter(|figures| figures.sample_count > 0) {
+        figures.total.get_or_insert(0.0);
+    }
+    (hours, members)
+}
+
+/// The part that each sample contributes to the total of each hour.
+fn shares(
+    samples: &[Sample<'_>],
+    source_order: &[String],
+    pieces: &[Piece],
+) -> BTreeMap<(HourKey, usize), f64> {
     // The order within each hour is fact order: samples are in fact order, and the map sorts by
     // their index.
     let mut overlaps: BTreeMap<(HourKey, usize), Overlap> = BTreeMap::new();
-    sweep(samples, source_order, &pieces, |sample, start, end| {
+    sweep(samples, source_order, pieces, |sample, start, end| {
         split(samples[sample].zone, start, end, |key, start, end| {
             let first = Overlap { start, end: start, length: 0 };
             let overlap = overlaps.entry((key, sample)).or_insert(first);
@@ -123,7 +145,7 @@ pub(super) fn hours(
             (piece.sample, if row.is_daily_total { (piece.start, piece.end) } else { of_row })
         })
         .collect();
-    for ((key, index), overlap) in overlaps {
+    let share = |((key, index), overlap): ((HourKey, usize), Overlap)| {
         let value = samples[index].value;
         let part = match wholes.get(&index) {
             Some((start, end)) if start < end => {
@@ -140,19 +162,68 @@ pub(super) fn hours(
             }
             _ => value,
         };
-        let figures = hours.entry(key).or_default();
-        figures.total = Some(figures.total.unwrap_or(0.0) + part);
-        members.entry(key).or_default().push(index);
+        ((key, index), part)
+    };
+    overlaps.into_iter().map(share).collect()
+}
+
+/// The fate of a sample on one date.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Fate {
+    /// The part that it contributes to the date's total.
+    pub(super) part: f64,
+    /// Whether any of it lies on the date and is not replaced by a daily total.
+    pub(super) is_there: bool,
+    /// The daily total of its source that replaces it on the date.
+    pub(super) replaced_by: Option<usize>,
+    /// Samples that are better where this one lies on the date, at most [`MOST_BETTER`].
+    pub(super) lost_to: Vec<usize>,
+}
+
+/// Better samples that are named.
+const MOST_BETTER: usize = 3;
+
+/// The fate of each sample on a date, by the same pieces, sweep and shares as the figures.
+pub(super) fn fates(samples: &[Sample<'_>], source_order: &[String], date: NaiveDate) -> Vec<Fate> {
+    let mut fates = vec![Fate::default(); samples.len()];
+    let pieces = pieces(samples);
+    for ((key, index), part) in shares(samples, source_order, &pieces) {
+        if key.date == date {
+            fates[index].part += part;
+        }
     }
-    for members in members.values_mut() {
-        members.sort_unstable();
-        members.dedup();
+    let is_on_date = |piece: &&Piece| samples[piece.sample].zone.date_of(piece.start) == date;
+    let mut winners: Vec<(usize, Timestamp, Timestamp)> = Vec::new();
+    sweep(samples, source_order, &pieces, |sample, start, end| winners.push((sample, start, end)));
+    for piece in pieces.iter().filter(is_on_date) {
+        let fate = &mut fates[piece.sample];
+        fate.is_there = true;
+        // Segments of the sweep are in the order of their starts, and disjoint.
+        let first = winners.partition_point(|(_, _, end)| *end < piece.start);
+        let near = winners.get(first..).unwrap_or_default();
+        for (winner, start, _) in near.iter().take_while(|(_, start, _)| *start <= piece.end) {
+            let is_within = *start < piece.end || piece.start == piece.end;
+            let is_other = *winner != piece.sample && !fate.lost_to.contains(winner);
+            if is_within && is_other && fate.lost_to.len() < MOST_BETTER {
+                fate.lost_to.push(*winner);
+            }
+        }
     }
-    // A sample that others outrank entirely still shows that the hour was measured.
-    for figures in hours.values_mut().filter(|figures| figures.sample_count > 0) {
-        figures.total.get_or_insert(0.0);
+    let totals: BTreeMap<&str, usize> = pieces
+        .iter()
+        .filter(is_on_date)
+        .filter(|piece| samples[piece.sample].row.is_daily_total)
+        .map(|piece| (&*samples[piece.sample].row.source, piece.sample))
+        .collect();
+    for (index, sample) in known(samples) {
+        let end =
+            if sample.row.is_daily_total { sample.row.started_at } else { sample.row.ended_at };
+        let dates = sample.zone.date_of(sample.row.started_at)..=sample.zone.date_of(end);
+        if !fates[index].is_there && dates.contains(&date) {
+            fates[index].replaced_by = totals.get(&*sample.row.source).copied();
+        }
     }
-    (hours, members)
+    fates
 }
 
 /// Cuts the samples at local midnights and applies daily totals. If a source gave a total of a day,

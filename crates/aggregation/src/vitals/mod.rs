@@ -9,6 +9,7 @@
 pub mod cumulative;
 pub mod day;
 pub mod discrete;
+pub mod explain;
 pub mod hour;
 pub mod percentiles;
 pub mod recompute;

@@ -21,8 +21,10 @@ statement! {
 /// The server's connection limits and current use. `Display` prints the calculation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// `pool.max_size`: the maximum of connections that this worker opens.
+    /// `pool.max_size`: the maximum of connections that this worker opens in its pool.
     pub wanted: i64,
+    /// Connections that it opens beside the pool: that of the page.
+    pub beside: i64,
     /// The server's `max_connections`.
     pub max_connections: i64,
     /// Connections reserved for others, such as superusers.
@@ -56,12 +58,12 @@ impl Budget {
 
     /// Whether `pool.max_size` exceeds the limits even on an idle server.
     pub fn is_impossible(&self) -> bool {
-        self.wanted > self.ceiling()
+        self.wanted + self.beside > self.ceiling()
     }
 
     /// Whether `pool.max_size` exceeds the connections available now.
     pub fn is_tight(&self) -> bool {
-        self.wanted > self.left()
+        self.wanted + self.beside > self.left()
     }
 }
 
@@ -73,6 +75,9 @@ impl fmt::Display for Budget {
             "pool.max_size is {wanted}; the server has max_connections {max_connections}, \
              {reserved} of them reserved, {others} used by others now"
         )?;
+        if self.beside > 0 {
+            write!(f, "; the page needs {} beside the pool", self.beside)?;
+        }
         if let Some(limit) = self.role_limit {
             write!(f, "; the role may have {limit}, {} used by others", self.others_of_role)?;
         }
@@ -116,6 +121,7 @@ impl Store {
         let others = |sessions: i64| (sessions - own).max(0);
         Ok(Budget {
             wanted: i64::from(pool.max),
+            beside: 0,
             max_connections,
             // Superusers are exempt from these limits and may use the reserved connections.
             reserved: if superuser { 0 } else { reserved },
@@ -134,6 +140,7 @@ mod tests {
 
     const SERVER: Budget = Budget {
         wanted: 4,
+        beside: 0,
         max_connections: 100,
         reserved: 3,
         role_limit: None,

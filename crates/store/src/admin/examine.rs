@@ -10,7 +10,7 @@ use crate::sql::statement::statement;
 
 /// The rights that the worker needs, by table. `packaging/sql/grants.sql` grants them. Importing also
 /// needs INSERT on the raw tables, and migrating needs ownership of all tables.
-const RIGHTS: [(&str, &[&str]); 17] = [
+const RIGHTS: [(&str, &[&str]); 21] = [
     ("__diesel_schema_migrations", &["SELECT"]),
     ("vitals_raw", &["SELECT"]),
     ("nutrition_raw", &["SELECT"]),
@@ -19,6 +19,10 @@ const RIGHTS: [(&str, &[&str]); 17] = [
     ("aggregation_queue", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("rejected_rows", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("aggregation_runs", &["SELECT", "INSERT", "DELETE"]),
+    ("worker_presence", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("worker_throttle", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("operator_actions", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("paused_kinds", &["SELECT", "INSERT", "DELETE"]),
     ("alert_conditions", &["SELECT", "INSERT", "UPDATE"]),
     ("alert_outbox", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("vitals_hourly", &["SELECT", "INSERT", "UPDATE", "DELETE"]),

@@ -1,6 +1,7 @@
 //! Code for commands other than processing: migrations, import, status, examination.
 
 pub(crate) mod budget;
+pub(crate) mod control;
 pub(crate) mod examine;
 pub(crate) mod explain;
 pub(crate) mod import;

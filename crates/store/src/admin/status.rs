@@ -2,14 +2,15 @@
 
 use aggregation::{Kind, Timestamp};
 use diesel::data_types::PgTimestamp;
-use diesel::dsl::{cardinality, count_star, sum};
+use diesel::dsl::{cardinality, sum};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
 
+use super::control::PausedKind;
 use crate::error::StoreError;
 use crate::kinds::day_end::FutureRows;
 use crate::pool::Store;
-use crate::schema::{aggregation_queue, aggregation_runs, rejected_rows};
+use crate::schema::{aggregation_queue, aggregation_runs};
 use crate::sql::statement::statement;
 use crate::sql::time::{RawTime, clock_timestamp, to_postgres};
 
@@ -37,6 +38,8 @@ pub struct KindStatus {
     pub oldest_pending_seconds: Option<f64>,
     /// Raw rows excluded from the figures.
     pub rejected: i64,
+    /// Whether counting ended at its limit, so that there may be more of each of these.
+    pub is_capped: bool,
 }
 
 /// The backlog of one kind.
@@ -65,7 +68,7 @@ pub struct QueueAge {
 }
 
 /// Changes whose groups failed for the same cause.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Failure {
     /// The kind.
     pub kind: String,
@@ -79,6 +82,10 @@ pub struct Failure {
     pub dead: i64,
     /// Seconds until the first retry: 0 if a row is due, `None` if all rows are dead.
     pub next_retry_seconds: Option<i64>,
+    /// How long ago the first of these changes was queued, in seconds.
+    pub first_queued_seconds: f64,
+    /// How long ago the last of these changes was queued, in seconds.
+    pub last_queued_seconds: f64,
 }
 
 /// Rejected rows of the same kind, reason and metric.
@@ -173,6 +180,10 @@ pub const MAX_GROUPS: i64 = 100;
 /// in the sums.
 pub const MAX_REJECTED_READ: i64 = 10_000;
 
+/// Change sets of a kind that failed and are read to be grouped: a tenth of a second's work. The others are
+/// only in the sums.
+pub const MAX_FAILED_SETS: i64 = 20_000;
+
 /// Of each kind so many change sets that are due are read for the age of the oldest: some milliseconds' work.
 const MAX_SETS_READ: i64 = 2_000;
 
@@ -189,19 +200,31 @@ pub struct Status {
     pub runs: Vec<Run>,
     /// Raw rows dated in the future.
     pub future: FutureRows,
+    /// Kinds of which no worker claims rows.
+    pub paused: Vec<PausedKind>,
 }
 
+/// Without a limit, all are counted.
+const ALL: i64 = i64::MAX;
+
 statement! {
-    struct ReadStatus {} -> (
-        Text, BigInt, BigInt, BigInt, BigInt, BigInt, Nullable<Double>, BigInt, BigInt
+    /// Of each kind `most` change sets are counted, those that are due first, and as many dead ones, which lie
+    /// at infinity.
+    struct ReadStatus { most: i64 => BigInt } -> (
+        Text, BigInt, BigInt, BigInt, BigInt, BigInt, Nullable<Double>, BigInt, BigInt, BigInt
     )
     include_str!("read_status.sql")
 }
 
 statement! {
+    struct CountRejected { most: i64 => BigInt } -> (Text, BigInt)
+    "SELECT kind, count(*) FROM (SELECT kind FROM rejected_rows LIMIT {most}) AS rejected GROUP BY kind"
+}
+
+statement! {
     /// A cause consists of the class and, after the first space, the detail.
-    struct ReadFailures { limit: i64 => BigInt } -> (
-        Text, Text, Nullable<Text>, BigInt, BigInt, Nullable<BigInt>
+    struct ReadFailures { most: i64 => BigInt, limit: i64 => BigInt } -> (
+        Text, Text, Nullable<Text>, BigInt, BigInt, Nullable<BigInt>, Double, Double
     )
     include_str!("read_failures.sql")
 }
@@ -296,37 +319,43 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn status(&self, runs: u32) -> Result<Status, StoreError> {
-        type KindColumns = (String, i64, i64, i64, i64, i64, Option<f64>, i64, i64);
-        let queue: Vec<KindColumns> = self.load("status", ReadStatus {}).await?;
-        let by_kind = rejected_rows::table.group_by(rejected_rows::kind);
-        let count_rejected = by_kind.select((rejected_rows::kind, count_star()));
-        let rejected: Vec<(String, i64)> = self.load("status", count_rejected).await?;
-        let kinds = Kind::ALL
-            .into_iter()
-            .map(|kind| {
-                let row = queue.iter().find(|row| row.0 == kind.name());
-                let count = |of: fn(&KindColumns) -> i64| row.map_or(0, of);
-                KindStatus {
-                    kind,
-                    pending: count(|row| row.1),
-                    due: count(|row| row.8),
-                    backing_off: count(|row| row.2),
-                    processing: count(|row| row.3),
-                    expired: count(|row| row.4),
-                    dead: count(|row| row.5),
-                    in_future: count(|row| row.7),
-                    oldest_pending_seconds: row.and_then(|row| row.6),
-                    rejected: rejected.iter().find(|r| r.0 == kind.name()).map_or(0, |r| r.1),
-                }
-            })
-            .collect();
         Ok(Status {
-            kinds,
-            failures: self.read_failures().await?,
-            rejected: self.read_rejected().await?,
-            runs: self.read_runs(runs).await?,
+            kinds: self.count_kinds(ALL).await?,
+            failures: self.failures().await?,
+            rejected: self.rejected().await?,
+            runs: self.runs(runs).await?,
             future: self.future_rows().await?,
+            paused: self.paused_kinds().await?,
         })
+    }
+
+    /// Each kind's queue and its rejected rows, of which no more than about `most` are counted.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn count_kinds(&self, most: i64) -> Result<Vec<KindStatus>, StoreError> {
+        type KindColumns = (String, i64, i64, i64, i64, i64, Option<f64>, i64, i64, i64);
+        let queue: Vec<KindColumns> = self.load("status", ReadStatus { most }).await?;
+        let rejected: Vec<(String, i64)> = self.load("status", CountRejected { most }).await?;
+        let all_rejected: i64 = rejected.iter().map(|(_, rows)| rows).sum();
+        let of = |kind: Kind| {
+            let row = queue.iter().find(|row| row.0 == kind.name());
+            let count = |of: fn(&KindColumns) -> i64| row.map_or(0, of);
+            KindStatus {
+                kind,
+                pending: count(|row| row.1),
+                due: count(|row| row.8),
+                backing_off: count(|row| row.2),
+                processing: count(|row| row.3),
+                expired: count(|row| row.4),
+                dead: count(|row| row.5),
+                in_future: count(|row| row.7),
+                oldest_pending_seconds: row.and_then(|row| row.6),
+                rejected: rejected.iter().find(|r| r.0 == kind.name()).map_or(0, |r| r.1),
+                is_capped: count(|row| row.9) >= most || all_rejected >= most,
+            }
+        };
+        Ok(Kind::ALL.into_iter().map(of).collect())
     }
 
     /// The number of pending changes of these kinds, including those in back-off.
@@ -429,28 +458,45 @@ impl Store {
         Ok(ids.into_iter().next().map(|(id,)| id))
     }
 
-    async fn read_failures(&self) -> Result<Vec<Failure>, StoreError> {
-        type Columns = (String, String, Option<String>, i64, i64, Option<i64>);
-        let rows: Vec<Columns> = self.load("status", ReadFailures { limit: MAX_GROUPS }).await?;
-        let failure = |(kind, class, detail, rows, dead, next_retry_seconds): Columns| Failure {
-            kind,
-            class,
-            detail,
-            rows,
-            dead,
-            next_retry_seconds,
+    /// Failures by cause, the most frequent first, at most [`MAX_GROUPS`] of at most [`MAX_FAILED_SETS`] sets
+    /// of each kind.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn failures(&self) -> Result<Vec<Failure>, StoreError> {
+        type Columns = (String, String, Option<String>, i64, i64, Option<i64>, f64, f64);
+        let read = ReadFailures { most: MAX_FAILED_SETS, limit: MAX_GROUPS };
+        let rows: Vec<Columns> = self.load("status", read).await?;
+        let failure = |row: Columns| Failure {
+            kind: row.0,
+            class: row.1,
+            detail: row.2,
+            rows: row.3,
+            dead: row.4,
+            next_retry_seconds: row.5,
+            first_queued_seconds: row.6,
+            last_queued_seconds: row.7,
         };
         Ok(rows.into_iter().map(failure).collect())
     }
 
-    async fn read_rejected(&self) -> Result<Vec<Rejected>, StoreError> {
+    /// Rejected rows by reason and metric, the most frequent first, at most [`MAX_GROUPS`] of
+    /// [`MAX_REJECTED_READ`] rows.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn rejected(&self) -> Result<Vec<Rejected>, StoreError> {
         let read = ReadRejected { most: MAX_REJECTED_READ, limit: MAX_GROUPS };
         let rows: Vec<(String, String, Option<String>, i64)> = self.load("status", read).await?;
         let rejected = |(kind, reason, metric, rows)| Rejected { kind, reason, metric, rows };
         Ok(rows.into_iter().map(rejected).collect())
     }
 
-    async fn read_runs(&self, limit: u32) -> Result<Vec<Run>, StoreError> {
+    /// The last runs that did work, latest first.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn runs(&self, limit: u32) -> Result<Vec<Run>, StoreError> {
         let read = aggregation_runs::table
             .order(aggregation_runs::finished_at.desc())
             .limit(i64::from(limit))

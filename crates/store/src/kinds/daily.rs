@@ -14,7 +14,7 @@ use crate::error::StoreError;
 use crate::kinds::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital_columns};
 use crate::sql::statement::statement;
 use crate::sql::time::to_postgres;
-use crate::transaction::{GroupTransaction, MOST_AT_ONCE, Reading};
+use crate::transaction::{GroupTransaction, MOST_AT_ONCE, ReadMode};
 
 statement! {
     /// A row belongs to the spans in which it starts. Spans of one metric are disjoint.
@@ -90,7 +90,7 @@ impl GroupTransaction<'_> {
                 read.spans_to.push(to_postgres(*to));
             }
         }
-        for reading in [Reading::AtOnce, Reading::InPortions] {
+        for reading in [ReadMode::AtOnce, ReadMode::InPortions] {
             of_metrics.iter_mut().for_each(Vec::clear);
             let keep = |(ordinal, row): (i32, RawVitalColumns)| {
                 let of_metric = usize::try_from(ordinal).ok().and_then(|at| of_metrics.get_mut(at));

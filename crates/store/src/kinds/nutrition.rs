@@ -13,7 +13,7 @@ use crate::kinds::day_end::future_count;
 use crate::sql::raw_text::{RawText, short_name, short_text};
 use crate::sql::statement::statement;
 use crate::sql::time::{RawTime, to_postgres};
-use crate::transaction::{GroupTransaction, MOST_AT_ONCE, Reading};
+use crate::transaction::{GroupTransaction, MOST_AT_ONCE, ReadMode};
 
 type MealColumns = (i64, RawText, RawText, RawTime, Option<RawText>, RawText, Vec<Option<f64>>);
 
@@ -161,7 +161,7 @@ impl GroupTransaction<'_> {
     pub async fn visit_meals(
         &mut self,
         date: NaiveDate,
-        reading: Reading,
+        reading: ReadMode,
         mut visit: impl FnMut(RawMeal) -> Result<(), StoreError> + Send,
     ) -> Result<bool, StoreError> {
         let (from, to) = anywhere_on_earth(date);

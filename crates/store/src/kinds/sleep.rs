@@ -15,7 +15,7 @@ use crate::kinds::day_end::future_count;
 use crate::kinds::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital_columns};
 use crate::sql::statement::statement;
 use crate::sql::time::{from_postgres, to_postgres};
-use crate::transaction::{GroupTransaction, MOST_AT_ONCE, Reading};
+use crate::transaction::{GroupTransaction, MOST_AT_ONCE, ReadMode};
 
 statement! {
     /// Reads the raw rows of each span and metric. A row may reach into the span from at most 48 hours
@@ -161,7 +161,7 @@ impl GroupTransaction<'_> {
                 .collect(),
             most: None,
         };
-        for reading in [Reading::AtOnce, Reading::InPortions] {
+        for reading in [ReadMode::AtOnce, ReadMode::InPortions] {
             snapshot.rows.clear();
             let keep = |(metric, row): (String, RawVitalColumns)| {
                 let stage = Stage::from_metric(&metric)

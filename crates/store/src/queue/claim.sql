@@ -30,6 +30,7 @@ WITH asked AS MATERIALIZED (
                 FROM aggregation_queue
                 WHERE kind = (SELECT kind FROM asked)
                   AND user_id IS DISTINCT FROM (SELECT without FROM asked)
+                  AND NOT EXISTS (SELECT FROM paused_kinds WHERE paused_kinds.kind = (SELECT kind FROM asked))
                   AND not_before >= (SELECT since FROM asked) AND not_before <= (SELECT now FROM asked)
                   AND (state = 'pending'
                        OR (state = 'processing'

@@ -16,4 +16,5 @@ SELECT (
         ORDER BY q.not_before
         LIMIT 1
     ) AS q
+    WHERE NOT EXISTS (SELECT FROM paused_kinds WHERE paused_kinds.kind = of.kind)
 )

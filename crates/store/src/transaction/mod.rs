@@ -27,7 +27,7 @@ use crate::pool::{Held, Store};
 use crate::statement::statement;
 use pipeline::{Answers, Begin, exchange};
 pub(crate) use portions::{MOST_AT_ONCE, PORTION};
-pub use portions::{Progress, Reading};
+pub use portions::{Progress, ReadMode};
 
 /// The transaction of one group: the rows of one kind, one user and one date.
 ///

@@ -27,14 +27,14 @@ pub(crate) const PORTION: i64 = 250;
 
 /// How the rows of a date are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reading {
+pub enum ReadMode {
     /// In one message with other questions, and only if they are few.
     AtOnce,
     /// By a cursor, however many there are.
     InPortions,
 }
 
-impl Reading {
+impl ReadMode {
     /// The LIMIT of a statement of which `most` rows may be read at once: one more, so that too many can be told from
     /// enough.
     pub(crate) const fn limit(self, most: i64) -> Option<i64> {
@@ -120,14 +120,14 @@ impl GroupTransaction<'_> {
         self.progress = progress.clone();
     }
 
-    /// Visits the rows of a statement that has [`Reading::limit`] of `most` as its LIMIT, and says whether it did: if
+    /// Visits the rows of a statement that has [`ReadMode::limit`] of `most` as its LIMIT, and says whether it did: if
     /// there are more than may be read at once, it visits none.
     ///
     /// # Errors
     /// If the database fails, or the visitor does.
     pub(crate) async fn visit_rows<'q, S, U>(
         &mut self,
-        (reading, most): (Reading, i64),
+        (reading, most): (ReadMode, i64),
         cursor: &'static str,
         statement: S,
         visit: impl FnMut(U) -> Result<(), StoreError> + Send,
@@ -142,7 +142,7 @@ impl GroupTransaction<'_> {
         Fetch<S>: for<'c> LoadQuery<'q, &'c AsyncPgConnection, U> + Send + 'q,
         U: Send,
     {
-        if reading == Reading::InPortions {
+        if reading == ReadMode::InPortions {
             self.read_in_portions(cursor, statement, visit).await?;
             return Ok(true);
         }

@@ -10,16 +10,18 @@ mod demo;
 mod doctor;
 mod import;
 mod migrate;
+mod page;
+mod pause;
 mod report;
 mod requeue;
-pub mod run_once;
+mod run_once;
 mod status;
 mod users;
 mod verify;
 
 use crate::cli::{Cli, Command};
 use crate::exit::Exit;
-use crate::service;
+use crate::{service, setup};
 
 /// Runs the requested command.
 ///
@@ -31,10 +33,12 @@ pub async fn execute(cli: Cli) -> anyhow::Result<Exit> {
         Command::Demo(arguments) => demo::execute(config, &arguments).await,
         Command::Migrate(arguments) => migrate::execute(config, &arguments).await,
         Command::Import(arguments) => import::execute(config, &arguments).await,
-        Command::Run => service::run(config).await,
+        Command::Run => service::run(config, setup::configuration(config)?, page::router).await,
         Command::RunOnce(arguments) => run_once::execute(config, arguments).await,
         Command::Status(arguments) => status::execute(config, &arguments).await,
         Command::Requeue(arguments) => requeue::execute(config, arguments).await,
+        Command::Pause(arguments) => pause::execute(config, &arguments, true).await,
+        Command::Resume(arguments) => pause::execute(config, &arguments, false).await,
         Command::Backfill(arguments) => backfill::execute(config, arguments).await,
         Command::Verify(arguments) => verify::execute(config, arguments).await,
         Command::Report(arguments) => report::execute(config, &arguments).await,

@@ -36,7 +36,7 @@ pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Resul
     }
     let store = setup::connect(&loaded.config).await?;
     setup::require_current_schema(&store).await?;
-    setup::require_budget(&store).await?;
+    setup::require_budget(&store, 0).await?;
     let context = WorkerContext {
         long_groups: LongGroups::default(),
         store,

@@ -20,7 +20,7 @@ const RUNS: u32 = 5;
 
 /// Maximum age in seconds of the last record of a running service. An older record belongs to a service
 /// that was killed.
-const STILL_RUNNING: f64 = 3_600.0;
+pub const STILL_RUNNING: f64 = 3_600.0;
 
 /// Shows backlog, failures and runs, once or until a stop is requested.
 ///
@@ -134,6 +134,11 @@ fn to_json(status: &Status, rejected: &[RejectedGroup<'_>], pool: &PoolStats) ->
         "rejected": rejected.iter().map(RejectedGroup::to_json).collect::<Vec<_>>(),
         "runs": runs,
         "future": { "rows": status.future.rows, "users": status.future.users },
+        "paused": status.paused.iter().map(|of| json!({
+            "kind": of.kind.name(),
+            "paused_at": of.paused_at.to_utc().to_rfc3339(),
+            "paused_by": of.paused_by,
+        })).collect::<Vec<_>>(),
         "pool": {
             "in_use": pool.in_use,
             "idle": pool.idle,
@@ -146,7 +151,8 @@ fn to_json(status: &Status, rejected: &[RejectedGroup<'_>], pool: &PoolStats) ->
     })
 }
 
-fn run_json(run: &Run) -> Value {
+/// A run as JSON.
+pub fn run_json(run: &Run) -> Value {
     json!({
         "finished_at": run.finished_at.to_utc().to_rfc3339(),
         "is_running": run.is_running,
@@ -246,6 +252,15 @@ fn verdict(status: &Status) -> String {
             are(in_future)
         ));
     }
+    for paused in &status.paused {
+        lines.push(format!(
+            "{kind} is paused since {} by {}: no worker claims rows of it.\n  \
+             worker resume {kind}",
+            paused.paused_at.to_utc().format("%Y-%m-%d %H:%M:%S UTC"),
+            paused.paused_by,
+            kind = paused.kind,
+        ));
+    }
     if lines.is_empty() {
         lines.push("Nothing is due.".to_owned());
     }
@@ -301,7 +316,8 @@ fn failure_cells(failure: &Failure) -> [String; 5] {
     ]
 }
 
-fn failure_json(failure: &Failure) -> Value {
+/// Failures of one cause as JSON.
+pub fn failure_json(failure: &Failure) -> Value {
     json!({
         "kind": failure.kind,
         "class": failure.class,
@@ -309,12 +325,14 @@ fn failure_json(failure: &Failure) -> Value {
         "rows": failure.rows,
         "dead": failure.dead,
         "next_retry_seconds": failure.next_retry_seconds,
+        "first_queued_seconds": failure.first_queued_seconds,
+        "last_queued_seconds": failure.last_queued_seconds,
     })
 }
 
 /// Rejected rows with the same reason and metric.
 #[derive(Debug, PartialEq, Eq)]
-struct RejectedGroup<'a> {
+pub struct RejectedGroup<'a> {
     kind: &'a str,
     reason: &'a str,
     metric: Metric<'a>,
@@ -333,7 +351,7 @@ enum Metric<'a> {
 }
 
 /// Groups rejected rows, the largest group first.
-fn group_rejected<'a>(
+pub fn group_rejected<'a>(
     rejected: &'a [Rejected],
     catalogue: Option<&'a Catalogue>,
 ) -> Vec<RejectedGroup<'a>> {
@@ -360,7 +378,8 @@ fn group_rejected<'a>(
 }
 
 impl RejectedGroup<'_> {
-    fn cells(&self) -> [String; 4] {
+    /// Reason, kind, metric and count.
+    pub fn cells(&self) -> [String; 4] {
         let metric = match self.metric {
             Metric::None => "-".to_owned(),
             Metric::Known(name) => name.to_owned(),
@@ -370,7 +389,8 @@ impl RejectedGroup<'_> {
         [self.reason.to_owned(), self.kind.to_owned(), metric, tables::thousands(self.rows)]
     }
 
-    fn to_json(&self) -> Value {
+    /// As JSON.
+    pub fn to_json(&self) -> Value {
         let (metric, nearest) = match self.metric {
             Metric::None | Metric::Unknown(None) => (None, None),
             Metric::Known(name) => (Some(name), None),

@@ -152,6 +152,43 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
     })
 }
 
+/// The findings of a comparison of some dates of one user.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Dates that were compared, each kind on its own.
+    pub dates: i64,
+    /// Dates that differ.
+    pub differ: i64,
+    /// Dates left out because rows of them wait in the queue.
+    pub pending: i64,
+    /// Dates left out because rows of them are dead.
+    pub dead: i64,
+}
+
+/// Compares some dates of one user with its raw rows, and changes nothing.
+///
+/// # Errors
+/// If the database fails.
+pub async fn one_user(
+    store: &Store,
+    settings: &Settings,
+    stop: &Stop,
+    (user_id, from, to): (i64, NaiveDate, NaiveDate),
+) -> Result<Verified, StoreError> {
+    let bar = ProgressBar::hidden();
+    let users = Users::new(Some(user_id), Kind::ALL.to_vec());
+    let verification =
+        Verification { store, users, from, to, settings, repair: None, stop, bar: &bar };
+    let mut found = Found::default();
+    let mut tables = store.open_verify_tables().await?;
+    for kind in Kind::ALL {
+        verification.verify_user(&mut tables, kind, user_id, &mut found).await?;
+    }
+    tables.close().await?;
+    let Found { dates, left: differ, pending, dead, .. } = found;
+    Ok(Verified { dates, differ, pending, dead })
+}
+
 struct Verification<'l> {
     store: &'l Store,
     users: Users,

@@ -42,7 +42,7 @@ pub(crate) use reload::Reload;
 use read::{
     address, application_name, batch_size, concurrency, connection_age, host_names, lease,
     log_format, observe, old_transaction, pattern, poll, pool_idle, pool_size, pooler,
-    rows_per_second, shutdown, slow_hold, stuck, summary, time_budget,
+    rows_per_second, shutdown, slow_hold, stuck, summary, time_budget, token,
 };
 
 /// The first layer, and the list of valid keys.
@@ -240,6 +240,12 @@ pub(crate) struct Http {
     /// Host names that requests may contain, besides IP addresses and `localhost`.
     #[serde(deserialize_with = "host_names")]
     pub(crate) allowed_hosts: Vec<String>,
+    /// The token of viewers; none if empty.
+    #[serde(deserialize_with = "token")]
+    pub(crate) token: Secret,
+    /// The token of operators; none if empty, and never that of viewers.
+    #[serde(deserialize_with = "token")]
+    pub(crate) operator_token: Secret,
 }
 
 /// `[log]`

@@ -12,7 +12,7 @@ use store::Pooler;
 use toml::Value;
 
 use super::setting::Setting;
-use super::{Config, LogFormat, schedule};
+use super::{Config, LogFormat, Secret, schedule};
 
 /// More than any worker reaches, in rows each second.
 pub(crate) const MAX_ROWS_PER_SECOND: u32 = 1_000_000;
@@ -77,6 +77,16 @@ pub(super) fn pooler<'de, D: Deserializer<'de>>(from: D) -> Result<Pooler, D::Er
         "session" => Some(Pooler::Session),
         "transaction" => Some(Pooler::Transaction),
         _ => None,
+    })
+}
+
+/// Reads a token that is hard to guess and that a header can hold; an empty text is none.
+pub(super) fn token<'de, D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
+    let must = "be empty, or have 16 to 256 printable ASCII characters without spaces";
+    text(from, must, |token| {
+        let is_strong =
+            (16..=256).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic());
+        (token.is_empty() || is_strong).then(|| Secret::new(token.to_owned()))
     })
 }
 
@@ -193,6 +203,12 @@ pub(super) fn unfit(config: &Config, settings: &[Setting]) -> Vec<String> {
         problems.push(format!("{key} must be less than {other}"));
     }
 
+    let http = &config.http;
+    if !http.token.expose().is_empty() && http.token == http.operator_token {
+        problems.push(
+            "http.operator_token must differ from http.token, or viewers are operators".to_owned(),
+        );
+    }
     let mail = &config.mail;
     let (sends, logs_in) = (!mail.host.is_empty(), !mail.user.is_empty());
     for (lacks, key, why) in [

@@ -57,6 +57,8 @@ impl Reload {
             ("database.url", former.database.url != next.database.url),
             ("mail.password", former.mail.password != next.mail.password),
             ("webhook.url", former.webhook.url != next.webhook.url),
+            ("http.token", former.http.token != next.http.token),
+            ("http.operator_token", former.http.operator_token != next.http.operator_token),
         ]
         .into_iter()
         .filter_map(|(key, differs)| differs.then_some(key))

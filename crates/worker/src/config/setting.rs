@@ -7,7 +7,8 @@ use toml::Value;
 use super::value::as_text;
 
 /// Keys whose value is never printed.
-const SECRET_KEYS: [&str; 3] = ["database.url", "mail.password", "webhook.url"];
+const SECRET_KEYS: [&str; 5] =
+    ["database.url", "mail.password", "webhook.url", "http.token", "http.operator_token"];
 
 /// The prefix of the variables that set single keys.
 pub(super) const VARIABLE_PREFIX: &str = "WORKER__";

@@ -96,6 +96,13 @@ impl Database {
         lock(&self.reconnect_requested).clone()
     }
 
+    /// For how long the database has been unavailable, and how long until the next attempt to connect.
+    pub(super) fn outage(&self) -> Option<(Duration, Duration)> {
+        let since = lock(&self.reported).as_ref().map(|reported| reported.since.elapsed())?;
+        let next = *lock(&self.next_attempt);
+        Some((since, next.saturating_duration_since(Instant::now())))
+    }
+
     fn set(&self, state: State) {
         *lock(&self.state) = state;
         self.changed.notify_one();
@@ -223,6 +230,6 @@ impl Service {
 async fn try_to_connect(config: &crate::config::Config) -> anyhow::Result<Store> {
     let store = setup::connect(config).await?;
     setup::require_current_schema(&store).await?;
-    setup::require_budget(&store).await?;
+    setup::require_budget(&store, u32::from(config.http.port > 0)).await?;
     Ok(store)
 }

@@ -4,17 +4,19 @@
 //! listens on this host only, unless the configuration names another address. A request with a foreign
 //! host name is refused, so that a page in a browser cannot read responses by DNS rebinding.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -66,7 +68,17 @@ struct Served {
 
 type Shared = State<Arc<Served>>;
 
-/// Listens on this address from now on.
+/// The address from which a request comes.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
+
+/// Makes the routes of the operator's page, and its work beside them.
+pub type MakePage = fn(Arc<Service>, PrometheusHandle, &Http) -> (Router, PageWork);
+
+/// The page's work that the service must carry out, for ever.
+pub type PageWork = Pin<Box<dyn Future<Output = Infallible>>>;
+
+/// Listens on this address from now on. Returns the page's work, which the service must carry out.
 ///
 /// # Errors
 /// If the address is in use or not one of this host.
@@ -74,7 +86,8 @@ pub async fn serve(
     service: Arc<Service>,
     address: SocketAddr,
     settings: &Http,
-) -> anyhow::Result<()> {
+    page: MakePage,
+) -> anyhow::Result<PageWork> {
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address} (http.address and http.port); choose another port")
     })?;
@@ -87,20 +100,26 @@ pub async fn serve(
             upkeep.run_upkeep();
         }
     });
-    let served = Arc::new(Served { service, metrics, database: Mutex::new(None) });
     let hosts: Arc<[String]> = settings.allowed_hosts.iter().cloned().collect();
+    let (page, page_work) = page(Arc::clone(&service), metrics.clone(), settings);
+    let served = Arc::new(Served { service, metrics, database: Mutex::new(None) });
     let router = Router::new()
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
         .route("/health/database", get(database_health))
         .route("/health/db-pool", get(pool_health))
         .route("/metrics", get(all_metrics))
-        .fallback(|| async { (StatusCode::NOT_FOUND, format!("there is only {PATHS}\n")) })
-        .layer(from_fn_with_state(hosts, refuse_foreign_hosts))
-        .with_state(served);
-    tracing::info!(event = "http_listening", address = %address, "health and metrics are served");
+        .with_state(served)
+        .merge(page)
+        .fallback(|| async { (StatusCode::NOT_FOUND, format!("there is only / and {PATHS}\n")) })
+        .layer(from_fn_with_state(hosts, refuse_foreign_hosts));
+    tracing::info!(
+        event = "http_listening",
+        address = %address,
+        "Health, metrics and the operator's page are served at http://{address}/"
+    );
     tokio::spawn(accept(listener, router));
-    Ok(())
+    Ok(page_work)
 }
 
 /// Accepts connections, at most [`MAX_CONNECTIONS`] at once.
@@ -108,8 +127,9 @@ async fn accept(listener: TcpListener, router: Router) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let connection = connection(stream, router.clone());
+            Ok((stream, from)) => {
+                let router = router.clone().layer(Extension(Peer(from.ip())));
+                let connection = connection(stream, router);
                 tokio::spawn(async move {
                     connection.await;
                     drop(place);

@@ -20,6 +20,7 @@ mod http;
 mod schedule;
 mod signals;
 mod supervisor;
+mod view;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -51,6 +52,9 @@ use signals::Signals;
 use supervisor::Supervisor;
 use watch::Watched;
 
+pub use http::{MakePage, PageWork, Peer};
+pub use view::Breaker;
+
 /// The longest sleep between two heartbeats.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
@@ -81,20 +85,24 @@ pub struct Service {
     alerting: Option<Alerting>,
 }
 
-/// Runs until a stop is requested.
+/// Runs until a stop is requested. The port for HTTP serves the page, too.
 ///
 /// # Errors
 /// If the configuration cannot be used, or the address for HTTP is taken.
-pub async fn run(config_file: Option<&Path>) -> anyhow::Result<Exit> {
-    let loaded = setup::configuration(config_file)?;
+pub async fn run(
+    config_file: Option<&Path>,
+    loaded: Loaded,
+    page: MakePage,
+) -> anyhow::Result<Exit> {
     // Waiting does not make an invalid URL valid.
     setup::check_url(&loaded.config)?;
     let signals = Signals::install()?;
     let service = Arc::new(Service::new(config_file, loaded)?);
     let settings = service.config().http.clone();
-    if let Some(address) = settings.listen() {
-        http::serve(Arc::clone(&service), address, &settings).await?;
-    }
+    let page_work: PageWork = match settings.listen() {
+        Some(address) => http::serve(Arc::clone(&service), address, &settings, page).await?,
+        None => Box::pin(std::future::pending()),
+    };
     service.log_start();
     let senders = Service::start_alerts(&service);
     service.supervisor.ready();
@@ -103,6 +111,8 @@ pub async fn run(config_file: Option<&Path>) -> anyhow::Result<Exit> {
         outcome = service.handle_signals(signals) => outcome,
         never = service.watch() => match never {},
         never = service.watch_liveness() => match never {},
+        never = service.show_presence() => match never {},
+        never = page_work => match never {},
     };
     outcome?;
     service.supervisor.stopping();

@@ -16,17 +16,21 @@ use crate::{metrics, run_record};
 const REST_PER_COUNT: u32 = 100;
 
 /// How often an old transaction is reported again.
-const REPORT_AGAIN: Duration = Duration::from_secs(300);
+pub(super) const REPORT_AGAIN: Duration = Duration::from_secs(300);
 
 /// How often the heartbeat of the work is checked.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// The last observations, and the counts of the work.
 pub struct Watched {
-    backlog: Mutex<Option<Vec<Backlog>>>,
+    pub(super) backlog: Mutex<Option<Vec<Backlog>>>,
+    /// When the backlog was read.
+    pub(super) backlog_at: Mutex<Option<Instant>>,
+    /// When the log last said that this service cannot say that it is alive.
+    pub(super) warned_of_presence: Mutex<Option<Instant>>,
     queue_age: Mutex<Option<(QueueAge, Instant)>>,
     period: Mutex<Period>,
-    total: Mutex<Period>,
+    pub(super) total: Mutex<Period>,
     old_transactions: Mutex<Vec<ReportedTransaction>>,
 }
 
@@ -44,9 +48,9 @@ struct AllKinds {
 }
 
 #[derive(Clone, Copy)]
-struct Period {
-    began: Instant,
-    report: RunReport,
+pub(super) struct Period {
+    pub(super) began: Instant,
+    pub(super) report: RunReport,
     /// The record for `worker status`: its id, and the batches that it counts.
     recorded: Option<(i64, i32)>,
 }
@@ -62,6 +66,8 @@ impl Watched {
         let (period, total) = (Mutex::new(Period::new()), Mutex::new(Period::new()));
         Self {
             backlog: Mutex::default(),
+            backlog_at: Mutex::default(),
+            warned_of_presence: Mutex::default(),
             queue_age: Mutex::default(),
             period,
             total,
@@ -152,6 +158,7 @@ impl Service {
             None => None,
         };
         metrics::show_backlog(seen.as_deref());
+        *lock(&self.watched.backlog_at) = Some(Instant::now());
         *lock(&self.watched.backlog) = seen;
     }
 
@@ -306,7 +313,11 @@ impl Service {
     pub(super) async fn log_end(&self) {
         // A stop must not wait for a hanging database; the log has the same counts.
         let period = *lock(&self.watched.period);
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.record(&period, false)).await;
+        let last = async {
+            self.record(&period, false).await;
+            self.leave().await;
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(1), last).await;
         let total = *lock(&self.watched.total);
         let counts = &total.report.counts;
         tracing::info!(

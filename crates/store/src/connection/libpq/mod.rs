@@ -19,7 +19,7 @@ use crate::error::ConnectError;
 pub(crate) use passfile::PassFile;
 
 /// Returns the value of an environment variable, if it is set.
-pub type Variables<'v> = &'v dyn Fn(&str) -> Option<String>;
+pub type Variables<'v> = &'v (dyn Fn(&str) -> Option<String> + Sync);
 
 /// Keys that the driver does not know, and their variables. They are removed from the URL.
 const TAKEN: [(&str, &str); 6] = [

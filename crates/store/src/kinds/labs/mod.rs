@@ -13,7 +13,7 @@ use crate::kinds::day_end::future_count;
 use crate::sql::raw_text::{RawText, short_name, short_text};
 use crate::sql::statement::statement;
 use crate::sql::time::{RawTime, to_postgres};
-use crate::transaction::{GroupTransaction, PORTION, Reading};
+use crate::transaction::{GroupTransaction, PORTION, ReadMode};
 
 type LabColumns = (
     i64,
@@ -156,7 +156,7 @@ impl GroupTransaction<'_> {
     pub async fn visit_labs(
         &mut self,
         date: NaiveDate,
-        reading: Reading,
+        reading: ReadMode,
         mut visit: impl FnMut(RawLab) -> Result<(), StoreError> + Send,
     ) -> Result<bool, StoreError> {
         let (from, to) = anywhere_on_earth(date);

@@ -20,7 +20,7 @@ use crate::kinds::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital
 use crate::sql::raw_text::{RawText, short_name};
 use crate::sql::statement::statement;
 use crate::sql::time::{from_postgres, to_postgres};
-use crate::transaction::{GroupTransaction, MOST_AT_ONCE, Reading};
+use crate::transaction::{GroupTransaction, MOST_AT_ONCE, ReadMode};
 
 statement! {
     /// Reads the raw rows of each span.
@@ -168,7 +168,7 @@ impl GroupTransaction<'_> {
         catalogue: &Catalogue,
     ) -> Result<Option<BTreeMap<String, Snapshot>>, StoreError> {
         let mut snapshots = empty(scope);
-        let rows = raw_rows_of(scope, catalogue, self.user_id(), Reading::AtOnce);
+        let rows = raw_rows_of(scope, catalogue, self.user_id(), ReadMode::AtOnce);
         let (rows, stored) = self.read2((rows, stored_of(scope, self.user_id()))).await?;
         if rows.len() as i64 > MOST_AT_ONCE {
             return Ok(None);
@@ -206,7 +206,7 @@ impl GroupTransaction<'_> {
     ) -> Result<(), StoreError> {
         if reach(metric, catalogue) > 0 {
             let scope = Scope::from([(metric.to_owned(), scope.clone())]);
-            let read = raw_rows_of(&scope, catalogue, self.user_id(), Reading::InPortions);
+            let read = raw_rows_of(&scope, catalogue, self.user_id(), ReadMode::InPortions);
             let visit = |(_, row): (i32, RawVitalColumns)| visit(raw_vital(row));
             return self.read_in_portions("intervals", read, visit).await;
         }
@@ -288,7 +288,12 @@ fn empty(scope: &Scope) -> BTreeMap<String, Snapshot> {
     scope.keys().map(|metric| (metric.clone(), Snapshot::default())).collect()
 }
 
-fn raw_rows_of(scope: &Scope, catalogue: &Catalogue, user_id: i64, reading: Reading) -> ReadVitals {
+fn raw_rows_of(
+    scope: &Scope,
+    catalogue: &Catalogue,
+    user_id: i64,
+    reading: ReadMode,
+) -> ReadVitals {
     let mut statement = ReadVitals {
         user_id,
         ordinals: Vec::new(),

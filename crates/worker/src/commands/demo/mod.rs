@@ -2,6 +2,7 @@
 
 mod figures;
 mod log;
+mod serve;
 
 use std::path::Path;
 
@@ -46,7 +47,8 @@ const BATCH_SIZE: u32 = 200;
 /// # Errors
 /// The reason why it failed.
 pub async fn execute(config: Option<&Path>, arguments: &cli::Demo) -> anyhow::Result<Exit> {
-    let mut config = setup::load(config)?.config;
+    let loaded = setup::load(config)?;
+    let mut config = loaded.config.clone();
     config.batch.size = BATCH_SIZE;
     config.batch.min_size = BATCH_SIZE;
     config.batch.max_size = BATCH_SIZE;
@@ -62,6 +64,10 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Demo) -> anyhow::Re
     let shown = tokio::select! {
         shown = show(&config, &stop, arguments.html.as_deref()) => shown.map(|()| exit::DONE),
         () = stop.requested() => Ok(exit::INTERRUPTED),
+    };
+    let shown = match shown {
+        Ok(exit) if exit == exit::DONE && arguments.serve => serve::serve(loaded, &config).await,
+        shown => shown,
     };
     // Dropping the server stops it and removes its folder, also after an error.
     drop(server);

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use alerts::channel::Channel;
 use serde_json::{Value, json};
+use store::{Store, StoreError};
 
 use crate::config::Config;
 use crate::exit::{self, Exit};
@@ -138,6 +139,21 @@ pub async fn execute(file: Option<&Path>, as_json: bool) -> anyhow::Result<Exit>
     }
     let can_work = checkup.is(Outcome::Wrong) == 0;
     Ok(if can_work { exit::DONE } else { exit::COULD_NOT })
+}
+
+/// The checks of the database on the page's connection, as JSON. That connection has time-outs and a
+/// budget of its own, so the checks of both are left out.
+///
+/// # Errors
+/// If the database fails.
+pub async fn on_page(config: &Config, store: &Store) -> Result<Vec<Value>, StoreError> {
+    let mut checkup = Checkup { as_json: true, checks: Vec::new() };
+    match setup::connection_plan(config) {
+        Ok(plan) => database::examine(config, &plan, store, &mut checkup).await?,
+        Err(error) => checkup.add(Check::wrong("configuration", error.to_string(), "correct it")),
+    }
+    let is_shown = |check: &&Check| !["time-outs", "budget"].contains(&check.name);
+    Ok(checkup.checks.iter().filter(is_shown).map(Check::to_json).collect())
 }
 
 /// Runs the checks in order; each depends on the earlier ones.

@@ -65,7 +65,13 @@ fn without_file_and_variables_the_documented_defaults_are_in_force() {
             shutdown_timeout: Duration::from_secs(25),
             stuck_after: Duration::from_secs(180),
         },
-        http: Http { address: [127, 0, 0, 1].into(), port: 0, allowed_hosts: Vec::new() },
+        http: Http {
+            address: [127, 0, 0, 1].into(),
+            port: 0,
+            allowed_hosts: Vec::new(),
+            token: Secret::default(),
+            operator_token: Secret::default(),
+        },
         log: Log {
             format: LogFormat::Auto,
             level: "info".to_owned(),
@@ -168,6 +174,7 @@ fn every_key_of_default_toml_changes_the_configuration() {
             ("alerts.off", _) => "dead_rows".to_owned(),
             ("mail.tls", _) => "implicit".to_owned(),
             ("mail.from" | "mail.to", _) => "ops@example.org".to_owned(),
+            ("http.token" | "http.operator_token", _) => "a-token-of-the-tests".to_owned(),
             ("webhook.url", _) => "https://example.org/".to_owned(),
             // The default is 0, so it cannot be reduced by a second.
             ("alerts.pool_exhausted_after_seconds", _) => "1".to_owned(),

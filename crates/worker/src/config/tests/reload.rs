@@ -55,13 +55,25 @@ fn every_secret_that_changes_is_named() {
         ("DATABASE_URL", "database.url", "postgresql://a@host/app", "postgresql://b@host/app"),
         ("WORKER__MAIL__PASSWORD", "mail.password", "a", "b"),
         ("WORKER__WEBHOOK__URL", "webhook.url", "https://host/a", "https://host/b"),
+        (
+            "WORKER__HTTP__TOKEN",
+            "http.token",
+            "a-token-of-16-characters",
+            "another-of-16-characters",
+        ),
+        (
+            "WORKER__HTTP__OPERATOR_TOKEN",
+            "http.operator_token",
+            "a-token-of-16-characters",
+            "another-of-16-characters",
+        ),
     ] {
         let running = loaded("", &[(variable, one)]);
         let reload = Reload::between(&running, loaded("", &[(variable, other)]));
         assert_eq!([reload.changed, reload.needs_restart].concat(), [key]);
     }
     let entries = loaded("", &[]).entries;
-    assert_eq!(entries.iter().filter(|entry| entry.value == "(not set)").count(), 3);
+    assert_eq!(entries.iter().filter(|entry| entry.value == "(not set)").count(), 5);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use aggregation::catalogue::Analytes;
 use aggregation::labs::{Days, RawLab, Seen, compare, counting, figures, judge, see};
 use aggregation::zones::BaseZone;
 use chrono::NaiveDate;
-use store::{GroupTransaction, Reading, StoreError, Verdict};
+use store::{GroupTransaction, ReadMode, StoreError, Verdict};
 
 use super::{Profile, Work, guarded, raw_ids, undated, verdicts};
 use crate::settings::Settings;
@@ -67,7 +67,7 @@ impl Date<'_> {
     ) -> Result<(), StoreError> {
         let Self { date, base_zone, analytes, of_group } = *self;
         let (mut rows, mut seen, mut bytes) = (Vec::new(), Vec::new(), 0);
-        for reading in [Reading::AtOnce, Reading::InPortions] {
+        for reading in [ReadMode::AtOnce, ReadMode::InPortions] {
             (rows, seen, bytes) = (Vec::new(), Vec::new(), 0);
             let visit = |row: RawLab| {
                 let verdict = guarded(|| see(&row, date, base_zone, analytes))?;

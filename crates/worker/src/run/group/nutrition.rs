@@ -7,7 +7,7 @@ use aggregation::catalogue::Nutrients;
 use aggregation::nutrition::{DayBuilder, RawMeal, judge};
 use aggregation::zones::BaseZone;
 use chrono::NaiveDate;
-use store::{GroupTransaction, Reading, StoreError, Verdict};
+use store::{GroupTransaction, ReadMode, StoreError, Verdict};
 
 use super::{Profile, Work, guarded, raw_ids, undated, verdicts};
 use crate::settings::Settings;
@@ -48,7 +48,7 @@ async fn write(
     is_judged: impl Fn(i64) -> bool + Send + Sync,
     judged: &mut Judged,
 ) -> Result<(), StoreError> {
-    for reading in [Reading::AtOnce, Reading::InPortions] {
+    for reading in [ReadMode::AtOnce, ReadMode::InPortions] {
         let mut day = DayBuilder::new(date, base_zone, nutrients);
         let visit = |row: RawMeal| {
             let verdict = guarded(|| day.add(&row))?;

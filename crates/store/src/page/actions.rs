@@ -1,0 +1,321 @@
+//! Actions of operators on rows that failed, and the log of all actions.
+
+use aggregation::Timestamp;
+use diesel::data_types::PgTimestamp;
+use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz};
+
+use crate::error::StoreError;
+use crate::pool::Store;
+use crate::sql::statement::statement;
+use crate::sql::time::from_postgres;
+
+/// The maximum of change sets that one step of an action changes: it lasts well under a second.
+const STEP_OF_SETS: i64 = 500;
+
+/// Which of the change sets that failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FailureFilter {
+    /// Only of this kind.
+    pub kind: Option<String>,
+    /// Only those that failed last with this class.
+    pub class: Option<String>,
+    /// With the class: only those with this SQLSTATE, table and constraint.
+    pub detail: Option<String>,
+    /// Only this user's.
+    pub user_id: Option<i64>,
+    /// Only dead ones.
+    pub only_dead: bool,
+}
+
+/// What became of an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActionState {
+    /// It goes on, or its worker ended.
+    Running,
+    /// It is done.
+    Done,
+    /// It was stopped before its end.
+    Stopped,
+    /// It failed.
+    Failed,
+}
+
+impl ActionState {
+    /// As in the table.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// An entry of the action log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OperatorAction {
+    /// Its number.
+    pub id: i64,
+    /// When it began.
+    pub begun_at: Timestamp,
+    /// When it ended, if it did.
+    pub ended_at: Option<Timestamp>,
+    /// Who did it.
+    pub actor: String,
+    /// What was done.
+    pub action: String,
+    /// To what.
+    pub target: String,
+    /// Rows or dates that were counted beforehand.
+    pub expected: Option<i64>,
+    /// Rows or dates done.
+    pub done: i64,
+    /// `running`, `done`, `stopped` or `failed`.
+    pub state: String,
+    /// What came of it, in a sentence.
+    pub outcome: Option<String>,
+}
+
+/// The change sets of a filter. A cause is its class, and behind the first space what failed.
+macro_rules! selected {
+    () => {
+        "q.last_error IS NOT NULL
+           AND ({kind}::text IS NULL OR q.kind = {kind})
+           AND ({class}::text IS NULL OR split_part(q.last_error, ' ', 1) = {class})
+           AND ({detail}::text IS NULL
+                OR substr(q.last_error, strpos(q.last_error || ' ', ' ') + 1) = {detail})
+           AND ({user_id}::bigint IS NULL OR q.user_id = {user_id})
+           AND (NOT {only_dead} OR q.state = 'dead')
+           AND q.state <> 'processing'"
+    };
+}
+
+macro_rules! failure_statement {
+    ($name:ident, $columns:tt, $sql:expr) => {
+        statement! {
+            struct $name<'a> {
+                kind: Option<&'a str> => Nullable<Text>,
+                class: Option<&'a str> => Nullable<Text>,
+                detail: Option<&'a str> => Nullable<Text>,
+                user_id: Option<i64> => Nullable<BigInt>,
+                only_dead: bool => Bool,
+                most: i64 => BigInt,
+            } -> $columns
+            $sql
+        }
+    };
+}
+
+failure_statement!(
+    CountSelected,
+    (BigInt, BigInt),
+    concat!(
+        "SELECT coalesce(sum(rows), 0), count(*)
+         FROM (SELECT cardinality(q.raw_ids) AS rows FROM aggregation_queue AS q
+               WHERE ",
+        selected!(),
+        " LIMIT {most}) AS sets"
+    )
+);
+
+failure_statement!(
+    RequeueSelected,
+    (Integer),
+    concat!(
+        "WITH picked AS MATERIALIZED (
+             SELECT q.ctid FROM aggregation_queue AS q
+             WHERE ",
+        selected!(),
+        " LIMIT {most} FOR UPDATE OF q SKIP LOCKED
+         )
+         UPDATE aggregation_queue AS q
+         SET state = 'pending', attempts = 0, lost_leases = 0, not_before = now(), last_error = NULL
+         FROM picked
+         WHERE q.ctid = picked.ctid
+         RETURNING cardinality(q.raw_ids)"
+    )
+);
+
+failure_statement!(
+    DiscardSelected,
+    (Integer),
+    concat!(
+        "WITH picked AS MATERIALIZED (
+             SELECT q.ctid FROM aggregation_queue AS q
+             WHERE ",
+        selected!(),
+        " LIMIT {most} FOR UPDATE OF q SKIP LOCKED
+         )
+         DELETE FROM aggregation_queue AS q
+         USING picked
+         WHERE q.ctid = picked.ctid
+         RETURNING cardinality(q.raw_ids)"
+    )
+);
+
+statement! {
+    struct BeginAction<'a> {
+        actor: &'a str => Text,
+        action: &'a str => Text,
+        target: &'a str => Text,
+        expected: Option<i64> => Nullable<BigInt>,
+    } -> (BigInt)
+    "WITH old AS (
+         DELETE FROM operator_actions WHERE begun_at < clock_timestamp() - interval '1 year'
+     )
+     INSERT INTO operator_actions (actor, action, target, expected)
+     VALUES ({actor}, {action}, {target}, {expected})
+     RETURNING id"
+}
+
+statement! {
+    struct UpdateAction<'a> {
+        id: i64 => BigInt,
+        done: i64 => BigInt,
+        state: &'a str => Text,
+        outcome: Option<&'a str> => Nullable<Text>,
+    } -> ()
+    "UPDATE operator_actions
+     SET done = {done}, state = {state}, outcome = {outcome},
+         ended_at = CASE WHEN {state} = 'running' THEN NULL ELSE clock_timestamp() END
+     WHERE id = {id}"
+}
+
+statement! {
+    struct ReadActions { most: i64 => BigInt } -> (
+        BigInt, Timestamptz, Nullable<Timestamptz>, Text, Text, Text, Nullable<BigInt>, BigInt, Text,
+        Nullable<Text>
+    )
+    "SELECT id, begun_at, ended_at, actor, action, target, expected, done, state, outcome
+     FROM operator_actions
+     ORDER BY id DESC
+     LIMIT {most}"
+}
+
+impl Store {
+    /// How many raw rows the selected change sets have, of `most` sets at most, and whether there may be more.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn count_failures(
+        &self,
+        filter: &FailureFilter,
+        most: i64,
+    ) -> Result<(i64, bool), StoreError> {
+        let statement = CountSelected {
+            kind: filter.kind.as_deref(),
+            class: filter.class.as_deref(),
+            detail: filter.detail.as_deref(),
+            user_id: filter.user_id,
+            only_dead: filter.only_dead,
+            most,
+        };
+        let rows: Vec<(i64, i64)> = self.load("page", statement).await?;
+        let (rows, sets) = rows.into_iter().next().unwrap_or_default();
+        Ok((rows, sets >= most))
+    }
+
+    /// Gives some of the selected change sets all their attempts back, due at once. Returns how many raw rows
+    /// they have, 0 when none is left. Sets that another session has locked are left to it.
+    ///
+    /// # Errors
+    /// If the database fails; then none was changed.
+    pub async fn requeue_failures(&self, filter: &FailureFilter) -> Result<u64, StoreError> {
+        let statement = RequeueSelected {
+            kind: filter.kind.as_deref(),
+            class: filter.class.as_deref(),
+            detail: filter.detail.as_deref(),
+            user_id: filter.user_id,
+            only_dead: filter.only_dead,
+            most: STEP_OF_SETS,
+        };
+        let rows: Vec<(i32,)> = self.load("requeue", statement).await?;
+        Ok(rows.into_iter().map(|(rows,)| rows as u64).sum())
+    }
+
+    /// Deletes some of the selected dead change sets. Their raw rows stay; their figures stay as they are.
+    /// Returns how many raw rows they have, 0 when none is left.
+    ///
+    /// # Errors
+    /// If the database fails; then none was deleted.
+    pub async fn discard_dead(&self, filter: &FailureFilter) -> Result<u64, StoreError> {
+        let statement = DiscardSelected {
+            kind: filter.kind.as_deref(),
+            class: filter.class.as_deref(),
+            detail: filter.detail.as_deref(),
+            user_id: filter.user_id,
+            only_dead: true,
+            most: STEP_OF_SETS,
+        };
+        let rows: Vec<(i32,)> = self.load("discard", statement).await?;
+        Ok(rows.into_iter().map(|(rows,)| rows as u64).sum())
+    }
+
+    /// Writes an action into the log before it begins. Returns its number.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn begin_action(
+        &self,
+        actor: &str,
+        action: &str,
+        target: &str,
+        expected: Option<i64>,
+    ) -> Result<i64, StoreError> {
+        let begin = BeginAction { actor, action, target, expected };
+        let ids: Vec<(i64,)> = self.load("control", begin).await?;
+        ids.into_iter()
+            .next()
+            .map(|(id,)| id)
+            .ok_or(StoreError::Internal("an action has no number"))
+    }
+
+    /// Writes into the log how far an action has come.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn update_action(
+        &self,
+        id: i64,
+        done: i64,
+        state: ActionState,
+        outcome: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let update = UpdateAction { id, done, state: state.name(), outcome };
+        self.execute("control", update).await.map(|_| ())
+    }
+
+    /// The latest actions, the last one first.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn operator_actions(&self, most: u32) -> Result<Vec<OperatorAction>, StoreError> {
+        type Columns = (
+            i64,
+            PgTimestamp,
+            Option<PgTimestamp>,
+            String,
+            String,
+            String,
+            Option<i64>,
+            i64,
+            String,
+            Option<String>,
+        );
+        let rows: Vec<Columns> = self.load("page", ReadActions { most: most.into() }).await?;
+        let action = |row: Columns| OperatorAction {
+            id: row.0,
+            begun_at: from_postgres(row.1),
+            ended_at: row.2.map(from_postgres),
+            actor: row.3,
+            action: row.4,
+            target: row.5,
+            expected: row.6,
+            done: row.7,
+            state: row.8,
+            outcome: row.9,
+        };
+        Ok(rows.into_iter().map(action).collect())
+    }
+}

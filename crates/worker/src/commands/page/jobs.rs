@@ -1,0 +1,216 @@
+//! Actions that take their time: bounded steps, one action at a time, with their progress in the action log.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use aggregation::Kind;
+use chrono::NaiveDate;
+use store::{ActionState, FailureFilter, Store, StoreError};
+
+use super::Page;
+use crate::run::group::rebuild::{self, earlier, later};
+
+/// The pause between two steps, so that an action leaves the database to others for most of the time.
+const BETWEEN_STEPS: Duration = Duration::from_millis(20);
+
+/// How often the log is told how far an action has come.
+const RECORD_EVERY: Duration = Duration::from_secs(1);
+
+/// What an action does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Gives what failed its attempts back.
+    Requeue(FailureFilter),
+    /// Deletes dead change sets.
+    Discard(FailureFilter),
+    /// Computes a user's dates anew.
+    Backfill(Range),
+    /// Compares a user's figures with the raw rows.
+    Verify(Range),
+}
+
+/// Dates of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The user.
+    pub user_id: i64,
+    /// The first date.
+    pub from: NaiveDate,
+    /// The last date.
+    pub to: NaiveDate,
+}
+
+/// An action that runs.
+#[derive(Debug)]
+pub struct Job {
+    /// Its number in the action log.
+    pub id: i64,
+    done: AtomicI64,
+    stop: AtomicBool,
+}
+
+impl Job {
+    /// Rows or dates done so far.
+    pub fn done(&self) -> i64 {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    /// Asks it to stop after its step.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The action that runs, if one does.
+#[derive(Debug, Default)]
+pub struct Jobs {
+    running: Mutex<Option<Arc<Job>>>,
+    /// Held from before an action is begun until it runs.
+    pub beginning: tokio::sync::Mutex<()>,
+}
+
+impl Jobs {
+    /// The action that runs.
+    pub fn running(&self) -> Option<Arc<Job>> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Job>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How an action ended.
+struct Ended {
+    state: ActionState,
+    outcome: String,
+}
+
+impl Page {
+    /// Begins an action that is in the log under this number. No other one may run.
+    pub fn begin_job(self: &Arc<Self>, id: i64, work: Work, store: Store) {
+        let job = Arc::new(Job { id, done: AtomicI64::new(0), stop: AtomicBool::new(false) });
+        *self.jobs.lock() = Some(Arc::clone(&job));
+        let page = Arc::clone(self);
+        self.local.spawn(move || async move {
+            let ended = match page.carry_out(&job, &work, &store).await {
+                Ok(ended) => ended,
+                Err(error) => Ended {
+                    state: ActionState::Failed,
+                    outcome: format!("{} [{}]", error, error.class().name()),
+                },
+            };
+            tracing::info!(
+                event = "action_ended",
+                action = job.id,
+                state = ended.state.name(),
+                done = job.done(),
+                "Action {} {}: {}",
+                job.id,
+                ended.state.name(),
+                ended.outcome
+            );
+            // What it changed shows at once, not only when the shared answers are old.
+            page.failures.forget().await;
+            page.overview.forget().await;
+            let update = store.update_action(job.id, job.done(), ended.state, Some(&ended.outcome));
+            let _ = update.await;
+            *page.jobs.lock() = None;
+            page.actions.forget().await;
+        });
+    }
+
+    fn must_stop(&self, job: &Job) -> bool {
+        job.stop.load(Ordering::Relaxed) || self.service.stop().is_requested()
+    }
+
+    async fn carry_out(&self, job: &Job, work: &Work, store: &Store) -> Result<Ended, StoreError> {
+        match work {
+            Work::Requeue(filter) => {
+                let step = async || store.requeue_failures(filter).await;
+                self.repeat(job, store, "raw rows are queued again", step).await
+            }
+            Work::Discard(filter) => {
+                let step = async || store.discard_dead(filter).await;
+                self.repeat(job, store, "raw rows were discarded", step).await
+            }
+            Work::Backfill(range) => self.backfill(job, range, store).await,
+            Work::Verify(range) => self.verify(job, range, store).await,
+        }
+    }
+
+    async fn repeat(
+        &self,
+        job: &Job,
+        store: &Store,
+        what: &str,
+        step: impl AsyncFn() -> Result<u64, StoreError>,
+    ) -> Result<Ended, StoreError> {
+        let mut recorded = Instant::now();
+        loop {
+            if self.must_stop(job) {
+                return Ok(stopped());
+            }
+            let rows = step().await?;
+            job.done.fetch_add(rows as i64, Ordering::Relaxed);
+            if rows == 0 {
+                return Ok(Ended {
+                    state: ActionState::Done,
+                    outcome: format!("{} {what}.", job.done()),
+                });
+            }
+            record(job, store, &mut recorded).await;
+            tokio::time::sleep(BETWEEN_STEPS).await;
+        }
+    }
+
+    async fn backfill(&self, job: &Job, range: &Range, store: &Store) -> Result<Ended, StoreError> {
+        let settings = self.service.settings();
+        let mut recorded = Instant::now();
+        let mut rows = 0;
+        for kind in Kind::ALL {
+            let (from, to) = (earlier(range.from), later(range.to));
+            let inventory = store.inventory(kind, range.user_id, from, to).await?;
+            for portion in rebuild::portions(&inventory, range.from, range.to) {
+                if self.must_stop(job) {
+                    return Ok(stopped());
+                }
+                rebuild::commit(store, &settings, kind, range.user_id, &portion).await?;
+                rows += portion.rows;
+                job.done.fetch_add(portion.dates.len() as i64, Ordering::Relaxed);
+                record(job, store, &mut recorded).await;
+                tokio::time::sleep(BETWEEN_STEPS).await;
+            }
+        }
+        let outcome = format!("{} dates computed again from about {rows} raw rows.", job.done());
+        Ok(Ended { state: ActionState::Done, outcome })
+    }
+
+    async fn verify(&self, job: &Job, range: &Range, store: &Store) -> Result<Ended, StoreError> {
+        let settings = self.service.settings();
+        let (user, stop) = (range.user_id, self.service.stop());
+        let verified =
+            crate::commands::verify::one_user(store, &settings, stop, (user, range.from, range.to));
+        let verified = verified.await?;
+        job.done.store(verified.dates, Ordering::Relaxed);
+        let outcome = format!(
+            "{} dates compared, {} of them differ; {} left out because rows of them wait, {} because rows \
+             of them are dead.",
+            verified.dates, verified.differ, verified.pending, verified.dead
+        );
+        Ok(Ended { state: ActionState::Done, outcome })
+    }
+}
+
+fn stopped() -> Ended {
+    let outcome = "Stopped before its end; what was done stays done.".to_owned();
+    Ended { state: ActionState::Stopped, outcome }
+}
+
+async fn record(job: &Job, store: &Store, recorded: &mut Instant) {
+    if recorded.elapsed() >= RECORD_EVERY {
+        *recorded = Instant::now();
+        let _ = store.update_action(job.id, job.done(), ActionState::Running, None).await;
+    }
+}

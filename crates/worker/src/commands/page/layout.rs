@@ -1,0 +1,201 @@
+//! What all pages have in common.
+
+use aggregation::Timestamp;
+use axum::http::StatusCode;
+use maud::{DOCTYPE, Markup, html};
+
+use super::Page;
+use super::access::{Role, Visitor};
+use super::cached::Known;
+use crate::service::Breaker;
+use crate::tables::age;
+
+/// The views, in the order of the navigation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    Overview,
+    Failures,
+    Users,
+    Runs,
+    Settings,
+    Doctor,
+    Actions,
+    SignIn,
+}
+
+impl View {
+    const LISTED: [(Self, &'static str, &'static str); 7] = [
+        (Self::Overview, "/", "Overview"),
+        (Self::Failures, "/failures", "Failures"),
+        (Self::Users, "/users", "User's day"),
+        (Self::Runs, "/runs", "Runs"),
+        (Self::Settings, "/settings", "Settings"),
+        (Self::Doctor, "/doctor", "Doctor"),
+        (Self::Actions, "/actions", "Actions"),
+    ];
+
+    /// The name by which its live part is asked for, if it has one.
+    const fn live(self) -> Option<&'static str> {
+        match self {
+            Self::Overview => Some("overview"),
+            Self::Failures => Some("failures"),
+            Self::Runs => Some("runs"),
+            Self::Actions => Some("actions"),
+            Self::Users | Self::Settings | Self::Doctor | Self::SignIn => None,
+        }
+    }
+}
+
+/// A whole page.
+pub fn page(page: &Page, visitor: &Visitor, view: View, title: &str, content: &Markup) -> Markup {
+    let name = page.service.name();
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="robots" content="noindex, nofollow";
+                meta name="color-scheme" content="light dark";
+                title { (title) " · Dayfold" }
+                link rel="stylesheet" href="/assets/page.css";
+                script src="/assets/page.js" defer {}
+            }
+            body {
+                a.skip href="#main" { "Skip to the content" }
+                header.top {
+                    p.brand { a href="/" { "Dayfold" } " " span.soft { (name) } }
+                    nav aria-label="Views" {
+                        ul {
+                            @for (of, path, label) in View::LISTED {
+                                li {
+                                    @if of == view { a href=(path) aria-current="page" { (label) } }
+                                    @else { a href=(path) { (label) } }
+                                }
+                            }
+                        }
+                    }
+                    (session(page, visitor))
+                }
+                main id="main" tabindex="-1" {
+                    @if let Some(live) = view.live() {
+                        div id="live" data-live=(live) { (content) }
+                    } @else {
+                        (content)
+                    }
+                }
+                footer {
+                    p { "Dayfold worker " (env!("CARGO_PKG_VERSION")) ". Nothing here is loaded from another host." }
+                    p.soft id="live-state" hidden {}
+                }
+            }
+        }
+    }
+}
+
+fn session(page: &Page, visitor: &Visitor) -> Markup {
+    html! {
+        div.session {
+            @if let Some(csrf) = &visitor.csrf {
+                form method="post" action="/sign-out" {
+                    input type="hidden" name="csrf" value=(csrf);
+                    span { "Signed in: " (visitor.role.name()) " " }
+                    button.plain type="submit" { "Sign out" }
+                }
+            } @else if page.access.has_token() {
+                a href="/sign-in" { "Sign in" }
+            } @else {
+                span.soft { "Read-only, without health values: no token is set" }
+            }
+        }
+    }
+}
+
+/// The page that says that something needs another role.
+pub fn needs(page: &Page, visitor: &Visitor, view: View, role: Role) -> (StatusCode, Markup) {
+    let exists = match role {
+        Role::Operator => page.access.has_operator(),
+        Role::Viewer | Role::Anonymous => page.access.has_token(),
+    };
+    let setting = if role == Role::Operator { "http.operator_token" } else { "http.token" };
+    let content = html! {
+        h1 { "Not allowed" }
+        p.notice {
+            @if exists { "This needs the token of the role " strong { (role.name()) } ". Sign out, and sign in with it." }
+            @else { "This needs a token. Set " code { (setting) }
+                    " or give the worker the credential, and start it again." }
+        }
+    };
+    (StatusCode::FORBIDDEN, self::page(page, visitor, view, "Not allowed", &content))
+}
+
+/// The answer to a form whose session has ended, or that another site made up.
+pub const fn refused_form() -> (StatusCode, &'static str) {
+    (
+        StatusCode::FORBIDDEN,
+        "This form is of a session that has ended. Go back, reload the page, and send it again.\n",
+    )
+}
+
+/// What a page of wrong input says.
+pub fn wrong(page: &Page, visitor: &Visitor, view: View, problem: &str) -> (StatusCode, Markup) {
+    let content = html! { h1 { "Not understood" } p.notice.bad role="alert" { (problem) } };
+    (StatusCode::BAD_REQUEST, self::page(page, visitor, view, "Not understood", &content))
+}
+
+/// Says that the database is away and what was last known, or that what is shown is old.
+pub fn outage<T>(breaker: &Breaker, known: &Known<T>) -> Markup {
+    let old = known.at.map(|at| age(at.elapsed().as_secs_f64()));
+    html! {
+        @match (breaker, &known.error) {
+            (Breaker::Open { cause, since, next }, _) => {
+                p.notice.bad role="alert" {
+                    strong { "The database cannot be used" } " for " (age(since.as_secs_f64())) ". "
+                    (cause) " Rows stay queued. The worker tries again in " (age(next.as_secs_f64())) ". "
+                    @match &old {
+                        Some(old) => { "This page shows what was known " (old) " ago." }
+                        None => { "Nothing was known before." }
+                    }
+                }
+            }
+            (Breaker::Starting, _) => {
+                p.notice role="status" { "The worker has not connected to the database yet." }
+            }
+            (Breaker::Closed, Some(error)) => {
+                p.notice.bad role="alert" {
+                    strong { "The database did not answer the page" } ": " (error) " "
+                    @if let Some(old) = &old { "This page shows what was known " (old) " ago." }
+                }
+            }
+            (Breaker::Closed, None) => {}
+        }
+    }
+}
+
+/// A word with a sign and a colour, so that it is told without either.
+pub fn badge(class: &str, text: &str) -> Markup {
+    let sign = match class {
+        "good" => "●",
+        "warn" => "▲",
+        "bad" => "✖",
+        _ => "○",
+    };
+    html! { span class={ "badge " (class) } { span aria-hidden="true" { (sign) " " } (text) } }
+}
+
+/// A time for people.
+pub fn instant(at: Timestamp) -> Markup {
+    let at = at.to_utc();
+    html! { time datetime=(at.to_rfc3339()) { (at.format("%Y-%m-%d %H:%M:%S UTC").to_string()) } }
+}
+
+/// A share as a bar, and in words beside it.
+pub fn meter(percent: f64, label: &str) -> Markup {
+    let percent = percent.clamp(0.0, 100.0);
+    html! {
+        svg.meter viewBox="0 0 100 8" preserveAspectRatio="none" role="img" aria-label=(label) {
+            rect.meter-ground x="0" y="0" width="100" height="8" {}
+            rect.meter-value x="0" y="0" width=(format!("{percent:.1}")) height="8" {}
+        }
+    }
+}

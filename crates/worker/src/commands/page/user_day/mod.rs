@@ -1,0 +1,334 @@
+//! A user's day: each figure, and each raw row with what became of it and why.
+//!
+//! The only view with health values. It needs a token, and each view is an entry in the log.
+
+mod day;
+mod read;
+mod words;
+
+use std::collections::HashMap;
+
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::{Extension, Json};
+use chrono::NaiveDate;
+use maud::{Markup, html};
+use serde_json::{Value, json};
+
+use self::day::{Day, Row, Section, rounded};
+use super::access::{Role, Visitor};
+use super::database::in_words;
+use super::layout::{self, View, badge, instant};
+use super::{Page, Shared};
+use crate::tables::{counted, thousands};
+
+/// Raw rows that are shown of each figure; a sensor may send 86,400 a day.
+const MAX_ROWS: usize = 500;
+
+/// The form, or the day that it asks for.
+pub async fn ask(
+    State(page): Shared,
+    Extension(visitor): Extension<Visitor>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response {
+    if visitor.role < Role::Viewer {
+        return layout::needs(&page, &visitor, View::Users, Role::Viewer).into_response();
+    }
+    if let (Some(user), Some(date)) = (query.get("user"), query.get("date")) {
+        return match parse(user.trim(), date) {
+            Some((user, date)) => {
+                Redirect::to(&format!("/users/{user}/days/{date}")).into_response()
+            }
+            None => layout::wrong(&page, &visitor, View::Users, WRONG).into_response(),
+        };
+    }
+    let content = html! {
+        h1 { "A user's day" }
+        p.soft {
+            "Each figure of a local date, and each raw row: whether it counts, and why. Each view is an entry in "
+            "the worker's log, with the user and without any value."
+        }
+        (form(None, None))
+    };
+    layout::page(&page, &visitor, View::Users, "A user's day", &content).into_response()
+}
+
+const WRONG: &str = "The user must be a whole number, and the date one such as 2026-03-29.";
+
+fn parse(user: &str, date: &str) -> Option<(i64, NaiveDate)> {
+    let date = date.parse::<NaiveDate>().ok()?;
+    let years = NaiveDate::from_ymd_opt(1, 1, 1)?..=NaiveDate::from_ymd_opt(9999, 12, 31)?;
+    Some((user.parse().ok()?, date)).filter(|_| years.contains(&date))
+}
+
+fn form(user: Option<i64>, date: Option<NaiveDate>) -> Markup {
+    html! {
+        form.ask method="get" action="/users" {
+            label for="user" { "User" }
+            input id="user" name="user" type="text" inputmode="numeric" required maxlength="20" value=[user];
+            label for="date" { "Local date" }
+            input id="date" name="date" type="date" required value=[date];
+            button type="submit" { "Show" }
+        }
+    }
+}
+
+impl Page {
+    async fn read_day(&self, visitor: &Visitor, user: i64, date: NaiveDate) -> Result<Day, String> {
+        tracing::info!(
+            event = "user_day_viewed",
+            user_id = user,
+            date = %date,
+            actor = visitor.actor,
+            "A day of user {user} was viewed ({}): {date}",
+            visitor.actor
+        );
+        let (store, inputs) = (self.store().await?, self.service.inputs());
+        let read = self.local.run(move || async move {
+            read::read(&store, &inputs, user, date).await.map_err(|error| in_words(&error))
+        });
+        read.await.unwrap_or_else(|| Err("The worker ends.".to_owned()))
+    }
+}
+
+/// The view.
+pub async fn show(
+    State(page): Shared,
+    Extension(visitor): Extension<Visitor>,
+    Path((user, date)): Path<(String, String)>,
+) -> Response {
+    if visitor.role < Role::Viewer {
+        return layout::needs(&page, &visitor, View::Users, Role::Viewer).into_response();
+    }
+    let Some((user, date)) = parse(&user, &date) else {
+        return layout::wrong(&page, &visitor, View::Users, WRONG).into_response();
+    };
+    let title = format!("User {user}, {date}");
+    match page.read_day(&visitor, user, date).await {
+        Ok(day) => {
+            layout::page(&page, &visitor, View::Users, &title, &content(&day)).into_response()
+        }
+        Err(problem) => {
+            let content = html! {
+                h1 { (title) }
+                p.notice.bad role="alert" { strong { "The day cannot be read now: " } (problem) }
+            };
+            let shown = layout::page(&page, &visitor, View::Users, &title, &content);
+            (StatusCode::SERVICE_UNAVAILABLE, shown).into_response()
+        }
+    }
+}
+
+fn content(day: &Day) -> Markup {
+    let neighbour = |date: Option<NaiveDate>, label: &str| {
+        html! {
+            @if let Some(date) = date {
+                a href={ "/users/" (day.user_id) "/days/" (date) } { (label) " " (date) }
+            }
+        }
+    };
+    html! {
+        h1 { "User " (day.user_id) ", " (day.date.format("%a %-d %B %Y")) }
+        p { (neighbour(day.date.pred_opt(), "←")) " · " (neighbour(day.date.succ_opt(), "→")) }
+        dl.pairs {
+            div { dt { "Time zone" } dd {
+                (day.time_zone)
+                @if day.has_profile { " (the profile's)" } @else { " (the default: the user has no profile)" }
+            } }
+            div { dt { "Sources, best first" } dd {
+                @if day.source_order.is_empty() { "none listed; by name" } @else { (day.source_order.join(", ")) }
+            } }
+            div { dt { "Waiting" } dd {
+                @if day.waiting == 0 { (badge("good", "nothing waits near this date")) }
+                @else {
+                    (badge("warn", "not up to date")) " "
+                    (counted(day.waiting, "changed raw row waits", "changed raw rows wait")) " in the queue"
+                }
+                @if day.dead > 0 {
+                    " " (badge("bad", "dead")) " " (counted(day.dead, "row of the user was", "rows of the user were"))
+                    " given up"
+                }
+            } }
+        }
+        details { summary { "Another user or date" } (form(Some(day.user_id), Some(day.date))) }
+        @if day.sections.is_empty() { p { "There are neither figures nor raw rows of this date." } }
+        @for (index, section) in day.sections.iter().enumerate() { (self::section(index, section)) }
+        p.small {
+            "The raw rows are judged and folded anew by the functions that compute the figures, and compared with what "
+            "is stored to the last bit. A difference means that rows wait, or that the figure was computed under another "
+            "profile, catalogue or version; a backfill computes it again."
+        }
+    }
+}
+
+fn section(index: usize, section: &Section) -> Markup {
+    let id = format!("section-{index}");
+    let figures = section.figures.iter().filter(|figure| figure.is_there());
+    let counting = section.rows.iter().filter(|row| row.counts).count();
+    html! {
+        section aria-labelledby=(id) {
+            h2 id=(id) {
+                (section.name)
+                @if !section.unit.is_empty() {
+                    // An annotation in braces is a word of its own, as in {steps}.
+                    " " span.soft { "(" (section.unit.replace(['{', '}'], "")) ")" }
+                }
+            }
+            p.small {
+                (section.table)
+                @if let Some(row) = &section.row {
+                    ", computed " (instant(row.computed_at)) ", " (read::circumstances(row))
+                } @else if !section.figures.is_empty() { ": nothing is stored" }
+            }
+            @if !section.figures.is_empty() {
+                @if section.agrees() { p { (badge("good", "The raw rows give these figures, to the last bit")) } }
+                @else { p { (badge("bad", "The raw rows give other figures now")) } }
+                div.wide.figures {
+                    table {
+                        thead {
+                            tr { th scope="col" { "Figure" } th.number scope="col" { "Stored" }
+                                 th.number scope="col" { "From the raw rows now" } }
+                        }
+                        tbody {
+                            @for figure in figures {
+                                tr {
+                                    th scope="row" { (figure.name) @if !figure.agree { " " (badge("bad", "differs")) } }
+                                    td.number { (figure.stored.as_deref().unwrap_or("–")) }
+                                    td.number { (figure.computed.as_deref().unwrap_or("–")) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            details open[section.rows.len() <= 50] {
+                summary {
+                    (counted(section.rows.len() as i64, "raw row", "raw rows")) ", "
+                    (thousands(counting as i64)) " of them count"
+                }
+                (rows(&section.rows))
+            }
+        }
+    }
+}
+
+fn rows(rows: &[Row]) -> Markup {
+    let has_parts = rows.iter().any(|row| row.part.is_some());
+    html! {
+        div.wide {
+            table {
+                thead {
+                    tr {
+                        th.number scope="col" { "Row" }
+                        th scope="col" { "What" }
+                        th scope="col" { "Source" }
+                        th scope="col" { "Time (UTC)" }
+                        th.number scope="col" { "Value" }
+                        @if has_parts { th.number scope="col" { "Counts" } }
+                        th scope="col" { "Verdict" }
+                        th scope="col" { "Why" }
+                    }
+                }
+                tbody {
+                    @for row in rows.iter().take(MAX_ROWS) {
+                        tr.uncounted[!row.counts] {
+                            td.number { (row.id) }
+                            td.long { (row.name) }
+                            td.long { (row.source) }
+                            td { (times(row)) }
+                            td.number { (row.value.as_deref().unwrap_or("–")) " " span.soft { (row.unit.as_deref().unwrap_or("")) } }
+                            @if has_parts { td.number { (row.part.map_or_else(|| "–".to_owned(), rounded)) } }
+                            th scope="row" { (badge(if row.counts { "good" } else { "none" }, row.verdict)) }
+                            td.long { (row.why) }
+                        }
+                    }
+                }
+            }
+        }
+        @if rows.len() > MAX_ROWS {
+            p.small { "The first " (MAX_ROWS) " of " (thousands(rows.len() as i64)) " rows by time." }
+        }
+    }
+}
+
+fn times(row: &Row) -> Markup {
+    let (from, to) = (row.starts_at.to_utc(), row.ends_at.to_utc());
+    html! {
+        time datetime=(from.to_rfc3339()) { (from.format("%Y-%m-%d %H:%M:%S").to_string()) }
+        @if from != to {
+            " – " time datetime=(to.to_rfc3339()) {
+                @if from.date_naive() == to.date_naive() { (to.format("%H:%M:%S").to_string()) }
+                @else { (to.format("%Y-%m-%d %H:%M:%S").to_string()) }
+            }
+        }
+    }
+}
+
+/// The view as JSON.
+pub async fn json(
+    State(page): Shared,
+    Extension(visitor): Extension<Visitor>,
+    Path((user, date)): Path<(String, String)>,
+) -> Response {
+    let answer = |status: StatusCode, value: Value| (status, Json(value)).into_response();
+    if visitor.role < Role::Viewer {
+        let error = "health values are shown only with a token: set http.token";
+        return answer(StatusCode::FORBIDDEN, json!({ "error": error }));
+    }
+    let Some((user, date)) = parse(&user, &date) else {
+        return answer(StatusCode::BAD_REQUEST, json!({ "error": WRONG }));
+    };
+    match page.read_day(&visitor, user, date).await {
+        Ok(day) => answer(StatusCode::OK, to_json(&day)),
+        Err(problem) => answer(StatusCode::SERVICE_UNAVAILABLE, json!({ "error": problem })),
+    }
+}
+
+fn to_json(day: &Day) -> Value {
+    let figures = day.sections.iter().flat_map(|section| {
+        let there = section.figures.iter().filter(|figure| figure.is_there());
+        there.map(move |figure| {
+            json!({
+                "table": section.table,
+                "name": section.name,
+                "unit": section.unit,
+                "figure": figure.name,
+                "stored": figure.stored,
+                "computed": figure.computed,
+                "agree": figure.agree,
+                "algorithm_version": section.row.as_ref().map(|row| row.algorithm_version),
+                "computed_at": section.row.as_ref().map(|row| row.computed_at.to_utc().to_rfc3339()),
+            })
+        })
+    });
+    let rows = day.sections.iter().flat_map(|section| {
+        section.rows.iter().take(MAX_ROWS).map(move |row| {
+            json!({
+                "id": row.id,
+                "table": section.table,
+                "kind": row.kind.name(),
+                "name": row.name,
+                "source": row.source,
+                "starts_at": row.starts_at.to_utc().to_rfc3339(),
+                "ends_at": row.ends_at.to_utc().to_rfc3339(),
+                "value": row.value,
+                "unit": row.unit,
+                "verdict": row.verdict,
+                "counts": row.counts,
+                "why": row.why,
+                "part": row.part,
+            })
+        })
+    });
+    json!({
+        "user_id": day.user_id,
+        "date": day.date.to_string(),
+        "time_zone": day.time_zone,
+        "waiting": day.waiting,
+        "dead": day.dead,
+        "figures": figures.collect::<Vec<_>>(),
+        "rows": rows.collect::<Vec<_>>(),
+        "is_complete": day.sections.iter().all(|section| section.rows.len() <= MAX_ROWS),
+    })
+}
