@@ -16,7 +16,7 @@ use crate::support::samples::insert_samples;
 
 fn source(path: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    fs::read_to_string(root.join("src/page").join(path)).unwrap()
+    fs::read_to_string(root.join("src/commands/page").join(path)).unwrap()
 }
 
 fn document() -> Value {

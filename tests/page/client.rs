@@ -131,8 +131,7 @@ impl Visitor {
 
 fn unchunk(body: &str) -> String {
     let (mut rest, mut whole) = (body.as_bytes(), Vec::new());
-    loop {
-        let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") else { break };
+    while let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") {
         let size =
             std::str::from_utf8(&rest[..end]).ok().and_then(|s| usize::from_str_radix(s, 16).ok());
         let Some(size) = size.filter(|size| *size > 0) else { break };

@@ -25,7 +25,7 @@ const LOOKED_AT: [(&str, &str); 13] = [
     ("store/src/sql/statement.rs", "pieces of text that is 'static"),
     ("store/src/sql/cte.rs", "WITH and names of parts that are 'static, around statements"),
     (
-        "store/src/autocommit.rs",
+        "store/src/sql/autocommit.rs",
         "BEGIN and the session's settings: names of ours, numbers, on and off",
     ),
     ("store/src/connection/connect.rs", "the session's settings"),

@@ -69,7 +69,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn paused_kinds(&self) -> Result<Vec<PausedKind>, StoreError> {
+    pub async fn paused(&self) -> Result<Vec<PausedKind>, StoreError> {
         let rows: Vec<(String, PgTimestamp, String)> = self.load("control", ReadPaused {}).await?;
         let paused = |(kind, at, paused_by): (String, PgTimestamp, String)| {
             let kind = kind.parse().ok()?;

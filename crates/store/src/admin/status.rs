@@ -325,7 +325,7 @@ impl Store {
             rejected: self.rejected().await?,
             runs: self.runs(runs).await?,
             future: self.future_rows().await?,
-            paused: self.paused_kinds().await?,
+            paused: self.paused().await?,
         })
     }
 

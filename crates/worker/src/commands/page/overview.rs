@@ -74,7 +74,7 @@ impl Page {
                     server: store.server().await?,
                     kinds: store.count_kinds(MAX_COUNTED_SETS).await?,
                     workers: store.workers().await?,
-                    paused: store.paused_kinds().await?,
+                    paused: store.paused().await?,
                     throttle: store.throttle().await?,
                     old_transactions: store.old_transactions(than).await?,
                     firing: store.firing_alerts().await?,
