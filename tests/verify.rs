@@ -90,6 +90,22 @@ fn least_change(column: &str, of_type: &str) -> String {
     }
 }
 
+// The server ends a statement after 30 s. One that compares each row with each takes longer than that.
+#[tokio::test]
+async fn a_user_with_thousands_of_rejected_rows_is_verified_within_the_statement_time_out() {
+    let db = Database::new().await;
+    db.execute(
+        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         SELECT 1, 'heart_rate', 9999, 'bpm', 'watch', at, at
+         FROM generate_series(1, 20000) AS n,
+              LATERAL (SELECT timestamptz '2024-05-01' + n * interval '4 seconds' AS at) AS t",
+    )
+    .await;
+    assert_eq!(db.run_once()["rows_rejected"], 20_000);
+    let (code, found) = verify(&db, &[]);
+    assert_eq!((code, &found["raw_rows"]), (0, &20_000.into()), "{found}");
+}
+
 #[tokio::test]
 async fn a_single_bit_in_any_column_of_any_figure_is_found_and_put_right() {
     let db = Database::new().await;

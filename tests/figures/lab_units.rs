@@ -55,7 +55,7 @@ async fn every_analyte_of_the_domain_converts_from_si() {
         ]
     );
     let versions = "SELECT DISTINCT algorithm_version::text FROM lab_daily";
-    assert_eq!(lines(&db, versions).await, ["4"]);
+    assert_eq!(lines(&db, versions).await, ["5"]);
 }
 
 #[tokio::test]

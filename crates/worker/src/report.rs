@@ -208,7 +208,7 @@ pub fn log_claim(claim: &Claim, groups: usize, pool: &PoolStats) {
     );
 }
 
-/// Says that rows were taken over from workers that are gone, or stood still for longer than their lease.
+/// Says that rows were taken over from workers that are gone, or were suspended for longer than their lease.
 pub async fn log_rescued(claim: &Claim, store: &Store) {
     if claim.rescued == 0 {
         return;

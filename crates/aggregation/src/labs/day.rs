@@ -170,7 +170,7 @@ impl DayBuilder {
 }
 
 impl LabDay {
-    /// What a day takes from its last finding alone.
+    /// The fields of a day that come from its last finding alone.
     fn from_finding(last: &Finding<'_>) -> Self {
         Self {
             analyte: last.analyte.clone(),

@@ -48,14 +48,17 @@ use crate::zones::BaseZone;
 use crate::{Reason, Timestamp};
 
 /// The version of the definitions of this module, stored with every day's figures and raised
-/// whenever one changes. 2: units convert by analyte, and rows have deltas. 3: rows tell how many of
-/// their results are exact numbers. 4: a result and its range prove each other's decimal sign; ranges with
-/// their unit and in brackets; the flag A; the newest revision counts, and a result that is sent again is
-/// one; rows have the last result as reported; a unit without a factor is kept by its UCUM code; glucose
-/// converts as in vitals. 5: the sum behind a mean is exact and rounded once.
+/// whenever one changes.
+/// - 2: units convert by analyte, and rows have deltas.
+/// - 3: rows have the number of their exact results.
+/// - 4: a result and its range prove each other's decimal sign. Ranges may have their unit and
+///   brackets. The flag A. The newest revision counts. A result that is sent again counts once.
+///   Rows have the last result as reported. A unit without a factor is kept by its UCUM code.
+///   Glucose converts as in vitals.
+/// - 5: the sum behind a mean is exact and rounded once.
 ///
-/// It is not the [crate's](crate::ALGORITHM_VERSION), a change of which has every stored day of
-/// vitals computed anew.
+/// It is separate from the [crate's](crate::ALGORITHM_VERSION), since a change of that recomputes
+/// every stored day of vitals.
 pub const ALGORITHM_VERSION: i32 = 5;
 
 /// The longest result, in bytes; `last_text` and `reported_value` keep its text. A longer result is
@@ -351,7 +354,7 @@ fn range_text(row: &RawLab) -> Option<&str> {
     row.reference_range.as_deref().map(str::trim).filter(|text| !text.is_empty())
 }
 
-/// What of a row decides whether it counts beside others: hashes in place of texts, so that a date with any texts
+/// The parts of a row that decide whether it counts beside others: hashes in place of texts, so that a date with any texts
 /// can be seen as a whole.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {

@@ -130,7 +130,7 @@ pub struct Judged<'row> {
     pub rejected: Vec<(Timestamp, Zone)>,
 }
 
-/// What rows have in common that are one sample.
+/// The identity of a sample: rows with the same one are one sample.
 fn identity(row: &RawVital) -> (Timestamp, Timestamp, &SharedStr) {
     (row.started_at, row.ended_at, &row.source)
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::hour::{HourFigures, HourKey, Moments};
 use super::percentiles::Sketch;
-use super::recompute::Rejected;
+use super::rejected::Rejected;
 use super::scope::MetricScope;
 use crate::Timestamp;
 use crate::catalogue::Metric;
@@ -107,7 +107,7 @@ impl Hours {
     }
 }
 
-/// What was made of the raw rows of a metric that were not kept.
+/// The hours made of raw rows that were not kept.
 #[derive(Clone, Debug)]
 pub struct Streamed {
     /// The hours of its scope.
@@ -126,7 +126,7 @@ pub struct HoursOfStream<'c> {
     /// The rows of the last instant: which of them are one sample, and in which order they count, is known when all
     /// of them are there.
     instant: Vec<RawVital>,
-    /// With so many of them, those that were sent again are left out.
+    /// With this number of rows, those that were sent again are left out.
     many: usize,
     hours: Hours,
     wider: MetricScope,

@@ -13,6 +13,7 @@ pub mod explain;
 pub mod hour;
 pub mod percentiles;
 pub mod recompute;
+mod rejected;
 pub mod scope;
 
 pub use day::DayFigures;

@@ -8,13 +8,12 @@ use super::day::{self, DayFigures};
 use super::discrete::Streamed;
 use super::hour::{HourFigures, HourKey};
 use super::percentiles::DamagedSketch;
+use super::rejected::{Rejected, shared_zone};
 use super::scope::{MetricScope, Scope};
 use super::{cumulative, discrete};
-use crate::Timestamp;
 use crate::catalogue::{AggregationStyle, Metric};
-use crate::local_time::Zone;
 use crate::raw::{Context, Judged, RawVital, judge_all};
-use crate::zones::{BaseZone, Zones};
+use crate::zones::Zones;
 
 /// The input of one metric that was read: every sample in [`MetricScope::spans_to_read`], and the
 /// stored figures of the days in [`MetricScope::dates`].
@@ -27,7 +26,7 @@ pub struct Snapshot {
     ///
     /// [`FARTHEST_DAILY_TOTAL_US`]: super::scope::FARTHEST_DAILY_TOTAL_US
     pub rows: Vec<RawVital>,
-    /// What was made of them, if they were too many to be kept; then `rows` is empty.
+    /// The hours made of them, if they were too many to be kept; then `rows` is empty.
     pub streamed: Option<Streamed>,
     /// The stored hours of the days.
     pub hours: BTreeMap<HourKey, HourFigures>,
@@ -142,46 +141,6 @@ fn cumulative_hours(context: &Context<'_>, judged: &Judged<'_>) -> BTreeMap<Hour
     rejected.add(&judged.rejected);
     rejected.count_in(&mut hours, context.base_zone);
     hours
-}
-
-/// The rejected rows of each hour: how many, and their zones by name.
-#[derive(Debug, Default)]
-pub(super) struct Rejected(BTreeMap<HourKey, (i32, BTreeMap<String, Zone>)>);
-
-impl Rejected {
-    /// Adds rows by their start and zone.
-    pub(super) fn add(&mut self, rows: &[(Timestamp, Zone)]) {
-        for (start, zone) in rows {
-            let key = HourKey::from_hour(zone.hour_of(*start));
-            let (count, zones) = self.0.entry(key).or_default();
-            *count += 1;
-            zones.insert(zone.to_string(), *zone);
-        }
-    }
-
-    /// Counts them in their hours. They have no say in the zone of an hour that has samples.
-    pub(super) fn count_in(self, hours: &mut BTreeMap<HourKey, HourFigures>, base: &BaseZone) {
-        for (key, (count, zones)) in self.0 {
-            let figures = hours.entry(key).or_default();
-            figures.rejected_count += count;
-            if !figures.has_samples() {
-                figures.time_zone = shared_zone(zones.into_values(), base);
-            }
-        }
-    }
-}
-
-/// The zone that all rows share, else the base zone, else the first one.
-fn shared_zone(zones: impl IntoIterator<Item = Zone>, base: &BaseZone) -> String {
-    let mut shared = None;
-    for zone in zones {
-        match shared {
-            None => shared = Some(zone),
-            Some(first) if first == zone => {}
-            Some(first) => return base.as_ref().unwrap_or(&first).to_string(),
-        }
-    }
-    shared.map_or_else(String::new, |zone| zone.to_string())
 }
 
 fn compare(

@@ -1,4 +1,4 @@
-//! What operators set for all workers: kinds that are paused, and the limit on rows.
+//! The settings of operators for all workers: paused kinds, and the limit on rows.
 
 use aggregation::{Kind, Timestamp};
 use diesel::data_types::PgTimestamp;

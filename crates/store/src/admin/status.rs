@@ -151,7 +151,7 @@ impl RunRow {
     }
 }
 
-/// What a run did.
+/// The result of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = aggregation_runs)]
 pub struct RunCounts {
@@ -184,7 +184,7 @@ pub const MAX_REJECTED_READ: i64 = 10_000;
 /// only in the sums.
 pub const MAX_FAILED_SETS: i64 = 20_000;
 
-/// Of each kind so many change sets that are due are read for the age of the oldest: some milliseconds' work.
+/// The due change sets of a kind that are read for the age of the oldest: some milliseconds' work.
 const MAX_SETS_READ: i64 = 2_000;
 
 /// The state of the database's work.
@@ -257,7 +257,7 @@ statement! {
 }
 
 statement! {
-    /// Of each kind so many change sets are read, in the order of their turns, and all that wait for their back-off.
+    /// Of each kind `most` change sets are read, in the order of their turns, and all that wait for their back-off.
     /// The next in turn need not be the oldest: one that has failed comes behind those that were queued meanwhile.
     /// The backlog is not counted: a queue that takes too long to count still tells its age.
     struct ReadAge {

@@ -27,7 +27,7 @@ pub struct FailureFilter {
     pub only_dead: bool,
 }
 
-/// What became of an action.
+/// The state of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ActionState {
     /// It goes on, or its worker ended.
@@ -63,7 +63,7 @@ pub struct OperatorAction {
     pub ended_at: Option<Timestamp>,
     /// Who did it.
     pub actor: String,
-    /// What was done.
+    /// The number of items done.
     pub action: String,
     /// To what.
     pub target: String,
@@ -73,7 +73,7 @@ pub struct OperatorAction {
     pub done: i64,
     /// `running`, `done`, `stopped` or `failed`.
     pub state: String,
-    /// What came of it, in a sentence.
+    /// Its outcome, in a sentence.
     pub outcome: Option<String>,
 }
 

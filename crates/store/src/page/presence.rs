@@ -13,7 +13,7 @@ use crate::sql::time::from_postgres;
 /// The services that are listed at most.
 const MAX_WORKERS: i64 = 200;
 
-/// What a service says of itself.
+/// The entry of a service about itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Presence {
     /// name@host:process.
@@ -28,7 +28,7 @@ pub struct Presence {
     pub concurrency: i32,
     /// The limit that it obeys; 0 is none.
     pub max_rows_per_second: i32,
-    /// What it did since its start.
+    /// Its counts since its start.
     pub counts: RunCounts,
 }
 

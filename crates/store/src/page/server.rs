@@ -52,7 +52,7 @@ statement! {
 }
 
 impl Store {
-    /// What the server is.
+    /// The server's version and state.
     ///
     /// # Errors
     /// If the database fails.

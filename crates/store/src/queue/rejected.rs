@@ -61,9 +61,11 @@ statement! {
         kind: &'static str => Text,
         raw_ids: Vec<i64> => Array<BigInt>,
     } -> (BigInt)
+    // OFFSET 0 keeps the planner from a join that compares each raw row with all of the user's entries.
     "SELECT raw_id FROM unnest({raw_ids}::bigint[]) AS judged (raw_id)
-     WHERE NOT EXISTS (SELECT FROM rejected_rows AS r
-                       WHERE r.user_id = {user_id} AND r.kind = {kind} AND r.raw_id = judged.raw_id)"
+     WHERE (SELECT true FROM rejected_rows AS r
+            WHERE r.user_id = {user_id} AND r.kind = {kind} AND r.raw_id = judged.raw_id
+            OFFSET 0) IS NULL"
 }
 
 /// Declares the statement of one kind: its raw table, the start of a row, and a condition. The condition
@@ -93,10 +95,16 @@ macro_rules! read_listed {
                              THEN (", $start, " AT TIME ZONE 'UTC')::date END,
                         r.id IS NOT NULL
                  FROM asked CROSS JOIN of_interest
-                 LEFT JOIN rejected_rows AS listed
-                        ON listed.user_id = asked.user_id AND listed.kind = asked.kind
-                       AND listed.raw_id = of_interest.raw_id
-                 LEFT JOIN ", $raw, " AS r ON r.user_id = asked.user_id AND r.id = of_interest.raw_id
+                 LEFT JOIN LATERAL (
+                     SELECT l.reason FROM rejected_rows AS l
+                     WHERE l.user_id = asked.user_id AND l.kind = asked.kind AND l.raw_id = of_interest.raw_id
+                     OFFSET 0
+                 ) AS listed ON true
+                 LEFT JOIN LATERAL (
+                     SELECT * FROM ", $raw, " AS r
+                     WHERE r.user_id = asked.user_id AND r.id = of_interest.raw_id
+                     OFFSET 0
+                 ) AS r ON true
                  WHERE of_interest.raw_id NOT IN (
                      SELECT unnest(q.raw_ids) FROM aggregation_queue AS q
                      WHERE q.user_id = (SELECT user_id FROM asked) AND q.kind = (SELECT kind FROM asked))

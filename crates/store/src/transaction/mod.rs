@@ -47,7 +47,7 @@ pub struct GroupTransaction<'p> {
     writes: Vec<Deferred>,
     /// The writes of the group before, which are sent with its COMMIT.
     previous: Option<Vec<CteStatement>>,
-    /// What became of the group before, once the server has answered.
+    /// The end of the group before, once the server has answered.
     previous_end: Option<Result<(), StoreError>>,
     /// The portions that it has read.
     progress: Progress,
@@ -179,7 +179,7 @@ impl<'p> GroupTransaction<'p> {
         (self.kind, self.user_id) = (kind, user_id);
     }
 
-    /// What became of the group before on the same connection: none as long as that is not known, as before the
+    /// The end of the group before on the same connection: none as long as that is not known, as before the
     /// first question, or if there is none.
     pub fn take_previous_end(&mut self) -> Option<Result<(), StoreError>> {
         self.previous_end.take()
@@ -465,7 +465,7 @@ struct Opening {
     begin: Begin,
 }
 
-/// What was answered.
+/// The answers.
 struct Asked<T> {
     answers: Answers<Result<T, StoreError>>,
     /// The lock, which is prepared by then.

@@ -86,7 +86,7 @@ impl From<LabDayRow> for DayRow {
     }
 }
 
-/// What laboratories call an analyte, by its newest result.
+/// The laboratory's name of an analyte, by its newest result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabName {
     /// The name of the test.

@@ -350,7 +350,7 @@ impl Found {
         })
     }
 
-    /// What a repair is about to do.
+    /// The changes that a repair is about to make.
     fn question(&self) -> String {
         let dates = counted(self.left, "date", "dates");
         let verdicts = counted(self.verdicts_left, "row", "rows");

@@ -12,4 +12,5 @@ pub mod drain;
 pub mod group;
 mod lease;
 pub mod long_groups;
+mod portions;
 mod walk;

@@ -17,7 +17,7 @@ use super::context::WorkerContext;
 use super::crash_loop;
 use super::group::{self, GroupKey, LockWaits, Profiles, Work};
 use super::lease::Lease;
-use super::long_groups::{accompany, while_portions_come};
+use super::portions::{accompany, while_portions_come};
 use crate::failure::{Action, Policy};
 use crate::report::{BatchReport, Hold, Holds};
 use crate::settings::Settings;

@@ -1,4 +1,4 @@
-//! What the operator's page sees of the service, and the little that it changes. The page reads nothing else
+//! The service as the operator's page sees it, and the settings that the page changes. The page reads nothing else
 //! of it.
 
 use std::convert::Infallible;
@@ -88,7 +88,7 @@ impl Service {
         Some((backlog, at?.elapsed()))
     }
 
-    /// What the service did since its start, and for how long it has run.
+    /// The counts of the service since its start, and its uptime.
     pub fn totals(&self) -> (RunCounts, Duration) {
         let total = *lock(&self.watched.total);
         (total.report.counts, total.began.elapsed())

@@ -29,7 +29,7 @@ pub const WRONG_TOKEN_PAUSE: Duration = Duration::from_millis(500);
 /// The cookie of a session.
 const COOKIE: &str = "dayfold-session";
 
-/// What a visitor may do.
+/// The rights of a visitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// Sees the state of the work, unless there is a token.
@@ -54,7 +54,7 @@ impl Role {
 /// Who sent a request.
 #[derive(Clone, Debug)]
 pub struct Visitor {
-    /// What they may do.
+    /// Their rights.
     pub role: Role,
     /// The token of their forms; none without a session.
     pub csrf: Option<String>,

@@ -1,4 +1,4 @@
-//! What operators do: each action is counted first, confirmed, carried out in bounded steps, and in the log.
+//! The actions of operators: each is counted first, confirmed, carried out in bounded steps, and in the log.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -131,7 +131,7 @@ impl Action {
         }
     }
 
-    /// What it does, before it is confirmed.
+    /// Its effect, shown before it is confirmed.
     fn means(&self) -> &'static str {
         match self {
             Self::Pause(_) => {
@@ -206,7 +206,7 @@ impl Page {
         }
     }
 
-    /// What is counted before an action, and in what.
+    /// The count before an action, and its unit.
     async fn count(&self, action: Action) -> Result<Option<Counted>, String> {
         let Action::Work(work) = action else { return Ok(None) };
         let store = self.store().await?;

@@ -39,7 +39,7 @@ impl<T> Cached<T> {
         Self { good_for, last: Mutex::const_new(None) }
     }
 
-    /// The answer, by asking if the last one is too old. Whoever comes meanwhile waits for the same answer.
+    /// The answer, by asking if the last one is too old. Requests that come meanwhile wait for the same answer.
     pub async fn get(&self, ask: impl Future<Output = Result<T, String>>) -> Known<T> {
         let mut last = self.last.lock().await;
         if let Some(known) = last.as_ref().filter(|known| known.asked.elapsed() < self.good_for) {
@@ -60,7 +60,7 @@ impl<T> Cached<T> {
         known
     }
 
-    /// Has the next question asked whatever the age of the last answer.
+    /// Makes the next request read again, at any age of the last answer.
     pub async fn forget(&self) {
         if let Some(known) = self.last.lock().await.as_mut() {
             known.asked = known.asked.checked_sub(self.good_for).unwrap_or(known.asked);

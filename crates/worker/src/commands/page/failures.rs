@@ -15,7 +15,7 @@ use super::{Page, Shared};
 use crate::commands::status::{failure_json, group_rejected};
 use crate::tables::{age, thousands};
 
-/// What the database knows.
+/// Facts from the database.
 #[derive(Debug)]
 pub struct Failures {
     failures: Vec<Failure>,

@@ -1,4 +1,4 @@
-//! What every request of the page passes: who sent it, whether they may, and in what time it is answered.
+//! The checks that every request of the page passes: who sent it, whether they may, and in what time it is answered.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::service::Peer;
 /// The longest that a request may take, with its form.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Nothing of another origin is loaded, sent to or shown in; no script stands in a page.
+/// Nothing of another origin is loaded, sent to or shown in; no page contains a script.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 

@@ -17,14 +17,14 @@ const BETWEEN_STEPS: Duration = Duration::from_millis(20);
 /// How often the log is told how far an action has come.
 const RECORD_EVERY: Duration = Duration::from_secs(1);
 
-/// What an action does.
+/// The work of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Work {
     /// Gives what failed its attempts back.
     Requeue(FailureFilter),
     /// Deletes dead change sets.
     Discard(FailureFilter),
-    /// Computes a user's dates anew.
+    /// Computes a user's dates again.
     Backfill(Range),
     /// Compares a user's figures with the raw rows.
     Verify(Range),
@@ -111,7 +111,7 @@ impl Page {
                 ended.state.name(),
                 ended.outcome
             );
-            // What it changed shows at once, not only when the shared answers are old.
+            // Its changes show at once, and not only when the shared answers are old.
             page.failures.forget().await;
             page.overview.forget().await;
             let update = store.update_action(job.id, job.done(), ended.state, Some(&ended.outcome));

@@ -1,4 +1,4 @@
-//! What all pages have in common.
+//! The parts that all pages share.
 
 use aggregation::Timestamp;
 use axum::http::StatusCode;
@@ -137,7 +137,7 @@ pub const fn refused_form() -> (StatusCode, &'static str) {
     )
 }
 
-/// What a page of wrong input says.
+/// The text of a page for wrong input.
 pub fn wrong(page: &Page, visitor: &Visitor, view: View, problem: &str) -> (StatusCode, Markup) {
     let content = html! { h1 { "Not understood" } p.notice.bad role="alert" { (problem) } };
     (StatusCode::BAD_REQUEST, self::page(page, visitor, view, "Not understood", &content))

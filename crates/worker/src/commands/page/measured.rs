@@ -1,4 +1,4 @@
-//! What this worker measured: rates over the last hour, and quantiles of waits and holds, out of its own
+//! Measurements of this worker: rates over the last hour, and quantiles of waits and holds, out of its own
 //! metrics.
 
 use std::collections::VecDeque;

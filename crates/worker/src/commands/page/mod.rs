@@ -54,7 +54,7 @@ const MAX_FORM_BYTES: usize = 16 * 1024;
 /// Streams of live updates at once. One more page asks again every few seconds instead.
 const MAX_STREAMS: usize = 16;
 
-/// What all requests share.
+/// The state that all requests share.
 pub struct Page {
     service: Arc<Service>,
     metrics: PrometheusHandle,

@@ -27,7 +27,7 @@ const MAX_COUNTED_SETS: i64 = 10_000;
 /// An hour of samples.
 const FULL_HISTORY: usize = 240;
 
-/// What the database knows.
+/// Facts from the database.
 #[derive(Debug)]
 pub struct Overview {
     kinds: Vec<KindStatus>,
@@ -39,7 +39,7 @@ pub struct Overview {
     firing: Vec<FiringAlert>,
 }
 
-/// What this worker knows without asking.
+/// Facts that this worker knows without a query.
 struct Own {
     breaker: Breaker,
     pool: Option<PoolStats>,
@@ -64,7 +64,7 @@ impl Overview {
 }
 
 impl Page {
-    /// What the database knows, asked once a second at most.
+    /// Facts from the database, read once a second at most.
     pub async fn read_overview(&self) -> Known<Overview> {
         let ask = async {
             let store = self.store().await?;

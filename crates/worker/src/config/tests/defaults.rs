@@ -23,7 +23,7 @@ fn without_file_and_variables_the_documented_defaults_are_in_force() {
             connect_timeout: Duration::from_secs(10),
         },
         pool: Pool {
-            profile: "default".to_owned(),
+            profile: "shared_api".to_owned(),
             max_size: 4,
             min_idle: 1,
             wait_timeout: Duration::from_secs(45),

@@ -57,14 +57,14 @@ pub(super) async fn aggregate(
     verdicts(transaction, &context, &ids, &snapshots, &judged).await
 }
 
-/// What was read for the figures.
+/// The rows read for the figures.
 struct Read {
     snapshots: BTreeMap<String, Snapshot>,
-    /// What became of raw rows that were not kept.
+    /// The verdicts on raw rows that were not kept.
     judged: Judged,
 }
 
-/// What became of raw rows, by their ids.
+/// The verdicts on raw rows, by their ids.
 type Judged = HashMap<i64, Option<Reason>>;
 
 /// Computes and writes the figures of a scope; gives back what was read for them. Whether rows name other

@@ -101,7 +101,7 @@ pub struct Row {
     pub counts: bool,
     /// In a sentence.
     pub why: String,
-    /// What it contributes to a total.
+    /// Its contribution to a total.
     pub part: Option<f64>,
 }
 

@@ -25,7 +25,7 @@ const MAX_ROUNDS: u32 = 8;
 /// Rows of unknown metrics that are shown.
 const MAX_UNKNOWN: i64 = 500;
 
-/// A day that differs although nothing waits is read so many times: a row may have come between two reads.
+/// A day that differs although nothing waits is read this number of times: a row may have come between two reads.
 const MAX_READS: u32 = 3;
 
 /// Reads and explains a user's day.
@@ -64,7 +64,7 @@ async fn read_once(
     sections.extend(meals(store, &context, &days, date).await?);
     sections.extend(results(store, &context, &days, date).await?);
     for section in &mut sections {
-        section.rows.sort_by(|a, b| (a.starts_at, a.id).cmp(&(b.starts_at, b.id)));
+        section.rows.sort_by_key(|row| (row.starts_at, row.id));
     }
     let time_zone = days.profile_zone.clone().unwrap_or_else(|| zone.to_string());
     let (waiting, dead) = (days.waiting.near, days.waiting.dead);

@@ -1,4 +1,4 @@
-//! What became of a raw row, in words.
+//! The fate of a raw row, in words.
 
 use aggregation::vitals::explain::Fate;
 use aggregation::{Reason, labs, sleep};
