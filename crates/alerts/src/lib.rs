@@ -1,10 +1,10 @@
 //! Alerts: messages by mail or webhook when a rule fires, and when it resolves.
 //!
-//! - [`config`]: the settings of rules and channels;
-//! - [`rule`]: the rules and their texts;
+//! - `config`: the settings of rules and channels;
+//! - `rule`: the rules and their texts;
 //! - [`condition`]: when a rule fires and resolves, as a function of observations and time;
 //! - [`observation`]: the observations of the service in the units of the rules;
-//! - [`channel`], [`mail`], [`webhook`]: one message to one server, in bounded time;
+//! - [`channel`], `mail`, `webhook`: one message to one server, in bounded time;
 //! - [`outbox`]: messages in the database, until they are delivered;
 //! - [`drift`]: the alert of `worker verify`.
 //!

@@ -53,7 +53,7 @@ pub struct RuleObservation {
     pub at: Instant,
 }
 
-/// Counts of groups over [`GROUPS_WITHIN`].
+/// Counts of groups over `GROUPS_WITHIN`.
 #[derive(Debug)]
 pub struct Groups {
     /// Times, with the groups committed and failed since the start.

@@ -31,7 +31,7 @@ impl Rules {
     }
 }
 
-/// Waits for an answer of the outbox for at most [`PATIENCE`].
+/// Waits for an answer of the outbox for at most `PATIENCE`.
 ///
 /// # Errors
 /// The query's error, or [`StoreError::NoAnswer`].

@@ -36,7 +36,7 @@ pub enum Fate {
 }
 
 /// The fate of each row on a date, by its id, with the sessions by which the figures are computed. `rows` are
-/// those with which [`super::recompute`] was complete for `scope`.
+/// those with which [`super::recompute()`] was complete for `scope`.
 pub fn explain(
     context: &Context<'_>,
     scope: &SleepScope,

@@ -60,7 +60,7 @@ impl Fate {
 }
 
 /// The fate of each row of a metric on a date, by its id. `rows` are those that [`super::recompute()`] needs for
-/// the whole date. Sleep has [an explanation of its own](crate::sleep::explain).
+/// the whole date. Sleep has [an explanation of its own](crate::sleep::explain()).
 pub fn explain(
     context: &Context<'_>,
     metric: &Metric,

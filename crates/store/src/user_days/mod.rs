@@ -26,7 +26,7 @@ use crate::kinds::day_end::future_rows_of;
 use crate::pool::Store;
 use crate::sql::time::{RawTime, from_postgres};
 
-/// The fields of every row of a daily table. [`day_columns`] are its columns.
+/// The fields of every row of a daily table. `day_columns` lists the columns.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable)]
 pub struct DayRow {
     /// The local date.
