@@ -221,7 +221,7 @@ async fn a_server_without_room_for_another_lock_is_waited_for() {
     let service = service(&url, &[]);
     service.logs("database_ready").await;
 
-    // While the worker stands still, somebody takes all that there is.
+    // While the worker is suspended, another session takes all locks.
     service.freeze();
     insert_rows(&db, 0).await;
     let somebody = connect(&url).await;

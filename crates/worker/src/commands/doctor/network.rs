@@ -27,7 +27,7 @@ pub async fn is_open(endpoints: &[Endpoint], config: &Config, checkup: &mut Chec
                 let shown = path.display();
                 tried.push(match within(limit, connecting).await {
                     Ok(_) => Ok(Check::fine("network", format!("a server listens at {shown}"))),
-                    Err(problem) => Err(nobody_there(&shown.to_string(), &problem)),
+                    Err(problem) => Err(unreachable(&shown.to_string(), &problem)),
                 });
             }
             Endpoint::Network(host, port) => {
@@ -70,7 +70,7 @@ async fn try_network(address: SocketAddr, limit: Duration) -> Result<Check, Chec
     let connecting = async { Ok(TcpStream::connect(address).await?) };
     let stream = within(limit, connecting)
         .await
-        .map_err(|problem| nobody_there(&address.to_string(), &problem))?;
+        .map_err(|problem| unreachable(&address.to_string(), &problem))?;
     let ms = began.elapsed().as_secs_f64() * 1000.0;
     let tls = match within(limit, offers_tls(stream)).await {
         Ok(true) => "it offers TLS",
@@ -83,7 +83,7 @@ async fn try_network(address: SocketAddr, limit: Duration) -> Result<Check, Chec
     Ok(Check::fine("network", format!("{address} accepts connections after {ms:.1} ms, {tls}")))
 }
 
-fn nobody_there(endpoint: &str, problem: &str) -> Check {
+fn unreachable(endpoint: &str, problem: &str) -> Check {
     let advice = format!(
         "start PostgreSQL there (listen_addresses, port), correct the host in {}, or open the firewall",
         output::url_origin()

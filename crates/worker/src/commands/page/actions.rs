@@ -418,17 +418,24 @@ pub async fn confirm(
     layout::page(&page, &visitor, View::Actions, "Confirm", &content).into_response()
 }
 
-/// Acts.
+/// The answer to a form that may not act: its sender is no operator, or another site sent it.
+fn refusal(page: &Page, visitor: &Visitor, fields: &Fields) -> Option<Response> {
+    if visitor.role != Role::Operator {
+        let needs = layout::needs(page, visitor, View::Actions, Role::Operator);
+        return Some(needs.into_response());
+    }
+    let sent = visitor.sent(fields.get("csrf").map(String::as_str));
+    (!sent).then(|| layout::refused_form().into_response())
+}
+
+/// Begins a confirmed action.
 pub async fn act(
     State(page): Shared,
     Extension(visitor): Extension<Visitor>,
     Form(fields): Form<Fields>,
 ) -> Response {
-    if visitor.role != Role::Operator {
-        return layout::needs(&page, &visitor, View::Actions, Role::Operator).into_response();
-    }
-    if !visitor.sent(fields.get("csrf").map(String::as_str)) {
-        return layout::refused_form().into_response();
+    if let Some(refusal) = refusal(&page, &visitor, &fields) {
+        return refusal;
     }
     let wrong =
         |problem: &str| layout::wrong(&page, &visitor, View::Actions, problem).into_response();
@@ -511,11 +518,8 @@ pub async fn stop(
     Extension(visitor): Extension<Visitor>,
     Form(fields): Form<Fields>,
 ) -> Response {
-    if visitor.role != Role::Operator {
-        return layout::needs(&page, &visitor, View::Actions, Role::Operator).into_response();
-    }
-    if !visitor.sent(fields.get("csrf").map(String::as_str)) {
-        return layout::refused_form().into_response();
+    if let Some(refusal) = refusal(&page, &visitor, &fields) {
+        return refusal;
     }
     if let Some(job) = page.jobs.running() {
         job.stop();

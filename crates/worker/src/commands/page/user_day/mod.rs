@@ -155,9 +155,9 @@ fn content(day: &Day) -> Markup {
         @if day.sections.is_empty() { p { "There are neither figures nor raw rows of this date." } }
         @for (index, section) in day.sections.iter().enumerate() { (self::section(index, section)) }
         p.small {
-            "The raw rows are judged and folded anew by the functions that compute the figures, and compared with what "
-            "is stored to the last bit. A difference means that rows wait, or that the figure was computed under another "
-            "profile, catalogue or version; a backfill computes it again."
+            "The functions that compute the figures judge and fold the raw rows again. The result is compared with the "
+            "stored figures to the last bit. A difference means that rows wait, or that the figure was computed under "
+            "another profile, catalogue or version; a backfill computes it again."
         }
     }
 }
