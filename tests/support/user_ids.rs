@@ -10,11 +10,14 @@ pub fn of_tests() -> UserIdType {
     }
 }
 
+/// The beginning of the UUID of each number.
+const UUID: &str = "00000000-0000-4000-8000-";
+
 /// The id of a number.
 pub fn id(id_type: UserIdType, number: i64) -> String {
     match id_type {
         UserIdType::Bigint | UserIdType::Text => number.to_string(),
-        UserIdType::Uuid => format!("00000000-0000-4000-8000-{number:012x}"),
+        UserIdType::Uuid => format!("{UUID}{number:012x}"),
     }
 }
 
@@ -30,7 +33,7 @@ pub fn casts(id_type: UserIdType) -> String {
 fn cast_to_uuid(number: &str) -> String {
     format!(
         "CREATE FUNCTION user_of({number}) RETURNS uuid LANGUAGE sql IMMUTABLE
-             AS $$ SELECT ('00000000-0000-4000-8000-' || lpad(to_hex($1), 12, '0'))::uuid $$;
+             AS $$ SELECT ('{UUID}' || lpad(to_hex($1), 12, '0'))::uuid $$;
          CREATE CAST ({number} AS uuid) WITH FUNCTION user_of({number}) AS IMPLICIT;"
     )
 }
@@ -44,4 +47,16 @@ pub fn in_arguments(id_type: UserIdType, arguments: &[&str]) -> Vec<String> {
         number.map_or_else(|| (*argument).to_owned(), |number| id(id_type, number))
     });
     arguments.collect()
+}
+
+/// An output of the database with the numbers of ids.
+pub fn in_numbers(output: &str) -> String {
+    let mut parts = output.split(UUID);
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (digits, rest) = part.split_at(12);
+        text.push_str(&i64::from_str_radix(digits, 16).unwrap().to_string());
+        text.push_str(rest);
+    }
+    text
 }

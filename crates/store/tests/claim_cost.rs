@@ -50,6 +50,8 @@ async fn a_claim_reads_about_as_many_rows_as_it_takes() {
     let mut admin = AsyncPgConnection::establish(&server.url("postgres")).await.unwrap();
     let histories =
         HISTORIES.into_iter().flat_map(|of| UserIdType::ALL.map(|id_type| (of, id_type)));
+    let histories = histories
+        .filter(|((_, sql), id_type)| *id_type == UserIdType::Bigint || sql.contains("dead"));
     for (place, ((history, sql), id_type)) in histories.enumerate() {
         let database = format!("history{place}");
         admin.batch_execute(&format!("CREATE DATABASE {database}")).await.unwrap();

@@ -51,6 +51,7 @@ async fn a_group_reads_the_rows_of_its_dates_however_many_the_user_has() {
     let server = start(&[("autovacuum", "off")]);
     let mut admin = AsyncPgConnection::establish(&server.url("postgres")).await.unwrap();
     let cases = STATISTICS.into_iter().flat_map(|of| UserIdType::ALL.map(|id_type| (of, id_type)));
+    let cases = cases.filter(|((of, ..), id_type)| *id_type == UserIdType::Bigint || *of == "none");
     for (place, ((statistics, before, behind), id_type)) in cases.enumerate() {
         let database = format!("statistics{place}");
         admin.batch_execute(&format!("CREATE DATABASE {database}")).await.unwrap();

@@ -38,6 +38,9 @@ statement! {
     include_str!("read_trial.sql")
 }
 
+/// Whether the role may write, the role, the table's owner, and a user.
+type TrialColumns = (bool, String, String, Option<UserId>);
+
 statement! {
     struct CountQueued {
         kind: &'static str => Text,
@@ -122,7 +125,7 @@ impl Store {
         id_type: UserIdType,
     ) -> Result<Trial, StoreError> {
         let (id, table) = (ID, raw_table(kind));
-        let asked: QueryResult<Vec<(bool, String, String, Option<UserId>)>> =
+        let asked: QueryResult<Vec<TrialColumns>> =
             self.in_time(RunQueryDsl::load(ReadTrial { table }, &mut *held)).await?;
         let asked = match asked.map_err(|cause| held.error(cause)) {
             Ok(asked) => asked.into_iter().next(),
