@@ -96,7 +96,7 @@ impl QueryId for BoundUser {
 impl QueryFragment<Pg> for BoundUser {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> diesel::QueryResult<()> {
         out.push_bind_param::<UserKey, _>(&self.0)?;
-        out.push_sql(cast_of::<UserKey>());
+        out.push_sql("::user_key");
         Ok(())
     }
 }
