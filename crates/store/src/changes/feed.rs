@@ -1,6 +1,6 @@
 //! Reading the feed, its epochs, and deleting old changes.
 
-use aggregation::Timestamp;
+use aggregation::{Timestamp, UserId};
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{BigInt, Bool, Date, Double, Integer, Text, Timestamptz};
@@ -9,6 +9,7 @@ use crate::error::StoreError;
 use crate::pool::Store;
 use crate::sql::statement::statement;
 use crate::sql::time::from_postgres;
+use crate::sql::user_key::UserKey;
 
 /// The most changes that one statement deletes.
 const MOST_FORGOTTEN: i64 = 5_000;
@@ -22,7 +23,7 @@ pub struct FigureChange {
     /// The place in the feed, from which on the next changes are read.
     pub cursor: String,
     /// The user.
-    pub user_id: i64,
+    pub user_id: UserId,
     /// The local date.
     pub date: NaiveDate,
     /// The name of the kind.
@@ -32,7 +33,7 @@ pub struct FigureChange {
 }
 
 /// The columns of a change.
-pub(super) type ChangeColumns = (String, i64, NaiveDate, String, PgTimestamp);
+pub(super) type ChangeColumns = (String, UserId, NaiveDate, String, PgTimestamp);
 
 /// Converts a row.
 pub(super) fn change((cursor, user_id, date, kind, at): ChangeColumns) -> FigureChange {
@@ -41,7 +42,7 @@ pub(super) fn change((cursor, user_id, date, kind, at): ChangeColumns) -> Figure
 
 statement! {
     struct ReadSince { after: String => Text, most: i32 => Integer }
-        -> (Text, BigInt, Date, Text, Timestamptz)
+        -> (Text, UserKey, Date, Text, Timestamptz)
     "SELECT cursor, user_id, local_date, kind, changed_at FROM figure_changes_since({after}, {most})"
 }
 

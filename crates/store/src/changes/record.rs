@@ -5,15 +5,18 @@
 
 use std::any::TypeId;
 
+use aggregation::UserId;
 use chrono::NaiveDate;
 use diesel::QueryResult;
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, QueryFragment};
-use diesel::sql_types::{Array, BigInt, Date, Text};
+use diesel::sql_types::{Array, Date, Text};
+
+use crate::sql::user_key::UserKey;
 
 /// Inserts the changed dates of a group. A date that an earlier statement of the transaction recorded is left out.
 pub(crate) struct RecordChanges {
-    pub(crate) user_id: i64,
+    pub(crate) user_id: UserId,
     pub(crate) kind: &'static str,
     /// Dates that are known to have changed.
     pub(crate) dates: Vec<NaiveDate>,
@@ -38,8 +41,8 @@ impl QueryFragment<Pg> for RecordChanges {
              SELECT g.epoch, g.user_id, c.local_date, g.kind
              FROM (SELECT coalesce((SELECT f.epoch FROM figure_feed AS f), 1) AS epoch, ",
         );
-        out.push_bind_param::<BigInt, _>(&self.user_id)?;
-        out.push_sql("::bigint AS user_id, ");
+        out.push_bind_param::<UserKey, _>(&self.user_id)?;
+        out.push_sql("::user_key AS user_id, ");
         out.push_bind_param::<Text, _>(self.kind)?;
         out.push_sql(
             "::text AS kind) AS g

@@ -9,6 +9,7 @@ use super::feed::{ChangeColumns, FigureChange, change};
 use crate::error::StoreError;
 use crate::pool::Store;
 use crate::sql::statement::statement;
+use crate::sql::user_key::UserKey;
 
 /// Changes that the webhook has not delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,7 +80,7 @@ statement! {
 
 statement! {
     struct ReadBatch { token: i64 => BigInt, most: i64 => BigInt }
-        -> (Text, BigInt, Date, Text, Timestamptz)
+        -> (Text, UserKey, Date, Text, Timestamptz)
     concat!(
         "SELECT c.cursor, c.user_id, c.local_date, c.kind, c.changed_at
          FROM figure_webhook AS w

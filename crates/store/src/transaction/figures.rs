@@ -101,7 +101,7 @@ impl GroupTransaction<'_> {
         if !self.records_changes || (queries.is_empty() && dates.is_empty()) {
             return None;
         }
-        let (user_id, kind) = (self.user_id, self.kind.name());
+        let (user_id, kind) = (self.user_id.clone(), self.kind.name());
         let record = RecordChanges { user_id, kind, dates, queries };
         Some((RecordChanges::id(), Box::new(record)))
     }

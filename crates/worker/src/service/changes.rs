@@ -8,12 +8,12 @@ use alerts::{Failure, Webhook, post_signed};
 use serde_json::json;
 use store::{Backoff, Store, StoreError, TakenChanges};
 use tokio::task::JoinSet;
+use wording::milliseconds;
 
 use super::Service;
 use crate::changes::to_json;
 use crate::config::Changes;
 use crate::metrics;
-use crate::report::milliseconds;
 use crate::tables::counted;
 
 /// How often it looks for changes. The query reads one entry of an index.

@@ -4,6 +4,7 @@ pub(crate) mod neighbours;
 
 use std::sync::LazyLock;
 
+use aggregation::UserId;
 use aggregation::labs::{ALGORITHM_VERSION, LabDay, RawLab};
 use aggregation::local_time::anywhere_on_earth;
 use chrono::NaiveDate;
@@ -16,6 +17,7 @@ use crate::kinds::day_end::future_count;
 use crate::sql::raw_text::{RawText, short_name, short_text};
 use crate::sql::statement::statement;
 use crate::sql::time::{RawTime, to_postgres};
+use crate::sql::user_key::UserKey;
 use crate::transaction::{GroupTransaction, PORTION, ReadMode};
 
 type LabColumns = (
@@ -53,7 +55,7 @@ macro_rules! raw_lab_columns {
 
 statement! {
     struct ReadLabs {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         from: PgTimestamp => Timestamptz,
         to: PgTimestamp => Timestamptz,
         most: Option<i64> => Nullable<BigInt>,
@@ -70,7 +72,7 @@ statement! {
 
 statement! {
     struct ReadLabsById {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         ids: Vec<i64> => Array<BigInt>,
     } -> (
         BigInt,
@@ -84,7 +86,7 @@ statement! {
 
 statement! {
     struct UpsertAnalytes {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         date: NaiveDate => Date,
         algorithm_version: i32 => Integer,
         analytes: Vec<String> => Array<Text>,
