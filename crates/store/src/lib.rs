@@ -6,6 +6,7 @@
 
 mod admin;
 mod backoff;
+mod changes;
 mod connection;
 mod error;
 mod kinds;
@@ -36,6 +37,7 @@ pub use admin::status::{
 };
 pub use admin::trial::Trial;
 pub use backoff::{Backoff, DRAIN_RETRIES};
+pub use changes::{FigureChange, TakenChanges, UnsentChanges};
 #[doc(hidden)]
 pub use connection::connect::Connected;
 pub use connection::connect::{ConnectionPlan, check_url, connection_plan};
