@@ -22,7 +22,7 @@ impl<R: BufRead> Table<R> {
     pub fn new(file: R, mark: &str) -> Result<Self, ReadError> {
         let mut records = Records::new(file);
         for _ in 0..LINES_BEFORE_HEADER {
-            let Some(record) = records.next()? else { break };
+            let Some(record) = records.read()? else { break };
             let names: Vec<String> = record
                 .fields
                 .iter()
@@ -50,7 +50,7 @@ impl<R: BufRead> Table<R> {
     /// If the file cannot be read.
     pub fn next(&mut self) -> Result<Option<Row>, ReadError> {
         loop {
-            let Some(mut record) = self.records.next()? else { return Ok(None) };
+            let Some(mut record) = self.records.read()? else { return Ok(None) };
             if record.problem.is_none()
                 && record.fields.iter().all(|field| field.trim_ascii().is_empty())
             {

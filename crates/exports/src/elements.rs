@@ -68,7 +68,7 @@ pub fn each_value(
     let file = Bounded::new(file, LONGEST_RECORD);
     let meter = file.meter();
     for value in Deserializer::from_reader(file).into_iter::<Box<RawValue>>() {
-        each(&*value.map_err(|error| failed(&error, &meter, None, place()))?)?;
+        each(&value.map_err(|error| failed(&error, &meter, None, place()))?)?;
         meter.reset();
     }
     Ok(())

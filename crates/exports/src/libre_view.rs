@@ -20,12 +20,12 @@ use crate::sensor;
 /// Rows that are kept until a date shows its order. Two weeks of readings have fewer.
 const MOST_UNDECIDED: usize = 5_000;
 
-/// The order of the numbers of a date.
+/// The first number of a date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
-    DayFirst,
-    MonthFirst,
-    YearFirst,
+    Day,
+    Month,
+    Year,
 }
 
 /// The columns that are read.
@@ -56,7 +56,7 @@ pub fn read(
         order = order.or_else(|| order_of(row.field(rows.columns.time)));
         undecided.push_back(row);
         if order.is_none() && undecided.len() >= MOST_UNDECIDED {
-            order = Some(Order::DayFirst);
+            order = Some(Order::Day);
         }
         if let Some(order) = order {
             while let Some(row) = undecided.pop_front() {
@@ -64,7 +64,7 @@ pub fn read(
             }
         }
     }
-    undecided.iter().try_for_each(|row| rows.read(row, Order::DayFirst, handler))
+    undecided.iter().try_for_each(|row| rows.read(row, Order::Day, handler))
 }
 
 impl Columns {
@@ -161,11 +161,11 @@ fn order_of(time: &str) -> Option<Order> {
     let mut numbers = date.split(['-', '/', '.']).map(|number| number.parse::<u32>().ok());
     let (first, second) = (numbers.next()??, numbers.next()??);
     match (first, second) {
-        (32.., _) => Some(Order::YearFirst),
+        (32.., _) => Some(Order::Year),
         // Countries with the clock of 12 hours in this export write the month first.
-        _ if clock.to_ascii_uppercase().ends_with('M') => Some(Order::MonthFirst),
-        (13.., _) => Some(Order::DayFirst),
-        (_, 13..) => Some(Order::MonthFirst),
+        _ if clock.to_ascii_uppercase().ends_with('M') => Some(Order::Month),
+        (13.., _) => Some(Order::Day),
+        (_, 13..) => Some(Order::Month),
         _ => None,
     }
 }
@@ -175,9 +175,9 @@ fn local_time(time: &str, order: Order) -> Option<NaiveDateTime> {
     let mut numbers = date.split(['-', '/', '.']).map(|number| number.parse::<u32>().ok());
     let (a, b, c) = (numbers.next()??, numbers.next()??, numbers.next()??);
     let (year, month, day) = match order {
-        Order::DayFirst => (c, b, a),
-        Order::MonthFirst => (c, a, b),
-        Order::YearFirst => (a, b, c),
+        Order::Day => (c, b, a),
+        Order::Month => (c, a, b),
+        Order::Year => (a, b, c),
     };
     let date = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day)?;
     let formats = ["%H:%M", "%H:%M:%S", "%I:%M %p", "%I:%M:%S %p"];

@@ -48,7 +48,7 @@ impl<'c, R: BufRead> Lines<'c, R> {
     /// If a column is missing, unknown or repeated, or if the file is not UTF-8 text.
     pub fn new(file: R, columns: &'c Columns, skip_unknown: bool) -> anyhow::Result<Self> {
         let mut records = Records::new(file);
-        let header = records.next().context("cannot read the first line")?.unwrap_or_default();
+        let header = records.read().context("cannot read the first line")?.unwrap_or_default();
         let bytes = header.fields.concat();
         if bytes.starts_with(&[0xff, 0xfe])
             || bytes.starts_with(&[0xfe, 0xff])
@@ -120,7 +120,7 @@ impl<'c, R: BufRead> Lines<'c, R> {
     /// If the file cannot be read.
     pub fn next(&mut self) -> anyhow::Result<Option<Line>> {
         loop {
-            let Some(record) = self.records.next().context("cannot read the file")? else {
+            let Some(record) = self.records.read().context("cannot read the file")? else {
                 return Ok(None);
             };
             let (number, fields) = (record.number, record.fields);
