@@ -20,7 +20,12 @@ async fn two_databases() -> (LocalPostgres, Database, Database) {
         let url = server.url(name);
         let migrated = Ran::of(worker_at(&url).arg("migrate").output().unwrap());
         assert_eq!(migrated.code, 0, "{migrated:?}");
-        databases.push(Database { name: name.to_owned(), client: connect(&url).await, url });
+        databases.push(Database {
+            name: name.to_owned(),
+            client: connect(&url).await,
+            url,
+            id_type: Default::default(),
+        });
     }
     let target = databases.pop().unwrap();
     (server, databases.pop().unwrap(), target)
@@ -59,7 +64,7 @@ async fn insert(db: &Database, user_id: i64) {
 
 const QUEUED: &str = "SELECT count(*) FROM raw_row_status WHERE status = 'pending'";
 
-/// What became of the raw rows that wait, once there are as many as expected.
+/// The states of the waiting raw rows, as soon as there are as many as expected.
 async fn run_once(target: &Database, waiting: i64) -> Value {
     eventually(target, QUEUED, waiting).await;
     target.run_once()

@@ -4,6 +4,8 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use aggregation::UserIdType;
+
 use crate::support::outside::{Scratch, assert_says, refused};
 use crate::support::running::eventually;
 use crate::support::{Database, Ran, root};
@@ -351,6 +353,25 @@ async fn a_bad_record_is_reported_without_its_values() {
         &["bad.xml, record 3: value is not a number", "record 4: startDate or endDate"],
     );
     assert!(!ran.stderr.contains("secret") && !ran.stdout.contains("secret"));
+}
+
+#[tokio::test]
+async fn an_export_is_loaded_for_a_user_whose_id_is_no_number() {
+    for (id_type, user) in
+        [(UserIdType::Uuid, "0190d3a8-7c1e-7a53-9b0e-5d1f0a4c2e11"), (UserIdType::Text, "anna")]
+    {
+        let db = Database::with_user_ids(id_type).await;
+        let file = sample("bundle.json");
+        let import = ["import", "--user", user, "--time-zone", "Europe/Berlin", &file];
+        assert_says(&db.run(&import).stdout, &["FHIR: 6 rows imported"]);
+        assert_says(&db.run(&import).stdout, &["nothing changed"]);
+        let users = "SELECT string_agg(DISTINCT user_id::text, ' ') FROM vitals_raw";
+        assert_eq!(db.value::<String>(users).await, user);
+    }
+    let db = Database::with_user_ids(UserIdType::Uuid).await;
+    let wrong = db.run(&["import", "--user", "7", &sample("bundle.json")]);
+    assert_eq!(wrong.code, 2);
+    assert_says(&wrong.stderr, &["'--user <ID>'", "32 hexadecimal digits"]);
 }
 
 /// An export with steps in this many minutes.

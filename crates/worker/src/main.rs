@@ -13,7 +13,6 @@ mod logging;
 mod metrics;
 mod output;
 mod progress;
-mod report;
 mod run;
 mod run_record;
 mod service;
@@ -23,6 +22,7 @@ mod stop;
 mod tables;
 mod terminal;
 mod throttle;
+mod user_ids;
 mod verbosity;
 
 use std::process::ExitCode;

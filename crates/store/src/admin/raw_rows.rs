@@ -6,8 +6,8 @@
 
 use std::collections::HashSet;
 
-use aggregation::Timestamp;
 use aggregation::raw::{NewLab, NewVital};
+use aggregation::{Timestamp, UserId};
 use futures_util::SinkExt;
 use tokio_postgres::Transaction;
 
@@ -37,12 +37,12 @@ const COPY_LABS: &str = "COPY pg_temp.import_labs FROM STDIN (FORMAT binary)";
 /// LIMIT keeps the planner from reading the whole raw table for a batch.
 const INSERT_VITALS: &str = "INSERT INTO vitals_raw (user_id, metric, value, comparator, unit, source, \
      started_at, ended_at, time_zone, is_daily_total)
- SELECT $1::bigint, new.metric, new.value, new.comparator, new.unit, new.source, new.started_at, new.ended_at, \
+ SELECT $1::text::user_key, new.metric, new.value, new.comparator, new.unit, new.source, new.started_at, new.ended_at, \
      new.time_zone, new.is_daily_total
  FROM pg_temp.import_vitals AS new
  LEFT JOIN LATERAL (
      SELECT true AS is_there FROM vitals_raw AS old
-     WHERE old.user_id = $1::bigint AND old.metric = new.metric
+     WHERE old.user_id = $1::text::user_key AND old.metric = new.metric
        AND old.started_at = new.started_at AND old.ended_at = new.ended_at
        AND old.source = new.source AND old.value = new.value AND old.unit = new.unit
        AND old.comparator IS NOT DISTINCT FROM new.comparator
@@ -54,12 +54,12 @@ const INSERT_VITALS: &str = "INSERT INTO vitals_raw (user_id, metric, value, com
 
 const INSERT_LABS: &str = "INSERT INTO lab_raw (user_id, test_name, loinc_code, value_text, unit, \
      reference_range, flag, specimen, status, collected_at, time_zone, source)
- SELECT $1::bigint, new.test_name, new.loinc_code, new.value_text, new.unit, new.reference_range, new.flag, \
+ SELECT $1::text::user_key, new.test_name, new.loinc_code, new.value_text, new.unit, new.reference_range, new.flag, \
      new.specimen, new.status, new.collected_at, new.time_zone, new.source
  FROM pg_temp.import_labs AS new
  LEFT JOIN LATERAL (
      SELECT true AS is_there FROM lab_raw AS old
-     WHERE old.user_id = $1::bigint AND old.collected_at = new.collected_at
+     WHERE old.user_id = $1::text::user_key AND old.collected_at = new.collected_at
        AND old.test_name = new.test_name AND old.value_text = new.value_text
        AND old.status = new.status AND old.source = new.source
        AND old.loinc_code IS NOT DISTINCT FROM new.loinc_code
@@ -194,7 +194,7 @@ impl Importer {
     ///
     /// # Errors
     /// If the database fails or refuses a row; then none is loaded.
-    pub async fn load(&mut self, user_id: i64, rows: RawRows) -> Result<u64, ImportError> {
+    pub async fn load(&mut self, user_id: &UserId, rows: RawRows) -> Result<u64, ImportError> {
         let transaction = self.client.transaction().await.map_err(refused)?;
         transaction.batch_execute(&self.settings).await.map_err(refused)?;
         transaction.batch_execute(PLAN).await.map_err(refused)?;
@@ -218,7 +218,7 @@ impl Importer {
 
 async fn stage_and_insert(
     transaction: &Transaction<'_>,
-    user_id: i64,
+    user_id: &UserId,
     bytes: Vec<u8>,
     [stage, copy, insert]: [&str; 3],
 ) -> Result<u64, tokio_postgres::Error> {
@@ -227,5 +227,5 @@ async fn stage_and_insert(
     futures_util::pin_mut!(sink);
     sink.send(std::io::Cursor::new(bytes)).await?;
     sink.as_mut().finish().await?;
-    transaction.execute(insert, &[&user_id]).await
+    transaction.execute(insert, &[&user_id.to_string()]).await
 }

@@ -16,7 +16,7 @@ use crate::import::source::{Content, Source};
 use crate::import::{Imported, import};
 use crate::stop::Stop;
 use crate::tables::{counted, thousands};
-use crate::{output, progress, settings, setup};
+use crate::{output, progress, settings, setup, user_ids};
 
 /// Types of left-out records that are listed. The others are counted together.
 const TYPES_SHOWN: usize = 40;
@@ -31,7 +31,7 @@ pub async fn execute(config: Option<&Path>, arguments: &Import) -> anyhow::Resul
     for file in &arguments.files {
         sources.push(Source::open(file, arguments.kind)?);
     }
-    require_user(&sources, arguments.user)?;
+    require_user(&sources, arguments.user.as_deref())?;
     let catalogue = Arc::new(settings::catalogue(&loaded.config)?);
     let store = setup::connect(&loaded.config).await?;
     setup::require_current_schema(&store).await?;
@@ -82,7 +82,7 @@ pub async fn execute(config: Option<&Path>, arguments: &Import) -> anyhow::Resul
     })
 }
 
-fn require_user(sources: &[Source], user: Option<i64>) -> anyhow::Result<()> {
+fn require_user(sources: &[Source], user: Option<&str>) -> anyhow::Result<()> {
     let export = sources.iter().find(|source| !matches!(source.content, Content::Table(_)));
     match export {
         Some(source) if user.is_none() => bail!(
@@ -103,7 +103,7 @@ async fn one_file(
 ) -> anyhow::Result<Imported> {
     let bar = progress::bytes("importing", source.length.filter(|length| *length > 0));
     let on_progress = |at| bar.set_position(at);
-    let imported = match (source.content, arguments.user) {
+    let imported = match (source.content, &arguments.user) {
         (Content::Table(kind), _) => {
             let name = source.name.clone();
             let mut shown = 0;
@@ -120,7 +120,8 @@ async fn one_file(
                 () = stop.requested() => Ok(Imported { is_stopped: true, ..Imported::default() }),
             }
         }
-        (_, Some(user_id)) => {
+        (_, Some(user)) => {
+            let user_id = user_ids::required(store, user).await?;
             let (time_zone, catalogue) = (arguments.time_zone, catalogue.clone());
             let owner = Owner { user_id, time_zone, catalogue };
             import_export(store, source, owner, stop, on_progress).await

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use aggregation::UserId;
 use aggregation::catalogue::Catalogue;
 use aggregation::local_time::Zone;
 use anyhow::Context as _;
@@ -35,7 +36,7 @@ const OTHER_TYPES: &str = "other types";
 #[derive(Clone, Debug)]
 pub struct Owner {
     /// The user.
-    pub user_id: i64,
+    pub user_id: UserId,
     /// The zone of rows that name none.
     pub time_zone: Option<Zone>,
     /// The catalogue in force.
@@ -63,8 +64,8 @@ pub async fn import_export(
     stop: &Stop,
     mut on_progress: impl FnMut(u64),
 ) -> anyhow::Result<Imported> {
-    let user_id = owner.user_id;
-    let profile = store.profiles(vec![user_id]).await?.remove(&user_id);
+    let user_id = owner.user_id.clone();
+    let profile = store.profiles(vec![user_id.clone()]).await?.remove(&user_id);
     let profile_zone = profile.and_then(|profile| profile.time_zone.parse().ok());
     let mut importer = store.importer().await?;
     let position = source.position.clone();
@@ -87,7 +88,7 @@ pub async fn import_export(
         };
         let Some(rows) = batch else { break };
         let number = rows.number();
-        let added = importer.load(user_id, rows).await.with_context(|| loaded(imported.rows))?;
+        let added = importer.load(&user_id, rows).await.with_context(|| loaded(imported.rows))?;
         imported.rows += added;
         imported.already_there += number.saturating_sub(added);
         on_progress(position.load(Ordering::Relaxed));
