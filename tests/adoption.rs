@@ -1,5 +1,8 @@
 //! An app whose measurements lie in a table of its own: `docs/examples/adopt.sql`, as it is written.
 
+mod command;
+mod health_app;
+
 use std::fs;
 use std::path::Path;
 
@@ -40,6 +43,10 @@ async fn an_apps_own_table_is_aggregated_and_shows_its_status() {
     assert_eq!(statuses(&db).await, "1 pending, 2 not aggregated");
     db.run_once();
     assert_eq!(pulse(&db, 7).await.unwrap(), "2024-05-01: 1 of 60");
+
+    // A job of the app sets its own status.
+    db.execute("UPDATE measurements SET aggregation_status = 'completed'").await;
+    assert_eq!(statuses(&db).await, "1 completed, 2 not aggregated", "that queues nothing");
 
     // Rows come, are corrected, move to another person, and go.
     db.execute(

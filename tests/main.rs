@@ -22,6 +22,7 @@ mod cases;
 mod catalogue;
 mod chaos;
 mod cli;
+mod clients;
 mod configuration;
 mod crashes;
 mod demo;
