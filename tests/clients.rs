@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{self, Write};
 use std::process::{Command, Stdio};
 
 use crate::support::outside::Scratch;
@@ -61,6 +62,11 @@ impl Example {
     }
 }
 
+/// Says it even if the test passes: what `eprintln!` writes would be kept back.
+fn say(text: &str) {
+    writeln!(io::stderr(), "{text}").unwrap();
+}
+
 #[tokio::test]
 async fn each_example_of_a_client_inserts_rows_that_have_figures() {
     let examples = examples();
@@ -85,6 +91,6 @@ async fn each_example_of_a_client_inserts_rows_that_have_figures() {
         let figures = "SELECT concat_ws(' ', v.local_date, v.sample_count, v.mean, v.primary_source, n.energy_kcal, n.protein_g)
                        FROM vitals_daily AS v JOIN nutrition_daily AS n USING (user_id, local_date)";
         assert_eq!(db.value::<String>(figures).await, "2026-03-02 2 61 watch 380 12.5", "{name}");
-        eprintln!("run: the example for {name}");
+        say(&format!("run: the example for {name}"));
     }
 }

@@ -11,7 +11,7 @@ const TABLE: &str = r#"
     CREATE SCHEMA app;
     CREATE TYPE app.device AS ENUM ('watch', 'phone');
     CREATE TABLE app."Readings" (
-        "reading's id" bigint PRIMARY KEY, person integer, kind varchar(20), reading numeric, unit text,
+        "reading's $1 id" bigint PRIMARY KEY, person integer, kind varchar(20), reading numeric, unit text,
         device app.device, taken timestamp, status text DEFAULT 'pending', note text);"#;
 
 const NAME: &str = r#"app."Readings""#;
@@ -42,7 +42,7 @@ async fn app() -> Database {
 /// Rows `from..=to` of users 1 to 3, a heart rate each minute.
 async fn insert(db: &Database, from: i64, to: i64) {
     db.execute(&format!(
-        r#"INSERT INTO app."Readings" ("reading's id", person, kind, reading, unit, device, taken)
+        r#"INSERT INTO app."Readings" ("reading's $1 id", person, kind, reading, unit, device, taken)
            SELECT n, 1 + n % 3, 'hr', 60 + n % 40, 'bpm', 'watch', timestamp '2026-01-05' + n * interval '1 minute'
            FROM generate_series({from}, {to}) AS n"#
     ))
@@ -54,7 +54,7 @@ async fn differences(db: &Database) -> i64 {
     db.value(
         r#"SELECT count(*)
            FROM (SELECT * FROM app."Readings" WHERE kind IN ('hr', 'walk') AND person IS NOT NULL) AS r
-           FULL JOIN vitals_raw AS v ON v.user_id = r.person AND v.id = r."reading's id"
+           FULL JOIN vitals_raw AS v ON v.user_id = r.person AND v.id = r."reading's $1 id"
            WHERE (v.metric = CASE r.kind WHEN 'hr' THEN 'heart_rate' ELSE 'steps' END
                   AND v.value = r.reading AND v.unit = r.unit AND v.source = r.device::text
                   AND v.started_at = r.taken AT TIME ZONE 'Asia/Kolkata' AND v.ended_at = v.started_at
@@ -83,7 +83,7 @@ async fn an_adopted_table_is_mirrored_until_it_is_left_without_a_trace() {
     assert_eq!(shown.code, 0, "{}", shown.stderr);
     assert_says(
         &shown.stdout,
-        &["CREATE TRIGGER dayfold_update", "\"reading's id\"", "Nothing was changed"],
+        &["CREATE TRIGGER dayfold_update", "\"reading's $1 id\"", "Nothing was changed"],
     );
     assert_eq!(traces(&db).await, before);
 
@@ -97,11 +97,11 @@ async fn an_adopted_table_is_mirrored_until_it_is_left_without_a_trace() {
     db.execute(r#"UPDATE app."Readings" SET status = 'completed', note = 'seen'"#).await;
     assert_eq!(db.value::<i64>(queued).await, 0, "a column that is not mapped queues nothing");
     let corrections = r#"
-        UPDATE app."Readings" SET reading = 99.5 WHERE "reading's id" % 7 = 0;
-        UPDATE app."Readings" SET person = 9, "reading's id" = -"reading's id" WHERE "reading's id" % 11 = 0;
-        UPDATE app."Readings" SET kind = 'mood' WHERE "reading's id" % 13 = 0;
-        UPDATE app."Readings" SET person = NULL WHERE "reading's id" % 17 = 0;
-        DELETE FROM app."Readings" WHERE "reading's id" % 5 = 0"#;
+        UPDATE app."Readings" SET reading = 99.5 WHERE "reading's $1 id" % 7 = 0;
+        UPDATE app."Readings" SET person = 9, "reading's $1 id" = -"reading's $1 id" WHERE "reading's $1 id" % 11 = 0;
+        UPDATE app."Readings" SET kind = 'mood' WHERE "reading's $1 id" % 13 = 0;
+        UPDATE app."Readings" SET person = NULL WHERE "reading's $1 id" % 17 = 0;
+        DELETE FROM app."Readings" WHERE "reading's $1 id" % 5 = 0"#;
     db.execute(corrections).await;
     assert_eq!(differences(&db).await, 0);
     db.run_once();
@@ -181,7 +181,7 @@ async fn values_that_do_not_fit_a_raw_table_fail_no_statement_of_the_app() {
     let db = app().await;
     assert_eq!(adopt(&db, &["--add-to-ids", "1000000000000"]).code, 0);
     db.execute(
-        r#"INSERT INTO app."Readings" ("reading's id", person, kind, reading, unit, device, taken)
+        r#"INSERT INTO app."Readings" ("reading's $1 id", person, kind, reading, unit, device, taken)
            VALUES (1, 1, 'hr', 1e400, 'bpm', 'watch', '2026-01-05 10:01'), (2, 1, 'hr', 1e-400, 'bpm', 'watch', '2026-01-05 10:02'),
                   (3, 1, 'hr', 'NaN', 'bpm', 'watch', '2026-01-05 10:03'), (4, 1, 'hr', 60, 'bpm', 'watch', '294276-12-31 23:00'),
                   (5, 1, 'hr', 61, 'bpm', 'watch', '-infinity'), (6, 1, 'hr', 62, 'bpm', 'phone', '2026-01-05 10:00'),
@@ -205,7 +205,7 @@ async fn a_copy_waits_for_rows_that_the_app_holds_and_resumes_after_a_stop() {
     let writer = db.connect().await;
     writer
         .batch_execute(
-            r#"BEGIN; UPDATE app."Readings" SET reading = 77 WHERE "reading's id" = 150"#,
+            r#"BEGIN; UPDATE app."Readings" SET reading = 77 WHERE "reading's $1 id" = 150"#,
         )
         .await
         .unwrap();
@@ -219,7 +219,7 @@ async fn a_copy_waits_for_rows_that_the_app_holds_and_resumes_after_a_stop() {
 
     // As if it had been stopped after the first page, with one row of the second page held.
     db.execute("DELETE FROM vitals_raw WHERE id > 100; UPDATE adopted_tables SET state = 'copying', up_to = 100").await;
-    let blocker = r#"BEGIN; UPDATE app."Readings" SET note = 'held' WHERE "reading's id" = 150"#;
+    let blocker = r#"BEGIN; UPDATE app."Readings" SET note = 'held' WHERE "reading's $1 id" = 150"#;
     writer.batch_execute(blocker).await.unwrap();
     let running = db.start(&arguments(&["--batch", "100", "--json"]));
     eventually(
@@ -230,7 +230,7 @@ async fn a_copy_waits_for_rows_that_the_app_holds_and_resumes_after_a_stop() {
     )
     .await;
     writer
-        .batch_execute(r#"DELETE FROM app."Readings" WHERE "reading's id" = 151; COMMIT"#)
+        .batch_execute(r#"DELETE FROM app."Readings" WHERE "reading's $1 id" = 151; COMMIT"#)
         .await
         .unwrap();
     assert_eq!(ended(running).json()["rows"], 199);
@@ -248,10 +248,10 @@ async fn nothing_is_lost_or_left_while_the_app_writes_during_adoption_and_undo()
             let touched = (id * 37) % 2000;
             client
                 .batch_execute(&format!(
-                    r#"INSERT INTO app."Readings" ("reading's id", person, kind, reading, unit, device, taken)
+                    r#"INSERT INTO app."Readings" ("reading's $1 id", person, kind, reading, unit, device, taken)
                        VALUES ({id}, 1 + {id} % 3, 'hr', 60, 'bpm', 'phone', timestamp '2026-02-01' + {id} * interval '1 second');
-                       UPDATE app."Readings" SET reading = reading + 1 WHERE "reading's id" = {touched};
-                       DELETE FROM app."Readings" WHERE "reading's id" = {touched} + 1"#
+                       UPDATE app."Readings" SET reading = reading + 1 WHERE "reading's $1 id" = {touched};
+                       DELETE FROM app."Readings" WHERE "reading's $1 id" = {touched} + 1"#
                 ))
                 .await
                 .unwrap();

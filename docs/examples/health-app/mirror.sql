@@ -90,7 +90,7 @@ DECLARE
     t record;
     columns text;
     changes text;
-    upsert text;
+    copy text;
     path text := current_setting('search_path');
 BEGIN
     FOR t IN SELECT * FROM dayfold_copied LOOP
@@ -98,8 +98,9 @@ BEGIN
                string_agg(format('%1$I = excluded.%1$I', attname), ', ' ORDER BY attnum)
                    FILTER (WHERE attname NOT IN ('user_id', 'id'))
         INTO columns, changes FROM pg_attribute WHERE attrelid = t.from_view::regclass AND attnum > 0;
-        upsert := format('INSERT INTO %I (%s) SELECT %s FROM %I WHERE id = ANY (ids)
-            ON CONFLICT (user_id, id) DO UPDATE SET %s', t.dayfold_table, columns, columns, t.from_view, changes);
+        -- With DO UPDATE, an INSERT fires the triggers for UPDATE, too. A new row needs none.
+        copy := format('INSERT INTO %1$I (%2$s) SELECT %2$s FROM %3$I WHERE id = ANY (ids) ON CONFLICT ',
+            t.dayfold_table, columns, t.from_view);
 
         EXECUTE format($f$
             CREATE FUNCTION %1$I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = %2$s AS $body$
@@ -114,7 +115,7 @@ BEGIN
                     %4$s;
                 END IF;
                 RETURN NULL;
-            END $body$ $f$, t.app_table || '_to_dayfold', path, t.dayfold_table, upsert);
+            END $body$ $f$, t.app_table || '_to_dayfold', path, t.dayfold_table, copy || 'DO NOTHING');
 
         EXECUTE format($f$
             CREATE FUNCTION %1$I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = %2$s AS $body$
@@ -133,7 +134,8 @@ BEGIN
                     %5$s;
                 END IF;
                 RETURN NULL;
-            END $body$ $f$, t.app_table || '_changed_to_dayfold', path, t.dayfold_table, t.from_view, upsert);
+            END $body$ $f$, t.app_table || '_changed_to_dayfold', path, t.dayfold_table, t.from_view,
+            copy || '(user_id, id) DO UPDATE SET ' || changes);
 
         EXECUTE format('CREATE TRIGGER dayfold_inserted AFTER INSERT ON %I REFERENCING NEW TABLE AS changed
             FOR EACH STATEMENT EXECUTE FUNCTION %I()', t.app_table, t.app_table || '_to_dayfold');

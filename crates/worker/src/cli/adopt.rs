@@ -8,7 +8,7 @@ use super::parse_kind;
 
 /// Broken by hand, because clap does not wrap the usage.
 pub const USAGE: &str = "\
-worker adopt [OPTIONS] --kind <KIND> --table <TABLE> --map <COLUMN=FROM,…>
+worker adopt [OPTIONS] --kind <KIND> --table <TABLE> --map <PAIRS>
        worker adopt --undo --table <TABLE> [--keep-rows]";
 
 /// Arguments of `adopt`.
@@ -23,10 +23,10 @@ pub struct Adopt {
     /// Columns of the raw table, and the table's columns or fixed texts for them; may be given more than once
     ///
     /// Such as value=reading,unit=unit,source='watch'. The id is the primary key if it is not mapped.
-    #[arg(long, value_name = "COLUMN=FROM,…", value_parser = parse_map, required_unless_present = "undo")]
+    #[arg(long, value_name = "PAIRS", value_parser = parse_map, required_unless_present = "undo")]
     pub map: Vec<Pairs<MappedFrom>>,
     /// The application's words for metrics, such as hr=heart_rate,walk=steps; rows with other words are left out
-    #[arg(long, value_name = "WORD=METRIC,…", value_parser = parse_metrics)]
+    #[arg(long, value_name = "PAIRS", value_parser = parse_metrics)]
     pub metric: Vec<Pairs<String>>,
     /// The zone of times without a zone, such as Asia/Kolkata, and of rows if time_zone is not mapped
     #[arg(long, value_name = "ZONE")]

@@ -136,15 +136,8 @@ impl Work<'_> {
                 (adoption.id, adoption.up_to)
             }
         };
-        let rows = self.walk("copying", from, async |above| {
-            self.store.copy_page(&checked, id, above, self.arguments.batch).await
-        });
-        let rows = rows.await.with_context(|| {
-            format!("{} was copied in part; the same command resumes", self.table.name)
-        })?;
-        if !self.stop.is_requested() {
-            self.store.end_copying(id).await?;
-        }
+        let is_copied = adoption.is_some_and(|adoption| adoption.state == AdoptionState::Copied);
+        let rows = if is_copied { 0 } else { self.copy(&checked, id, from).await? };
         let copied = counted(rows as i64, "row was", "rows were");
         self.report(
             "adopted",
@@ -155,6 +148,28 @@ impl Work<'_> {
                 self.table.name
             ),
         )
+    }
+
+    /// Copies the former rows above an id.
+    async fn copy(
+        &self,
+        checked: &CheckedMapping,
+        id: i32,
+        from: Option<i64>,
+    ) -> anyhow::Result<u64> {
+        let batch = self.arguments.batch;
+        let copied = self
+            .walk("copying", from, async |above| {
+                self.store.copy_page(checked, id, above, batch).await
+            })
+            .await;
+        let rows = copied.with_context(|| {
+            format!("{} was copied in part; the same command resumes", self.table.name)
+        })?;
+        if !self.stop.is_requested() {
+            self.store.end_copying(id).await?;
+        }
+        Ok(rows)
     }
 
     /// Creates the triggers.

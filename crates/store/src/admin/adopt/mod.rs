@@ -19,7 +19,7 @@ pub use check::AppTable;
 pub use mapping::{MappedFrom, Mapping, mappable_columns, required_columns};
 pub use text::AdoptionSql;
 
-use text::{Checked, literal, removal};
+use text::{Checked, PageSql, literal, removal};
 
 /// Where the triggers of an adopted table are in their life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,11 +122,10 @@ statement! {
     "UPDATE adopted_tables SET state = 'copied' WHERE id = {id} AND state = 'copying'"
 }
 
-/// One page of rows. Its text depends on the app's columns, so it is no `statement!`. It has two parameters, `$1` and
-/// `$2`, once each.
+/// One page of rows. Its text depends on the app's columns, so it is no `statement!`.
 #[derive(Clone)]
 struct Page<'a> {
-    sql: &'a str,
+    sql: &'a PageSql,
     above: i64,
     most: i64,
 }
@@ -142,13 +141,11 @@ impl Query for Page<'_> {
 
 impl QueryFragment<Pg> for Page<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        let (before, rest) = self.sql.split_once("$1").unwrap_or((self.sql, ""));
-        let (between, after) = rest.split_once("$2").unwrap_or((rest, ""));
-        out.push_sql(before);
+        out.push_sql(&self.sql.before);
         out.push_bind_param::<BigInt, _>(&self.above)?;
-        out.push_sql(between);
+        out.push_sql(&self.sql.between);
         out.push_bind_param::<BigInt, _>(&self.most)?;
-        out.push_sql(after);
+        out.push_sql(&self.sql.after);
         Ok(())
     }
 }
@@ -321,7 +318,7 @@ impl Store {
 
     async fn page(
         &self,
-        sql: &str,
+        sql: &PageSql,
         above: Option<i64>,
         most: u32,
     ) -> Result<AdoptionStep, StoreError> {

@@ -1,6 +1,8 @@
 //! The SQL of an adoption: pure functions from a checked mapping to text. Identifiers and literals are quoted here and
 //! nowhere else.
 
+use std::fmt;
+
 use aggregation::Kind;
 
 use super::mapping::{MappedFrom, Mapping, Takes, required_columns, takes};
@@ -46,6 +48,29 @@ pub struct AdoptionSql {
     pub copy: String,
 }
 
+/// A statement with two parameters, in three pieces: a name of the app may look like a parameter.
+#[derive(Clone, Debug)]
+pub(crate) struct PageSql {
+    pub(crate) before: String,
+    pub(crate) between: String,
+    pub(crate) after: String,
+}
+
+impl fmt::Display for PageSql {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}$1{}$2{}", self.before, self.between, self.after)
+    }
+}
+
+/// A body of a function, quoted by dollars that it does not contain.
+fn dollar_quoted(body: &str) -> String {
+    let mut tag = "$adopted$".to_owned();
+    while body.contains(&tag) {
+        tag.insert(1, '_');
+    }
+    format!("{tag}{body}{tag}")
+}
+
 const OPERATIONS: [(&str, &str, &str); 3] = [
     ("insert", "INSERT", "REFERENCING NEW TABLE AS changed "),
     ("update", "UPDATE", "REFERENCING OLD TABLE AS before NEW TABLE AS changed "),
@@ -84,8 +109,7 @@ impl Checked {
                 Some(more) => format!("{column}::bigint + ({more})"),
             },
             Takes::Number if of_type == "numeric" => format!(
-                "CASE WHEN {column} = 0 OR abs({column}) BETWEEN 1e-300 AND 1e300 THEN {column}::double precision
-                     WHEN abs({column}) < 1e-300 THEN 0 ELSE 'NaN' END"
+                "CASE WHEN abs({column}) < 1e-300 THEN 0 WHEN abs({column}) > 1e300 THEN 'NaN' ELSE {column} END::double precision"
             ),
             Takes::Number => format!("{column}::double precision"),
             Takes::Time => self.time(&column, of_type),
@@ -113,8 +137,8 @@ impl Checked {
             _ => return column.to_owned(),
         };
         format!(
-            "CASE WHEN {column} > '9999-12-30' THEN 'infinity' WHEN {column} < '0001-01-02' THEN '-infinity'
-                  ELSE {local} AT TIME ZONE {zone} END"
+            "CASE WHEN {column} > '9999-12-30' THEN 'infinity' WHEN {column} < '0001-01-02' THEN '-infinity' \
+             ELSE {local} AT TIME ZONE {zone} END"
         )
     }
 
@@ -156,8 +180,8 @@ impl Checked {
             .map(|column| format!("{column} IS NOT NULL"))
             .collect();
         let query = format!(
-            "SELECT * FROM (SELECT {} FROM {rows} AS r) AS mapped WHERE {}",
-            values.join(", "),
+            "SELECT * FROM (\n            SELECT {}\n            FROM {rows} AS r) AS mapped\n        WHERE {}",
+            values.join(",\n                   "),
             needed.join(" AND ")
         );
         (columns, query)
@@ -179,46 +203,61 @@ impl Checked {
             .filter(|column| !["user_id", "id"].contains(*column))
             .map(|column| format!("{column} = excluded.{column}"))
             .collect();
-        let conflict = format!("ON CONFLICT (user_id, id) DO UPDATE SET {}", set.join(", "));
+        let conflict =
+            format!("ON CONFLICT (user_id, id) DO UPDATE\n        SET {}", set.join(", "));
+        let delete = format!(
+            "WITH was AS (\n        {was})
+        DELETE FROM {raw} AS c USING was WHERE c.user_id = was.user_id AND c.id = was.id"
+        );
+        let both = format!("WITH is_now AS (\n        {now}),\n        was AS (\n        {was})");
         let (insert, update) = if is_leaving {
-            (
-                "NULL;".to_owned(),
-                format!(
-                    "DELETE FROM {raw} AS c USING ({was}) AS w WHERE c.user_id = w.user_id AND c.id = w.id;"
-                ),
-            )
+            ("NULL;".to_owned(), format!("{delete};"))
         } else {
             (
-                format!("INSERT INTO {raw} ({list}) SELECT {list} FROM ({now}) AS is_now {conflict};"),
                 format!(
-                    "DELETE FROM {raw} AS c USING ({was}) AS w WHERE c.user_id = w.user_id AND c.id = w.id
-            AND NOT EXISTS (SELECT FROM ({now}) AS is_now WHERE is_now.user_id = w.user_id AND is_now.id = w.id);
-        -- Rows of which no mapped column changed are left alone, so a column of status changes nothing.
+                    "WITH is_now AS (\n        {now})
         INSERT INTO {raw} ({list})
-        SELECT {list} FROM (SELECT {list} FROM ({now}) AS is_now EXCEPT SELECT {list} FROM ({was}) AS w) AS different
+        SELECT {list} FROM is_now
+        ON CONFLICT DO NOTHING;"
+                ),
+                format!(
+                    "{both}
+        DELETE FROM {raw} AS c USING was WHERE c.user_id = was.user_id AND c.id = was.id
+          AND NOT EXISTS (SELECT FROM is_now WHERE is_now.user_id = was.user_id AND is_now.id = was.id);
+        -- A row of which no mapped column changed is left alone, so a column of status changes nothing.
+        {both},
+        different AS (SELECT {list} FROM is_now EXCEPT SELECT {list} FROM was)
+        INSERT INTO {raw} ({list})
+        SELECT {list} FROM different
         {conflict};"
                 ),
             )
         };
-        format!(
-            "CREATE OR REPLACE FUNCTION {schema}.adopted_{id}() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp AS $adopted$
+        let body = format!(
+            "
 BEGIN
     IF TG_OP = 'INSERT' THEN
         {insert}
     ELSIF TG_OP = 'UPDATE' THEN
         {update}
     ELSIF TG_OP = 'DELETE' THEN
-        DELETE FROM {raw} AS c USING ({was}) AS w WHERE c.user_id = w.user_id AND c.id = w.id;
+        {delete};
     ELSE
         IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
             RAISE EXCEPTION 'TRUNCATE of % needs a transaction at READ COMMITTED', TG_TABLE_NAME
                 USING ERRCODE = 'invalid_transaction_state';
         END IF;
-        DELETE FROM {raw} AS c USING ({all}) AS w WHERE c.user_id = w.user_id AND c.id = w.id;
+        WITH everything AS (
+        {all})
+        DELETE FROM {raw} AS c USING everything AS e WHERE c.user_id = e.user_id AND c.id = e.id;
     END IF;
     RETURN NULL;
-END $adopted$",
+END "
+        );
+        format!(
+            "CREATE OR REPLACE FUNCTION {schema}.adopted_{id}() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp AS {}",
+            dollar_quoted(&body),
             schema = self.schema,
         )
     }
@@ -249,46 +288,48 @@ END $adopted$",
         }
     }
 
-    /// The next rows above `$1`, at most `$2`. They are locked against changes until they are copied: a row that is
-    /// deleted meanwhile would otherwise stay as a copy. NOWAIT, because a wait could deadlock with the app.
-    fn page(&self) -> String {
-        let id = self.id_column();
-        format!(
-            "SELECT * FROM {} WHERE {id} > $1 ORDER BY {id} LIMIT $2 FOR SHARE NOWAIT",
-            self.table
-        )
+    /// A statement over the next rows above an id, at most so many. They are locked against changes until they are
+    /// copied: a row that is deleted meanwhile would otherwise stay as a copy. NOWAIT, because a wait could deadlock
+    /// with the app. It returns the highest id, if there is any row, and the number of rows.
+    fn page(&self, id: i32, then: &str) -> PageSql {
+        let (table, key) = (&self.table, self.id_column());
+        PageSql {
+            before: format!("WITH page AS MATERIALIZED (SELECT * FROM {table} WHERE {key} > "),
+            between: format!(" ORDER BY {key} LIMIT "),
+            after: format!(
+                " FOR SHARE NOWAIT),
+{then},
+noted AS (UPDATE {schema}.adopted_tables SET up_to = (SELECT max({key}) FROM page)
+          WHERE id = {id} AND EXISTS (SELECT FROM page))
+SELECT max({key})::bigint, count(*) FROM page",
+                schema = self.schema,
+            ),
+        }
     }
 
-    /// Copies a page. Returns its highest id, if it has any, and its number of rows.
-    pub(crate) fn copy(&self, id: i32) -> String {
+    /// Copies a page.
+    pub(crate) fn copy(&self, id: i32) -> PageSql {
         let (columns, query) = self.columns_and_query("page");
-        let list = columns.join(", ");
-        format!(
-            "WITH page AS MATERIALIZED ({}),
-copied AS (INSERT INTO {} ({list}) SELECT {list} FROM ({query}) AS mapped ON CONFLICT (user_id, id) DO NOTHING),
-noted AS (UPDATE {}.adopted_tables SET up_to = (SELECT max({key}) FROM page)
-          WHERE id = {id} AND EXISTS (SELECT FROM page))
-SELECT max({key})::bigint, count(*) FROM page",
-            self.page(),
-            self.raw_table(),
-            self.schema,
-            key = self.id_column(),
+        let (list, raw) = (columns.join(", "), self.raw_table());
+        self.page(
+            id,
+            &format!(
+                "mapped AS (\n        {query}),
+copied AS (INSERT INTO {raw} ({list}) SELECT {list} FROM mapped ON CONFLICT DO NOTHING)"
+            ),
         )
     }
 
-    /// Deletes the copies of a page. Returns as [`Checked::copy`].
-    pub(crate) fn discard(&self, id: i32) -> String {
+    /// Deletes the copies of a page.
+    pub(crate) fn discard(&self, id: i32) -> PageSql {
         let (_, query) = self.columns_and_query("page");
-        format!(
-            "WITH page AS MATERIALIZED ({}),
-gone AS (DELETE FROM {} AS c USING ({query}) AS w WHERE c.user_id = w.user_id AND c.id = w.id),
-noted AS (UPDATE {}.adopted_tables SET up_to = (SELECT max({key}) FROM page)
-          WHERE id = {id} AND EXISTS (SELECT FROM page))
-SELECT max({key})::bigint, count(*) FROM page",
-            self.page(),
-            self.raw_table(),
-            self.schema,
-            key = self.id_column(),
+        let raw = self.raw_table();
+        self.page(
+            id,
+            &format!(
+                "mapped AS (\n        {query}),
+gone AS (DELETE FROM {raw} AS c USING mapped AS m WHERE c.user_id = m.user_id AND c.id = m.id)"
+            ),
         )
     }
 
@@ -297,7 +338,7 @@ SELECT max({key})::bigint, count(*) FROM page",
         AdoptionSql {
             function: self.function(id, false),
             triggers: self.triggers(id),
-            copy: self.copy(id),
+            copy: self.copy(id).to_string(),
         }
     }
 }
@@ -317,12 +358,13 @@ pub(crate) fn removal(table: &str, schema: &str, id: i32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{identifier, literal};
+    use super::{dollar_quoted, identifier, literal};
 
     #[test]
     fn names_and_texts_are_quoted_whatever_they_contain() {
         assert_eq!(identifier("a\"; DROP TABLE x"), "\"a\"\"; DROP TABLE x\"");
         assert_eq!(literal("it's"), "'it''s'");
+        assert_eq!(dollar_quoted("$adopted$"), "$_adopted$$adopted$$_adopted$");
         assert_eq!(literal("\\'"), "E'\\\\'''");
     }
 }
