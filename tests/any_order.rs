@@ -1,6 +1,5 @@
-//! The promise: any order of arrival, any batch size, any split into runs, any number of
-//! corrections and deletions end in the figures that a computation from scratch gives, bit for
-//! bit.
+//! The promise: the figures are those of a computation from scratch, bit for bit. It holds for any
+//! order of arrival, batch size and split into runs, and for any corrections and deletions.
 //!
 //! `PROPTEST_CASES=200 cargo test -p worker --test tests any_order::` tries 200 histories.
 

@@ -1,7 +1,7 @@
-//! Batches as an operator sees them: what is claimed, held, committed, failed and given back.
+//! Batches as an operator sees them: rows that are claimed, held, committed, failed and released.
 //!
-//! A test stops the worker where it wants by holding a lock that the worker needs: a user's
-//! advisory lock before a group reads anything, or a table of figures after it has read.
+//! A test stops the worker by a lock that the worker needs. A user's advisory lock stops a group
+//! before it reads. A lock on a table of figures stops it after it has read.
 
 mod at_once;
 mod claims;

@@ -1,4 +1,4 @@
-//! The promise to the application: beside a full drain its API answers, and nobody takes a
+//! The promise to the application: beside a full drain its API answers, and the worker takes no
 //! connection from it.
 
 mod api;
@@ -26,7 +26,7 @@ const WORKER_SESSIONS: i64 = 4;
 /// The test's own: one to ask, one to look, one for a lock.
 const OWN_SESSIONS: usize = 3;
 
-/// Kept by the server for superusers, in case of trouble; nobody uses them here.
+/// Kept by the server for superusers, for emergencies; unused here.
 const RESERVED: usize = 3;
 
 const USERS: i64 = 50;
@@ -91,7 +91,7 @@ async fn insert_backlog(db: &Database) {
     .await;
 }
 
-/// Counts the worker's sessions again and again, and tells the most that there were.
+/// Counts the worker's sessions again and again, and gives the greatest number.
 fn look_at_the_worker(url: &str) -> impl AsyncFnOnce() -> i64 + use<> {
     let (url, over) = (url.to_owned(), Arc::new(AtomicBool::new(false)));
     let until = Arc::clone(&over);
@@ -129,8 +129,8 @@ async fn an_api_of_50_clients_is_answered_during_a_full_drain_and_keeps_its_conn
     eventually(&db, SESSIONS, WORKER_SESSIONS).await;
     api.are_answered(3).await;
     lock.release().await;
-    // At full speed: what the clients insert meanwhile is in the queue, too, so that the drain
-    // ends after their last round.
+    // At full speed. Rows that the clients insert meanwhile are queued too, so the drain ends after
+    // their last round.
     service.logs("batch_done").await;
     api.are_answered(10).await;
     let backlog = format!("SELECT count(*) FROM aggregation_queue WHERE queued_at <= '{last}'");
@@ -155,7 +155,7 @@ fn lines(server: &LocalPostgres, what: &str) -> Vec<String> {
     log.lines().filter(|line| line.contains(what)).map(str::to_owned).collect()
 }
 
-/// The server's own word: it refused nobody.
+/// By the server's own log, it refused no session.
 fn assert_nobody_was_refused(server: &LocalPostgres) {
     for refusal in ["too many clients", "too many connections", "connection slots"] {
         let refused = lines(server, refusal);

@@ -1,4 +1,4 @@
-//! Chaos: workers drain while an app writes, and whatever can break breaks, at any moment.
+//! Chaos: workers drain while an app writes, and faults of every kind happen at any moment.
 //!
 //! Afterwards the queue is empty, every change was taken off it exactly once, and every figure is that
 //! of a computation from scratch, bit for bit. `just chaos` goes on for longer, and with other seeds;
@@ -63,7 +63,7 @@ const SWITCH: &str = "
     CREATE TRIGGER strike AFTER INSERT OR UPDATE ON lab_daily
         FOR EACH STATEMENT EXECUTE FUNCTION public.strike();";
 
-/// What struck, by its name.
+/// The names of the faults that happened.
 type Struck = BTreeMap<&'static str, u32>;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -189,7 +189,8 @@ impl Round {
         (struck, edits, compared)
     }
 
-    /// What a fault does; whether it struck. It holds nothing of the round, as others strike beside it.
+    /// Causes a fault. Returns whether it happened. It holds nothing of the round, as others strike
+    /// beside it.
     fn strike(&self, fault: Fault) -> impl Future<Output = bool> + Send + use<> {
         let (networks, workers) = (self.networks.clone(), self.workers.clone());
         let (server, url) = (Arc::clone(&self.server), self.db.url.clone());
@@ -304,7 +305,7 @@ impl Round {
         self.workers.iter().map(read).collect()
     }
 
-    /// What they said at last.
+    /// The ends of their logs.
     fn last_told(&self) -> String {
         let told = self.told();
         let lines: Vec<&str> = told.lines().filter(|line| !line.contains("DEBUG")).collect();

@@ -1,4 +1,4 @@
-//! What a user sees: help, exit codes, what goes to stdout and what to stderr.
+//! The command line as a user sees it: help, exit codes, stdout and stderr.
 
 use std::io::Read;
 use std::process::Stdio;

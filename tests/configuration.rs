@@ -14,7 +14,8 @@ fn url() -> String {
     format!("postgresql://me:{PASSWORD}@db.invalid/app")
 }
 
-/// Every command that reads the configuration; what it is about to do needs no database yet.
+/// Every command that reads the configuration. The mistakes here are found before a database is
+/// needed.
 fn commands(scratch: &Scratch) -> Vec<Command> {
     let csv = scratch.file("rows.csv", "user_id,metric,value,started_at\n");
     let csv = csv.to_str().unwrap();

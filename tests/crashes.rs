@@ -12,7 +12,7 @@ use crate::support::Database;
 use crate::support::running::{UserLock, eventually};
 use crate::support::tables::difference;
 
-/// The user whose vitals somebody holds locked while workers crash, so that they are given back.
+/// The user whose vitals are locked while workers crash, so that these rows are released.
 const LOCKED: i64 = 2;
 
 /// The user whose meals cannot be written while workers crash.
@@ -128,7 +128,7 @@ async fn survive(db: &mut Database, crashes: &[u32], expected: &[String]) -> boo
     have_all_crashed
 }
 
-/// Runs a worker that crashes instead of sending a message. Whether it sent so many.
+/// Runs a worker that crashes instead of sending a message. Whether it sent this many.
 fn crash_before(db: &Database, message: u32) -> bool {
     let mut command: Command = db.worker();
     command

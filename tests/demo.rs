@@ -32,7 +32,7 @@ fn wait_for_a_batch(demo: &mut Child) {
         line.clear();
         assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "the demo ended without a batch");
     }
-    // Somebody has to read on, or the demo would wait with its next line.
+    // The test must read on, or the demo would wait to write its next line.
     std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
 }
 
@@ -71,7 +71,7 @@ fn the_demo_shows_its_figures_and_leaves_nothing_behind() {
     );
     assert!(ran.stderr.lines().any(|line| line.starts_with("batch_done")), "{}", ran.stderr);
     assert!(!format!("{ran:?}").contains('\u{1b}'), "it writes for a terminal where there is none");
-    // The path of the program, as long as it is, for whoever has no `worker` to call yet.
+    // The full path of the program, for users who have no `worker` to call yet.
     let alias = format!("   alias worker={WORKER}");
     assert!(ran.stdout.lines().any(|line| line == alias), "{}", ran.stdout);
     for line in ran.stdout.lines().chain(ran.stderr.lines()).filter(|line| **line != *alias) {

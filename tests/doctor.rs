@@ -10,7 +10,7 @@ use crate::support::outside::{PASSWORD, assert_says};
 use crate::support::running::{Running, eventually};
 use crate::support::{Database, Ran, server, worker_at};
 
-/// What it says as JSON, and its exit code.
+/// Its JSON and its exit code.
 fn doctor(command: &mut Command) -> (i32, Value) {
     let ran = Ran::of(command.args(["doctor", "--json"]).output().unwrap());
     assert!(!format!("{ran:?}").contains(PASSWORD), "{ran:?}");

@@ -1,4 +1,4 @@
-//! What the documents list is what there is.
+//! The lists in the documents are complete and right.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

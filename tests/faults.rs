@@ -1,8 +1,8 @@
 //! The service is at work, and a real server is broken on purpose.
 //!
-//! After each fault the worker recovers by itself: nobody starts it anew, nobody touches the queue.
-//! Every change is aggregated exactly once, the figures are those of a computation from scratch,
-//! and the log says what happened and what was done. `docs/faults.md` lists them all.
+//! After each fault the worker recovers by itself, without a restart and without a change of the
+//! queue by hand. Every change is aggregated exactly once, the figures are those of a computation
+//! from scratch, and the log says what happened and what was done. `docs/faults.md` lists them all.
 //!
 //! A fault is put where it must strike by a lock (`Gate`) or by freezing the worker's process, never
 //! by sleeping.
@@ -77,8 +77,8 @@ fn only(ran: &Ran, name: &str) -> Value {
     events[0].clone()
 }
 
-/// What happened was told once, with its class, and so was what was done: the rest of the batch was
-/// given back, and the work went on after a pause. Nobody was blamed for it.
+/// The log has the fault once, with its class. It also says that the rest of the batch was
+/// released, and that the work went on after a pause. No row has an attempt counted.
 #[track_caller]
 fn assert_interrupted_once(ran: &Ran, class: &str) {
     assert_eq!(only(ran, "batch_interrupted")["released"], true, "{}", ran.stderr);

@@ -1,4 +1,4 @@
-//! Worked examples: what stands in the tables after the program ran over a few rows.
+//! Worked examples: the figures in the tables after the program processed a few rows.
 
 mod blood_pressure;
 mod clocks;

@@ -13,7 +13,7 @@ const ROWS: &str = "
         FROM (SELECT timestamptz '2024-03-05 08:00Z' + i * interval '1 min' AS at) AS t;
     END LOOP; END $$";
 
-/// What triggers and a claim write while the clock is 400 days ahead; then it is put right.
+/// Triggers and a claim write rows while the clock is 400 days ahead. Then the clock is set right.
 const AHEAD: &str = "
     UPDATE aggregation_queue
     SET queued_at = now() + interval '400 days', not_before = now() + interval '400 days'

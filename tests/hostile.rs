@@ -1,5 +1,5 @@
-//! Whatever an app stores: every row is in the figures or rejected with a reason, nothing fails,
-//! nobody else's figures change, and nothing of it is said.
+//! An app may store anything. Every row is in the figures or rejected with a reason, nothing fails,
+//! no other user's figures change, and no value is logged.
 //!
 //! `just hostile` stores 100,000 such rows, with the seed as its second argument.
 
@@ -24,8 +24,8 @@ fn setting(name: &str, default: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// Computes whatever is due at the most talkative level that has names for things, and looks
-/// through what is said. A drain ends with its time budget, so a hundred thousand rows take some.
+/// Computes all due rows with the finest log level, and searches the log for values. A drain ends
+/// with its time budget, so a hundred thousand rows take some.
 async fn drain(db: &Database) -> Vec<Ran> {
     let mut runs = Vec::new();
     while db.value::<i64>("SELECT count(*) FROM aggregation_queue").await > 0 {
@@ -59,7 +59,7 @@ async fn lines_of(db: &Database, sql: &str) -> Vec<String> {
     db.query(sql, &[]).await.iter().map(|row| row.get(0)).collect()
 }
 
-/// What holds of the tables after every drain.
+/// Facts about the tables that hold after every drain.
 async fn assert_sound(db: &Database) {
     let unfinished = "SELECT count(*) FROM raw_row_status WHERE status <> 'completed'";
     assert_eq!(db.value::<i64>(unfinished).await, 0);
@@ -167,7 +167,7 @@ async fn any_rows_are_counted_or_rejected_and_harm_nobody() {
     assert_eq!(difference(&left, &alone), None, "of the hostile rows nothing is left");
 }
 
-/// What PostgreSQL itself refuses never becomes a row.
+/// A value that PostgreSQL itself refuses never becomes a row.
 #[tokio::test]
 async fn text_with_a_nul_is_refused_by_the_database() {
     let db = Database::new().await;

@@ -1,4 +1,4 @@
-//! Dates with more rows than any person has: what they cost is bounded, and other users do not wait.
+//! Dates with more rows than any person has. Their cost is bounded, and other users do not wait.
 
 use std::time::Duration;
 
@@ -28,14 +28,14 @@ async fn insert_analytes(db: &Database, user_id: i64, rows: i64) {
     .await;
 }
 
-/// The most memory that a process has had, in megabytes.
+/// The peak memory of a process, in megabytes.
 fn peak_mb(process: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
 }
 
-/// How a run ended, and the most memory that it had.
+/// How a run ended, and its peak memory.
 async fn run_and_watch(db: &Database) -> (Ran, u64) {
     let mut running = Running::of(db);
     let mut peak = 0;
@@ -135,7 +135,7 @@ async fn long_results_of_one_date_are_computed_in_portions_as_they_are_at_once()
     assert_eq!(figures(&few).await.len(), 88);
 }
 
-/// A night of eight hours of each of so many sources.
+/// A night of eight hours from each of this many sources.
 async fn insert_nights(db: &Database, sources: i64) {
     db.execute(&format!(
         "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)

@@ -219,7 +219,7 @@ async fn another_database_is_taken_over_by_a_reload() {
     let ran = service.stops();
     assert!(ran.events("database_unavailable").is_empty(), "{}", ran.stderr);
     assert_all_done(&second).await;
-    // What was done in the first is remembered there.
+    // The first database keeps a record of the runs in it.
     let rows = |db: &Database| {
         db.run(&["status", "--json"]).json()["runs"]
             .as_array()

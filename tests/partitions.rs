@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::support::Database;
 
-/// A beat of user 7 about noon of a day so many days after the first of next month. No two are of the same
-/// minute: such ones would count as one.
+/// A heart rate of user 7 about noon, this many days after the first of next month. No two are of
+/// the same minute: such ones would count as one.
 async fn insert(db: &Database, days: i32) {
     db.execute(&format!(
         "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
@@ -17,7 +17,7 @@ async fn insert(db: &Database, days: i32) {
     .await;
 }
 
-/// The instant, in SQL: noon of a day so many days after the first of next month, UTC.
+/// The instant, in SQL: noon UTC, this many days after the first of next month.
 fn noon(days: i32) -> String {
     format!(
         "((date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month')::date::timestamp

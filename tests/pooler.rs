@@ -1,4 +1,5 @@
-//! PgBouncer between the worker and PostgreSQL: what works, and what is refused with a sentence.
+//! PgBouncer between the worker and PostgreSQL: supported modes work, others are refused with a
+//! message.
 
 use std::process::Command;
 

@@ -59,7 +59,7 @@ async fn insert(db: &Database, user_id: i64) {
 
 const QUEUED: &str = "SELECT count(*) FROM raw_row_status WHERE status = 'pending'";
 
-/// What became of the raw rows that wait, once there are as many as expected.
+/// The states of the waiting raw rows, as soon as there are as many as expected.
 async fn run_once(target: &Database, waiting: i64) -> Value {
     eventually(target, QUEUED, waiting).await;
     target.run_once()

@@ -72,7 +72,7 @@ fn table(page: &str, summary: &str) -> Vec<Vec<String>> {
     .collect()
 }
 
-/// What lies between two texts.
+/// The text between two others.
 fn between<'p>(page: &'p str, before: &str, after: &str) -> &'p str {
     let (_, behind) = page.split_once(before).unwrap_or_else(|| panic!("no {before} in the page"));
     behind.split_once(after).unwrap().0
@@ -176,7 +176,7 @@ async fn a_day_of_its_own_is_shown_by_its_hours_and_a_year_by_its_months() {
     }
 }
 
-/// What stands between `<` and `>`, as an HTML parser has it.
+/// The text between `<` and `>`, as an HTML parser has it.
 fn tags(page: &str) -> Vec<&str> {
     let mut tags = Vec::new();
     let mut rest = page;
@@ -199,7 +199,8 @@ fn attributes(tag: &str) -> Vec<&str> {
     words.filter_map(|word| word.strip_suffix('=')).collect()
 }
 
-/// Every element ends where it should, no id stands twice, and whatever is named is there.
+/// Every element ends where it should, no id is used twice, and every id that is referred to
+/// exists.
 fn assert_well_formed(page: &str) {
     const WITHOUT_END: [&str; 2] = ["meta", "br"];
     let mut open: Vec<&str> = Vec::new();

@@ -1,5 +1,5 @@
-//! The roles of `packaging/sql`: what they are given is enough for everything, and nothing of it is
-//! too much. And what others write into text columns and arguments is never SQL.
+//! The roles of `packaging/sql`: their grants are enough for every command, and none is
+//! superfluous. And what others write into text columns and arguments is never SQL.
 
 mod grants;
 mod injection;

@@ -174,7 +174,7 @@ async fn the_list_of_migrations_of_another_program_is_no_newer_schema_of_ours() 
         ["__diesel_schema_migrations (lists the migrations of another program)", "CREATE SCHEMA"];
     assert_says(&refused(worker_at(&db.url).arg("migrate")), &why);
     assert_check(&db.url, "schema", 1, "error", &why);
-    // Behind a schema of ours it is in nobody's way.
+    // Behind a schema of ours it hides nothing.
     db.execute("CREATE SCHEMA dayfold").await;
     ran(&with_search_path(&db, "dayfold,public"), &["migrate"]);
     ran(&with_search_path(&db, "dayfold,public"), &["status"]);

@@ -1,9 +1,9 @@
-//! No health value reaches a log, at whatever level.
+//! No health value reaches a log, at any level.
 
 use crate::support::Database;
 use crate::support::running::{Running, eventually};
 
-/// What is in the rows and must not be in the log.
+/// Texts of the rows that must not be in the log.
 const SECRETS: [&str; 6] =
     ["7431.5", "secret_food", "secret_test", "secret_metric", "3158", "secret_watch"];
 

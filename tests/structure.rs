@@ -1,7 +1,7 @@
 //! Modules use each other in one direction: no circle among the children of one module.
 //!
 //! Each source is read as text. A path such as `crate::pool::Store`, in a `use` or in an expression, is an arrow
-//! from the module that has it to the module that it leads to, with re-exports followed. A path between a module
+//! from the module that has it to the module that it leads to, and re-exports are followed. A path between a module
 //! and what contains it is none. Tests may use what they like.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ use crate::support::root;
 const KNOWN: [&str; 3] = [
     // A model's properties are functions of the model.
     "model",
-    // What ends a group's transaction is part of the queue, and needs the transaction.
+    // The end of a group's transaction is part of the queue, and needs the transaction.
     "store",
     // The portions of dates of a rebuild are read as those of a batch.
     "worker::run::group",

@@ -1,4 +1,4 @@
-//! What somebody sees who sits at a terminal, and what a pipe gets instead.
+//! The output on a terminal, and the different output in a pipe.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use crate::support::outside::{PASSWORD, Scratch, assert_says};
 use crate::support::terminal::at_terminal;
 use crate::support::{Database, Ran, worker_at};
 
-/// What begins every colour, and every other command to a terminal.
+/// The character that begins each colour and each other command to a terminal.
 const ESCAPE: char = '\u{1b}';
 
 /// The beginning of a colour that is not "none".
@@ -21,7 +21,7 @@ fn run(arguments: &[&str]) -> Ran {
     Ran::of(worker_at("").args(arguments).output().unwrap())
 }
 
-/// The lines of a table that stands on its own, without what is below.
+/// The lines of a table alone, without the text below.
 #[track_caller]
 fn assert_fits(text: &str, columns: usize) {
     for line in text.lines() {

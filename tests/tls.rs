@@ -189,7 +189,7 @@ async fn only_verify_full_minds_whose_certificate_it_is() {
 const VERSION_1: (&str, &str) =
     (include_str!("tls/version_1.pem"), include_str!("tls/version_1.key"));
 
-/// A certificate that nobody else has signed, and that was good for a day of 2020.
+/// A self-signed certificate that was valid for one day in 2020.
 fn expired() -> (String, String) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.not_before = rcgen::date_time_ymd(2020, 1, 1);

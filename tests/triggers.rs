@@ -1,4 +1,4 @@
-//! Raw rows queue themselves, whatever statement changes them and whoever runs it.
+//! Triggers queue raw rows, for every statement and every role that changes them.
 
 use futures_util::SinkExt;
 use tokio_postgres::Client;
@@ -34,7 +34,7 @@ impl App {
         self.client.batch_execute(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
     }
 
-    /// What a statement of the app puts into the queue: kind, raw row and UTC hour, in order.
+    /// The entries that an app's statement adds to the queue: kind, raw row and UTC hour, in order.
     async fn queued_by(&self, sql: &str) -> Vec<String> {
         self.db.execute("DELETE FROM aggregation_queue").await;
         self.execute(sql).await;
@@ -462,8 +462,8 @@ async fn functions_and_operators_of_the_apps_own_are_not_used_by_the_triggers() 
     app.gone().await;
 }
 
-/// Pairs of times, with what the queue's end is to be for them, in words that need no cleverness: cut to
-/// what a calendar can date, and 48 hours at most.
+/// Pairs of times with the end that the queue must have for them: within the calendar, and at most
+/// 48 hours after the beginning.
 const ENDS: &str = "
     WITH times AS (
         SELECT at + apart AS at

@@ -288,7 +288,7 @@ async fn nights_over_the_borders_of_portions_are_called_right() {
     assert_eq!(difference(&before, &db.figures_as_text().await), None);
 }
 
-/// Figures of sleep are looked for by their own dates, whatever else there is of the user.
+/// Figures of sleep are found by their own dates, independent of the user's other rows.
 #[tokio::test]
 async fn days_of_sleep_without_any_row_are_surplus() {
     let db = Database::new().await;

@@ -9,7 +9,7 @@ CREATE TABLE user_profiles (
     source_priority text[] NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON TABLE user_profiles IS 'What decides a user''s figures beside the raw rows. Changing a row leaves old days as they are until they are touched or backfilled.';
+COMMENT ON TABLE user_profiles IS 'A user''s settings that decide figures beside the raw rows. Changing a row leaves old days as they are until they are touched or backfilled.';
 COMMENT ON COLUMN user_profiles.time_zone IS 'IANA name or offset (+05:30): the zone of raw rows that name none';
 COMMENT ON COLUMN user_profiles.source_priority IS 'Sources, best first; where intervals of several sources overlap, only the best one counts';
 
@@ -28,7 +28,7 @@ CREATE TABLE vitals_raw (
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (user_id, id)
 );
-COMMENT ON TABLE vitals_raw IS 'Samples and intervals of sensors, as received. Nothing is checked here, so that no row is lost; what cannot be used is listed in rejected_rows.';
+COMMENT ON TABLE vitals_raw IS 'Samples and intervals of sensors, as received. Nothing is checked here, so that no row is lost. Rows that cannot be used are listed in rejected_rows.';
 COMMENT ON COLUMN vitals_raw.metric IS 'Name in the catalogue of metrics';
 COMMENT ON COLUMN vitals_raw.comparator IS '< or >: the sensor was out of its range and value is only a bound';
 COMMENT ON COLUMN vitals_raw.ended_at IS 'Equal to started_at for an instant';

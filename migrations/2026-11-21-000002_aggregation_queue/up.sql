@@ -1,7 +1,7 @@
--- What is still to be done: one row for each change of a raw row that is not in the figures yet.
+-- The work that is left: one row for each change of a raw row that is not in the figures yet.
 --
--- Processing state lives here and not on the raw rows: marking a wide raw row costs a new version
--- of it, an entry in each of its indexes and the WAL of both, several times over.
+-- The state of processing is here and not on the raw rows. To mark a wide raw row would cost a new
+-- version of it, an entry in each of its indexes and the WAL of both, several times.
 
 CREATE SEQUENCE aggregation_lease AS bigint;
 COMMENT ON SEQUENCE aggregation_lease IS 'Lease tokens: each claim has one of its own, and only its holder can finish, release or fail what it claimed';
@@ -25,7 +25,7 @@ CREATE TABLE aggregation_queue (
     last_error text,
     PRIMARY KEY (user_id, kind, starts_at, id)
 );
-COMMENT ON TABLE aggregation_queue IS 'Changes of raw rows that are not in the figures yet, put here by triggers. Rows are only ever inserted by apps, so that no app waits for the worker; a raw row changed again while it is processed has another row here and is done again.';
+COMMENT ON TABLE aggregation_queue IS 'Changes of raw rows that are not in the figures yet, put here by triggers. Apps only insert rows, so that no app waits for the worker. A raw row that changes while it is processed has another row here and is processed again.';
 COMMENT ON COLUMN aggregation_queue.starts_at IS 'The raw row''s time, before the change for its old version; infinite times are cut to the years 1 to 9999';
 COMMENT ON COLUMN aggregation_queue.ends_at IS 'The end of the raw row''s interval where that is at most 48 hours long, else starts_at';
 COMMENT ON COLUMN aggregation_queue.metric IS 'Vitals: the raw row''s metric';
@@ -47,11 +47,11 @@ CREATE TABLE rejected_rows (
     first_seen_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (user_id, kind, raw_id)
 );
-COMMENT ON TABLE rejected_rows IS 'Raw rows that take no part in the figures. A row is judged anew when it changes.';
+COMMENT ON TABLE rejected_rows IS 'Raw rows that take no part in the figures. A row is judged again when it changes.';
 COMMENT ON COLUMN rejected_rows.reason IS 'Reason code; never a health value';
 
--- The times of a queue row are cut to what a calendar can date: with an infinite or far
--- timestamp here, interval arithmetic in the claim would fail, and with it everybody's rows.
+-- The times of a queue row are cut to the range of the calendar. An infinite or far timestamp would
+-- make the interval arithmetic of the claim fail for all users.
 CREATE FUNCTION aggregation_datable(instant timestamptz) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN least(greatest(instant, timestamptz '0001-01-01 00:00:00+00'), timestamptz '9999-12-31 00:00:00+00');
@@ -65,11 +65,11 @@ RETURN CASE
     ELSE aggregation_datable(started_at)
 END;
 
--- The trigger functions run with the rights of the tables' owner, so that an app needs no grant
--- on the queue, and with the search_path of the migration, so that several schemas live side by
--- side. Transition tables make them run once a statement, not once a row.
+-- The trigger functions run with the rights of the tables' owner, so that an app needs no grant on
+-- the queue. They have the search_path of the migration, so that several schemas can be used side
+-- by side. Transition tables make them run once a statement, not once a row.
 --
--- pg_temp stands last in that path. Not named, it would be searched first, and an app could put a
+-- pg_temp is last in that path. Not named, it would be searched first, and an app could put a
 -- temporary aggregation_queue before ours, whose triggers then ran with the owner's rights.
 SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), 'pg_temp'), true);
 

@@ -80,10 +80,10 @@ COMMENT ON COLUMN vitals_daily.p50 IS 'Median; percentiles come from a sketch wi
 COMMENT ON COLUMN vitals_daily.censored_count IS 'Samples out of the sensor''s range; they take no part in the other figures';
 COMMENT ON COLUMN vitals_daily.rejected_count IS 'Raw rows that start on this day and were rejected; see rejected_rows';
 COMMENT ON COLUMN vitals_daily.sources IS 'Samples by source';
-COMMENT ON COLUMN vitals_daily.primary_source IS 'Cumulative: the best source by the profile''s order; discrete: the one with the most samples';
+COMMENT ON COLUMN vitals_daily.primary_source IS 'Cumulative: the best source by the profile''s order; discrete: the one with the greatest number of samples';
 COMMENT ON COLUMN vitals_daily.time_zone IS 'The zone of the day''s bounds: the one that all its rows share, else the profile''s';
 COMMENT ON COLUMN vitals_daily.is_partial IS 'The day had not ended when it was computed';
-COMMENT ON COLUMN vitals_daily.context_fingerprint IS 'Digest of zone, source order, catalogue entry and algorithm; a day stored under another one is computed anew from all its raw rows';
+COMMENT ON COLUMN vitals_daily.context_fingerprint IS 'Digest of zone, source order, catalogue entry and algorithm; a day stored under another one is computed again from all its raw rows';
 
 CREATE TABLE nutrition_daily (
     user_id bigint NOT NULL,

@@ -1,4 +1,4 @@
--- Where each raw row stands, for the people who look after the app.
+-- The state of each raw row, for the people who look after the app.
 
 CREATE VIEW raw_row_status AS
 SELECT raw.kind,

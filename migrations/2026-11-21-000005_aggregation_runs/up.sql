@@ -1,4 +1,4 @@
--- What the last runs did, for `worker status`: logs rotate away and may lie on another host.
+-- Results of the last runs, for `worker status`: logs rotate away and may be on another host.
 
 CREATE TABLE aggregation_runs (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

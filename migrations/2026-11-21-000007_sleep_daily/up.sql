@@ -48,4 +48,4 @@ COMMENT ON COLUMN sleep_daily.rejected_count IS 'Raw rows that start on this day
 COMMENT ON COLUMN sleep_daily.time_zone IS 'The zone of the day''s bounds: the one that all its rows share, else the profile''s';
 COMMENT ON COLUMN sleep_daily.is_partial IS 'The day had not ended when it was computed';
 COMMENT ON COLUMN sleep_daily.reach_start IS 'A raw row that lies wholly before reach_start or after reach_end does not change this day';
-COMMENT ON COLUMN sleep_daily.context_fingerprint IS 'Digest of zone, source order, catalogue entries and algorithm; a day stored under another one is computed anew with all its sessions';
+COMMENT ON COLUMN sleep_daily.context_fingerprint IS 'Digest of zone, source order, catalogue entries and algorithm; a day stored under another one is computed again with all its sessions';

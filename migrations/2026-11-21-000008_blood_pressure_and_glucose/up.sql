@@ -1,4 +1,4 @@
--- What is read from blood pressure and glucose beside their hours and days in vitals_daily.
+-- Figures of blood pressure and glucose beside their hours and days in vitals_daily.
 
 CREATE TABLE blood_pressure_daily (
     user_id bigint NOT NULL,
@@ -31,7 +31,7 @@ COMMENT ON COLUMN blood_pressure_daily.unpaired_count IS 'Accepted rows of this 
 COMMENT ON COLUMN blood_pressure_daily.censored_count IS 'Pairs of which a value is only a bound (comparator); they count in pair_count, sources and worst_category, but not in the means, minima and maxima';
 COMMENT ON COLUMN blood_pressure_daily.systolic_mean IS 'mmHg, over the pairs without a comparator, as are all the means, minima and maxima; NULL without such a pair';
 COMMENT ON COLUMN blood_pressure_daily.mean_arterial_pressure IS 'mmHg: the mean over the pairs of (systolic + 2 diastolic) / 3';
-COMMENT ON COLUMN blood_pressure_daily.worst_category IS 'The worst that a pair has: normal, elevated, stage_1, stage_2 (ACC/AHA 2017: Whelton et al., Hypertension 2018;71:e13, table 6), or severe, above 180 systolic or above 120 diastolic; NULL without a pair';
+COMMENT ON COLUMN blood_pressure_daily.worst_category IS 'The worst category of the pairs: normal, elevated, stage_1, stage_2 (ACC/AHA 2017: Whelton et al., Hypertension 2018;71:e13, table 6), or severe. Severe is above 180 systolic or above 120 diastolic. NULL without a pair';
 COMMENT ON COLUMN blood_pressure_daily.rejected_count IS 'Raw rows of either metric that start on this day and were rejected; see rejected_rows';
 COMMENT ON COLUMN blood_pressure_daily.sources IS 'Pairs by source';
 COMMENT ON COLUMN blood_pressure_daily.time_zone IS 'The zone of the day''s bounds: the one that all its rows share, else the profile''s';
@@ -85,7 +85,7 @@ COMMENT ON COLUMN glucose_daily.below_70_percent IS 'Those below 54 among them';
 COMMENT ON COLUMN glucose_daily.from_70_to_180_percent IS 'Time in range, both ends in';
 COMMENT ON COLUMN glucose_daily.from_70_to_140_percent IS 'Time in tight range, both ends in';
 COMMENT ON COLUMN glucose_daily.above_180_percent IS 'Those above 250 among them';
-COMMENT ON COLUMN glucose_daily.glycemia_risk_index IS '3.0 VLow + 2.4 Low + 1.6 VHigh + 0.8 High of the percent of readings below 54, from 54 to below 70, above 250, above 180 up to 250; 100 at most (Klonoff et al., J Diabetes Sci Technol 2023;17:1226)';
+COMMENT ON COLUMN glucose_daily.glycemia_risk_index IS '3.0 VLow + 2.4 Low + 1.6 VHigh + 0.8 High, at most 100. They are the percent of readings below 54, from 54 to below 70, above 250, and above 180 up to 250 (Klonoff et al., J Diabetes Sci Technol 2023;17:1226)';
 COMMENT ON COLUMN glucose_daily.low_episodes IS 'Below 70 mg/dL for at least 15 minutes; it counts on the date on which it begins. NULL where none begins and no source has readings of two instants';
 COMMENT ON COLUMN glucose_daily.high_episodes IS 'Above 180 mg/dL, likewise';
 COMMENT ON COLUMN glucose_daily.coverage_percent IS 'Readings in percent of those that the day''s median interval lets expect, 100 at most; NULL where no source has readings of two instants';

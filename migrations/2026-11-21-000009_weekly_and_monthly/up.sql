@@ -1,6 +1,6 @@
--- The daily rows of each ISO week and each month, merged exactly: a mean is the sum of n times mean
--- over the sum of n, never a mean of means. Views, because a day may change at any time. Percentiles
--- cannot be merged from days; vitals_hourly has the sketches.
+-- The daily rows of each ISO week and each month, merged exactly. A mean is the sum of n times
+-- mean, divided by the sum of n, and never a mean of means. Views, because a day may change at any
+-- time. Percentiles cannot be merged from days; vitals_hourly has the sketches.
 
 CREATE VIEW vitals_weekly AS
 WITH daily AS (

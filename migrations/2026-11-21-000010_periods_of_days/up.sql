@@ -1,5 +1,5 @@
 -- Weeks and months of sleep, blood pressure and glucose. Each view is the same for both periods, so
--- it stands here once: {p} is week or month.
+-- it is here once: {p} is week or month.
 
 DO $views$
 DECLARE

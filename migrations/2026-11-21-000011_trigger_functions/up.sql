@@ -1,5 +1,5 @@
--- The functions that fill the queue have the rights of their owner. Whoever may execute one can make it
--- the trigger of a table of one's own, and fill the queue with whatever one likes. A trigger that is
+-- The functions that fill the queue have the rights of their owner. A role that may execute one
+-- could make it the trigger of its own table, and fill the queue with any rows. A trigger that is
 -- there fires for everybody all the same: the right is asked for when it is made.
 REVOKE EXECUTE ON FUNCTION
     queue_inserted_vitals(), queue_updated_vitals(),

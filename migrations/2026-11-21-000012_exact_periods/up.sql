@@ -7,8 +7,8 @@
 ALTER TABLE lab_daily ADD COLUMN exact_count integer;
 COMMENT ON COLUMN lab_daily.exact_count IS 'Results that are numbers without a comparator, of which min, max and mean are; NULL in rows of an algorithm_version before 3';
 
--- PostgreSQL makes an error of a result too small for a double, and one such row would be an error for
--- whoever reads a view. What is that small is nothing.
+-- PostgreSQL makes an error of a result too small for a double, and one such row would be an error
+-- for every reader of a view. Results that small count as 0.
 CREATE FUNCTION aggregation_square(x double precision) RETURNS double precision
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN abs(x) < 1e-150 THEN 0 ELSE x * x END;

@@ -1,17 +1,17 @@
 -- A meter has no coverage. GMI and sufficiency are standardised for 14 days.
 --
--- What sleep and coverage mean has changed; days of an algorithm_version before 4 still have the former
--- meaning.
+-- The meaning of sleep and coverage has changed. Days of an algorithm_version before 4 still have
+-- the former meaning.
 
 ALTER TABLE glucose_daily ALTER COLUMN is_sufficient DROP NOT NULL;
 
-COMMENT ON COLUMN glucose_daily.coverage_percent IS 'Percent of the day within one interval of a reading, each source by its own median interval, at most 15 minutes; NULL where no source is a sensor: readings that are farther apart are those of a meter';
+COMMENT ON COLUMN glucose_daily.coverage_percent IS 'Percent of the day within one interval of a reading, each source by its own median interval, at most 15 minutes; NULL where no source is a sensor. Readings that are farther apart are those of a meter';
 COMMENT ON COLUMN glucose_daily.is_sufficient IS 'coverage_percent is at least 70; NULL where it is NULL';
 COMMENT ON COLUMN glucose_daily.below_54_percent IS 'Percent of readings, those with a comparator among them; NULL without a reading. Readings in mmol/L are placed by the limits in mmol/L: 3.0, 3.9, 7.8, 10.0 and 13.9';
 COMMENT ON COLUMN glucose_daily.low_episodes IS 'Below 70 mg/dL (3.9 mmol/L) for at least 15 minutes; it counts on the date on which it begins. NULL where none begins and no source has two readings';
 COMMENT ON COLUMN glucose_daily.high_episodes IS 'Above 180 mg/dL (10.0 mmol/L), likewise';
 
-COMMENT ON COLUMN sleep_daily.asleep_minutes IS 'Time in core, deep, REM or unspecified sleep, of which it is the sum; what the same source calls awake is none. NULL if no source tells of sleep';
+COMMENT ON COLUMN sleep_daily.asleep_minutes IS 'Time in core, deep, REM or unspecified sleep, of which it is the sum. Time that the same source calls awake does not count. NULL if no source tells of sleep';
 COMMENT ON COLUMN sleep_daily.awake_minutes IS 'Awake within sessions, also where another state is given for the same time; NULL if no source tells stages or when its owner was awake';
 COMMENT ON COLUMN sleep_daily.in_bed_minutes IS 'In bed or asleep; of a session of sleep without rows of the bed, from its first segment to its last. NULL without either';
 COMMENT ON COLUMN sleep_daily.main_start IS 'Begin of the main session: of those with sleep the one with the longest sleep, then the longest time in bed, then the earliest. NULL without sleep';

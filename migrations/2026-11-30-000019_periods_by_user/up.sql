@@ -1,9 +1,10 @@
 -- Weeks and months whose cost grows with the days that a query asks for.
 --
--- The views of vitals and glucose read their days twice, by a CTE that PostgreSQL evaluates whole and
--- by a correlated subquery: a week of one user read the days of all users, and all weeks took time
--- that grew with the square of the table. Here each view reads its days once and sorts them once. All
--- sums run over a window that is ordered by date, so that the order of writing has no influence.
+-- The views of vitals and glucose read their days twice: by a CTE that PostgreSQL evaluates whole,
+-- and by a correlated subquery. A week of one user read the days of all users. For all weeks the
+-- time grew with the square of the table. Here each view reads its days once and sorts them once.
+-- All sums run over a window that is ordered by date, so that the order of writing has no
+-- influence.
 --
 -- Each window is partitioned by user, period and the rest of the key. A condition on these columns
 -- therefore reaches the scan of the daily table, where user_id uses the primary key.

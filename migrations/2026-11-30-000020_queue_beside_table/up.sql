@@ -1,5 +1,5 @@
--- The triggers find the queue beside their own table, whatever the schema is called, and a restore of
--- rows alone does not meet rows that the triggers have queued.
+-- The triggers find the queue beside their own table in a schema of any name. A restore of rows
+-- alone does not collide with rows that the triggers have queued.
 --
 -- A trigger function had the name of its schema in its search_path. After ALTER SCHEMA ... RENAME it
 -- looked for the queue under the old name: inserts failed, or, once there was another schema of that
@@ -168,8 +168,8 @@ BEGIN
 END $$;
 
 -- The identity counted from 1 in each database. A restore of rows alone inserts queue rows with the
--- numbers of the former database, while the triggers queue the same raw rows with the same numbers
--- here: the key refused them. A number of 64 bits by chance and clock has no such meeting, and no
+-- numbers of the former database. The triggers queue the same raw rows with the same numbers here,
+-- and the key refused them. A number of 64 bits by chance and clock has no such meeting, and no
 -- sequence is left that a restore would have to set. Chance alone would not do: an app that calls
 -- setseed() in each session would draw the same numbers again.
 ALTER TABLE aggregation_queue ALTER COLUMN id DROP IDENTITY;

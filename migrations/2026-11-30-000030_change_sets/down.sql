@@ -50,7 +50,7 @@ CREATE TABLE aggregation_queue (
     lost_leases integer NOT NULL DEFAULT 0,
     PRIMARY KEY (user_id, kind, starts_at, id)
 );
-COMMENT ON TABLE aggregation_queue IS 'Changes of raw rows that are not in the figures yet, put here by triggers. Rows are only ever inserted by apps, so that no app waits for the worker; a raw row changed again while it is processed has another row here and is done again.';
+COMMENT ON TABLE aggregation_queue IS 'Changes of raw rows that are not in the figures yet, put here by triggers. Apps only insert rows, so that no app waits for the worker. A raw row that changes while it is processed has another row here and is processed again.';
 COMMENT ON COLUMN aggregation_queue.starts_at IS 'The raw row''s time, before the change for its old version; infinite times are cut to the years 1 to 9999';
 COMMENT ON COLUMN aggregation_queue.id IS 'By chance and clock, so that rows of a restored dump and rows that the triggers queue meanwhile never have the same key';
 COMMENT ON COLUMN aggregation_queue.ends_at IS 'The end of the raw row''s interval where that is at most 48 hours long, else starts_at';

@@ -1,6 +1,6 @@
--- The queue holds change sets: up to 50 raw rows of one user, kind, metric and zone that one statement
--- changed. A row of the queue for each raw row made claiming, marking and deleting 60 % of a drain, and its
--- two index entries were most of what the triggers added to an app's insert.
+-- The queue holds change sets: up to 50 raw rows of one user, kind, metric and zone that one
+-- statement changed. A row of the queue for each raw row made claiming, marking and deleting 60 %
+-- of a drain. Its two index entries were most of the triggers' cost for an app's insert.
 
 -- No app may change a raw row while the queue is rebuilt.
 LOCK TABLE vitals_raw, nutrition_raw, lab_raw IN SHARE ROW EXCLUSIVE MODE;
@@ -71,7 +71,7 @@ COMMENT ON COLUMN aggregation_queue.last_error IS 'The class of the last failure
 CREATE INDEX aggregation_queue_due ON aggregation_queue (kind, not_before);
 
 -- fillfactor: with room for the mark on the set's own page, marking does not write to an index.
--- autovacuum_vacuum_cost_delay: what is done is taken away at once; it is a small table.
+-- autovacuum_vacuum_cost_delay: done rows are removed at once, for the table is small.
 -- vacuum_truncate: giving pages back takes a lock for which an app's insert would wait.
 ALTER TABLE aggregation_queue SET (
     fillfactor = 70,
@@ -79,7 +79,8 @@ ALTER TABLE aggregation_queue SET (
     vacuum_truncate = false
 );
 
--- Whoever could use the old table can use the new one. The worker's rights are in grants.sql, too.
+-- Roles that could use the old table can use the new one. The worker's rights are in grants.sql,
+-- too.
 DO $$
 DECLARE
     granted record;
@@ -183,7 +184,7 @@ BEGIN
         PERFORM set_config('search_path', format('%I, pg_temp', TG_TABLE_SCHEMA), true);
     END IF;$head$;
 
-        -- What a statement changed, in sets of at most 50 rows of one user, metric and zone.
+        -- The changes of a statement, in sets of at most 50 rows of one user, metric and zone.
         pack := format($pack$
     FOR packed IN
         SELECT user_id, metric, time_zone, whole_day, min(starts_at) AS starts_at, max(ends_at) AS ends_at,

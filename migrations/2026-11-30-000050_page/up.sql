@@ -1,5 +1,5 @@
--- What the operator's page shows and changes: the workers that are alive, the kinds that are paused, the limit
--- that all workers obey, and the log of what operators did. No column holds a health value.
+-- Tables of the operator's page: the workers that are alive, the kinds that are paused, the limit
+-- that all workers obey, and the log of operators' actions. No column holds a health value.
 
 CREATE TABLE worker_presence (
     worker text PRIMARY KEY,
@@ -49,7 +49,7 @@ CREATE TABLE operator_actions (
     state text NOT NULL DEFAULT 'running' CONSTRAINT operator_actions_state CHECK (state IN ('running', 'done', 'stopped', 'failed')),
     outcome text
 );
-COMMENT ON TABLE operator_actions IS 'What operators did by the page and by worker pause and resume; kept for a year';
+COMMENT ON TABLE operator_actions IS 'Actions of operators by the page and by worker pause and resume; kept for a year';
 COMMENT ON COLUMN operator_actions.actor IS 'The role at the page and where the request came from, or the command line''s worker';
 COMMENT ON COLUMN operator_actions.target IS 'Kind, class of errors, user and dates that were meant; never a health value';
 COMMENT ON COLUMN operator_actions.expected IS 'Rows or dates that were counted beforehand, if they were';

@@ -109,7 +109,7 @@ fn a_refusal_is_told_with_its_step_and_what_the_server_says() {
         fails(&settings, told);
         server.behave();
     }
-    // Whoever refuses a log-in may quote it.
+    // A server that refuses a log-in may quote it.
     server.at(Step::Auth, Do::Say("535 wrong: AGRheWZvbGQAaHVudGVyMmdlaGVpbQ=="));
     fails(&settings, "AUTH: 535, the server refuses the log-in");
     server.behave();
@@ -132,7 +132,7 @@ fn a_wrong_certificate_gets_neither_a_password_nor_a_mail() {
     let ca = place.file("ca.pem", &ours.pem).to_str().unwrap().to_owned();
     let more = [&LOG_IN[..], &[("WORKER__MAIL__CA_FILE", &ca)]].concat();
     let wrong = [
-        // Nobody that is trusted issued it; it is for another server.
+        // No trusted authority issued it, and it is for another server.
         (stranger.server("127.0.0.1"), "UnknownIssuer"),
         (ours.server("mail.example.org"), "not valid for"),
     ];

@@ -1,7 +1,7 @@
 //! A mail server that hangs for ever delays no batch.
 //!
-//! The server is let go by the test alone, and the worker's own bounds are an hour: whatever is done
-//! meanwhile is done beside it.
+//! The server is let go by the test alone, and the worker's own time-outs are an hour. So all that
+//! happens meanwhile happens beside it.
 
 use super::{DEAD_ROW, LOG_IN, encrypted, settings};
 use crate::support::Database;
@@ -9,7 +9,8 @@ use crate::support::receivers::{Do, Encryption, Receiver, Step};
 use crate::support::running::{Running, eventually};
 use crate::support::samples::{assert_all_done, insert_minute};
 
-/// Waits for ever, as far as a test can tell; with a pool of one connection, which nobody may keep.
+/// Waits for ever, as far as a test can tell; with a pool of one connection, which no task may
+/// keep.
 const PATIENT: [(&str, &str); 4] = [
     ("WORKER__MAIL__CONNECT_TIMEOUT_SECONDS", "3600"),
     ("WORKER__MAIL__SEND_TIMEOUT_SECONDS", "3600"),
@@ -48,7 +49,7 @@ async fn a_mail_server_that_hangs_at_any_step_delays_no_batch_and_no_stop() {
             let fresh = "SELECT count(*) FROM aggregation_queue WHERE state <> 'dead'";
             eventually(&db, fresh, 0).await;
         }
-        // Nobody keeps the only connection, and the other channel has long told.
+        // No task keeps the only connection, and the other channel sent its message long ago.
         eventually(&db, BUSY, 0).await;
         let told =
             "SELECT count(*) FROM alert_outbox WHERE channel = 'webhook' AND state = 'delivered'";

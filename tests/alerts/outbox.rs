@@ -103,7 +103,7 @@ async fn nobody_is_told_that_it_is_over_before_being_told_that_it_fires() {
     let over = alert("dead_rows", false, "w@h:2", AT_ONCE);
     assert!(store.resolve_alert(&["mail"], &over).await.unwrap());
 
-    // With somebody who sends it, and while it waits for its back-off.
+    // While a worker sends it, and while it waits for its back-off.
     let (first, told) = take(&store).await.unwrap();
     assert_eq!(told, "dead_rows fires w@h:1");
     assert!(!is_due(&store).await && take(&store).await.is_none());
@@ -182,7 +182,7 @@ async fn the_oldest_change_is_seen_though_it_waits_for_its_back_off_and_a_fresh_
     let none = QueueAge { oldest_seconds: 0.0, is_complete: true, dead: 0 };
     assert_eq!(age().await, none);
     db.execute(DEAD_ROW).await;
-    // A dead one waits for nobody.
+    // A dead message is not sent again.
     db.execute("UPDATE aggregation_queue SET queued_at = now() - interval '1 day'").await;
     assert_eq!(age().await, QueueAge { dead: 1, ..none });
     db.execute(

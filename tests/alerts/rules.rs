@@ -308,7 +308,7 @@ async fn verify_drift_fires_and_resolves() {
     let alerts = |ran: &Ran| (ran.events("alert_fired").len(), ran.events("alert_resolved").len());
     assert_eq!(alerts(&verify(&[])), (0, 0));
     db.execute("UPDATE vitals_daily SET sample_count = 99 WHERE user_id < 3").await;
-    // Nobody need run for it: the command delivers it.
+    // No service needs to run for it: the command delivers it.
     let found = verify(&[]);
     assert_eq!((found.code, alerts(&found)), (4, (1, 0)), "{found:?}");
     assert_eq!(mail.told("verify_drift", "fires"), 1);

@@ -71,7 +71,7 @@ async fn neither_report_nor_exit_code_waits_for_a_mail_server_that_hangs() {
     });
     assert!(running.try_wait().unwrap().is_none() && mail.mails().is_empty());
 
-    // Whoever does not want to wait for it asks to stop, and hears what was found all the same.
+    // Who does not want to wait stops it, and still sees its findings so far.
     signal("TERM", i64::from(running.id()));
     assert_eq!(running.wait().unwrap().code(), Some(4));
     reader.join().unwrap();

@@ -1,4 +1,4 @@
-//! Histories: what an app does to its raw rows while the worker runs now and then.
+//! Histories: an app changes its raw rows, and the worker runs now and then.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -12,7 +12,7 @@ use super::rows::{amount, at, row, user, zone};
 pub const BEGINNINGS: [&str; 3] =
     ["2024-10-25 21:00+00", "2024-03-29 21:00+00", "2018-11-02 21:00+00"];
 
-/// Stands in rows for the beginning of their history.
+/// A marker in times of rows. It is replaced by the beginning of their history.
 pub(super) const BEGINNING: &str = "{beginning}";
 
 /// The profiles, which no edit changes. User 3 has none, user 4 one whose zone does not exist.

@@ -1,4 +1,4 @@
-//! The rows of histories: what an app may insert.
+//! The rows that an app may insert in a history.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -134,7 +134,7 @@ fn glucose() -> impl Strategy<Value = Row> {
     )
 }
 
-/// The quarters at which a day begins for somebody.
+/// The quarters of an hour at which a day begins in some zone.
 fn midnight() -> impl Strategy<Value = i64> {
     select(vec![4i64, 8, 24, 26, 100, 104, 120, 196])
 }

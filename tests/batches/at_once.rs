@@ -25,8 +25,8 @@ async fn insert_batches(db: &Database, users: u32) {
     }
 }
 
-/// A worker with batches of two users in hand, each of which waits for its user's lock: that of user 2, and
-/// that of one of the others but the first.
+/// A worker with batches of two users. Each batch waits for a user's lock: one for that of user 2,
+/// one for that of another user, but not the first.
 async fn two_at_work(db: &Database) -> (Running, Vec<UserLock>) {
     insert_batches(db, 5).await;
     let mut locks = Vec::new();

@@ -1,4 +1,4 @@
-//! What a batch takes, and in which order.
+//! The rows that a batch takes, and their order.
 
 use super::{
     BATCHES_OF_100, Running, UserLock, assert_all_done, insert_samples, number, run, waiting,

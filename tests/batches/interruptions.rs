@@ -117,7 +117,7 @@ async fn a_batch_that_takes_longer_than_its_lease_keeps_it() {
     let first = "SELECT min(lease_expires_at)::text FROM aggregation_queue";
     let first: String = db.value(first).await;
 
-    // Longer than half of the lease: what is left is renewed before the next group.
+    // Longer than half of the lease, so the worker renews its other sets before the next group.
     let halfway = "SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM aggregation_queue
                    WHERE lease_expires_at < clock_timestamp() + interval '2.4 s'";
     eventually(&db, halfway, 10).await;
@@ -270,7 +270,7 @@ async fn a_schema_that_changes_under_the_worker_kills_no_row() {
     let untouched = "SELECT coalesce(sum(cardinality(raw_ids)), 0) FROM aggregation_queue
                      WHERE state = 'pending' AND attempts = 0";
     assert_eq!(db.value::<i64>(untouched).await, 15);
-    // What two groups that were postponed wait for is told by the status, too.
+    // `status` shows too who blocks the two postponed groups.
     assert_says(&db.run(&["status"]).stdout, &["environment: 42703"]);
     db.execute("ALTER TABLE vitals_daily RENAME COLUMN average TO mean").await;
     db.execute("UPDATE aggregation_queue SET not_before = now()").await;

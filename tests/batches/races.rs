@@ -172,7 +172,8 @@ async fn a_profile_that_changes_while_a_group_waits_for_its_user_is_the_one_that
     insert_samples(&db, 2, 5).await;
     let lock = UserLock::hold(&db.url, 2).await;
     let worker = Running::of(&db);
-    // What it writes for user 1 has prepared its connection, so that COMMIT goes along for user 2.
+    // By its writes for user 1 the statements are prepared, so that the COMMIT of user 2 travels
+    // with the writes.
     waiting(&db, 1).await;
 
     db.execute("INSERT INTO user_profiles VALUES (1, 'Asia/Tokyo'), (2, 'Asia/Tokyo')").await;

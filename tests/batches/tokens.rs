@@ -17,7 +17,7 @@ async fn claiming(db: &Database) -> (Running, UserLock) {
 
 #[tokio::test]
 async fn a_server_that_died_and_forgot_a_claim_does_not_give_out_its_token_again() {
-    // What is committed without waiting for the disk stays off it for long.
+    // A commit that does not wait for the disk stays off it for long.
     let forgetful = [("wal_writer_delay", "10s"), ("autovacuum", "off")];
     let binaries = Binaries::find_or_install(|_| ()).unwrap();
     let mut server = LocalPostgres::start_with(&binaries, &forgetful).unwrap();

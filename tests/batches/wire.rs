@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, UnixStream};
 use crate::support::samples::{assert_all_done, insert_samples};
 use crate::support::{Database, Ran, server, worker_at};
 
-/// What one connection sent, in the pieces in which it arrived.
+/// The bytes that one connection sent, in the pieces in which they arrived.
 type Sent = Arc<Mutex<Vec<Vec<u8>>>>;
 
 /// A message to the server, and in which piece it began.

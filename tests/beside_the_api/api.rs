@@ -71,7 +71,7 @@ impl Session {
     }
 }
 
-/// What the clients share.
+/// The state that all clients share.
 struct Api {
     url: String,
     users: i64,
@@ -129,7 +129,7 @@ impl Api {
         }
     }
 
-    /// What a client asks for, four requests for one user after another.
+    /// The four requests that a client makes for a user, one after another.
     async fn round(&self, client: u32, round: u32) {
         let user = i64::from(client * 7 + round * 13) % self.users + 1;
         self.request("figures", async |session: &Client| {
@@ -163,8 +163,8 @@ impl Api {
         }
     }
 
-    /// Replaces one session after another, as a pool does when they are old. Nobody else may sit
-    /// down on the place that is free for a moment.
+    /// Replaces one session after another, as a pool does when they are old. No other session may
+    /// take the place that is free for a moment.
     async fn reconnect(&self) {
         while self.is_open() {
             let place = self.places.acquire().await.unwrap();

@@ -1,5 +1,4 @@
-//! The app: it inserts, corrects and deletes raw rows all the while, whatever happens. Now and then a user
-//! moves.
+//! The app: it inserts, corrects and deletes raw rows during all faults. Now and then a user moves.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -16,13 +15,13 @@ use crate::any_order::history::{BEGINNINGS, Ids, edit};
 /// The pause after an edit.
 const PAUSE: Duration = Duration::from_millis(15);
 
-/// The pause before a lost connection is made anew.
+/// The pause before the app connects again.
 const BEFORE_NEXT_TRY: Duration = Duration::from_millis(100);
 
 /// How long the app waits for a lock or a restart before it gives an edit up and tries it again.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// One edit of so many is a user's move.
+/// One of this many edits moves a user to another time zone.
 const A_MOVE_IN: u32 = 25;
 
 /// Where users move: hours that begin elsewhere, other dates, a zone that does not exist, one without clock

@@ -1,4 +1,5 @@
-//! What strikes when: drawn from a seed alone, so that a seed gives the same schedule again.
+//! The schedule of faults. It depends on a seed alone, so that a seed gives the same schedule
+//! again.
 
 use std::time::Duration;
 
@@ -29,11 +30,11 @@ pub enum Fault {
     Suspend(usize, Duration),
     /// SIGTERM.
     Terminate(usize),
-    /// It is killed, and the next one has another clock, so many seconds off.
+    /// It is killed, and the clock of the next one is this many seconds off.
     ShiftClock(usize, i64),
     /// All connections between the worker and the server are cut.
     Cut(usize),
-    /// Nothing comes through for a time, and nobody is told.
+    /// The network drops everything for a time, without an error.
     Silence(usize, Duration),
     /// Each packet takes longer.
     Slow(usize, Duration),
@@ -41,13 +42,13 @@ pub enum Fault {
     EndSessions,
     /// `pg_cancel_backend` for every session of the workers.
     CancelStatements,
-    /// PostgreSQL restarts, and waits for nobody.
+    /// PostgreSQL restarts and ends all sessions at once.
     RestartFast,
     /// PostgreSQL crashes and recovers.
     RestartImmediate,
-    /// Somebody locks a table.
+    /// A session locks a table.
     LockTable(&'static str, Duration),
-    /// Somebody holds the lock of a user's vitals.
+    /// A session holds the lock of a user's vitals.
     LockUser(i64, Duration),
     /// Writing a figure takes longer than a statement may.
     SlowStatements(Duration),

@@ -27,12 +27,12 @@ struct Shared {
     log: PathBuf,
     faketime: Option<PathBuf>,
     child: Mutex<Option<Child>>,
-    /// What the clocks of those to come are off by, in seconds.
+    /// By how many seconds the clocks of the next workers are off.
     clock: Mutex<i64>,
     may_be_killed: AtomicBool,
     asked_to_end: AtomicU32,
     is_over: AtomicBool,
-    /// Ends that nobody asked for.
+    /// Ends of workers that the test did not ask for.
     unasked: Mutex<Vec<String>>,
 }
 
@@ -57,7 +57,7 @@ impl Worker {
 
     /// Sends a signal; false if there is no process at the moment.
     pub fn signal(&self, signal: &str) -> bool {
-        // Held until the signal is sent: meanwhile its number is nobody else's.
+        // Held until the signal is sent, so that no other process can get its pid.
         let child = self.shared.child.lock().unwrap();
         let Some(process) = child.as_ref().map(Child::id) else { return false };
         match signal {
@@ -74,7 +74,7 @@ impl Worker {
         *self.shared.clock.lock().unwrap() = seconds;
     }
 
-    /// Stops it for good; gives back the ends that nobody asked for.
+    /// Stops it for good. Returns the ends of workers that the test did not ask for.
     pub fn end(mut self) -> Vec<String> {
         self.shared.is_over.store(true, Ordering::SeqCst);
         self.signal("TERM");

@@ -1,8 +1,9 @@
 //! The disk is full, or a file of it is gone.
 //!
-//! A small file system is a disk that is really full (53100), where the tests may mount one. Everywhere, a quota
-//! on the size of a file stands in for it: the server cannot extend the largest one, and says so with XX000,
-//! which is of the same class. The signal that comes with it is one that PostgreSQL ignores.
+//! A small file system is a disk that is really full (53100), where the tests may mount one.
+//! Elsewhere a quota on the size of a file replaces it: the server cannot extend the largest file
+//! and reports XX000, which is of the same class. The signal that comes with it is one that
+//! PostgreSQL ignores.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -29,7 +30,7 @@ async fn limit_files(db: &Database, most: &str) {
         prlimit.args(["--pid", &process.to_string(), &format!("--fsize={most}:")]);
         prlimit.uid(owner.uid()).gid(owner.gid()).output().unwrap()
     };
-    // First, so that whoever comes later has the quota from the start.
+    // First, so that later sessions have the quota from the start.
     let limited = limit(postmaster);
     assert!(limited.status.success(), "{limited:?}");
     for process in children_of(postmaster) {
@@ -44,7 +45,7 @@ async fn a_full_disk_counts_no_attempt_and_the_work_goes_on_when_there_is_space(
     let (_server, url) = server_of_its_own().await;
     let db = database(&url).await;
     remember(&db).await;
-    // Somebody's hours, and from then on nobody else's in their pages.
+    // The hours of one user; later no hours of others are in their pages.
     db.execute(
         "INSERT INTO vitals_hourly (user_id, local_date, metric, hour_start, unit, sample_count,
                                     censored_count, rejected_count, sources, sketch, time_zone)

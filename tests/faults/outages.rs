@@ -19,7 +19,7 @@ async fn restarts_in_the_middle_of_a_group(how: Shutdown) {
     remember(&db).await;
     insert_rows(&db, 0).await;
     let _gate = Gate::in_statement(&db, "vitals_daily").await;
-    // What a crash undoes of the worker's commits comes back by the lease.
+    // Where a crash of the server undoes a commit of the worker, the rows come back by their lease.
     let service = service(&url, &SHORT_LEASE);
     waiting(&db, 1).await;
 
@@ -57,7 +57,7 @@ async fn a_server_that_is_away_for_long_is_tried_until_it_is_back() {
 
     server.stop(Shutdown::Fast).unwrap();
     service.logs("database_unavailable").await;
-    // Somebody in the server's place sees the worker come, and come again.
+    // A listener in the server's place sees the worker connect, and connect again.
     let place = server.socket_directory().join(".s.PGSQL.5432");
     let stand_in = UnixListener::bind(&place).unwrap();
     tokio::task::spawn_blocking(move || (0..2).for_each(|_| drop(stand_in.accept().unwrap())))

@@ -57,8 +57,8 @@ pub async fn insert_rows(db: &Database, round: u32) {
     .await;
 }
 
-/// Nothing is left to do; every change was taken off the queue exactly once; the figures are those
-/// that a worker without faults makes of the same rows; and the log holds no value.
+/// Asserts that the queue is empty and that every change was taken off it exactly once. The figures
+/// must be those of a worker without faults, and the log must hold no value.
 pub async fn assert_exact(db: &Database, ran: &Ran) {
     let queued: i64 = db.value("SELECT count(*) FROM aggregation_queue").await;
     assert_eq!(queued, 0, "pending, processing or dead: {}", ran.stderr);
@@ -87,7 +87,7 @@ pub async fn assert_exact(db: &Database, ran: &Ran) {
     }
 }
 
-/// The same, and the fault was nobody's attempt.
+/// The same, and the fault counted no attempt.
 pub async fn assert_exact_at_no_attempt(db: &Database, ran: &Ran) {
     assert_eq!(users_with_attempts(db).await, [] as [i64; 0], "{}", ran.stderr);
     assert_exact(db, ran).await;

@@ -48,7 +48,7 @@ async fn without_a_place_left_at_the_server_it_waits_for_one() {
     let service = service(&url, &[&SHORT_LEASE[..], &one].concat());
     waiting(&db, 1).await;
 
-    // Somebody else comes first when the worker's session has ended.
+    // Another session takes the place when the worker's session has ended.
     service.freeze();
     end_sessions(&db, "true").await;
     let somebody = connect(&url).await;
@@ -92,7 +92,7 @@ async fn a_password_that_was_changed_is_named_as_the_cause_and_not_shown() {
     assert_exact_at_no_attempt(&db, &ran).await;
 }
 
-/// From now on the server asks this role, and nobody else, for a password.
+/// From now on the server asks this role alone for a password.
 async fn ask_for_the_password(db: &Database, role: &str, url: &str) {
     let rules = PathBuf::from(db.value::<String>("SHOW hba_file").await);
     let before = fs::read_to_string(&rules).unwrap();

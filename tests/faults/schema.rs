@@ -104,7 +104,7 @@ async fn a_group_whose_session_is_stale_is_done_again_at_once_in_another_one() {
     assert_exact_at_no_attempt(&db, &ran).await;
 }
 
-/// What the worker's first group meets in its session.
+/// A change that the worker's first group finds in its session.
 async fn breaks_the_first_session(how: &str, sqlstate: &str) {
     let db = remembering().await;
     db.execute(&format!(

@@ -53,7 +53,7 @@ async fn a_session_that_ends_between_two_statements_costs_no_attempt() {
     let service = service(&db.url, &[]);
     waiting(&db, 1).await;
 
-    // What is read is answered, but nobody is there to go on with what is written.
+    // The server answers the reads, and then the session ends before the writes.
     service.freeze();
     lock.release().await;
     eventually(&db, &sessions("state = 'idle in transaction'"), 1).await;

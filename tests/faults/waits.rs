@@ -8,7 +8,7 @@ use super::{QUEUED, service};
 use crate::support::Ran;
 use crate::support::running::{UserLock, eventually, number, waiting};
 
-/// Each failure of the user's group was told with its class, and nobody else's failed.
+/// The log has each failure of the user's group with its class, and no other group failed.
 #[track_caller]
 fn assert_only_the_user_failed(ran: &Ran, class: &str) {
     let failed = ran.events("group_failed");

@@ -257,7 +257,8 @@ async fn a_day_of_rejected_rows_alone_has_the_zone_that_they_share() {
                                 FROM blood_pressure_daily) AS days";
     assert_eq!(lines(&db, days).await, vec!["2026-03-02 +05:30 2026-03-01 18:30:00 1"; 8]);
 
-    // Rows of another zone at the same hour: the day is the profile's, whatever comes first.
+    // Rows of another zone at the same hour: the day is in the profile's zone, in any order of
+    // arrival.
     db.execute(
         "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at, time_zone)
          VALUES (1, 'heart_rate', 1000, 'bpm', 'w', '2026-03-01 20:10Z', '2026-03-01 20:10Z', 'Asia/Kolkata')",

@@ -1,4 +1,4 @@
-//! Differences of laboratory results to the day before, whatever happens to that day.
+//! Differences of laboratory results from the day before, also when that day changes.
 
 use super::{lines, user_in};
 use crate::support::Database;
@@ -38,7 +38,7 @@ async fn deltas(db: &Database) -> Vec<String> {
     .await
 }
 
-/// Computes everything anew from the raw rows and compares.
+/// Computes everything again from the raw rows and compares.
 async fn assert_as_from_scratch(db: &Database) {
     let lived = db.rows_as_text("lab_daily", "true").await;
     db.execute("DELETE FROM lab_daily; UPDATE lab_raw SET source = source || '!'").await;

@@ -1,4 +1,4 @@
-//! What people, devices and laboratories really send.
+//! Rows as people, devices and laboratories really send them.
 
 use super::{assert_as_from_scratch, insert, lines, of_only_day, rejected, totals, user_in};
 use crate::support::tables::difference;

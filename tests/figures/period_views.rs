@@ -15,8 +15,8 @@ const VIEWS: [(&str, &str); 6] = [
 
 const PERIODS: [&str; 2] = ["week", "month"];
 
-/// Days of these users in a table, written in random order, with whatever its columns can hold: each
-/// figure that may be unknown is so now and then, and some are tiny or huge.
+/// Days of these users in a table, written in random order, with all that its columns can hold.
+/// Figures that may be unknown are sometimes NULL, and some are tiny or huge.
 async fn fill(db: &Database, table: &str, key: &str, users: &str) {
     let columns = db
         .query(

@@ -233,7 +233,7 @@ async fn the_mean_of_a_weeks_results_is_over_numbers_not_over_days_nor_bounds() 
         assert_eq!(flags, ["N", "L"], "{view}");
     }
 
-    // What an earlier version wrote does not tell how many numbers it had.
+    // Rows of an earlier version do not say how many numbers they had.
     db.execute("UPDATE lab_daily SET exact_count = NULL WHERE local_date = '2024-05-06'").await;
     let mean = row(&db, "SELECT mean FROM lab_weekly").await;
     assert_eq!(mean.get::<_, Option<f64>>(0), None);
@@ -371,7 +371,7 @@ async fn values_too_small_or_too_large_for_a_square_are_no_error_for_whoever_rea
         .await;
     }
     db.run_once();
-    // Whatever a catalogue may allow.
+    // All that a catalogue may allow.
     db.execute(
         "UPDATE vitals_daily SET stddev = 1e-170 WHERE metric = 'heart_rate_variability_sdnn'",
     )

@@ -1,11 +1,11 @@
-//! A profile that changes: old days stay, a touched day is computed anew from all its rows.
+//! A profile that changes: old days stay, a touched day is computed again from all its rows.
 
 use super::{insert, lines, of_only_day, totals, user_in};
 use crate::support::Database;
 use crate::support::tables::{RAW, difference};
 
-/// Three days of a user in Berlin: a heart rate every twenty minutes, steps of two sources that
-/// overlap and reach over midnights, a daily total, a nap each morning, meals, results.
+/// Three days of a user in Berlin. Each has heart rates, steps of two sources that overlap and
+/// cross midnight, a daily total, a nap, meals and results.
 async fn three_days_in_berlin() -> Database {
     let db = user_in("Europe/Berlin", "watch,phone").await;
     db.execute(
@@ -41,7 +41,7 @@ async fn three_days_in_berlin() -> Database {
     db
 }
 
-/// What a computation from scratch makes of the same rows and profile.
+/// The figures that a computation from scratch gives for the same rows and profile.
 pub(super) async fn from_scratch(db: &Database) -> Database {
     let scratch = Database::new().await;
     for table in RAW.into_iter().chain(["user_profiles"]) {

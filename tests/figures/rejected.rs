@@ -1,4 +1,4 @@
-//! Rows that take no part in the figures: listed, counted, and nobody's harm.
+//! Rows that take no part in the figures: listed, counted, and harmless to other rows.
 
 use super::{insert, lines, of_only_day, rejected, user_in};
 use crate::support::Database;

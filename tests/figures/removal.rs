@@ -1,4 +1,4 @@
-//! What is deleted leaves the figures.
+//! Deleted rows leave the figures.
 
 use super::{insert, lines, rejected, user_in};
 use crate::support::Database;

@@ -1,4 +1,4 @@
-//! Health values, foods and the names of tests are never said, whatever goes wrong.
+//! Health values, foods and names of tests are never logged, not even with an error.
 
 use super::{insert, lines, user_in};
 use crate::support::{Database, Ran};
@@ -39,7 +39,7 @@ async fn secretive() -> Database {
     db
 }
 
-/// The same digits may stand there with a decimal point.
+/// The same digits may be there with a decimal point.
 fn assert_silent(what: &str, said: &str) {
     let bare = said.to_lowercase().replace(['.', ','], "");
     for secret in SECRETS {

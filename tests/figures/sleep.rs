@@ -156,7 +156,7 @@ async fn a_night_of_the_bed_alone_says_nothing_of_sleep() {
         db.value::<bool>("SELECT main_start IS NULL AND main_end IS NULL FROM sleep_daily").await
     );
 
-    // Whoever only tells awake from asleep knows no stages.
+    // A source that only tells awake from asleep knows no stages.
     sleep(&db, &[("asleep", "phone", "2024-03-04 23:00Z", "2024-03-05 05:00Z")]).await;
     db.run_once();
     assert_eq!(days(&db).await, ["2024-03-05 360 540 0 phone"]);
@@ -185,7 +185,7 @@ async fn a_watch_that_died_in_the_night_leaves_it_to_the_ring() {
     assert_eq!(days(&db).await, ["2024-03-06 485 485 0 Ring"]);
     assert_as_from_scratch(&db).await;
 
-    // What the watch sends later in the night makes it half of the longest recording.
+    // By the rows that the watch sends later in the night, it covers half of the longest recording.
     sleep(&db, &[("rem", "Watch", "2024-03-05 22:50+01", "2024-03-06 02:33+01")]).await;
     db.run_once();
     assert_eq!(days(&db).await, ["2024-03-06 243 243 0 Watch"]);
@@ -527,7 +527,7 @@ async fn a_row_of_sleep_is_judged_by_value_and_unit_as_any_other() {
 #[tokio::test]
 async fn vitals_without_sleep_read_nothing_of_sleep() {
     let db = user_in("UTC", "").await;
-    // Whatever reads or writes the table now fails.
+    // Each read and write of the table fails now.
     db.execute("ALTER TABLE sleep_daily RENAME TO asleep").await;
     crate::support::samples::insert_samples(&db, 1, 5).await;
     assert_eq!(db.run_once()["rows_completed"], 5);

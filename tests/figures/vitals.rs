@@ -133,8 +133,8 @@ async fn a_row_sent_again_replaces_the_one_before() {
     assert_eq!(of_only_day::<i32>(&db, "sample_count", "heart_rate").await, 1);
     assert_eq!(totals(&db, "steps").await, ["2024-05-01 700"]);
 
-    // Another source is another sample. What the source sent last cannot be used, but it is what it
-    // says now, so that nothing is left of what it said before.
+    // Another source is another sample. The source's last value cannot be used, but it replaces the
+    // former one, so that no figure is left.
     insert(&db, &[("heart_rate", "70", "strap", at, at), ("heart_rate", "NaN", "watch", at, at)])
         .await;
     db.run_once();

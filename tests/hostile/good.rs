@@ -1,4 +1,4 @@
-//! What sensible people store: two days of everything.
+//! Rows without mistakes: two days of every kind.
 
 use crate::support::Database;
 

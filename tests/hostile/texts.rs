@@ -1,9 +1,9 @@
 //! Hostile texts, numbers and times, the same ones for the same seed.
 
-/// Stands in every text that is not blank, so that one finds it wherever it leaks.
+/// Is part of every text that is not blank, so that a leak can be found anywhere.
 pub const MARK: &str = "zqx";
 
-/// Stand in every number that is not an extreme.
+/// Are part of every number that is not an extreme.
 pub const MARKED_DIGITS: &str = "7713371337";
 
 /// Random numbers (SplitMix64, Steele et al. 2014).
@@ -25,7 +25,7 @@ impl Dice {
         (self.bits() % number as u64) as usize
     }
 
-    /// Once in so many times.
+    /// True once in this many times.
     pub fn seldom(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }

@@ -1,4 +1,4 @@
-//! What operators do by the page.
+//! Actions of operators by the page.
 
 use super::client::Visitor;
 use super::{OPERATOR, served};

@@ -38,7 +38,7 @@ fn the_document_has_the_routes_that_there_are_and_no_other() {
     assert_eq!(documented, routes);
 }
 
-/// What is wrong with a value by a schema, with the place of it.
+/// The places where a value violates a schema, with the reasons.
 fn faults(schema: &Value, value: &Value, place: &str, found: &mut Vec<String>) {
     let types: Vec<&str> = match &schema["type"] {
         Value::Array(types) => types.iter().filter_map(Value::as_str).collect(),

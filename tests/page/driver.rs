@@ -213,7 +213,7 @@ impl Browser {
         self.call("POST", &self.path("/actions"), Some(&actions));
     }
 
-    /// What the browser complained of, such as what its policy forbade.
+    /// The browser's complaints, such as violations of the content security policy.
     pub fn complaints(&self) -> Vec<String> {
         let log = self.call("POST", &self.path("/se/log"), Some(&json!({ "type": "browser" })));
         let entries = log.as_array().cloned().unwrap_or_default();

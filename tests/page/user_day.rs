@@ -1,4 +1,4 @@
-//! A user's day: what became of each raw row, and why.
+//! A user's day: the verdict on each raw row, and its reason.
 
 use serde_json::Value;
 

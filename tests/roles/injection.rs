@@ -1,4 +1,4 @@
-//! Whatever stands in a text column or an argument is data.
+//! The content of text columns and arguments is data, never SQL.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use super::Roles;
 use crate::support::outside::Scratch;
 use crate::support::{Database, Ran};
 
-/// What would do harm in any place where text became SQL, wherever its quotes were.
+/// Texts that would do harm if they became SQL, in any kind of quotes.
 const HARM: &str =
     r#"'; DROP TABLE vitals_raw; --"; DROP TABLE lab_raw; $$; {user_id} \'; $1 :x ?"#;
 

@@ -1,4 +1,4 @@
-//! What the roles can do, and what they cannot.
+//! The roles can do their work and nothing else.
 
 use super::work::all_of_it;
 use super::{DENIED, Roles, refusal};

@@ -1,8 +1,8 @@
 //! Functions, operators, tables and types that an app makes where others look for theirs.
 //!
-//! A function or an operator with better types than the server's is used in its place, wherever in the
-//! search_path it is. Whoever may create one in a schema of another role's search_path could so have the other
-//! do anything.
+//! A function or an operator with better types than the server's is used in its place, wherever in
+//! the search_path it is. A role that may create one in a schema of another role's search_path
+//! could make the other role do anything.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -36,7 +36,7 @@ const TYPES: [&str; 20] = [
     "name[]",
 ];
 
-/// What it says when it is used.
+/// The message that it raises when it is used.
 const PLANTED: &str = "a planted object was used";
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {

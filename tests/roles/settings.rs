@@ -1,4 +1,5 @@
-//! What an app may set in its own session, where the trigger functions run with their owner's rights.
+//! Settings that an app may change in its own session, in which the trigger functions run with
+//! their owner's rights.
 
 use super::Roles;
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What hands text to the server as SQL.
+/// The functions that send text to the server as SQL.
 const WAYS: [&str; 9] = [
     "sql_query(",
     "batch_execute(",

@@ -132,8 +132,8 @@ async fn at_the_page(worker: Command) -> Result<(), String> {
     trouble.map_or(Ok(()), Err)
 }
 
-/// Runs the worker to its end, or to the first warning if it must end without any: it would try for a
-/// while yet, and no right is missing only for a moment.
+/// Runs the worker to its end, or to the first warning where the test expects none. It would
+/// otherwise try again, although a missing right does not come by waiting.
 fn goes_well(mut worker: Command, code: i32) -> Result<(), String> {
     let mut child = worker.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let log = BufReader::new(child.stderr.take().unwrap());

@@ -220,7 +220,7 @@ async fn a_pool_without_a_free_connection_shows_as_exhausted() {
     let service = Running::service(db.worker(), &settings);
     waiting(&db, 1).await;
 
-    // The group has the only connection, and whoever looks waits in vain.
+    // The group has the only connection, so that a look at the backlog waits in vain.
     so("exhausted", || get_json(&port, "/health/db-pool").1["status"] == "exhausted");
     let (code, pool) = get_json(&port, "/health/db-pool");
     assert_eq!((code, &pool["usage_percent"]), (503, &100.0.into()));
@@ -305,7 +305,7 @@ async fn everything_done_is_counted_and_no_value_is_a_label() {
 async fn the_backlog_and_the_dead_are_shown_by_kind() {
     let db = Database::new().await;
     insert_samples(&db, 3, 5).await;
-    // What is tried again last is the oldest.
+    // The row that is tried again last is the oldest.
     db.execute(
         "UPDATE aggregation_queue SET state = 'dead', not_before = 'infinity' WHERE user_id = 2;
          UPDATE aggregation_queue SET not_before = now() + interval '30 min' WHERE user_id = 3;

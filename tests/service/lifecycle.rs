@@ -88,7 +88,7 @@ async fn it_starts_without_its_database_and_becomes_ready_by_itself() {
 #[tokio::test]
 async fn a_database_that_goes_away_is_found_again_and_no_attempt_is_counted() {
     let (mut server, url) = server_of_its_own().await;
-    // What a crash of the server leaves claimed comes back by its lease.
+    // Rows that a crash of the server leaves claimed come back by their lease.
     let service = Running::service(worker_at(&url), &SHORT_LEASE);
     service.logs("database_ready").await;
     for (times, how) in [Shutdown::Fast, Shutdown::Immediate].into_iter().enumerate() {

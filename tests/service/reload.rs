@@ -7,7 +7,7 @@ use crate::support::samples::insert_samples;
 
 use super::QUEUED;
 
-/// A service that reads its configuration from a file, which may be written anew.
+/// A service that reads its configuration from a file, which the test may change.
 async fn service_with(db: &Database, scratch: &Scratch, content: &str) -> Running {
     let file = scratch.file("worker.toml", content);
     let mut command = db.worker();

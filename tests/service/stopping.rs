@@ -1,4 +1,4 @@
-//! Stopping, asked for or not, in the middle of whatever it does.
+//! Stopping, by a signal or a crash, in the middle of any work.
 
 use local_postgres::Shutdown;
 
@@ -45,7 +45,7 @@ async fn a_group_that_takes_too_long_is_abandoned_and_given_back_in_time() {
     assert!(ran.events("stop_overdue").is_empty(), "{}", ran.stderr);
     assert_eq!(db.value::<i64>(PROCESSING).await, 0);
     assert_eq!(untouched(&db).await, 15);
-    // Though the user is still locked: the server was told that nobody waits any more.
+    // Though the user is still locked: the server was told to cancel the statement.
     waiting(&db, 0).await;
     lock.release().await;
     db.run_once();

@@ -1,4 +1,4 @@
-//! What systemd is told (sd_notify(3)), seen by a socket in its place.
+//! The messages to systemd (sd_notify(3)), read by a socket in its place.
 
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};

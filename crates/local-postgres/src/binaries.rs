@@ -41,7 +41,7 @@ impl Binaries {
     }
 
     /// Runs [`Binaries::find`]. If it finds none, root on Debian and Ubuntu installs the package
-    /// `postgresql`, after one line to `say`.
+    /// `postgresql`, after one line to `say`. On a terminal it asks first.
     ///
     /// The package's own database cluster is neither created nor started.
     ///

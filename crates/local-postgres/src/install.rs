@@ -1,8 +1,10 @@
-//! Installs PostgreSQL's package if that needs no question to the user.
+//! Installs PostgreSQL's package. On a terminal it asks first.
 
 use std::fs;
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -58,6 +60,8 @@ struct Facts {
     apt_get: bool,
     /// Whether apt-get has package lists; a fresh container image has none.
     package_lists: bool,
+    /// A person can be asked: input and error output are a terminal.
+    terminal: bool,
 }
 
 impl Facts {
@@ -71,21 +75,40 @@ impl Facts {
             apt_get: Path::new(APT_GET).exists(),
             package_lists: lists
                 .any(|list| list.file_name().to_string_lossy().contains("_Packages")),
+            terminal: io::stdin().is_terminal() && io::stderr().is_terminal(),
         }
     }
 }
 
 /// Installs the package; otherwise the error says what to install.
 pub(crate) fn install(say: &mut dyn FnMut(&str)) -> Result<(), LocalPostgresError> {
-    install_with(Facts::of_this_machine(), say, apt_get)
+    // Threads that need a server at the same time ask once.
+    static CONSENT: LazyLock<bool> = LazyLock::new(ask);
+    install_with(Facts::of_this_machine(), say, || *CONSENT, apt_get)
+}
+
+/// Asks on the terminal whether the package may be installed. Enter alone means yes.
+fn ask() -> bool {
+    let mut answer = String::new();
+    eprint!(
+        "PostgreSQL is not installed. Install the package `postgresql` with apt-get? It takes \
+         about a minute. [Y/n] "
+    );
+    let asked = io::stderr().flush().and_then(|()| io::stdin().read_line(&mut answer));
+    asked.is_ok_and(|bytes| bytes > 0) && is_yes(&answer)
+}
+
+fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_lowercase().as_str(), "" | "y" | "yes")
 }
 
 fn install_with(
     facts: Facts,
     say: &mut dyn FnMut(&str),
+    ask: impl FnOnce() -> bool,
     mut apt_get: impl FnMut(&[&str]) -> Result<(), String>,
 ) -> Result<(), LocalPostgresError> {
-    if !(facts.root && facts.debian && facts.apt_get) {
+    if !(facts.root && facts.debian && facts.apt_get) || (facts.terminal && !ask()) {
         return Err(LocalPostgresError::NotFound);
     }
     say("PostgreSQL is not installed: installing the package `postgresql`, about a minute");

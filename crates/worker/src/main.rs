@@ -13,7 +13,6 @@ mod logging;
 mod metrics;
 mod output;
 mod progress;
-mod report;
 mod run;
 mod run_record;
 mod service;

@@ -1,6 +1,7 @@
 use super::*;
 
-const FRESH_DEBIAN: Facts = Facts { root: true, debian: true, apt_get: true, package_lists: true };
+const FRESH_DEBIAN: Facts =
+    Facts { root: true, debian: true, apt_get: true, package_lists: true, terminal: false };
 
 /// Decides for a machine with these facts, where apt-get gives these answers, call by call. Returns
 /// the outcome, the calls and the output.
@@ -8,8 +9,16 @@ fn attempt(
     facts: Facts,
     answers: &[Result<(), &str>],
 ) -> (Result<(), String>, Vec<String>, Vec<String>) {
+    attempt_with(facts, || panic!("asked without a terminal"), answers)
+}
+
+fn attempt_with(
+    facts: Facts,
+    ask: impl FnOnce() -> bool,
+    answers: &[Result<(), &str>],
+) -> (Result<(), String>, Vec<String>, Vec<String>) {
     let (mut calls, mut said) = (Vec::new(), Vec::new());
-    let outcome = install_with(facts, &mut |line| said.push(line.to_owned()), |arguments| {
+    let outcome = install_with(facts, &mut |line| said.push(line.to_owned()), ask, |arguments| {
         calls.push(arguments.join(" "));
         answers[calls.len() - 1].map_err(str::to_owned)
     });
@@ -25,6 +34,23 @@ fn root_on_debian_installs_after_one_line() {
     assert_eq!(calls, [INSTALL_CALL]);
     assert_eq!(said.len(), 1);
     assert!(!said[0].contains('\n'));
+}
+
+#[test]
+fn on_a_terminal_it_asks_and_installs_only_with_consent() {
+    let facts = Facts { terminal: true, ..FRESH_DEBIAN };
+    let (outcome, calls, _) = attempt_with(facts, || true, &[Ok(())]);
+    assert_eq!((outcome, calls.len()), (Ok(()), 1));
+
+    let (outcome, calls, said) = attempt_with(facts, || false, &[]);
+    assert!(outcome.unwrap_err().contains("apt-get install postgresql"));
+    assert!(calls.is_empty() && said.is_empty());
+}
+
+#[test]
+fn enter_and_yes_are_consent_and_everything_else_is_not() {
+    assert!(["\n", "y\n", "Y\n", " yes \n"].into_iter().all(is_yes));
+    assert!(!["n\n", "no\n", "what?\n"].into_iter().any(is_yes));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Alerts;
 use crate::exit::{self, Exit};
-use crate::report::milliseconds;
+use crate::run::summary::milliseconds;
 use crate::{output, setup};
 
 /// Runs a command about alerts.

@@ -13,8 +13,8 @@ use store::{ClaimFrom, MOST_IN_A_SET, StoreError};
 use super::context::WorkerContext;
 use super::group::Profiles;
 use super::walk::{self, Walk};
-use crate::report::{BatchReport, log_claim, log_rescued};
 use crate::run::batch_sizer::BatchStats;
+use crate::run::summary::{BatchReport, log_claim, log_rescued};
 use crate::throttle::Permit;
 
 /// The outcome of a batch.

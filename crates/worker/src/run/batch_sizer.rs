@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use store::MOST_IN_A_SET;
 
-use crate::report::BatchReport;
+use crate::run::summary::BatchReport;
 use crate::settings::Bounds;
 use crate::tables::counted;
 

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use super::batch::{self, BatchOutcome};
 use super::context::WorkerContext;
 use crate::failure::{AfterBatch, Policy};
-use crate::report::RunReport;
 use crate::run::batch_sizer::BatchStats;
+use crate::run::summary::RunReport;
 use crate::tables::counted;
 
 /// While one kind keeps the drain busy, kinds without due rows are checked again at this interval.

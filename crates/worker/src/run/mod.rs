@@ -13,4 +13,5 @@ pub mod group;
 mod lease;
 pub mod long_groups;
 mod portions;
+pub mod summary;
 mod walk;

@@ -19,7 +19,7 @@ use super::group::{self, GroupKey, LockWaits, Profiles, Work};
 use super::lease::Lease;
 use super::portions::{accompany, while_portions_come};
 use crate::failure::{Action, Policy};
-use crate::report::{BatchReport, Hold, Holds};
+use crate::run::summary::{BatchReport, Hold, Holds};
 use crate::settings::Settings;
 
 /// A connection goes back to the pool after this time, though more groups follow.

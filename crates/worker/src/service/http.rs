@@ -30,7 +30,7 @@ use super::Service;
 use super::database;
 use crate::config::Http;
 use crate::metrics;
-use crate::report::{count_from_zero, milliseconds};
+use crate::run::summary::{count_from_zero, milliseconds};
 
 /// Maximum wait of `/health/database` for the database: monitors give up after some seconds.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);

@@ -8,7 +8,7 @@ use store::{Backlog, OldTransaction, QueueAge};
 
 use super::database::State;
 use super::{Service, lock};
-use crate::report::{RunReport, milliseconds};
+use crate::run::summary::{RunReport, milliseconds};
 use crate::tables::{age, counted};
 use crate::{metrics, run_record};
 

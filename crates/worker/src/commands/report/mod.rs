@@ -1,5 +1,4 @@
-//! `worker report`: some days of one user as an HTML page. The reports of batches are in
-//! [`crate::report`].
+//! `worker report`: some days of one user as an HTML page.
 
 mod file;
 

@@ -90,9 +90,7 @@ fn default_toml_marks_what_can_be_reloaded() {
     let mut marked = Vec::new();
     for setting in Layers::new(DEFAULTS).settings {
         let comment = super::defaults::comment_above(&setting.section, &setting.name);
-        // The schedule of one kind is explained once for all kinds.
-        let same = comment.starts_with("The same for ");
-        if comment.contains("(reload)") || same {
+        if comment.contains("(reload)") {
             marked.push(setting.key);
         }
     }
