@@ -58,4 +58,5 @@ mod structure;
 mod terminal;
 mod tls;
 mod triggers;
+mod user_ids;
 mod verify;

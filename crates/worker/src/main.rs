@@ -22,6 +22,7 @@ mod stop;
 mod tables;
 mod terminal;
 mod throttle;
+mod user_ids;
 mod verbosity;
 
 use std::process::ExitCode;

@@ -21,11 +21,9 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Migrate) -> anyhow:
     if let store::SchemaState::TooNew { .. } = store::schema_state(&store).await? {
         setup::require_current_schema(&store).await?;
     }
-    let store::Migrated { applied, functions } = if arguments.beside {
-        store::migrate_beside(&store, PATIENCE).await?
-    } else {
-        store::migrate(&store, PATIENCE).await?
-    };
+    let options = store::MigrateOptions { beside: arguments.beside, user_id: arguments.user_id };
+    let store::Migrated { applied, functions } =
+        store::migrate_with(&store, PATIENCE, options).await?;
     if arguments.json {
         output::print_json(&serde_json::json!({ "applied": applied, "functions": functions }));
         return Ok(exit::DONE);
