@@ -6,6 +6,8 @@ mod health_app;
 use std::fs;
 use std::path::Path;
 
+use aggregation::UserIdType;
+
 use crate::support::Database;
 
 const TABLE: &str = "
@@ -31,7 +33,7 @@ async fn pulse(db: &Database, user: i64) -> Option<String> {
 
 #[tokio::test]
 async fn an_apps_own_table_is_aggregated_and_shows_its_status() {
-    let db = Database::new().await;
+    let db = Database::with_user_ids(UserIdType::Bigint).await;
     db.execute(TABLE).await;
     db.execute(
         "INSERT INTO measurements VALUES (1, 7, 'hr', 60, 'bpm', 'watch', '2024-05-01 10:00Z'),

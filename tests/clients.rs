@@ -6,6 +6,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
 
+use aggregation::UserIdType;
+
 use crate::support::outside::Scratch;
 use crate::support::{Database, root};
 
@@ -80,7 +82,7 @@ async fn each_example_of_a_client_inserts_rows_that_have_figures() {
             );
             continue;
         }
-        let db = Database::new().await;
+        let db = Database::with_user_ids(UserIdType::Bigint).await;
         let file = scratch.file(
             if example.language == "python" { "example.py" } else { "example.js" },
             &example.text,

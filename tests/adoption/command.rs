@@ -2,6 +2,8 @@
 
 use std::process::Child;
 
+use aggregation::UserIdType;
+
 use crate::support::outside::assert_says;
 use crate::support::running::{eventually, waiting};
 use crate::support::{Database, Ran};
@@ -34,7 +36,7 @@ fn ended(running: Child) -> Ran {
 }
 
 async fn app() -> Database {
-    let db = Database::new().await;
+    let db = Database::with_user_ids(UserIdType::Bigint).await;
     db.execute(TABLE).await;
     db
 }
@@ -269,4 +271,40 @@ async fn nothing_is_lost_or_left_while_the_app_writes_during_adoption_and_undo()
     second.await.unwrap();
     db.run_once();
     assert_eq!(traces(&db).await, before);
+}
+
+#[tokio::test]
+async fn ids_of_users_of_each_type_are_adopted_from_a_column_of_that_type() {
+    for (id_type, of_app, value) in [
+        (UserIdType::Uuid, "uuid", "6f9619ff-8b86-d011-b42d-00cf4fc964ff"),
+        (UserIdType::Text, "varchar(40)", "anna@example.org"),
+    ] {
+        let db = Database::with_user_ids(id_type).await;
+        db.execute(&format!(
+            "CREATE TABLE pulses (id serial PRIMARY KEY, person {of_app}, other boolean, rate integer, at timestamptz);
+             INSERT INTO pulses (person, rate, at) VALUES ('{value}', 60, '2026-01-05 10:00Z')"
+        ))
+        .await;
+        let map =
+            "user_id=person,metric='heart_rate',value=rate,unit='bpm',source='watch',started_at=at";
+        let adopt =
+            |map: &str| db.run(&["adopt", "--kind", "vitals", "--table", "pulses", "--map", map]);
+        let refused = adopt(&map.replace("=person", "=other"));
+        assert_eq!(refused.code, 1);
+        assert_says(
+            &refused.stderr,
+            &["column other of public.pulses is of type boolean", id_type.name()],
+        );
+        let adopted = adopt(map);
+        assert_eq!(adopted.code, 0, "{}", adopted.stderr);
+        db.execute(&format!(
+            "INSERT INTO pulses (person, rate, at) VALUES ('{value}', 70, '2026-01-05 11:00Z')"
+        ))
+        .await;
+        db.run_once();
+        let mean = format!("SELECT mean FROM vitals_daily WHERE user_id = '{value}'");
+        assert_eq!(db.value::<f64>(&mean).await, 65.0);
+        assert_eq!(db.run(&["adopt", "--undo", "--table", "pulses"]).code, 0);
+        assert_eq!(db.value::<i64>("SELECT count(*) FROM vitals_raw").await, 0);
+    }
 }

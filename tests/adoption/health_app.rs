@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use aggregation::UserIdType;
 use tokio_postgres::Client;
 
 use crate::support::Database;
@@ -71,7 +72,7 @@ fn size() -> (u32, u32) {
 
 /// The app before the adoption.
 async fn app() -> Database {
-    let db = Database::new().await;
+    let db = Database::with_user_ids(UserIdType::Bigint).await;
     db.execute(&example("app.sql")).await;
     db
 }

@@ -5,6 +5,8 @@
 -- transaction. `CALL dayfold_copy()` then copies the rows that were there before.
 
 BEGIN;
+-- The app's writes wait behind a lock that waits. If this fails by the time-out, run the file again.
+SET LOCAL lock_timeout = '2s';
 -- Triggers run with the rights of their owner, so that the app needs no right on Dayfold's tables. pg_temp comes
 -- last: no temporary table of a session is taken for one of ours.
 SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), 'pg_temp'), true);

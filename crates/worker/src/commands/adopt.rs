@@ -20,6 +20,10 @@ use crate::{output, progress, settings, setup};
 /// How often a page is tried while a transaction of the app holds one of its rows.
 const MAX_TRIES: u32 = 600;
 
+/// How often a lock on the app's table is tried, and the pause between, in which the app's statements go on.
+const MAX_LOCK_TRIES: u32 = 30;
+const LOCK_PAUSE: Duration = Duration::from_secs(1);
+
 /// Pause before such a page is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 
@@ -174,7 +178,7 @@ impl Work<'_> {
 
     /// Creates the triggers.
     async fn begin(&self, checked: &CheckedMapping) -> anyhow::Result<i32> {
-        self.store.begin_adoption(checked).await.with_context(|| {
+        self.with_lock(async || self.store.begin_adoption(checked).await).await.with_context(|| {
             format!("{} was not adopted, and nothing was changed", self.table.name)
         })
     }
@@ -195,7 +199,8 @@ impl Work<'_> {
             let from = match adoption.state {
                 AdoptionState::Leaving => adoption.up_to,
                 AdoptionState::Copying | AdoptionState::Copied => {
-                    self.store.begin_leaving(&checked, adoption.id).await?;
+                    self.with_lock(async || self.store.begin_leaving(&checked, adoption.id).await)
+                        .await?;
                     None
                 }
             };
@@ -213,7 +218,7 @@ impl Work<'_> {
                 return self.report("left", rows, "");
             }
         }
-        self.store.end_adoption(self.table, adoption.id).await?;
+        self.with_lock(async || self.store.end_adoption(self.table, adoption.id).await).await?;
         self.report(
             "left",
             rows,
@@ -227,6 +232,22 @@ impl Work<'_> {
                 }
             ),
         )
+    }
+
+    /// Repeats what needs a lock on the table, until no transaction of the app is in the way.
+    async fn with_lock<T>(
+        &self,
+        act: impl AsyncFn() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        for _ in 0..MAX_LOCK_TRIES {
+            match act().await {
+                Err(error) if error.class() == ErrorClass::Locked && !self.stop.is_requested() => {
+                    tokio::time::sleep(LOCK_PAUSE).await;
+                }
+                done => return done,
+            }
+        }
+        act().await
     }
 
     async fn checked(&self, mapping: &Mapping) -> anyhow::Result<CheckedMapping> {

@@ -21,6 +21,9 @@ pub use text::AdoptionSql;
 
 use text::{Checked, PageSql, literal, removal};
 
+/// The longest wait for a lock on an app's table: statements of the app that write to it wait behind.
+const LONGEST_LOCK_WAIT: &str = "2s";
+
 /// Where the triggers of an adopted table are in their life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdoptionState {
@@ -330,11 +333,12 @@ impl Store {
         Ok(AdoptionStep { up_to, rows: u64::try_from(rows).unwrap_or(0) })
     }
 
-    /// Runs statements in one transaction: the server ends it at the end of the message.
+    /// Runs statements that lock the app's table, in one transaction: the server ends it at the end of the message.
     async fn run_text(&self, sql: &str) -> Result<(), StoreError> {
+        let sql = format!("SET LOCAL lock_timeout = '{LONGEST_LOCK_WAIT}';\n{sql}");
         let mut held = self.hold("adopt").await?;
         held.unfinished = true;
-        let ran = self.in_time(held.batch_execute(sql)).await?;
+        let ran = self.in_time(held.batch_execute(&sql)).await?;
         let ran = ran.map_err(|cause| held.error(cause));
         held.unfinished = false;
         held.answered = ran.is_ok();
