@@ -66,7 +66,7 @@ impl Example {
 
 /// Says it even if the test passes: what `eprintln!` writes would be kept back.
 fn say(text: &str) {
-    writeln!(io::stderr(), "{text}").unwrap();
+    io::stderr().write_all(format!("{text}\n").as_bytes()).unwrap();
 }
 
 #[tokio::test]
@@ -77,9 +77,9 @@ async fn each_example_of_a_client_inserts_rows_that_have_figures() {
     for example in examples {
         let name = format!("{} with {}", example.language, example.libraries.join(", "));
         if !example.can_run() {
-            eprintln!(
+            say(&format!(
                 "NOT RUN: the example for {name}: the language or a library is not installed"
-            );
+            ));
             continue;
         }
         let db = Database::with_user_ids(UserIdType::Bigint).await;

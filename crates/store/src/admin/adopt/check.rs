@@ -42,27 +42,7 @@ pub(crate) fn check(
 ) -> Result<Checked, Vec<String>> {
     let mut problems = table_problems(table, own);
     let mut mapping = mapping.clone();
-    let known = mappable_columns(mapping.kind);
-    for (position, (target, _)) in mapping.columns.iter().enumerate() {
-        if !known.contains(&target.as_str()) {
-            problems.push(format!(
-                "--map {target}=…: {} has no column {target}; it has {}",
-                raw_table(mapping.kind),
-                known.join(", ")
-            ));
-        } else if mapping.columns[..position].iter().any(|(before, _)| before == target) {
-            problems.push(format!("--map {target}=… is given twice; give it once"));
-        }
-    }
-    for needed in required_columns(mapping.kind) {
-        if mapping.source(needed).is_none() {
-            problems.push(format!(
-                "--map {needed}=… is missing: {} needs it; name the column of {} that has it",
-                raw_table(mapping.kind),
-                table.name
-            ));
-        }
-    }
+    problems.extend(list_problems(table, &mapping));
     if mapping.source("id").is_none() {
         match table.unique_columns.first() {
             Some(key) => mapping.columns.insert(0, ("id".to_owned(), MappedFrom::Column(key.clone()))),
@@ -72,6 +52,7 @@ pub(crate) fn check(
             )),
         }
     }
+    let known = mappable_columns(mapping.kind);
     for (target, from) in &mapping.columns {
         if known.contains(&target.as_str()) {
             problems.extend(column_problem(table, &mapping, own, target, from));
@@ -107,6 +88,33 @@ pub(crate) fn check(
         user_type: own.user_type.clone(),
         mapping,
     })
+}
+
+/// Mistakes in the list of mapped columns.
+fn list_problems(table: &AppTable, mapping: &Mapping) -> Vec<String> {
+    let known = mappable_columns(mapping.kind);
+    let mut problems = Vec::new();
+    for (position, (target, _)) in mapping.columns.iter().enumerate() {
+        if !known.contains(&target.as_str()) {
+            problems.push(format!(
+                "--map {target}=…: {} has no column {target}; it has {}",
+                raw_table(mapping.kind),
+                known.join(", ")
+            ));
+        } else if mapping.columns[..position].iter().any(|(before, _)| before == target) {
+            problems.push(format!("--map {target}=… is given twice; give it once"));
+        }
+    }
+    for needed in required_columns(mapping.kind) {
+        if mapping.source(needed).is_none() {
+            problems.push(format!(
+                "--map {needed}=… is missing: {} needs it; name the column of {} that has it",
+                raw_table(mapping.kind),
+                table.name
+            ));
+        }
+    }
+    problems
 }
 
 fn table_problems(table: &AppTable, own: &Own) -> Vec<String> {

@@ -50,6 +50,9 @@ pub struct Adoption {
     pub up_to: Option<i64>,
 }
 
+/// Facts about Dayfold's own schema, as [`ReadOwnPlace`] lists them.
+type OwnPlace = (String, String, bool, bool, bool, bool, i32);
+
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdoptionStep {
@@ -105,7 +108,7 @@ statement! {
     "SELECT a.id, a.kind, a.mapping, a.state, a.up_to
      FROM pg_trigger AS t
      JOIN pg_proc AS p ON p.oid = t.tgfoid AND p.pronamespace = quote_ident(current_schema())::regnamespace
-     JOIN adopted_tables AS a ON p.proname = 'adopted_' || a.id
+     JOIN adopted_tables AS a ON p.proname = 'adopted_' || a.id::text
      WHERE t.tgrelid = to_regclass({table})
      LIMIT 1"
 }
@@ -211,8 +214,7 @@ impl Store {
         mapping: &Mapping,
     ) -> Result<Result<CheckedMapping, Vec<String>>, StoreError> {
         let zone = mapping.time_zone.as_deref().unwrap_or_default();
-        type Place = (String, String, bool, bool, bool, bool, i32);
-        let place: Vec<Place> = self.load("adopt", ReadOwnPlace { zone }).await?;
+        let place: Vec<OwnPlace> = self.load("adopt", ReadOwnPlace { zone }).await?;
         let Some((schema, user_type, vitals, nutrition, labs, knows_zone, next)) =
             place.into_iter().next()
         else {
@@ -311,8 +313,7 @@ impl Store {
     /// # Errors
     /// As [`Store::begin_adoption`].
     pub async fn end_adoption(&self, table: &AppTable, id: i32) -> Result<(), StoreError> {
-        let place: Vec<(String, String, bool, bool, bool, bool, i32)> =
-            self.load("adopt", ReadOwnPlace { zone: "" }).await?;
+        let place: Vec<OwnPlace> = self.load("adopt", ReadOwnPlace { zone: "" }).await?;
         let Some((schema, ..)) = place.into_iter().next() else {
             return Err(StoreError::Internal("the server returned no facts about itself"));
         };
