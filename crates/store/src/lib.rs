@@ -24,6 +24,10 @@ mod verify;
 
 use sql::{cte, raw_text, statement, time};
 
+pub use admin::adopt::{
+    Adoption, AdoptionSql, AdoptionState, AdoptionStep, AppTable, CheckedMapping, MappedFrom,
+    Mapping, mappable_columns, required_columns,
+};
 pub use admin::budget::Budget;
 pub use admin::control::{PausedKind, Throttled};
 pub use admin::examine::{Examination, MissingRights, TriggerFault};

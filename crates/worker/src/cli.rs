@@ -1,5 +1,7 @@
 //! The command line.
 
+mod adopt;
+
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -13,6 +15,8 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 use crate::config::MAX_ROWS_PER_SECOND;
 use crate::exit;
 use crate::verbosity::Verbosity;
+
+pub use adopt::Adopt;
 
 const AFTER_HELP: &str = "\
 Begin with `worker demo`: it needs no database of yours.
@@ -147,6 +151,14 @@ pub enum Command {
     /// continued after Ctrl-C. Rows of CSV are always added; profiles replace existing ones.
     #[command(after_long_help = AFTER_IMPORT_HELP)]
     Import(Import),
+    /// Mirror a table of the application into a raw table, by triggers generated from a mapping
+    ///
+    /// From then on, each statement of the application that changes the table's rows copies them in its own
+    /// transaction. Rows that are there already are copied in batches; if that is interrupted, the same
+    /// command resumes it. An update that changes no mapped column copies nothing. --dry-run shows the SQL,
+    /// and --undo removes triggers and copies.
+    #[command(override_usage = adopt::USAGE)]
+    Adopt(Adopt),
     /// Run as a service: process due rows until stopped
     ///
     /// It also starts without its database, and retries until the database is available. SIGTERM or
