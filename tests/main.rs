@@ -23,6 +23,7 @@ mod catalogue;
 mod changes;
 mod chaos;
 mod cli;
+mod clients;
 mod configuration;
 mod crashes;
 mod demo;

@@ -54,7 +54,8 @@ GRANT SELECT ON
     lab_daily, rejected_rows, raw_row_status,
     vitals_weekly, sleep_weekly, blood_pressure_weekly, glucose_weekly, nutrition_weekly, lab_weekly,
     vitals_monthly, sleep_monthly, blood_pressure_monthly, glucose_monthly, nutrition_monthly,
-    lab_monthly, glucose_14_days, figure_changes_settled, figure_feed
+    lab_monthly, glucose_14_days, figure_changes_settled, figure_feed,
+    vitals_7_days, vitals_28_days, sleep_vitals, body_mass_carried, body_mass_index_daily
     TO :"app";
 -- Functions of the views. PUBLIC has this right unless it was revoked.
 GRANT EXECUTE ON FUNCTION aggregation_square(double precision),

@@ -24,11 +24,16 @@ mod verify;
 
 use sql::{cte, raw_text, statement, time};
 
+pub use admin::adopt::{
+    Adoption, AdoptionSql, AdoptionState, AdoptionStep, AppTable, CheckedMapping, MappedFrom,
+    Mapping, mappable_columns, required_columns,
+};
 pub use admin::budget::Budget;
 pub use admin::control::{PausedKind, Throttled};
 pub use admin::examine::{Examination, MissingRights, TriggerFault};
 pub use admin::import::{ImportError, ImportRow, Importer, ProfileRow, raw_columns};
 pub use admin::migrate::{MigrateError, MigrateOptions, Migrated, migrate, migrate_with};
+pub use admin::raw_rows::RawRows;
 pub use admin::schema_state::{Elsewhere, NamesTaken, SchemaState, schema_state};
 pub use admin::sessions::{OldTransaction, Sessions};
 pub use admin::status::{

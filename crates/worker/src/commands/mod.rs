@@ -1,5 +1,6 @@
 //! The commands, one module each.
 
+mod adopt;
 mod alerts;
 mod backfill;
 mod catalogue;
@@ -34,6 +35,7 @@ pub async fn execute(cli: Cli) -> anyhow::Result<Exit> {
         Command::Demo(arguments) => demo::execute(config, &arguments).await,
         Command::Migrate(arguments) => migrate::execute(config, &arguments).await,
         Command::Import(arguments) => import::execute(config, &arguments).await,
+        Command::Adopt(arguments) => adopt::execute(config, arguments).await,
         Command::Run => service::run(config, setup::configuration(config)?, page::router).await,
         Command::RunOnce(arguments) => run_once::execute(config, arguments).await,
         Command::Status(arguments) => status::execute(config, &arguments).await,
