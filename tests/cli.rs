@@ -108,7 +108,7 @@ fn wrong_usage_exits_with_2_and_says_why_on_stderr() {
         (&["run-once", "--max-batches", "0"], "--max-batches"),
         (&["run-once", "--time-budget", "-1"], "a number of seconds above 0 is needed"),
         (&["run-once", "--time-budget", "NaN"], "a number of seconds above 0 is needed"),
-        (&["import", "file.csv"], "--kind <KIND>"),
+        (&["import", "--time-zone", "Mars", "export.xml"], "nor an offset such as +05:30"),
         (&["import", "--kind", "vitals"], "<FILE>"),
     ];
     for (arguments, why) in wrong {

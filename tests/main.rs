@@ -20,6 +20,7 @@ mod beside_the_api;
 mod budget;
 mod cases;
 mod catalogue;
+mod changes;
 mod chaos;
 mod cli;
 mod clients;

@@ -8,6 +8,7 @@ pub(crate) mod explain;
 pub(crate) mod import;
 pub(crate) mod migrate;
 mod migrations;
+pub(crate) mod raw_rows;
 mod schema_sql;
 pub(crate) mod schema_state;
 pub(crate) mod sessions;

@@ -4,6 +4,7 @@ mod adopt;
 mod alerts;
 mod backfill;
 mod catalogue;
+mod changes;
 mod check_config;
 mod command_line;
 mod config;
@@ -43,6 +44,7 @@ pub async fn execute(cli: Cli) -> anyhow::Result<Exit> {
         Command::Resume(arguments) => pause::execute(config, &arguments, false).await,
         Command::Backfill(arguments) => backfill::execute(config, arguments).await,
         Command::Verify(arguments) => verify::execute(config, arguments).await,
+        Command::Changes(arguments) => changes::execute(config, &arguments).await,
         Command::Report(arguments) => report::execute(config, &arguments).await,
         Command::Catalogue(arguments) => catalogue::execute(config, arguments.json),
         Command::Config { command } => config::execute(config, &command),
