@@ -155,6 +155,16 @@ impl Service {
         Ok(Self(child))
     }
 
+    /// Starts one that serves the operator's page at a port.
+    pub fn start_page(url: &str, port: u16, token: &str) -> anyhow::Result<Self> {
+        let mut command = command(url, &["run"])?;
+        command
+            .env("WORKER__HTTP__PORT", port.to_string())
+            .env("WORKER__HTTP__OPERATOR_TOKEN", token);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        Ok(Self(child))
+    }
+
     /// The processor time that the service has used.
     pub fn cpu(&self) -> anyhow::Result<Duration> {
         Ok(Duration::from_secs_f64(cpu_of(self.0.id())?.own))

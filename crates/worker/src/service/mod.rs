@@ -7,15 +7,15 @@
 //! - the watch of liveness logs an error if the work makes no progress;
 //! - the handler of signals reloads the configuration and keeps the schedule.
 //!
-//! If alerts are configured, they run in tasks of their own.
+//! If a channel for alerts is configured, alerts run in tasks of their own.
 //!
 //! When the database is lost, the service drops the pool and reconnects with growing waits, as at its
 //! start. So one code path handles a database that is not started yet, that failed, or whose schema has
 //! changed.
-//! schema has changed.
 
 mod alerting;
 mod changes;
+mod conditions;
 mod database;
 mod http;
 mod schedule;
@@ -40,6 +40,7 @@ use crate::run::assumed_zone::AssumedZone;
 use crate::run::batch_sizer::BatchSizer;
 use crate::run::context::WorkerContext;
 use crate::run::crash_loop::CrashLoopGuard;
+use crate::run::current::CurrentBatches;
 use crate::run::drain::{self, DrainOutcome, Limits};
 use crate::run::long_groups::LongGroups;
 use crate::settings::{Settings, SharedSettings};
@@ -54,6 +55,7 @@ use signals::Signals;
 use supervisor::Supervisor;
 use watch::Watched;
 
+pub use conditions::FiringRule;
 pub use http::{MakePage, PageWork, Peer};
 pub use view::Breaker;
 
@@ -76,6 +78,7 @@ pub struct Service {
     stop: Stop,
     heartbeat: Heartbeat,
     crash_loop_guard: CrashLoopGuard,
+    batches: CurrentBatches,
     batch_sizer: BatchSizer,
     throttle: Throttle,
     assumed_zone: AssumedZone,
@@ -85,6 +88,8 @@ pub struct Service {
     watched: Watched,
     /// `None` if no channel is configured.
     alerting: Option<Alerting>,
+    /// The alert rules that fire as this worker sees it, for the page.
+    firing: Mutex<Vec<FiringRule>>,
 }
 
 /// Runs until a stop is requested. The port for HTTP serves the page, too.
@@ -115,6 +120,7 @@ pub async fn run(
         never = service.watch() => match never {},
         never = service.watch_liveness() => match never {},
         never = service.show_presence() => match never {},
+        never = service.observe_rules() => match never {},
         never = page_work => match never {},
     };
     outcome?;
@@ -142,6 +148,7 @@ impl Service {
             stop,
             heartbeat: Heartbeat::heard_by(move || listener.alive()),
             crash_loop_guard: CrashLoopGuard::default(),
+            batches: CurrentBatches::default(),
             batch_sizer,
             throttle: Throttle::default(),
             assumed_zone: AssumedZone::default(),
@@ -150,6 +157,7 @@ impl Service {
             database: Database::new(),
             watched: Watched::new(),
             alerting,
+            firing: Mutex::default(),
         })
     }
 
@@ -157,6 +165,7 @@ impl Service {
     async fn work(&self) {
         while let Some(store) = self.connect().await {
             let context = WorkerContext {
+                batches: self.batches.clone(),
                 long_groups: LongGroups::default(),
                 store,
                 settings: self.settings.clone(),
