@@ -6,6 +6,7 @@
 
 mod admin;
 mod backoff;
+mod changes;
 mod connection;
 mod error;
 mod kinds;
@@ -23,6 +24,10 @@ mod verify;
 
 use sql::{cte, raw_text, statement, time};
 
+pub use admin::adopt::{
+    Adoption, AdoptionSql, AdoptionState, AdoptionStep, AppTable, CheckedMapping, MappedFrom,
+    Mapping, mappable_columns, required_columns,
+};
 pub use admin::budget::Budget;
 pub use admin::control::{PausedKind, Throttled};
 pub use admin::examine::{Examination, MissingRights, TriggerFault};
@@ -37,6 +42,7 @@ pub use admin::status::{
 };
 pub use admin::trial::Trial;
 pub use backoff::{Backoff, DRAIN_RETRIES};
+pub use changes::{FigureChange, TakenChanges, UnsentChanges};
 #[doc(hidden)]
 pub use connection::connect::Connected;
 pub use connection::connect::{ConnectionPlan, check_url, connection_plan};

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod adopt;
+
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -13,6 +15,8 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 use crate::config::MAX_ROWS_PER_SECOND;
 use crate::exit;
 use crate::verbosity::Verbosity;
+
+pub use adopt::Adopt;
 
 const AFTER_HELP: &str = "\
 Begin with `worker demo`: it needs no database of yours.
@@ -147,6 +151,14 @@ pub enum Command {
     /// continued after Ctrl-C. Rows of CSV are always added; profiles replace existing ones.
     #[command(after_long_help = AFTER_IMPORT_HELP)]
     Import(Import),
+    /// Mirror a table of the application into a raw table, by triggers generated from a mapping
+    ///
+    /// From then on, each statement of the application that changes the table's rows copies them in its own
+    /// transaction. Rows that are there already are copied in batches; if that is interrupted, the same
+    /// command resumes it. An update that changes no mapped column copies nothing. --dry-run shows the SQL,
+    /// and --undo removes triggers and copies.
+    #[command(override_usage = adopt::USAGE)]
+    Adopt(Adopt),
     /// Run as a service: process due rows until stopped
     ///
     /// It also starts without its database, and retries until the database is available. SIGTERM or
@@ -186,6 +198,11 @@ pub enum Command {
     /// with dead rows are counted and cause exit code 4. The list of rejected rows is compared like the
     /// figures. Differences are listed by table, user and date, without any health value.
     Verify(Verify),
+    /// Print the days whose figures have changed, one JSON object in each line
+    ///
+    /// Each line has a user, a date, a kind, and the cursor from which `--after` continues. A day of which
+    /// nothing is left is printed, too. docs/changes.md says how to consume the feed without missing a change.
+    Changes(Changes),
     /// Write some days of one user as an HTML page with charts
     ///
     /// The page is a self-contained HTML file: it loads nothing, runs no scripts, and can be printed. It
@@ -427,6 +444,20 @@ pub struct Pause {
     pub json: bool,
 }
 
+/// Arguments of `changes`.
+#[derive(Debug, Args)]
+pub struct Changes {
+    /// Wait for further changes until a signal ends it
+    #[arg(long)]
+    pub follow: bool,
+    /// Begin after this change; without it, with the oldest that is kept
+    #[arg(long, value_name = "CURSOR", value_parser = parse_cursor)]
+    pub after: Option<String>,
+    /// End after this many changes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
+}
+
 /// Arguments of `backfill`.
 #[derive(Debug, Args)]
 pub struct Backfill {
@@ -588,6 +619,18 @@ fn parse_user_id_type(text: &str) -> Result<UserIdType, String> {
 
 /// Valid years of a local date. West of UTC, the first instant of the year 1 belongs to the year 0.
 const YEARS: RangeInclusive<i32> = 0..=9999;
+
+fn parse_cursor(text: &str) -> Result<String, String> {
+    let parts: Vec<&str> = text.split('-').collect();
+    let is_number = |part: &&str| {
+        (1..=18).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    if parts.len() == 3 && parts.iter().all(is_number) {
+        Ok(text.to_owned())
+    } else {
+        Err("a cursor is the text \"cursor\" of a printed change, such as 1-7451-12".to_owned())
+    }
+}
 
 fn parse_date(text: &str) -> Result<NaiveDate, String> {
     match text.parse::<NaiveDate>() {

@@ -79,7 +79,9 @@ pub async fn connect_with(
         connect_timeout: config.database.connect_timeout,
         slow_hold: config.log.slow_hold,
     };
-    Store::connect(config.database.url.expose(), pool, &session(config), variables).await
+    let url = config.database.url.expose();
+    let store = Store::connect(url, pool, &session(config), variables).await?;
+    Ok(store.recording_changes(config.changes.enabled))
 }
 
 fn session(config: &Config) -> SessionSettings {

@@ -1,5 +1,6 @@
 //! Code for commands other than processing: migrations, import, status, examination.
 
+pub(crate) mod adopt;
 pub(crate) mod budget;
 pub(crate) mod control;
 pub(crate) mod examine;

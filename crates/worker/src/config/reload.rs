@@ -59,6 +59,11 @@ impl Reload {
             ("webhook.url", former.webhook.url != next.webhook.url),
             ("http.token", former.http.token != next.http.token),
             ("http.operator_token", former.http.operator_token != next.http.operator_token),
+            ("changes.webhook_url", former.changes.webhook_url != next.changes.webhook_url),
+            (
+                "changes.webhook_secret",
+                former.changes.webhook_secret != next.changes.webhook_secret,
+            ),
         ]
         .into_iter()
         .filter_map(|(key, differs)| differs.then_some(key))

@@ -7,8 +7,15 @@ use toml::Value;
 use super::value::as_text;
 
 /// Keys whose value is never printed.
-const SECRET_KEYS: [&str; 5] =
-    ["database.url", "mail.password", "webhook.url", "http.token", "http.operator_token"];
+const SECRET_KEYS: [&str; 7] = [
+    "database.url",
+    "mail.password",
+    "webhook.url",
+    "http.token",
+    "http.operator_token",
+    "changes.webhook_url",
+    "changes.webhook_secret",
+];
 
 /// The prefix of the variables that set single keys.
 pub(super) const VARIABLE_PREFIX: &str = "WORKER__";

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Service, lock};
+use crate::changes::keep_epoch;
 use crate::metrics::{self, Breaker};
 use crate::setup;
 use crate::tables::age;
@@ -231,5 +232,6 @@ async fn try_to_connect(config: &crate::config::Config) -> anyhow::Result<Store>
     let store = setup::connect(config).await?;
     setup::require_current_schema(&store).await?;
     setup::require_budget(&store, u32::from(config.http.port > 0)).await?;
+    keep_epoch(&store).await;
     Ok(store)
 }

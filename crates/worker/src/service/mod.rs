@@ -15,6 +15,7 @@
 //! schema has changed.
 
 mod alerting;
+mod changes;
 mod database;
 mod http;
 mod schedule;
@@ -30,6 +31,7 @@ use std::time::{Duration, Instant};
 use aggregation::Kind;
 use store::{Store, StoreError};
 
+use crate::changes::OldChanges;
 use crate::config::Loaded;
 use crate::day_ends::DayEnds;
 use crate::exit::{self, Exit};
@@ -104,7 +106,8 @@ pub async fn run(
         None => Box::pin(std::future::pending()),
     };
     service.log_start();
-    let senders = Service::start_alerts(&service);
+    let mut senders = Service::start_alerts(&service);
+    Service::start_changes(&service, &mut senders);
     service.supervisor.ready();
     let outcome = tokio::select! {
         () = service.work() => Ok(()),
@@ -176,6 +179,7 @@ impl Service {
     async fn drain_when_due(&self, context: &WorkerContext) -> Result<(), StoreError> {
         let mut dated_back: Option<Instant> = None;
         let mut day_ends = DayEnds::default();
+        let mut old_changes = OldChanges::default();
         while !self.stop.is_requested() && !self.database.reconnect_requested().is_cancelled() {
             self.heartbeat.beat();
             if dated_back.is_none_or(|last| last.elapsed() >= DATE_BACK_EVERY) {
@@ -187,6 +191,8 @@ impl Service {
                 self.drain(context, kinds).await?;
             }
             let are_all_marked = day_ends.mark_when_due(context).await?;
+            let keep_days = self.config().changes.keep_days;
+            old_changes.delete_when_due(&context.store, keep_days).await?;
             self.record_success(&context.store);
             if are_all_marked {
                 self.sleep_until_due().await;
