@@ -369,7 +369,7 @@ async fn an_export_is_loaded_for_a_user_whose_id_is_no_number() {
         assert_eq!(db.value::<String>(users).await, user);
     }
     let db = Database::with_user_ids(UserIdType::Uuid).await;
-    let wrong = db.run(&["import", "--user", "7", &sample("bundle.json")]);
+    let wrong = db.run(&["import", "--user", "seven", &sample("bundle.json")]);
     assert_eq!(wrong.code, 2);
     assert_says(&wrong.stderr, &["'--user <ID>'", "32 hexadecimal digits"]);
 }
