@@ -54,6 +54,7 @@ mod schemas;
 mod secrets;
 mod service;
 mod structure;
+mod targets;
 mod terminal;
 mod tls;
 mod triggers;

@@ -25,6 +25,7 @@ use sql::{cte, raw_text, statement, time};
 
 pub use admin::budget::Budget;
 pub use admin::control::{PausedKind, Throttled};
+pub use admin::directory::{DirectoryError, Listed as ListedTarget, read_directory};
 pub use admin::examine::{Examination, MissingRights, TriggerFault};
 pub use admin::import::{ImportError, ImportRow, Importer, ProfileRow, raw_columns};
 pub use admin::migrate::{MigrateError, Migrated, migrate, migrate_beside};
@@ -40,6 +41,7 @@ pub use backoff::{Backoff, DRAIN_RETRIES};
 pub use connection::connect::Connected;
 pub use connection::connect::{ConnectionPlan, check_url, connection_plan};
 pub use connection::libpq::Variables;
+pub use connection::server_budget::ServerBudgets;
 pub use connection::session::{Pooler, SessionSettings};
 pub use connection::url::Endpoint;
 pub use error::{ConnectError, ErrorClass, ServerError, StoreError};

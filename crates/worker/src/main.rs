@@ -20,6 +20,7 @@ mod settings;
 mod setup;
 mod stop;
 mod tables;
+mod target;
 mod terminal;
 mod throttle;
 mod verbosity;

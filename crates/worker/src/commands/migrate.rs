@@ -21,7 +21,9 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Migrate) -> anyhow:
     if let store::SchemaState::TooNew { .. } = store::schema_state(&store).await? {
         setup::require_current_schema(&store).await?;
     }
-    let store::Migrated { applied, functions } = if arguments.beside {
+    // A named schema is meant on purpose.
+    let beside = arguments.beside || loaded.config.database.schema.is_some();
+    let store::Migrated { applied, functions } = if beside {
         store::migrate_beside(&store, PATIENCE).await?
     } else {
         store::migrate(&store, PATIENCE).await?

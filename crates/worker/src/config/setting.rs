@@ -7,13 +7,20 @@ use toml::Value;
 use super::value::as_text;
 
 /// Keys whose value is never printed.
-const SECRET_KEYS: [&str; 5] =
-    ["database.url", "mail.password", "webhook.url", "http.token", "http.operator_token"];
+const SECRET_KEYS: [&str; 6] = [
+    "database.url",
+    "mail.password",
+    "webhook.url",
+    "http.token",
+    "http.operator_token",
+    "targets_from.url",
+];
 
 /// The prefix of the variables that set single keys.
 pub(super) const VARIABLE_PREFIX: &str = "WORKER__";
 
 /// One key with the value of the last layer that set it.
+#[derive(Clone)]
 pub(super) struct Setting {
     pub(super) section: String,
     pub(super) name: String,
@@ -62,10 +69,15 @@ impl Setting {
 pub(super) enum Origin {
     Default,
     Profile(String),
-    File { path: String, line: usize },
+    File {
+        path: String,
+        line: usize,
+    },
     Credential(&'static str),
     Variable(String),
     Flag(&'static str),
+    /// A row of `targets_from.query`, from 1.
+    Row(usize),
 }
 
 impl Origin {
@@ -77,6 +89,7 @@ impl Origin {
             Self::Credential(name) => format!("credential {name}"),
             Self::Variable(name) => name.clone(),
             Self::Flag(flag) => (*flag).to_owned(),
+            Self::Row(row) => format!("targets_from.query row {row}"),
         }
     }
 
@@ -97,6 +110,7 @@ impl fmt::Display for Origin {
             Self::Credential(name) => write!(formatter, "from the credential {name}"),
             Self::Variable(name) => write!(formatter, "from {name}"),
             Self::Flag(flag) => write!(formatter, "from {flag}"),
+            Self::Row(row) => write!(formatter, "in row {row} of targets_from.query"),
         }
     }
 }
