@@ -21,10 +21,11 @@ mod sources;
 mod units;
 mod vitals;
 
+use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 
-use crate::support::Database;
 use crate::support::tables::difference;
+use crate::support::{Database, user_ids};
 
 /// A sample or an interval: metric, value, source, start, end.
 type Vital<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str);
@@ -76,7 +77,8 @@ async fn totals(db: &Database, metric: &str) -> Vec<String> {
 /// The only column of a query, of text, in its order; NULL is written so.
 async fn lines(db: &Database, sql: &str) -> Vec<String> {
     let rows = db.query(sql, &[]).await;
-    rows.iter().map(|row| row.get::<_, Option<String>>(0).unwrap_or("NULL".to_owned())).collect()
+    let text = |row: &Row| row.get::<_, Option<String>>(0).unwrap_or("NULL".to_owned());
+    rows.iter().map(|row| user_ids::in_numbers(&text(row))).collect()
 }
 
 /// Every rejected row as `kind id reason`, in order.

@@ -58,4 +58,5 @@ mod targets;
 mod terminal;
 mod tls;
 mod triggers;
+mod user_ids;
 mod verify;

@@ -30,7 +30,7 @@ fn migrations() -> Vec<(String, String, String)> {
 }
 
 /// Everything in the current schema but diesel's own table, a line each, as the server's
-/// catalogue has it: columns, constraints, indexes, triggers, functions, views, sequences,
+/// catalogue has it: columns, constraints, indexes, domains, triggers, functions, views, sequences,
 /// rights and comments. Columns are counted without those that were dropped, whose numbers the
 /// server never gives again.
 async fn dump(client: &Client) -> Vec<String> {
@@ -55,6 +55,9 @@ async fn dump(client: &Client) -> Vec<String> {
         FROM ours AS o JOIN pg_constraint AS k ON k.conrelid = o.oid
         UNION ALL
         SELECT pg_get_indexdef(oid) FROM ours WHERE relkind = 'i'
+        UNION ALL
+        SELECT format('%s %s %s', typname, format_type(typbasetype, typtypmod), obj_description(oid, 'pg_type'))
+        FROM pg_type WHERE typnamespace = current_schema()::regnamespace AND typtype = 'd'
         UNION ALL
         SELECT pg_get_viewdef(oid) FROM ours WHERE relkind = 'v'
         UNION ALL

@@ -20,7 +20,12 @@ async fn two_databases() -> (LocalPostgres, Database, Database) {
         let url = server.url(name);
         let migrated = Ran::of(worker_at(&url).arg("migrate").output().unwrap());
         assert_eq!(migrated.code, 0, "{migrated:?}");
-        databases.push(Database { name: name.to_owned(), client: connect(&url).await, url });
+        databases.push(Database {
+            name: name.to_owned(),
+            client: connect(&url).await,
+            url,
+            id_type: Default::default(),
+        });
     }
     let target = databases.pop().unwrap();
     (server, databases.pop().unwrap(), target)

@@ -217,7 +217,7 @@ async fn encoded(encoding: &str) -> Database {
     ))
     .await;
     let url = db.url.replace(&db.name, &name);
-    Database { client: connect(&url).await, name, url }
+    Database { client: connect(&url).await, name, url, id_type: Default::default() }
 }
 
 #[tokio::test]

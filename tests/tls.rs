@@ -132,7 +132,12 @@ impl Server {
 
     async fn database(&self) -> Database {
         let url = self.by_socket();
-        Database { name: "postgres".to_owned(), client: connect(&url).await, url }
+        Database {
+            name: "postgres".to_owned(),
+            client: connect(&url).await,
+            url,
+            id_type: Default::default(),
+        }
     }
 }
 

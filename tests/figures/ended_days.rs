@@ -118,7 +118,7 @@ async fn thousands_of_days_that_end_at_once_are_all_marked() {
     db.run_once();
     db.execute(
         "INSERT INTO vitals_daily
-         SELECT (jsonb_populate_record(NULL::vitals_daily, to_jsonb(d) || jsonb_build_object('user_id', n, 'is_partial', true))).*
+         SELECT (jsonb_populate_record(NULL::vitals_daily, to_jsonb(d) || jsonb_build_object('user_id', n::user_key, 'is_partial', true))).*
          FROM (SELECT * FROM vitals_daily LIMIT 1) AS d, generate_series(2, 2501) AS n",
     )
     .await;

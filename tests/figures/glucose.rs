@@ -320,7 +320,7 @@ async fn fourteen_days_of_one_user_read_no_other_days() {
     db.execute(
         "INSERT INTO glucose_daily
          SELECT (jsonb_populate_record(d, jsonb_build_object(
-                    'user_id', 2 + n / 200, 'local_date', d.local_date + n % 200))).*
+                    'user_id', (2 + n / 200)::user_key, 'local_date', d.local_date + n % 200))).*
          FROM glucose_daily AS d, generate_series(0, 19999) AS n",
     )
     .await;

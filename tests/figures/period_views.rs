@@ -29,7 +29,7 @@ async fn fill(db: &Database, table: &str, key: &str, users: &str) {
     let of_column = |name: &str, of_type: &str| match (name, of_type) {
         ("user_id", _) => "u".to_owned(),
         ("local_date", _) => "day".to_owned(),
-        (name, _) if name == key => "'key ' || k".to_owned(),
+        (name, _) if name == key => "'key ' || k::text".to_owned(),
         ("unit", _) => "CASE WHEN k = 2 AND random() < 0.3 THEN 'other' ELSE 'unit' END".to_owned(),
         ("last_flag" | "worst_flag", _) => {
             "(ARRAY['HH', 'LL', 'H', 'L', 'N'])[1 + floor(random() * 5)]".to_owned()

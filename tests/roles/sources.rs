@@ -21,8 +21,9 @@ const WAYS: [&str; 9] = [
 ];
 
 /// Where they are used, and why no data can be in the text.
-const LOOKED_AT: [(&str, &str); 13] = [
+const LOOKED_AT: [(&str, &str); 14] = [
     ("store/src/sql/statement.rs", "pieces of text that is 'static"),
+    ("store/src/sql/user_key.rs", "the cast of a parameter"),
     ("store/src/sql/cte.rs", "WITH and names of parts that are 'static, around statements"),
     (
         "store/src/sql/autocommit.rs",

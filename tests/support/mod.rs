@@ -11,12 +11,15 @@ pub mod running;
 pub mod samples;
 pub mod tables;
 pub mod terminal;
+pub mod user_ids;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 
+use aggregation::UserIdType;
 use local_postgres::{Binaries, LocalPostgres};
 use serde_json::Value;
 use tokio_postgres::types::ToSql;
@@ -25,13 +28,11 @@ use tokio_postgres::{Client, NoTls, Row};
 /// The program under test.
 pub const WORKER: &str = env!("CARGO_BIN_EXE_worker");
 
-/// The migrated database that is copied for each test.
-const TEMPLATE: &str = "dayfold_template";
-
 static SERVER: OnceLock<LocalPostgres> = OnceLock::new();
 static DATABASES: AtomicU32 = AtomicU32::new(0);
-/// PostgreSQL refuses concurrent copies of one template.
-static COPYING: Mutex<()> = Mutex::new(());
+/// The migrated databases that are copied for each test, by the name of their user ids' type. PostgreSQL refuses
+/// concurrent copies of one template.
+static TEMPLATES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
 
 /// The folder of the repository.
 pub fn root() -> PathBuf {
@@ -42,12 +43,18 @@ pub fn root() -> PathBuf {
 pub fn server() -> &'static LocalPostgres {
     SERVER.get_or_init(|| {
         let binaries = Binaries::find_or_install(|line| eprintln!("{line}")).unwrap();
-        let server = LocalPostgres::start_with(&binaries, &[("max_connections", "200")]).unwrap();
-        psql(&server, "postgres", &format!("CREATE DATABASE {TEMPLATE}"));
-        let migrated = worker_at(&server.url(TEMPLATE)).arg("migrate").output().unwrap();
-        assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
-        server
+        LocalPostgres::start_with(&binaries, &[("max_connections", "200")]).unwrap()
     })
+}
+
+/// Creates the migrated database to copy.
+fn create_template(template: &str, id_type: UserIdType) {
+    psql(server(), "postgres", &format!("CREATE DATABASE {template}"));
+    let url = server().url(template);
+    let migrate = ["migrate", "--user-id", id_type.name()];
+    let migrated = worker_at(&url).args(migrate).output().unwrap();
+    assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+    psql(server(), template, &user_ids::casts(id_type));
 }
 
 fn psql(server: &LocalPostgres, database: &str, sql: &str) {
@@ -86,29 +93,41 @@ pub struct Database {
     pub name: String,
     pub url: String,
     pub client: Client,
+    pub id_type: UserIdType,
 }
 
 impl Database {
     /// Creates a migrated database.
     pub async fn new() -> Self {
-        Self::copy_of(TEMPLATE).await
+        Self::with_user_ids(user_ids::of_tests()).await
+    }
+
+    /// Creates a migrated database with user ids of a type.
+    pub async fn with_user_ids(id_type: UserIdType) -> Self {
+        Self::copy_of(Some(id_type)).await
     }
 
     /// Creates a database without Dayfold's schema.
     pub async fn empty() -> Self {
-        Self::copy_of("template1").await
+        Self::copy_of(None).await
     }
 
-    async fn copy_of(template: &str) -> Self {
+    async fn copy_of(id_type: Option<UserIdType>) -> Self {
         let name = format!("t{}_{}", std::process::id(), DATABASES.fetch_add(1, Ordering::SeqCst));
         let url = server().url(&name);
         {
-            let _copying = COPYING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut templates = TEMPLATES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let template = id_type.map_or("template1".to_owned(), |of| format!("dayfold_{of}"));
+            if let Some(id_type) = id_type
+                && templates.insert(id_type.name())
+            {
+                create_template(&template, id_type);
+            }
             let create = format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY");
             psql(server(), "postgres", &create);
         }
         let client = connect(&url).await;
-        Self { name, url, client }
+        Self { name, url, client, id_type: id_type.unwrap_or_default() }
     }
 
     /// Opens another connection, for concurrent actions of the test.
@@ -138,6 +157,7 @@ impl Database {
 
     /// Runs the worker to its end.
     pub fn run(&self, arguments: &[&str]) -> Ran {
+        let arguments = user_ids::in_arguments(self.id_type, arguments);
         Ran::of(self.worker().args(arguments).output().unwrap())
     }
 
@@ -167,7 +187,8 @@ pub async fn server_of_its_own() -> (LocalPostgres, String) {
 
 /// The database of a server for one test.
 pub async fn database(url: &str) -> Database {
-    Database { name: "postgres".to_owned(), url: url.to_owned(), client: connect(url).await }
+    let (name, url) = ("postgres".to_owned(), url.to_owned());
+    Database { client: connect(&url).await, name, url, id_type: UserIdType::Bigint }
 }
 
 /// The exit code and the output of the worker.

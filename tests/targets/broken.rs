@@ -8,7 +8,7 @@ use local_postgres::{Binaries, LocalPostgres};
 use super::{insert, of_target, target};
 use crate::support::outside::Scratch;
 use crate::support::running::{Running, eventually};
-use crate::support::{Database, Ran, connect, worker_at};
+use crate::support::{Database, Ran, connect, database, worker_at};
 
 /// A server with schemas, and the list of its targets.
 struct Place {
@@ -24,8 +24,7 @@ impl Place {
         let binaries = Binaries::find_or_install(|line| eprintln!("{line}")).unwrap();
         let server = LocalPostgres::start(&binaries).unwrap();
         let url = server.url("postgres");
-        let client = connect(&url).await;
-        let db = Database { name: "postgres".to_owned(), url: url.clone(), client };
+        let db = database(&url).await;
         Self { _server: server, db, url, scratch: Scratch::new(), list: String::new() }
     }
 

@@ -19,6 +19,7 @@ pub mod sleep;
 pub mod text;
 pub mod timestamp;
 pub mod units;
+mod user_id;
 pub mod vitals;
 pub mod zones;
 
@@ -27,6 +28,7 @@ pub use raw::fold_source;
 pub use rejection::Reason;
 pub use shared_str::SharedStr;
 pub use timestamp::Timestamp;
+pub use user_id::{InvalidUserId, UserId, UserIdType};
 
 /// The version of the definitions of vitals, stored with every day's figures. It is raised whenever
 /// a definition changes, or the bits of a figure do. [Labs](labs::ALGORITHM_VERSION) and

@@ -43,7 +43,9 @@ pub async fn targets(load: Load) -> anyhow::Result<Value> {
         let ratio = rate / *first.get_or_insert(rate);
         #[allow(clippy::print_stderr)]
         {
-            eprintln!("{targets} targets: {rows} rows in {seconds:.1} s, {rate:.0} a second, ratio {ratio:.2}");
+            eprintln!(
+                "{targets} targets: {rows} rows in {seconds:.1} s, {rate:.0} a second, ratio {ratio:.2}"
+            );
         }
         drains.push(json!({
             "targets": targets, "rows": rows, "seconds": seconds, "rows_per_second": rate, "ratio": ratio,

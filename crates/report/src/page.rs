@@ -133,7 +133,7 @@ fn content(sheet: &Sheet<'_>) -> Markup {
 
 /// The sentence that explains an empty page.
 pub fn nothing(days: &UserDays) -> String {
-    let (user, from, to) = (days.user_id, days.from, days.to);
+    let (user, from, to) = (days.user_id.clone(), days.from, days.to);
     let range = if from == to { format!("on {from}") } else { format!("from {from} to {to}") };
     match days.extent {
         Some((first, last)) => format!(

@@ -28,7 +28,7 @@ pub use admin::control::{PausedKind, Throttled};
 pub use admin::directory::{DirectoryError, Listed as ListedTarget, read_directory};
 pub use admin::examine::{Examination, MissingRights, TriggerFault};
 pub use admin::import::{ImportError, ImportRow, Importer, ProfileRow, raw_columns};
-pub use admin::migrate::{MigrateError, Migrated, migrate, migrate_beside};
+pub use admin::migrate::{MigrateError, MigrateOptions, Migrated, migrate, migrate_with};
 pub use admin::schema_state::{Elsewhere, NamesTaken, SchemaState, schema_state};
 pub use admin::sessions::{OldTransaction, Sessions};
 pub use admin::status::{

@@ -4,10 +4,10 @@ use std::any::TypeId;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use aggregation::Kind;
+use aggregation::{Kind, UserIdType};
 use bb8::{PooledConnection, QueueStrategy};
 use diesel::result::Error as DieselError;
 use diesel_async::pooled_connection::PoolableConnection;
@@ -151,6 +151,7 @@ struct Shared {
     longest_wait: AtomicU64,
     /// Scan windows: one for the poll, then one per kind.
     scan_windows: [Mutex<ScanWindow>; Kind::ALL.len() + 1],
+    user_id_type: OnceLock<UserIdType>,
 }
 
 /// The holders of connections, with the start of each hold.
@@ -225,6 +226,7 @@ impl Store {
             holds: Mutex::default(),
             longest_wait: AtomicU64::new(0),
             scan_windows: Default::default(),
+            user_id_type: OnceLock::new(),
         });
         tokio::spawn(warn_of_slow_holds(Arc::downgrade(&shared)));
         let pool = bb8::Pool::builder()
@@ -414,6 +416,11 @@ impl Store {
         let [of_any, of_kinds @ ..] = &self.shared.scan_windows;
         let of_kind = kind.and_then(|kind| of_kinds.get(kind as usize));
         lock(of_kind.unwrap_or(of_any))
+    }
+
+    /// The type of user ids, once it was read.
+    pub(crate) fn known_user_id_type(&self) -> &OnceLock<UserIdType> {
+        &self.shared.user_id_type
     }
 
     /// The server's `lock_timeout` in the pool's sessions.

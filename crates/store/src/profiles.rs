@@ -1,5 +1,6 @@
 //! The profiles of users: the settings that affect figures besides the raw rows.
 
+use aggregation::UserId;
 use std::collections::HashMap;
 
 use diesel::sql_types::{Array, BigInt, Nullable, Text};
@@ -8,6 +9,7 @@ use crate::error::StoreError;
 use crate::pool::Store;
 use crate::sql::raw_text::RawText;
 use crate::sql::statement::statement;
+use crate::sql::user_key::UserKey;
 use crate::transaction::GroupTransaction;
 
 /// A row of `user_profiles`.
@@ -74,10 +76,10 @@ pub(crate) use {sources, version, version_of_user, zone};
 
 statement! {
     struct ReadProfiles {
-        user_ids: Vec<i64> => Array<BigInt>,
-    } -> (BigInt, Text, Array<Nullable<Text>>, BigInt)
+        user_ids: Vec<UserId> => Array<UserKey>,
+    } -> (UserKey, Text, Array<Nullable<Text>>, BigInt)
     concat!(
-        "SELECT user_id::bigint, ",
+        "SELECT user_id::user_key, ",
         zone!(),
         ", ",
         sources!(),
@@ -92,7 +94,10 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn profiles(&self, user_ids: Vec<i64>) -> Result<HashMap<i64, Profile>, StoreError> {
+    pub async fn profiles(
+        &self,
+        user_ids: Vec<UserId>,
+    ) -> Result<HashMap<UserId, Profile>, StoreError> {
         let rows: Vec<Columns> = self.load("profiles", ReadProfiles { user_ids }).await?;
         Ok(rows.into_iter().map(profile).collect())
     }
@@ -110,9 +115,9 @@ impl GroupTransaction<'_> {
     }
 }
 
-type Columns = (i64, RawText, Vec<Option<RawText>>, i64);
+type Columns = (UserId, RawText, Vec<Option<RawText>>, i64);
 
-fn profile((user_id, time_zone, sources, version): Columns) -> (i64, Profile) {
+fn profile((user_id, time_zone, sources, version): Columns) -> (UserId, Profile) {
     let source_priority = sources.into_iter().flatten().map(RawText::into_source).collect();
     (
         user_id,

@@ -34,7 +34,7 @@ async fn claim(store: &Store) -> Option<Claim> {
 
 /// Commits a group of user 1 without figures.
 async fn finish(store: &Store, token: i64, sets: &[SetOfGroup<'_>]) -> Result<(), ErrorClass> {
-    let group = store.begin_group(Kind::Vitals, 1).await.unwrap();
+    let group = store.begin_group(Kind::Vitals, &1.into()).await.unwrap();
     let committed =
         async { group.finish(token, sets, &[], ProfileVersion::default()).await?.commit().await };
     committed.await.map_err(|error: store::StoreError| error.class())
@@ -93,9 +93,9 @@ async fn claims_at_the_same_time_lock_different_heads_and_both_are_full() {
         .unwrap();
     // A claim skips rows locked by another, uncommitted claim without waiting.
     let Claim { sets, .. } = claim(&store).await.unwrap();
-    let mut users: Vec<i64> = sets.iter().map(|set| set.user_id).collect();
+    let mut users: Vec<String> = sets.iter().map(|set| set.user_id.to_string()).collect();
     users.sort_unstable();
-    assert_eq!(users, [5, 6, 7, 8]);
+    assert_eq!(users, ["5", "6", "7", "8"]);
     assert!(claim(&store).await.is_none(), "the rest is locked");
 }
 

@@ -8,17 +8,17 @@ mod support;
 
 use std::time::Duration;
 
-use aggregation::Kind;
+use aggregation::{Kind, UserId, UserIdType};
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use reads::{count, others_left, rows_read};
 use store::{Claim, ClaimFrom, Store};
-use support::{start, store};
+use support::{migrated, start};
 
 /// Change sets of one row of many users that all arrived at one moment, so each row of a batch is a
 /// head.
 const FILL: &str = "
     INSERT INTO aggregation_queue (user_id, kind, starts_at, raw_ids, ends_at, not_before)
-    SELECT n % 500, 'vitals', at, ARRAY[n], at, '2024-06-01'
+    SELECT user_of(n % 500), 'vitals', at, ARRAY[n], at, '2024-06-01'
     FROM generate_series(1, 20000) AS n,
          LATERAL (SELECT timestamptz '2024-01-01' + n / 500 * interval '1 minute' AS at) AS t;";
 
@@ -40,20 +40,23 @@ const HISTORIES: [(&str, &str); 4] = [
 
 const ENDS: [ClaimFrom; 2] = [ClaimFrom::Oldest, ClaimFrom::Newest];
 
-async fn claim(store: &Store, from: ClaimFrom) -> Option<Claim> {
-    store.claim(Kind::Vitals, from, 200, Duration::from_secs(60)).await.unwrap()
+async fn claim(store: &Store, from: &ClaimFrom) -> Option<Claim> {
+    store.claim(Kind::Vitals, from.clone(), 200, Duration::from_secs(60)).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_reads_about_as_many_rows_as_it_takes() {
     let server = start(&[("autovacuum", "off")]);
     let mut admin = AsyncPgConnection::establish(&server.url("postgres")).await.unwrap();
-    for (place, (history, sql)) in HISTORIES.into_iter().enumerate() {
+    let histories =
+        HISTORIES.into_iter().flat_map(|of| UserIdType::ALL.map(|id_type| (of, id_type)));
+    let histories = histories
+        .filter(|((_, sql), id_type)| *id_type == UserIdType::Bigint || sql.contains("dead"));
+    for (place, ((history, sql), id_type)) in histories.enumerate() {
         let database = format!("history{place}");
         admin.batch_execute(&format!("CREATE DATABASE {database}")).await.unwrap();
         let url = server.url(&database);
-        let store = store(&url).await;
-        store::migrate(&store, Duration::from_secs(10)).await.unwrap();
+        let store = migrated(&url, id_type).await;
 
         let mut app = AsyncPgConnection::establish(&url).await.unwrap();
         if sql.contains("FROM aggregation_queue") || sql.contains("UPDATE") {
@@ -63,7 +66,7 @@ async fn a_claim_reads_about_as_many_rows_as_it_takes() {
         // From the sixth execution on, a server may keep a generic plan.
         for _ in 0..8 {
             for from in ENDS {
-                assert!(claim(&store, from).await.is_none(), "{history}");
+                assert!(claim(&store, &from).await.is_none(), "{history}");
             }
             assert!(!store.any_due().await.unwrap());
         }
@@ -77,8 +80,8 @@ async fn a_claim_reads_about_as_many_rows_as_it_takes() {
             // After a slow claim, on a busy machine, the next one would skip old sets.
             store.require_full_scan();
             assert!(store.any_due().await.unwrap());
-            let claimed = claim(&store, from).await;
-            let claimed = claimed.unwrap_or_else(|| panic!("{history}, {from:?}"));
+            let claimed = claim(&store, &from).await;
+            let claimed = claimed.unwrap_or_else(|| panic!("{history}, {from:?}, {id_type}"));
             assert_eq!(claimed.row_count(), 200, "{history}");
         }
         drop(store);
@@ -87,7 +90,7 @@ async fn a_claim_reads_about_as_many_rows_as_it_takes() {
         let read = rows_read(&mut observer, "aggregation_queue").await;
         // Heads, neighbours, marking: each row is read three times, and rows claimed or skipped before
         // once more.
-        assert!(read < 4 * 200 * 8, "{history}: {read} rows read for 800");
+        assert!(read < 4 * 200 * 8, "{history}, {id_type}: {read} rows read for 800");
     }
 }
 
@@ -95,8 +98,7 @@ async fn a_claim_reads_about_as_many_rows_as_it_takes() {
 async fn looking_for_rows_of_the_future_reads_none_that_is_due_or_dead() {
     let server = start(&[("autovacuum", "off")]);
     let url = server.url("postgres");
-    let store = store(&url).await;
-    store::migrate(&store, Duration::from_secs(10)).await.unwrap();
+    let store = migrated(&url, UserIdType::Bigint).await;
     let mut app = AsyncPgConnection::establish(&url).await.unwrap();
     app.batch_execute(FILL).await.unwrap();
     app.batch_execute(
@@ -127,8 +129,7 @@ async fn looking_for_rows_of_the_future_reads_none_that_is_due_or_dead() {
 async fn a_claim_beside_another_leaves_that_one_its_rows() {
     let server = start(&[]);
     let url = server.url("postgres");
-    let store = store(&url).await;
-    store::migrate(&store, Duration::from_secs(10)).await.unwrap();
+    let store = migrated(&url, UserIdType::Bigint).await;
     let mut app = AsyncPgConnection::establish(&url).await.unwrap();
     for user in 1..=4 {
         // 200 rows in four change sets.
@@ -147,20 +148,20 @@ async fn a_claim_beside_another_leaves_that_one_its_rows() {
     let expected = [(ClaimFrom::Oldest, 2), (ClaimFrom::Newest, 4), (ClaimFrom::Oldest, 3)];
     for (from, user) in expected {
         store.require_full_scan();
-        assert_eq!(users(claim(&store, from).await), [user; 200], "{from:?}");
+        assert_eq!(users(claim(&store, &from).await), vec![UserId::from(user); 200], "{from:?}");
     }
     for from in ENDS {
-        assert!(claim(&store, from).await.is_none(), "{from:?}");
+        assert!(claim(&store, &from).await.is_none(), "{from:?}");
     }
     app.batch_execute("ROLLBACK").await.unwrap();
     store.require_full_scan();
-    assert_eq!(users(claim(&store, ClaimFrom::Oldest).await), [1; 200]);
+    assert_eq!(users(claim(&store, &ClaimFrom::Oldest).await), vec![UserId::from(1); 200]);
 }
 
 /// The user of each claimed raw row.
-fn users(claim: Option<Claim>) -> Vec<i64> {
+fn users(claim: Option<Claim>) -> Vec<UserId> {
     let sets = claim.into_iter().flat_map(|claim| claim.sets);
-    sets.flat_map(|set| vec![set.user_id; set.rows.len()]).collect()
+    sets.flat_map(|set| vec![set.user_id.clone(); set.rows.len()]).collect()
 }
 
 /// Ends a transaction that blocks another session, a second later.
@@ -174,8 +175,7 @@ async fn opened(app: &mut AsyncPgConnection) {
 async fn after_a_long_look_what_is_new_comes_first_and_what_is_old_is_not_forgotten() {
     let server = start(&[]);
     let url = server.url("postgres");
-    let store = store(&url).await;
-    store::migrate(&store, Duration::from_secs(10)).await.unwrap();
+    let store = migrated(&url, UserIdType::Bigint).await;
     let mut app = AsyncPgConnection::establish(&url).await.unwrap();
     let due_since = |user: i64, interval: &str| {
         format!(
@@ -186,25 +186,28 @@ async fn after_a_long_look_what_is_new_comes_first_and_what_is_old_is_not_forgot
 
     // While another session locks the table, the claim is slow.
     app.batch_execute("BEGIN; LOCK TABLE aggregation_queue").await.unwrap();
-    let (found, ()) = tokio::join!(claim(&store, ClaimFrom::Oldest), opened(&mut app));
+    let (found, ()) = tokio::join!(claim(&store, &ClaimFrom::Oldest), opened(&mut app));
     assert!(found.is_none());
 
     app.batch_execute(&due_since(1, "1 hour")).await.unwrap();
-    assert!(claim(&store, ClaimFrom::Oldest).await.is_none(), "it is older than what is looked at");
+    assert!(
+        claim(&store, &ClaimFrom::Oldest).await.is_none(),
+        "it is older than what is looked at"
+    );
     app.batch_execute(&due_since(2, "1 second")).await.unwrap();
-    assert_eq!(claim(&store, ClaimFrom::Oldest).await.unwrap().row_count(), 1);
-    assert!(claim(&store, ClaimFrom::Oldest).await.is_none());
+    assert_eq!(claim(&store, &ClaimFrom::Oldest).await.unwrap().row_count(), 1);
+    assert!(claim(&store, &ClaimFrom::Oldest).await.is_none());
     assert!(store.require_full_scan());
-    assert_eq!(claim(&store, ClaimFrom::Oldest).await.unwrap().row_count(), 1);
+    assert_eq!(claim(&store, &ClaimFrom::Oldest).await.unwrap().row_count(), 1);
     assert!(!store.require_full_scan());
 
     // All rows of one insert are due at the same time; none is skipped.
     app.batch_execute(FILL).await.unwrap();
     app.batch_execute("BEGIN; LOCK TABLE aggregation_queue").await.unwrap();
-    let (found, ()) = tokio::join!(claim(&store, ClaimFrom::Oldest), opened(&mut app));
+    let (found, ()) = tokio::join!(claim(&store, &ClaimFrom::Oldest), opened(&mut app));
     assert_eq!(found.unwrap().row_count(), 200);
     for _ in 0..20 {
-        assert_eq!(claim(&store, ClaimFrom::Oldest).await.unwrap().row_count(), 200);
+        assert_eq!(claim(&store, &ClaimFrom::Oldest).await.unwrap().row_count(), 200);
         assert!(store.any_due().await.unwrap());
     }
 }

@@ -77,13 +77,13 @@ async fn a_statement_that_nobody_waits_for_any_more_is_ended_and_its_connection_
 async fn a_group_that_is_dropped_in_the_middle_leaves_no_transaction_and_no_lock() {
     let mut server = Server::new().await;
     let store = server.store().await;
-    let group = store.begin_group(Kind::Vitals, 1).await.unwrap();
+    let group = store.begin_group(Kind::Vitals, &1.into()).await.unwrap();
     server.until("bool_or(state = 'idle in transaction')").await;
 
     drop(group);
 
     server.until(NOBODY_IS_LEFT).await;
-    let again = store.begin_group(Kind::Vitals, 1).await.unwrap();
+    let again = store.begin_group(Kind::Vitals, &1.into()).await.unwrap();
     again.commit().await.unwrap();
     server.until("bool_and(state = 'idle')").await;
 }

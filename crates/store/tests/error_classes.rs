@@ -322,7 +322,7 @@ async fn a_full_pool_is_exhausted_and_a_server_that_is_gone_a_lost_connection() 
     let mut server = start(&[]);
     let store = store(&server.url("postgres")).await;
     store::migrate(&store, Duration::from_secs(10)).await.unwrap();
-    let held = store.begin_group(Kind::Vitals, 1).await.unwrap();
+    let held = store.begin_group(Kind::Vitals, &1.into()).await.unwrap();
     let error = store.clock().await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::PoolExhausted, "{error}");
     assert!(error.to_string().contains("held by group for"), "{error}");

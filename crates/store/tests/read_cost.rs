@@ -9,22 +9,22 @@ mod support;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use aggregation::Kind;
 use aggregation::catalogue::Catalogue;
 use aggregation::local_time::anywhere_on_earth;
 use aggregation::sleep::SleepScope;
 use aggregation::vitals::Scope;
 use aggregation::vitals::scope::MetricScope;
+use aggregation::{Kind, UserId, UserIdType};
 use chrono::NaiveDate;
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use reads::{others_left, rows_read};
 use store::{EndedDays, FutureRows};
-use support::{start, store};
+use support::{migrated, start, store, user_of};
 
 /// Two users with rows of some metrics, each every ten minutes for 70 days.
 const FILL: &str = "
     INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
-    SELECT u, metric, 1, '1', 'watch', at, at
+    SELECT user_of(u), metric, 1, '1', 'watch', at, at
     FROM generate_series(1, 2) AS u, generate_series(0, 10000) AS n,
          unnest(ARRAY['heart_rate', 'blood_glucose', 'sleep_deep']) AS metric,
          LATERAL (SELECT timestamptz '2024-03-01' + n * interval '10 minutes' AS at) AS t;";
@@ -34,7 +34,7 @@ const FIGURES: &str = "
     INSERT INTO vitals_daily (user_id, local_date, metric, unit, sample_count, censored_count,
         rejected_count, sources, time_zone, day_start, day_end, is_partial, context_fingerprint,
         algorithm_version)
-    SELECT u, day, metric, '1', 1, 0, 0, '{}', 'UTC', day, day + 1, false, 0, 1
+    SELECT user_of(u), day, metric, '1', 1, 0, 0, '{}', 'UTC', day, day + 1, false, 0, 1
     FROM generate_series(1, 2) AS u, unnest(ARRAY['heart_rate', 'hrv_rmssd']) AS metric,
          generate_series(0, 99) AS n, LATERAL (SELECT date '2024-03-01' + n AS day) AS days;
     INSERT INTO vitals_hourly (user_id, local_date, metric, hour_start, unit, sample_count,
@@ -50,12 +50,13 @@ const STATISTICS: [(&str, &str, &str); 3] =
 async fn a_group_reads_the_rows_of_its_dates_however_many_the_user_has() {
     let server = start(&[("autovacuum", "off")]);
     let mut admin = AsyncPgConnection::establish(&server.url("postgres")).await.unwrap();
-    for (place, (statistics, before, behind)) in STATISTICS.into_iter().enumerate() {
+    let cases = STATISTICS.into_iter().flat_map(|of| UserIdType::ALL.map(|id_type| (of, id_type)));
+    let cases = cases.filter(|((of, ..), id_type)| *id_type == UserIdType::Bigint || *of == "none");
+    for (place, ((statistics, before, behind), id_type)) in cases.enumerate() {
         let database = format!("statistics{place}");
         admin.batch_execute(&format!("CREATE DATABASE {database}")).await.unwrap();
         let url = server.url(&database);
-        let store = store(&url).await;
-        store::migrate(&store, Duration::from_secs(10)).await.unwrap();
+        let store = migrated(&url, id_type).await;
         let mut app = AsyncPgConnection::establish(&url).await.unwrap();
         for sql in [before, FILL, FIGURES, behind] {
             app.batch_execute(sql).await.unwrap();
@@ -67,7 +68,8 @@ async fn a_group_reads_the_rows_of_its_dates_however_many_the_user_has() {
         observer.batch_execute("SELECT pg_stat_reset()").await.unwrap();
 
         let date: NaiveDate = "2024-04-01".parse().unwrap();
-        let mut group = store.begin_group(Kind::Vitals, 1).await.unwrap();
+        let user = user_of(id_type, 1);
+        let mut group = store.begin_group(Kind::Vitals, &user).await.unwrap();
         let span = [anywhere_on_earth(date)];
         let glucose = group.read_vitals_that_start(&["blood_glucose"], &span).await.unwrap();
         let sleep = group.read_sleep(&SleepScope::of_dates(BTreeSet::from([date]))).await.unwrap();
@@ -85,11 +87,17 @@ async fn a_group_reads_the_rows_of_its_dates_however_many_the_user_has() {
 
         for (table, of_date) in [("vitals_daily", 5), ("vitals_hourly", 24)] {
             let passed = rows_read(&mut observer, table).await;
-            assert!(passed <= of_date, "statistics: {statistics}; {passed} rows of {table}");
+            assert!(
+                passed <= of_date,
+                "statistics: {statistics}, {id_type}; {passed} rows of {table}"
+            );
         }
         let passed = rows_read(&mut observer, "vitals_raw").await;
         // Rows of sleep that begin up to two days before, and may reach into the date, are read too.
-        assert!(passed < 2 * read, "statistics: {statistics}; {passed} rows were read for {read}");
+        assert!(
+            passed < 2 * read,
+            "statistics: {statistics}, {id_type}; {passed} rows were read for {read}"
+        );
     }
 }
 
@@ -99,7 +107,7 @@ async fn rows_of_a_whole_date(store: &store::Store) -> usize {
     let dates = BTreeSet::from(["2024-04-01".parse().unwrap()]);
     let whole = MetricScope { whole_dates: dates.clone(), dates, ..MetricScope::default() };
     let mut scope = Scope::from([("heart_rate".to_owned(), whole)]);
-    let mut group = store.begin_group(Kind::Vitals, 1).await.unwrap();
+    let mut group = store.begin_group(Kind::Vitals, &UserId::from(1)).await.unwrap();
     let zone = "Asia/Tokyo".parse().unwrap();
     group.narrow_whole_dates(&mut scope, &catalogue, zone).await.unwrap();
     let read = group.read_vitals(&scope, &catalogue).await.unwrap().unwrap();
@@ -111,8 +119,7 @@ async fn rows_of_a_whole_date(store: &store::Store) -> usize {
 async fn a_whole_date_takes_in_the_hours_around_it_only_where_a_row_names_another_zone() {
     let server = start(&[]);
     let url = server.url("postgres");
-    let store = store(&url).await;
-    store::migrate(&store, Duration::from_secs(10)).await.unwrap();
+    let store = migrated(&url, UserIdType::Bigint).await;
     let mut app = AsyncPgConnection::establish(&url).await.unwrap();
     app.batch_execute(FILL).await.unwrap();
     assert_eq!(rows_of_a_whole_date(&store).await, 24 * 6);

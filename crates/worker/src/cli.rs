@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use aggregation::Kind;
+use aggregation::{Kind, UserIdType};
 use chrono::{Datelike, NaiveDate};
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -311,6 +311,10 @@ pub struct Migrate {
     #[arg(long)]
     pub beside: bool,
 
+    /// The type of the users' ids, for new tables: bigint, uuid or text [default: bigint]
+    #[arg(long, value_name = "TYPE", value_parser = parse_user_id_type)]
+    pub user_id: Option<UserIdType>,
+
     /// Print one JSON object as the last line of stdout
     #[arg(long)]
     pub json: bool,
@@ -367,7 +371,7 @@ pub struct Import {
 pub struct Of {
     /// Only this user
     #[arg(long, value_name = "ID", allow_negative_numbers = true)]
-    pub user: Option<i64>,
+    pub user: Option<String>,
     /// Only this kind; may be given more than once [default: all kinds]
     #[arg(long, value_name = "KIND", value_parser = parse_kind)]
     pub kind: Vec<Kind>,
@@ -536,7 +540,7 @@ pub struct Demo {
 pub struct Report {
     /// The user
     #[arg(long, value_name = "ID", allow_negative_numbers = true)]
-    pub user: i64,
+    pub user: String,
     /// The first local date, such as 2026-03-01
     #[arg(long, value_name = "DATE", value_parser = parse_date)]
     pub from: NaiveDate,
@@ -614,6 +618,11 @@ pub fn refuse_value(problem: &str) -> ! {
     wrong_usage(ErrorKind::InvalidValue, problem)
 }
 
+/// Exits with an error about a user id that is none in the database.
+pub fn refuse_user(problem: &str) -> ! {
+    wrong_usage(ErrorKind::ValueValidation, problem)
+}
+
 /// Exits with an error if both a page and JSON are to go to stdout.
 pub fn require_stdout_for_one(page: bool, json: bool) {
     if page && json {
@@ -624,6 +633,10 @@ pub fn require_stdout_for_one(page: bool, json: bool) {
 
 fn parse_kind(text: &str) -> Result<Kind, String> {
     text.parse().map_err(|error: aggregation::kind::UnknownKind| error.to_string())
+}
+
+fn parse_user_id_type(text: &str) -> Result<UserIdType, String> {
+    UserIdType::from_name(text).ok_or_else(|| "bigint, uuid or text is needed".to_owned())
 }
 
 /// Valid years of a local date. West of UTC, the first instant of the year 1 belongs to the year 0.
@@ -662,7 +675,7 @@ mod tests {
         for kind in
             [ImportKind::Profiles, ImportKind::Vitals, ImportKind::Nutrition, ImportKind::Labs]
         {
-            let columns = Columns::for_kind(kind).0;
+            let columns = Columns::for_kind(kind, aggregation::UserIdType::Bigint).0;
             for column in
                 columns.iter().filter(|c| !aggregation::nutrition::NUTRIENTS.contains(&c.name))
             {

@@ -23,6 +23,7 @@ mod tables;
 mod target;
 mod terminal;
 mod throttle;
+mod user_ids;
 mod verbosity;
 
 use std::process::ExitCode;

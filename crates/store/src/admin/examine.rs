@@ -194,8 +194,12 @@ const TRIGGER_FUNCTIONS: &[(&str, u64)] = &[
     ("queue_updated_vitals", 0xc897_5ee7_81e5_79a9),
 ];
 
+/// The functions of a database with ids of another type cast them to that type.
 fn text_digest(source: &str) -> u64 {
-    Fingerprint::new().text(source).finish()
+    let source = source
+        .replace("user_id::uuid", "user_id::bigint")
+        .replace("user_id::text", "user_id::bigint");
+    Fingerprint::new().text(&source).finish()
 }
 
 type TriggerColumns = (

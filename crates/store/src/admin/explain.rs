@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use aggregation::Kind;
 use aggregation::nutrition::NUTRIENTS;
+use aggregation::{Kind, UserId};
 use diesel::sql_types::{Array, BigInt, Double, Integer, Nullable, Text};
 
 use crate::error::{ErrorClass, StoreError};
 use crate::pool::Store;
 use crate::sql::statement::statement;
+use crate::transaction::lock_key;
 
 /// The maximum wait for an explanation. A longer wait would delay handling the error.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -18,20 +19,24 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const MOST_HOLDERS: usize = 3;
 
 /// The columns of the application's tables that the worker reads, with the categories of their types.
-/// The statements read any type of number, text or array.
-const COLUMNS: [(&str, &str, &[&str]); 14] = [
-    ("user_profiles", "N", &["user_id"]),
+/// The statements read any type of number, text or array. The category of a user's id is that of the
+/// domain `user_key`.
+const COLUMNS: [(&str, &str, &[&str]); 17] = [
+    ("user_profiles", "user", &["user_id"]),
     ("user_profiles", "S", &["time_zone"]),
     ("user_profiles", "A", &["source_priority"]),
-    ("vitals_raw", "N", &["user_id", "id", "value"]),
+    ("vitals_raw", "user", &["user_id"]),
+    ("vitals_raw", "N", &["id", "value"]),
     ("vitals_raw", "S", &["metric", "comparator", "unit", "source", "time_zone"]),
     ("vitals_raw", "D", &["started_at", "ended_at"]),
     ("vitals_raw", "B", &["is_daily_total"]),
-    ("nutrition_raw", "N", &["user_id", "id"]),
+    ("nutrition_raw", "user", &["user_id"]),
+    ("nutrition_raw", "N", &["id"]),
     ("nutrition_raw", "S", &["food_name", "meal_type", "time_zone", "source"]),
     ("nutrition_raw", "D", &["eaten_at"]),
     ("nutrition_raw", "N", &NUTRIENTS),
-    ("lab_raw", "N", &["user_id", "id"]),
+    ("lab_raw", "user", &["user_id"]),
+    ("lab_raw", "N", &["id"]),
     (
         "lab_raw",
         "S",
@@ -76,7 +81,8 @@ statement! {
     /// The key equals that of `Store::locked`. A prepared transaction has no process.
     struct ReadLockHolders {
         kind: &'static str => Text,
-        user_id: i64 => BigInt,
+        number: Option<i64> => Nullable<BigInt>,
+        text: Option<String> => Nullable<Text>,
     } -> (Nullable<Integer>, Nullable<Text>, Nullable<Text>, Nullable<Double>, Nullable<Double>)
     include_str!("read_lock_holders.sql")
 }
@@ -127,12 +133,14 @@ impl Store {
     pub async fn explain_group(
         &self,
         error: StoreError,
-        (kind, user_id): (Kind, i64),
+        (kind, user_id): (Kind, &UserId),
         blockers: Vec<String>,
     ) -> StoreError {
         match error.class() {
             ErrorClass::Locked if blockers.is_empty() => {
-                let asked = self.load("lock", ReadLockHolders { kind: kind.name(), user_id });
+                let (number, text) = lock_key(user_id);
+                let read = ReadLockHolders { kind: kind.name(), number, text };
+                let asked = self.load("lock", read);
                 let found = tokio::time::timeout(PATIENCE, asked).await;
                 error.with_details(found.ok().and_then(Result::ok).map(holders).unwrap_or_default())
             }

@@ -1,16 +1,17 @@
 //! Bulk loading of raw rows.
 
-use diesel::sql_types::{Array, BigInt, Text};
+use diesel::sql_types::{Array, Text};
 use diesel_async::{AnsiTransactionManager, RunQueryDsl, TransactionManager};
 use futures_util::SinkExt;
 
-use aggregation::Kind;
 use aggregation::nutrition::NUTRIENTS;
+use aggregation::{Kind, UserId};
 
 use crate::connection::connect::{Connected, Link};
 use crate::error::{ConnectError, ErrorClass};
 use crate::pool::Store;
 use crate::sql::statement::statement;
+use crate::sql::user_key::UserKey;
 
 /// The fields of one raw row in the order of [`raw_columns`]; `None` is NULL.
 pub type ImportRow = Vec<Option<String>>;
@@ -19,7 +20,7 @@ pub type ImportRow = Vec<Option<String>>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProfileRow {
     /// The user.
-    pub user_id: i64,
+    pub user_id: UserId,
     /// IANA name or offset.
     pub time_zone: String,
     /// Sources, best first.
@@ -85,7 +86,7 @@ pub(crate) const fn raw_table(kind: Kind) -> &'static str {
 
 statement! {
     struct UpsertProfile<'a> {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         time_zone: &'a str => Text,
         source_priority: &'a [String] => Array<Text>,
     } -> ()
@@ -136,7 +137,7 @@ impl Store {
             .map_err(|error| refused(link, error))?;
         for profile in profiles {
             let upsert = UpsertProfile {
-                user_id: profile.user_id,
+                user_id: profile.user_id.clone(),
                 time_zone: &profile.time_zone,
                 source_priority: &profile.source_priority,
             };

@@ -3,16 +3,17 @@
 use std::fmt;
 use std::time::Duration;
 
+use aggregation::UserIdType;
 use diesel::connection::BoxableConnection;
 use diesel::migration::{
     self, Migration, MigrationMetadata, MigrationName, MigrationSource, MigrationVersion,
 };
 use diesel::pg::Pg;
-use diesel::sql_types::{Array, BigInt, Bool, Text};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::MigrationHarness;
 
-use super::migrations::{MIGRATIONS, SqlMigration, known};
+use super::migrations::{MIGRATIONS, SqlMigration, known, up_for};
 use super::schema_sql::{other_creators, own_search_path};
 use crate::admin::schema_state::{Elsewhere, NamesTaken, SchemaState, schema_state};
 use crate::connection::connect::{Connected, Link};
@@ -78,6 +79,23 @@ pub enum MigrateError {
         /// The server's error.
         cause: diesel::result::Error,
     },
+    /// The tables have user ids of another type.
+    #[error(
+        "the tables have user ids of type {present}, which never changes: leave out --user-id, or create the \
+         tables with --user-id {asked} in a new database, or in another schema with --beside"
+    )]
+    UserIdType {
+        /// The requested type.
+        asked: UserIdType,
+        /// The type in the database.
+        present: String,
+    },
+    /// Texts as user ids need a database whose texts are valid and ordered alike everywhere.
+    #[error(
+        "user ids of type text need a database with the encoding UTF8, and this one has {0}: create one with \
+         ENCODING 'UTF8'"
+    )]
+    Encoding(String),
     /// Another process holds the migration lock for too long.
     #[error(
         "another process has been migrating for more than {0} s; look for it in pg_stat_activity"
@@ -126,6 +144,27 @@ statement! {
     )
 }
 
+statement! {
+    /// The type of user ids of the tables in this schema, if there are any, and the encoding of the database.
+    /// The queue is always Dayfold's own table; before it is there, a raw table is.
+    struct ReadTypes {} -> (Nullable<Text>, Text)
+    "SELECT (SELECT format_type(a.atttypid, NULL)
+             FROM unnest(ARRAY['aggregation_queue', 'vitals_raw']) WITH ORDINALITY AS of (name, place)
+             JOIN pg_attribute AS a ON a.attrelid = to_regclass(format('%I.%I', current_schema(), of.name))
+                                   AND a.attname = 'user_id' AND NOT a.attisdropped
+             ORDER BY of.place LIMIT 1),
+            current_setting('server_encoding')"
+}
+
+/// How to migrate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MigrateOptions {
+    /// Create the tables also if another schema of the database has them.
+    pub beside: bool,
+    /// The type of user ids for new tables; without it, bigint. Existing tables must have it.
+    pub user_id: Option<UserIdType>,
+}
+
 /// Applies the missing migrations. It also sets the trigger functions' search path to the schema of
 /// their tables, which may have been renamed.
 ///
@@ -137,21 +176,18 @@ statement! {
 /// If the tables are in another schema, other tables have their names, a migration fails, or another
 /// process migrates for longer than `patience`.
 pub async fn migrate(store: &Store, patience: Duration) -> Result<Migrated, MigrateError> {
-    migrate_at(store, patience, false).await
+    migrate_with(store, patience, MigrateOptions::default()).await
 }
 
-/// As [`migrate`], but also creates the tables if another schema of the database already has them.
+/// As [`migrate`], with options.
 ///
 /// # Errors
-/// As [`migrate`].
-pub async fn migrate_beside(store: &Store, patience: Duration) -> Result<Migrated, MigrateError> {
-    migrate_at(store, patience, true).await
-}
-
-async fn migrate_at(
+/// As [`migrate`]; also if the tables have user ids of another type than the requested one, or the database
+/// cannot have texts as user ids.
+pub async fn migrate_with(
     store: &Store,
     patience: Duration,
-    beside: bool,
+    options: MigrateOptions,
 ) -> Result<Migrated, MigrateError> {
     if store.pooler() == Pooler::Transaction {
         // A session lock keeps other processes from migrating at the same time.
@@ -165,7 +201,7 @@ async fn migrate_at(
         lock(&mut connection, &link, patience).await?;
     }
     match schema_state(store).await? {
-        SchemaState::Elsewhere(elsewhere) if !beside => {
+        SchemaState::Elsewhere(elsewhere) if !options.beside => {
             return Err(MigrateError::Elsewhere(elsewhere));
         }
         SchemaState::NamesTaken(taken) => return Err(MigrateError::NamesTaken(taken)),
@@ -179,7 +215,8 @@ async fn migrate_at(
         Some(_) => {}
     }
     // The lock belongs to the session and ends with it.
-    let (applied, mut connection) = apply(connection).await?;
+    let id_type = user_id_type(&mut connection, &link, options.user_id).await?;
+    let (applied, mut connection) = apply(connection, id_type).await?;
     let functions = lead_functions(&mut connection, &link).await?;
     let _: Vec<(i64,)> =
         Unlock {}.load(&mut connection).await.map_err(|error| link.error(error))?;
@@ -187,6 +224,30 @@ async fn migrate_at(
     let name = |version: &String| known.iter().find(|(known, _)| known == version);
     let applied = applied.iter().filter_map(name).map(|(_, name)| (*name).to_owned()).collect();
     Ok(Migrated { applied, functions })
+}
+
+/// The type of user ids of the tables, or for them.
+async fn user_id_type(
+    connection: &mut AsyncPgConnection,
+    link: &Link,
+    asked: Option<UserIdType>,
+) -> Result<UserIdType, MigrateError> {
+    let types: Vec<(Option<String>, String)> =
+        ReadTypes {}.load(connection).await.map_err(|error| link.error(error))?;
+    let (present, encoding) = types.into_iter().next().unwrap_or_default();
+    if let Some(present) = present {
+        // An int4 of old tables is of no type that can be chosen, and stays.
+        let known = UserIdType::from_name(&present);
+        return match asked {
+            Some(asked) if known != Some(asked) => Err(MigrateError::UserIdType { asked, present }),
+            _ => Ok(known.unwrap_or_default()),
+        };
+    }
+    let chosen = asked.unwrap_or_default();
+    if chosen == UserIdType::Text && encoding != "UTF8" {
+        return Err(MigrateError::Encoding(encoding));
+    }
+    Ok(chosen)
 }
 
 /// Waits for the session lock that lets one process migrate at a time.
@@ -231,12 +292,13 @@ async fn lead_functions(
 /// it waits for runs on the single-threaded runtime.
 async fn apply(
     connection: AsyncPgConnection,
+    id_type: UserIdType,
 ) -> Result<(Vec<String>, AsyncPgConnection), MigrateError> {
     let (done, applied) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         let mut harness = AsyncMigrationHarness::new(connection);
         let applied = harness
-            .run_pending_migrations(Embedded)
+            .run_pending_migrations(Embedded(id_type))
             .map(|versions| versions.iter().map(ToString::to_string).collect::<Vec<_>>())
             .map_err(|error| MigrateError::Migration(error.to_string()));
         let _ = done.send(applied.map(|applied| (applied, harness.into_inner())));
@@ -251,24 +313,33 @@ pub(crate) fn up_texts() -> impl Iterator<Item = &'static str> {
     MIGRATIONS.iter().map(|migration| migration.up)
 }
 
-/// [`MIGRATIONS`] as a source for diesel's harness.
-struct Embedded;
+/// [`MIGRATIONS`] as a source for diesel's harness, for user ids of this type.
+struct Embedded(UserIdType);
+
+struct TypedMigration {
+    migration: SqlMigration,
+    id_type: UserIdType,
+}
 
 impl MigrationSource<Pg> for Embedded {
     fn migrations(&self) -> migration::Result<Vec<Box<dyn Migration<Pg>>>> {
-        Ok(MIGRATIONS.iter().map(|migration| Box::new(*migration) as _).collect())
+        let typed = |migration: &SqlMigration| {
+            Box::new(TypedMigration { migration: *migration, id_type: self.0 }) as _
+        };
+        Ok(MIGRATIONS.iter().map(typed).collect())
     }
 }
 
-impl Migration<Pg> for SqlMigration {
+impl Migration<Pg> for TypedMigration {
     /// Sends the statements one by one: some poolers and extensions refuse several in one message.
     fn run(&self, connection: &mut dyn BoxableConnection<Pg>) -> migration::Result<()> {
         let mut line = 1;
-        for (number, statement) in (1..).zip(statements(self.up)) {
+        let up = up_for(self.migration.up, self.id_type);
+        for (number, statement) in (1..).zip(statements(&up)) {
             if let Some((before, first)) = first_line(statement)
                 && let Err(cause) = connection.batch_execute(statement)
             {
-                let (name, line) = (self.name, line + before);
+                let (name, line) = (self.migration.name, line + before);
                 return Err(format!(
                     "{name}/up.sql, statement {number} in line {line} ({first}): {cause}"
                 )
@@ -284,11 +355,11 @@ impl Migration<Pg> for SqlMigration {
     }
 
     fn metadata(&self) -> &dyn MigrationMetadata {
-        self
+        &self.migration
     }
 
     fn name(&self) -> &dyn MigrationName {
-        self
+        &self.migration
     }
 }
 

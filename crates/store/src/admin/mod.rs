@@ -13,3 +13,4 @@ pub(crate) mod schema_state;
 pub(crate) mod sessions;
 pub(crate) mod status;
 pub(crate) mod trial;
+mod user_ids;

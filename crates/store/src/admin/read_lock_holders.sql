@@ -10,5 +10,5 @@ LEFT JOIN pg_prepared_xacts AS p ON p.transaction = own.transactionid
 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND l.classid = hashtext('dayfold ' || :kind || ' ' || 'aggregation_queue'::regclass::oid)::oid
-  AND l.objid = hashint8(:user_id::bigint)::oid
+  AND l.objid = coalesce(hashint8(:number), hashtext(:text))::oid
   AND l.pid IS DISTINCT FROM pg_backend_pid()

@@ -4,6 +4,6 @@ SELECT has_table_privilege(c.oid, 'INSERT') AND has_table_privilege(c.oid, 'UPDA
        coalesce((SELECT user_id FROM user_profiles ORDER BY user_id LIMIT 1),
                 (SELECT user_id FROM vitals_raw ORDER BY user_id LIMIT 1),
                 (SELECT user_id FROM nutrition_raw ORDER BY user_id LIMIT 1),
-                (SELECT user_id FROM lab_raw ORDER BY user_id LIMIT 1), 1)
+                (SELECT user_id FROM lab_raw ORDER BY user_id LIMIT 1))
 FROM pg_class AS c
 WHERE c.oid = to_regclass(:table)

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use aggregation::Kind;
+use aggregation::{Kind, UserId, UserIdType};
 use diesel::QueryResult;
-use diesel::sql_types::{BigInt, Bool, Text};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use diesel_async::{AnsiTransactionManager, RunQueryDsl, TransactionManager};
 
 use crate::admin::import::raw_table;
 use crate::error::{ErrorClass, StoreError};
 use crate::pool::{Held, Store};
 use crate::sql::statement::statement;
+use crate::sql::user_key::UserKey;
 
 /// The maximum wait for a lock: a trial must not block other sessions.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -33,14 +34,17 @@ statement! {
     /// An existing user, because the application may have a foreign key on users.
     struct ReadTrial {
         table: &'static str => Text,
-    } -> (Bool, Text, Text, BigInt)
+    } -> (Bool, Text, Text, Nullable<UserKey>)
     include_str!("read_trial.sql")
 }
+
+/// Whether the role may write, the role, the table's owner, and a user.
+type TrialColumns = (bool, String, String, Option<UserId>);
 
 statement! {
     struct CountQueued {
         kind: &'static str => Text,
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         id: i64 => BigInt,
     } -> (BigInt)
     "SELECT count(*) FROM aggregation_queue
@@ -50,16 +54,16 @@ statement! {
 macro_rules! trial_of {
     ($insert:ident, $update:ident, $delete:ident, $table:literal, $columns:literal, $values:literal) => {
         statement! {
-            struct $insert { user_id: i64 => BigInt, id: i64 => BigInt } -> ()
+            struct $insert { user_id: UserId => UserKey, id: i64 => BigInt } -> ()
             concat!("INSERT INTO ", $table, " (user_id, id, source, ", $columns, ")
                      VALUES ({user_id}, {id}, 'worker doctor', ", $values, ")")
         }
         statement! {
-            struct $update { user_id: i64 => BigInt, id: i64 => BigInt } -> ()
+            struct $update { user_id: UserId => UserKey, id: i64 => BigInt } -> ()
             concat!("UPDATE ", $table, " SET source = source WHERE user_id = {user_id} AND id = {id}")
         }
         statement! {
-            struct $delete { user_id: i64 => BigInt, id: i64 => BigInt } -> ()
+            struct $delete { user_id: UserId => UserKey, id: i64 => BigInt } -> ()
             concat!("DELETE FROM ", $table, " WHERE user_id = {user_id} AND id = {id}")
         }
     };
@@ -97,6 +101,7 @@ impl Store {
     /// # Errors
     /// If there is no connection, or the connection is lost.
     pub async fn try_queueing(&self, kind: Kind) -> Result<Trial, StoreError> {
+        let id_type = self.user_id_type().await?;
         let mut held = self.hold("doctor").await?;
         held.unfinished = true;
         let begin = format!(
@@ -105,7 +110,7 @@ impl Store {
             LOCK_TIMEOUT.as_millis()
         );
         self.begin_with(&mut held, &begin).await?;
-        let tried = self.try_each(&mut held, kind).await;
+        let tried = self.try_each(&mut held, kind, id_type).await;
         let rollback = AnsiTransactionManager::rollback_transaction(&mut *held);
         self.in_time(rollback).await?.map_err(|cause| held.error(cause))?;
         held.unfinished = false;
@@ -113,9 +118,14 @@ impl Store {
         tried
     }
 
-    async fn try_each(&self, held: &mut Held<'_>, kind: Kind) -> Result<Trial, StoreError> {
+    async fn try_each(
+        &self,
+        held: &mut Held<'_>,
+        kind: Kind,
+        id_type: UserIdType,
+    ) -> Result<Trial, StoreError> {
         let (id, table) = (ID, raw_table(kind));
-        let asked: QueryResult<Vec<(bool, String, String, i64)>> =
+        let asked: QueryResult<Vec<TrialColumns>> =
             self.in_time(RunQueryDsl::load(ReadTrial { table }, &mut *held)).await?;
         let asked = match asked.map_err(|cause| held.error(cause)) {
             Ok(asked) => asked.into_iter().next(),
@@ -129,11 +139,12 @@ impl Store {
                 format!("role {role} may not write to {table}, of which {owner} is the owner");
             return Ok(Trial::NotTried(why));
         }
+        let user_id = user_id.unwrap_or_else(|| some_user(id_type));
         let mut before = 0;
         for verb in ["INSERT", "UPDATE", "DELETE"] {
             macro_rules! run {
                 ($statement:ident) => {{
-                    let statement = $statement { user_id, id };
+                    let statement = $statement { user_id: user_id.clone(), id };
                     self.in_time(RunQueryDsl::execute(statement, &mut *held)).await?
                 }};
             }
@@ -157,7 +168,7 @@ impl Store {
                 Ok(_) => {}
                 Err(error) => return not_done(error, verb, table),
             }
-            let count = CountQueued { kind: kind.name(), user_id, id };
+            let count = CountQueued { kind: kind.name(), user_id: user_id.clone(), id };
             let counted: QueryResult<Vec<(i64,)>> =
                 self.in_time(RunQueryDsl::load(count, &mut *held)).await?;
             let after = match counted.map_err(|cause| held.error(cause)) {
@@ -172,6 +183,11 @@ impl Store {
         }
         Ok(Trial::Works)
     }
+}
+
+/// The user of a trial row in a database without users.
+fn some_user(id_type: UserIdType) -> UserId {
+    id_type.parse("1").unwrap_or_else(|_| id_type.least())
 }
 
 /// The result of the trial after a statement failed. The application may have added columns and

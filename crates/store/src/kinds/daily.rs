@@ -1,6 +1,7 @@
 //! The parts that blood pressure, glucose and sleep share: their days are computed whole from raw
 //! vitals.
 
+use aggregation::UserId;
 use std::collections::BTreeMap;
 use std::ops::Deref;
 
@@ -14,6 +15,7 @@ use crate::error::StoreError;
 use crate::kinds::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital_columns};
 use crate::sql::statement::statement;
 use crate::sql::time::to_postgres;
+use crate::sql::user_key::UserKey;
 use crate::transaction::{GroupTransaction, MOST_AT_ONCE, ReadMode};
 
 statement! {
@@ -22,7 +24,7 @@ statement! {
     /// OFFSET 0 keeps the tables apart. Otherwise the planner may read all of the user's rows and test
     /// each against the spans, which it considers cheap while they are few.
     struct ReadStarting {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         ordinals: Vec<i32> => Array<Integer>,
         metrics: Vec<String> => Array<Text>,
         spans_from: Vec<PgTimestamp> => Array<Timestamptz>,
@@ -51,7 +53,7 @@ statement! {
     /// Two days around: an instant's local dates in two zones differ by two at most. The condition on
     /// the other table is constant, so only one table is read.
     struct ReadDatesNear<'a> {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         table: &'a str => Text,
         spans_from: Vec<PgTimestamp> => Array<Timestamptz>,
         spans_to: Vec<PgTimestamp> => Array<Timestamptz>,

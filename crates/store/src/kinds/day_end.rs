@@ -3,6 +3,7 @@
 //! A group sets both columns when it writes a row. After that, no raw row need touch the day again. So
 //! [`Store::mark_ended_days`] sets them to false and 0 when the day has ended.
 
+use aggregation::UserId;
 use chrono::NaiveDate;
 use diesel::sql_types::{BigInt, Bool, Date};
 
@@ -10,6 +11,7 @@ use crate::error::StoreError;
 use crate::pool::Store;
 use crate::snapshot::Snapshot;
 use crate::sql::statement::statement;
+use crate::sql::user_key::UserKey;
 
 /// The expression for `future_count`: the number of rows if their day begins more than a day after the
 /// database's clock, else 0. The day of tolerance allows for slightly wrong clocks and for wrong zones.
@@ -129,7 +131,7 @@ statement! {
 
 statement! {
     struct CountFutureOf {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         from: NaiveDate => Date,
         to: NaiveDate => Date,
     } -> (BigInt)
@@ -184,7 +186,7 @@ impl Store {
 /// clock.
 pub(crate) async fn future_rows_of(
     snapshot: &mut Snapshot<'_>,
-    user_id: i64,
+    user_id: UserId,
     from: NaiveDate,
     to: NaiveDate,
 ) -> Result<i64, StoreError> {

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use aggregation::ALGORITHM_VERSION;
 use aggregation::glucose::GlucoseDay;
 use aggregation::raw::Span;
+use aggregation::{ALGORITHM_VERSION, UserId};
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Bool, Date, Double, Integer, Nullable, Text, Timestamptz};
@@ -14,6 +14,7 @@ use crate::error::StoreError;
 use crate::kinds::daily::{sources, split, upsert};
 use crate::sql::statement::statement;
 use crate::sql::time::to_postgres;
+use crate::sql::user_key::UserKey;
 use crate::transaction::GroupTransaction;
 
 static UPSERT_DAY: LazyLock<String> = LazyLock::new(|| {
@@ -45,7 +46,7 @@ static UPSERT_DAY: LazyLock<String> = LazyLock::new(|| {
 
 statement! {
     struct UpsertDay {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         local_date: NaiveDate => Date,
         sample_count: i32 => Integer,
         censored_count: i32 => Integer,
@@ -79,7 +80,7 @@ statement! {
 
 statement! {
     struct DeleteDays {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         dates: Vec<NaiveDate> => Array<Date>,
     } -> ()
     "DELETE FROM glucose_daily WHERE user_id = {user_id} AND local_date = ANY ({dates})"
@@ -107,11 +108,11 @@ impl GroupTransaction<'_> {
         let user_id = self.user_id();
         let (gone, kept) = split(days);
         if !gone.is_empty() {
-            self.write(DeleteDays { user_id, dates: gone });
+            self.write(DeleteDays { user_id: user_id.clone(), dates: gone });
         }
         for (date, day) in kept {
             let upsert = UpsertDay {
-                user_id,
+                user_id: user_id.clone(),
                 local_date: date,
                 sample_count: day.sample_count,
                 censored_count: day.censored_count,

@@ -1,5 +1,6 @@
 //! Raw nutrition rows and their daily figures.
 
+use aggregation::UserId;
 use std::sync::LazyLock;
 
 use aggregation::local_time::anywhere_on_earth;
@@ -13,6 +14,7 @@ use crate::kinds::day_end::future_count;
 use crate::sql::raw_text::{RawText, short_name, short_text};
 use crate::sql::statement::statement;
 use crate::sql::time::{RawTime, to_postgres};
+use crate::sql::user_key::UserKey;
 use crate::transaction::{GroupTransaction, MOST_AT_ONCE, ReadMode};
 
 type MealColumns = (i64, RawText, RawText, RawTime, Option<RawText>, RawText, Vec<Option<f64>>);
@@ -82,7 +84,7 @@ static UPSERT_DAY: LazyLock<String> = LazyLock::new(|| {
          SELECT d.user_id, d.local_date, d.item_count, d.rejected_count, d.first_eaten_at,
                 d.last_eaten_at, d.time_zone, d.day_start, d.day_end, d.day_end > now(),
                 {}, d.context_fingerprint, d.algorithm_version, {}, {}
-         FROM (VALUES ({{user_id}}::bigint, {{date}}::date, {{item_count}}::integer,
+         FROM (VALUES ({{user_id}}, {{date}}::date, {{item_count}}::integer,
                        {{rejected_count}}::integer, {{first_eaten_at}}::timestamptz,
                        {{last_eaten_at}}::timestamptz, {{time_zone}}::text,
                        {{day_start}}::timestamptz, {{day_end}}::timestamptz,
@@ -109,7 +111,7 @@ static UPSERT_DAY: LazyLock<String> = LazyLock::new(|| {
 
 statement! {
     struct ReadMeals {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         from: PgTimestamp => Timestamptz,
         to: PgTimestamp => Timestamptz,
         most: Option<i64> => Nullable<BigInt>,
@@ -119,7 +121,7 @@ statement! {
 
 statement! {
     struct ReadMealsById {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         ids: Vec<i64> => Array<BigInt>,
     } -> (BigInt, Text, Text, Timestamptz, Nullable<Text>, Text, Array<Nullable<Double>>)
     built &READ_MEALS_BY_ID
@@ -127,7 +129,7 @@ statement! {
 
 statement! {
     struct UpsertDay {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         date: NaiveDate => Date,
         item_count: i32 => Integer,
         rejected_count: i32 => Integer,
@@ -146,7 +148,7 @@ statement! {
 
 statement! {
     struct DeleteDay {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         date: NaiveDate => Date,
     } -> ()
     "DELETE FROM nutrition_daily WHERE user_id = {user_id} AND local_date = {date}"

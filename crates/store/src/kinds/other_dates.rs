@@ -1,13 +1,14 @@
 //! Stored dates on which a changed row was counted, although it now belongs to another date.
 
-use aggregation::Timestamp;
+use aggregation::{Timestamp, UserId};
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
-use diesel::sql_types::{Array, BigInt, Date, Text, Timestamptz};
+use diesel::sql_types::{Array, Date, Text, Timestamptz};
 
 use crate::error::StoreError;
 use crate::sql::statement::statement;
 use crate::sql::time::to_postgres;
+use crate::sql::user_key::UserKey;
 use crate::transaction::GroupTransaction;
 
 statement! {
@@ -15,7 +16,7 @@ statement! {
     /// the other table is constant, so only the kind's own table is read. The rows of a date share few
     /// distinct bounds, however many analytes it has, so each pair of bounds is compared once.
     struct OtherDates<'a> {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         kind: &'a str => Text,
         date: NaiveDate => Date,
         instants: Vec<PgTimestamp> => Array<Timestamptz>,

@@ -1,6 +1,6 @@
 WITH near AS MATERIALIZED (
 SELECT DISTINCT d.local_date, d.day_start, d.day_end
-FROM (SELECT :user_id::bigint AS user_id, :kind::text AS kind, :date::date AS local_date)
+FROM (SELECT :user_id AS user_id, :kind::text AS kind, :date::date AS local_date)
          AS asked
 JOIN (SELECT 'nutrition' AS kind, user_id, local_date, day_start, day_end
       FROM nutrition_daily

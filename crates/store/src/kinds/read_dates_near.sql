@@ -1,5 +1,5 @@
 SELECT DISTINCT d.local_date
-FROM (SELECT :user_id::bigint AS user_id, :table::text AS name, s.*
+FROM (SELECT :user_id AS user_id, :table::text AS name, s.*
       FROM unnest(:spans_from::timestamptz[], :spans_to::timestamptz[])
            AS s (span_from, span_to)) AS span
 JOIN (SELECT 'blood_pressure_daily' AS name, user_id, local_date, day_start, day_end

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use aggregation::ALGORITHM_VERSION;
 use aggregation::raw::LONGEST_INTERVAL_US;
 use aggregation::sleep::{Recomputed, SleepDay, SleepScope, Snapshot, Stage, StoredDay};
+use aggregation::{ALGORITHM_VERSION, UserId};
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
@@ -15,6 +15,7 @@ use crate::kinds::day_end::future_count;
 use crate::kinds::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital_columns};
 use crate::sql::statement::statement;
 use crate::sql::time::{from_postgres, to_postgres};
+use crate::sql::user_key::UserKey;
 use crate::transaction::{GroupTransaction, MOST_AT_ONCE, ReadMode};
 
 statement! {
@@ -22,7 +23,7 @@ statement! {
     /// before it; the index answers this condition. OFFSET 0 keeps the planner from a plan that reads
     /// all of the user's rows and tests the metric of each.
     struct ReadSegments {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         metrics: Vec<&'static str> => Array<Text>,
         spans_from: Vec<PgTimestamp> => Array<Timestamptz>,
         spans_to: Vec<PgTimestamp> => Array<Timestamptz>,
@@ -33,7 +34,7 @@ statement! {
         "SELECT stage.metric, ",
         raw_vital_columns!("v"),
         "
-     FROM (SELECT {user_id}::bigint AS user_id, s.*
+     FROM (SELECT {user_id} AS user_id, s.*
            FROM unnest({spans_from}::timestamptz[], {spans_to}::timestamptz[],
                        {starts_from}::timestamptz[])
                 AS s (span_from, span_to, starts_from)
@@ -55,7 +56,7 @@ statement! {
 statement! {
     /// Reads disjoint ranges of dates, from first to last: one index scan for a month.
     struct ReadSleepDays {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         firsts: Vec<NaiveDate> => Array<Date>,
         lasts: Vec<NaiveDate> => Array<Date>,
     } -> (Date, Timestamptz, Timestamptz, BigInt)
@@ -68,7 +69,7 @@ statement! {
 
 statement! {
     struct UpsertSleepDays {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         algorithm_version: i32 => Integer,
         fingerprint: i64 => BigInt,
         dates: Vec<NaiveDate> => Array<Date>,
@@ -135,7 +136,7 @@ statement! {
 
 statement! {
     struct DeleteSleepDays {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         dates: Vec<NaiveDate> => Array<Date>,
     } -> ()
     "DELETE FROM sleep_daily WHERE user_id = {user_id} AND local_date = ANY ({dates})"
@@ -151,7 +152,7 @@ impl GroupTransaction<'_> {
         let spans = scope.spans_to_read();
         let user_id = self.user_id();
         let read = ReadSegments {
-            user_id,
+            user_id: user_id.clone(),
             metrics: Stage::ALL.map(Stage::metric).to_vec(),
             spans_from: spans.iter().map(|(from, _)| to_postgres(*from)).collect(),
             spans_to: spans.iter().map(|(_, to)| to_postgres(*to)).collect(),
@@ -201,7 +202,7 @@ impl GroupTransaction<'_> {
         let user_id = self.user_id();
         let (gone, days) = split(&recomputed.days);
         if !days.is_empty() {
-            let upsert = upsert(user_id, recomputed.fingerprint, &days)?;
+            let upsert = upsert(user_id.clone(), recomputed.fingerprint, &days)?;
             self.write(upsert);
         }
         if !gone.is_empty() {
@@ -224,7 +225,7 @@ fn ranges(dates: &BTreeSet<NaiveDate>) -> Vec<(NaiveDate, NaiveDate)> {
 }
 
 fn upsert(
-    user_id: i64,
+    user_id: UserId,
     fingerprint: i64,
     days: &[(NaiveDate, &SleepDay)],
 ) -> Result<UpsertSleepDays, StoreError> {

@@ -1,6 +1,6 @@
 //! Actions of operators on rows that failed, and the log of all actions.
 
-use aggregation::Timestamp;
+use aggregation::{Timestamp, UserId};
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 
@@ -8,6 +8,7 @@ use crate::error::StoreError;
 use crate::pool::Store;
 use crate::sql::statement::statement;
 use crate::sql::time::from_postgres;
+use crate::sql::user_key::UserKey;
 
 /// The maximum of change sets that one step of an action changes: it lasts well under a second.
 const STEP_OF_SETS: i64 = 500;
@@ -22,7 +23,7 @@ pub struct FailureFilter {
     /// With the class: only those with this SQLSTATE, table and constraint.
     pub detail: Option<String>,
     /// Only this user's.
-    pub user_id: Option<i64>,
+    pub user_id: Option<UserId>,
     /// Only dead ones.
     pub only_dead: bool,
 }
@@ -85,7 +86,7 @@ macro_rules! selected {
            AND ({class}::text IS NULL OR split_part(q.last_error, ' ', 1) = {class})
            AND ({detail}::text IS NULL
                 OR substr(q.last_error, strpos(q.last_error || ' ', ' ') + 1) = {detail})
-           AND ({user_id}::bigint IS NULL OR q.user_id = {user_id})
+           AND ({user_id} IS NULL OR q.user_id = {user_id})
            AND (NOT {only_dead} OR q.state = 'dead')
            AND q.state <> 'processing'"
     };
@@ -98,7 +99,7 @@ macro_rules! failure_statement {
                 kind: Option<&'a str> => Nullable<Text>,
                 class: Option<&'a str> => Nullable<Text>,
                 detail: Option<&'a str> => Nullable<Text>,
-                user_id: Option<i64> => Nullable<BigInt>,
+                user_id: Option<UserId> => Nullable<UserKey>,
                 only_dead: bool => Bool,
                 most: i64 => BigInt,
             } -> $columns
@@ -207,7 +208,7 @@ impl Store {
             kind: filter.kind.as_deref(),
             class: filter.class.as_deref(),
             detail: filter.detail.as_deref(),
-            user_id: filter.user_id,
+            user_id: filter.user_id.clone(),
             only_dead: filter.only_dead,
             most,
         };
@@ -226,7 +227,7 @@ impl Store {
             kind: filter.kind.as_deref(),
             class: filter.class.as_deref(),
             detail: filter.detail.as_deref(),
-            user_id: filter.user_id,
+            user_id: filter.user_id.clone(),
             only_dead: filter.only_dead,
             most: STEP_OF_SETS,
         };
@@ -244,7 +245,7 @@ impl Store {
             kind: filter.kind.as_deref(),
             class: filter.class.as_deref(),
             detail: filter.detail.as_deref(),
-            user_id: filter.user_id,
+            user_id: filter.user_id.clone(),
             only_dead: true,
             most: STEP_OF_SETS,
         };

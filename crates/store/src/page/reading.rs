@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 
 use aggregation::raw::RawVital;
-use aggregation::{Kind, Timestamp};
+use aggregation::{Kind, Timestamp, UserId};
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Text, Timestamptz};
 use diesel_async::{AnsiTransactionManager, TransactionManager};
@@ -14,6 +14,7 @@ use crate::pool::Store;
 use crate::sql::raw_text::{RawText, short_name};
 use crate::sql::statement::statement;
 use crate::sql::time::to_postgres;
+use crate::sql::user_key::UserKey;
 use crate::transaction::GroupTransaction;
 
 /// A transaction that only reads. It takes no lock that anybody waits for, and sees one moment. Dropped
@@ -31,7 +32,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn reading(&self, kind: Kind, user_id: i64) -> Result<Reading<'_>, StoreError> {
+    pub async fn reading(&self, kind: Kind, user_id: &UserId) -> Result<Reading<'_>, StoreError> {
         let mut held = self.hold("page").await?;
         held.unfinished = true;
         self.begin_by(&mut held, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
@@ -43,7 +44,7 @@ statement! {
     /// Raw rows that no computation of figures reads, as the catalogue does not know their metric or nothing dates
     /// them.
     struct ReadUnread {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         known: Vec<String> => Array<Text>,
         from: PgTimestamp => Timestamptz,
         to: PgTimestamp => Timestamptz,

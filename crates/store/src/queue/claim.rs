@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use aggregation::Kind;
+use aggregation::{Kind, UserId};
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
 
@@ -12,6 +12,7 @@ use super::{ChangeSet, ChangedRow, Claim, ClaimFrom, Holder};
 use crate::error::{ErrorClass, StoreError};
 use crate::pool::Store;
 use crate::raw_text::RawText;
+use crate::sql::user_key::UserKey;
 use crate::statement::statement;
 use crate::time::from_postgres;
 
@@ -31,11 +32,11 @@ macro_rules! claim_statement {
                 lease_seconds: f64 => Double,
                 unit_seconds: f64 => Double,
                 most: i64 => BigInt,
-                without: Option<i64> => Nullable<BigInt>,
+                without: Option<UserId> => Nullable<UserKey>,
                 oldest: Option<PgTimestamp> => Nullable<Timestamptz>,
                 ago: f64 => Double,
             } -> (
-                BigInt, BigInt, Timestamptz, Timestamptz, Nullable<Text>, Nullable<Text>, Bool, Integer,
+                BigInt, UserKey, Timestamptz, Timestamptz, Nullable<Text>, Nullable<Text>, Bool, Integer,
                 Array<BigInt>, Nullable<Array<Timestamptz>>, Nullable<Array<Timestamptz>>, Timestamptz, BigInt,
                 BigInt, Nullable<Double>, Nullable<Array<BigInt>>,
             )
@@ -51,7 +52,7 @@ claim_statement!(ClaimNewest, built NEWEST.as_str());
 /// claimed, seconds since its lease expired, and a token of each such worker.
 type ClaimedColumns = (
     i64,
-    i64,
+    UserId,
     PgTimestamp,
     PgTimestamp,
     Option<RawText>,
@@ -114,10 +115,10 @@ impl Store {
         lease: Duration,
     ) -> Result<Option<Claim>, StoreError> {
         let began = Instant::now();
-        let (start, without) = match from {
+        let (start, without) = match &from {
             ClaimFrom::Oldest => (self.scan_window(Some(kind)).start(began), None),
             ClaimFrom::Newest => (None, None),
-            ClaimFrom::NewestBut(user_id) => (None, Some(user_id)),
+            ClaimFrom::NewestBut(user_id) => (None, Some(user_id.clone())),
         };
         let (oldest, ago) = bounds(start);
         let (unit, most) = recomputed_whole(kind);

@@ -10,7 +10,7 @@ WITH asked AS MATERIALIZED (
     SELECT :kind::text AS kind, :size::bigint AS size, :token::bigint AS token, now() AS now,
            now() + make_interval(secs => :lease_seconds) AS lease_ends,
            make_interval(secs => :unit_seconds) AS unit, :most::bigint AS most,
-           :without::bigint AS without,
+           :without AS without,
            CASE WHEN :oldest::timestamptz IS NULL THEN '-infinity'
                 ELSE least(:oldest, now() - make_interval(secs => :ago))
            END AS since
@@ -98,12 +98,12 @@ WITH asked AS MATERIALIZED (
 ), dense AS MATERIALIZED (
     -- The batch is full within one hour of one user (for nutrition and labs: one day). Each batch reads
     -- all raw rows of that span, so the other sets of the span are claimed as well.
-    SELECT min(user_id) AS user_id,
+    SELECT (array_agg(user_id))[1] AS user_id,
            date_bin((SELECT unit FROM asked), min(starts_at), timestamptz '2000-01-01 00:00:00+00') AS begins,
            date_bin((SELECT unit FROM asked), max(ends_at), timestamptz '2000-01-01 00:00:00+00')
                + (SELECT unit FROM asked) AS ends
     FROM picked
-    HAVING min(user_id) = max(user_id)
+    HAVING count(DISTINCT user_id) = 1
        AND max(ends_at) < min(starts_at) + (SELECT unit FROM asked) / 2
        AND sum(row_count) > (SELECT size FROM asked) - 50
 ), coalesced AS MATERIALIZED (

@@ -1,5 +1,6 @@
 //! Deletes the sets that a group has completed, in the transaction of the group.
 
+use aggregation::UserId;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Integer, Text, Timestamptz};
 
@@ -8,6 +9,7 @@ use crate::cte::CteStatement;
 use crate::error::StoreError;
 use crate::profiles::{ProfileVersion, version_of_user};
 use crate::queue::rejected::Verdict;
+use crate::sql::user_key::UserKey;
 use crate::statement::statement;
 use crate::transaction::{GroupTransaction, UnsentCommit};
 
@@ -30,7 +32,7 @@ macro_rules! claimed_statement {
         statement! {
             struct $name {
                 kind: &'static str => Text,
-                user_id: i64 => BigInt,
+                user_id: UserId => UserKey,
                 token: i64 => BigInt,
                 starts_at: Vec<PgTimestamp> => Array<Timestamptz>,
                 ids: Vec<i64> => Array<BigInt>,
@@ -54,7 +56,7 @@ macro_rules! assertion {
         statement! {
             struct $name {
                 count: i64 => BigInt,
-                user_id: i64 => BigInt,
+                user_id: UserId => UserKey,
                 profile: i64 => BigInt,
             } -> ()
             concat!(
@@ -111,7 +113,7 @@ impl<'p> GroupTransaction<'p> {
                 let sets: Vec<&SetOfGroup<'_>> = $sets.collect();
                 let SetKeys { starts_at, ids, .. } = sets.iter().map(|of| of.set).collect();
                 let dates_done = sets.iter().map(|of| of.dates_done).collect();
-                $statement { kind, user_id, token, starts_at, ids, dates_done }
+                $statement { kind, user_id: user_id.clone(), token, starts_at, ids, dates_done }
             }};
         }
         let delete = on_claimed!(DeleteClaimed, sets.iter().filter(|of| of.is_last));

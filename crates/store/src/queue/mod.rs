@@ -15,7 +15,7 @@ mod settle;
 
 use std::time::Duration;
 
-use aggregation::{Kind, Timestamp};
+use aggregation::{Kind, Timestamp, UserId};
 use diesel::data_types::PgTimestamp;
 
 use crate::time::to_postgres;
@@ -37,7 +37,7 @@ pub struct ChangeSet {
     /// Id of the set in the queue.
     pub id: i64,
     /// The user of the rows.
-    pub user_id: i64,
+    pub user_id: UserId,
     /// The earliest start of its rows; part of its key.
     pub starts_at: Timestamp,
     /// Vitals: the metric.
@@ -64,14 +64,14 @@ pub struct ChangedRow {
 }
 
 /// The end of the queue from which a batch is filled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClaimFrom {
     /// The sets that have been due longest.
     Oldest,
     /// The sets that were queued last.
     Newest,
     /// With those that have just come, but for the sets of this user.
-    NewestBut(i64),
+    NewestBut(UserId),
 }
 
 /// A claimed batch.
@@ -112,7 +112,7 @@ pub struct Failed {
 /// The keys of sets as one array per column.
 #[derive(Clone, Debug, Default)]
 struct SetKeys {
-    user_ids: Vec<i64>,
+    user_ids: Vec<UserId>,
     starts_at: Vec<PgTimestamp>,
     ids: Vec<i64>,
 }
@@ -121,7 +121,7 @@ impl<'s> FromIterator<&'s ChangeSet> for SetKeys {
     fn from_iter<I: IntoIterator<Item = &'s ChangeSet>>(sets: I) -> Self {
         let mut keys = Self::default();
         for set in sets {
-            keys.user_ids.push(set.user_id);
+            keys.user_ids.push(set.user_id.clone());
             keys.starts_at.push(to_postgres(set.starts_at));
             keys.ids.push(set.id);
         }

@@ -1,11 +1,12 @@
 //! The table `rejected_rows`.
 
-use aggregation::{Kind, Reason};
+use aggregation::{Kind, Reason, UserId};
 use chrono::NaiveDate;
 use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Text};
 
 use crate::error::StoreError;
 use crate::sql::statement::statement;
+use crate::sql::user_key::UserKey;
 use crate::transaction::GroupTransaction;
 
 /// The outcome of a claimed raw row.
@@ -19,7 +20,7 @@ pub struct Verdict {
 
 statement! {
     struct ListRejected {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         kind: &'static str => Text,
         raw_ids: Vec<i64> => Array<BigInt>,
         reasons: Vec<&'static str> => Array<Text>,
@@ -34,7 +35,7 @@ statement! {
 
 statement! {
     struct UnlistRejected {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         kind: &'static str => Text,
         raw_ids: Vec<i64> => Array<BigInt>,
     } -> ()
@@ -57,7 +58,7 @@ pub struct Listed {
 
 statement! {
     struct ReadUnlisted {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         kind: &'static str => Text,
         raw_ids: Vec<i64> => Array<BigInt>,
     } -> (BigInt)
@@ -74,14 +75,14 @@ macro_rules! read_listed {
     ($name:ident, $raw:literal, $start:literal, $unread:literal) => {
         statement! {
             struct $name {
-                user_id: i64 => BigInt,
+                user_id: UserId => UserKey,
                 kind: &'static str => Text,
                 unlisted: Vec<i64> => Array<BigInt>,
                 metrics: Vec<String> => Array<Text>,
             } -> (BigInt, Nullable<Text>, Nullable<Date>, Bool)
             concat!(
                 "WITH asked AS MATERIALIZED (
-                     SELECT {user_id}::bigint AS user_id, {kind}::text AS kind,
+                     SELECT {user_id} AS user_id, {kind}::text AS kind,
                             {metrics}::text[] AS metrics),
                  of_interest AS (
                      SELECT r.raw_id FROM asked JOIN rejected_rows AS r USING (user_id, kind)
@@ -158,7 +159,7 @@ impl GroupTransaction<'_> {
             verdicts.iter().filter_map(|verdict| Some((verdict.raw_id, verdict.reason?.code())));
         let (raw_ids, reasons): (Vec<i64>, Vec<&'static str>) = rejected.unzip();
         if !raw_ids.is_empty() {
-            self.write(ListRejected { user_id, kind, raw_ids, reasons });
+            self.write(ListRejected { user_id: user_id.clone(), kind, raw_ids, reasons });
         }
         let accepted = verdicts.iter().filter(|verdict| verdict.reason.is_none());
         let raw_ids: Vec<i64> = accepted.map(|verdict| verdict.raw_id).collect();

@@ -1,6 +1,6 @@
 //! Processes rows again: raw rows of a range, or dead ones.
 
-use aggregation::{Kind, Timestamp};
+use aggregation::{Kind, Timestamp, UserId};
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 
@@ -8,6 +8,7 @@ use crate::error::StoreError;
 use crate::pool::Store;
 use crate::sql::statement::statement;
 use crate::sql::time::to_postgres;
+use crate::sql::user_key::UserKey;
 
 /// Maximum of raw rows that one step reads. A step takes well under a second and holds a connection only
 /// that long.
@@ -17,10 +18,10 @@ const STEP: i64 = 10_000;
 const STEP_OF_SETS: i64 = 1_000;
 
 /// The rows to requeue.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequeueSelection {
     /// Only rows of this user.
-    pub user_id: Option<i64>,
+    pub user_id: Option<UserId>,
     /// Only rows that overlap the time from the first to the second instant.
     pub between: Option<(Timestamp, Timestamp)>,
 }
@@ -31,25 +32,26 @@ macro_rules! requeue_statement {
     ($name:ident, $kind:literal, $table:literal, $start:literal, $end:literal, $metric:literal, $whole_day:literal) => {
         statement! {
             struct $name {
-                after_user: i64 => BigInt,
-                after_id: i64 => BigInt,
-                only_user: Option<i64> => Nullable<BigInt>,
+                first_user: UserId => UserKey,
+                first_id: i64 => BigInt,
+                only_user: Option<UserId> => Nullable<UserKey>,
                 from: Option<PgTimestamp> => Nullable<Timestamptz>,
                 before: Option<PgTimestamp> => Nullable<Timestamptz>,
                 only_count: bool => Bool,
                 step: i64 => BigInt,
-            } -> (BigInt, BigInt, BigInt, BigInt)
+            } -> (BigInt, BigInt, UserKey, BigInt)
             concat!(
                 "WITH page AS MATERIALIZED (
-                     SELECT raw.user_id::bigint AS user_id, raw.id::bigint AS raw_id, ", $metric, " AS metric,
+                     SELECT raw.user_id::user_key AS user_id, raw.id::bigint AS raw_id, ", $metric, " AS metric,
                             left(raw.time_zone::text, 1025) AS time_zone, ", $whole_day, " AS whole_day,
                             aggregation_datable(", $start, ") AS starts_at,
                             aggregation_end(", $start, ", ", $end, ") AS ends_at,
                             greatest(", $start, ", ", $end, ") >= coalesce({from}, '-infinity')
                                 AND ", $start, " <= coalesce({before}, 'infinity') AS is_selected
                      FROM ", $table, " AS raw
-                     WHERE (raw.user_id, raw.id) > ({after_user}, {after_id})
-                       AND raw.user_id <= coalesce({only_user}, 9223372036854775807)
+                     WHERE (raw.user_id, raw.id) >= ({first_user}, {first_id})
+                       AND raw.user_id <= coalesce({only_user}, (
+                           SELECT user_id FROM ", $table, " ORDER BY user_id DESC LIMIT 1))
                      ORDER BY raw.user_id, raw.id
                      LIMIT {step}
                  ), selected AS MATERIALIZED (
@@ -107,7 +109,7 @@ requeue_statement!(
 statement! {
     struct CountDead<'a> {
         kind: &'a str => Text,
-        only_user: Option<i64> => Nullable<BigInt>,
+        only_user: Option<UserId> => Nullable<UserKey>,
         from: Option<PgTimestamp> => Nullable<Timestamptz>,
         before: Option<PgTimestamp> => Nullable<Timestamptz>,
     } -> (BigInt)
@@ -123,7 +125,7 @@ statement! {
     /// session.
     struct RequeueDead<'a> {
         kind: &'a str => Text,
-        only_user: Option<i64> => Nullable<BigInt>,
+        only_user: Option<UserId> => Nullable<UserKey>,
         from: Option<PgTimestamp> => Nullable<Timestamptz>,
         before: Option<PgTimestamp> => Nullable<Timestamptz>,
         step: i64 => BigInt,
@@ -137,18 +139,21 @@ pub struct Requeuer {
     kind: Kind,
     selection: RequeueSelection,
     only_count: bool,
-    after: Option<(i64, i64)>,
+    next: Next,
+}
+
+/// The row with which the next step begins.
+#[derive(Debug)]
+enum Next {
+    First,
+    At(UserId, i64),
+    End,
 }
 
 impl Requeuer {
     /// Starts at the beginning of the kind's raw table, or of the selected user's part.
     pub fn new(kind: Kind, selection: RequeueSelection) -> Self {
-        let first_user = selection.user_id.unwrap_or(i64::MIN);
-        let before = match first_user.checked_sub(1) {
-            Some(user) => (user, i64::MAX),
-            None => (i64::MIN, i64::MIN),
-        };
-        Self { kind, selection, only_count: false, after: Some(before) }
+        Self { kind, selection, only_count: false, next: Next::First }
     }
 
     /// Creates a requeuer that only counts the selected rows.
@@ -162,28 +167,37 @@ impl Requeuer {
     /// # Errors
     /// If the database fails; then this step queued nothing and may be repeated.
     pub async fn step(&mut self, store: &Store) -> Result<Option<(u64, u64)>, StoreError> {
-        let Some((after_user, after_id)) = self.after else { return Ok(None) };
-        let only_user = self.selection.user_id;
+        let only_user = self.selection.user_id.clone();
+        let (first_user, first_id) = match (&self.next, &only_user) {
+            (Next::End, _) => return Ok(None),
+            (Next::At(user, id), _) => (user.clone(), *id),
+            (Next::First, Some(user)) => (user.clone(), i64::MIN),
+            (Next::First, None) => (store.user_id_type().await?.least(), i64::MIN),
+        };
         let (from, before) = bounds(&self.selection);
         let only_count = self.only_count;
         macro_rules! load {
             ($statement:ident) => {{
                 let step = STEP;
                 let walk =
-                    $statement { after_user, after_id, only_user, from, before, only_count, step };
+                    $statement { first_user, first_id, only_user, from, before, only_count, step };
                 store.load("requeue", walk).await?
             }};
         }
-        let page: Vec<(i64, i64, i64, i64)> = match self.kind {
+        let page: Vec<(i64, i64, UserId, i64)> = match self.kind {
             Kind::Vitals => load!(RequeueVitals),
             Kind::Nutrition => load!(RequeueNutrition),
             Kind::Labs => load!(RequeueLabs),
         };
         let Some((seen, queued, user_id, id)) = page.into_iter().next() else {
-            self.after = None;
+            self.next = Next::End;
             return Ok(None);
         };
-        self.after = Some((user_id, id));
+        self.next = match (id.checked_add(1), user_id.next()) {
+            (Some(id), _) => Next::At(user_id, id),
+            (None, Some(user)) => Next::At(user, i64::MIN),
+            (None, None) => Next::End,
+        };
         Ok(Some((seen as u64, queued as u64)))
     }
 }
@@ -199,7 +213,7 @@ impl Store {
         selection: &RequeueSelection,
     ) -> Result<u64, StoreError> {
         let (from, before) = bounds(selection);
-        let (kind, only_user) = (kind.name(), selection.user_id);
+        let (kind, only_user) = (kind.name(), selection.user_id.clone());
         let counts: Vec<(i64,)> =
             self.load("requeue", CountDead { kind, only_user, from, before }).await?;
         Ok(counts.iter().map(|(count,)| *count as u64).sum())
@@ -219,7 +233,7 @@ impl Store {
         let (from, before) = bounds(selection);
         let statement = RequeueDead {
             kind: kind.name(),
-            only_user: selection.user_id,
+            only_user: selection.user_id.clone(),
             from,
             before,
             step: STEP_OF_SETS,

@@ -1,5 +1,5 @@
 WITH asked AS MATERIALIZED (
-    SELECT :only_user::bigint AS only_user, :from::timestamptz AS lower,
+    SELECT :only_user AS only_user, :from::timestamptz AS lower,
            :before::timestamptz AS upper
 ), picked AS MATERIALIZED (
     SELECT q.ctid

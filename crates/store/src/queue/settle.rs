@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aggregation::Kind;
+use aggregation::{Kind, UserId};
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
 
@@ -10,6 +10,7 @@ use super::{ChangeSet, Failed, SetKeys};
 use crate::error::StoreError;
 use crate::pool::Store;
 use crate::queue::retry::RetryPolicy;
+use crate::sql::user_key::UserKey;
 use crate::statement::statement;
 
 /// A change of claimed sets, found by their keys and guarded by the token.
@@ -21,7 +22,7 @@ macro_rules! update_claimed {
         concat!(
             "UPDATE aggregation_queue AS q SET ",
             $set,
-            " FROM unnest({user_ids}::bigint[], {starts_at}::timestamptz[], {ids}::bigint[])
+            " FROM unnest({user_ids}, {starts_at}::timestamptz[], {ids}::bigint[])
                        AS held (user_id, starts_at, id)
               WHERE q.user_id = held.user_id AND q.kind = {kind}
                 AND q.starts_at = held.starts_at AND q.id = held.id
@@ -38,7 +39,7 @@ macro_rules! claimed_statement {
             struct $name<'a> {
                 kind: &'a str => Text,
                 token: i64 => BigInt,
-                user_ids: Vec<i64> => Array<BigInt>,
+                user_ids: Vec<UserId> => Array<UserKey>,
                 starts_at: Vec<PgTimestamp> => Array<Timestamptz>,
                 ids: Vec<i64> => Array<BigInt>,
                 $($field: $rust => $sql_type,)*

@@ -207,7 +207,7 @@ mod tests {
         store.pending(&[]).await.unwrap();
         store.clock().await.unwrap();
         store.forget_old_alerts().await.unwrap();
-        store.user_days(user_id, date, date, "UTC".parse::<Zone>().unwrap()).await.unwrap();
+        store.user_days(&user_id.into(), date, date, "UTC".parse::<Zone>().unwrap()).await.unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -7,3 +7,4 @@ pub(crate) mod raw_text;
 pub(crate) mod statement;
 pub(crate) mod time;
 pub(crate) mod timeout;
+pub(crate) mod user_key;

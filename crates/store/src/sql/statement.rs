@@ -9,7 +9,8 @@
 /// A parameter without a field, or a field without a parameter, does not compile. Only SQL that is `built` when the
 /// process runs is checked when it is first used.
 ///
-/// Each mention of a parameter is sent on its own, so that large ones belong into one place.
+/// Each mention of a parameter is sent on its own, so that large ones belong into one place. A parameter of the
+/// type `UserKey` is cast to the domain `user_key`.
 macro_rules! statement {
     (
         $(#[$meta:meta])*
@@ -54,6 +55,7 @@ macro_rules! statement {
                         $(
                             if *parameter == Parameter::Field(place) {
                                 out.push_bind_param::<$sql_type, _>(&self.$field)?;
+                                out.push_sql(crate::sql::user_key::cast_of::<$sql_type>());
                             }
                             place += 1;
                         )*

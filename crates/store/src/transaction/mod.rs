@@ -9,13 +9,13 @@ use std::collections::BTreeSet;
 use std::future::ready;
 use std::time::Duration;
 
-use aggregation::Kind;
+use aggregation::{Kind, UserId};
 use diesel::QueryResult;
 use diesel::connection::{TransactionDepthChange, TransactionManagerStatus};
 use diesel::pg::Pg;
 use diesel::query_builder::{QueryFragment, QueryId};
 use diesel::result::Error as DieselError;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel_async::methods::LoadQuery;
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, TransactionManager};
 use futures_util::StreamExt;
@@ -41,7 +41,7 @@ pub struct GroupTransaction<'p> {
     connection: Held<'p>,
     store: &'p Store,
     kind: Kind,
-    user_id: i64,
+    user_id: UserId,
     begun: bool,
     /// Writes that are not sent yet.
     writes: Vec<Deferred>,
@@ -98,7 +98,7 @@ impl Store {
     pub async fn open_group(
         &self,
         kind: Kind,
-        user_id: i64,
+        user_id: &UserId,
     ) -> Result<GroupTransaction<'_>, StoreError> {
         let connection = self.hold("group").await?;
         Ok(GroupTransaction {
@@ -114,7 +114,7 @@ impl Store {
     pub async fn begin_group(
         &self,
         kind: Kind,
-        user_id: i64,
+        user_id: &UserId,
     ) -> Result<GroupTransaction<'_>, StoreError> {
         let mut group = self.open_group(kind, user_id).await?;
         group.begin().await?;
@@ -124,7 +124,7 @@ impl Store {
 
 impl<'p> UnsentCommit<'p> {
     /// The next group on the same connection: its BEGIN is sent with this COMMIT.
-    pub fn next_group(self, kind: Kind, user_id: i64) -> GroupTransaction<'p> {
+    pub fn next_group(self, kind: Kind, user_id: &UserId) -> GroupTransaction<'p> {
         let previous = Some(self.writes);
         GroupTransaction {
             begun: false,
@@ -158,13 +158,13 @@ impl<'p> UnsentCommit<'p> {
 
 impl<'p> GroupTransaction<'p> {
     /// A transaction that its caller begins and ends.
-    pub(crate) fn on(connection: Held<'p>, store: &'p Store, kind: Kind, user_id: i64) -> Self {
+    pub(crate) fn on(connection: Held<'p>, store: &'p Store, kind: Kind, user_id: &UserId) -> Self {
         let (writes, previous, previous_end) = (Vec::new(), None, None);
         Self {
             connection,
             store,
             kind,
-            user_id,
+            user_id: user_id.clone(),
             begun: true,
             writes,
             previous,
@@ -175,8 +175,8 @@ impl<'p> GroupTransaction<'p> {
     }
 
     /// Assigns the transaction to another user and kind.
-    pub(crate) fn turn_to(&mut self, kind: Kind, user_id: i64) {
-        (self.kind, self.user_id) = (kind, user_id);
+    pub(crate) fn turn_to(&mut self, kind: Kind, user_id: &UserId) {
+        (self.kind, self.user_id) = (kind, user_id.clone());
     }
 
     /// The end of the group before on the same connection: none as long as that is not known, as before the
@@ -266,7 +266,7 @@ impl<'p> GroupTransaction<'p> {
         self.connection.unfinished = true;
         (!self.begun).then(|| Opening {
             previous: self.previous.take(),
-            begin: Begin { sql: self.store.begin_sql(), lock: lock_user(self.kind, self.user_id) },
+            begin: Begin { sql: self.store.begin_sql(), lock: lock_user(self.kind, &self.user_id) },
         })
     }
 
@@ -431,8 +431,8 @@ impl<'p> GroupTransaction<'p> {
     }
 
     /// The user of the group.
-    pub const fn user_id(&self) -> i64 {
-        self.user_id
+    pub fn user_id(&self) -> UserId {
+        self.user_id.clone()
     }
 
     /// The kind of the group.
@@ -449,14 +449,27 @@ statement! {
     /// a wait. The group's last statement identifies its transaction by the setting.
     struct LockUser {
         kind: &'static str => Text,
-        user_id: i64 => BigInt,
+        number: Option<i64> => Nullable<BigInt>,
+        text: Option<String> => Nullable<Text>,
     } -> ()
     "SELECT set_config('dayfold.group', 'begun', true), pg_advisory_xact_lock(
-         hashtext('dayfold ' || {kind} || ' ' || 'aggregation_queue'::regclass::oid), hashint8({user_id}))"
+         hashtext('dayfold ' || {kind} || ' ' || 'aggregation_queue'::regclass::oid), coalesce(hashint8({number}), hashtext({text})))"
 }
 
-fn lock_user(kind: Kind, user_id: i64) -> CteStatement {
-    CteStatement::alone(LockUser::query_id(), Box::new(LockUser { kind: kind.name(), user_id }))
+/// The id in the form from which the key of the user's lock is computed.
+pub(crate) fn lock_key(user_id: &UserId) -> (Option<i64>, Option<String>) {
+    match user_id {
+        UserId::Bigint(number) => (Some(*number), None),
+        UserId::Uuid(_) | UserId::Text(_) => (None, Some(user_id.to_string())),
+    }
+}
+
+fn lock_user(kind: Kind, user_id: &UserId) -> CteStatement {
+    let (number, text) = lock_key(user_id);
+    CteStatement::alone(
+        LockUser::query_id(),
+        Box::new(LockUser { kind: kind.name(), number, text }),
+    )
 }
 
 /// The messages before the first query of a transaction.

@@ -1,6 +1,6 @@
 //! Facts about the request: the moment, the user, and rows that are not in the figures.
 
-use aggregation::{Kind, Timestamp, fold_source};
+use aggregation::{Kind, Timestamp, UserId, fold_source};
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Text, Timestamptz};
@@ -11,6 +11,7 @@ use crate::queue::queued_rows::queued_rows;
 use crate::snapshot::Snapshot;
 use crate::sql::statement::statement;
 use crate::sql::time::to_postgres;
+use crate::sql::user_key::UserKey;
 
 /// A user's changes of raw rows that are not in the figures yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub(super) struct Moment {
 }
 
 statement! {
-    struct ReadMoment { user_id: i64 => BigInt }
+    struct ReadMoment { user_id: UserId => UserKey }
         -> (Timestamptz, Nullable<Text>, Array<Nullable<Text>>, Bool, Nullable<Date>, Nullable<Date>)
     concat!("SELECT now(), ", zone!(), ", ", sources!(), ",
             profile.user_id IS NOT NULL OR days.first IS NOT NULL
@@ -52,7 +53,7 @@ statement! {
             OR EXISTS (SELECT FROM nutrition_raw AS r WHERE r.user_id = of.user_id)
             OR EXISTS (SELECT FROM lab_raw AS r WHERE r.user_id = of.user_id),
             days.first, days.last
-     FROM (SELECT {user_id}::bigint AS user_id) AS of
+     FROM (SELECT {user_id} AS user_id) AS of
      LEFT JOIN user_profiles AS profile USING (user_id)
      CROSS JOIN LATERAL (
          SELECT least((SELECT min(local_date) FROM vitals_daily AS d WHERE d.user_id = of.user_id),
@@ -71,7 +72,7 @@ statement! {
     /// its date, and zones are up to a day apart. A laboratory result affects the comparison of every
     /// later one.
     struct CountWaiting {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         from: NaiveDate => Date,
         to: NaiveDate => Date,
     } -> (BigInt, BigInt, BigInt)
@@ -89,7 +90,7 @@ statement! {
 
 statement! {
     struct CountRejected {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         from: PgTimestamp => Timestamptz,
         to: PgTimestamp => Timestamptz,
     } -> (Text, Text, BigInt)
@@ -98,7 +99,7 @@ statement! {
 
 pub(super) async fn moment(
     snapshot: &mut Snapshot<'_>,
-    user_id: i64,
+    user_id: UserId,
 ) -> Result<Moment, StoreError> {
     type Columns = (
         PgTimestamp,
@@ -119,7 +120,7 @@ pub(super) async fn moment(
 
 pub(super) async fn waiting(
     snapshot: &mut Snapshot<'_>,
-    user_id: i64,
+    user_id: UserId,
     from: NaiveDate,
     to: NaiveDate,
 ) -> Result<Waiting, StoreError> {
@@ -130,7 +131,7 @@ pub(super) async fn waiting(
 
 pub(super) async fn rejected(
     snapshot: &mut Snapshot<'_>,
-    user_id: i64,
+    user_id: UserId,
     (from, to): (Timestamp, Timestamp),
 ) -> Result<Vec<RejectedRows>, StoreError> {
     let count = CountRejected { user_id, from: to_postgres(from), to: to_postgres(to) };

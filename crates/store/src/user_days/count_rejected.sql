@@ -1,5 +1,5 @@
 SELECT kind, reason, count(*)
-FROM (SELECT :user_id::bigint AS user_id, :from::timestamptz AS first, :to::timestamptz AS behind) AS asked
+FROM (SELECT :user_id AS user_id, :from::timestamptz AS first, :to::timestamptz AS behind) AS asked
 JOIN rejected_rows AS rejected USING (user_id)
 WHERE CASE kind
           WHEN 'vitals' THEN EXISTS (

@@ -1,6 +1,6 @@
 //! Days of sleep, blood pressure and glucose.
 
-use aggregation::Timestamp;
+use aggregation::{Timestamp, UserId};
 use chrono::NaiveDate;
 use diesel::prelude::*;
 
@@ -8,6 +8,7 @@ use super::{DayRow, day_columns};
 use crate::error::StoreError;
 use crate::snapshot::Snapshot;
 use crate::sql::time::OptionalTime;
+use crate::sql::user_key::BoundUser;
 
 type Three = (Option<f64>, Option<f64>, Option<f64>);
 
@@ -108,13 +109,13 @@ pub struct GlucoseDay {
 
 pub(super) async fn sleep(
     snapshot: &mut Snapshot<'_>,
-    user_id: i64,
+    user_id: UserId,
     from: NaiveDate,
     to: NaiveDate,
 ) -> Result<Vec<SleepNight>, StoreError> {
     use crate::schema::sleep_daily as d;
     let read = d::table
-        .filter(d::user_id.eq(user_id).and(d::local_date.between(from, to)))
+        .filter(d::user_id.eq(BoundUser(user_id.clone())).and(d::local_date.between(from, to)))
         .order(d::local_date)
         .select((
             day_columns!(d),
@@ -136,13 +137,13 @@ pub(super) async fn sleep(
 
 pub(super) async fn blood_pressure(
     snapshot: &mut Snapshot<'_>,
-    user_id: i64,
+    user_id: UserId,
     from: NaiveDate,
     to: NaiveDate,
 ) -> Result<Vec<BloodPressureDay>, StoreError> {
     use crate::schema::blood_pressure_daily as d;
     let read = d::table
-        .filter(d::user_id.eq(user_id).and(d::local_date.between(from, to)))
+        .filter(d::user_id.eq(BoundUser(user_id.clone())).and(d::local_date.between(from, to)))
         .order(d::local_date)
         .select((
             day_columns!(d),
@@ -159,13 +160,13 @@ pub(super) async fn blood_pressure(
 
 pub(super) async fn glucose(
     snapshot: &mut Snapshot<'_>,
-    user_id: i64,
+    user_id: UserId,
     from: NaiveDate,
     to: NaiveDate,
 ) -> Result<Vec<GlucoseDay>, StoreError> {
     use crate::schema::glucose_daily as d;
     let read = d::table
-        .filter(d::user_id.eq(user_id).and(d::local_date.between(from, to)))
+        .filter(d::user_id.eq(BoundUser(user_id.clone())).and(d::local_date.between(from, to)))
         .order(d::local_date)
         .select((
             day_columns!(d),

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use aggregation::Timestamp;
 use aggregation::labs::analyte_key;
+use aggregation::{Timestamp, UserId};
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Nullable, Text, Timestamptz};
 
 use super::DayRow;
 use crate::error::StoreError;
@@ -15,6 +15,8 @@ use crate::snapshot::Snapshot;
 use crate::sql::raw_text::RawText;
 use crate::sql::statement::statement;
 use crate::sql::time::{RawTime, to_postgres};
+use crate::sql::user_key::BoundUser;
+use crate::sql::user_key::UserKey;
 
 /// A row of `lab_daily`.
 #[derive(Clone, Debug, PartialEq, Queryable)]
@@ -98,7 +100,7 @@ pub struct LabName {
 statement! {
     /// Rows with longer texts are rejected and have no figures. A zone of its own puts a result up to a day away from the dates' bounds.
     struct ReadNames {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         from: PgTimestamp => Timestamptz,
         to: PgTimestamp => Timestamptz,
     } -> (Nullable<Text>, Text, Nullable<Text>)
@@ -107,13 +109,13 @@ statement! {
 
 pub(super) async fn days(
     snapshot: &mut Snapshot<'_>,
-    user_id: i64,
+    user_id: UserId,
     from: NaiveDate,
     to: NaiveDate,
 ) -> Result<Vec<LabResults>, StoreError> {
     use crate::schema::lab_daily as d;
     let read = d::table
-        .filter(d::user_id.eq(user_id).and(d::local_date.between(from, to)))
+        .filter(d::user_id.eq(BoundUser(user_id.clone())).and(d::local_date.between(from, to)))
         .order((d::analyte, d::unit, d::local_date))
         .select((
             (d::local_date, d::time_zone, d::is_partial, d::algorithm_version, d::computed_at),
@@ -141,7 +143,7 @@ pub(super) async fn days(
 
 pub(super) async fn names(
     snapshot: &mut Snapshot<'_>,
-    user_id: i64,
+    user_id: UserId,
     (from, to): (Timestamp, Timestamp),
 ) -> Result<BTreeMap<String, LabName>, StoreError> {
     type Columns = (Option<RawText>, RawText, Option<RawText>);

@@ -8,8 +8,8 @@ mod vitals;
 
 use std::collections::BTreeMap;
 
-use aggregation::Timestamp;
 use aggregation::local_time::Zone;
+use aggregation::{Timestamp, UserId};
 use chrono::NaiveDate;
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::pg::{Pg, PgValue};
@@ -89,7 +89,7 @@ impl From<SourceNames> for Vec<String> {
 #[derive(Clone, Debug)]
 pub struct UserDays {
     /// The user.
-    pub user_id: i64,
+    pub user_id: UserId,
     /// The first requested date.
     pub from: NaiveDate,
     /// The last requested date.
@@ -136,19 +136,19 @@ impl Store {
     /// If the database fails.
     pub async fn user_days(
         &self,
-        user_id: i64,
+        user_id: &UserId,
         from: NaiveDate,
         to: NaiveDate,
         default_zone: Zone,
     ) -> Result<UserDays, StoreError> {
         let mut snapshot = self.snapshot("report").await?;
-        let moment = context::moment(&mut snapshot, user_id).await?;
+        let moment = context::moment(&mut snapshot, user_id.clone()).await?;
         let zone = moment.profile_zone.as_deref().and_then(|zone| zone.parse::<Zone>().ok());
         let zone = zone.unwrap_or(default_zone);
         let bounds = (zone.day_start(from), zone.day_end(to));
-        let labs = labs::days(&mut snapshot, user_id, from, to).await?;
+        let labs = labs::days(&mut snapshot, user_id.clone(), from, to).await?;
         let days = UserDays {
-            user_id,
+            user_id: user_id.clone(),
             from,
             to,
             as_of: from_postgres(moment.now),
@@ -156,23 +156,23 @@ impl Store {
             source_priority: moment.source_priority,
             is_known: moment.is_known,
             extent: moment.extent,
-            vitals: vitals::days(&mut snapshot, user_id, from, to).await?,
+            vitals: vitals::days(&mut snapshot, user_id.clone(), from, to).await?,
             hours: match from == to {
-                true => vitals::hours(&mut snapshot, user_id, from).await?,
+                true => vitals::hours(&mut snapshot, user_id.clone(), from).await?,
                 false => Vec::new(),
             },
-            sleep: days::sleep(&mut snapshot, user_id, from, to).await?,
-            blood_pressure: days::blood_pressure(&mut snapshot, user_id, from, to).await?,
-            glucose: days::glucose(&mut snapshot, user_id, from, to).await?,
-            nutrition: nutrition::days(&mut snapshot, user_id, from, to).await?,
+            sleep: days::sleep(&mut snapshot, user_id.clone(), from, to).await?,
+            blood_pressure: days::blood_pressure(&mut snapshot, user_id.clone(), from, to).await?,
+            glucose: days::glucose(&mut snapshot, user_id.clone(), from, to).await?,
+            nutrition: nutrition::days(&mut snapshot, user_id.clone(), from, to).await?,
             lab_names: match labs.is_empty() {
                 true => BTreeMap::new(),
-                false => labs::names(&mut snapshot, user_id, bounds).await?,
+                false => labs::names(&mut snapshot, user_id.clone(), bounds).await?,
             },
             labs,
-            waiting: context::waiting(&mut snapshot, user_id, from, to).await?,
-            rejected: context::rejected(&mut snapshot, user_id, bounds).await?,
-            future_rows: future_rows_of(&mut snapshot, user_id, from, to).await?,
+            waiting: context::waiting(&mut snapshot, user_id.clone(), from, to).await?,
+            rejected: context::rejected(&mut snapshot, user_id.clone(), bounds).await?,
+            future_rows: future_rows_of(&mut snapshot, user_id.clone(), from, to).await?,
         };
         snapshot.end().await?;
         Ok(days)

@@ -1,15 +1,16 @@
 //! Days of nutrition.
 
-use aggregation::Timestamp;
+use aggregation::{Timestamp, UserId};
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
-use diesel::sql_types::{Array, BigInt, Bool, Date, Double, Integer, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, Bool, Date, Double, Integer, Nullable, Text, Timestamptz};
 
 use super::DayRow;
 use crate::error::StoreError;
 use crate::snapshot::Snapshot;
 use crate::sql::statement::statement;
 use crate::sql::time::from_postgres;
+use crate::sql::user_key::UserKey;
 
 /// A row of `nutrition_daily`.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,7 +63,7 @@ const READ: &str = "\
 
 statement! {
     struct ReadDays {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         from: NaiveDate => Date,
         to: NaiveDate => Date,
     } -> (
@@ -76,7 +77,7 @@ statement! {
 
 pub(super) async fn days(
     snapshot: &mut Snapshot<'_>,
-    user_id: i64,
+    user_id: UserId,
     from: NaiveDate,
     to: NaiveDate,
 ) -> Result<Vec<NutritionSums>, StoreError> {

@@ -1,6 +1,6 @@
 //! Days and hours of vitals.
 
-use aggregation::Timestamp;
+use aggregation::{Timestamp, UserId};
 use chrono::NaiveDate;
 use diesel::prelude::*;
 
@@ -9,6 +9,7 @@ use crate::error::StoreError;
 use crate::schema::vitals_hourly;
 use crate::snapshot::Snapshot;
 use crate::sql::time::RawTime;
+use crate::sql::user_key::BoundUser;
 
 /// A row of `vitals_daily`.
 #[derive(Clone, Debug, PartialEq, Queryable)]
@@ -76,13 +77,13 @@ pub struct VitalHour {
 
 pub(super) async fn days(
     snapshot: &mut Snapshot<'_>,
-    user_id: i64,
+    user_id: UserId,
     from: NaiveDate,
     to: NaiveDate,
 ) -> Result<Vec<VitalDay>, StoreError> {
     use crate::schema::vitals_daily as d;
     let read = d::table
-        .filter(d::user_id.eq(user_id).and(d::local_date.between(from, to)))
+        .filter(d::user_id.eq(BoundUser(user_id.clone())).and(d::local_date.between(from, to)))
         .order((d::local_date, d::metric))
         .select((
             day_columns!(d),
@@ -104,12 +105,12 @@ pub(super) async fn days(
 
 pub(super) async fn hours(
     snapshot: &mut Snapshot<'_>,
-    user_id: i64,
+    user_id: UserId,
     date: NaiveDate,
 ) -> Result<Vec<VitalHour>, StoreError> {
     use crate::schema::vitals_hourly as h;
     let read = h::table
-        .filter(h::user_id.eq(user_id).and(h::local_date.eq(date)))
+        .filter(h::user_id.eq(BoundUser(user_id.clone())).and(h::local_date.eq(date)))
         .order((h::metric, h::hour_start))
         .select(VitalHour::as_select());
     snapshot.load(read).await

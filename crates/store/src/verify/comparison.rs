@@ -1,6 +1,6 @@
 //! Compares stored rows of figures with computed ones.
 
-use aggregation::{ALGORITHM_VERSION, Kind, labs, nutrition};
+use aggregation::{ALGORITHM_VERSION, Kind, UserId, labs, nutrition};
 use chrono::NaiveDate;
 use diesel::QueryResult;
 use diesel::pg::Pg;
@@ -10,6 +10,7 @@ use diesel::sql_types::{Array, BigInt, Bool, Date, Integer, Text};
 use crate::error::StoreError;
 use crate::kinds::day_end::contradicts_clock;
 use crate::sql::statement::statement;
+use crate::sql::user_key::UserKey;
 
 /// The tables of figures, by kind.
 pub(crate) const TABLES: [(Kind, &str); 7] = [
@@ -108,7 +109,7 @@ statement! {
 /// The comparison of all tables of a kind. Its text depends on the tables' columns, so it is no
 /// `statement!`, but it is still prepared once for each connection.
 pub(crate) struct Compare<'a> {
-    pub(crate) user_id: i64,
+    pub(crate) user_id: UserId,
     pub(crate) dates: &'a [NaiveDate],
     /// The SQL after the parameters; it contains no data.
     pub(crate) sql: &'a str,
@@ -126,8 +127,8 @@ impl Query for Compare<'_> {
 impl QueryFragment<Pg> for Compare<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("WITH asked AS MATERIALIZED (SELECT ");
-        out.push_bind_param::<BigInt, _>(&self.user_id)?;
-        out.push_sql("::bigint AS user_id, ");
+        out.push_bind_param::<UserKey, _>(&self.user_id)?;
+        out.push_sql("::user_key AS user_id, ");
         out.push_bind_param::<Array<Date>, _>(self.dates)?;
         out.push_sql("::date[] AS dates) ");
         out.push_sql(self.sql);

@@ -1,7 +1,7 @@
 //! Lists users and dates from raw rows and figures, without the queue.
 
-use aggregation::Kind;
 use aggregation::sleep::Stage;
+use aggregation::{Kind, UserId};
 use chrono::NaiveDate;
 use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Text};
 
@@ -9,6 +9,7 @@ use crate::error::StoreError;
 use crate::pool::Store;
 use crate::queue::queued_rows::queued_rows;
 use crate::sql::statement::statement;
+use crate::sql::user_key::UserKey;
 use crate::transaction::GroupTransaction;
 use crate::verify::tables::VerifyTables;
 
@@ -36,7 +37,7 @@ pub struct Inventory {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserKinds {
     /// The user.
-    pub user_id: i64,
+    pub user_id: UserId,
     /// The kinds, in the order of the request.
     pub kinds: Vec<Kind>,
 }
@@ -45,27 +46,28 @@ statement! {
     /// The smallest user ids, from this one on, with raw rows, figures or rejected rows of vitals, of
     /// nutrition and of labs, as far as requested. Each table is read by one index entry. The table of
     /// rejected rows is read without the kind, because there may be a million rows of another kind.
-    struct LeastUsers { from: i64 => BigInt, kinds: Vec<&'static str> => Array<Text> }
-        -> (Nullable<BigInt>, Nullable<BigInt>, Nullable<BigInt>)
+    struct LeastUsers { from: UserId => UserKey, kinds: Vec<&'static str> => Array<Text> }
+        -> (Nullable<UserKey>, Nullable<UserKey>, Nullable<UserKey>)
     include_str!("least_users.sql")
 }
 
-type LeastColumns = (Option<i64>, Option<i64>, Option<i64>);
+type LeastColumns = (Option<UserId>, Option<UserId>, Option<UserId>);
 
 impl LeastUsers {
-    fn new(kinds: &[Kind], from: i64) -> Self {
+    fn new(kinds: &[Kind], from: UserId) -> Self {
         Self { from, kinds: kinds.iter().map(|kind| kind.name()).collect() }
     }
 
     fn first(rows: &[LeastColumns], asked: &[Kind]) -> Option<UserKinds> {
-        let (vitals, nutrition, labs) = *rows.first()?;
+        let (vitals, nutrition, labs) = rows.first()?;
         let user_id = [vitals, nutrition, labs].into_iter().flatten().min()?;
         let has = |kind: &&Kind| match kind {
-            Kind::Vitals => vitals == Some(user_id),
-            Kind::Nutrition => nutrition == Some(user_id),
-            Kind::Labs => labs == Some(user_id),
+            Kind::Vitals => vitals.as_ref() == Some(user_id),
+            Kind::Nutrition => nutrition.as_ref() == Some(user_id),
+            Kind::Labs => labs.as_ref() == Some(user_id),
         };
-        Some(UserKinds { user_id, kinds: asked.iter().filter(has).copied().collect() })
+        let kinds = asked.iter().filter(has).copied().collect();
+        Some(UserKinds { user_id: user_id.clone(), kinds })
     }
 }
 
@@ -76,14 +78,14 @@ macro_rules! of_kind {
         statement! {
             /// The planner's estimate, from its statistics. No rows are read.
             struct $estimate {
-                user_id: Option<i64> => Nullable<BigInt>,
+                user_id: Option<UserId> => Nullable<UserKey>,
                 from: NaiveDate => Date,
                 to: NaiveDate => Date,
             } -> (Text)
             concat!(
                 "EXPLAIN (FORMAT JSON)
                  SELECT FROM ", $raw, " AS r
-                 WHERE ({user_id}::bigint IS NULL OR user_id = {user_id}::bigint)
+                 WHERE ({user_id} IS NULL OR user_id = {user_id})
                    AND ", $start, " >= {from}::date::timestamp AT TIME ZONE 'UTC'
                    AND ", $start, " < ({to}::date + 1)::timestamp AT TIME ZONE 'UTC'"
             )
@@ -92,13 +94,13 @@ macro_rules! of_kind {
         statement! {
             /// The bounds are those of the figures' calendar.
             struct $name {
-                user_id: i64 => BigInt,
+                user_id: UserId => UserKey,
                 from: NaiveDate => Date,
                 to: NaiveDate => Date,
             } -> (Date, Nullable<Date>, BigInt)
             concat!(
                 "WITH asked AS NOT MATERIALIZED (
-                     SELECT {user_id}::bigint AS user_id, {from}::date AS first, {to}::date AS last
+                     SELECT {user_id} AS user_id, {from}::date AS first, {to}::date AS last
                  )
                  SELECT (", $start, " AT TIME ZONE 'UTC')::date AS date,
                         max((", $end, " AT TIME ZONE 'UTC')::date) AS last,
@@ -211,7 +213,7 @@ impl Store {
     pub async fn next_user(
         &self,
         kinds: &[Kind],
-        from: i64,
+        from: UserId,
     ) -> Result<Option<UserKinds>, StoreError> {
         let least = self.load("inventory", LeastUsers::new(kinds, from)).await?;
         Ok(LeastUsers::first(&least, kinds))
@@ -224,14 +226,20 @@ impl Store {
     pub async fn inventory(
         &self,
         kind: Kind,
-        user_id: i64,
+        user_id: &UserId,
         from: NaiveDate,
         to: NaiveDate,
     ) -> Result<Inventory, StoreError> {
         Ok(Inventory::from_rows(match kind {
-            Kind::Vitals => self.load("inventory", OfVitals { user_id, from, to }).await?,
-            Kind::Nutrition => self.load("inventory", OfNutrition { user_id, from, to }).await?,
-            Kind::Labs => self.load("inventory", OfLabs { user_id, from, to }).await?,
+            Kind::Vitals => {
+                self.load("inventory", OfVitals { user_id: user_id.clone(), from, to }).await?
+            }
+            Kind::Nutrition => {
+                self.load("inventory", OfNutrition { user_id: user_id.clone(), from, to }).await?
+            }
+            Kind::Labs => {
+                self.load("inventory", OfLabs { user_id: user_id.clone(), from, to }).await?
+            }
         }))
     }
 }
@@ -245,7 +253,7 @@ impl Store {
     pub async fn estimate_raw_rows(
         &self,
         kind: Kind,
-        user_id: Option<i64>,
+        user_id: Option<UserId>,
         from: NaiveDate,
         to: NaiveDate,
     ) -> Result<u64, StoreError> {
@@ -270,7 +278,7 @@ impl VerifyTables<'_> {
     pub async fn next_user(
         &mut self,
         kinds: &[Kind],
-        from: i64,
+        from: UserId,
     ) -> Result<Option<UserKinds>, StoreError> {
         self.close().await?;
         let least = self.stored().read(LeastUsers::new(kinds, from)).await?;
@@ -293,7 +301,7 @@ pub struct Pending {
 
 statement! {
     struct ReadPending<'a> {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         kind: &'a str => Text,
         sleep: Vec<&'static str> => Array<Text>,
     } -> (Date, Date, Bool, Bool)

@@ -26,4 +26,4 @@ SELECT
          WHERE user_id >= asked.first ORDER BY user_id LIMIT 1),
         (SELECT user_id FROM rejected_rows
          WHERE user_id >= asked.first ORDER BY user_id LIMIT 1)) END
-FROM (SELECT :from::bigint AS first, :kinds::text[] AS kinds) AS asked
+FROM (SELECT :from AS first, :kinds::text[] AS kinds) AS asked

@@ -4,7 +4,7 @@
 //! session sees. So the comparison covers exactly the rows that the worker would write, to the last bit,
 //! and stored rows are never changed.
 
-use aggregation::Kind;
+use aggregation::{Kind, UserId};
 use chrono::NaiveDate;
 use diesel::sql_types::{Array, BigInt, Bool, Date, Text};
 use diesel::{QueryResult, sql_query};
@@ -17,6 +17,7 @@ use crate::error::StoreError;
 use crate::pool::Store;
 use crate::queue::rejected::{Listed, Verdict};
 use crate::sql::statement::statement;
+use crate::sql::user_key::UserKey;
 use crate::transaction::GroupTransaction;
 use crate::verify::comparison::{
     Compare, ComparedColumns, Difference, ReadColumns, RowKey, TABLES, comparison, differing,
@@ -59,7 +60,7 @@ statement! {
 macro_rules! zones_of {
     ($name:ident, $rows:literal) => {
         statement! {
-            struct $name { user_id: i64 => BigInt, most: i64 => BigInt } -> (Text)
+            struct $name { user_id: UserId => UserKey, most: i64 => BigInt } -> (Text)
             concat!(
                 "SELECT time_zone FROM (", $rows, ") AS of_user
                  WHERE user_id = {user_id}
@@ -131,7 +132,7 @@ impl Store {
         let comparisons = comparisons.map(|(kind, tables)| {
             (kind, format!("{} ORDER BY place, local_date", tables.join(" UNION ALL ")))
         });
-        let transaction = GroupTransaction::on(held, self, Kind::Vitals, 0);
+        let transaction = GroupTransaction::on(held, self, Kind::Vitals, &UserId::from(0));
         Ok(VerifyTables { transaction, path, comparisons, written: 0, written_here: 0 })
     }
 }
@@ -144,9 +145,12 @@ impl GroupTransaction<'_> {
     pub async fn clear(&mut self, dates: &[NaiveDate]) -> Result<(), StoreError> {
         let (kind, user_id) = (self.kind(), self.user_id());
         for (_, table) in TABLES.into_iter().filter(|(of, _)| *of == kind) {
-            let sql = format!("DELETE FROM {table} WHERE user_id = $1 AND local_date = ANY ($2)");
+            let sql = format!(
+                "DELETE FROM {table} WHERE user_id = $1::user_key AND local_date = ANY ($2)"
+            );
             let connection = self.connection().await?;
-            let delete = sql_query(sql).bind::<BigInt, _>(user_id).bind::<Array<Date>, _>(dates);
+            let delete =
+                sql_query(sql).bind::<UserKey, _>(user_id.clone()).bind::<Array<Date>, _>(dates);
             let deleted = delete.execute(&mut **connection).await;
             deleted.map_err(|cause| connection.error(cause))?;
         }
@@ -160,7 +164,7 @@ impl<'p> VerifyTables<'p> {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn look_at(&mut self, kind: Kind, user_id: i64) -> Result<(), StoreError> {
+    pub async fn look_at(&mut self, kind: Kind, user_id: &UserId) -> Result<(), StoreError> {
         self.close().await?;
         if self.written >= DELETES {
             self.cut_off().await?;

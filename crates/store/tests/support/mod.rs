@@ -4,8 +4,10 @@
 
 use std::time::Duration;
 
+use aggregation::{UserId, UserIdType};
+use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use local_postgres::{Binaries, LocalPostgres};
-use store::{PoolSettings, Pooler, SessionSettings, Store};
+use store::{MigrateOptions, PoolSettings, Pooler, SessionSettings, Store};
 
 pub fn start(settings: &[(&str, &str)]) -> LocalPostgres {
     let binaries = Binaries::find_or_install(|line| eprintln!("{line}")).unwrap();
@@ -40,4 +42,34 @@ pub fn session_settings() -> SessionSettings {
         pooler: Pooler::None,
         schema: None,
     }
+}
+
+/// A store on tables with user ids of a type. The function `user_of` makes the ids of numbers.
+#[allow(dead_code)]
+pub async fn migrated(url: &str, id_type: UserIdType) -> Store {
+    let store = store(url).await;
+    let options = MigrateOptions { user_id: Some(id_type), ..MigrateOptions::default() };
+    store::migrate_with(&store, Duration::from_secs(10), options).await.unwrap();
+    let id = match id_type {
+        UserIdType::Bigint => "n",
+        UserIdType::Uuid => "lpad(to_hex(n), 32, '0')::uuid",
+        UserIdType::Text => "'user ' || n",
+    };
+    let mut admin = AsyncPgConnection::establish(url).await.unwrap();
+    let sql = format!(
+        "CREATE FUNCTION user_of(n bigint) RETURNS user_key LANGUAGE sql IMMUTABLE AS $$ SELECT ({id})::user_key $$"
+    );
+    admin.batch_execute(&sql).await.unwrap();
+    store
+}
+
+/// The id that `user_of` makes of a number.
+#[allow(dead_code)]
+pub fn user_of(id_type: UserIdType, number: u32) -> UserId {
+    let id = match id_type {
+        UserIdType::Bigint => number.to_string(),
+        UserIdType::Uuid => format!("{number:032x}"),
+        UserIdType::Text => format!("user {number}"),
+    };
+    id_type.parse(&id).unwrap()
 }

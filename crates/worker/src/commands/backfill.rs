@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use aggregation::Kind;
+use aggregation::{Kind, UserId};
 use anyhow::Context;
 use indicatif::ProgressBar;
 use serde_json::json;
@@ -18,6 +18,7 @@ use crate::run::summary::milliseconds;
 use crate::settings::Settings;
 use crate::stop::Stop;
 use crate::tables::counted;
+use crate::user_ids;
 use crate::{output, progress, setup};
 
 /// Counts of a backfill.
@@ -54,21 +55,18 @@ pub async fn execute(config: Option<&Path>, arguments: Backfill) -> anyhow::Resu
     let store = setup::connect(&loaded.config).await?;
     setup::require_current_schema(&store).await?;
     let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?;
+    let user = user_ids::from_argument(&store, arguments.of.user.as_deref()).await?;
     let started = Instant::now();
 
-    let bar = progress_bar(
-        &store,
-        &arguments.of.kinds(),
-        arguments.of.user,
-        (arguments.from, arguments.to),
-    )
-    .await?;
+    let bar =
+        progress_bar(&store, &arguments.of.kinds(), user.as_ref(), (arguments.from, arguments.to))
+            .await?;
     let work = Work {
         store: &store,
         settings: &settings,
         stop: &stop,
         arguments: &arguments,
-        users: Users::new(arguments.of.user, arguments.of.kinds()),
+        users: Users::select(&store, user.clone(), arguments.of.kinds()).await?,
         bar: &bar,
     };
     let (done, outcome) = work.all(loaded.config.pool.max_size > 1).await;
@@ -115,9 +113,9 @@ impl Work<'_> {
             let Some(user) = self.users.next(find).await? else { break };
             let mut is_failed = false;
             for kind in user.kinds {
-                if let Err(error) = self.of_user(kind, user.user_id, done).await {
+                if let Err(error) = self.of_user(kind, &user.user_id, done).await {
                     let error = self.store.explain(error).await;
-                    users::log_failed(kind, user.user_id, &error);
+                    users::log_failed(kind, &user.user_id, &error);
                     is_failed = true;
                 }
             }
@@ -127,7 +125,12 @@ impl Work<'_> {
         Ok(())
     }
 
-    async fn of_user(&self, kind: Kind, user_id: i64, done: &mut Done) -> Result<(), StoreError> {
+    async fn of_user(
+        &self,
+        kind: Kind,
+        user_id: &UserId,
+        done: &mut Done,
+    ) -> Result<(), StoreError> {
         let (from, to) = (self.arguments.from, self.arguments.to);
         let inventory = self.store.inventory(kind, user_id, earlier(from), later(to)).await?;
         for portion in rebuild::portions(&inventory, from, to) {
@@ -152,10 +155,16 @@ impl Work<'_> {
     }
 
     /// Recomputes one portion, and retries after a pause if that may help.
-    async fn patiently(&self, kind: Kind, user_id: i64, portion: &Dates) -> Result<(), StoreError> {
+    async fn patiently(
+        &self,
+        kind: Kind,
+        user_id: &UserId,
+        portion: &Dates,
+    ) -> Result<(), StoreError> {
         let mut backoff = Backoff::drain();
         loop {
-            match rebuild::commit(self.store, self.settings, kind, user_id, portion).await {
+            match rebuild::commit(self.store, self.settings, kind, &user_id.clone(), portion).await
+            {
                 Ok(()) => return Ok(()),
                 Err(error) => {
                     let after = Policy::for_class(error.class()).after_batch;
@@ -172,12 +181,12 @@ impl Work<'_> {
     }
 }
 
-fn tell(kind: Kind, user_id: i64, portion: &Dates, error: &StoreError) {
+fn tell(kind: Kind, user_id: &UserId, portion: &Dates, error: &StoreError) {
     let (first, last) = (portion.dates.first(), portion.dates.last());
     tracing::warn!(
         event = "dates_failed",
         kind = %kind,
-        user_id,
+        user_id = user_ids::logged(user_id),
         from = first.map(tracing::field::display),
         to = last.map(tracing::field::display),
         class = error.class().name(),

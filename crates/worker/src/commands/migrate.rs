@@ -23,11 +23,9 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Migrate) -> anyhow:
     }
     // A named schema is meant on purpose.
     let beside = arguments.beside || loaded.config.database.schema.is_some();
-    let store::Migrated { applied, functions } = if beside {
-        store::migrate_beside(&store, PATIENCE).await?
-    } else {
-        store::migrate(&store, PATIENCE).await?
-    };
+    let options = store::MigrateOptions { beside, user_id: arguments.user_id };
+    let store::Migrated { applied, functions } =
+        store::migrate_with(&store, PATIENCE, options).await?;
     if arguments.json {
         output::print_json(&serde_json::json!({ "applied": applied, "functions": functions }));
         return Ok(exit::DONE);

@@ -11,7 +11,7 @@ use crate::cli::{Requeue, require_order};
 use crate::exit::{self, Exit};
 use crate::stop::Stop;
 use crate::tables::{counted, thousands};
-use crate::{confirm, output, progress, setup};
+use crate::{confirm, output, progress, setup, user_ids};
 
 /// Queues rows for another computation.
 ///
@@ -26,10 +26,11 @@ pub async fn execute(config: Option<&Path>, arguments: Requeue) -> anyhow::Resul
         }
         _ => None,
     };
-    let selection = RequeueSelection { user_id: arguments.of.user, between };
     let loaded = setup::configuration(config)?;
     let store = setup::connect(&loaded.config).await?;
     setup::require_current_schema(&store).await?;
+    let user_id = user_ids::from_argument(&store, arguments.of.user.as_deref()).await?;
+    let selection = RequeueSelection { user_id, between };
     let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?;
 
     let kinds = arguments.of.kinds();
@@ -93,12 +94,12 @@ impl Work<'_> {
         if self.dead {
             return Ok(self.store.count_dead(kind, &self.selection).await?);
         }
-        self.walk(kind, Requeuer::counting(kind, self.selection)).await
+        self.walk(kind, Requeuer::counting(kind, self.selection.clone())).await
     }
 
     async fn queue(&self, kind: Kind) -> anyhow::Result<u64> {
         if !self.dead {
-            return self.walk(kind, Requeuer::new(kind, self.selection)).await;
+            return self.walk(kind, Requeuer::new(kind, self.selection.clone())).await;
         }
         let mut requeued = 0;
         while !self.stop.is_requested() {

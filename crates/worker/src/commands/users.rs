@@ -2,7 +2,7 @@
 
 use std::ops::{AsyncFn, AsyncFnOnce};
 
-use aggregation::Kind;
+use aggregation::{Kind, UserId};
 use chrono::NaiveDate;
 use indicatif::ProgressBar;
 use store::{Store, StoreError, UserKinds};
@@ -10,14 +10,15 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::progress;
 use crate::run::group::rebuild::Dates;
+use crate::user_ids;
 
 /// Logs that a user failed. The walk continues with the next user, so one user's rows never block the
 /// others. If the database is unavailable, the search for the next user fails.
-pub fn log_failed(kind: Kind, user_id: i64, error: &StoreError) {
+pub fn log_failed(kind: Kind, user_id: &UserId, error: &StoreError) {
     tracing::warn!(
         event = "user_failed",
         kind = %kind,
-        user_id,
+        user_id = user_ids::logged(user_id),
         class = error.class().name(),
         sqlstate = error.sqlstate(),
         table = error.table(),
@@ -36,12 +37,12 @@ pub fn log_failed(kind: Kind, user_id: i64, error: &StoreError) {
 pub async fn progress_bar(
     store: &Store,
     kinds: &[Kind],
-    only: Option<i64>,
+    only: Option<&UserId>,
     (from, to): (NaiveDate, NaiveDate),
 ) -> Result<ProgressBar, StoreError> {
     let mut rows = 0;
     for kind in kinds {
-        match store.estimate_raw_rows(*kind, only, from, to).await {
+        match store.estimate_raw_rows(*kind, only.cloned(), from, to).await {
             Ok(estimate) => rows += estimate,
             // This is the command's first statement that reads raw rows, so the error is explained.
             Err(error) => return Err(store.explain(error).await),
@@ -77,24 +78,36 @@ pub async fn by_two<D: Default>(
 }
 
 /// The position of the walk.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Next {
     /// Only this user.
-    Only(i64),
+    Only(UserId),
     /// The next user from this id on.
-    From(i64),
+    From(UserId),
     /// The walk is complete.
     End,
 }
 
 impl Users {
+    /// Selects one user.
+    pub fn only(user_id: UserId, kinds: Vec<Kind>) -> Self {
+        Self { kinds, next: Mutex::new(Next::Only(user_id)), large: Mutex::new(()) }
+    }
+
     /// Selects this one user, or all users with data of these kinds.
-    pub fn new(only: Option<i64>, kinds: Vec<Kind>) -> Self {
-        Self {
-            kinds,
-            next: Mutex::new(only.map_or(Next::From(i64::MIN), Next::Only)),
-            large: Mutex::new(()),
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn select(
+        store: &Store,
+        only: Option<UserId>,
+        kinds: Vec<Kind>,
+    ) -> Result<Self, StoreError> {
+        if let Some(user_id) = only {
+            return Ok(Self::only(user_id, kinds));
         }
+        let first = store.user_id_type().await?.least();
+        Ok(Self { kinds, next: Mutex::new(Next::From(first)), large: Mutex::new(()) })
     }
 
     /// Waits until no other large portion is in progress, if this one is large: memory suffices for one.
@@ -112,15 +125,15 @@ impl Users {
     /// The errors of `find`.
     pub async fn next(
         &self,
-        find: impl AsyncFnOnce(&[Kind], i64) -> Result<Option<UserKinds>, StoreError>,
+        find: impl AsyncFnOnce(&[Kind], UserId) -> Result<Option<UserKinds>, StoreError>,
     ) -> Result<Option<UserKinds>, StoreError> {
         let mut next = self.next.lock().await;
-        let user = match *next {
+        let user = match next.clone() {
             Next::Only(user_id) => Some(UserKinds { user_id, kinds: self.kinds.clone() }),
             Next::From(from) => find(&self.kinds, from).await?,
             Next::End => None,
         };
-        *next = match (*next, user.as_ref().and_then(|user| user.user_id.checked_add(1))) {
+        *next = match (&*next, user.as_ref().and_then(|user| user.user_id.next())) {
             (Next::From(_), Some(from)) => Next::From(from),
             _ => Next::End,
         };

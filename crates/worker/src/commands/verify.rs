@@ -5,7 +5,7 @@ mod compare;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use aggregation::Kind;
+use aggregation::{Kind, UserId};
 use alerts::channel::Channel;
 use alerts::drift;
 use anyhow::{Context, bail};
@@ -22,6 +22,7 @@ use crate::run::summary::milliseconds;
 use crate::settings::Settings;
 use crate::stop::Stop;
 use crate::tables::{counted, table, thousands};
+use crate::user_ids;
 use crate::{confirm, output, setup};
 
 /// The first and last date that figures can have. West of UTC, the first instant of the year 1 belongs
@@ -36,7 +37,7 @@ const MOST_LISTED: usize = 1_000;
 #[derive(Clone, Debug)]
 struct Finding {
     kind: Kind,
-    user_id: i64,
+    user_id: UserId,
     /// `None` for a difference in `rejected_rows`, which has no dates.
     date: Option<NaiveDate>,
     table: &'static str,
@@ -93,11 +94,12 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
     let started = Instant::now();
 
     let is_complete = arguments.from.is_none() && arguments.to.is_none() && arguments.of.is_all();
-    let (kinds, user) = (arguments.of.kinds(), arguments.of.user);
+    let kinds = arguments.of.kinds();
+    let user = user_ids::from_argument(&store, arguments.of.user.as_deref()).await?;
     let pass = async |repair: Option<&Store>| {
         let started = Instant::now();
-        let bar = progress_bar(&store, &kinds, user, (from, to)).await?;
-        let users = Users::new(user, kinds.clone());
+        let bar = progress_bar(&store, &kinds, user.as_ref(), (from, to)).await?;
+        let users = Users::select(&store, user.clone(), kinds.clone()).await?;
         let (settings, stop, bar) = (&settings, &stop, &bar);
         let verification =
             Verification { store: &store, users, from, to, settings, repair, stop, bar };
@@ -173,16 +175,16 @@ pub async fn one_user(
     store: &Store,
     settings: &Settings,
     stop: &Stop,
-    (user_id, from, to): (i64, NaiveDate, NaiveDate),
+    (user_id, from, to): (UserId, NaiveDate, NaiveDate),
 ) -> Result<Verified, StoreError> {
     let bar = ProgressBar::hidden();
-    let users = Users::new(Some(user_id), Kind::ALL.to_vec());
+    let users = Users::only(user_id.clone(), Kind::ALL.to_vec());
     let verification =
         Verification { store, users, from, to, settings, repair: None, stop, bar: &bar };
     let mut found = Found::default();
     let mut tables = store.open_verify_tables().await?;
     for kind in Kind::ALL {
-        verification.verify_user(&mut tables, kind, user_id, &mut found).await?;
+        verification.verify_user(&mut tables, kind, &user_id, &mut found).await?;
     }
     tables.close().await?;
     let Found { dates, left: differ, pending, dead, .. } = found;
@@ -220,10 +222,10 @@ impl Verification<'_> {
         loop {
             let mut is_failed = false;
             for kind in &user.kinds {
-                if let Err(error) = self.verify_user(&mut tables, *kind, user.user_id, found).await
+                if let Err(error) = self.verify_user(&mut tables, *kind, &user.user_id, found).await
                 {
                     let error = self.store.explain(error).await;
-                    users::log_failed(*kind, user.user_id, &error);
+                    users::log_failed(*kind, &user.user_id, &error);
                     is_failed = true;
                     // The session may be lost, or its tables incomplete.
                     drop(tables);
@@ -249,7 +251,7 @@ impl Verification<'_> {
         &self,
         tables: &mut VerifyTables<'_>,
         kind: Kind,
-        user_id: i64,
+        user_id: &UserId,
         found: &mut Found,
     ) -> Result<(), StoreError> {
         let compared = self.compare(tables, kind, user_id, found).await?;
@@ -264,11 +266,12 @@ impl Verification<'_> {
         let dates: Vec<NaiveDate> = compared.dates.into_iter().collect();
         for dates in dates.chunks(rebuild::MOST_DATES) {
             let few = Dates { dates: dates.iter().copied().collect(), rows: 0 };
-            rebuild::commit_from_nothing(store, self.settings, kind, user_id, &few).await?;
+            rebuild::commit_from_nothing(store, self.settings, kind, &user_id.clone(), &few)
+                .await?;
             found.repaired += dates.len() as i64;
         }
         for raw_ids in compared.raw_ids.chunks(rebuild::MOST_VERDICTS) {
-            rebuild::commit_verdicts(store, self.settings, kind, user_id, raw_ids).await?;
+            rebuild::commit_verdicts(store, self.settings, kind, &user_id.clone(), raw_ids).await?;
             found.verdicts_repaired += raw_ids.len() as i64;
         }
         Ok(())
@@ -279,7 +282,7 @@ impl Found {
     /// Merges the findings of two walkers, ordered by user.
     fn and(self, other: Self) -> Self {
         let mut listed = [self.listed, other.listed].concat();
-        listed.sort_by_key(|finding| finding.user_id);
+        listed.sort_by_key(|finding| finding.user_id.clone());
         listed.truncate(MOST_LISTED);
         Self {
             users: self.users + other.users,
@@ -305,7 +308,7 @@ impl Found {
         if finding.difference == Difference::Outdated {
             self.outdated += finding.rows;
         }
-        let key = |of: &Finding| (of.user_id, of.date, of.table, of.difference);
+        let key = |of: &Finding| (of.user_id.clone(), of.date, of.table, of.difference);
         let of_user = |of: &&mut Finding| of.user_id == finding.user_id;
         let mut listed = self.listed.iter_mut().rev().take_while(of_user);
         if let Some(same) = listed.find(|of| key(of) == key(&finding)) {

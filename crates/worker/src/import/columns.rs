@@ -1,5 +1,6 @@
 //! The columns of a file of each kind, and their valid contents.
 
+use aggregation::UserIdType;
 use aggregation::local_time::Zone;
 use aggregation::nutrition::NUTRIENTS;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -11,8 +12,8 @@ use crate::cli::ImportKind;
 pub enum Content {
     /// Any text.
     Text,
-    /// A whole number of 64 bits.
-    Integer,
+    /// The id of a user.
+    User(UserIdType),
     /// A number, including NaN and infinities: judging values is the task of the aggregation.
     Number,
     /// A time with its offset from UTC.
@@ -54,18 +55,18 @@ pub struct Column {
 pub struct Columns(pub Vec<Column>);
 
 impl Columns {
-    /// The columns of a kind.
-    pub fn for_kind(kind: ImportKind) -> Self {
-        use Content::{Boolean, Integer, Number, Text, Time, Zone};
+    /// The columns of a kind, in a database with user ids of this type.
+    pub fn for_kind(kind: ImportKind, user_id: UserIdType) -> Self {
+        use Content::{Boolean, Number, Text, Time, User, Zone};
         use Empty::{BlankText, Means, Null, Refused, SameAs};
         let columns: &[(&'static str, Content, Empty)] = match kind {
             ImportKind::Profiles => &[
-                ("user_id", Integer, Refused),
+                ("user_id", User(user_id), Refused),
                 ("time_zone", Zone, Refused),
                 ("source_priority", Text, BlankText),
             ],
             ImportKind::Vitals => &[
-                ("user_id", Integer, Refused),
+                ("user_id", User(user_id), Refused),
                 ("metric", Text, Refused),
                 ("value", Number, Refused),
                 ("comparator", Text, Null),
@@ -77,7 +78,7 @@ impl Columns {
                 ("is_daily_total", Boolean, Means("false")),
             ],
             ImportKind::Nutrition => &[
-                ("user_id", Integer, Refused),
+                ("user_id", User(user_id), Refused),
                 ("food_name", Text, BlankText),
                 ("meal_type", Text, Refused),
                 ("eaten_at", Time, Refused),
@@ -85,7 +86,7 @@ impl Columns {
                 ("source", Text, BlankText),
             ],
             ImportKind::Labs => &[
-                ("user_id", Integer, Refused),
+                ("user_id", User(user_id), Refused),
                 ("test_name", Text, BlankText),
                 ("loinc_code", Text, Null),
                 ("value_text", Text, Refused),
@@ -119,10 +120,13 @@ impl Content {
             // PostgreSQL's text cannot contain it.
             _ if field.contains('\0') => Err("must not contain a NUL character"),
             Self::Text => Ok(field.to_owned()),
-            Self::Integer => field
-                .parse::<i64>()
-                .map(|number| number.to_string())
-                .map_err(|_| "is not a whole number of 64 bits"),
+            Self::User(id_type) => {
+                id_type.parse(field).map(|user_id| user_id.to_string()).map_err(|_| match id_type {
+                    UserIdType::Bigint => "is not a whole number of 64 bits",
+                    UserIdType::Uuid => "is not a UUID",
+                    UserIdType::Text => "is not a text of 1 to 1024 bytes without control characters",
+                })
+            }
             Self::Number => match field.parse::<f64>() {
                 Ok(number) if number.is_infinite() && !field.to_ascii_lowercase().contains("inf") => {
                     Err("is a number too large for 64 bits")

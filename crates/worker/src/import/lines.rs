@@ -269,6 +269,7 @@ fn suggestion(name: &str, columns: &Columns) -> String {
 
 #[cfg(test)]
 mod tests {
+    use aggregation::UserIdType;
     use proptest::prelude::*;
 
     use super::super::records::{MAX_FIELD_BYTES, MAX_LINE_BYTES};
@@ -276,7 +277,7 @@ mod tests {
     use crate::cli::ImportKind;
 
     fn read(kind: ImportKind, text: &str) -> anyhow::Result<Vec<Line>> {
-        let columns = Columns::for_kind(kind);
+        let columns = Columns::for_kind(kind, UserIdType::Bigint);
         let mut lines = Lines::new(text.as_bytes(), &columns, false)?;
         let mut found = Vec::new();
         while let Some(line) = lines.next()? {
@@ -384,7 +385,7 @@ mod tests {
 
     #[test]
     fn unknown_columns_are_left_out_if_asked_to_and_named() {
-        let columns = Columns::for_kind(ImportKind::Vitals);
+        let columns = Columns::for_kind(ImportKind::Vitals, UserIdType::Bigint);
         let text = "user_id,Device,metric,value,started_at\n7,x,steps,12,2024-01-02T03:04:05Z\n";
         let mut lines = Lines::new(text.as_bytes(), &columns, true).unwrap();
         assert_eq!(lines.skipped(), ["Device"]);
@@ -484,7 +485,7 @@ mod tests {
 
     #[test]
     fn text_that_is_not_utf_8_is_a_bad_line() {
-        let columns = Columns::for_kind(ImportKind::Vitals);
+        let columns = Columns::for_kind(ImportKind::Vitals, UserIdType::Bigint);
         let text = [HEADER.as_bytes(), b"\n7,\xff\xfe,12,2024-01-02T03:04:05Z\n"].concat();
         let mut lines = Lines::new(text.as_slice(), &columns, false).unwrap();
         let Some(Line::Bad(bad)) = lines.next().unwrap() else { panic!() };
@@ -516,7 +517,7 @@ mod tests {
                 text.push(b'\n');
             }
             for kind in [ImportKind::Vitals, ImportKind::Nutrition, ImportKind::Labs, ImportKind::Profiles] {
-                let columns = Columns::for_kind(kind);
+                let columns = Columns::for_kind(kind, UserIdType::Bigint);
                 let Ok(mut lines) = Lines::new(text.as_slice(), &columns, false) else { continue };
                 let (mut last, mut count) = (1, 0);
                 while let Some(line) = lines.next().unwrap() {

@@ -6,6 +6,7 @@ mod records;
 
 use std::io::BufRead;
 
+use aggregation::UserIdType;
 use anyhow::Context;
 use store::{ImportRow, ProfileRow, Store};
 
@@ -42,9 +43,10 @@ pub async fn import(
     mut on_bad_line: impl FnMut(&BadLine),
     mut on_progress: impl FnMut(u64),
 ) -> anyhow::Result<Imported> {
-    let columns = Columns::for_kind(kind);
+    let id_type = store.user_id_type().await?;
+    let columns = Columns::for_kind(kind, id_type);
     let mut lines = Lines::new(file, &columns, skip_unknown)?;
-    let mut target = Target::open(store, kind).await?;
+    let mut target = Target::open(store, kind, id_type).await?;
     let skipped = lines.skipped().to_vec();
     let mut imported = Imported { skipped, ..Imported::default() };
     let mut rows: Vec<ImportRow> = Vec::new();
@@ -77,14 +79,14 @@ fn loaded(rows: u64) -> String {
 
 /// The destination of the rows.
 enum Target {
-    Profiles,
+    Profiles(UserIdType),
     Raw(store::Importer, aggregation::Kind),
 }
 
 impl Target {
-    async fn open(store: &Store, kind: ImportKind) -> anyhow::Result<Self> {
+    async fn open(store: &Store, kind: ImportKind, id_type: UserIdType) -> anyhow::Result<Self> {
         let kind = match kind {
-            ImportKind::Profiles => return Ok(Self::Profiles),
+            ImportKind::Profiles => return Ok(Self::Profiles(id_type)),
             ImportKind::Vitals => aggregation::Kind::Vitals,
             ImportKind::Nutrition => aggregation::Kind::Nutrition,
             ImportKind::Labs => aggregation::Kind::Labs,
@@ -95,7 +97,8 @@ impl Target {
     async fn insert(&mut self, store: &Store, rows: &[ImportRow]) -> anyhow::Result<()> {
         match self {
             Self::Raw(importer, kind) => importer.insert(*kind, rows).await?,
-            Self::Profiles => {
+            Self::Profiles(id_type) => {
+                let profile = |row| profile(row, *id_type);
                 let profiles: Vec<ProfileRow> = rows.iter().filter_map(profile).collect();
                 store.write_profiles(&profiles).await?;
             }
@@ -105,10 +108,10 @@ impl Target {
 }
 
 /// Converts a checked line to a profile; sources are separated by semicolons.
-fn profile(row: &ImportRow) -> Option<ProfileRow> {
+fn profile(row: &ImportRow, id_type: UserIdType) -> Option<ProfileRow> {
     let [user_id, time_zone, sources] = row.as_slice() else { return None };
     Some(ProfileRow {
-        user_id: user_id.as_ref()?.parse().ok()?,
+        user_id: id_type.parse(user_id.as_ref()?).ok()?,
         time_zone: time_zone.clone()?,
         source_priority: sources
             .iter()

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aggregation::UserId;
 use aggregation::local_time::Zone;
 use store::Claim;
 
@@ -14,18 +15,18 @@ const MAX_USERS: usize = 10_000;
 
 /// The users since the last log message.
 #[derive(Clone, Debug, Default)]
-pub struct AssumedZone(Arc<Mutex<BTreeSet<i64>>>);
+pub struct AssumedZone(Arc<Mutex<BTreeSet<UserId>>>);
 
 impl AssumedZone {
     /// Records the users of a claim for whom the default zone is assumed.
     pub fn note(&self, claim: &Claim, profiles: &Profiles) {
         let sets = claim.sets.iter().filter(|set| set.time_zone.is_none());
         let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for set in sets.filter(|set| !profiles.has(set.user_id)) {
+        for set in sets.filter(|set| !profiles.has(&set.user_id)) {
             if noted.len() >= MAX_USERS {
                 break;
             }
-            noted.insert(set.user_id);
+            noted.insert(set.user_id.clone());
         }
     }
 

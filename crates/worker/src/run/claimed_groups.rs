@@ -52,7 +52,7 @@ impl<'c> ClaimedGroups<'c> {
         for (index, set) in claim.sets.iter().enumerate() {
             let zone = profiles.zone_of(set);
             for (at, row) in set.rows.iter().enumerate() {
-                let key = (set.user_id, group::date_of(zone, row));
+                let key = (set.user_id.clone(), group::date_of(zone, row));
                 groups.entry(key).or_default().push((index, at));
             }
         }
@@ -77,22 +77,22 @@ impl<'c> ClaimedGroups<'c> {
 
     /// The first group that is left, other than `in_flight`. An isolated group comes only when all others have
     /// ended.
-    pub fn next(&self, in_flight: Option<GroupKey>) -> Option<GroupKey> {
+    pub fn next(&self, in_flight: Option<&GroupKey>) -> Option<GroupKey> {
         let groups = if self.groups.is_empty() { &self.isolated } else { &self.groups };
-        groups.keys().find(|key| Some(**key) != in_flight).copied()
+        groups.keys().find(|key| Some(*key) != in_flight).cloned()
     }
 
     /// Whether a group has rows left.
-    pub fn contains(&self, key: GroupKey) -> bool {
+    pub fn contains(&self, key: &GroupKey) -> bool {
         !self.rows(key).is_empty()
     }
 
-    fn rows(&self, key: GroupKey) -> &[RowIndex] {
-        self.groups.get(&key).or_else(|| self.isolated.get(&key)).map_or(&[], Vec::as_slice)
+    fn rows(&self, key: &GroupKey) -> &[RowIndex] {
+        self.groups.get(key).or_else(|| self.isolated.get(key)).map_or(&[], Vec::as_slice)
     }
 
     /// The rows of a group.
-    pub fn entries(&self, key: GroupKey) -> Vec<Entry<'c>> {
+    pub fn entries(&self, key: &GroupKey) -> Vec<Entry<'c>> {
         let sets = &self.claim.sets;
         self.rows(key)
             .iter()
@@ -101,7 +101,7 @@ impl<'c> ClaimedGroups<'c> {
     }
 
     /// The sets that a group holds. It deletes those of which all other groups are committed.
-    pub fn sets_of(&self, key: GroupKey) -> Vec<SetOfGroup<'c>> {
+    pub fn sets_of(&self, key: &GroupKey) -> Vec<SetOfGroup<'c>> {
         let of = |index: usize| SetOfGroup {
             set: &self.claim.sets[index],
             dates_done: self.progress[index].groups_done,
@@ -111,7 +111,7 @@ impl<'c> ClaimedGroups<'c> {
     }
 
     /// The indices of the sets in a group that are neither deleted, failed nor released.
-    pub fn held_by(&self, key: GroupKey) -> BTreeSet<usize> {
+    pub fn held_by(&self, key: &GroupKey) -> BTreeSet<usize> {
         let sets = sets_in(self.rows(key)).into_iter();
         sets.filter(|index| !self.progress[*index].is_settled).collect()
     }
@@ -123,7 +123,7 @@ impl<'c> ClaimedGroups<'c> {
     }
 
     /// Records the commit of a group. Returns its rows, and the rows of the sets that it was the last group of.
-    pub fn commit(&mut self, key: GroupKey, verdicts: &[Verdict]) -> (Completed, Completed) {
+    pub fn commit(&mut self, key: &GroupKey, verdicts: &[Verdict]) -> (Completed, Completed) {
         let rows = self.remove(key);
         let rejected: BTreeSet<i64> =
             verdicts.iter().filter(|v| v.reason.is_some()).map(|v| v.raw_id).collect();
@@ -151,13 +151,13 @@ impl<'c> ClaimedGroups<'c> {
         (group, finished)
     }
 
-    fn remove(&mut self, key: GroupKey) -> Vec<RowIndex> {
-        self.groups.remove(&key).or_else(|| self.isolated.remove(&key)).unwrap_or_default()
+    fn remove(&mut self, key: &GroupKey) -> Vec<RowIndex> {
+        self.groups.remove(key).or_else(|| self.isolated.remove(key)).unwrap_or_default()
     }
 
     /// Takes a group out, as its transaction failed and `failed` was recorded for the sets that it held. If it held
     /// none, other dates of its sets failed before it in this batch. Returns its outcome, and the rows of its sets.
-    pub fn fail(&mut self, key: GroupKey, failed: Option<Failed>) -> (Failed, u32) {
+    pub fn fail(&mut self, key: &GroupKey, failed: Option<Failed>) -> (Failed, u32) {
         let sets = sets_in(&self.remove(key));
         let before = sets.iter().find_map(|index| self.progress[*index].failed);
         let failed = failed.or(before).unwrap_or_default();
@@ -169,7 +169,7 @@ impl<'c> ClaimedGroups<'c> {
     }
 
     /// Takes a group out whose sets were released, and their rows out of all other groups.
-    pub fn release(&mut self, key: GroupKey) {
+    pub fn release(&mut self, key: &GroupKey) {
         let held = self.held_by(key);
         self.remove(key);
         self.settle(&held);
@@ -191,7 +191,7 @@ impl<'c> ClaimedGroups<'c> {
                 let before = rows.len();
                 rows.retain(|(set, _)| !indices.contains(set));
                 if rows.len() < before {
-                    lost.push((*key, (before - rows.len()) as u32));
+                    lost.push((key.clone(), (before - rows.len()) as u32));
                 }
                 !rows.is_empty()
             });
@@ -204,7 +204,7 @@ impl<'c> ClaimedGroups<'c> {
         let mut dates = vec![BTreeSet::new(); self.progress.len()];
         for (key, rows) in &self.groups {
             for index in sets_in(rows) {
-                dates[index].insert(*key);
+                dates[index].insert(key.clone());
             }
         }
         dates
@@ -217,7 +217,7 @@ impl<'c> ClaimedGroups<'c> {
                 rows.into_iter().partition(|(set, _)| indices.contains(set));
             for (rows, groups) in [(alone, &mut self.isolated), (others, &mut self.groups)] {
                 if !rows.is_empty() {
-                    groups.insert(key, rows);
+                    groups.insert(key.clone(), rows);
                 }
             }
         }

@@ -9,12 +9,13 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aggregation::Kind;
+use aggregation::{Kind, UserId};
 use chrono::NaiveDate;
 use store::{ChangeSet, RetryPolicy};
 
 use super::group::GroupKey;
 use crate::tables::counted;
+use crate::user_ids;
 
 /// Interruptions of one group before it is snoozed.
 const MIN_INTERRUPTIONS: u32 = 2;
@@ -56,13 +57,13 @@ pub fn isolate(sets: &[ChangeSet], dates: &[BTreeSet<GroupKey>], policy: RetryPo
     let mut isolated = Isolated::default();
     let suspects = sets.iter().zip(dates).filter(|(set, _)| is_suspect(set));
     let suspects: BTreeSet<GroupKey> =
-        suspects.flat_map(|(_, dates)| dates.iter().copied()).collect();
+        suspects.flat_map(|(_, dates)| dates.iter().cloned()).collect();
     let mut first = None;
     for (place, (set, dates)) in sets.iter().zip(dates).enumerate() {
         if set.lost_leases >= most {
             isolated.given_up.insert(place);
         } else if let Some(date) = dates.iter().find(|date| suspects.contains(date)) {
-            let first = first.get_or_insert(*date);
+            let first = first.get_or_insert_with(|| date.clone());
             let of_place =
                 if dates.contains(first) { &mut isolated.alone } else { &mut isolated.released };
             of_place.insert(place);
@@ -72,11 +73,11 @@ pub fn isolate(sets: &[ChangeSet], dates: &[BTreeSet<GroupKey>], policy: RetryPo
 }
 
 /// Logs rows of a date that were given up.
-pub fn log_given_up(kind: Kind, (user_id, date): GroupKey, rows: u32, lost_leases: i32) {
+pub fn log_given_up(kind: Kind, (user_id, date): &GroupKey, rows: u32, lost_leases: i32) {
     tracing::warn!(
         event = "crash_loop_ended",
         kind = %kind,
-        user_id,
+        user_id = user_ids::logged(user_id),
         date = %date,
         rows,
         lost_leases,
@@ -86,7 +87,7 @@ pub fn log_given_up(kind: Kind, (user_id, date): GroupKey, rows: u32, lost_lease
     );
 }
 
-type Group = (Kind, i64, NaiveDate);
+type Group = (Kind, UserId, NaiveDate);
 
 /// Counts how often each group was interrupted since it was last committed.
 #[derive(Clone, Debug, Default)]
@@ -103,12 +104,12 @@ struct Interruptions {
 impl CrashLoopGuard {
     /// Records that a group was interrupted. Returns whether that happened too often to be chance. An interruption
     /// that ends several batches at once counts once for a group.
-    pub fn record_interruption(&self, kind: Kind, user_id: i64, date: NaiveDate) -> bool {
+    pub fn record_interruption(&self, kind: Kind, user_id: &UserId, date: NaiveDate) -> bool {
         let Interruptions { groups, ended } = &mut *self.interruptions();
         if groups.len() >= MAX_GROUPS {
             groups.clear();
         }
-        let (times, last) = groups.entry((kind, user_id, date)).or_insert((0, u64::MAX));
+        let (times, last) = groups.entry((kind, user_id.clone(), date)).or_insert((0, u64::MAX));
         if last != ended {
             *times += 1;
             *last = *ended;
@@ -122,8 +123,8 @@ impl CrashLoopGuard {
     }
 
     /// The group was committed, or failed by an error of its own.
-    pub fn clear(&self, kind: Kind, user_id: i64, date: NaiveDate) {
-        self.interruptions().groups.remove(&(kind, user_id, date));
+    pub fn clear(&self, kind: Kind, user_id: &UserId, date: NaiveDate) {
+        self.interruptions().groups.remove(&(kind, user_id.clone(), date));
     }
 
     /// Whether no group was interrupted since it was last committed.

@@ -1,5 +1,6 @@
 //! The long groups of a process: dates with more rows than any person has, read in portions.
 
+use aggregation::UserId;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -10,14 +11,14 @@ pub struct LongGroups(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    users: Mutex<Vec<i64>>,
+    users: Mutex<Vec<UserId>>,
     goes_on: Notify,
 }
 
 impl LongGroups {
     /// The user of one of them, if there are any.
-    pub fn user(&self) -> Option<i64> {
-        self.users().first().copied()
+    pub fn user(&self) -> Option<UserId> {
+        self.users().first().cloned()
     }
 
     /// Waits until one begins, or goes on.
@@ -31,12 +32,12 @@ impl LongGroups {
     }
 
     /// Records that a group is long, until the result is dropped.
-    pub(super) fn begin(&self, user_id: i64) -> LongGroup<'_> {
-        self.users().push(user_id);
-        LongGroup { groups: self, user_id }
+    pub(super) fn begin(&self, user_id: &UserId) -> LongGroup<'_> {
+        self.users().push(user_id.clone());
+        LongGroup { groups: self, user_id: user_id.clone() }
     }
 
-    fn users(&self) -> MutexGuard<'_, Vec<i64>> {
+    fn users(&self) -> MutexGuard<'_, Vec<UserId>> {
         self.0.users.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -44,7 +45,7 @@ impl LongGroups {
 /// A long group while it is computed.
 pub(super) struct LongGroup<'g> {
     groups: &'g LongGroups,
-    user_id: i64,
+    user_id: UserId,
 }
 
 impl Drop for LongGroup<'_> {

@@ -1,5 +1,6 @@
 //! While a group reads portions: its lease is renewed, and one more loop processes the rows of other users.
 
+use aggregation::UserId;
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ pub async fn accompany(
     context: &WorkerContext,
     claim: &Claim,
     left: &[&ChangeSet],
-    user_id: i64,
+    user_id: &UserId,
     lease: Duration,
     progress: &Progress,
 ) -> Infallible {

@@ -101,19 +101,19 @@ impl<'w> Walk<'w> {
         loop {
             let goes_on =
                 !context.stop.is_requested() && context.settings.same_inputs_as(self.settings);
-            let in_flight = before.as_ref().map(|computed: &Computed<'_>| computed.key);
-            let next = if goes_on { self.groups.next(in_flight) } else { None };
+            let in_flight = before.as_ref().map(|computed: &Computed<'_>| computed.key.clone());
+            let next = if goes_on { self.groups.next(in_flight.as_ref()) } else { None };
             if next.is_none() && before.is_none() {
                 return Ok(());
             }
-            self.current = next.or(in_flight);
+            self.current = next.clone().or(in_flight);
             let (limit, progress) = (self.settings.group_timeout, self.progress.clone());
             let step = self.process_next_group(next, before);
             let step = while_portions_come(limit, &progress, step);
             let stepped = context.stop.or_overdue(step).await;
             if let Err(error) = &stepped
                 && Policy::for_class(error.class()).is_interruption()
-                && let Some(key) = self.current
+                && let Some(key) = self.current.clone()
             {
                 self.record_interruption(key, error).await;
             }
@@ -135,8 +135,8 @@ impl<'w> Walk<'w> {
             self.renew_lease().await?;
         }
         // The commit of the group before may have failed, and have taken sets out of this one.
-        let Some(key) = next.filter(|key| self.groups.contains(*key)) else { return Ok(None) };
-        let (computed, failed_before) = self.compute(key, before).await?;
+        let Some(key) = next.filter(|key| self.groups.contains(key)) else { return Ok(None) };
+        let (computed, failed_before) = self.compute(key.clone(), before).await?;
         match computed {
             Ok(computed) => {
                 // A failure is recorded on another connection, so this one goes back to the pool first.
@@ -166,26 +166,26 @@ impl<'w> Walk<'w> {
         before: Option<Computed<'w>>,
     ) -> Result<(Result<Computed<'w>, StoreError>, Option<NotCommitted>), StoreError> {
         let (context, claim, settings) = (self.context, self.claim, self.settings);
-        let (store, kind, (user_id, date)) = (&context.store, claim.kind, key);
-        let entries = self.groups.entries(key);
+        let (store, kind, (user_id, date)) = (&context.store, claim.kind, key.clone());
+        let entries = self.groups.entries(&key);
         let (mut transaction, hold, before) = match before {
             Some(Computed { key, verdicts, commit, hold }) => {
-                (commit.next_group(kind, user_id), hold, Some((key, verdicts)))
+                (commit.next_group(kind, &user_id), hold, Some((key, verdicts)))
             }
             None => {
-                let transaction = store.open_group(kind, user_id).await?;
+                let transaction = store.open_group(kind, &user_id).await?;
                 (transaction, self.holds.begin(), None)
             }
         };
-        let work = Work { settings, profile: self.profiles.get(user_id), date, entries: &entries };
+        let work = Work { settings, profile: self.profiles.get(&user_id), date, entries: &entries };
         transaction.report_to(&self.progress);
         let (left, lease) = (self.groups.unsettled(), self.lease.length());
         let mut waits = LockWaits::new(store, transaction.process());
         let computed = tokio::select! {
             biased;
             verdicts = group::compute(&mut transaction, kind, work) => verdicts,
-            never = waits.watch((kind, user_id, date), store.lock_timeout()) => match never {},
-            never = accompany(context, claim, &left, user_id, lease, &self.progress) => match never {},
+            never = waits.watch((kind, &user_id, date), store.lock_timeout()) => match never {},
+            never = accompany(context, claim, &left, &user_id, lease, &self.progress) => match never {},
         };
         let mut failed_before = None;
         match (before, transaction.take_previous_end()) {
@@ -207,7 +207,7 @@ impl<'w> Walk<'w> {
         let finished = match verdicts {
             Ok(verdicts) => {
                 let (token, profile) = (claim.token, work.profile.version());
-                let sets = self.groups.sets_of(key);
+                let sets = self.groups.sets_of(&key);
                 let finished = transaction.finish(token, &sets, &verdicts, profile).await;
                 finished.map(|commit| Computed { key, verdicts, commit, hold })
             }
@@ -215,7 +215,7 @@ impl<'w> Walk<'w> {
         };
         let computed = match finished {
             Ok(computed) => Ok(computed),
-            Err(error) => Err(store.explain_group(error, (kind, user_id), waits.holders).await),
+            Err(error) => Err(store.explain_group(error, (kind, &user_id), waits.holders).await),
         };
         Ok((computed, failed_before))
     }
@@ -228,7 +228,7 @@ impl<'w> Walk<'w> {
         let committed = tokio::select! {
             biased;
             committed = commit.commit() => committed,
-            never = waits.watch((self.claim.kind, key.0, key.1), store.lock_timeout()) => match never {},
+            never = waits.watch((self.claim.kind, &key.0, key.1), store.lock_timeout()) => match never {},
         };
         let holders = waits.holders;
         drop(hold);
@@ -242,18 +242,18 @@ impl<'w> Walk<'w> {
     }
 
     fn committed(&mut self, key: GroupKey, verdicts: &[Verdict]) {
-        let (group, finished) = self.groups.commit(key, verdicts);
+        let (group, finished) = self.groups.commit(&key, verdicts);
         self.report.completed += finished.rows;
         self.report.rejected += finished.rejected;
         self.report.groups_committed += 1;
-        self.context.crash_loop_guard.clear(self.claim.kind, key.0, key.1);
-        group::log_committed(self.claim.kind, key, group.rows as usize, group.rejected);
+        self.context.crash_loop_guard.clear(self.claim.kind, &key.0, key.1);
+        group::log_committed(self.claim.kind, &key, group.rows as usize, group.rejected);
     }
 
     async fn record_failure_of(&mut self, failed: Option<NotCommitted>) -> Result<(), StoreError> {
         let Some(NotCommitted { key, error, holders }) = failed else { return Ok(()) };
         let store = &self.context.store;
-        let error = store.explain_group(error, (self.claim.kind, key.0), holders).await;
+        let error = store.explain_group(error, (self.claim.kind, &key.0), holders).await;
         self.record_failure(key, error).await
     }
 
@@ -262,34 +262,34 @@ impl<'w> Walk<'w> {
     /// # Errors
     /// The error, if it is an interruption; if recording it fails, the reason.
     async fn record_failure(&mut self, key: GroupKey, error: StoreError) -> Result<(), StoreError> {
-        let tries = self.tries.entry(key).or_insert(1);
+        let tries = self.tries.entry(key.clone()).or_insert(1);
         let policy = Policy::for_class(error.class());
         let action = policy.action_after(*tries);
         let Claim { kind, token, .. } = *self.claim;
         if action == Action::RetryNow {
             *tries += 1;
-            group::log_retried(kind, key, *tries, &error);
+            group::log_retried(kind, &key, *tries, &error);
             return Ok(());
         }
         if action == Action::Interrupt {
             return Err(error);
         }
-        self.context.crash_loop_guard.clear(kind, key.0, key.1);
-        let held = self.groups.sets_at(&self.groups.held_by(key));
+        self.context.crash_loop_guard.clear(kind, &key.0, key.1);
+        let held = self.groups.sets_at(&self.groups.held_by(&key));
         let rows = row_count(&held);
         let (store, retry) = (&self.context.store, self.settings.failure_policy);
         match action {
             Action::Release => {
                 store.release(kind, token, held).await?;
-                self.groups.release(key);
+                self.groups.release(&key);
                 self.report.released += rows;
-                group::log_outdated(kind, key, rows);
+                group::log_outdated(kind, &key, rows);
             }
             Action::Snooze => {
                 store.snooze(kind, token, held, retry.first, &error.label()).await?;
-                self.groups.release(key);
+                self.groups.release(&key);
                 self.report.failed(rows, 0, policy.is_timeout);
-                group::log_failure((kind, key.0, key.1), rows, Failed::default(), retry, &error);
+                group::log_failure((kind, &key.0, key.1), rows, Failed::default(), retry, &error);
             }
             // The other dates of the sets are computed all the same: one date that cannot be written must not keep
             // the others, which the same statement changed, out of the figures.
@@ -299,8 +299,8 @@ impl<'w> Walk<'w> {
                     false => Some(store.fail(kind, token, held, &error.label(), retry).await?),
                 };
                 self.report.failed(rows, failed.unwrap_or_default().dead, policy.is_timeout);
-                let (failed, rows) = self.groups.fail(key, failed);
-                group::log_failure((kind, key.0, key.1), rows, failed, retry, &error);
+                let (failed, rows) = self.groups.fail(&key, failed);
+                group::log_failure((kind, &key.0, key.1), rows, failed, retry, &error);
             }
         }
         Ok(())
@@ -328,7 +328,7 @@ impl<'w> Walk<'w> {
             self.context.store.give_up(kind, token, given_up).await?;
             for (key, rows) in self.groups.settle(&isolated.given_up) {
                 self.report.failed(rows, rows, false);
-                crash_loop::log_given_up(kind, key, rows, lost_leases);
+                crash_loop::log_given_up(kind, &key, rows, lost_leases);
             }
         }
         let released = self.groups.sets_at(&isolated.released);
@@ -347,16 +347,16 @@ impl<'w> Walk<'w> {
     async fn record_interruption(&mut self, key: GroupKey, error: &StoreError) {
         let Claim { kind, token, .. } = *self.claim;
         if error.class() == ErrorClass::Stopped
-            || !self.context.crash_loop_guard.record_interruption(kind, key.0, key.1)
+            || !self.context.crash_loop_guard.record_interruption(kind, &key.0, key.1)
         {
             return;
         }
-        let sets = self.groups.sets_at(&self.groups.held_by(key));
+        let sets = self.groups.sets_at(&self.groups.held_by(&key));
         let (rows, pause) = (row_count(&sets), self.settings.failure_policy.first);
         if self.context.store.snooze(kind, token, sets, pause, &error.label()).await.is_ok() {
-            self.groups.release(key);
+            self.groups.release(&key);
             self.report.released += rows;
-            group::log_postponed(kind, key, rows, pause);
+            group::log_postponed(kind, &key, rows, pause);
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod neighbours;
 
+use aggregation::UserId;
 use aggregation::labs::{ALGORITHM_VERSION, LabDay, RawLab};
 use aggregation::local_time::anywhere_on_earth;
 use chrono::NaiveDate;
@@ -13,6 +14,7 @@ use crate::kinds::day_end::future_count;
 use crate::sql::raw_text::{RawText, short_name, short_text};
 use crate::sql::statement::statement;
 use crate::sql::time::{RawTime, to_postgres};
+use crate::sql::user_key::UserKey;
 use crate::transaction::{GroupTransaction, PORTION, ReadMode};
 
 type LabColumns = (
@@ -50,7 +52,7 @@ macro_rules! raw_lab_columns {
 
 statement! {
     struct ReadLabs {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         from: PgTimestamp => Timestamptz,
         to: PgTimestamp => Timestamptz,
         most: Option<i64> => Nullable<BigInt>,
@@ -67,7 +69,7 @@ statement! {
 
 statement! {
     struct ReadLabsById {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         ids: Vec<i64> => Array<BigInt>,
     } -> (
         BigInt,
@@ -81,7 +83,7 @@ statement! {
 
 statement! {
     struct UpsertAnalytes {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         date: NaiveDate => Date,
         algorithm_version: i32 => Integer,
         analytes: Vec<String> => Array<Text>,

@@ -3,12 +3,14 @@
 //! A group holds the lock of (labs, user), so no other session changes these rows meanwhile. It commits
 //! the date's rows and the later rows' deltas at once.
 
+use aggregation::UserId;
 use aggregation::labs::{LabDay, Neighbours, NextDay, NextDelta};
 use chrono::NaiveDate;
-use diesel::sql_types::{Array, BigInt, Date, Double, Nullable, Text};
+use diesel::sql_types::{Array, Date, Double, Nullable, Text};
 
 use crate::error::StoreError;
 use crate::sql::statement::statement;
+use crate::sql::user_key::UserKey;
 use crate::transaction::GroupTransaction;
 
 /// The neighbours of the analytes and units `t`; `a` has the user and the date.
@@ -41,13 +43,13 @@ statement! {
     /// NOT IN on columns that are never null uses a hash of the kept rows. Sessions disable hash joins,
     /// so NOT EXISTS would compare each row of the date with each kept row.
     struct ClearAnalytes {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         date: NaiveDate => Date,
         analytes: Vec<String> => Array<Text>,
         units: Vec<String> => Array<Text>,
     } -> (Text, Text, Nullable<Double>, Nullable<Date>, Nullable<Double>)
     concat!("WITH asked AS MATERIALIZED (
-         SELECT {user_id}::bigint AS user_id, {date}::date AS local_date
+         SELECT {user_id} AS user_id, {date}::date AS local_date
      ), kept AS MATERIALIZED (
          SELECT analyte, unit FROM unnest({analytes}::text[], {units}::text[]) AS k (analyte, unit)
      ), vanished AS (
@@ -62,18 +64,18 @@ statement! {
 
 statement! {
     struct ReadNeighbours {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         date: NaiveDate => Date,
         analytes: Vec<String> => Array<Text>,
         units: Vec<String> => Array<Text>,
     } -> (Text, Text, Nullable<Double>, Nullable<Date>, Nullable<Double>)
-    neighbours_of!("(SELECT {user_id}::bigint AS user_id, {date}::date AS local_date) AS a
+    neighbours_of!("(SELECT {user_id} AS user_id, {date}::date AS local_date) AS a
          CROSS JOIN unnest({analytes}::text[], {units}::text[]) AS t (analyte, unit)")
 }
 
 statement! {
     struct ReadKeys {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         date: NaiveDate => Date,
     } -> (Text, Text)
     "SELECT analyte, unit FROM lab_daily WHERE user_id = {user_id} AND local_date = {date}"
@@ -82,14 +84,14 @@ statement! {
 statement! {
     /// Deletes rows of the date, and reads their neighbours.
     struct ClearThese {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         date: NaiveDate => Date,
         analytes: Vec<String> => Array<Text>,
         units: Vec<String> => Array<Text>,
     } -> (Text, Text, Nullable<Double>, Nullable<Date>, Nullable<Double>)
     concat!(
         "WITH asked AS MATERIALIZED (
-         SELECT {user_id}::bigint AS user_id, {date}::date AS local_date
+         SELECT {user_id} AS user_id, {date}::date AS local_date
      ), t AS (
          DELETE FROM lab_daily AS d
          USING asked AS a, unnest({analytes}::text[], {units}::text[]) AS k (analyte, unit)
@@ -104,7 +106,7 @@ statement! {
 statement! {
     /// Rows whose delta is unchanged are not written.
     struct UpdateDeltas {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         dates: Vec<NaiveDate> => Array<Date>,
         analytes: Vec<String> => Array<Text>,
         units: Vec<String> => Array<Text>,

@@ -8,7 +8,7 @@ use aggregation::raw::LONGEST_INTERVAL_US;
 use aggregation::vitals::hour::Moments;
 use aggregation::vitals::scope::{FARTHEST_DAILY_TOTAL_US, MetricScope};
 use aggregation::vitals::{HourFigures, HourKey, RawVital, Scope, Snapshot};
-use aggregation::{SharedStr, Timestamp};
+use aggregation::{SharedStr, Timestamp, UserId};
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{
@@ -20,6 +20,7 @@ use crate::kinds::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital
 use crate::sql::raw_text::{RawText, short_name};
 use crate::sql::statement::statement;
 use crate::sql::time::{from_postgres, to_postgres};
+use crate::sql::user_key::UserKey;
 use crate::transaction::{GroupTransaction, MOST_AT_ONCE, ReadMode};
 
 statement! {
@@ -32,7 +33,7 @@ statement! {
     /// the start and end of a total may be the newest version of the same sample. Names of sources are
     /// compared after folding, which this statement does not do.
     struct ReadVitals {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         ordinals: Vec<i32> => Array<Integer>,
         metrics: Vec<String> => Array<Text>,
         spans_from: Vec<PgTimestamp> => Array<Timestamptz>,
@@ -46,7 +47,7 @@ statement! {
         "SELECT span.ordinal, ",
         raw_vital_columns!("v"),
         "
-     FROM (SELECT {user_id}::bigint AS user_id, s.*
+     FROM (SELECT {user_id} AS user_id, s.*
            FROM unnest({ordinals}::integer[], {metrics}::text[], {spans_from}::timestamptz[],
                        {spans_to}::timestamptz[], {starts_from}::timestamptz[],
                        {totals_from}::timestamptz[], {totals_to}::timestamptz[])
@@ -75,7 +76,7 @@ statement! {
 statement! {
     /// Reads the raw rows of one span and of a metric whose samples are instants, in the order of their start.
     struct ReadInstants {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         metric: String => Text,
         span_from: PgTimestamp => Timestamptz,
         span_to: PgTimestamp => Timestamptz,
@@ -94,7 +95,7 @@ statement! {
 statement! {
     /// The spans in which a row with another zone starts.
     struct FindOtherZones {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         zone: String => Text,
         ordinals: Vec<i32> => Array<Integer>,
         metrics: Vec<String> => Array<Text>,
@@ -106,7 +107,7 @@ statement! {
 
 statement! {
     struct ReadVitalsById {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         ids: Vec<i64> => Array<BigInt>,
     } -> (Text, RawVitalSql)
     concat!(
@@ -124,7 +125,7 @@ statement! {
     /// Stored days, and the hours of days that are merged from stored hours, in one statement: for a
     /// small group, each round trip costs more than the query itself.
     struct ReadStored {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         metrics: Vec<String> => Array<Text>,
         dates: Vec<NaiveDate> => Array<Date>,
         near_metrics: Vec<String> => Array<Text>,
@@ -169,7 +170,7 @@ impl GroupTransaction<'_> {
     ) -> Result<Option<BTreeMap<String, Snapshot>>, StoreError> {
         let mut snapshots = empty(scope);
         let rows = raw_rows_of(scope, catalogue, self.user_id(), ReadMode::AtOnce);
-        let (rows, stored) = self.read2((rows, stored_of(scope, self.user_id()))).await?;
+        let (rows, stored) = self.read2((rows, stored_of(scope, &self.user_id()))).await?;
         if rows.len() as i64 > MOST_AT_ONCE {
             return Ok(None);
         }
@@ -187,7 +188,7 @@ impl GroupTransaction<'_> {
         scope: &Scope,
     ) -> Result<BTreeMap<String, Snapshot>, StoreError> {
         let mut snapshots = empty(scope);
-        let stored = self.read(stored_of(scope, self.user_id())).await?;
+        let stored = self.read(stored_of(scope, &self.user_id())).await?;
         keep_stored(stored, scope, &mut snapshots)?;
         Ok(snapshots)
     }
@@ -291,7 +292,7 @@ fn empty(scope: &Scope) -> BTreeMap<String, Snapshot> {
 fn raw_rows_of(
     scope: &Scope,
     catalogue: &Catalogue,
-    user_id: i64,
+    user_id: UserId,
     reading: ReadMode,
 ) -> ReadVitals {
     let mut statement = ReadVitals {
@@ -333,10 +334,10 @@ fn columns(
     scope.iter().flat_map(of_metric).unzip()
 }
 
-fn stored_of(scope: &Scope, user_id: i64) -> ReadStored {
+fn stored_of(scope: &Scope, user_id: &UserId) -> ReadStored {
     let (metrics, dates) = columns(scope, |s| s.dates.clone());
     let (near_metrics, near_dates) = columns(scope, MetricScope::dates_to_look_at);
-    ReadStored { user_id, metrics, dates, near_metrics, near_dates }
+    ReadStored { user_id: user_id.clone(), metrics, dates, near_metrics, near_dates }
 }
 
 fn keep_rows(

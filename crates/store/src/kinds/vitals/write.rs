@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use aggregation::ALGORITHM_VERSION;
 use aggregation::catalogue::Catalogue;
 use aggregation::vitals::{DayFigures, HourFigures, HourKey, Recomputed};
+use aggregation::{ALGORITHM_VERSION, UserId};
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{
@@ -16,6 +16,7 @@ use crate::kinds::daily::sources;
 use crate::kinds::day_end::future_count;
 use crate::sql::statement::statement;
 use crate::sql::time::to_postgres;
+use crate::sql::user_key::UserKey;
 use crate::transaction::GroupTransaction;
 
 /// Declares the rows of a table of figures, which share columns and add some of their own. Also declares
@@ -79,7 +80,7 @@ macro_rules! figures {
 
         statement! {
             struct $one {
-                user_id: i64 => BigInt,
+                user_id: UserId => UserKey,
                 unit: String => Text,
                 $first: $first_rust => $first_sql,
                 $($key: $key_rust => $key_sql,)*
@@ -97,7 +98,7 @@ macro_rules! figures {
 
         statement! {
             struct $several {
-                user_id: i64 => BigInt,
+                user_id: UserId => UserKey,
                 unit: Vec<String> => Array<Text>,
                 $first: Vec<$first_rust> => Array<$first_sql>,
                 $($key: Vec<$key_rust> => Array<$key_sql>,)*
@@ -196,7 +197,7 @@ figures! {
 
 statement! {
     struct DeleteHours {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         metrics: Vec<String> => Array<Text>,
         dates: Vec<NaiveDate> => Array<Date>,
         hour_starts: Vec<PgTimestamp> => Array<Timestamptz>,
@@ -210,7 +211,7 @@ statement! {
 
 statement! {
     struct DeleteDays {
-        user_id: i64 => BigInt,
+        user_id: UserId => UserKey,
         metrics: Vec<String> => Array<Text>,
         dates: Vec<NaiveDate> => Array<Date>,
     } -> ()

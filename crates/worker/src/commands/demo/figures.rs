@@ -38,7 +38,7 @@ pub fn week_of_meals() -> (NaiveDate, NaiveDate) {
 
 async fn week(store: &Store, zone: Zone) -> anyhow::Result<()> {
     let (from, to) = week_of_meals();
-    let days = store.user_days(EATER, from, to, zone).await?.nutrition;
+    let days = store.user_days(&EATER.into(), from, to, zone).await?.nutrition;
     let nutrient = |day: &NutritionSums, name: &str| {
         let index = NUTRIENTS.iter().position(|known| *known == name)?;
         day.nutrients.get(index).copied().flatten()
@@ -71,7 +71,7 @@ async fn week(store: &Store, zone: Zone) -> anyhow::Result<()> {
 
 async fn activity(store: &Store, zone: Zone) -> anyhow::Result<()> {
     let on = date(2019, 9, 20);
-    let read = store.user_days(ATHLETE, on, on, zone).await?;
+    let read = store.user_days(&ATHLETE.into(), on, on, zone).await?;
     let hours = read.hours.iter().filter(|hour| hour.metric == "heart_rate");
     let days = read.vitals.iter().filter(|day| day.metric == "heart_rate");
     let rows: Vec<Vec<String>> = hours
@@ -92,7 +92,7 @@ async fn activity(store: &Store, zone: Zone) -> anyhow::Result<()> {
 
 async fn examination(store: &Store, zone: Zone) -> anyhow::Result<()> {
     let (from, to) = (date(2018, 1, 1), date(2018, 12, 31));
-    let mut read = store.user_days(EXAMINED, from, to, zone).await?;
+    let mut read = store.user_days(&EXAMINED.into(), from, to, zone).await?;
     read.labs.sort_by_key(|lab| lab.day.date);
     let mut rows: Vec<Vec<String>> = read
         .vitals

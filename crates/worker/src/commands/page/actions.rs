@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use aggregation::Kind;
+use aggregation::{Kind, UserIdType};
 use axum::extract::{Form, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -15,7 +15,7 @@ use store::{ActionState, FailureFilter, OperatorAction, Store, StoreError};
 
 use super::access::{Role, Visitor};
 use super::cached::Known;
-use super::database::in_words;
+use super::database::{in_words, read_user};
 use super::jobs::{Range, Work};
 use super::layout::{self, View, badge, instant};
 use super::{Page, Shared};
@@ -49,17 +49,14 @@ impl Action {
     ///
     /// # Errors
     /// What is wrong with it, in a sentence.
-    fn parse(fields: &Fields) -> Result<Self, String> {
+    fn parse(fields: &Fields, id_type: UserIdType) -> Result<Self, String> {
         let text =
             |name: &str| fields.get(name).map(|text| text.trim()).filter(|text| !text.is_empty());
         let kind = || match text("kind").map(str::parse::<Kind>) {
             Some(Ok(kind)) => Ok(kind),
             _ => Err("The kind must be vitals, nutrition or labs.".to_owned()),
         };
-        let user = || match text("user").map(str::parse::<i64>).transpose() {
-            Ok(user) => Ok(user),
-            Err(_) => Err("The user must be a whole number.".to_owned()),
-        };
+        let user = || text("user").map(|user| read_user(id_type, user)).transpose();
         let filter = || {
             Ok::<_, String>(FailureFilter {
                 kind: text("kind").map(|_| kind()).transpose()?.map(|kind| kind.name().to_owned()),
@@ -169,11 +166,18 @@ fn filter_in_words(filter: &FailureFilter) -> String {
     words.extend(kind.as_ref().map(|kind| format!("of {kind}")));
     words.extend(class.as_ref().map(|class| format!("with class {class}")));
     words.extend(detail.as_ref().filter(|of| !of.is_empty()).map(|detail| format!("({detail})")));
-    words.extend(user_id.map(|user| format!("of user {user}")));
+    words.extend(user_id.as_ref().map(|user| format!("of user {user}")));
     words.join(" ")
 }
 
 impl Page {
+    async fn parse_action(&self, fields: &Fields) -> Result<Action, String> {
+        // Without a user, an action needs no database to be understood.
+        let has_user = fields.get("user").is_some_and(|user| !user.trim().is_empty());
+        let id_type = if has_user { self.user_id_type().await? } else { UserIdType::default() };
+        Action::parse(fields, id_type)
+    }
+
     async fn read_actions(&self) -> Known<Vec<OperatorAction>> {
         let ask = async {
             let store = self.store().await?;
@@ -230,7 +234,7 @@ async fn count(store: &Store, work: &Work) -> Result<Counted, StoreError> {
             let mut dates = 0;
             for kind in Kind::ALL {
                 let (from, to) = (earlier(range.from), later(range.to));
-                let inventory = store.inventory(kind, range.user_id, from, to).await?;
+                let inventory = store.inventory(kind, &range.user_id, from, to).await?;
                 let portions = rebuild::portions(&inventory, range.from, range.to);
                 dates += portions.iter().map(|of| of.dates.len() as i64).sum::<i64>();
             }
@@ -290,7 +294,7 @@ fn forms(overview: Option<&super::overview::Overview>) -> Markup {
                 label for="class" { "Class of the error (empty: any)" }
                 input id="class" name="class" type="text" maxlength="40";
                 label for="requeue-user" { "User (empty: any)" }
-                input id="requeue-user" name="user" type="text" inputmode="numeric" maxlength="20";
+                input id="requeue-user" name="user" type="text" maxlength="1024";
                 label.check { input type="checkbox" name="dead" value="yes"; " dead rows only" }
                 div.buttons {
                     button type="submit" name="action" value="requeue" { "Requeue" }
@@ -300,7 +304,7 @@ fn forms(overview: Option<&super::overview::Overview>) -> Markup {
             form.card method="get" action="/actions/confirm" aria-labelledby="dates" {
                 h2 id="dates" { "A user's dates" }
                 label for="user" { "User" }
-                input id="user" name="user" type="text" inputmode="numeric" required maxlength="20";
+                input id="user" name="user" type="text" required maxlength="1024";
                 label for="from" { "First date" }
                 input id="from" name="from" type="date" required;
                 label for="to" { "Last date" }
@@ -377,7 +381,7 @@ pub async fn confirm(
     if visitor.role != Role::Operator {
         return layout::needs(&page, &visitor, View::Actions, Role::Operator).into_response();
     }
-    let action = match Action::parse(&fields) {
+    let action = match page.parse_action(&fields).await {
         Ok(action) => action,
         Err(problem) => {
             return layout::wrong(&page, &visitor, View::Actions, &problem).into_response();
@@ -439,7 +443,7 @@ pub async fn act(
     }
     let wrong =
         |problem: &str| layout::wrong(&page, &visitor, View::Actions, problem).into_response();
-    let action = match Action::parse(&fields) {
+    let action = match page.parse_action(&fields).await {
         Ok(action) => action,
         Err(problem) => return wrong(&problem),
     };

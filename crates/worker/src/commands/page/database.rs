@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aggregation::{UserId, UserIdType};
 use store::{Store, StoreError};
 use tokio::sync::Mutex;
 
@@ -62,6 +63,32 @@ impl Page {
         *kept = Some((url.to_owned(), store.clone()));
         Ok(store)
     }
+}
+
+impl Page {
+    /// The type of the database's user ids.
+    ///
+    /// # Errors
+    /// Why the database cannot be asked, in a sentence.
+    pub async fn user_id_type(&self) -> Result<UserIdType, String> {
+        let store = self.store().await?;
+        store.user_id_type().await.map_err(|error| in_words(&error))
+    }
+}
+
+/// Reads the id of a user from a form.
+///
+/// # Errors
+/// What is wrong with it, in a sentence.
+pub fn read_user(id_type: UserIdType, user: &str) -> Result<UserId, String> {
+    id_type.parse(user).map_err(|_| {
+        let what = match id_type {
+            UserIdType::Bigint => "a whole number",
+            UserIdType::Uuid => "a UUID",
+            UserIdType::Text => "a text of 1 to 1024 bytes without control characters",
+        };
+        format!("The user must be {what}.")
+    })
 }
 
 /// An error of the database, for a page. No text of the database's is in it but names.

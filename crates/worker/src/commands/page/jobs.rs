@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use aggregation::Kind;
+use aggregation::{Kind, UserId};
 use chrono::NaiveDate;
 use store::{ActionState, FailureFilter, Store, StoreError};
 
@@ -31,10 +31,10 @@ pub enum Work {
 }
 
 /// Dates of a user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
     /// The user.
-    pub user_id: i64,
+    pub user_id: UserId,
     /// The first date.
     pub from: NaiveDate,
     /// The last date.
@@ -171,12 +171,12 @@ impl Page {
         let mut rows = 0;
         for kind in Kind::ALL {
             let (from, to) = (earlier(range.from), later(range.to));
-            let inventory = store.inventory(kind, range.user_id, from, to).await?;
+            let inventory = store.inventory(kind, &range.user_id, from, to).await?;
             for portion in rebuild::portions(&inventory, range.from, range.to) {
                 if self.must_stop(job) {
                     return Ok(stopped());
                 }
-                rebuild::commit(store, &settings, kind, range.user_id, &portion).await?;
+                rebuild::commit(store, &settings, kind, &range.user_id, &portion).await?;
                 rows += portion.rows;
                 job.done.fetch_add(portion.dates.len() as i64, Ordering::Relaxed);
                 record(job, store, &mut recorded).await;
@@ -189,7 +189,7 @@ impl Page {
 
     async fn verify(&self, job: &Job, range: &Range, store: &Store) -> Result<Ended, StoreError> {
         let settings = self.service.settings();
-        let (user, stop) = (range.user_id, self.service.stop());
+        let (user, stop) = (range.user_id.clone(), self.service.stop());
         let verified =
             crate::commands::verify::one_user(store, &settings, stop, (user, range.from, range.to));
         let verified = verified.await?;

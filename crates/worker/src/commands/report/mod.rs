@@ -14,6 +14,7 @@ use crate::output;
 use crate::settings::Settings;
 use crate::setup;
 use crate::tables::counted;
+use crate::user_ids;
 
 /// The file name that means stdout.
 const STDOUT: &str = "-";
@@ -33,7 +34,8 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Report) -> anyhow::
     let store = setup::connect(&loaded.config).await?;
     setup::require_current_schema(&store).await?;
 
-    let days = store.user_days(arguments.user, from, to, settings.default_zone).await?;
+    let user_id = user_ids::required(&store, &arguments.user).await?;
+    let days = store.user_days(&user_id, from, to, settings.default_zone).await?;
     if to_stdout {
         output::print(report::page(&days, &settings.catalogue).trim_end());
     } else {

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aggregation::Kind;
 use aggregation::local_time::Zone;
 use aggregation::sleep::FARTHEST_STORED_DAY;
+use aggregation::{Kind, UserId};
 use chrono::NaiveDate;
 use store::{Difference, RowKey, StoreError, VerifyTables};
 
@@ -33,7 +33,7 @@ impl Verification<'_> {
         &self,
         tables: &mut VerifyTables<'_>,
         kind: Kind,
-        user_id: i64,
+        user_id: &UserId,
         found: &mut Found,
     ) -> Result<Compared, StoreError> {
         tables.look_at(kind, user_id).await?;
@@ -68,7 +68,14 @@ impl Verification<'_> {
         for (raw_id, difference) in call_outdated(&mut rows, verdicts) {
             compared.raw_ids.push(raw_id);
             let table = "rejected_rows";
-            found.list(Finding { kind, user_id, date: None, table, difference, rows: 1 });
+            found.list(Finding {
+                kind,
+                user_id: user_id.clone(),
+                date: None,
+                table,
+                difference,
+                rows: 1,
+            });
         }
         let mut drifted = BTreeSet::new();
         let mut of_dates: BTreeMap<(RowKey, Difference), i64> = BTreeMap::new();
@@ -81,7 +88,14 @@ impl Verification<'_> {
             if difference != Difference::Outdated {
                 drifted.insert(date);
             }
-            found.list(Finding { kind, user_id, date: Some(date), table, difference, rows });
+            found.list(Finding {
+                kind,
+                user_id: user_id.clone(),
+                date: Some(date),
+                table,
+                difference,
+                rows,
+            });
         }
         compared.drifted = drifted.len() as i64;
         Ok(compared)

@@ -1,8 +1,9 @@
 //! Finds the sessions that keep a group waiting for a lock.
 
+use crate::user_ids;
 use std::time::Duration;
 
-use aggregation::Kind;
+use aggregation::{Kind, UserId};
 use chrono::NaiveDate;
 use store::Store;
 
@@ -31,7 +32,7 @@ impl<'s> LockWaits<'s> {
     /// Checks repeatedly. For a group that finishes before the first check, this costs nothing.
     pub async fn watch(
         &mut self,
-        (kind, user_id, date): (Kind, i64, NaiveDate),
+        (kind, user_id, date): (Kind, &UserId, NaiveDate),
         lock_timeout: Duration,
     ) -> std::convert::Infallible {
         loop {
@@ -44,7 +45,7 @@ impl<'s> LockWaits<'s> {
                 tracing::info!(
                     event = "lock_wait",
                     kind = %kind,
-                    user_id,
+                    user_id = user_ids::logged(user_id),
                     date = %date,
                     pid = self.process,
                     holders = found.join("; "),

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use aggregation::local_time::Zone;
 use aggregation::zones::BaseZone;
-use aggregation::{Kind, Timestamp};
+use aggregation::{Kind, Timestamp, UserId};
 use chrono::NaiveDate;
 use store::{
     ChangeSet, ChangedRow, Claim, Failed, GroupTransaction, ProfileVersion, RetryPolicy, Store,
@@ -28,9 +28,10 @@ pub use lock_waits::LockWaits;
 
 use crate::settings::Settings;
 use crate::tables::counted;
+use crate::user_ids;
 
 /// A user and a local date.
-pub type GroupKey = (i64, NaiveDate);
+pub type GroupKey = (UserId, NaiveDate);
 
 /// The settings that affect a user's figures besides the raw rows.
 #[derive(Debug, PartialEq)]
@@ -68,7 +69,7 @@ impl Profile {
 /// The profiles of a batch's users.
 #[derive(Debug)]
 pub struct Profiles {
-    stored: HashMap<i64, Profile>,
+    stored: HashMap<UserId, Profile>,
     /// The profile of users who have none.
     default: Profile,
 }
@@ -83,7 +84,7 @@ impl Profiles {
         store: &Store,
         settings: &Settings,
     ) -> Result<Self, StoreError> {
-        let ids: BTreeSet<i64> = claim.sets.iter().map(|set| set.user_id).collect();
+        let ids: BTreeSet<UserId> = claim.sets.iter().map(|set| set.user_id.clone()).collect();
         let stored = store.profiles(ids.into_iter().collect()).await?;
         let stored = stored.into_iter();
         let stored = stored.map(|(id, stored)| (id, Profile::parse(Some(stored), settings)));
@@ -91,19 +92,19 @@ impl Profiles {
     }
 
     /// The profile of a user.
-    pub fn get(&self, user_id: i64) -> &Profile {
-        self.stored.get(&user_id).unwrap_or(&self.default)
+    pub fn get(&self, user_id: &UserId) -> &Profile {
+        self.stored.get(user_id).unwrap_or(&self.default)
     }
 
     /// Whether the user has a profile.
-    pub fn has(&self, user_id: i64) -> bool {
-        self.stored.contains_key(&user_id)
+    pub fn has(&self, user_id: &UserId) -> bool {
+        self.stored.contains_key(user_id)
     }
 
     /// The zone of a set's rows; `None` if it is unknown.
     pub fn zone_of(&self, set: &ChangeSet) -> Option<Zone> {
         let own = set.time_zone.as_deref().map(str::parse::<Zone>);
-        own.unwrap_or_else(|| self.get(set.user_id).base_zone).ok()
+        own.unwrap_or_else(|| self.get(&set.user_id).base_zone).ok()
     }
 }
 
@@ -201,11 +202,11 @@ fn guarded<T>(compute: impl FnOnce() -> T) -> Result<T, StoreError> {
 }
 
 /// Logs a committed group.
-pub fn log_committed(kind: Kind, (user_id, date): GroupKey, rows: usize, rejected: u32) {
+pub fn log_committed(kind: Kind, (user_id, date): &GroupKey, rows: usize, rejected: u32) {
     tracing::debug!(
         event = "group_committed",
         kind = %kind,
-        user_id,
+        user_id = user_ids::logged(user_id),
         date = %date,
         rows,
         rejected,
@@ -214,11 +215,11 @@ pub fn log_committed(kind: Kind, (user_id, date): GroupKey, rows: usize, rejecte
 }
 
 /// Logs a group that is retried at once.
-pub fn log_retried(kind: Kind, (user_id, date): GroupKey, tries: u32, error: &StoreError) {
+pub fn log_retried(kind: Kind, (user_id, date): &GroupKey, tries: u32, error: &StoreError) {
     tracing::info!(
         event = "group_retried",
         kind = %kind,
-        user_id,
+        user_id = user_ids::logged(user_id),
         date = %date,
         class = error.class().name(),
         sqlstate = error.sqlstate(),
@@ -229,11 +230,11 @@ pub fn log_retried(kind: Kind, (user_id, date): GroupKey, tries: u32, error: &St
 }
 
 /// Logs a group that was computed with an outdated profile or outdated settings.
-pub fn log_outdated(kind: Kind, (user_id, date): GroupKey, rows: u32) {
+pub fn log_outdated(kind: Kind, (user_id, date): &GroupKey, rows: u32) {
     tracing::info!(
         event = "group_outdated",
         kind = %kind,
-        user_id,
+        user_id = user_ids::logged(user_id),
         date = %date,
         rows,
         "Group rolled back (user {user_id}, {date}, {kind}): the profile or the settings have changed since \
@@ -242,11 +243,11 @@ pub fn log_outdated(kind: Kind, (user_id, date): GroupKey, rows: u32) {
 }
 
 /// Logs a group that was interrupted too often.
-pub fn log_postponed(kind: Kind, (user_id, date): GroupKey, rows: u32, pause: Duration) {
+pub fn log_postponed(kind: Kind, (user_id, date): &GroupKey, rows: u32, pause: Duration) {
     tracing::warn!(
         event = "group_postponed",
         kind = %kind,
-        user_id,
+        user_id = user_ids::logged(user_id),
         date = %date,
         rows,
         pause_s = pause.as_secs_f64(),
@@ -283,7 +284,7 @@ pub fn log_interrupted(kind: Kind, left: u32, is_released: bool, error: &StoreEr
 
 /// Logs a failed group with user, date and error class, never with a value.
 pub fn log_failure(
-    (kind, user_id, date): (Kind, i64, NaiveDate),
+    (kind, user_id, date): (Kind, &UserId, NaiveDate),
     rows: u32,
     failed: Failed,
     policy: RetryPolicy,
@@ -304,7 +305,7 @@ pub fn log_failure(
     tracing::warn!(
         event = "group_failed",
         kind = %kind,
-        user_id,
+        user_id = user_ids::logged(user_id),
         date = %date,
         rows,
         dead,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use aggregation::local_time::Zone;
-use aggregation::{Kind, Reason};
+use aggregation::{Kind, Reason, UserId};
 use chrono::{Days, NaiveDate};
 use store::{GroupTransaction, Inventory, RawDate, Store, StoreError, Verdict};
 
@@ -148,7 +148,7 @@ pub async fn commit_verdicts(
     store: &Store,
     settings: &Settings,
     kind: Kind,
-    user_id: i64,
+    user_id: &UserId,
     raw_ids: &[i64],
 ) -> Result<(), StoreError> {
     let mut transaction = store.begin_group(kind, user_id).await?;
@@ -178,7 +178,7 @@ pub async fn commit(
     store: &Store,
     settings: &Settings,
     kind: Kind,
-    user_id: i64,
+    user_id: &UserId,
     of: &Dates,
 ) -> Result<(), StoreError> {
     let transaction = store.begin_group(kind, user_id).await?;
@@ -194,7 +194,7 @@ pub async fn commit_from_nothing(
     store: &Store,
     settings: &Settings,
     kind: Kind,
-    user_id: i64,
+    user_id: &UserId,
     of: &Dates,
 ) -> Result<(), StoreError> {
     let mut transaction = store.begin_group(kind, user_id).await?;

@@ -1,13 +1,13 @@
 //! A user's day as it is shown.
 
-use aggregation::{Kind, Timestamp};
+use aggregation::{Kind, Timestamp, UserId};
 use chrono::NaiveDate;
 use store::DayRow;
 
 /// A user's day.
 #[derive(Debug)]
 pub struct Day {
-    pub user_id: i64,
+    pub user_id: UserId,
     pub date: NaiveDate,
     /// The profile's zone, else the default one.
     pub time_zone: String,

@@ -7,7 +7,9 @@ mod read;
 mod words;
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
+use aggregation::UserId;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -18,10 +20,11 @@ use serde_json::{Value, json};
 
 use self::day::{Day, Row, Section, rounded};
 use super::access::{Role, Visitor};
-use super::database::in_words;
+use super::database::{in_words, read_user};
 use super::layout::{self, View, badge, instant};
 use super::{Page, Shared};
 use crate::tables::{counted, thousands};
+use crate::user_ids;
 
 /// Raw rows that are shown of each figure; a sensor may send 86,400 a day.
 const MAX_ROWS: usize = 500;
@@ -36,11 +39,12 @@ pub async fn ask(
         return layout::needs(&page, &visitor, View::Users, Role::Viewer).into_response();
     }
     if let (Some(user), Some(date)) = (query.get("user"), query.get("date")) {
-        return match parse(user.trim(), date) {
-            Some((user, date)) => {
+        return match page.parse(user.trim(), date).await {
+            Ok((user, date)) => {
+                let user = percent_encode(&user.to_string());
                 Redirect::to(&format!("/users/{user}/days/{date}")).into_response()
             }
-            None => layout::wrong(&page, &visitor, View::Users, WRONG).into_response(),
+            Err((status, problem)) => refused(&page, &visitor, status, &problem),
         };
     }
     let content = html! {
@@ -54,19 +58,29 @@ pub async fn ask(
     layout::page(&page, &visitor, View::Users, "A user's day", &content).into_response()
 }
 
-const WRONG: &str = "The user must be a whole number, and the date one such as 2026-03-29.";
-
-fn parse(user: &str, date: &str) -> Option<(i64, NaiveDate)> {
-    let date = date.parse::<NaiveDate>().ok()?;
+fn parse_date(date: &str) -> Option<NaiveDate> {
     let years = NaiveDate::from_ymd_opt(1, 1, 1)?..=NaiveDate::from_ymd_opt(9999, 12, 31)?;
-    Some((user.parse().ok()?, date)).filter(|_| years.contains(&date))
+    date.parse().ok().filter(|date| years.contains(date))
 }
 
-fn form(user: Option<i64>, date: Option<NaiveDate>) -> Markup {
+/// Escapes a user's id for the path of an address.
+fn percent_encode(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+fn form(user: Option<&UserId>, date: Option<NaiveDate>) -> Markup {
     html! {
         form.ask method="get" action="/users" {
             label for="user" { "User" }
-            input id="user" name="user" type="text" inputmode="numeric" required maxlength="20" value=[user];
+            input id="user" name="user" type="text" required maxlength="1024" value=[user];
             label for="date" { "Local date" }
             input id="date" name="date" type="date" required value=[date];
             button type="submit" { "Show" }
@@ -75,10 +89,28 @@ fn form(user: Option<i64>, date: Option<NaiveDate>) -> Markup {
 }
 
 impl Page {
-    async fn read_day(&self, visitor: &Visitor, user: i64, date: NaiveDate) -> Result<Day, String> {
+    async fn parse(
+        &self,
+        user: &str,
+        date: &str,
+    ) -> Result<(UserId, NaiveDate), (StatusCode, String)> {
+        let wrong = |problem: String| (StatusCode::BAD_REQUEST, problem);
+        let date = parse_date(date)
+            .ok_or_else(|| wrong("The date must be one such as 2026-03-29.".to_owned()))?;
+        let id_type = self.user_id_type().await;
+        let id_type = id_type.map_err(|problem| (StatusCode::SERVICE_UNAVAILABLE, problem))?;
+        Ok((read_user(id_type, user).map_err(wrong)?, date))
+    }
+
+    async fn read_day(
+        &self,
+        visitor: &Visitor,
+        user: UserId,
+        date: NaiveDate,
+    ) -> Result<Day, String> {
         tracing::info!(
             event = "user_day_viewed",
-            user_id = user,
+            user_id = user_ids::logged(&user),
             date = %date,
             actor = visitor.actor,
             "A day of user {user} was viewed ({}): {date}",
@@ -101,8 +133,9 @@ pub async fn show(
     if visitor.role < Role::Viewer {
         return layout::needs(&page, &visitor, View::Users, Role::Viewer).into_response();
     }
-    let Some((user, date)) = parse(&user, &date) else {
-        return layout::wrong(&page, &visitor, View::Users, WRONG).into_response();
+    let (user, date) = match page.parse(&user, &date).await {
+        Ok(asked) => asked,
+        Err((status, problem)) => return refused(&page, &visitor, status, &problem),
     };
     let title = format!("User {user}, {date}");
     match page.read_day(&visitor, user, date).await {
@@ -120,11 +153,16 @@ pub async fn show(
     }
 }
 
+fn refused(page: &Page, visitor: &Visitor, status: StatusCode, problem: &str) -> Response {
+    let (_, shown) = layout::wrong(page, visitor, View::Users, problem);
+    (status, shown).into_response()
+}
+
 fn content(day: &Day) -> Markup {
     let neighbour = |date: Option<NaiveDate>, label: &str| {
         html! {
             @if let Some(date) = date {
-                a href={ "/users/" (day.user_id) "/days/" (date) } { (label) " " (date) }
+                a href={ "/users/" (percent_encode(&day.user_id.to_string())) "/days/" (date) } { (label) " " (date) }
             }
         }
     };
@@ -151,7 +189,7 @@ fn content(day: &Day) -> Markup {
                 }
             } }
         }
-        details { summary { "Another user or date" } (form(Some(day.user_id), Some(day.date))) }
+        details { summary { "Another user or date" } (form(Some(&day.user_id), Some(day.date))) }
         @if day.sections.is_empty() { p { "There are neither figures nor raw rows of this date." } }
         @for (index, section) in day.sections.iter().enumerate() { (self::section(index, section)) }
         p.small {
@@ -276,8 +314,9 @@ pub async fn json(
         let error = "health values are shown only with a token: set http.token";
         return answer(StatusCode::FORBIDDEN, json!({ "error": error }));
     }
-    let Some((user, date)) = parse(&user, &date) else {
-        return answer(StatusCode::BAD_REQUEST, json!({ "error": WRONG }));
+    let (user, date) = match page.parse(&user, &date).await {
+        Ok(asked) => asked,
+        Err((status, problem)) => return answer(status, json!({ "error": problem })),
     };
     match page.read_day(&visitor, user, date).await {
         Ok(day) => answer(StatusCode::OK, to_json(&day)),

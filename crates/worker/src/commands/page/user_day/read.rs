@@ -12,7 +12,7 @@ use aggregation::sleep::{self, SleepDay, SleepScope, Stage};
 use aggregation::vitals::explain::{Fate, explain};
 use aggregation::vitals::scope::MetricScope;
 use aggregation::vitals::{DayFigures, Outcome, recompute};
-use aggregation::{Kind, Reason, blood_pressure, glucose};
+use aggregation::{Kind, Reason, UserId, blood_pressure, glucose};
 use chrono::NaiveDate;
 use store::{DayRow, ReadMode, Store, StoreError, UserDays};
 
@@ -35,15 +35,15 @@ const MAX_READS: u32 = 3;
 pub async fn read(
     store: &Store,
     inputs: &(Zone, Catalogue),
-    user_id: i64,
+    user_id: UserId,
     date: NaiveDate,
 ) -> Result<Day, StoreError> {
-    let mut day = read_once(store, inputs, user_id, date).await?;
+    let mut day = read_once(store, inputs, user_id.clone(), date).await?;
     for _ in 1..MAX_READS {
         if day.waiting > 0 || day.sections.iter().all(Section::agrees) {
             break;
         }
-        day = read_once(store, inputs, user_id, date).await?;
+        day = read_once(store, inputs, user_id.clone(), date).await?;
     }
     Ok(day)
 }
@@ -51,10 +51,10 @@ pub async fn read(
 async fn read_once(
     store: &Store,
     (zone, catalogue): &(Zone, Catalogue),
-    user_id: i64,
+    user_id: UserId,
     date: NaiveDate,
 ) -> Result<Day, StoreError> {
-    let days = store.user_days(user_id, date, date, *zone).await?;
+    let days = store.user_days(&user_id, date, date, *zone).await?;
     let base_zone = match &days.profile_zone {
         Some(text) => text.parse(),
         None => Ok(*zone),
@@ -96,7 +96,7 @@ async fn vitals(
     let names: Vec<String> = catalogue.metrics().map(|(name, _)| name.to_owned()).collect();
     let scope = names.iter().map(|name| (name.clone(), whole.clone())).collect();
 
-    let mut reading = store.reading(Kind::Vitals, days.user_id).await?;
+    let mut reading = store.reading(Kind::Vitals, &days.user_id).await?;
     let snapshots = match reading.read_vitals(&scope, catalogue).await? {
         Some(snapshots) => snapshots,
         // Too many rows for one statement.
@@ -435,7 +435,7 @@ async fn meals(
     date: NaiveDate,
 ) -> Result<Option<Section>, StoreError> {
     let (base, nutrients) = (context.base_zone, context.catalogue.nutrients());
-    let mut reading = store.reading(Kind::Nutrition, days.user_id).await?;
+    let mut reading = store.reading(Kind::Nutrition, &days.user_id).await?;
     let mut rows: Vec<RawMeal> = Vec::new();
     let mut builder = DayBuilder::new(date, base, nutrients);
     let mut verdicts: Vec<Option<Reason>> = Vec::new();
@@ -511,7 +511,7 @@ async fn results(
     days: &UserDays,
     date: NaiveDate,
 ) -> Result<Vec<Section>, StoreError> {
-    let mut reading = store.reading(Kind::Labs, days.user_id).await?;
+    let mut reading = store.reading(Kind::Labs, &days.user_id).await?;
     let mut rows: Vec<RawLab> = Vec::new();
     reading
         .visit_labs(date, ReadMode::InPortions, |row| {
