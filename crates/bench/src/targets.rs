@@ -72,9 +72,10 @@ async fn drain(load: &Load, targets: u64) -> anyhow::Result<(u64, f64)> {
     let inserting = connect(&server.url).await?;
     for target in 0..targets {
         let insert = format!(
-            "INSERT INTO target_{target}.vitals_raw (user_id, metric, value, unit, started_at)
-             SELECT u, 'heart_rate', 60 + m % 40, 'bpm', timestamptz '2024-05-01Z' + make_interval(mins => m)
-             FROM generate_series(1, {users}) AS u, generate_series(1, {ROWS_OF_A_USER}) AS m"
+            "INSERT INTO target_{target}.vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+             SELECT u, 'heart_rate', 60 + m % 40, 'bpm', 'watch', at, at
+             FROM generate_series(1, {users}) AS u, generate_series(1, {ROWS_OF_A_USER}) AS m,
+                  LATERAL (SELECT timestamptz '2024-05-01Z' + m * interval '1 minute' AS at) AS t"
         );
         inserting.batch_execute(&insert).await?;
     }

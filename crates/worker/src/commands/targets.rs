@@ -66,6 +66,8 @@ pub async fn choose(cli: &Cli) -> anyhow::Result<Choice> {
         && let Some(target) = targets.iter().find(|target| target.name == *name)
     {
         setup::select(target.loaded.clone());
+        // Before the span of the target, which a log that has not begun would not see.
+        setup::configuration(cli.config.as_deref())?;
         return Ok(Choice::One(name.as_str().into()));
     }
     if use_of == TargetUse::One {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use toml::Value;
 use toml::de::{DeTable, DeValue};
 
-use super::setting::{Origin, Setting};
+use super::setting::{Origin, Setting, entries};
 use super::syntax::syntax_problem;
 use super::targets::{Common, Spec};
 use super::value::from_default;
-use super::{ConfigError, Entry, Loaded, read};
+use super::{ConfigError, Loaded, read};
 
 /// The settings so far, and the problems found.
 pub(super) struct Layers {
@@ -98,15 +98,4 @@ impl Layers {
         loaded.targets(&[])?;
         Ok(loaded)
     }
-}
-
-/// Keys, values and origins of settings, safe to print.
-pub(super) fn entries(settings: &[Setting]) -> Vec<Entry> {
-    let entry = |setting: &Setting| Entry {
-        key: setting.key.clone(),
-        value: setting.shown(),
-        origin: setting.origin.name(),
-        line: setting.origin.line(),
-    };
-    settings.iter().map(entry).collect()
 }

@@ -18,6 +18,7 @@ mod read;
 mod reload;
 mod schedule;
 mod setting;
+mod source;
 mod syntax;
 mod targets;
 #[cfg(test)]

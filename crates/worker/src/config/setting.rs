@@ -4,6 +4,7 @@ use std::fmt;
 
 use toml::Value;
 
+use super::Entry;
 use super::value::as_text;
 
 /// Keys whose value is never printed.
@@ -62,6 +63,17 @@ impl Setting {
             (true, true) => "(not set)".to_owned(),
         }
     }
+}
+
+/// Keys, values and origins of settings, safe to print.
+pub(super) fn entries(settings: &[Setting]) -> Vec<Entry> {
+    let entry = |setting: &Setting| Entry {
+        key: setting.key.clone(),
+        value: setting.shown(),
+        origin: setting.origin.name(),
+        line: setting.origin.line(),
+    };
+    settings.iter().map(entry).collect()
 }
 
 /// The origin of a value. It prints as the phrase that follows it in a problem.

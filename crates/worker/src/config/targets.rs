@@ -12,10 +12,9 @@ use std::sync::Arc;
 use toml::Value;
 use toml::de::{DeTable, DeValue};
 
-use super::file::{Source, in_order, read};
-use super::layers::entries;
 use super::nearest::{nearest_name, printable, printable_key};
-use super::setting::{Origin, Setting};
+use super::setting::{Origin, Setting, entries};
+use super::source::{Source, in_order, read};
 use super::syntax::syntax_problem;
 use super::value::{expected, found_in_toml, same_from_toml};
 use super::{ConfigError, Entry, Loaded, read as sections};

@@ -155,6 +155,7 @@ impl Targets {
         let mut verbose = false;
         // The directory is asked at once; the file was read at the start.
         let mut last_read = None::<Instant>;
+        let mut last_observed = Instant::now();
         loop {
             let every = lock(&self.running).config.targets_from.reload;
             let due = last_read.map_or(Duration::ZERO, |last| every.saturating_sub(last.elapsed()));
@@ -186,7 +187,10 @@ impl Targets {
                     let level = lock(&self.running).config.log.level.clone();
                     logging::toggle(verbose, level);
                 }
-                () = tokio::time::sleep(OBSERVE) => self.observe(running),
+                () = tokio::time::sleep(OBSERVE.saturating_sub(last_observed.elapsed())) => {
+                    last_observed = Instant::now();
+                    self.observe(running);
+                }
                 () = self.stop.requested() => break,
             }
         }
@@ -286,7 +290,8 @@ impl Targets {
 
     /// Passes settings to a target's service; it begins again if they need that.
     fn change(&self, service: &Service, target: Target, running: &mut Running) {
-        let reload = Reload::between(&lock(&service.running), target.loaded.clone());
+        let mut reload = Reload::between(&lock(&service.running), target.loaded.clone());
+        reload.needs_restart.retain(|key| !is_of_process(key));
         if reload.changed.is_empty() && reload.needs_restart.is_empty() {
             return;
         }
@@ -389,12 +394,9 @@ impl Targets {
         let listed = new.targets(&running.rows)?;
         let Reload { changed, needs_restart, .. } =
             Reload::between(&lock(&self.running), new.clone());
-        let of_process = |key: &&String| {
-            OF_PROCESS.iter().any(|begin| key.starts_with(begin)) || *key == "targets"
-        };
         let changed: Vec<&str> = changed
             .iter()
-            .chain(needs_restart.iter().filter(|key| !of_process(key)))
+            .chain(needs_restart.iter().filter(|key| !is_of_process(key)))
             .map(String::as_str)
             .collect();
         let changed = changed.join(" ");
@@ -402,7 +404,8 @@ impl Targets {
         *lock(&self.catalogue) = catalogue;
         *lock(&self.running) = new;
         tracing::info!(event = "reloaded", changed, "Configuration reloaded; changed: {changed}");
-        let keys: Vec<&str> = needs_restart.iter().filter(of_process).map(String::as_str).collect();
+        let keys: Vec<&str> =
+            needs_restart.iter().filter(|key| is_of_process(key)).map(String::as_str).collect();
         if !keys.is_empty() {
             let keys = keys.join(" ");
             tracing::warn!(event = "restart_needed", keys, "Restart needed for: {keys}");
@@ -410,4 +413,9 @@ impl Targets {
         self.apply(listed, running);
         Ok(())
     }
+}
+
+/// Whether a change of this key needs a restart of the process.
+fn is_of_process(key: &str) -> bool {
+    key == "targets" || OF_PROCESS.iter().any(|begin| key.starts_with(begin))
 }
