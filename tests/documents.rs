@@ -57,6 +57,41 @@ fn listed(document: &str) -> BTreeSet<&str> {
     between(document, "\n| `", "`")
 }
 
+/// The paths of all files below a folder, from the root of the repository.
+fn files(folder: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root().join(folder)).unwrap().map(Result::unwrap) {
+        let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found
+}
+
+/// A path in a document may leave out the folders above it, `crates` and `src`.
+#[test]
+fn every_source_that_a_document_names_exists() {
+    let short = |path: &str| format!("/{}", path.replace("crates/", "").replace("/src/", "/"));
+    let known: Vec<String> = ["crates", "tests", "migrations", "packaging", "docs"]
+        .into_iter()
+        .flat_map(files)
+        .map(|path| short(&path))
+        .collect();
+    let documents = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"].map(str::to_owned);
+    for document in files("docs").into_iter().chain(documents) {
+        if !document.ends_with(".md") {
+            continue;
+        }
+        let text = read(&document);
+        for path in text.split('`').skip(1).step_by(2) {
+            let is_source = path.ends_with(".rs") || path.ends_with(".sql");
+            if is_source && path.contains('/') && !path.contains([' ', '*', '\n', '…']) {
+                let end = short(path);
+                assert!(known.iter().any(|path| path.ends_with(&end)), "{path} in {document}");
+            }
+        }
+    }
+}
+
 #[test]
 fn every_event_of_the_log_is_explained_and_no_other() {
     let program = program();

@@ -198,19 +198,20 @@ async fn a_day_that_has_not_ended_is_partial_in_every_table_and_tells_its_algori
         .await;
     }
     db.run_once();
-    for table in [
-        "vitals_daily",
-        "sleep_daily",
-        "blood_pressure_daily",
-        "glucose_daily",
-        "nutrition_daily",
-        "lab_daily",
+    for (table, version) in [
+        ("vitals_daily", aggregation::ALGORITHM_VERSION),
+        ("sleep_daily", aggregation::ALGORITHM_VERSION),
+        ("blood_pressure_daily", aggregation::ALGORITHM_VERSION),
+        ("glucose_daily", aggregation::ALGORITHM_VERSION),
+        ("nutrition_daily", aggregation::nutrition::ALGORITHM_VERSION),
+        ("lab_daily", aggregation::labs::ALGORITHM_VERSION),
     ] {
         let days = format!(
             "SELECT DISTINCT concat_ws(' ', local_date < '2025-01-01', is_partial, algorithm_version)
              FROM {table} ORDER BY 1"
         );
-        assert_eq!(lines(&db, &days).await, ["f t 5", "t f 5"], "{table}");
+        let (partial, ended) = (format!("f t {version}"), format!("t f {version}"));
+        assert_eq!(lines(&db, &days).await, [partial, ended], "{table}");
     }
 }
 

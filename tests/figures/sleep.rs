@@ -51,7 +51,7 @@ async fn a_night_over_midnight_belongs_to_the_day_of_waking() {
          FROM sleep_daily
          UNION ALL
          SELECT concat_ws(' ', nap_count, nap_minutes, segment_count, sources, primary_source,
-                          rejected_count, time_zone, is_partial, algorithm_version)
+                          rejected_count, time_zone, is_partial)
          FROM sleep_daily
          UNION ALL
          SELECT concat_ws(' ', to_char(at AT TIME ZONE 'Europe/Berlin', 'DD\"T\"HH24:MI'))
@@ -63,7 +63,7 @@ async fn a_night_over_midnight_belongs_to_the_day_of_waking() {
         every_column,
         [
             "2024-03-05 435 270 90 75 0 15 510 t",
-            r#"0 0 6 {"watch": 6} watch 0 Europe/Berlin f 5"#,
+            r#"0 0 6 {"watch": 6} watch 0 Europe/Berlin f"#,
             "04T22:30",
             "05T07:00",
             "05T00:00",

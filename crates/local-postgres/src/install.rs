@@ -89,12 +89,14 @@ pub(crate) fn install(say: &mut dyn FnMut(&str)) -> Result<(), LocalPostgresErro
 
 /// Asks on the terminal whether the package may be installed. Enter alone means yes.
 fn ask() -> bool {
+    let question = "PostgreSQL is not installed. Install the package `postgresql` with apt-get? It \
+                    takes about a minute. [Y/n] ";
     let mut answer = String::new();
-    eprint!(
-        "PostgreSQL is not installed. Install the package `postgresql` with apt-get? It takes \
-         about a minute. [Y/n] "
-    );
-    let asked = io::stderr().flush().and_then(|()| io::stdin().read_line(&mut answer));
+    let mut terminal = io::stderr();
+    let asked = terminal
+        .write_all(question.as_bytes())
+        .and_then(|()| terminal.flush())
+        .and_then(|()| io::stdin().read_line(&mut answer));
     asked.is_ok_and(|bytes| bytes > 0) && is_yes(&answer)
 }
 

@@ -82,5 +82,13 @@ async fn the_schema_in_rust_is_that_of_a_migrated_database() {
         tables.iter().filter(|table| is_printed(table)).map(printed).collect();
     let printed = format!("// @generated automatically by Diesel CLI.\n\n{}", printed.join("\n"));
     let schema = include_str!("../src/schema.rs");
-    assert_eq!(schema, printed, "src/schema.rs must be:\n{printed}");
+    if let Some((number, (ours, wanted))) = (1..)
+        .zip(schema.lines().chain([""]).zip(printed.lines().chain([""])))
+        .find(|(_, (ours, wanted))| ours != wanted)
+    {
+        panic!(
+            "src/schema.rs, line {number} is {ours:?}, must be {wanted:?}; the whole file:\n{printed}"
+        );
+    }
+    assert_eq!(schema, printed);
 }
