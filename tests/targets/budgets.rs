@@ -31,11 +31,11 @@ async fn sessions(client: &Client) -> usize {
 
 #[tokio::test]
 async fn targets_of_one_server_never_have_more_sessions_than_its_budget() {
-    let names: Vec<String> = (0..12).map(|number| format!("s{number}")).collect();
+    let names: Vec<String> = (0..8).map(|number| format!("s{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let schemas = Schemas::new(&names).await;
     for name in &names {
-        schemas.insert(name, 200).await;
+        schemas.insert(name, 30).await;
     }
     let (most, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     let watching = {
@@ -51,7 +51,7 @@ async fn targets_of_one_server_never_have_more_sessions_than_its_budget() {
     let service = schemas.serve(&schemas.configuration(&names), &settings);
     for name in &names {
         schemas.drained(name).await;
-        assert_eq!(schemas.days(name).await, 200);
+        assert_eq!(schemas.days(name).await, 30);
     }
     service.stops();
     done.store(true, Ordering::Relaxed);
