@@ -51,7 +51,10 @@ pub struct Targets {
     began: Instant,
 }
 
-/// What the loop of targets owns.
+/// The rows of the directory, or why they are unknown.
+type Listed = anyhow::Result<Vec<DirectoryRow>>;
+
+/// The state that only the loop of targets uses.
 struct Running {
     tasks: JoinSet<()>,
     names: HashMap<Id, String>,
@@ -59,10 +62,7 @@ struct Running {
     next: BTreeMap<String, Target>,
     ticks: Arc<Ticks>,
     /// Lists of targets that were read.
-    lists: (
-        mpsc::Sender<anyhow::Result<Vec<DirectoryRow>>>,
-        mpsc::Receiver<anyhow::Result<Vec<DirectoryRow>>>,
-    ),
+    lists: (mpsc::Sender<Listed>, mpsc::Receiver<Listed>),
     is_reading: bool,
     /// The rows of the directory as it was read last.
     rows: Vec<DirectoryRow>,
@@ -225,7 +225,7 @@ impl Targets {
     }
 
     /// Serves the targets of a new list. If it has a mistake, the former one stays.
-    fn accept(&self, rows: anyhow::Result<Vec<DirectoryRow>>, running: &mut Running) {
+    fn accept(&self, rows: Listed, running: &mut Running) {
         running.is_reading = false;
         let listed = rows.and_then(|rows| {
             let listed = lock(&self.running).targets(&rows)?;
