@@ -74,6 +74,12 @@ thorough cases="2000":
 hostile rows="100000" seed="1":
     HOSTILE_ROWS={{rows}} HOSTILE_SEED={{seed}} cargo test -p worker --test tests hostile::
 
+# a health app's aggregates as views over generated `users` and `days`, compared with its own worker. About 66 raw
+# rows a user and day: 1,000 users and a year are 24 million, and some 20 GB of disk
+adopt-year users="1000" days="365":
+    ADOPT_USERS={{users}} ADOPT_DAYS={{days}} \
+        cargo test --release -p worker --test tests health_app::every -- --nocapture
+
 # look for what breaks a parser or a figure; needs a nightly toolchain and cargo-fuzz
 fuzz target seconds="120":
     cargo +nightly fuzz run {{target}} -- -max_total_time={{seconds}}

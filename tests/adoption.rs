@@ -1,7 +1,12 @@
 //! An app whose measurements lie in a table of its own: `docs/examples/adopt.sql`, as it is written.
 
+mod command;
+mod health_app;
+
 use std::fs;
 use std::path::Path;
+
+use aggregation::UserIdType;
 
 use crate::support::Database;
 
@@ -28,7 +33,7 @@ async fn pulse(db: &Database, user: i64) -> Option<String> {
 
 #[tokio::test]
 async fn an_apps_own_table_is_aggregated_and_shows_its_status() {
-    let db = Database::new().await;
+    let db = Database::with_user_ids(UserIdType::Bigint).await;
     db.execute(TABLE).await;
     db.execute(
         "INSERT INTO measurements VALUES (1, 7, 'hr', 60, 'bpm', 'watch', '2024-05-01 10:00Z'),
@@ -40,6 +45,10 @@ async fn an_apps_own_table_is_aggregated_and_shows_its_status() {
     assert_eq!(statuses(&db).await, "1 pending, 2 not aggregated");
     db.run_once();
     assert_eq!(pulse(&db, 7).await.unwrap(), "2024-05-01: 1 of 60");
+
+    // A job of the app sets its own status.
+    db.execute("UPDATE measurements SET aggregation_status = 'completed'").await;
+    assert_eq!(statuses(&db).await, "1 completed, 2 not aggregated", "that queues nothing");
 
     // Rows come, are corrected, move to another person, and go.
     db.execute(

@@ -8,10 +8,11 @@ use serde_json::Value;
 use crate::support::outside::{PASSWORD, Scratch, assert_says};
 use crate::support::{Database, Ran, worker_at};
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "demo",
     "migrate",
     "import",
+    "adopt",
     "run",
     "run-once",
     "status",
@@ -47,7 +48,8 @@ fn the_help_names_every_command_and_every_exit_code() {
 
 #[test]
 fn the_help_of_each_command_names_its_flags_and_fits_80_columns() {
-    let flags: [(&str, &[&str]); 11] = [
+    let flags: [(&str, &[&str]); 12] = [
+        ("adopt", &["--kind", "--table", "--map", "--metric", "--dry-run", "--undo", "--json"]),
         ("demo", &["--config"]),
         ("migrate", &["--config", "--json"]),
         (
@@ -92,7 +94,10 @@ fn assert_narrow(text: &str) {
 
 #[test]
 fn wrong_usage_exits_with_2_and_says_why_on_stderr() {
-    let wrong: [(&[&str], &str); 12] = [
+    let wrong: [(&[&str], &str); 15] = [
+        (&["adopt", "--table", "app.readings"], "--kind <KIND>"),
+        (&["adopt", "--table", "t", "--kind", "vitals", "--map", "value"], "is no pair"),
+        (&["adopt", "--undo", "--table", "t", "--kind", "vitals"], "cannot be used with"),
         (&[], "Usage: worker"),
         (&["frobnicate"], "unrecognized subcommand"),
         (&["statsu"], "status"),
@@ -103,7 +108,7 @@ fn wrong_usage_exits_with_2_and_says_why_on_stderr() {
         (&["run-once", "--max-batches", "0"], "--max-batches"),
         (&["run-once", "--time-budget", "-1"], "a number of seconds above 0 is needed"),
         (&["run-once", "--time-budget", "NaN"], "a number of seconds above 0 is needed"),
-        (&["import", "file.csv"], "--kind <KIND>"),
+        (&["import", "--time-zone", "Mars", "export.xml"], "nor an offset such as +05:30"),
         (&["import", "--kind", "vitals"], "<FILE>"),
     ];
     for (arguments, why) in wrong {

@@ -15,6 +15,7 @@ mod periods;
 mod profiles;
 mod rejected;
 mod removal;
+mod several_days;
 mod silence;
 mod sleep;
 mod sources;

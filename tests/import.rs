@@ -1,5 +1,7 @@
 //! Loading CSV files.
 
+mod exports;
+
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};

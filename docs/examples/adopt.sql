@@ -25,17 +25,33 @@ SELECT m.person_id AS user_id, m.measurement_id AS id, t.metric, m.reading::floa
 FROM measurements AS m JOIN measurement_types AS t USING (type)
 WHERE m.person_id IS NOT NULL AND m.taken_at IS NOT NULL AND m.reading IS NOT NULL AND m.unit IS NOT NULL;
 
+-- A job of the app sets aggregation_status on each row. An update that changes no column of the view copies nothing,
+-- so add such a column here only if figures depend on it.
 CREATE FUNCTION measurements_to_vitals() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    changed bigint[];
 BEGIN
+    IF TG_OP = 'INSERT' THEN
+        SELECT array_agg(measurement_id) INTO changed FROM after;
+    ELSIF TG_OP = 'UPDATE' THEN
+        SELECT array_agg(a.measurement_id) INTO changed
+        FROM after AS a LEFT JOIN before AS b USING (measurement_id)
+        WHERE (a.person_id, a.type, a.reading, a.unit, a.device, a.taken_at)
+              IS DISTINCT FROM (b.person_id, b.type, b.reading, b.unit, b.device, b.taken_at);
+    END IF;
     IF TG_OP <> 'INSERT' THEN
         DELETE FROM vitals_raw AS v USING before AS b
-        WHERE v.user_id = b.person_id AND v.id = b.measurement_id;
+        WHERE v.user_id = b.person_id AND v.id = b.measurement_id
+          AND NOT EXISTS (SELECT FROM measurements_as_vitals AS kept
+                          WHERE kept.id = b.measurement_id AND kept.user_id = b.person_id);
     END IF;
-    IF TG_OP <> 'DELETE' THEN
+    IF changed IS NOT NULL THEN
         INSERT INTO vitals_raw (user_id, id, metric, value, unit, source, started_at, ended_at)
-        SELECT v.* FROM measurements_as_vitals AS v
-        JOIN after AS a ON a.measurement_id = v.id AND a.person_id = v.user_id;
+        SELECT * FROM measurements_as_vitals WHERE id = ANY (changed)
+        ON CONFLICT (user_id, id) DO UPDATE
+        SET metric = excluded.metric, value = excluded.value, unit = excluded.unit, source = excluded.source,
+            started_at = excluded.started_at, ended_at = excluded.ended_at;
     END IF;
     RETURN NULL;
 END $$;

@@ -11,6 +11,7 @@ use aggregation::catalogue::Catalogue;
 use aggregation::vitals::{Context, RawVital};
 use aggregation::zones::BaseZone;
 use arbitrary::{Arbitrary, Unstructured};
+use exports::{Context, Format, Item};
 use chrono::{Days, NaiveDate};
 
 pub static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::built_in().unwrap());
@@ -162,5 +163,34 @@ pub fn assert_finite(figures: impl IntoIterator<Item = Option<f64>>) {
 pub fn assert_within(figures: impl IntoIterator<Item = Option<f64>>, least: f64, most: f64) {
     for figure in figures.into_iter().flatten() {
         assert!(least <= figure && figure <= most, "{figure} outside of {least} to {most}");
+    }
+}
+
+/// Reads an export, and asserts that each row can be stored and that no text is shown but names.
+pub fn read_export(format: Format, bytes: &[u8]) {
+    let zone = Some("Europe/Berlin".parse().unwrap());
+    let context = Context { catalogue: &CATALOGUE, time_zone: zone, profile_zone: None };
+    let mut again = || -> std::io::Result<Option<Box<dyn std::io::BufRead>>> {
+        Ok(Some(Box::new(std::io::Cursor::new(bytes.to_vec()))))
+    };
+    let mut file = bytes;
+    let done = exports::read(format, &mut file, &mut again, &context, &mut |item| {
+        match item {
+            Item::Vital(vital) => {
+                assert!(CATALOGUE.metric(vital.metric).is_some());
+                assert!(vital.started_at.is_datable() && vital.ended_at.is_datable());
+                assert!(!vital.source.contains('\0') && !vital.unit.contains('\0'));
+            }
+            Item::Lab(lab) => {
+                assert!(lab.collected_at.is_datable());
+                assert!(!lab.value_text.contains('\0') && !lab.test_name.contains('\0'));
+            }
+            Item::LeftOut(name) => assert!(name.len() <= 100 && name.is_ascii(), "{name}"),
+            Item::Bad { place, problem } => assert!(place.len() + problem.len() < 300),
+        }
+        Ok(())
+    });
+    if let Err(error) = done {
+        assert!(error.to_string().len() < 500, "{error}");
     }
 }

@@ -41,6 +41,10 @@ GRANT SELECT, INSERT, DELETE ON paused_kinds TO :"worker";
 -- The worker also writes its alerts.
 GRANT SELECT, INSERT, UPDATE ON alert_conditions TO :"worker";
 GRANT SELECT, INSERT, UPDATE, DELETE ON alert_outbox TO :"worker";
+-- The feed of changed days, and how far its webhook has come.
+GRANT SELECT, INSERT, DELETE ON figure_changes TO :"worker";
+GRANT SELECT, INSERT, UPDATE ON figure_feed, figure_webhook TO :"worker";
+GRANT SELECT ON figure_changes_settled TO :"worker";
 
 -- The app needs no right on the queue: the triggers of the raw tables run with the rights of their
 -- owner. Without TRUNCATE the app cannot empty a table.
@@ -50,10 +54,13 @@ GRANT SELECT ON
     lab_daily, rejected_rows, raw_row_status,
     vitals_weekly, sleep_weekly, blood_pressure_weekly, glucose_weekly, nutrition_weekly, lab_weekly,
     vitals_monthly, sleep_monthly, blood_pressure_monthly, glucose_monthly, nutrition_monthly,
-    lab_monthly, glucose_14_days
+    lab_monthly, glucose_14_days, figure_changes_settled, figure_feed,
+    vitals_7_days, vitals_28_days, sleep_vitals, body_mass_carried, body_mass_index_daily
     TO :"app";
 -- Functions of the views. PUBLIC has this right unless it was revoked.
 GRANT EXECUTE ON FUNCTION aggregation_square(double precision),
     aggregation_quotient(double precision, double precision) TO :"app";
+-- The app and the worker read the feed.
+GRANT EXECUTE ON FUNCTION figure_changes_since(text, integer) TO :"app", :"worker";
 
 COMMIT;

@@ -21,7 +21,7 @@ const WAYS: [&str; 9] = [
 ];
 
 /// Where they are used, and why no data can be in the text.
-const LOOKED_AT: [(&str, &str); 14] = [
+const LOOKED_AT: [(&str, &str); 16] = [
     ("store/src/sql/statement.rs", "pieces of text that is 'static"),
     ("store/src/sql/user_key.rs", "the cast of a parameter"),
     ("store/src/sql/cte.rs", "WITH and names of parts that are 'static, around statements"),
@@ -30,7 +30,15 @@ const LOOKED_AT: [(&str, &str); 14] = [
         "BEGIN and the session's settings: names of ours, numbers, on and off",
     ),
     ("store/src/connection/connect.rs", "the session's settings"),
+    (
+        "store/src/admin/adopt/mod.rs",
+        "triggers of an adoption: adopt/text.rs quotes each name and text of the administrator's",
+    ),
     ("store/src/admin/import.rs", "COPY of a table and columns of ours; rows go into its stream"),
+    (
+        "store/src/admin/raw_rows.rs",
+        "statements that are 'static, and the session's settings; rows go into the stream of COPY",
+    ),
     (
         "store/src/admin/migrate.rs",
         "statements of the migrations, and ALTER FUNCTION with names as format writes them",

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::{Mail, MailTls, Webhook};
-use crate::delivery::{Failure, Sent};
+use crate::delivery::{Failure, Sent, in_own_thread};
 use crate::message::Message;
 use crate::{mail, webhook};
 
@@ -44,9 +44,7 @@ impl Channel {
     pub fn address(&self) -> String {
         match self {
             Self::Mail(mail) => mail.address(),
-            Self::Webhook(webhook) => {
-                webhook.url.as_ref().map_or_else(String::new, ToString::to_string)
-            }
+            Self::Webhook(webhook) => webhook.address(),
         }
     }
 
@@ -54,20 +52,16 @@ impl Channel {
     pub fn is_open(&self) -> bool {
         match self {
             Self::Mail(mail) => mail.tls == MailTls::None && !is_loopback(&mail.host),
-            Self::Webhook(webhook) => {
-                let url = webhook.url.as_ref();
-                url.is_some_and(|url| !url.is_encrypted() && !is_loopback(url.host()))
-            }
+            Self::Webhook(webhook) => webhook.is_open(),
         }
     }
 
     /// The maximum duration of a delivery, including its time-outs.
     pub fn longest(&self) -> Duration {
-        let (connect, send) = match self {
-            Self::Mail(mail) => (mail.connect_timeout, mail.send_timeout),
-            Self::Webhook(webhook) => (webhook.connect_timeout, webhook.send_timeout),
-        };
-        connect + send + GRACE
+        match self {
+            Self::Mail(mail) => mail.connect_timeout + mail.send_timeout + GRACE,
+            Self::Webhook(webhook) => webhook.longest(),
+        }
     }
 
     /// Delivers a message.
@@ -77,28 +71,29 @@ impl Channel {
     /// message.
     pub async fn send(&self, message: &Message) -> Result<Sent, Failure> {
         let (channel, message) = (self.clone(), message.clone());
-        let delivery = tokio::task::spawn_blocking(move || channel.send_in_this_thread(&message));
-        match tokio::time::timeout(self.longest(), delivery).await {
-            Ok(Ok(sent)) => sent,
-            Ok(Err(_)) => Err(Failure::new("delivery", "it broke off; please report it")),
-            Err(_) => Err(Failure::no_answer("delivery", self.longest())),
-        }
+        in_own_thread(self.longest(), async move || match &channel {
+            Self::Mail(mail) => mail::send(mail, &message).await,
+            Self::Webhook(webhook) => webhook::send(webhook, &message).await,
+        })
+        .await
+    }
+}
+
+impl Webhook {
+    /// Whether messages leave this host unencrypted.
+    pub fn is_open(&self) -> bool {
+        let url = self.url.as_ref();
+        url.is_some_and(|url| !url.is_encrypted() && !is_loopback(url.host()))
     }
 
-    fn send_in_this_thread(&self, message: &Message) -> Result<Sent, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::new("delivery", error))?;
-        let sent = runtime.block_on(async {
-            match self {
-                Self::Mail(mail) => mail::send(mail, message).await,
-                Self::Webhook(webhook) => webhook::send(webhook, message).await,
-            }
-        });
-        // A name look-up may take a minute; the runtime does not wait for it.
-        runtime.shutdown_background();
-        sent
+    /// The destination, host and port only.
+    pub fn address(&self) -> String {
+        self.url.as_ref().map_or_else(String::new, ToString::to_string)
+    }
+
+    /// The maximum duration of a delivery, including its time-outs.
+    pub fn longest(&self) -> Duration {
+        self.connect_timeout + self.send_timeout + GRACE
     }
 }
 

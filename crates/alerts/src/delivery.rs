@@ -48,6 +48,32 @@ impl fmt::Display for Failure {
     }
 }
 
+/// Delivers in a thread with a small runtime of its own, for at most `longest`.
+///
+/// # Errors
+/// The error of the delivery.
+pub(crate) async fn in_own_thread<F, D>(longest: Duration, deliver: F) -> Result<Sent, Failure>
+where
+    F: FnOnce() -> D + Send + 'static,
+    D: Future<Output = Result<Sent, Failure>>,
+{
+    let delivery = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::new("delivery", error))?;
+        let sent = runtime.block_on(deliver());
+        // A name look-up may take a minute; the runtime does not wait for it.
+        runtime.shutdown_background();
+        sent
+    });
+    match tokio::time::timeout(longest, delivery).await {
+        Ok(Ok(sent)) => sent,
+        Ok(Err(_)) => Err(Failure::new("delivery", "it broke off; please report it")),
+        Err(_) => Err(Failure::no_answer("delivery", longest)),
+    }
+}
+
 /// Waits for a step with a time limit.
 ///
 /// # Errors

@@ -5,6 +5,7 @@
 //! - [`condition`]: when a rule fires and resolves, as a function of observations and time;
 //! - [`observation`]: the observations of the service in the units of the rules;
 //! - [`channel`], `mail`, `webhook`: one message to one server, in bounded time;
+//! - `signed`: a signed POST, for the feed of changed days;
 //! - [`outbox`]: messages in the database, until they are delivered;
 //! - [`drift`]: the alert of `worker verify`.
 //!
@@ -22,6 +23,7 @@ pub mod observation;
 pub mod outbox;
 mod post_url;
 mod rule;
+mod signed;
 mod webhook;
 
 pub use config::{Mail, MailTls, Rules, Webhook};
@@ -30,3 +32,4 @@ pub use message::{Message, new_alert, own_clock};
 pub use metrics::{describe, expect_deliveries, show_alert};
 pub use post_url::PostUrl;
 pub use rule::Rule;
+pub use signed::post_signed;

@@ -25,6 +25,18 @@ use crate::post_url::PostUrl;
 /// Every outcome other than an answer with a status of success. A redirection is a failure, as its
 /// target is not trusted.
 pub async fn send(webhook: &Webhook, message: &Message) -> Result<Sent, Failure> {
+    send_body(webhook, message.json.to_string(), &[]).await
+}
+
+/// Posts a body of JSON with further headers.
+///
+/// # Errors
+/// As [`send`].
+pub(crate) async fn send_body(
+    webhook: &Webhook,
+    body: String,
+    headers: &[(&'static str, String)],
+) -> Result<Sent, Failure> {
     let Some(url) = &webhook.url else { return Err(Failure::new("webhook", "it has no URL")) };
     let tls = match url.is_encrypted() {
         true => Some((TlsConnector::from(Arc::new(encryption(webhook)?)), server_name(url)?)),
@@ -39,7 +51,8 @@ pub async fn send(webhook: &Webhook, message: &Message) -> Result<Sent, Failure>
         encrypted.map(Either::Right).map_err(|error| Failure::new("TLS", error))
     });
     let stream = with_timeout("connect", connect, stream).await?;
-    with_timeout("answer", webhook.send_timeout, post(url, TokioIo::new(stream), message)).await
+    with_timeout("answer", webhook.send_timeout, post(url, TokioIo::new(stream), body, headers))
+        .await
 }
 
 fn server_name(url: &PostUrl) -> Result<ServerName<'static>, Failure> {
@@ -61,7 +74,12 @@ fn encryption(webhook: &Webhook) -> Result<ClientConfig, Failure> {
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-async fn post<S>(url: &PostUrl, stream: S, message: &Message) -> Result<Sent, Failure>
+async fn post<S>(
+    url: &PostUrl,
+    stream: S,
+    body: String,
+    headers: &[(&'static str, String)],
+) -> Result<Sent, Failure>
 where
     S: Read + Write + Send + Unpin + 'static,
 {
@@ -69,11 +87,15 @@ where
     let broken = |error: hyper::Error| Failure::new("answer", error);
     let path = url.path();
     let host = url.authority();
-    let request = Request::post(path)
+    let mut request = Request::post(path)
         .header(HOST, host)
         .header(CONTENT_TYPE, "application/json")
-        .header(USER_AGENT, concat!("dayfold/", env!("CARGO_PKG_VERSION")))
-        .body(Full::new(Bytes::from(message.json.to_string())))
+        .header(USER_AGENT, concat!("dayfold/", env!("CARGO_PKG_VERSION")));
+    for (name, value) in headers {
+        request = request.header(*name, value);
+    }
+    let request = request
+        .body(Full::new(Bytes::from(body)))
         .map_err(|_| Failure::new("webhook", "its URL cannot be asked for"))?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(stream).await.map_err(broken)?;

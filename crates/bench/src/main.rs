@@ -7,6 +7,7 @@
 mod api;
 mod drain;
 mod hostile;
+mod import;
 mod insert;
 mod periods;
 mod pgbench;
@@ -47,6 +48,8 @@ enum Command {
     Drain(drain::Load),
     /// Time and memory for dates that have more rows than any person
     Hostile(hostile::Load),
+    /// Speed and memory of the import of an export
+    Import(import::Load),
     /// Cost of the triggers for an app's inserts
     Insert(insert::Load),
     /// Duration of queries to the weekly and monthly views
@@ -67,6 +70,7 @@ async fn main() -> anyhow::Result<()> {
         Some(Command::Api(load)) => api::beside(load).await?,
         Some(Command::Drain(load)) => drain::drain(load).await?,
         Some(Command::Hostile(load)) => hostile::hostile(load).await?,
+        Some(Command::Import(load)) => import::import(load).await?,
         Some(Command::Insert(load)) => insert::insert(load).await?,
         Some(Command::Periods(load)) => periods::periods(load).await?,
         Some(Command::Targets(load)) => targets::targets(load).await?,

@@ -299,7 +299,7 @@ pub struct ServerError {
 /// compares the two.
 ///
 /// Source: PostgreSQL documentation, "PostgreSQL Error Codes".
-const SQLSTATES: [(&str, ErrorClass, &str); 47] = {
+const SQLSTATES: [(&str, ErrorClass, &str); 48] = {
     use ErrorClass as Class;
     [
         ("08", Class::ConnectionLost, "the connection failed"),
@@ -349,6 +349,7 @@ const SQLSTATES: [(&str, ErrorClass, &str); 47] = {
         ("P0001", Class::Database, "an error was raised"),
         ("DF001", Class::LeaseLost, "the lease on the claimed rows was lost"),
         ("DF002", Class::Outdated, "the user's profile has changed since the rows were claimed"),
+        ("DF003", Class::Database, "the cursor is too old, or of another database"),
     ]
 };
 

@@ -6,6 +6,7 @@
 
 mod admin;
 mod backoff;
+mod changes;
 mod connection;
 mod error;
 mod kinds;
@@ -23,12 +24,17 @@ mod verify;
 
 use sql::{cte, raw_text, statement, time};
 
+pub use admin::adopt::{
+    Adoption, AdoptionSql, AdoptionState, AdoptionStep, AppTable, CheckedMapping, MappedFrom,
+    Mapping, mappable_columns, required_columns,
+};
 pub use admin::budget::Budget;
 pub use admin::control::{PausedKind, Throttled};
 pub use admin::directory::{DirectoryError, Listed as ListedTarget, read_directory};
 pub use admin::examine::{Examination, MissingRights, TriggerFault};
 pub use admin::import::{ImportError, ImportRow, Importer, ProfileRow, raw_columns};
 pub use admin::migrate::{MigrateError, MigrateOptions, Migrated, migrate, migrate_with};
+pub use admin::raw_rows::RawRows;
 pub use admin::schema_state::{Elsewhere, NamesTaken, SchemaState, schema_state};
 pub use admin::sessions::{OldTransaction, Sessions};
 pub use admin::status::{
@@ -37,6 +43,7 @@ pub use admin::status::{
 };
 pub use admin::trial::Trial;
 pub use backoff::{Backoff, DRAIN_RETRIES};
+pub use changes::{FigureChange, TakenChanges, UnsentChanges};
 #[doc(hidden)]
 pub use connection::connect::Connected;
 pub use connection::connect::{ConnectionPlan, check_url, connection_plan};

@@ -123,6 +123,8 @@ pub struct PoolStats {
 pub struct Store {
     pool: bb8::Pool<Manager>,
     shared: Arc<Shared>,
+    /// Whether groups record the dates whose figures change.
+    records_changes: bool,
 }
 
 struct Shared {
@@ -244,7 +246,19 @@ impl Store {
             .retry_connection(false)
             .error_sink(Box::new(SayIdleEnded))
             .build_unchecked(Manager(Arc::clone(&shared)));
-        Ok(Self { pool, shared })
+        Ok(Self { pool, shared, records_changes: true })
+    }
+
+    /// With or without the feed of changed days.
+    #[must_use]
+    pub fn recording_changes(mut self, records_changes: bool) -> Self {
+        self.records_changes = records_changes;
+        self
+    }
+
+    /// Whether groups record the dates whose figures change.
+    pub(crate) const fn records_changes(&self) -> bool {
+        self.records_changes
     }
 
     /// The current state of the pool.

@@ -1,6 +1,18 @@
 // @generated automatically by Diesel CLI.
 
 diesel::table! {
+    adopted_tables (id) {
+        id -> Int4,
+        app_table -> Text,
+        kind -> Text,
+        mapping -> Text,
+        state -> Text,
+        up_to -> Nullable<Int8>,
+        adopted_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     aggregation_queue (user_id, kind, starts_at, id) {
         not_before -> Timestamptz,
         lease_token -> Nullable<Int8>,

@@ -394,6 +394,7 @@ async fn each_code_has_its_class_and_a_function_of_the_app_may_raise_any() {
         ("58P01", Environment),
         ("DF001", LeaseLost),
         ("DF002", Outdated),
+        ("DF003", Database),
         ("P0001", Database),
         ("XX000", Database),
         ("XX001", Environment),

@@ -1,9 +1,12 @@
 //! The command line.
 
+mod adopt;
+
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use aggregation::local_time::Zone;
 use aggregation::{Kind, UserIdType};
 use chrono::{Datelike, NaiveDate};
 use clap::error::ErrorKind;
@@ -12,6 +15,8 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 use crate::config::MAX_ROWS_PER_SECOND;
 use crate::exit;
 use crate::verbosity::Verbosity;
+
+pub use adopt::Adopt;
 
 const AFTER_HELP: &str = "\
 Begin with `worker demo`: it needs no database of yours.
@@ -36,7 +41,7 @@ fn after_help() -> String {
 }
 
 const AFTER_IMPORT_HELP: &str = "\
-Columns (* must be there and filled in, in any order):
+Columns of CSV (* must be there and filled in, in any order):
   profiles   user_id* time_zone* source_priority
   vitals     user_id* metric* value* started_at* ended_at comparator unit source
              time_zone is_daily_total
@@ -113,9 +118,11 @@ impl Command {
     pub const fn target_use(&self) -> TargetUse {
         match self {
             Self::Run => TargetUse::Service,
-            Self::Import(_) | Self::Report(_) | Self::Status(Status { watch: Some(_), .. }) => {
-                TargetUse::One
-            }
+            Self::Adopt(_)
+            | Self::Changes(_)
+            | Self::Import(_)
+            | Self::Report(_)
+            | Self::Status(Status { watch: Some(_), .. }) => TargetUse::One,
             Self::Migrate(_)
             | Self::RunOnce(_)
             | Self::Status(_)
@@ -200,13 +207,26 @@ pub enum Command {
     ///
     /// Any number of workers may do this at once: one migrates, and the others wait for it.
     Migrate(Migrate),
-    /// Load raw rows or profiles from a CSV file
+    /// Load raw rows from exports of apps, or raw rows and profiles from CSV files
     ///
-    /// The first line of the file names the columns. An invalid line is reported with its number and
-    /// skipped; the others are loaded. Profiles replace existing ones; raw rows are always added, and
-    /// queued for the next run.
+    /// It recognises Apple Health (export.xml or the zip file around it), Health Auto Export (JSON), FHIR
+    /// R4 Observations (a Bundle, or one resource a line), Dexcom Clarity and LibreView (CSV), Nightscout
+    /// entries (JSON), and CSV whose first line names columns of the raw tables. A record that cannot be
+    /// read is reported with its place and skipped; the others are loaded, and queued for the next run.
+    /// Records of types without a metric are counted by type.
+    ///
+    /// Rows of an export that are there already are not loaded again, so an import may be repeated, or
+    /// continued after Ctrl-C. Rows of CSV are always added; profiles replace existing ones.
     #[command(after_long_help = AFTER_IMPORT_HELP)]
     Import(Import),
+    /// Mirror a table of the application into a raw table, by triggers generated from a mapping
+    ///
+    /// From then on, each statement of the application that changes the table's rows copies them in its own
+    /// transaction. Rows that are there already are copied in batches; if that is interrupted, the same
+    /// command resumes it. An update that changes no mapped column copies nothing. --dry-run shows the SQL,
+    /// and --undo removes triggers and copies.
+    #[command(override_usage = adopt::USAGE)]
+    Adopt(Adopt),
     /// Run as a service: process due rows until stopped
     ///
     /// It also starts without its database, and retries until the database is available. SIGTERM or
@@ -246,6 +266,11 @@ pub enum Command {
     /// with dead rows are counted and cause exit code 4. The list of rejected rows is compared like the
     /// figures. Differences are listed by table, user and date, without any health value.
     Verify(Verify),
+    /// Print the days whose figures have changed, one JSON object in each line
+    ///
+    /// Each line has a user, a date, a kind, and the cursor from which `--after` continues. A day of which
+    /// nothing is left is printed, too. docs/changes.md says how to consume the feed without missing a change.
+    Changes(Changes),
     /// Write some days of one user as an HTML page with charts
     ///
     /// The page is a self-contained HTML file: it loads nothing, runs no scripts, and can be printed. It
@@ -353,12 +378,20 @@ pub struct ConfigShow {
 /// Arguments of `import`.
 #[derive(Debug, Args)]
 pub struct Import {
-    /// The kind of rows in the file
+    /// The files, in UTF-8; - reads stdin
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// The user of an export; CSV names the user of each row
+    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
+    pub user: Option<String>,
+    /// The time zone of rows of an export that name none, such as Europe/Berlin [default: that of the
+    /// user's profile]
+    #[arg(long, value_name = "ZONE", value_parser = parse_zone)]
+    pub time_zone: Option<Zone>,
+    /// The files are CSV with rows of this kind [default: by the first line]
     #[arg(long, value_enum, value_name = "KIND")]
-    pub kind: ImportKind,
-    /// The CSV file, in UTF-8; - reads stdin
-    pub file: PathBuf,
-    /// Skip columns that the kind does not have, and name them, instead of refusing the file
+    pub kind: Option<ImportKind>,
+    /// Skip columns of CSV that the kind does not have, and name them, instead of refusing the file
     #[arg(long)]
     pub skip_unknown_columns: bool,
     /// Print one JSON object as the last line of stdout
@@ -477,6 +510,20 @@ pub struct Pause {
     /// Print one JSON object as the last line of stdout
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `changes`.
+#[derive(Debug, Args)]
+pub struct Changes {
+    /// Wait for further changes until a signal ends it
+    #[arg(long)]
+    pub follow: bool,
+    /// Begin after this change; without it, with the oldest that is kept
+    #[arg(long, value_name = "CURSOR", value_parser = parse_cursor)]
+    pub after: Option<String>,
+    /// End after this many changes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
 }
 
 /// Arguments of `backfill`.
@@ -635,12 +682,28 @@ fn parse_kind(text: &str) -> Result<Kind, String> {
     text.parse().map_err(|error: aggregation::kind::UnknownKind| error.to_string())
 }
 
+fn parse_zone(text: &str) -> Result<Zone, String> {
+    text.parse().map_err(|error: aggregation::local_time::UnknownZone| error.to_string())
+}
+
 fn parse_user_id_type(text: &str) -> Result<UserIdType, String> {
     UserIdType::from_name(text).ok_or_else(|| "bigint, uuid or text is needed".to_owned())
 }
 
 /// Valid years of a local date. West of UTC, the first instant of the year 1 belongs to the year 0.
 const YEARS: RangeInclusive<i32> = 0..=9999;
+
+fn parse_cursor(text: &str) -> Result<String, String> {
+    let parts: Vec<&str> = text.split('-').collect();
+    let is_number = |part: &&str| {
+        (1..=18).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    if parts.len() == 3 && parts.iter().all(is_number) {
+        Ok(text.to_owned())
+    } else {
+        Err("a cursor is the text \"cursor\" of a printed change, such as 1-7451-12".to_owned())
+    }
+}
 
 fn parse_date(text: &str) -> Result<NaiveDate, String> {
     match text.parse::<NaiveDate>() {

@@ -1,5 +1,6 @@
 //! The worker: folds raw vitals, nutrition and lab rows into daily figures.
 
+mod changes;
 mod cli;
 mod commands;
 mod config;

@@ -42,6 +42,7 @@ const DATABASE_REACHABLE: &str = "dayfold_database_reachable";
 const BREAKER: &str = "dayfold_breaker_state";
 const TIMEOUTS: &str = "dayfold_pool_timeouts_total";
 const OLDEST_TRANSACTION: &str = "dayfold_oldest_transaction_seconds";
+const UNSENT_CHANGES: &str = "dayfold_unsent_changes_seconds";
 const SILENT: &str = "dayfold_silent_seconds";
 const BUILD: &str = "dayfold_build_info";
 
@@ -146,6 +147,11 @@ fn describe() {
         Unit::Seconds,
         "Age of the oldest transaction that is open for longer than log.old_transaction_seconds"
     );
+    describe_gauge!(
+        UNSENT_CHANGES,
+        Unit::Seconds,
+        "Age of the oldest changed day that the webhook has not accepted; 0 if none"
+    );
     describe_gauge!(SILENT, Unit::Seconds, "Time since the last progress");
     alerts::describe();
     describe_gauge!(BUILD, "1, with the version");
@@ -221,6 +227,11 @@ pub fn show_oldest_transaction(old: Option<&[OldTransaction]>) {
         old.iter().filter_map(|transaction| transaction.seconds).fold(0.0, f64::max)
     });
     gauge!(OLDEST_TRANSACTION).set(seconds);
+}
+
+/// Sets the age of the oldest change that the webhook has not accepted; NaN if it could not be read.
+pub fn show_unsent_changes(oldest: Option<Duration>) {
+    gauge!(UNSENT_CHANGES).set(oldest.map_or(f64::NAN, |oldest| oldest.as_secs_f64()));
 }
 
 /// Sets the time since the last progress.

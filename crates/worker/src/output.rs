@@ -20,6 +20,11 @@ fn try_to_print(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
+/// Prints a line of data. Returns whether the reader still exists.
+pub fn print_line(text: &str) -> bool {
+    try_to_print(text).is_ok()
+}
+
 /// Prints the result of a command; with --quiet, only if there were failures.
 pub fn print_outcome(text: &str, went_well: bool) {
     if went_well { print_success(text) } else { print(text) }

@@ -105,7 +105,8 @@ pub async fn connect_with(
         slow_hold: config.log.slow_hold,
     };
     let url = config.database.url.expose();
-    Store::connect_within(url, pool, &session(config), variables, budgets).await
+    let store = Store::connect_within(url, pool, &session(config), variables, budgets).await?;
+    Ok(store.recording_changes(config.changes.enabled))
 }
 
 fn session(config: &Config) -> SessionSettings {

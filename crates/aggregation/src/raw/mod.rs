@@ -4,6 +4,7 @@ mod change;
 mod context;
 mod judge;
 mod local_date;
+mod new_row;
 mod row;
 mod source;
 
@@ -12,5 +13,6 @@ pub use context::Context;
 pub(crate) use judge::{Judged, Judgement, judge_all, judge_each, leave_out_resent};
 pub use judge::{Sample, judge};
 pub(crate) use local_date::{LocalDate, LocalDates, SharedZone, touched_near};
+pub use new_row::{NewLab, NewVital};
 pub use row::{LONGEST_INTERVAL_US, RawVital};
 pub use source::fold_source;

@@ -11,13 +11,14 @@ use crate::sheet::Sheet;
 const PAIRED: [&str; 2] = ["blood_pressure_systolic", "blood_pressure_diastolic"];
 
 /// The order of the metrics, most wanted first; the others follow, ordered by name.
-const ORDER: [&str; 16] = [
+const ORDER: [&str; 22] = [
     "resting_heart_rate",
     "heart_rate_variability_sdnn",
     "oxygen_saturation",
     "respiratory_rate",
     "body_temperature",
     "body_mass",
+    "body_mass_index",
     "body_fat_percentage",
     "waist_circumference",
     "height",
@@ -26,8 +27,13 @@ const ORDER: [&str; 16] = [
     "distance_walking_running",
     "flights_climbed",
     "exercise_time",
+    "stand_hours",
     "active_energy",
     "basal_energy",
+    "workouts",
+    "workout_duration",
+    "workout_energy",
+    "workout_distance",
 ];
 
 /// The section of the heart rate.

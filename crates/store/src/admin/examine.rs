@@ -10,7 +10,7 @@ use crate::sql::statement::statement;
 
 /// The rights that the worker needs, by table. `packaging/sql/grants.sql` grants them. Importing also
 /// needs INSERT on the raw tables, and migrating needs ownership of all tables.
-const RIGHTS: [(&str, &[&str]); 21] = [
+const RIGHTS: [(&str, &[&str]); 25] = [
     ("__diesel_schema_migrations", &["SELECT"]),
     ("vitals_raw", &["SELECT"]),
     ("nutrition_raw", &["SELECT"]),
@@ -25,6 +25,10 @@ const RIGHTS: [(&str, &[&str]); 21] = [
     ("paused_kinds", &["SELECT", "INSERT", "DELETE"]),
     ("alert_conditions", &["SELECT", "INSERT", "UPDATE"]),
     ("alert_outbox", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("figure_changes", &["SELECT", "INSERT", "DELETE"]),
+    ("figure_changes_settled", &["SELECT"]),
+    ("figure_feed", &["SELECT", "INSERT", "UPDATE"]),
+    ("figure_webhook", &["SELECT", "INSERT", "UPDATE"]),
     ("vitals_hourly", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("vitals_daily", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("sleep_daily", &["SELECT", "INSERT", "UPDATE", "DELETE"]),

@@ -99,11 +99,11 @@ statement! {
 /// A dedicated connection for an import. COPY is several times faster than INSERT, and a long import
 /// must not occupy a connection of the pool.
 pub struct Importer {
-    client: tokio_postgres::Client,
+    pub(super) client: tokio_postgres::Client,
     /// Keeps the connection open: dropping the link closes it.
     _link: Box<Link>,
     /// The SQL of the settings at the beginning of a transaction.
-    settings: String,
+    pub(super) settings: String,
 }
 
 impl std::fmt::Debug for Importer {
@@ -155,13 +155,6 @@ impl Importer {
     /// # Errors
     /// If the database fails or refuses a row; then none is inserted.
     pub async fn insert(&mut self, kind: Kind, rows: &[ImportRow]) -> Result<(), ImportError> {
-        let refused = |error: tokio_postgres::Error| {
-            ImportError::Refused(if error.is_closed() {
-                ErrorClass::ConnectionLost
-            } else {
-                ErrorClass::Refused
-            })
-        };
         let columns = raw_columns(kind).join(", ");
         let copy = format!("COPY {} ({columns}) FROM STDIN", raw_table(kind));
         let mut text = String::new();
@@ -176,6 +169,15 @@ impl Importer {
         sink.as_mut().finish().await.map_err(refused)?;
         transaction.commit().await.map_err(refused)
     }
+}
+
+/// The class of a failure. The server's message may quote a row.
+pub(super) fn refused(error: tokio_postgres::Error) -> ImportError {
+    ImportError::Refused(if error.is_closed() {
+        ErrorClass::ConnectionLost
+    } else {
+        ErrorClass::Refused
+    })
 }
 
 /// Appends one line of COPY's text format.

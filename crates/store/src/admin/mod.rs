@@ -1,5 +1,6 @@
 //! Code for commands other than processing: migrations, import, status, examination.
 
+pub(crate) mod adopt;
 pub(crate) mod budget;
 pub(crate) mod control;
 pub(crate) mod directory;
@@ -8,6 +9,7 @@ pub(crate) mod explain;
 pub(crate) mod import;
 pub(crate) mod migrate;
 mod migrations;
+pub(crate) mod raw_rows;
 mod schema_sql;
 pub(crate) mod schema_state;
 pub(crate) mod sessions;

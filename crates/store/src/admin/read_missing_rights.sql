@@ -11,7 +11,8 @@ SELECT 'EXECUTE', 'FUNCTION', format('%I.%I(%s)', (SELECT nspname FROM pg_namesp
 FROM pg_proc AS p
 WHERE p.oid IN (to_regprocedure('aggregation_datable(timestamptz)'),
                 to_regprocedure('aggregation_end(timestamptz, timestamptz)'),
-                to_regprocedure('aggregation_fail(text, text)'))
+                to_regprocedure('aggregation_fail(text, text)'),
+                to_regprocedure('figure_changes_since(text, integer)'))
   AND NOT has_function_privilege(p.oid, 'EXECUTE')
 UNION ALL
 SELECT 'TEMPORARY', 'DATABASE', quote_ident(current_database())

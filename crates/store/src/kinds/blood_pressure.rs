@@ -11,30 +11,30 @@ use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
 
 use crate::error::StoreError;
-use crate::kinds::daily::{sources, split, upsert};
+use crate::kinds::daily::{sources, split, upsert, upserted};
 use crate::sql::statement::statement;
 use crate::sql::time::to_postgres;
 use crate::sql::user_key::UserKey;
 use crate::transaction::GroupTransaction;
 
-static UPSERT_DAY: LazyLock<String> = LazyLock::new(|| {
-    upsert(
-        "blood_pressure_daily",
-        &[
-            "pair_count",
-            "unpaired_count",
-            "censored_count",
-            "systolic_mean",
-            "systolic_min",
-            "systolic_max",
-            "diastolic_mean",
-            "diastolic_min",
-            "diastolic_max",
-            "mean_arterial_pressure",
-            "worst_category",
-        ],
-    )
-});
+const FIGURES: [&str; 11] = [
+    "pair_count",
+    "unpaired_count",
+    "censored_count",
+    "systolic_mean",
+    "systolic_min",
+    "systolic_max",
+    "diastolic_mean",
+    "diastolic_min",
+    "diastolic_max",
+    "mean_arterial_pressure",
+    "worst_category",
+];
+
+static UPSERT_DAY: LazyLock<String> = LazyLock::new(|| upsert("blood_pressure_daily", &FIGURES));
+
+static UPSERTED: LazyLock<String> =
+    LazyLock::new(|| upserted("blood_pressure", "blood_pressure_daily", &[], &FIGURES));
 
 statement! {
     struct UpsertDay {
@@ -67,7 +67,8 @@ statement! {
         user_id: UserId => UserKey,
         dates: Vec<NaiveDate> => Array<Date>,
     } -> ()
-    "DELETE FROM blood_pressure_daily WHERE user_id = {user_id} AND local_date = ANY ({dates})"
+    "DELETE FROM blood_pressure_daily WHERE user_id = {user_id} AND local_date = ANY ({dates})
+     RETURNING local_date"
 }
 
 impl GroupTransaction<'_> {
@@ -95,7 +96,12 @@ impl GroupTransaction<'_> {
         let user_id = self.user_id();
         let (gone, kept) = split(days);
         if !gone.is_empty() {
-            self.write(DeleteDays { user_id: user_id.clone(), dates: gone });
+            let delete = DeleteDays { user_id: user_id.clone(), dates: gone };
+            self.write_figures(
+                "gone_blood_pressure",
+                delete,
+                "SELECT local_date FROM gone_blood_pressure",
+            );
         }
         for (date, day) in kept {
             let upsert = UpsertDay {
@@ -120,7 +126,7 @@ impl GroupTransaction<'_> {
                 context_fingerprint,
                 algorithm_version: ALGORITHM_VERSION,
             };
-            self.write(upsert);
+            self.write_figures("blood_pressure", upsert, &UPSERTED);
         }
         Ok(())
     }

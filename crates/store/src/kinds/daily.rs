@@ -11,6 +11,7 @@ use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Integer, Nullable, Text, Timestamptz};
 
+use crate::changes::record::changed_dates;
 use crate::error::StoreError;
 use crate::kinds::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital_columns};
 use crate::sql::statement::statement;
@@ -129,21 +130,20 @@ impl GroupTransaction<'_> {
     }
 }
 
+/// The key of most daily tables.
+const KEY: [&str; 2] = ["user_id", "local_date"];
+
+/// The figures that all days have.
+const OF_EVERY_DAY: [&str; 5] = ["rejected_count", "sources", "time_zone", "day_start", "day_end"];
+
+/// The columns of all days that are no figures.
+const NO_FIGURES: [&str; 3] = ["is_partial", "context_fingerprint", "algorithm_version"];
+
 /// The statement that writes a day: the given figures, and the columns that all days share. Each column
-/// is a parameter of the same name, except `is_partial`, which depends on the server's clock.
+/// is a parameter of the same name, except `is_partial`, which depends on the server's clock. It returns
+/// the rows.
 pub(crate) fn upsert(table: &str, figures: &[&str]) -> String {
-    const KEY: [&str; 2] = ["user_id", "local_date"];
-    const OF_EVERY_DAY: [&str; 8] = [
-        "rejected_count",
-        "sources",
-        "time_zone",
-        "day_start",
-        "day_end",
-        "is_partial",
-        "context_fingerprint",
-        "algorithm_version",
-    ];
-    let columns: Vec<&str> = [&KEY, figures, &OF_EVERY_DAY].concat();
+    let columns: Vec<&str> = [&KEY, figures, &OF_EVERY_DAY, &NO_FIGURES].concat();
     let values = columns.iter().map(|column| match *column {
         "is_partial" => "{day_end} > now()".to_owned(),
         "sources" => "{sources}::jsonb".to_owned(),
@@ -152,14 +152,22 @@ pub(crate) fn upsert(table: &str, figures: &[&str]) -> String {
     let updates = figures
         .iter()
         .chain(&OF_EVERY_DAY)
+        .chain(&NO_FIGURES)
         .chain(&["computed_at"])
         .map(|column| format!("{column} = excluded.{column}"));
     format!(
-        "INSERT INTO {table} ({}) VALUES ({}) ON CONFLICT (user_id, local_date) DO UPDATE SET {}",
+        "INSERT INTO {table} ({}) VALUES ({}) ON CONFLICT (user_id, local_date) DO UPDATE SET {}
+         RETURNING *",
         columns.join(", "),
         values.collect::<Vec<_>>().join(", "),
         updates.collect::<Vec<_>>().join(", ")
     )
+}
+
+/// The query for the dates that the part `part` changes, by the figures of its rows and those of every day. `key` is
+/// the key beside user and date.
+pub(crate) fn upserted(part: &str, table: &str, key: &[&str], figures: &[&str]) -> String {
+    changed_dates(part, table, key, &[figures, &OF_EVERY_DAY].concat())
 }
 
 /// Dates whose figures are deleted, and dates whose figures are written.

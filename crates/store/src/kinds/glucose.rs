@@ -11,38 +11,38 @@ use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Bool, Date, Double, Integer, Nullable, Text, Timestamptz};
 
 use crate::error::StoreError;
-use crate::kinds::daily::{sources, split, upsert};
+use crate::kinds::daily::{sources, split, upsert, upserted};
 use crate::sql::statement::statement;
 use crate::sql::time::to_postgres;
 use crate::sql::user_key::UserKey;
 use crate::transaction::GroupTransaction;
 
-static UPSERT_DAY: LazyLock<String> = LazyLock::new(|| {
-    upsert(
-        "glucose_daily",
-        &[
-            "sample_count",
-            "censored_count",
-            "mean",
-            "stddev",
-            "cv_percent",
-            "gmi_percent",
-            "ea1c_percent",
-            "j_index",
-            "below_54_percent",
-            "below_70_percent",
-            "from_70_to_180_percent",
-            "from_70_to_140_percent",
-            "above_180_percent",
-            "above_250_percent",
-            "glycemia_risk_index",
-            "low_episodes",
-            "high_episodes",
-            "coverage_percent",
-            "is_sufficient",
-        ],
-    )
-});
+const FIGURES: [&str; 19] = [
+    "sample_count",
+    "censored_count",
+    "mean",
+    "stddev",
+    "cv_percent",
+    "gmi_percent",
+    "ea1c_percent",
+    "j_index",
+    "below_54_percent",
+    "below_70_percent",
+    "from_70_to_180_percent",
+    "from_70_to_140_percent",
+    "above_180_percent",
+    "above_250_percent",
+    "glycemia_risk_index",
+    "low_episodes",
+    "high_episodes",
+    "coverage_percent",
+    "is_sufficient",
+];
+
+static UPSERT_DAY: LazyLock<String> = LazyLock::new(|| upsert("glucose_daily", &FIGURES));
+
+static UPSERTED: LazyLock<String> =
+    LazyLock::new(|| upserted("glucose", "glucose_daily", &[], &FIGURES));
 
 statement! {
     struct UpsertDay {
@@ -83,7 +83,8 @@ statement! {
         user_id: UserId => UserKey,
         dates: Vec<NaiveDate> => Array<Date>,
     } -> ()
-    "DELETE FROM glucose_daily WHERE user_id = {user_id} AND local_date = ANY ({dates})"
+    "DELETE FROM glucose_daily WHERE user_id = {user_id} AND local_date = ANY ({dates})
+     RETURNING local_date"
 }
 
 impl GroupTransaction<'_> {
@@ -108,7 +109,8 @@ impl GroupTransaction<'_> {
         let user_id = self.user_id();
         let (gone, kept) = split(days);
         if !gone.is_empty() {
-            self.write(DeleteDays { user_id: user_id.clone(), dates: gone });
+            let delete = DeleteDays { user_id: user_id.clone(), dates: gone };
+            self.write_figures("gone_glucose", delete, "SELECT local_date FROM gone_glucose");
         }
         for (date, day) in kept {
             let upsert = UpsertDay {
@@ -141,7 +143,7 @@ impl GroupTransaction<'_> {
                 context_fingerprint,
                 algorithm_version: ALGORITHM_VERSION,
             };
-            self.write(upsert);
+            self.write_figures("glucose", upsert, &UPSERTED);
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
 
+use crate::changes::record::changed_dates;
 use crate::error::StoreError;
 use crate::kinds::day_end::future_count;
 use crate::sql::raw_text::{RawText, short_name, short_text};
@@ -63,9 +64,29 @@ fn number_columns() -> Vec<String> {
     columns
 }
 
+/// The columns with the number of items of each meal type.
+fn count_columns() -> Vec<String> {
+    MealType::ALL.map(|meal| format!("{}_count", meal.name())).to_vec()
+}
+
+/// The dates that [`UpsertDay`] changes.
+static UPSERTED: LazyLock<String> = LazyLock::new(|| {
+    let columns = [count_columns(), number_columns()].concat();
+    let others = [
+        "item_count",
+        "rejected_count",
+        "first_eaten_at",
+        "last_eaten_at",
+        "time_zone",
+        "day_start",
+        "day_end",
+    ];
+    let figures: Vec<&str> = others.into_iter().chain(columns.iter().map(String::as_str)).collect();
+    changed_dates("nutrition", "nutrition_daily", &[], &figures)
+});
+
 static UPSERT_DAY: LazyLock<String> = LazyLock::new(|| {
-    let meals = MealType::ALL.map(|meal| format!("{}_count", meal.name()));
-    let numbers = number_columns();
+    let (meals, numbers) = (count_columns(), number_columns());
     let element = |array: &str, count: usize| {
         (1..=count).map(|index| format!("d.{array}[{index}]")).collect::<Vec<_>>().join(", ")
     };
@@ -102,7 +123,8 @@ static UPSERT_DAY: LazyLock<String> = LazyLock::new(|| {
              future_count = excluded.future_count,
              context_fingerprint = excluded.context_fingerprint,
              algorithm_version = excluded.algorithm_version, computed_at = excluded.computed_at,
-             {updates}",
+             {updates}
+         RETURNING *",
         future_count!("d.", "d.item_count"),
         element("meal_counts", meals.len()),
         element("numbers", numbers.len()),
@@ -151,7 +173,8 @@ statement! {
         user_id: UserId => UserKey,
         date: NaiveDate => Date,
     } -> ()
-    "DELETE FROM nutrition_daily WHERE user_id = {user_id} AND local_date = {date}"
+    "DELETE FROM nutrition_daily WHERE user_id = {user_id} AND local_date = {date}
+     RETURNING local_date"
 }
 
 impl GroupTransaction<'_> {
@@ -198,7 +221,8 @@ impl GroupTransaction<'_> {
     ) -> Result<(), StoreError> {
         let user_id = self.user_id();
         let Some(day) = day else {
-            self.write(DeleteDay { user_id, date });
+            let delete = DeleteDay { user_id, date };
+            self.write_figures("gone_nutrition", delete, "SELECT local_date FROM gone_nutrition");
             return Ok(());
         };
         let upsert = UpsertDay {
@@ -216,7 +240,7 @@ impl GroupTransaction<'_> {
             meal_counts: day.meals.iter().map(|meal| meal.item_count).collect(),
             numbers: numbers(day),
         };
-        self.write(upsert);
+        self.write_figures("nutrition", upsert, &UPSERTED);
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Raw rows of sleep and their daily figures.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use aggregation::raw::LONGEST_INTERVAL_US;
 use aggregation::sleep::{Recomputed, SleepDay, SleepScope, Snapshot, Stage, StoredDay};
@@ -10,7 +11,7 @@ use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
 
 use crate::error::StoreError;
-use crate::kinds::daily::{sources, split};
+use crate::kinds::daily::{sources, split, upserted};
 use crate::kinds::day_end::future_count;
 use crate::kinds::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital_columns};
 use crate::sql::statement::statement;
@@ -131,7 +132,8 @@ statement! {
          is_partial = excluded.is_partial, future_count = excluded.future_count,
          reach_start = excluded.reach_start,
          reach_end = excluded.reach_end, context_fingerprint = excluded.context_fingerprint,
-         algorithm_version = excluded.algorithm_version, computed_at = excluded.computed_at")
+         algorithm_version = excluded.algorithm_version, computed_at = excluded.computed_at
+     RETURNING *")
 }
 
 statement! {
@@ -139,8 +141,30 @@ statement! {
         user_id: UserId => UserKey,
         dates: Vec<NaiveDate> => Array<Date>,
     } -> ()
-    "DELETE FROM sleep_daily WHERE user_id = {user_id} AND local_date = ANY ({dates})"
+    "DELETE FROM sleep_daily WHERE user_id = {user_id} AND local_date = ANY ({dates})
+     RETURNING local_date"
 }
+
+/// The dates that [`UpsertSleepDays`] changes. The reach of a day only says which rows concern it.
+static UPSERTED: LazyLock<String> = LazyLock::new(|| {
+    let figures = [
+        "asleep_minutes",
+        "core_minutes",
+        "deep_minutes",
+        "rem_minutes",
+        "unspecified_minutes",
+        "awake_minutes",
+        "in_bed_minutes",
+        "efficiency",
+        "main_start",
+        "main_end",
+        "nap_count",
+        "nap_minutes",
+        "segment_count",
+        "primary_source",
+    ];
+    upserted("sleep", "sleep_daily", &[], &figures)
+});
 
 impl GroupTransaction<'_> {
     /// Reads the input of [`aggregation::sleep::recompute()`] for a scope.
@@ -203,10 +227,11 @@ impl GroupTransaction<'_> {
         let (gone, days) = split(&recomputed.days);
         if !days.is_empty() {
             let upsert = upsert(user_id.clone(), recomputed.fingerprint, &days)?;
-            self.write(upsert);
+            self.write_figures("sleep", upsert, &UPSERTED);
         }
         if !gone.is_empty() {
-            self.write(DeleteSleepDays { user_id, dates: gone });
+            let delete = DeleteSleepDays { user_id, dates: gone };
+            self.write_figures("gone_sleep", delete, "SELECT local_date FROM gone_sleep");
         }
         Ok(())
     }

@@ -1,15 +1,16 @@
 //! The only module that opens transactions.
 
 pub(crate) mod failpoint;
+mod figures;
 mod pipeline;
 mod portions;
 
 use std::any::TypeId;
-use std::collections::BTreeSet;
 use std::future::ready;
 use std::time::Duration;
 
 use aggregation::{Kind, UserId};
+use chrono::NaiveDate;
 use diesel::QueryResult;
 use diesel::connection::{TransactionDepthChange, TransactionManagerStatus};
 use diesel::pg::Pg;
@@ -21,6 +22,7 @@ use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, Trans
 use futures_util::StreamExt;
 use futures_util::future::join;
 
+use crate::changes::record::RecordChanges;
 use crate::cte::{AnyStatement, CteStatement, StatementName};
 use crate::error::StoreError;
 use crate::pool::{Held, Store};
@@ -53,6 +55,10 @@ pub struct GroupTransaction<'p> {
     progress: Progress,
     /// Whether it reads in portions, so that no limit on the whole transaction holds.
     is_long: bool,
+    /// Whether it records the dates whose figures change.
+    records_changes: bool,
+    /// Dates that have changed and are not recorded yet.
+    changed_dates: Vec<NaiveDate>,
 }
 
 impl std::fmt::Debug for GroupTransaction<'_> {
@@ -82,6 +88,8 @@ struct Deferred {
     statement: AnyStatement,
     /// Its name if it becomes a part of another statement; without a name it never does.
     part: Option<&'static str>,
+    /// The query for the dates whose figures it changes; it names the part.
+    changed: Option<&'static str>,
 }
 
 impl Store {
@@ -103,6 +111,7 @@ impl Store {
         let connection = self.hold("group").await?;
         Ok(GroupTransaction {
             begun: false,
+            records_changes: self.records_changes(),
             ..GroupTransaction::on(connection, self, kind, user_id)
         })
     }
@@ -129,6 +138,7 @@ impl<'p> UnsentCommit<'p> {
         GroupTransaction {
             begun: false,
             previous,
+            records_changes: self.store.records_changes(),
             ..GroupTransaction::on(self.connection, self.store, kind, user_id)
         }
     }
@@ -157,7 +167,7 @@ impl<'p> UnsentCommit<'p> {
 }
 
 impl<'p> GroupTransaction<'p> {
-    /// A transaction that its caller begins and ends.
+    /// A transaction that its caller begins and ends. It records no changes.
     pub(crate) fn on(connection: Held<'p>, store: &'p Store, kind: Kind, user_id: &UserId) -> Self {
         let (writes, previous, previous_end) = (Vec::new(), None, None);
         Self {
@@ -171,6 +181,8 @@ impl<'p> GroupTransaction<'p> {
             previous_end,
             progress: Progress::default(),
             is_long: false,
+            records_changes: false,
+            changed_dates: Vec::new(),
         }
     }
 
@@ -297,7 +309,7 @@ impl<'p> GroupTransaction<'p> {
     where
         S: QueryFragment<Pg> + QueryId + Send + Sync + 'static,
     {
-        self.defer(statement, None);
+        self.defer(statement, None, None);
     }
 
     /// Defers a statement that may become part of the last statement. It then sees the rows as they were
@@ -306,14 +318,15 @@ impl<'p> GroupTransaction<'p> {
     where
         S: QueryFragment<Pg> + QueryId + Send + Sync + 'static,
     {
-        self.defer(statement, Some(name));
+        self.defer(statement, Some(name), None);
     }
 
-    fn defer<S>(&mut self, statement: S, part: Option<&'static str>)
+    fn defer<S>(&mut self, statement: S, part: Option<&'static str>, changed: Option<&'static str>)
     where
         S: QueryFragment<Pg> + QueryId + Send + Sync + 'static,
     {
-        self.writes.push(Deferred { id: S::query_id(), statement: Box::new(statement), part });
+        let (id, statement) = (S::query_id(), Box::new(statement));
+        self.writes.push(Deferred { id, statement, part, changed });
     }
 
     /// Sends the deferred writes.
@@ -324,12 +337,6 @@ impl<'p> GroupTransaction<'p> {
         }
         self.begin().await?;
         self.send(writes).await
-    }
-
-    /// Takes all deferred writes, in the order in which they are sent.
-    fn take_writes(&mut self) -> Vec<CteStatement> {
-        let writes = std::mem::take(&mut self.writes).into_iter();
-        writes.map(|Deferred { id, statement, .. }| CteStatement::alone(id, statement)).collect()
     }
 
     /// Sends writes and waits for their answers.
@@ -352,23 +359,24 @@ impl<'p> GroupTransaction<'p> {
         mut self,
         mut last: CteStatement,
     ) -> Result<UnsentCommit<'p>, StoreError> {
-        let (parts, others) = std::mem::take(&mut self.writes)
-            .into_iter()
-            .partition::<Vec<_>, _>(|write| write.part.is_some());
-        let names: BTreeSet<_> = parts.iter().map(|part| part.part).collect();
-        debug_assert_eq!(names.len(), parts.len(), "two parts of one name");
-        for Deferred { id, statement, part } in parts {
-            last.add(part.unwrap_or_default(), id, statement);
+        let (first, parts) = self.split_writes();
+        let dates = std::mem::take(&mut self.changed_dates);
+        let record = self.record(&parts, dates);
+        parts.into_iter().for_each(|part| part.add_to(&mut last));
+        if let Some((id, record)) = record {
+            last.add(RecordChanges::PART, Some(id), record);
         }
-        self.writes = others;
-        self.end(Some(last)).await
+        self.end(first, [last]).await
     }
 
-    async fn end(mut self, last: Option<CteStatement>) -> Result<UnsentCommit<'p>, StoreError> {
+    async fn end(
+        mut self,
+        mut writes: Vec<CteStatement>,
+        last: impl IntoIterator<Item = CteStatement>,
+    ) -> Result<UnsentCommit<'p>, StoreError> {
         if !self.begun {
             self.begin().await?;
         }
-        let mut writes = self.take_writes();
         writes.extend(last);
         // The connection prepares an unknown statement first, so its execution would come after COMMIT.
         if !self.connection.has_prepared(writes.iter().map(CteStatement::name))
@@ -384,8 +392,12 @@ impl<'p> GroupTransaction<'p> {
     ///
     /// # Errors
     /// As [`UnsentCommit::commit`].
-    pub async fn commit(self) -> Result<(), StoreError> {
-        self.end(None).await?.commit().await
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        let writes = self.take_writes();
+        let dates = std::mem::take(&mut self.changed_dates);
+        let record = self.record(&[], dates);
+        let record = record.map(|(id, record)| CteStatement::alone(Some(id), record));
+        self.end(writes, record).await?.commit().await
     }
 
     /// Rolls back and returns the error that caused it. An error of the rollback itself is less

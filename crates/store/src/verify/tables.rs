@@ -7,7 +7,7 @@
 use aggregation::{Kind, UserId};
 use chrono::NaiveDate;
 use diesel::sql_types::{Array, BigInt, Bool, Date, Text};
-use diesel::{QueryResult, sql_query};
+use diesel::{QueryResult, QueryableByName, sql_query};
 use diesel_async::{
     AnsiTransactionManager, RunQueryDsl, SimpleAsyncConnection, TransactionManager,
 };
@@ -137,6 +137,13 @@ impl Store {
     }
 }
 
+/// The date of a deleted row of figures.
+#[derive(QueryableByName)]
+struct ClearedDate {
+    #[diesel(sql_type = Date)]
+    local_date: NaiveDate,
+}
+
 impl GroupTransaction<'_> {
     /// Deletes the user's computed figures of some dates.
     ///
@@ -146,13 +153,15 @@ impl GroupTransaction<'_> {
         let (kind, user_id) = (self.kind(), self.user_id());
         for (_, table) in TABLES.into_iter().filter(|(of, _)| *of == kind) {
             let sql = format!(
-                "DELETE FROM {table} WHERE user_id = $1::user_key AND local_date = ANY ($2)"
+                "DELETE FROM {table} WHERE user_id = $1::user_key AND local_date = ANY ($2)
+                 RETURNING local_date"
             );
             let connection = self.connection().await?;
             let delete =
                 sql_query(sql).bind::<UserKey, _>(user_id.clone()).bind::<Array<Date>, _>(dates);
-            let deleted = delete.execute(&mut **connection).await;
-            deleted.map_err(|cause| connection.error(cause))?;
+            let deleted = delete.load(&mut **connection).await;
+            let deleted: Vec<ClearedDate> = deleted.map_err(|cause| connection.error(cause))?;
+            self.note_changed(deleted.into_iter().map(|row| row.local_date));
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use serde_json::json;
 use store::{Backoff, Store, StoreError};
 
 use super::users::{self, Users, progress_bar};
+use crate::changes::keep_epoch;
 use crate::cli::{Backfill, require_order};
 use crate::exit::{self, Exit};
 use crate::failure::{AfterBatch, Policy};
@@ -54,6 +55,7 @@ pub async fn execute(config: Option<&Path>, arguments: Backfill) -> anyhow::Resu
     let settings = Settings::from_config(&loaded.config)?;
     let store = setup::connect(&loaded.config).await?;
     setup::require_current_schema(&store).await?;
+    keep_epoch(&store).await;
     let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?;
     let user = user_ids::from_argument(&store, arguments.of.user.as_deref()).await?;
     let started = Instant::now();

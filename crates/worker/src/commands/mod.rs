@@ -1,8 +1,10 @@
 //! The commands, one module each.
 
+mod adopt;
 mod alerts;
 mod backfill;
 mod catalogue;
+mod changes;
 mod check_config;
 mod command_line;
 mod config;
@@ -49,6 +51,7 @@ async fn execute_one(cli: Cli) -> anyhow::Result<Exit> {
         Command::Demo(arguments) => demo::execute(config, &arguments).await,
         Command::Migrate(arguments) => migrate::execute(config, &arguments).await,
         Command::Import(arguments) => import::execute(config, &arguments).await,
+        Command::Adopt(arguments) => adopt::execute(config, arguments).await,
         Command::Run => service::run(config, setup::configuration(config)?, page::router).await,
         Command::RunOnce(arguments) => run_once::execute(config, arguments).await,
         Command::Status(arguments) => status::execute(config, &arguments).await,
@@ -57,6 +60,7 @@ async fn execute_one(cli: Cli) -> anyhow::Result<Exit> {
         Command::Resume(arguments) => pause::execute(config, &arguments, false).await,
         Command::Backfill(arguments) => backfill::execute(config, arguments).await,
         Command::Verify(arguments) => verify::execute(config, arguments).await,
+        Command::Changes(arguments) => changes::execute(config, &arguments).await,
         Command::Report(arguments) => report::execute(config, &arguments).await,
         Command::Catalogue(arguments) => catalogue::execute(config, arguments.json),
         Command::Config { command } => config::execute(config, &command),

@@ -22,7 +22,7 @@ use crate::setup;
 use crate::stop::Stop;
 use crate::tables::{counted, thousands};
 use crate::throttle::Throttle;
-use crate::{day_ends, output, progress, run_record};
+use crate::{changes, day_ends, output, progress, run_record};
 
 /// Processes all due rows.
 ///
@@ -37,6 +37,7 @@ pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Resul
     let store = setup::connect(&loaded.config).await?;
     setup::require_current_schema(&store).await?;
     setup::require_budget(&store, 0).await?;
+    changes::keep_epoch(&store).await;
     let context = WorkerContext {
         long_groups: LongGroups::default(),
         store,
@@ -59,6 +60,9 @@ pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Resul
     let name = &loaded.config.session.application_name;
     let bar = progress_bar(&context, &limits).await?;
     let run = run(&context, &limits, "run-once", name, &bar).await?;
+    if let Err(error) = changes::delete(&context.store, loaded.config.changes.keep_days).await {
+        changes::log_failure(&error);
+    }
     bar.finish_and_clear();
 
     let failed = run.report.has_failures();

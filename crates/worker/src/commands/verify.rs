@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use store::{Difference, Store, StoreError, VerifyTables};
 
 use super::users::{self, Users, progress_bar};
+use crate::changes::keep_epoch;
 use crate::cli::{Verify, require_order};
 use crate::exit::{self, Exit};
 use crate::run::group::rebuild::{self, Dates};
@@ -90,6 +91,9 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
     let settings = Settings::from_config(&loaded.config)?;
     let store = setup::connect(&loaded.config).await?;
     setup::require_current_schema(&store).await?;
+    if arguments.repair {
+        keep_epoch(&store).await;
+    }
     let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?;
     let started = Instant::now();
 

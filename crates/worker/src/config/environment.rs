@@ -17,12 +17,14 @@ use super::value::{expected, same_from_text};
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
 /// The credentials, each with section and name of its setting.
-const CREDENTIALS: [(&str, &str, &str); 5] = [
+const CREDENTIALS: [(&str, &str, &str); 7] = [
     ("database-url", "database", "url"),
     ("mail-password", "mail", "password"),
     ("webhook-url", "webhook", "url"),
     ("http-token", "http", "token"),
     ("http-operator-token", "http", "operator_token"),
+    ("changes-webhook-url", "changes", "webhook_url"),
+    ("changes-webhook-secret", "changes", "webhook_secret"),
 ];
 
 /// The variable that most tools and platforms use for the database's URL.

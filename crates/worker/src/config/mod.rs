@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use alerts::{Mail, Rules, Webhook};
+use alerts::{Mail, PostUrl, Rules, Webhook};
 use config_values::limits::{attempts, backoff, port, timeout};
 use config_values::{filled, path};
 use serde::Deserialize;
@@ -44,10 +44,10 @@ pub(crate) use reload::Reload;
 pub(crate) use targets::{DirectoryRow, Target};
 
 use read::{
-    address, application_name, batch_size, concurrency, connection_age, host_names, lease,
-    log_format, observe, old_transaction, pattern, poll, pool_idle, pool_size, pooler,
-    rows_per_second, schema, server_connections, shutdown, slow_hold, stuck, summary,
-    targets_reload, time_budget, token,
+    address, application_name, batch_size, changes, concurrency, connection_age, host_names,
+    keep_days, lease, log_format, observe, old_transaction, pattern, poll, pool_idle, pool_size,
+    pooler, post_url, rows_per_second, schema, server_connections, shutdown, slow_hold, stuck,
+    summary, targets_reload, time_budget, token,
 };
 
 /// The first layer, and the list of valid keys.
@@ -81,6 +81,8 @@ pub(crate) struct Config {
     pub(crate) mail: Mail,
     /// The webhook for alerts.
     pub(crate) webhook: Webhook,
+    /// The feed of changed days.
+    pub(crate) changes: Changes,
     /// The lists of targets outside the configuration.
     pub(crate) targets_from: TargetsFrom,
 }
@@ -293,6 +295,47 @@ pub(crate) struct TargetsFrom {
     /// Time between two readings.
     #[serde(rename = "reload_seconds", deserialize_with = "targets_reload")]
     pub(crate) reload: Duration,
+}
+
+/// `[changes]`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Changes {
+    /// Whether groups record the dates whose figures change.
+    pub(crate) enabled: bool,
+    /// Days for which a change is kept.
+    #[serde(deserialize_with = "keep_days")]
+    pub(crate) keep_days: u32,
+    /// The URL that gets the changes; no webhook if absent.
+    #[serde(deserialize_with = "post_url")]
+    pub(crate) webhook_url: Option<PostUrl>,
+    /// The key of the signatures; not empty if there is a URL.
+    #[serde(deserialize_with = "token")]
+    pub(crate) webhook_secret: Secret,
+    /// Maximum of changes in one message.
+    #[serde(deserialize_with = "changes")]
+    pub(crate) webhook_batch_size: u32,
+    /// A file of trusted certificates, instead of the operating system's authorities.
+    #[serde(deserialize_with = "path")]
+    pub(crate) webhook_ca_file: Option<PathBuf>,
+    /// Maximum time to connect, over all addresses.
+    #[serde(rename = "webhook_connect_timeout_seconds", deserialize_with = "timeout")]
+    pub(crate) webhook_connect_timeout: Duration,
+    /// Maximum time to receive the answer.
+    #[serde(rename = "webhook_send_timeout_seconds", deserialize_with = "timeout")]
+    pub(crate) webhook_send_timeout: Duration,
+}
+
+impl Changes {
+    /// The webhook; `None` without a URL.
+    pub(crate) fn webhook(&self) -> Option<Webhook> {
+        self.webhook_url.is_some().then(|| Webhook {
+            url: self.webhook_url.clone(),
+            ca_file: self.webhook_ca_file.clone(),
+            connect_timeout: self.webhook_connect_timeout,
+            send_timeout: self.webhook_send_timeout,
+        })
+    }
 }
 
 /// The format of the log.

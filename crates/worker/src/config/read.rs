@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use alerts::MailTls;
+use alerts::{MailTls, PostUrl};
 use config_values::{host, limits, seconds, text};
 use serde::Deserializer;
 use serde::de::value::MapDeserializer;
@@ -68,8 +68,20 @@ limits! {
     /// Below a second no group could finish. A stop of more than ten minutes is of no use.
     pub(super) shutdown: seconds<Duration> = 1.0..=600.0;
 
+    /// A consumer must be allowed to stand still for a day. After ten years it begins again.
+    pub(super) keep_days: integer<u32> = 1..=3_650;
+
+    /// Ten thousand changes are a body of about a megabyte.
+    pub(super) changes: integer<u32> = 1..=10_000;
+
     /// Up to twice the time-outs that it must exceed.
     pub(super) stuck: seconds<Duration> = 1.0..=7_200.0;
+}
+
+pub(super) fn post_url<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PostUrl>, D::Error> {
+    text(from, PostUrl::EXPECTED, |url| {
+        if url.is_empty() { Some(None) } else { PostUrl::parse(url).map(Some) }
+    })
 }
 
 /// Zero means never. Polling less than once an hour is a case for the schedule.
@@ -239,6 +251,12 @@ pub(super) fn unfit(config: &Config, settings: &[Setting]) -> Vec<String> {
         (sends && mail.from.is_none(), "mail.from", "mail.host"),
         (sends && mail.to.iter().next().is_none(), "mail.to", "mail.host"),
         (logs_in && mail.password.expose().is_empty(), "mail.password", "mail.user"),
+        (
+            config.changes.webhook_url.is_some()
+                && config.changes.webhook_secret.expose().is_empty(),
+            "changes.webhook_secret",
+            "changes.webhook_url",
+        ),
     ] {
         if lacks {
             problems.push(format!("{key} must not be empty where {why} is set"));

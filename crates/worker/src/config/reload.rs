@@ -63,6 +63,11 @@ impl Reload {
             ("webhook.url", former.webhook.url != next.webhook.url),
             ("http.token", former.http.token != next.http.token),
             ("http.operator_token", former.http.operator_token != next.http.operator_token),
+            ("changes.webhook_url", former.changes.webhook_url != next.changes.webhook_url),
+            (
+                "changes.webhook_secret",
+                former.changes.webhook_secret != next.changes.webhook_secret,
+            ),
             ("targets_from.url", former.targets_from.url != next.targets_from.url),
         ]
         .into_iter()

@@ -8,12 +8,14 @@ use super::Entry;
 use super::value::as_text;
 
 /// Keys whose value is never printed.
-const SECRET_KEYS: [&str; 6] = [
+const SECRET_KEYS: [&str; 8] = [
     "database.url",
     "mail.password",
     "webhook.url",
     "http.token",
     "http.operator_token",
+    "changes.webhook_url",
+    "changes.webhook_secret",
     "targets_from.url",
 ];
 

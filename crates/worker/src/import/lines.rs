@@ -3,10 +3,10 @@
 use std::io::BufRead;
 
 use anyhow::{Context, bail};
+use exports::records::Records;
 use store::ImportRow;
 
 use super::columns::{Column, Columns, Empty};
-use super::records::Records;
 use crate::tables::counted;
 
 /// A line of the file.
@@ -48,7 +48,7 @@ impl<'c, R: BufRead> Lines<'c, R> {
     /// If a column is missing, unknown or repeated, or if the file is not UTF-8 text.
     pub fn new(file: R, columns: &'c Columns, skip_unknown: bool) -> anyhow::Result<Self> {
         let mut records = Records::new(file);
-        let header = records.next().context("cannot read the first line")?.unwrap_or_default();
+        let header = records.read().context("cannot read the first line")?.unwrap_or_default();
         let bytes = header.fields.concat();
         if bytes.starts_with(&[0xff, 0xfe])
             || bytes.starts_with(&[0xfe, 0xff])
@@ -120,7 +120,7 @@ impl<'c, R: BufRead> Lines<'c, R> {
     /// If the file cannot be read.
     pub fn next(&mut self) -> anyhow::Result<Option<Line>> {
         loop {
-            let Some(record) = self.records.next().context("cannot read the file")? else {
+            let Some(record) = self.records.read().context("cannot read the file")? else {
                 return Ok(None);
             };
             let (number, fields) = (record.number, record.fields);
@@ -202,17 +202,14 @@ impl<'c, R: BufRead> Lines<'c, R> {
     /// The column `value`: its comparator, which is empty without one, and its number.
     fn reading<'f>(&self, fields: &'f [Vec<u8>]) -> Result<(&'f str, &'f str), String> {
         let value = self.named("value", fields)?;
-        let comparator = match value.to_ascii_lowercase().as_str() {
-            "low" | "lo" => "<",
-            "high" | "hi" => ">",
-            _ => return Ok(split_comparator(value)),
+        let Some(comparator) = exports::out_of_range(value) else {
+            return Ok(split_comparator(value));
         };
         let of_glucose = self.named("metric", fields)? == "blood_glucose";
         let unit = self.named("unit", fields)?;
-        let bounds =
-            SENSOR_BOUNDS.iter().find(|(of, ..)| of_glucose && unit.eq_ignore_ascii_case(of));
-        match bounds {
-            Some((_, low, high)) => Ok((comparator, if comparator == "<" { low } else { high })),
+        let bound = of_glucose.then(|| exports::bounds_of_sensor(unit, comparator)).flatten();
+        match bound {
+            Some(bound) => Ok((comparator, bound)),
             None => Err("value is not a number; a reading out of the sensor's range has its bound here and < \
                          or > in the column comparator"
                 .to_owned()),
@@ -239,10 +236,6 @@ impl<'c, R: BufRead> Lines<'c, R> {
         text.map(str::trim).map_err(|_| format!("{} is not UTF-8 text", column.name))
     }
 }
-
-/// Where glucose sensors write `Low` and `High` instead of a number. Dexcom's user guide has these bounds; those of
-/// other makers lie in the same ranges of the consensus.
-const SENSOR_BOUNDS: [(&str, &str, &str); 2] = [("mg/dL", "40", "400"), ("mmol/L", "2.2", "22.2")];
 
 /// Splits a comparator from a value, as in `<40`. Without one, the comparator is empty.
 fn split_comparator(value: &str) -> (&str, &str) {
@@ -272,9 +265,9 @@ mod tests {
     use aggregation::UserIdType;
     use proptest::prelude::*;
 
-    use super::super::records::{MAX_FIELD_BYTES, MAX_LINE_BYTES};
     use super::*;
     use crate::cli::ImportKind;
+    use exports::records::{MAX_FIELD_BYTES, MAX_LINE_BYTES};
 
     fn read(kind: ImportKind, text: &str) -> anyhow::Result<Vec<Line>> {
         let columns = Columns::for_kind(kind, UserIdType::Bigint);

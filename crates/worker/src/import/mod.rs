@@ -1,9 +1,11 @@
-//! Imports CSV files: reads them, checks each line, and sends valid rows to the database.
+//! Imports files: CSV with the columns of the raw tables, and exports of apps.
 
 pub mod columns;
+pub mod export;
 pub mod lines;
-mod records;
+pub mod source;
 
+use std::collections::BTreeMap;
 use std::io::BufRead;
 
 use aggregation::UserIdType;
@@ -23,7 +25,15 @@ const ROWS_AT_ONCE: usize = 5_000;
 pub struct Imported {
     /// Rows loaded.
     pub rows: u64,
-    /// Number of skipped lines.
+    /// Rows of an export that were not loaded, because an equal one is there.
+    pub already_there: u64,
+    /// Whether a stop was requested before the end of the file.
+    pub is_stopped: bool,
+    /// Number of records of an export that are not imported, by their type.
+    pub left_out: BTreeMap<String, u64>,
+    /// Place and problem of the first bad records of an export.
+    pub bad_shown: Vec<String>,
+    /// Number of skipped lines or records.
     pub bad_lines: u64,
     /// Names of skipped columns.
     pub skipped: Vec<String>,

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Service, lock};
+use crate::changes::keep_epoch;
 use crate::config::Config;
 use crate::metrics::{self, Breaker};
 use crate::setup;
@@ -154,6 +155,7 @@ impl Service {
         if !self.is_of_target() {
             setup::require_budget(&store, u32::from(config.http.port > 0)).await?;
         }
+        keep_epoch(&store).await;
         Ok(store)
     }
 

@@ -17,6 +17,7 @@
 //! changed.
 
 mod alerting;
+mod changes;
 mod database;
 mod http;
 mod schedule;
@@ -33,6 +34,7 @@ use std::time::{Duration, Instant};
 use aggregation::Kind;
 use store::{ServerBudgets, Store, StoreError};
 
+use crate::changes::OldChanges;
 use crate::config::Loaded;
 use crate::day_ends::DayEnds;
 use crate::exit::{self, Exit};
@@ -127,7 +129,8 @@ pub async fn run(
         None => Box::pin(std::future::pending()),
     };
     service.log_start();
-    let senders = Service::start_alerts(&service);
+    let mut senders = Service::start_alerts(&service);
+    Service::start_changes(&service, &mut senders);
     service.supervisor.ready();
     let outcome = tokio::select! {
         () = service.work() => Ok(()),
@@ -209,7 +212,8 @@ impl Service {
 
     /// Serves one of several targets until a stop is requested.
     async fn serve_target(self: Arc<Self>) {
-        let senders = Self::start_alerts(&self);
+        let mut senders = Self::start_alerts(&self);
+        Self::start_changes(&self, &mut senders);
         tokio::select! {
             () = self.work() => {}
             never = self.watch() => match never {},
@@ -246,6 +250,7 @@ impl Service {
     async fn drain_when_due(&self, context: &WorkerContext) -> Result<(), StoreError> {
         let mut dated_back: Option<Instant> = None;
         let mut day_ends = DayEnds::default();
+        let mut old_changes = OldChanges::default();
         while !self.stop.is_requested() && !self.database.reconnect_requested().is_cancelled() {
             self.heartbeat.beat();
             if dated_back.is_none_or(|last| last.elapsed() >= DATE_BACK_EVERY) {
@@ -258,6 +263,8 @@ impl Service {
                 self.drain(context, kinds).await?;
             }
             let are_all_marked = day_ends.mark_when_due(context).await?;
+            let keep_days = self.config().changes.keep_days;
+            old_changes.delete_when_due(&context.store, keep_days).await?;
             self.record_success(&context.store);
             if are_all_marked {
                 self.sleep_until_due().await;

@@ -2,6 +2,8 @@
 
 pub(crate) mod neighbours;
 
+use std::sync::LazyLock;
+
 use aggregation::UserId;
 use aggregation::labs::{ALGORITHM_VERSION, LabDay, RawLab};
 use aggregation::local_time::anywhere_on_earth;
@@ -9,6 +11,7 @@ use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
 
+use crate::changes::record::changed_dates;
 use crate::error::StoreError;
 use crate::kinds::day_end::future_count;
 use crate::sql::raw_text::{RawText, short_name, short_text};
@@ -146,8 +149,38 @@ statement! {
          context_fingerprint = excluded.context_fingerprint,
          is_partial = excluded.is_partial, future_count = excluded.future_count,
          algorithm_version = excluded.algorithm_version,
-         computed_at = excluded.computed_at")
+         computed_at = excluded.computed_at
+     RETURNING *")
 }
+
+/// The dates that [`UpsertAnalytes`] changes.
+static UPSERTED: LazyLock<String> = LazyLock::new(|| {
+    let figures = [
+        "result_count",
+        "exact_count",
+        "last_value",
+        "last_comparator",
+        "last_text",
+        "last_at",
+        "min",
+        "max",
+        "mean",
+        "reference_low",
+        "reference_high",
+        "reference_text",
+        "reported_value",
+        "reported_unit",
+        "reported_range",
+        "last_flag",
+        "worst_flag",
+        "delta",
+        "delta_percent",
+        "time_zone",
+        "day_start",
+        "day_end",
+    ];
+    changed_dates("labs", "lab_daily", &["analyte", "unit"], &figures)
+});
 
 impl GroupTransaction<'_> {
     /// Visits every result that can belong to a date in any zone, and says whether it did: there may be too
@@ -221,7 +254,7 @@ impl GroupTransaction<'_> {
             day_ends: column(days, |day| to_postgres(day.day_end)),
             context_fingerprints: column(days, |day| day.context_fingerprint),
         };
-        self.write(upsert);
+        self.write_figures("labs", upsert, &UPSERTED);
         Ok(())
     }
 }

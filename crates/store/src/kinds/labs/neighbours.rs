@@ -120,7 +120,8 @@ statement! {
           AS n (local_date, analyte, unit, delta, delta_percent)
      WHERE d.user_id = {user_id} AND d.local_date = n.local_date AND d.analyte = n.analyte
        AND d.unit = n.unit
-       AND (d.delta, d.delta_percent) IS DISTINCT FROM (n.delta, n.delta_percent)"
+       AND (d.delta, d.delta_percent) IS DISTINCT FROM (n.delta, n.delta_percent)
+     RETURNING d.local_date"
 }
 
 impl GroupTransaction<'_> {
@@ -140,7 +141,12 @@ impl GroupTransaction<'_> {
             analytes: days.iter().map(|day| day.analyte.clone()).collect(),
             units: days.iter().map(|day| day.unit.clone()).collect(),
         };
-        Ok(neighbours(self.read(clear).await?))
+        let found = neighbours(self.read(clear).await?);
+        // There is one for each current and each deleted row.
+        if found.len() > days.len() {
+            self.note_changed([date]);
+        }
+        Ok(found)
     }
 
     /// Reads the neighbours of some of the date's rows.
@@ -189,7 +195,11 @@ impl GroupTransaction<'_> {
     ) -> Result<Vec<Neighbours>, StoreError> {
         let (analytes, units) = keys.into_iter().unzip();
         let clear = ClearThese { user_id: self.user_id(), date, analytes, units };
-        Ok(neighbours(self.read(clear).await?))
+        let found = neighbours(self.read(clear).await?);
+        if !found.is_empty() {
+            self.note_changed([date]);
+        }
+        Ok(found)
     }
 
     /// Writes the deltas of rows of later dates.
@@ -208,7 +218,7 @@ impl GroupTransaction<'_> {
             deltas: deltas.iter().map(|next| next.delta.value).collect(),
             delta_percents: deltas.iter().map(|next| next.delta.percent).collect(),
         };
-        self.write(update);
+        self.write_figures("lab_deltas", update, "SELECT local_date FROM lab_deltas");
         Ok(())
     }
 }

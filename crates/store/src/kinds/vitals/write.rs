@@ -1,6 +1,7 @@
 //! Writes the figures of a scope.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use aggregation::catalogue::Catalogue;
 use aggregation::vitals::{DayFigures, HourFigures, HourKey, Recomputed};
@@ -12,7 +13,7 @@ use diesel::sql_types::{
 };
 
 use crate::error::StoreError;
-use crate::kinds::daily::sources;
+use crate::kinds::daily::{sources, upserted};
 use crate::kinds::day_end::future_count;
 use crate::sql::statement::statement;
 use crate::sql::time::to_postgres;
@@ -29,7 +30,7 @@ macro_rules! figures {
         $row:ident, $one:ident, $several:ident,
         key { $($key:ident: $key_rust:ty => $key_sql:ty as $key_type:literal),* }
         own { $($own:ident: $own_rust:ty => $own_sql:ty as $own_type:literal),* $(,)? }
-        more { $columns:literal, $values:expr, $updates:literal }
+        more { $columns:literal, $values:expr, $updates:literal, $returning:literal }
     ) => {
         figures! {
             @rows $table, $(#[$meta])* $row, $one, $several,
@@ -60,7 +61,7 @@ macro_rules! figures {
                 time_zone: String => Text as "text"
                 $(, $own: $own_rust => $own_sql as $own_type)*
             }
-            more { $columns, $values, $updates }
+            more { $columns, $values, $updates, $returning }
         }
     };
     (
@@ -68,7 +69,7 @@ macro_rules! figures {
         key { $first:ident: $first_rust:ty => $first_sql:ty as $first_type:literal
               $(, $key:ident: $key_rust:ty => $key_sql:ty as $key_type:literal)* }
         figures { $($field:ident: $rust:ty => $sql:ty as $type:literal),* }
-        more { $columns:literal, $values:expr, $updates:literal }
+        more { $columns:literal, $values:expr, $updates:literal, $returning:literal }
     ) => {
         $(#[$meta])*
         struct $row {
@@ -87,7 +88,7 @@ macro_rules! figures {
                 $($field: $rust => $sql,)*
             } -> ()
             figures!(
-                @text $table, ($first $($key)*) ($($field)*) $columns, $values, $updates,
+                @text $table, ($first $($key)*) ($($field)*) $columns, $values, $updates, $returning,
                 concat!(
                     "(VALUES ({unit}::text, {", stringify!($first), "}::", $first_type
                     $(, ", {", stringify!($key), "}::", $key_type)*
@@ -105,7 +106,7 @@ macro_rules! figures {
                 $($field: Vec<$rust> => Array<$sql>,)*
             } -> ()
             figures!(
-                @text $table, ($first $($key)*) ($($field)*) $columns, $values, $updates,
+                @text $table, ($first $($key)*) ($($field)*) $columns, $values, $updates, $returning,
                 concat!(
                     "unnest({unit}::text[], {", stringify!($first), "}::", $first_type, "[]"
                     $(, ", {", stringify!($key), "}::", $key_type, "[]")*
@@ -116,13 +117,17 @@ macro_rules! figures {
 
         impl $row {
             /// Queues rows of a user, to be sent with the next message.
-            fn write(transaction: &mut GroupTransaction<'_>, part: &'static str, mut rows: Vec<Self>) {
+            fn write(
+                transaction: &mut GroupTransaction<'_>,
+                (part, changed): (&'static str, &'static str),
+                mut rows: Vec<Self>,
+            ) {
                 let user_id = transaction.user_id();
                 let Some(row) = rows.pop() else { return };
                 if rows.is_empty() {
                     let $row { unit, $first, $($key,)* $($field,)* } = row;
                     let one = $one { user_id, unit, $first, $($key,)* $($field,)* };
-                    return transaction.write_part(part, one);
+                    return transaction.write_figures(part, one, changed);
                 }
                 rows.push(row);
                 let mut several = $several {
@@ -138,13 +143,13 @@ macro_rules! figures {
                     $(several.$key.push(row.$key);)*
                     $(several.$field.push(row.$field);)*
                 }
-                transaction.write_part(part, several);
+                transaction.write_figures(part, several, changed);
             }
         }
     };
     (
         @text $table:literal, ($first:ident $($key:ident)*) ($($field:ident)*)
-        $columns:literal, $values:expr, $updates:literal, $rows:expr
+        $columns:literal, $values:expr, $updates:literal, $returning:literal, $rows:expr
     ) => {
         concat!(
             "INSERT INTO ", $table, " (user_id, unit, ", stringify!($first)
@@ -154,7 +159,8 @@ macro_rules! figures {
             $(, ", ", stringify!($key))* $(, ", ", stringify!($field))*,
             ") ON CONFLICT (user_id, ", stringify!($first) $(, ", ", stringify!($key))*,
             ") DO UPDATE SET unit = excluded.unit"
-            $(, ", ", stringify!($field), " = excluded.", stringify!($field))*, $updates
+            $(, ", ", stringify!($field), " = excluded.", stringify!($field))*, $updates,
+            " RETURNING ", $returning
         )
     };
 }
@@ -169,7 +175,7 @@ figures! {
         squared_deviations: Option<f64> => Nullable<Double> as "float8",
         sketch: Option<Vec<u8>> => Nullable<Binary> as "bytea",
     }
-    more { "", "", "" }
+    more { "", "", "", "local_date" }
 }
 
 figures! {
@@ -191,9 +197,35 @@ figures! {
             future_count!("f.", "f.sample_count + f.censored_count")
         ),
         ", is_partial = excluded.is_partial, future_count = excluded.future_count,
-           computed_at = excluded.computed_at"
+           computed_at = excluded.computed_at",
+        "*"
     }
 }
+
+/// The days that are changed by a write of `vitals_daily`.
+static UPSERTED: LazyLock<String> = LazyLock::new(|| {
+    let figures = [
+        "unit",
+        "sample_count",
+        "total",
+        "mean",
+        "stddev",
+        "min",
+        "max",
+        "first_value",
+        "first_at",
+        "last_value",
+        "last_at",
+        "p05",
+        "p25",
+        "p50",
+        "p75",
+        "p95",
+        "censored_count",
+        "primary_source",
+    ];
+    upserted("days", "vitals_daily", &["metric"], &figures)
+});
 
 statement! {
     struct DeleteHours {
@@ -206,7 +238,8 @@ statement! {
      USING unnest({metrics}::text[], {dates}::date[], {hour_starts}::timestamptz[])
                AS gone (metric, local_date, hour_start)
      WHERE h.user_id = {user_id} AND h.local_date = gone.local_date
-       AND h.metric = gone.metric AND h.hour_start = gone.hour_start"
+       AND h.metric = gone.metric AND h.hour_start = gone.hour_start
+     RETURNING h.local_date"
 }
 
 statement! {
@@ -217,7 +250,8 @@ statement! {
     } -> ()
     "DELETE FROM vitals_daily AS d
      USING unnest({metrics}::text[], {dates}::date[]) AS gone (metric, local_date)
-     WHERE d.user_id = {user_id} AND d.local_date = gone.local_date AND d.metric = gone.metric"
+     WHERE d.user_id = {user_id} AND d.local_date = gone.local_date AND d.metric = gone.metric
+     RETURNING d.local_date"
 }
 
 impl GroupTransaction<'_> {
@@ -232,8 +266,10 @@ impl GroupTransaction<'_> {
     ) -> Result<(), StoreError> {
         let unit =
             |metric: &str| catalogue.metric(metric).map_or("", |metric| metric.unit.as_str());
-        HourRow::write(self, "hours", hours_to_write(&recomputed, unit)?);
-        DayRow::write(self, "days", days_to_write(&recomputed, unit)?);
+        // Only hours that differ from the stored ones are written.
+        let hours = ("hours", "SELECT local_date FROM hours");
+        HourRow::write(self, hours, hours_to_write(&recomputed, unit)?);
+        DayRow::write(self, ("days", &UPSERTED), days_to_write(&recomputed, unit)?);
         self.delete_vanished(&recomputed);
         Ok(())
     }
@@ -250,7 +286,7 @@ impl GroupTransaction<'_> {
         }
         if !metrics.is_empty() {
             let delete = DeleteHours { user_id: self.user_id(), metrics, dates, hour_starts };
-            self.write(delete);
+            self.write_figures("gone_hours", delete, "SELECT local_date FROM gone_hours");
         }
 
         let days = recomputed.iter().flat_map(|(metric, of_metric)| {
@@ -264,7 +300,7 @@ impl GroupTransaction<'_> {
             days.map(|(metric, date)| (metric.clone(), *date)).unzip();
         if !metrics.is_empty() {
             let delete = DeleteDays { user_id: self.user_id(), metrics, dates };
-            self.write(delete);
+            self.write_figures("gone_days", delete, "SELECT local_date FROM gone_days");
         }
     }
 }

@@ -4,8 +4,8 @@ use store::Pooler;
 
 use super::super::layers::Layers;
 use super::super::{
-    Aggregation, Batch, Config, DEFAULTS, Database, Http, Log, LogFormat, Pool, Schedule, Secret,
-    Service, Session, TargetsFrom,
+    Aggregation, Batch, Changes, Config, DEFAULTS, Database, Http, Log, LogFormat, Pool, Schedule,
+    Secret, Service, Session, TargetsFrom,
 };
 use super::{defaults, loaded, problems};
 use alerts::{Mail, MailTls, Rules, Webhook};
@@ -121,6 +121,16 @@ fn without_file_and_variables_the_documented_defaults_are_in_force() {
             connect_timeout: Duration::from_secs(30),
             send_timeout: Duration::from_secs(30),
         },
+        changes: Changes {
+            enabled: true,
+            keep_days: 7,
+            webhook_url: None,
+            webhook_secret: Secret::default(),
+            webhook_batch_size: 500,
+            webhook_ca_file: None,
+            webhook_connect_timeout: Duration::from_secs(30),
+            webhook_send_timeout: Duration::from_secs(30),
+        },
         targets_from: TargetsFrom {
             file: None,
             url: Secret::default(),
@@ -178,13 +188,17 @@ fn every_key_of_default_toml_changes_the_configuration() {
             // Without a port it has no effect.
             ("http.address", _) => continue,
             // These keys require others.
-            ("mail.host" | "mail.user" | "targets_from.query", _) => continue,
+            ("mail.host" | "mail.user" | "changes.webhook_url" | "targets_from.query", _) => {
+                continue;
+            }
             // An existing file without targets.
             ("targets_from.file", _) => "/dev/null".to_owned(),
             ("alerts.off", _) => "dead_rows".to_owned(),
             ("mail.tls", _) => "implicit".to_owned(),
             ("mail.from" | "mail.to", _) => "ops@example.org".to_owned(),
-            ("http.token" | "http.operator_token", _) => "a-token-of-the-tests".to_owned(),
+            ("http.token" | "http.operator_token" | "changes.webhook_secret", _) => {
+                "a-token-of-the-tests".to_owned()
+            }
             ("webhook.url", _) => "https://example.org/".to_owned(),
             // The default is 0, so it cannot be reduced by a second.
             ("alerts.pool_exhausted_after_seconds", _) => "1".to_owned(),

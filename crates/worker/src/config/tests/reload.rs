@@ -74,7 +74,7 @@ fn every_secret_that_changes_is_named() {
         assert_eq!([reload.changed, reload.needs_restart].concat(), [key]);
     }
     let entries = loaded("", &[]).entries;
-    assert_eq!(entries.iter().filter(|entry| entry.value == "(not set)").count(), 6);
+    assert_eq!(entries.iter().filter(|entry| entry.value == "(not set)").count(), 8);
 }
 
 #[test]

@@ -56,7 +56,7 @@ impl<R: BufRead> Records<R> {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn next(&mut self) -> io::Result<Option<Record>> {
+    pub fn read(&mut self) -> io::Result<Option<Record>> {
         self.number += self.joined.len() as u64;
         self.joined.clear();
         let Some(first) = self.line()? else { return Ok(None) };
@@ -221,7 +221,7 @@ mod tests {
     fn read(text: &str) -> Vec<(u64, String)> {
         let mut records = Records::new(text.as_bytes());
         let mut found = Vec::new();
-        while let Some(record) = records.next().unwrap() {
+        while let Some(record) = records.read().unwrap() {
             let fields = record.fields.iter().map(|field| String::from_utf8_lossy(field));
             let fields = fields.collect::<Vec<_>>().join("|");
             found.push((record.number, record.problem.unwrap_or(fields)));

@@ -1,0 +1,152 @@
+//! Reading the feed, its epochs, and deleting old changes.
+
+use aggregation::{Timestamp, UserId};
+use chrono::NaiveDate;
+use diesel::data_types::PgTimestamp;
+use diesel::sql_types::{BigInt, Bool, Date, Double, Integer, Text, Timestamptz};
+
+use crate::error::StoreError;
+use crate::pool::Store;
+use crate::sql::statement::statement;
+use crate::sql::time::from_postgres;
+use crate::sql::user_key::UserKey;
+
+/// The most changes that one statement deletes.
+const MOST_FORGOTTEN: i64 = 5_000;
+
+/// The SQLSTATE of a cursor after which changes may be missing.
+const CURSOR_IS_LOST: &str = "DF003";
+
+/// A user's date of which figures have changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FigureChange {
+    /// The place in the feed, from which on the next changes are read.
+    pub cursor: String,
+    /// The user.
+    pub user_id: UserId,
+    /// The local date.
+    pub date: NaiveDate,
+    /// The name of the kind.
+    pub kind: String,
+    /// When the transaction of the change began, by the database's clock.
+    pub changed_at: Timestamp,
+}
+
+/// The columns of a change.
+pub(super) type ChangeColumns = (String, UserId, NaiveDate, String, PgTimestamp);
+
+/// Converts a row.
+pub(super) fn change((cursor, user_id, date, kind, at): ChangeColumns) -> FigureChange {
+    FigureChange { cursor, user_id, date, kind, changed_at: from_postgres(at) }
+}
+
+statement! {
+    struct ReadSince { after: String => Text, most: i32 => Integer }
+        -> (Text, UserKey, Date, Text, Timestamptz)
+    "SELECT cursor, user_id, local_date, kind, changed_at FROM figure_changes_since({after}, {most})"
+}
+
+/// The condition that the ids of transactions may have gone back since the epoch `f` began: the server has another
+/// timeline, or a change is of a transaction that the server has yet to begin.
+macro_rules! epoch_is_over {
+    () => {
+        "(f.timeline <> left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
+          OR EXISTS (SELECT FROM figure_changes AS c
+                     WHERE c.epoch = f.epoch
+                       AND c.transaction_id >= pg_snapshot_xmax(pg_current_snapshot())))"
+    };
+}
+
+statement! {
+    /// A standby has no transactions of its own.
+    struct NeedsEpoch {} -> (Bool)
+    concat!(
+        "SELECT CASE WHEN pg_is_in_recovery() THEN false
+                     ELSE coalesce((SELECT ", epoch_is_over!(), " FROM figure_feed AS f), true) END"
+    )
+}
+
+statement! {
+    /// Of several workers that connect at once, one begins the epoch.
+    struct BeginEpoch {} -> ()
+    concat!(
+        "INSERT INTO figure_feed AS f (timeline)
+         VALUES (left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))
+         ON CONFLICT (is_only) DO UPDATE SET epoch = f.epoch + 1, timeline = excluded.timeline
+         WHERE ", epoch_is_over!()
+    )
+}
+
+statement! {
+    /// The oldest changes come first, nearly in the order of their times.
+    struct Forget { keep_seconds: f64 => Double, most: i64 => BigInt } -> (BigInt)
+    "WITH first AS MATERIALIZED (
+         SELECT epoch, transaction_id, number, changed_at FROM figure_changes
+         ORDER BY epoch, transaction_id, number
+         LIMIT {most}
+     ), gone AS (
+         DELETE FROM figure_changes AS c
+         USING first AS o
+         WHERE c.epoch = o.epoch AND c.transaction_id = o.transaction_id AND c.number = o.number
+           AND o.changed_at < now() - make_interval(secs => {keep_seconds})
+         RETURNING c.epoch, c.transaction_id, c.number
+     ), last AS (
+         SELECT * FROM gone ORDER BY epoch DESC, transaction_id DESC, number DESC LIMIT 1
+     ), noted AS (
+         UPDATE figure_feed AS f
+         SET forgotten_epoch = l.epoch, forgotten_transaction = l.transaction_id,
+             forgotten_number = l.number
+         FROM last AS l
+         WHERE (f.forgotten_epoch, f.forgotten_transaction, f.forgotten_number)
+               < (l.epoch, l.transaction_id, l.number)
+     )
+     SELECT count(*) FROM gone"
+}
+
+impl Store {
+    /// At most `most` changes after a cursor; an empty cursor is the beginning. No later commit can add a change
+    /// before the last of them.
+    ///
+    /// # Errors
+    /// If the database fails. [`StoreError::cursor_is_lost`] says whether changes after the cursor may be missing.
+    pub async fn figure_changes(
+        &self,
+        after: &str,
+        most: u32,
+    ) -> Result<Vec<FigureChange>, StoreError> {
+        let most = i32::try_from(most).unwrap_or(i32::MAX);
+        let read = ReadSince { after: after.to_owned(), most };
+        let rows: Vec<ChangeColumns> = self.load("changes", read).await?;
+        Ok(rows.into_iter().map(change).collect())
+    }
+
+    /// Begins an epoch of the feed if ids of transactions may have gone back: after a restore into another cluster, a
+    /// failover, or a recovery to a point in time. A worker calls it before its first group.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn keep_epoch(&self) -> Result<(), StoreError> {
+        let rows: Vec<(bool,)> = self.load("changes", NeedsEpoch {}).await?;
+        if rows.first().is_some_and(|(is_over,)| *is_over) {
+            self.execute("changes", BeginEpoch {}).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes changes that are older than `keep_days`, 5,000 at most. Returns whether more may be left.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn forget_changes(&self, keep_days: u32) -> Result<bool, StoreError> {
+        let forget = Forget { keep_seconds: f64::from(keep_days) * 86_400.0, most: MOST_FORGOTTEN };
+        let rows: Vec<(i64,)> = self.load("changes", forget).await?;
+        Ok(rows.first().is_some_and(|(gone,)| *gone == MOST_FORGOTTEN))
+    }
+}
+
+impl StoreError {
+    /// Whether changes after the cursor may be missing: they were deleted, or the cursor is of another database.
+    pub fn cursor_is_lost(&self) -> bool {
+        self.sqlstate() == Some(CURSOR_IS_LOST)
+    }
+}

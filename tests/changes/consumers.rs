@@ -1,0 +1,151 @@
+//! Consumers of `worker changes`: killed, without their database, without a reader.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use super::{HELD_BACK, ROWS, changes, day, days, printed, text};
+use crate::support::outside::signal;
+use crate::support::running::{Running, eventually};
+use crate::support::samples::insert_samples;
+use crate::support::{Database, Ran, WORKER};
+
+/// Whether figures of the user, date and kind exist.
+const EXISTS: &str = "
+    SELECT CASE $3 WHEN 'vitals' THEN EXISTS (SELECT FROM vitals_daily WHERE user_id = $1 AND local_date = $2::text::date)
+                   WHEN 'nutrition' THEN EXISTS (SELECT FROM nutrition_daily WHERE user_id = $1 AND local_date = $2::text::date)
+                   ELSE EXISTS (SELECT FROM lab_daily WHERE user_id = $1 AND local_date = $2::text::date) END";
+
+const ALL: &str = "
+    SELECT DISTINCT user_id, local_date::text, 'vitals' FROM vitals_daily
+    UNION SELECT user_id, local_date::text, 'nutrition' FROM nutrition_daily
+    UNION SELECT user_id, local_date::text, 'labs' FROM lab_daily";
+
+/// A consumer's own table: the days that have figures.
+#[derive(Default)]
+struct Mirror {
+    days: BTreeSet<(i64, String, String)>,
+    cursor: String,
+}
+
+impl Mirror {
+    /// Reads the figures of a changed day, and keeps the cursor with the result.
+    async fn apply(&mut self, db: &Database, change: &Value) {
+        let (user, date, kind) = day(change);
+        let exists: bool = db.query(EXISTS, &[&user, &date, &kind]).await[0].get(0);
+        if exists {
+            self.days.insert((user, date, kind));
+        } else {
+            self.days.remove(&(user, date, kind));
+        }
+        self.cursor = text(change, "cursor");
+    }
+
+    /// Follows the feed for some lines, and is killed.
+    async fn follow(&mut self, db: &Database, lines: usize) {
+        let mut command = db.worker();
+        command.args(["changes", "--follow"]);
+        if !self.cursor.is_empty() {
+            command.args(["--after", &self.cursor]);
+        }
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let printed = BufReader::new(child.stdout.take().unwrap()).lines();
+        for line in printed.take(lines) {
+            self.apply(db, &serde_json::from_str(&line.unwrap()).unwrap()).await;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_consumer_that_is_killed_at_any_moment_ends_with_exactly_the_days_that_have_figures() {
+    let db = Database::new().await;
+    let service = Running::service(db.worker(), &[]);
+    let mut mirror = Mirror::default();
+    db.execute(ROWS).await;
+    for round in 0..6 {
+        mirror.follow(&db, 1 + round % 3).await;
+        db.execute(&format!(
+            "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+             SELECT u, 'steps', 100, 'count', 'phone', at, at + interval '1 minute'
+             FROM generate_series(1, 4) AS u, generate_series(0, {round}) AS d,
+                  LATERAL (SELECT timestamptz '2024-06-01 10:00Z' + d * interval '1 day' AS at) AS t;
+             DELETE FROM vitals_raw WHERE user_id = 1 + {round} % 4 AND metric = 'steps';
+             DELETE FROM lab_raw WHERE {round} = 3; DELETE FROM nutrition_raw WHERE {round} = 4"
+        ))
+        .await;
+    }
+    eventually(&db, "SELECT count(*) FROM aggregation_queue", 0).await;
+    service.stops();
+    eventually(&db, HELD_BACK, 0).await;
+    let mut arguments = vec!["changes"];
+    let cursor = mirror.cursor.clone();
+    arguments.extend(["--after", &cursor]);
+    let rest = db.run(&arguments);
+    assert_eq!(rest.code, 0, "{}", rest.stderr);
+    for line in rest.stdout.lines() {
+        mirror.apply(&db, &serde_json::from_str(line).unwrap()).await;
+    }
+    let stored = db.query(ALL, &[]).await;
+    let stored: BTreeSet<(i64, String, String)> =
+        stored.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+    assert!(stored.len() > 10, "{stored:?}");
+    assert_eq!(mirror.days, stored);
+}
+
+#[tokio::test]
+async fn a_follower_survives_a_lost_database_and_ends_by_a_signal_as_done() {
+    let db = Database::new().await;
+    insert_samples(&db, 1, 1).await;
+    db.run_once();
+    for name in ["TERM", "INT"] {
+        let follower = db.start(&["changes", "--follow"]);
+        let sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                          AND application_name LIKE 'dayfold-worker@%' AND query LIKE '%figure_changes_since%'";
+        eventually(&db, sessions, 1).await;
+        for _ in 0..2 {
+            db.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE datname = current_database() AND application_name LIKE 'dayfold-worker@%'",
+            )
+            .await;
+            eventually(&db, sessions, 1).await;
+        }
+        eventually(&db, HELD_BACK, 0).await;
+        signal(name, follower.id().into());
+        let ran = Ran::of(follower.wait_with_output().unwrap());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert_eq!(printed(&ran, "").0, days(&[(1, "2024-05-01", "vitals")]), "once");
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_ends_the_follower_and_a_limit_ends_it_after_so_many_lines() {
+    let db = Database::new().await;
+    insert_samples(&db, 5, 1).await;
+    db.run_once();
+    let pipe = format!("{WORKER} changes --follow | head -n 2; exit ${{PIPESTATUS[0]}}");
+    let feeder = Running::service(db.worker(), &[]);
+    let mut command = Command::new("bash");
+    command
+        .env_clear()
+        .env("DATABASE_URL", &db.url)
+        .env("PATH", "/usr/bin:/bin")
+        .args(["-c", &pipe]);
+    let following = command.stdout(Stdio::piped()).spawn().unwrap();
+    // The follower notices when it writes the next lines.
+    for user in 6..=60 {
+        insert_samples(&db, user, 1).await;
+    }
+    let ran = Ran::of(following.wait_with_output().unwrap());
+    assert_eq!((ran.code, ran.stdout.lines().count()), (0, 2), "{ran:?}");
+    feeder.stops();
+
+    let ran = db.run(&["changes", "--follow", "--limit", "3"]);
+    assert_eq!((ran.code, ran.stdout.lines().count()), (0, 3), "{ran:?}");
+    let (rest, _) = changes(&db, &printed(&ran, "").1).await;
+    assert!(rest.len() >= 2, "{rest:?}");
+}
