@@ -117,6 +117,11 @@ bench-verify *arguments:
     cargo build --release -p worker -p bench
     target/release/bench verify {{arguments}}
 
+# how fast one process drains the same rows in 1, 2, 8 and 64 targets on one server
+bench-targets *arguments:
+    cargo build --release -p worker -p bench
+    target/release/bench targets {{arguments}}
+
 # how long questions to the weekly and monthly views take, at a million days of vitals
 bench-periods *arguments:
     cargo build --release -p worker -p bench

@@ -14,6 +14,7 @@ mod periods;
 mod pgbench;
 mod server;
 mod service;
+mod targets;
 mod upkeep;
 mod verify;
 mod worker;
@@ -56,6 +57,8 @@ enum Command {
     Page(page::Load),
     /// Duration of queries to the weekly and monthly views
     Periods(periods::Load),
+    /// Speed of one process for the same rows in more and more targets
+    Targets(targets::Load),
     /// Size of the queue while rows come and go, also during a long transaction
     Upkeep(upkeep::Load),
     /// Speed of `worker verify` and `worker backfill`, and whether they find every damage
@@ -74,6 +77,7 @@ async fn main() -> anyhow::Result<()> {
         Some(Command::Insert(load)) => insert::insert(load).await?,
         Some(Command::Page(load)) => page::page(load).await?,
         Some(Command::Periods(load)) => periods::periods(load).await?,
+        Some(Command::Targets(load)) => targets::targets(load).await?,
         Some(Command::Upkeep(load)) => upkeep::upkeep(load).await?,
         Some(Command::Verify(load)) => verify::verify(load).await?,
     };

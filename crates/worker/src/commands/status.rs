@@ -30,7 +30,7 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Status) -> anyhow::
     let loaded = setup::configuration(config)?;
     // Only names are taken from the catalogue, and a mistake in it must not hide the backlog.
     let catalogue = Settings::from_config(&loaded.config).ok().map(|settings| settings.catalogue);
-    let catalogue = catalogue.as_ref();
+    let catalogue = catalogue.as_deref();
     let store = setup::connect(&loaded.config).await?;
     setup::require_current_schema(&store).await?;
     let Some(seconds) = arguments.watch else {

@@ -19,6 +19,9 @@ use crate::stop::Stop;
 /// The longest pause between two signs of life in the database, and before a new limit is obeyed.
 const LONGEST_ABSENCE: Duration = Duration::from_secs(5);
 
+/// The same for a target that had no work for long.
+const IDLE_ABSENCE: Duration = Duration::from_secs(30);
+
 /// The circuit breaker, for people.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Breaker {
@@ -112,7 +115,7 @@ impl Service {
     /// The zone and the catalogue by which figures are computed.
     pub fn inputs(&self) -> (Zone, Catalogue) {
         let settings = self.settings.get();
-        (settings.default_zone, settings.catalogue.clone())
+        (settings.default_zone, (*settings.catalogue).clone())
     }
 
     /// The request to stop.
@@ -150,7 +153,8 @@ impl Service {
     }
 
     fn presence_interval(&self) -> Duration {
-        self.config().service.observe.min(LONGEST_ABSENCE)
+        let longest = if self.is_long_idle() { IDLE_ABSENCE } else { LONGEST_ABSENCE };
+        self.config().service.observe.min(longest)
     }
 
     async fn announce(&self) {

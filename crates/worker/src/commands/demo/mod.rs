@@ -95,7 +95,7 @@ async fn start_server() -> anyhow::Result<LocalPostgres> {
 async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Result<()> {
     let settings = Settings::from_config(config)?;
     let default_zone = settings.default_zone;
-    let store = setup::connect_with(config, &|_| None).await?;
+    let store = setup::connect_with(config, &|_| None, None).await?;
     let applied = store::migrate(&store, std::time::Duration::from_secs(60)).await?.applied;
     output::print(&format!(
         "2. The schema is migrated: {} applied.",
