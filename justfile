@@ -107,10 +107,20 @@ bench-api *arguments:
     cargo build --release -p worker -p bench
     target/release/bench api {{arguments}}
 
+# the server time of each view of the operator's page, at a million queued rows and 100,000 failures
+bench-page *arguments:
+    cargo build --release -p worker -p bench
+    target/release/bench page {{arguments}}
+
 # how fast verify and backfill are, and whether verify finds every damage
 bench-verify *arguments:
     cargo build --release -p worker -p bench
     target/release/bench verify {{arguments}}
+
+# how fast one process drains the same rows in 1, 2, 8 and 64 targets on one server
+bench-targets *arguments:
+    cargo build --release -p worker -p bench
+    target/release/bench targets {{arguments}}
 
 # how long questions to the weekly and monthly views take, at a million days of vitals
 bench-periods *arguments:

@@ -56,6 +56,7 @@ mod schemas;
 mod secrets;
 mod service;
 mod structure;
+mod targets;
 mod terminal;
 mod tls;
 mod triggers;

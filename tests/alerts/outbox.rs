@@ -34,6 +34,7 @@ async fn store(db: &Database) -> Store {
         synchronous_commit: true,
         application_name: "dayfold-worker@test".to_owned(),
         pooler: Pooler::None,
+        schema: None,
     };
     Store::connect(&db.url, pool, &session, &|_| None).await.unwrap()
 }

@@ -20,7 +20,7 @@ pub fn free_port() -> String {
 }
 
 /// Status and body of an answer.
-fn get(port: &str, path: &str) -> (u16, String) {
+pub fn get(port: &str, path: &str) -> (u16, String) {
     get_from(port, path, "HTTP/1.1\r\nHost: localhost\r\nConnection: close")
 }
 
@@ -35,7 +35,7 @@ fn get_from(port: &str, path: &str, head: &str) -> (u16, String) {
     (status, body.to_owned())
 }
 
-fn get_json(port: &str, path: &str) -> (u16, Value) {
+pub fn get_json(port: &str, path: &str) -> (u16, Value) {
     let (status, body) = get(port, path);
     let body = body.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("{body}"));
     (status, serde_json::from_str(body).unwrap())

@@ -1,6 +1,6 @@
 //! Runs the worker as a process.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,13 @@ fn command(url: &str, arguments: &[&str]) -> anyhow::Result<Command> {
 /// Makes the schema.
 pub fn migrate(url: &str) -> anyhow::Result<()> {
     let output = command(url, &["migrate"])?.output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// Makes the schemas of all targets of a configuration file.
+pub fn migrate_with(url: &str, file: &Path) -> anyhow::Result<()> {
+    let output = command(url, &["migrate"])?.arg("--config").arg(file).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }
@@ -153,6 +160,23 @@ impl Service {
         command.env(AT_ONCE, at_once.to_string()).env(MAX_ROWS, max_rows.to_string());
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         Ok(Self(child))
+    }
+
+    /// Starts one that serves the operator's page at a port.
+    pub fn start_page(url: &str, port: u16, token: &str) -> anyhow::Result<Self> {
+        let mut command = command(url, &["run"])?;
+        command
+            .env("WORKER__HTTP__PORT", port.to_string())
+            .env("WORKER__HTTP__OPERATOR_TOKEN", token);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        Ok(Self(child))
+    }
+
+    /// Starts a service with a configuration file.
+    pub fn start_with_file(url: &str, file: &Path) -> anyhow::Result<Self> {
+        let mut command = command(url, &["run"])?;
+        command.arg("--config").arg(file).stdout(Stdio::null()).stderr(Stdio::null());
+        Ok(Self(command.spawn()?))
     }
 
     /// The processor time that the service has used.

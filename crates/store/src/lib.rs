@@ -30,6 +30,7 @@ pub use admin::adopt::{
 };
 pub use admin::budget::Budget;
 pub use admin::control::{PausedKind, Throttled};
+pub use admin::directory::{DirectoryError, Listed as ListedTarget, read_directory};
 pub use admin::examine::{Examination, MissingRights, TriggerFault};
 pub use admin::import::{ImportError, ImportRow, Importer, ProfileRow, raw_columns};
 pub use admin::migrate::{MigrateError, MigrateOptions, Migrated, migrate, migrate_with};
@@ -47,13 +48,15 @@ pub use changes::{FigureChange, TakenChanges, UnsentChanges};
 pub use connection::connect::Connected;
 pub use connection::connect::{ConnectionPlan, check_url, connection_plan};
 pub use connection::libpq::Variables;
+pub use connection::server_budget::ServerBudgets;
 pub use connection::session::{Pooler, SessionSettings};
 pub use connection::url::Endpoint;
 pub use error::{ConnectError, ErrorClass, ServerError, StoreError};
 pub use kinds::day_end::{EndedDays, FutureRows};
 pub use outbox::{Alert, AlertCondition, Outbox, TakenAlert};
 pub use page::{
-    ActionState, FailureFilter, FiringAlert, OperatorAction, Presence, Reading, Server, Worker,
+    ActionState, Batches, FailureFilter, FiringAlert, OperatorAction, Presence, Reading,
+    RunningBatch, Server, Worker,
 };
 pub use pool::{PoolHealth, PoolSettings, PoolStats, Store};
 pub use profiles::{Profile, ProfileVersion};

@@ -3,7 +3,7 @@
 use std::any::TypeId;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ use tokio_postgres::Client;
 use crate::connection::connect::{Connected, Link, Target};
 use crate::connection::libpq::Variables;
 use crate::connection::probe;
+use crate::connection::server_budget::ServerBudgets;
 use crate::connection::session::{Pooler, SessionSettings};
 use crate::error::{ConnectError, StoreError};
 use crate::queue::ScanWindow;
@@ -44,6 +45,9 @@ const GRACE: Duration = Duration::from_secs(1);
 /// The minimum interval of the check for connections held for long.
 const LEAST_LOOK: Duration = Duration::from_millis(50);
 const MOST_LOOK: Duration = Duration::from_secs(1);
+
+/// The part of the pool's time-out for which a connection waits for a place in the server's budget.
+const WAIT_FOR_PLACE: f64 = 0.9;
 
 /// A connection used successfully within this time is not validated before the next use. This saves a
 /// round trip for each group and for each poll of an idle service. The socket itself shows if the other
@@ -142,6 +146,8 @@ struct Shared {
     ready: Mutex<Vec<Connected>>,
     /// Connections opened before this time are replaced.
     replaced: Mutex<Option<Instant>>,
+    /// Whether the database had no work for long.
+    is_idle: AtomicBool,
     holds: Mutex<Holds>,
     /// Longest wait for a connection since the last query of it, in microseconds.
     longest_wait: AtomicU64,
@@ -181,8 +187,27 @@ impl Store {
         session: &SessionSettings,
         variables: Variables<'_>,
     ) -> Result<Self, ConnectError> {
-        let plain =
+        Self::connect_within(url, settings, session, variables, None).await
+    }
+
+    /// As [`Store::connect`], but all connections have places in the budget of their server, if there are
+    /// budgets. The pool then keeps no idle connection beside the busy ones.
+    ///
+    /// # Errors
+    /// As [`Store::connect`], and if no place became free within most of `settings.wait_timeout`.
+    pub async fn connect_within(
+        url: &str,
+        settings: PoolSettings,
+        session: &SessionSettings,
+        variables: Variables<'_>,
+        budgets: Option<&ServerBudgets>,
+    ) -> Result<Self, ConnectError> {
+        let mut plain =
             Target::new(url, settings.connect_timeout, &session.application_name, variables)?;
+        if let Some(budgets) = budgets {
+            // Less than the pool's time-out, so that an error names the cause.
+            plain = plain.within(budgets, settings.wait_timeout.mul_f64(WAIT_FOR_PLACE));
+        }
         let target = plain.with_session(session.limited())?;
         let ready = probe::proven(&target, settings.max_size).await?;
         let shared = Arc::new(Shared {
@@ -199,6 +224,7 @@ impl Store {
             // would briefly open more than `max_size`.
             ready: Mutex::new(ready),
             replaced: Mutex::default(),
+            is_idle: AtomicBool::new(false),
             holds: Mutex::default(),
             longest_wait: AtomicU64::new(0),
             scan_windows: Default::default(),
@@ -207,7 +233,7 @@ impl Store {
         tokio::spawn(warn_of_slow_holds(Arc::downgrade(&shared)));
         let pool = bb8::Pool::builder()
             .max_size(settings.max_size)
-            .min_idle(settings.min_idle)
+            .min_idle(if budgets.is_some() { 0 } else { settings.min_idle })
             .connection_timeout(settings.wait_timeout)
             .max_lifetime(settings.max_lifetime.mul_f64(1.0 - LIFETIME_SPREAD * fastrand::f64()))
             .idle_timeout(settings.idle_timeout)
@@ -260,6 +286,12 @@ impl Store {
             utilisation,
             health,
         }
+    }
+
+    /// Says whether the database had no work for long. Then its connection is closed after use if the budget
+    /// of its server is nearly used up.
+    pub fn set_idle(&self, is_idle: bool) {
+        self.shared.is_idle.store(is_idle, Ordering::Relaxed);
     }
 
     /// The longest wait for a connection since the last call.
@@ -416,6 +448,13 @@ impl Store {
 }
 
 impl Shared {
+    /// Whether the connection cannot be used any more.
+    fn has_broken(&self, connection: &mut Connected) -> bool {
+        std::thread::panicking()
+            || connection.connection.is_broken()
+            || self.has_replaced(connection)
+    }
+
     /// Whether the connection was opened before a failure that requires all connections to be replaced.
     fn has_replaced(&self, connection: &Connected) -> bool {
         lock(&self.replaced).is_some_and(|since| connection.link.opened <= since)
@@ -495,17 +534,18 @@ impl bb8::ManageConnection for Manager {
 
     async fn is_valid(&self, member: &mut PoolMember) -> Result<(), PoolError> {
         let trusted = member.worked.is_some_and(|worked| worked.elapsed() < TRUSTED_FOR);
-        if trusted && !self.has_broken(member) {
+        if trusted && !self.0.has_broken(&mut member.connection) {
             return Ok(());
         }
         let answered = member.connection.batch_execute("SELECT 1").await;
         answered.map_err(|cause| PoolError::Broken(member.connection.link.error(cause)))
     }
 
+    /// Asked when a connection returns to the pool: it is closed if another target waits for its place.
     fn has_broken(&self, member: &mut PoolMember) -> bool {
-        std::thread::panicking()
-            || member.connection.connection.is_broken()
-            || self.0.has_replaced(&member.connection)
+        let is_idle = self.0.is_idle.load(Ordering::Relaxed);
+        self.0.has_broken(&mut member.connection)
+            || member.connection.link.is_due_to_others(is_idle)
     }
 }
 

@@ -91,9 +91,77 @@ pub struct Cli {
     #[arg(short, long, global = true, action = ArgAction::Count, help_heading = GLOBAL)]
     pub verbose: u8,
 
+    /// Only this target; may be given more than once [default: all targets]
+    #[arg(long = "target", global = true, value_name = "NAME", help_heading = GLOBAL)]
+    pub targets: Vec<String>,
+
     /// The command to run
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// The number of targets on which a command works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetUse {
+    /// None: it needs no database, or one of its own.
+    None,
+    /// One.
+    One,
+    /// Any number, in a process for each.
+    Several,
+    /// Any number, in one process.
+    Service,
+}
+
+impl Command {
+    /// The number of targets on which the command works.
+    pub const fn target_use(&self) -> TargetUse {
+        match self {
+            Self::Run => TargetUse::Service,
+            Self::Adopt(_)
+            | Self::Changes(_)
+            | Self::Import(_)
+            | Self::Report(_)
+            | Self::Status(Status { watch: Some(_), .. }) => TargetUse::One,
+            Self::Migrate(_)
+            | Self::RunOnce(_)
+            | Self::Status(_)
+            | Self::Requeue(_)
+            | Self::Pause(_)
+            | Self::Resume(_)
+            | Self::Backfill(_)
+            | Self::Verify(_)
+            | Self::Doctor(_) => TargetUse::Several,
+            _ => TargetUse::None,
+        }
+    }
+
+    /// Whether the output is JSON.
+    pub const fn is_json(&self) -> bool {
+        match self {
+            Self::Migrate(Migrate { json, .. })
+            | Self::RunOnce(RunOnce { json, .. })
+            | Self::Status(Status { json, .. })
+            | Self::Pause(Pause { json, .. })
+            | Self::Resume(Pause { json, .. })
+            | Self::Doctor(Json { json })
+            | Self::Requeue(Requeue { output: Json { json }, .. })
+            | Self::Backfill(Backfill { output: Json { json }, .. })
+            | Self::Verify(Verify { output: Json { json }, .. }) => *json,
+            _ => false,
+        }
+    }
+
+    /// The change for which the command asks for confirmation at a terminal.
+    pub const fn asks(&self) -> Option<&'static str> {
+        match self {
+            Self::Requeue(Requeue { yes: false, dry_run: false, .. }) => Some("queues rows again"),
+            Self::Verify(Verify { repair: true, yes: false, dry_run: false, .. }) => {
+                Some("repairs figures that differ")
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Cli {
@@ -589,6 +657,11 @@ pub fn require_range(from: NaiveDate, to: NaiveDate, most: i64) {
 
 /// Exits with an error about a name that is no key of the configuration.
 pub fn refuse_key(problem: &str) -> ! {
+    wrong_usage(ErrorKind::InvalidValue, problem)
+}
+
+/// Exits with an error about the value of a flag.
+pub fn refuse_value(problem: &str) -> ! {
     wrong_usage(ErrorKind::InvalidValue, problem)
 }
 

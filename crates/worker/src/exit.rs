@@ -32,6 +32,27 @@ pub const MEANINGS: [(u8, &str); 6] = [
 ];
 
 impl Exit {
+    /// The exit code of another process of the worker.
+    pub const fn from_code(code: u8) -> Self {
+        Self(code)
+    }
+
+    /// The code as a byte.
+    pub const fn byte(self) -> u8 {
+        self.0
+    }
+
+    /// A higher one is worse: work that could not be done is worse than work that found something.
+    pub fn severity(&self) -> u8 {
+        match *self {
+            DONE => 0,
+            DONE_WITH_FAILURES => 1,
+            DRIFT => 2,
+            INTERRUPTED => 3,
+            _ => 4,
+        }
+    }
+
     /// The code that the shell receives.
     pub fn code(self) -> i32 {
         self.0.into()

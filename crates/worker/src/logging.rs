@@ -7,20 +7,23 @@
 //! that cannot be written are dropped. If the writer returned the error, the logging library would print
 //! it to the same stderr, and panic.
 
+use std::fmt;
 use std::io::{self, IsTerminal};
 use std::sync::OnceLock;
 
 use anyhow::Context;
+use tracing::{Event, Subscriber};
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::FormatEvent;
-use tracing_subscriber::fmt::format::DefaultFields;
+use tracing_subscriber::fmt::format::{DefaultFields, JsonFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use crate::config::{Log, LogFormat};
-use crate::{progress, terminal};
+use crate::{progress, target, terminal};
 
 /// The filter of the log, which may change while the process runs. There is one per process, as there is
 /// one log.
@@ -46,11 +49,45 @@ pub fn start(settings: &Log) -> anyhow::Result<()> {
     start_with(
         settings,
         if json {
-            lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+            let lines = lines.json().flatten_event(true).with_current_span(false);
+            lines.with_span_list(false).map_event_format(WithTarget).boxed()
         } else {
             lines.with_ansi(terminal::colours()).boxed()
         },
     )
+}
+
+/// Puts the fields of the target's span at the beginning of each JSON line: `target.name`.
+struct WithTarget<F>(F);
+
+impl<S, F> FormatEvent<S, JsonFields> for WithTarget<F>
+where
+    S: Subscriber + for<'s> LookupSpan<'s>,
+    F: FormatEvent<S, JsonFields>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, JsonFields>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let span = context
+            .event_scope()
+            .and_then(|mut spans| spans.find(|span| span.name() == target::SPAN));
+        let fields = span.and_then(|span| {
+            let extensions = span.extensions();
+            extensions.get::<FormattedFields<JsonFields>>().map(|fields| fields.fields.clone())
+        });
+        let Some(fields) = fields else {
+            return self.0.format_event(context, writer, event);
+        };
+        let mut line = String::new();
+        self.0.format_event(context, Writer::new(&mut line), event)?;
+        match (fields.strip_suffix('}'), line.strip_prefix('{')) {
+            (Some(first), Some(rest)) => write!(writer, "{first},{rest}"),
+            _ => writer.write_str(&line),
+        }
+    }
 }
 
 /// Starts logging with a format of the caller.
@@ -121,6 +158,18 @@ pub fn set_level(level: &str) -> anyhow::Result<()> {
         current.reload(filter).context("the level of the log cannot be changed")?;
     }
     Ok(())
+}
+
+/// Changes the log level to debug, or back to the configured one.
+pub fn toggle(verbose: bool, configured: String) {
+    let level = if verbose { "debug".to_owned() } else { configured };
+    if set_level(&level).is_ok() {
+        tracing::info!(
+            event = "log_level_changed",
+            level,
+            "Log level is {level} until the next SIGUSR1"
+        );
+    }
 }
 
 /// The targets to which a plain level applies. Of libraries, only warnings are logged, unless a

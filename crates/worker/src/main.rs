@@ -21,6 +21,7 @@ mod settings;
 mod setup;
 mod stop;
 mod tables;
+mod target;
 mod terminal;
 mod throttle;
 mod user_ids;

@@ -4,10 +4,15 @@
 use std::time::Duration;
 
 use aggregation::Kind;
-use anyhow::Context;
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use anyhow::{Context, bail};
+use metrics::{
+    Counter, Gauge, Histogram, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit,
+    counter, describe_counter, describe_gauge, describe_histogram, gauge,
+};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use store::{Backlog, OldTransaction, PoolStats};
+
+use crate::target;
 
 /// From a claim of a millisecond to the time-outs, in seconds.
 const BUCKETS: [f64; 14] =
@@ -57,15 +62,60 @@ pub enum Breaker {
 /// # Errors
 /// If another recorder is installed in this process.
 pub fn install() -> anyhow::Result<PrometheusHandle> {
-    let handle = PrometheusBuilder::new()
+    let recorder = PrometheusBuilder::new()
         .set_buckets(&BUCKETS)
-        .and_then(PrometheusBuilder::install_recorder)
-        .context("metrics cannot be counted")?;
+        .context("metrics cannot be counted")?
+        .build_recorder();
+    let handle = recorder.handle();
+    if metrics::set_global_recorder(ByTarget(recorder)).is_err() {
+        bail!("metrics cannot be counted: another part of the program counts them");
+    }
     describe();
     // Counters start at zero, so that monitoring sees the first event as an increase.
     counter!(TIMEOUTS).increment(0);
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(handle)
+}
+
+/// Adds the label `target` to metrics of tasks that work for a target.
+struct ByTarget(PrometheusRecorder);
+
+impl ByTarget {
+    fn register<T>(&self, key: &Key, register: impl FnOnce(&PrometheusRecorder, &Key) -> T) -> T {
+        match target::name() {
+            None => register(&self.0, key),
+            Some(name) => {
+                let label = Label::new("target", SharedString::from(name));
+                register(&self.0, &key.with_extra_labels(vec![label]))
+            }
+        }
+    }
+}
+
+impl Recorder for ByTarget {
+    fn describe_counter(&self, key: KeyName, unit: Option<Unit>, description: SharedString) {
+        self.0.describe_counter(key, unit, description);
+    }
+
+    fn describe_gauge(&self, key: KeyName, unit: Option<Unit>, description: SharedString) {
+        self.0.describe_gauge(key, unit, description);
+    }
+
+    fn describe_histogram(&self, key: KeyName, unit: Option<Unit>, description: SharedString) {
+        self.0.describe_histogram(key, unit, description);
+    }
+
+    fn register_counter(&self, key: &Key, metadata: &Metadata<'_>) -> Counter {
+        self.register(key, |recorder, key| recorder.register_counter(key, metadata))
+    }
+
+    fn register_gauge(&self, key: &Key, metadata: &Metadata<'_>) -> Gauge {
+        self.register(key, |recorder, key| recorder.register_gauge(key, metadata))
+    }
+
+    fn register_histogram(&self, key: &Key, metadata: &Metadata<'_>) -> Histogram {
+        self.register(key, |recorder, key| recorder.register_histogram(key, metadata))
+    }
 }
 
 fn describe() {
@@ -150,6 +200,19 @@ pub fn show_breaker(breaker: Breaker) {
         [("closed", Breaker::Closed), ("open", Breaker::Open), ("half_open", Breaker::HalfOpen)];
     for (name, state) in states {
         gauge!(BREAKER, "state" => name).set(f64::from(u8::from(breaker == state)));
+    }
+}
+
+/// Marks all gauges of the current target as outdated: it is not served any more.
+pub fn forget_target() {
+    show_backlog(None);
+    show_pool(None);
+    show_oldest_transaction(None);
+    gauge!(DATABASE_UP).set(f64::NAN);
+    gauge!(DATABASE_REACHABLE).set(f64::NAN);
+    gauge!(SILENT).set(f64::NAN);
+    for state in ["closed", "open", "half_open"] {
+        gauge!(BREAKER, "state" => state).set(f64::NAN);
     }
 }
 

@@ -56,6 +56,11 @@ pub fn about(what: &str, rows: u64) -> ProgressBar {
     bar(what, Some(rows), template)
 }
 
+/// A bar over a known number of `what`.
+pub fn of(what: &str, number: u64) -> ProgressBar {
+    bar(what, Some(number), "{msg} {BAR} {human_pos} of {human_len}, {eta} left")
+}
+
 /// A counter of rows whose total is unknown.
 pub fn rows(what: &str) -> ProgressBar {
     bar(what, None, "{msg} {spinner} {human_pos} ({rate})")

@@ -30,7 +30,7 @@ pub struct Settings {
     /// The zone of rows that have none and whose user has no profile.
     pub default_zone: Zone,
     /// Metrics, units and limits.
-    pub catalogue: Catalogue,
+    pub catalogue: Arc<Catalogue>,
 }
 
 /// A minimum and a maximum, both inclusive.
@@ -58,6 +58,14 @@ impl Settings {
     /// # Errors
     /// A one-line message with the key whose value is invalid.
     pub fn from_config(config: &Config) -> anyhow::Result<Self> {
+        Self::with_catalogue(config, Arc::new(catalogue(config)?))
+    }
+
+    /// As [`Settings::from_config`], with a catalogue that was read before.
+    ///
+    /// # Errors
+    /// As [`Settings::from_config`].
+    pub fn with_catalogue(config: &Config, catalogue: Arc<Catalogue>) -> anyhow::Result<Self> {
         Ok(Self {
             batch_bounds: Bounds { min: config.batch.min_size, max: config.batch.max_size },
             concurrency: config.batch.concurrency,
@@ -75,7 +83,7 @@ impl Settings {
                 .default_time_zone
                 .parse()
                 .context("aggregation.default_time_zone cannot be used")?,
-            catalogue: catalogue(config)?,
+            catalogue,
         })
     }
 }

@@ -1,14 +1,15 @@
 //! The configuration and the connection of a worker.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use store::{
-    Budget, ConnectError, ConnectionPlan, PoolSettings, SchemaState, SessionSettings, Store,
-    Variables, schema_state,
+    Budget, ConnectError, ConnectionPlan, ListedTarget, PoolSettings, SchemaState, ServerBudgets,
+    SessionSettings, Store, Variables, schema_state,
 };
 
-use crate::config::{Config, ConfigError, Loaded};
+use crate::config::{Config, ConfigError, DirectoryRow, Loaded};
 use crate::tables::counted;
 use crate::{logging, output, verbosity};
 
@@ -27,9 +28,21 @@ pub fn configuration(file: Option<&Path>) -> anyhow::Result<Loaded> {
 /// # Errors
 /// One line for each problem of the configuration.
 pub fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
+    if let Some(selected) = SELECTED.get() {
+        output::set_url_origin(selected.url_origin());
+        return Ok(selected.clone());
+    }
     let loaded = Config::load(file, std::env::vars_os(), verbosity::asked().layer())?;
     output::set_url_origin(loaded.url_origin());
     Ok(loaded)
+}
+
+/// The settings of the target that the command line names.
+static SELECTED: OnceLock<Loaded> = OnceLock::new();
+
+/// Uses the settings of one target for the rest of the process.
+pub fn select(target: Loaded) {
+    let _ = SELECTED.set(target);
 }
 
 /// The identity of this worker, name@host:process, in `pg_stat_activity` and `worker status`.
@@ -58,16 +71,28 @@ fn session_name(application_name: &str) -> String {
 /// # Errors
 /// If no connection can be made.
 pub async fn connect(config: &Config) -> Result<Store, ConnectError> {
-    connect_with(config, &environment_variable).await
+    connect_with(config, &environment_variable, None).await
 }
 
-/// Connects with these variables instead of the environment's.
+/// Connects to a target's database, with places in the budget of its server.
+///
+/// # Errors
+/// As [`connect`], and if no place became free in time.
+pub async fn connect_within(
+    config: &Config,
+    budgets: &ServerBudgets,
+) -> Result<Store, ConnectError> {
+    connect_with(config, &environment_variable, Some(budgets)).await
+}
+
+/// Connects with these variables instead of the environment's, within these budgets.
 ///
 /// # Errors
 /// If no connection can be made.
 pub async fn connect_with(
     config: &Config,
     variables: Variables<'_>,
+    budgets: Option<&ServerBudgets>,
 ) -> Result<Store, ConnectError> {
     let pool = PoolSettings {
         max_size: config.pool.max_size,
@@ -80,7 +105,7 @@ pub async fn connect_with(
         slow_hold: config.log.slow_hold,
     };
     let url = config.database.url.expose();
-    let store = Store::connect(url, pool, &session(config), variables).await?;
+    let store = Store::connect_within(url, pool, &session(config), variables, budgets).await?;
     Ok(store.recording_changes(config.changes.enabled))
 }
 
@@ -94,7 +119,35 @@ fn session(config: &Config) -> SessionSettings {
         synchronous_commit: config.session.synchronous_commit,
         application_name: session_name(&config.session.application_name),
         pooler: config.database.pooler,
+        schema: config.database.schema.clone(),
     }
+}
+
+/// The rows of `targets_from.query`; none without a query.
+///
+/// # Errors
+/// If the directory cannot be read, or a row has no name.
+pub async fn directory(config: &Config) -> anyhow::Result<Vec<DirectoryRow>> {
+    let from = &config.targets_from;
+    if from.query.is_empty() {
+        return Ok(Vec::new());
+    }
+    let name = session_name(&config.session.application_name);
+    let listed = store::read_directory(
+        from.url.expose(),
+        &from.query,
+        config.database.connect_timeout,
+        &name,
+        &environment_variable,
+    );
+    let listed = listed.await.context("targets_from.query cannot be read")?;
+    let row = |(index, listed): (usize, ListedTarget)| {
+        let ListedTarget { name, url, schema } = listed;
+        let name =
+            name.with_context(|| format!("row {} of targets_from.query has no name", index + 1))?;
+        anyhow::Ok(DirectoryRow { name, url, schema })
+    };
+    listed.into_iter().enumerate().map(row).collect()
 }
 
 /// Checks the URL without connecting.

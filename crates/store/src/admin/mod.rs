@@ -3,6 +3,7 @@
 pub(crate) mod adopt;
 pub(crate) mod budget;
 pub(crate) mod control;
+pub(crate) mod directory;
 pub(crate) mod examine;
 pub(crate) mod explain;
 pub(crate) mod import;

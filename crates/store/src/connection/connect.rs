@@ -18,6 +18,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::connection::dial::{Connection, Encrypt, Reached, watched};
 use crate::connection::libpq::Variables;
+use crate::connection::server_budget::{Place, ServerBudgets, Share};
 use crate::connection::session::{Pooler, Session, SessionSettings, major_version};
 use crate::connection::url::{Address, Endpoint, Server};
 use crate::connection::wire::Wire;
@@ -108,6 +109,8 @@ pub(crate) struct Link {
     has_no_encoding: bool,
     /// Time at which opening the connection began.
     pub(crate) opened: std::time::Instant,
+    /// Its place in the server's budget, if there is one.
+    place: Option<Place>,
 }
 
 impl Link {
@@ -119,6 +122,11 @@ impl Link {
     /// The server's process for this connection.
     pub(crate) fn process(&self) -> i32 {
         self.wire.process()
+    }
+
+    /// Whether its place in the server's budget is due to another target.
+    pub(crate) fn is_due_to_others(&self, is_idle: bool) -> bool {
+        self.place.as_ref().is_some_and(|place| place.is_due(is_idle))
     }
 
     /// Asks the server, over a separate connection, to cancel the running statement.
@@ -165,6 +173,8 @@ pub(crate) struct Target {
     session: Session,
     /// The server's major version, known since the last log-in.
     version: Arc<AtomicU32>,
+    /// The share in the server's budget, if there is one.
+    share: Option<Arc<Share>>,
 }
 
 impl Target {
@@ -175,7 +185,20 @@ impl Target {
         variables: Variables<'_>,
     ) -> Result<Self, ConnectError> {
         let address = Address::new(url, timeout, application_name, variables)?;
-        Ok(Self { address, timeout, session: Session::default(), version: Arc::default() })
+        let (session, version) = (Session::default(), Arc::default());
+        Ok(Self { address, timeout, session, version, share: None })
+    }
+
+    /// The same target, whose connections have places in the budget of their server. Each waits at most
+    /// `wait` for one.
+    pub(crate) fn within(mut self, budgets: &ServerBudgets, wait: Duration) -> Self {
+        self.share = Some(budgets.share(&self.endpoints(), wait));
+        self
+    }
+
+    fn endpoints(&self) -> String {
+        let endpoints = self.address.servers.iter().map(|server| server.endpoint.to_string());
+        endpoints.collect::<Vec<_>>().join(", ")
     }
 
     /// The same target with settings for each session. In the start-up packet the last setting wins, so
@@ -248,11 +271,18 @@ impl Target {
     /// Connects to the first server that accepts, each with its own time-out. Also returns the deadline
     /// for the rest of the handshake.
     async fn connect_client(&self) -> Result<(Client, Link, Instant), ConnectError> {
+        let mut place = match &self.share {
+            Some(share) => Some(share.take().await.map_err(|cause| self.failure(cause))?),
+            None => None,
+        };
         let mut failures = Vec::new();
         for server in self.address.in_turn() {
             let until = Instant::now() + self.timeout;
             match timeout_at(until, self.log_in(server)).await {
-                Ok(Ok((client, link))) => return Ok((client, link, until)),
+                Ok(Ok((client, mut link))) => {
+                    link.place = place.take();
+                    return Ok((client, link, until));
+                }
                 Ok(Err(cause)) if cause.contains("unsupported startup parameter") => {
                     return Err(ConnectError::Pooler(NOT_TOLD));
                 }
@@ -301,8 +331,16 @@ impl Target {
         let has_no_encoding = connection.parameter("server_encoding") == Some(NO_ENCODING);
         // The client reports a broken connection with the statement that meets it.
         let driver = tokio::spawn(connection.map(drop)).abort_handle();
-        let link =
-            Link { wire, reached, server: server.clone(), tls, driver, has_no_encoding, opened };
+        let link = Link {
+            wire,
+            reached,
+            server: server.clone(),
+            tls,
+            driver,
+            has_no_encoding,
+            opened,
+            place: None,
+        };
         require_target(&client, &server.config).await?;
         Ok((client, link))
     }
@@ -361,13 +399,10 @@ impl Target {
     }
 
     fn failure(&self, cause: String) -> ConnectError {
-        let servers = &self.address.servers;
-        let endpoints: Vec<String> =
-            servers.iter().map(|server| server.endpoint.to_string()).collect();
-        let config = servers.first().map(|server| &server.config);
+        let config = self.address.servers.first().map(|server| &server.config);
         let named = config.and_then(|config| config.get_dbname().or(config.get_user()));
         let database = format!("{:?}", named.unwrap_or_default());
-        ConnectError::Connect { host: endpoints.join(", "), database, cause }
+        ConnectError::Connect { host: self.endpoints(), database, cause }
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod connect;
 pub(crate) mod dial;
 pub(crate) mod libpq;
 pub(crate) mod probe;
+pub(crate) mod server_budget;
 pub(crate) mod session;
 pub(crate) mod tls;
 pub(crate) mod url;

@@ -41,6 +41,8 @@ pub struct SessionSettings {
     pub application_name: String,
     /// How the settings reach the server.
     pub pooler: Pooler,
+    /// The schema of the tables, a name that needs no escaping; `None` if the role's search path decides.
+    pub schema: Option<String>,
 }
 
 impl SessionSettings {
@@ -57,7 +59,7 @@ impl SessionSettings {
     pub(crate) fn limited(&self) -> Session {
         let on = |on| if on { "on" } else { "off" }.to_owned();
         let milliseconds = |time: Duration| time.as_millis().to_string();
-        Session {
+        let mut session = Session {
             pooler: self.pooler,
             follows_tables: true,
             settings: vec![
@@ -80,16 +82,26 @@ impl SessionSettings {
                 ("row_security", "off".to_owned()),
             ],
             transaction_timeout: Some(self.transaction_timeout),
-        }
+        };
+        session.settings.extend(self.search_path());
+        session
+    }
+
+    /// The setting of the search path, if the schema of the tables is known.
+    fn search_path(&self) -> Option<(&'static str, String)> {
+        let schema = self.schema.as_ref()?;
+        // Quoted, because a name may have capital letters.
+        Some(("search_path", format!("\"{schema}\"")))
     }
 
     /// The settings of dedicated sessions: imports and migrations have no time limit, and their commits
     /// are durable.
     pub(crate) fn unlimited(&self) -> Session {
+        let lock_timeout = ("lock_timeout", self.lock_timeout.as_millis().to_string());
         Session {
             pooler: self.pooler,
             follows_tables: true,
-            settings: vec![("lock_timeout", self.lock_timeout.as_millis().to_string())],
+            settings: std::iter::once(lock_timeout).chain(self.search_path()).collect(),
             transaction_timeout: None,
         }
     }

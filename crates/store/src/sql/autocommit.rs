@@ -233,6 +233,7 @@ mod tests {
             synchronous_commit: false,
             application_name: "dayfold-test".to_owned(),
             pooler: Pooler::None,
+            schema: None,
         };
         let store =
             Store::connect(&server.url("postgres"), pool, &session, &|_| None).await.unwrap();

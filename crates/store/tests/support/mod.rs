@@ -40,6 +40,7 @@ pub fn session_settings() -> SessionSettings {
         synchronous_commit: false,
         application_name: "dayfold-test".to_owned(),
         pooler: Pooler::None,
+        schema: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use anyhow::Context;
 use serde_json::json;
 
 use super::config;
@@ -20,7 +21,12 @@ pub fn execute(file: Option<&Path>, json: bool) -> anyhow::Result<Exit> {
     if !loaded.config.database.url.expose().is_empty() {
         setup::check_url(&loaded.config)?;
     }
-    let entries: Vec<_> = loaded.entries.iter().collect();
+    for target in loaded.targets(&[])? {
+        setup::check_url(&target.loaded.config)
+            .with_context(|| format!("the target {}", target.name))?;
+    }
+    let own = config::of_targets(&loaded)?;
+    let entries: Vec<_> = loaded.entries.iter().chain(&own).collect();
     if json {
         output::print_json(&json!({ "valid": true, "entries": config::to_json(&entries) }));
     } else {

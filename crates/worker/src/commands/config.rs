@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::cli::{self, ConfigCommand, ConfigShow};
-use crate::config::{Entry, Loaded};
+use crate::config::{ConfigError, Entry, Loaded};
 use crate::exit::{self, Exit};
 use crate::{output, setup, tables};
 
@@ -22,7 +22,8 @@ pub fn execute(config: Option<&Path>, command: &ConfigCommand) -> anyhow::Result
 /// Shows the values in force with their origins, of all keys or of the requested ones.
 fn show(config: Option<&Path>, arguments: &ConfigShow) -> anyhow::Result<Exit> {
     let loaded = setup::configuration(config)?;
-    let entries = asked_for(&loaded, &arguments.keys);
+    let own = of_targets(&loaded)?;
+    let entries = asked_for(&loaded, &own, &arguments.keys);
     if arguments.json {
         output::print_json(&json!({ "entries": to_json(&entries) }));
     } else {
@@ -32,14 +33,23 @@ fn show(config: Option<&Path>, arguments: &ConfigShow) -> anyhow::Result<Exit> {
 }
 
 /// The entries of these keys and sections; all if none is named. Any other name is wrong usage.
-fn asked_for<'l>(loaded: &'l Loaded, names: &[String]) -> Vec<&'l Entry> {
+fn asked_for<'l>(loaded: &'l Loaded, own: &'l [Entry], names: &[String]) -> Vec<&'l Entry> {
+    let all = || loaded.entries.iter().chain(own);
     for name in names {
-        if !loaded.entries.iter().any(|entry| entry.is_called(name)) {
+        if !all().any(|entry| entry.is_called(name)) {
             cli::refuse_key(&loaded.unknown(name));
         }
     }
     let asked = |entry: &&Entry| names.is_empty() || names.iter().any(|name| entry.is_called(name));
-    loaded.entries.iter().filter(asked).collect()
+    all().filter(asked).collect()
+}
+
+/// The keys that the targets of the files set. Those of a query are not known without its database.
+///
+/// # Errors
+/// If the file of targets has become invalid.
+pub fn of_targets(loaded: &Loaded) -> Result<Vec<Entry>, ConfigError> {
+    Ok(loaded.targets(&[])?.into_iter().flat_map(|target| target.own).collect())
 }
 
 /// Converts keys, values and origins to JSON.

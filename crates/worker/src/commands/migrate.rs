@@ -21,7 +21,9 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Migrate) -> anyhow:
     if let store::SchemaState::TooNew { .. } = store::schema_state(&store).await? {
         setup::require_current_schema(&store).await?;
     }
-    let options = store::MigrateOptions { beside: arguments.beside, user_id: arguments.user_id };
+    // A named schema is meant on purpose.
+    let beside = arguments.beside || loaded.config.database.schema.is_some();
+    let options = store::MigrateOptions { beside, user_id: arguments.user_id };
     let store::Migrated { applied, functions } =
         store::migrate_with(&store, PATIENCE, options).await?;
     if arguments.json {

@@ -18,18 +18,34 @@ mod report;
 mod requeue;
 mod run_once;
 mod status;
+mod targets;
 mod users;
 mod verify;
 
 use crate::cli::{Cli, Command};
 use crate::exit::Exit;
-use crate::{service, setup};
+use crate::{service, setup, target};
+use targets::Choice;
 
 /// Runs the requested command.
 ///
 /// # Errors
 /// The reason why it failed.
 pub async fn execute(cli: Cli) -> anyhow::Result<Exit> {
+    match targets::choose(&cli).await? {
+        Choice::NoTarget => execute_one(cli).await,
+        Choice::One(name) => target::within(name, execute_one(cli)).await,
+        Choice::Several(names) if matches!(cli.command, Command::Run) => {
+            let config = cli.config.as_deref();
+            let only = if cli.targets.is_empty() { Vec::new() } else { names };
+            service::run_targets(config, setup::configuration(config)?, only).await
+        }
+        Choice::Several(names) => targets::execute(&cli, names).await,
+    }
+}
+
+/// Runs the requested command on one database.
+async fn execute_one(cli: Cli) -> anyhow::Result<Exit> {
     let config = cli.config.as_deref();
     match cli.command {
         Command::Demo(arguments) => demo::execute(config, &arguments).await,

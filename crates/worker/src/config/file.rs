@@ -1,16 +1,15 @@
 //! The layer of the file given by `--config`.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::layers::Layers;
 use super::nearest::{nearest_name, nearest_setting, printable};
 use super::setting::Origin;
-use super::syntax::{position, syntax_problem};
+use super::source::{Key, Source, in_order, read};
+use super::syntax::syntax_problem;
+use super::targets::{TARGETS, read_specs};
 use super::value::{expected, found_in_toml, same_from_toml};
 
 /// Maximum size. A configuration has a few kilobytes; a larger file is the wrong one, and a device may
@@ -28,7 +27,7 @@ impl Layers {
                            the database's URL belongs into DATABASE_URL";
             return self.problems.push(problem.to_owned());
         }
-        let text = match read(path, &shown) {
+        let text = match read(path, &shown, MAX_FILE_BYTES, "--config") {
             Ok(text) => text,
             Err(problem) => return self.problems.push(problem),
         };
@@ -47,6 +46,12 @@ impl Layers {
         let name = section.get_ref().as_ref();
         let origin = file.origin(section);
         let known = self.sections().contains(&name);
+        if name == TARGETS {
+            let (specs, problems) = read_specs(file, content, &origin, &self.settings);
+            self.specs.extend(specs);
+            self.problems.extend(problems);
+            return;
+        }
         let problem = match content {
             DeValue::Table(content) if known => {
                 for (key, value) in in_order(content) {
@@ -116,46 +121,4 @@ impl Layers {
             self.sections().into_iter().map(|name| format!("[{name}]")).collect();
         sections.join(", ")
     }
-}
-
-type Key<'i> = Spanned<std::borrow::Cow<'i, str>>;
-
-/// The text of a file, for locating entries in it.
-struct Source<'a> {
-    path: &'a str,
-    text: &'a str,
-}
-
-impl Source<'_> {
-    fn origin(&self, key: &Key<'_>) -> Origin {
-        let (line, _) = position(self.text, key.span().start);
-        Origin::File { path: self.path.to_owned(), line }
-    }
-}
-
-/// The entries in the order of the file; the table itself sorts them by name.
-fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<(&'t Key<'i>, &'t DeValue<'i>)> {
-    let mut entries: Vec<_> = table.iter().map(|(key, value)| (key, value.get_ref())).collect();
-    entries.sort_by_key(|(key, _)| key.span().start);
-    entries
-}
-
-fn read(path: &Path, shown: &str) -> Result<String, String> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|error| {
-            format!("cannot read {shown}: {error}; check the path given by --config and its rights")
-        })?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!(
-            "{shown} is larger than {MAX_FILE_BYTES} bytes, so it is no configuration; \
-             check the path given by --config"
-        ));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
-        format!("{shown} line {line} is not UTF-8; save the file as UTF-8 text")
-    })
 }

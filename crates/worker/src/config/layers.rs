@@ -1,24 +1,29 @@
 //! The settings while layers are applied over each other.
 
+use std::sync::Arc;
+
 use toml::Value;
 use toml::de::{DeTable, DeValue};
 
-use super::setting::{Origin, Setting};
+use super::setting::{Origin, Setting, entries};
 use super::syntax::syntax_problem;
+use super::targets::{Common, Spec};
 use super::value::from_default;
-use super::{ConfigError, Entry, Loaded, read};
+use super::{ConfigError, Loaded, read};
 
 /// The settings so far, and the problems found.
 pub(super) struct Layers {
     /// The settings in the order of `config/default.toml`.
     pub(super) settings: Vec<Setting>,
     pub(super) problems: Vec<String>,
+    /// The targets of the file.
+    pub(super) specs: Vec<Spec>,
 }
 
 impl Layers {
     /// The first layer, which defines the keys and their types.
     pub(super) fn new(defaults: &str) -> Self {
-        let mut layers = Self { settings: Vec::new(), problems: Vec::new() };
+        let mut layers = Self { settings: Vec::new(), problems: Vec::new(), specs: Vec::new() };
         match DeTable::parse(defaults) {
             Ok(document) => layers.define(document.get_ref()),
             Err(error) => {
@@ -87,16 +92,10 @@ impl Layers {
         let Some(config) = config.filter(|_| self.problems.is_empty()) else {
             return Err(ConfigError::new(self.problems));
         };
-        let entries = self
-            .settings
-            .iter()
-            .map(|setting| Entry {
-                key: setting.key.clone(),
-                value: setting.shown(),
-                origin: setting.origin.name(),
-                line: setting.origin.line(),
-            })
-            .collect();
-        Ok(Loaded { config, entries })
+        let entries = entries(&self.settings);
+        let common = Common { settings: self.settings, specs: self.specs };
+        let loaded = Loaded { config, entries, common: Arc::new(common) };
+        loaded.targets(&[])?;
+        Ok(loaded)
     }
 }

@@ -18,7 +18,9 @@ mod read;
 mod reload;
 mod schedule;
 mod setting;
+mod source;
 mod syntax;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -26,6 +28,7 @@ mod value;
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use alerts::{Mail, PostUrl, Rules, Webhook};
@@ -38,11 +41,13 @@ pub(crate) use config_values::Secret;
 pub(crate) use error::ConfigError;
 pub(crate) use read::MAX_ROWS_PER_SECOND;
 pub(crate) use reload::Reload;
+pub(crate) use targets::{DirectoryRow, Target};
 
 use read::{
     address, application_name, batch_size, changes, concurrency, connection_age, host_names,
     keep_days, lease, log_format, observe, old_transaction, pattern, poll, pool_idle, pool_size,
-    pooler, post_url, rows_per_second, shutdown, slow_hold, stuck, summary, time_budget, token,
+    pooler, post_url, rows_per_second, schema, server_connections, shutdown, slow_hold, stuck,
+    summary, targets_reload, time_budget, token,
 };
 
 /// The first layer, and the list of valid keys.
@@ -78,6 +83,8 @@ pub(crate) struct Config {
     pub(crate) webhook: Webhook,
     /// The feed of changed days.
     pub(crate) changes: Changes,
+    /// The lists of targets outside the configuration.
+    pub(crate) targets_from: TargetsFrom,
 }
 
 /// `[database]`
@@ -86,6 +93,9 @@ pub(crate) struct Config {
 pub(crate) struct Database {
     /// The connection URL; empty if none is set.
     pub(crate) url: Secret,
+    /// The schema of the tables; `None` if the search path decides.
+    #[serde(deserialize_with = "schema")]
+    pub(crate) schema: Option<String>,
     /// The pooler between the worker and PostgreSQL.
     #[serde(deserialize_with = "pooler")]
     pub(crate) pooler: Pooler,
@@ -117,6 +127,9 @@ pub(crate) struct Pool {
     pub(crate) idle_timeout: Duration,
     /// Whether a connection is validated before use.
     pub(crate) test_on_checkout: bool,
+    /// Maximum of connections to one server, for all targets.
+    #[serde(deserialize_with = "server_connections")]
+    pub(crate) max_per_server: u32,
 }
 
 /// `[session]`. Time-outs are at least a millisecond; PostgreSQL's 0 for "none" is refused.
@@ -268,6 +281,22 @@ pub(crate) struct Log {
     pub(crate) old_transaction: Duration,
 }
 
+/// `[targets_from]`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TargetsFrom {
+    /// A file that lists targets; `None` if empty.
+    #[serde(deserialize_with = "path")]
+    pub(crate) file: Option<PathBuf>,
+    /// The database that `query` asks.
+    pub(crate) url: Secret,
+    /// A query that lists targets; empty for none.
+    pub(crate) query: String,
+    /// Time between two readings.
+    #[serde(rename = "reload_seconds", deserialize_with = "targets_reload")]
+    pub(crate) reload: Duration,
+}
+
 /// `[changes]`
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -330,6 +359,8 @@ pub(crate) struct Loaded {
     pub(crate) config: Config,
     /// Every key, in the order of `config/default.toml`.
     pub(crate) entries: Vec<Entry>,
+    /// The settings from which those of each target are made.
+    common: Arc<targets::Common>,
 }
 
 /// One key with its value in force, safe to print.

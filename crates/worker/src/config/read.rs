@@ -25,6 +25,12 @@ limits! {
     /// As the size of the pool, but 0 is allowed.
     pub(super) pool_idle: integer<u32> = 0..=100;
 
+    /// One connection for each of two targets. More than a thousand exhaust any server.
+    pub(super) server_connections: integer<u32> = 2..=1_000;
+
+    /// Below a second the directory is asked more often than it changes.
+    pub(super) targets_reload: seconds<Duration> = 1.0..=3_600.0;
+
     /// Below a second the pool would do little but open connections. A day exceeds any age that the
     /// limit guards against.
     pub(super) connection_age: seconds<Duration> = 1.0..=86_400.0;
@@ -89,6 +95,19 @@ pub(super) fn pooler<'de, D: Deserializer<'de>>(from: D) -> Result<Pooler, D::Er
         "session" => Some(Pooler::Session),
         "transaction" => Some(Pooler::Transaction),
         _ => None,
+    })
+}
+
+/// Reads the name of a schema, which needs no quoting; an empty text is none.
+pub(super) fn schema<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let must =
+        "be empty, or have at most 63 letters, digits and underscores and not begin with a digit";
+    text(from, must, |name| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let fits = name.len() <= 63
+            && name.chars().all(is_plain)
+            && !name.starts_with(|c: char| c.is_ascii_digit());
+        fits.then(|| (!name.is_empty()).then(|| name.to_owned()))
     })
 }
 
@@ -215,6 +234,11 @@ pub(super) fn unfit(config: &Config, settings: &[Setting]) -> Vec<String> {
         problems.push(format!("{key} must be less than {other}"));
     }
 
+    let from = &config.targets_from;
+    if !from.query.is_empty() && from.url.expose().is_empty() {
+        problems
+            .push("targets_from.url must not be empty where targets_from.query is set".to_owned());
+    }
     let http = &config.http;
     if !http.token.expose().is_empty() && http.token == http.operator_token {
         problems.push(

@@ -3,7 +3,7 @@
 use super::Loaded;
 
 /// Keys that can change without a restart. `config/default.toml` marks them.
-pub(super) const RELOADABLE: [&str; 17] = [
+pub(super) const RELOADABLE: [&str; 21] = [
     "aggregation.catalogue",
     "database.url",
     "batch.size",
@@ -21,6 +21,10 @@ pub(super) const RELOADABLE: [&str; 17] = [
     "service.observe_seconds",
     "service.summary_seconds",
     "log.level",
+    "targets_from.file",
+    "targets_from.url",
+    "targets_from.query",
+    "targets_from.reload_seconds",
 ];
 
 /// The result of reading the configuration again.
@@ -64,13 +68,21 @@ impl Reload {
                 "changes.webhook_secret",
                 former.changes.webhook_secret != next.changes.webhook_secret,
             ),
+            ("targets_from.url", former.targets_from.url != next.targets_from.url),
         ]
         .into_iter()
         .filter_map(|(key, differs)| differs.then_some(key))
         .collect();
         loaded.config.database.url.clone_from(&new.config.database.url);
+        // One database and a list of targets are served in different ways.
+        let is_other_way = running.has_targets() != new.has_targets();
         loaded.config.schedule = new.config.schedule;
+        loaded.config.targets_from = new.config.targets_from;
+        loaded.common = new.common;
         let (mut changed, mut needs_restart) = (Vec::new(), Vec::new());
+        if is_other_way {
+            needs_restart.push("targets".to_owned());
+        }
         // Both lists have every key, in the order of `config/default.toml`.
         for (entry, new) in loaded.entries.iter_mut().zip(new.entries) {
             if entry.value == new.value && !other_secrets.contains(&entry.key.as_str()) {

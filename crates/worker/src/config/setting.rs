@@ -4,10 +4,11 @@ use std::fmt;
 
 use toml::Value;
 
+use super::Entry;
 use super::value::as_text;
 
 /// Keys whose value is never printed.
-const SECRET_KEYS: [&str; 7] = [
+const SECRET_KEYS: [&str; 8] = [
     "database.url",
     "mail.password",
     "webhook.url",
@@ -15,12 +16,14 @@ const SECRET_KEYS: [&str; 7] = [
     "http.operator_token",
     "changes.webhook_url",
     "changes.webhook_secret",
+    "targets_from.url",
 ];
 
 /// The prefix of the variables that set single keys.
 pub(super) const VARIABLE_PREFIX: &str = "WORKER__";
 
 /// One key with the value of the last layer that set it.
+#[derive(Clone)]
 pub(super) struct Setting {
     pub(super) section: String,
     pub(super) name: String,
@@ -64,15 +67,31 @@ impl Setting {
     }
 }
 
+/// Keys, values and origins of settings, safe to print.
+pub(super) fn entries(settings: &[Setting]) -> Vec<Entry> {
+    let entry = |setting: &Setting| Entry {
+        key: setting.key.clone(),
+        value: setting.shown(),
+        origin: setting.origin.name(),
+        line: setting.origin.line(),
+    };
+    settings.iter().map(entry).collect()
+}
+
 /// The origin of a value. It prints as the phrase that follows it in a problem.
 #[derive(Clone)]
 pub(super) enum Origin {
     Default,
     Profile(String),
-    File { path: String, line: usize },
+    File {
+        path: String,
+        line: usize,
+    },
     Credential(&'static str),
     Variable(String),
     Flag(&'static str),
+    /// A row of `targets_from.query`, from 1.
+    Row(usize),
 }
 
 impl Origin {
@@ -84,6 +103,7 @@ impl Origin {
             Self::Credential(name) => format!("credential {name}"),
             Self::Variable(name) => name.clone(),
             Self::Flag(flag) => (*flag).to_owned(),
+            Self::Row(row) => format!("targets_from.query row {row}"),
         }
     }
 
@@ -104,6 +124,7 @@ impl fmt::Display for Origin {
             Self::Credential(name) => write!(formatter, "from the credential {name}"),
             Self::Variable(name) => write!(formatter, "from {name}"),
             Self::Flag(flag) => write!(formatter, "from {flag}"),
+            Self::Row(row) => write!(formatter, "in row {row} of targets_from.query"),
         }
     }
 }

@@ -24,6 +24,7 @@ use super::{Service, lock};
 use crate::config::Config;
 use crate::setup;
 use crate::stop::Stop;
+use crate::target;
 
 /// Maximum of messages that wait in memory for a channel. Without its database a worker watches six
 /// conditions, each of which fires once per cool-down. If there are more messages, the oldest is
@@ -119,10 +120,12 @@ impl Service {
                 );
             }
             let (service, queue) = (Arc::clone(service), Arc::clone(queue));
-            senders.spawn(async move { service.send_alerts(&queue).await });
+            let send = async move { service.send_alerts(&queue).await };
+            senders.spawn(target::inherited(target::name(), send));
         }
         let service = Arc::clone(service);
-        tokio::spawn(async move { service.observe_conditions().await });
+        let observe = async move { service.observe_conditions().await };
+        tokio::spawn(target::inherited(target::name(), observe));
         senders
     }
 
@@ -218,7 +221,7 @@ impl Service {
         }
     }
 
-    fn observations(&self) -> Observations {
+    pub(super) fn observations(&self) -> Observations {
         let (pool, circuit) = match self.database.state() {
             State::Unknown => (None, Circuit::Unknown),
             State::Unavailable(_) if self.database.is_unreachable() => (None, Circuit::Unreachable),

@@ -16,6 +16,7 @@ use crate::changes::to_json;
 use crate::config::Changes;
 use crate::metrics;
 use crate::tables::counted;
+use crate::target;
 
 /// How often it looks for changes. The query reads one entry of an index.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -43,7 +44,8 @@ impl Service {
             );
         }
         let service = Arc::clone(service);
-        senders.spawn(async move { service.send_changes(&webhook, &config).await });
+        let send = async move { service.send_changes(&webhook, &config).await };
+        senders.spawn(target::inherited(target::name(), send));
     }
 
     /// Sends until a stop is requested. After an error of the database, it tries again.

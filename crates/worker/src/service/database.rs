@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Service, lock};
 use crate::changes::keep_epoch;
+use crate::config::Config;
 use crate::metrics::{self, Breaker};
 use crate::setup;
 use crate::tables::age;
@@ -125,7 +126,7 @@ impl Service {
             *lock(&self.database.reconnect_requested) = CancellationToken::new();
             let config = self.config();
             let tried = tokio::select! {
-                tried = try_to_connect(&config) => tried,
+                tried = self.try_to_connect(&config) => tried,
                 () = self.stop.requested() => return None,
             };
             self.heartbeat.beat();
@@ -142,6 +143,20 @@ impl Service {
                 }
             }
         }
+    }
+
+    async fn try_to_connect(&self, config: &Config) -> anyhow::Result<Store> {
+        let store = match &self.budgets {
+            Some(budgets) => setup::connect_within(config, budgets).await?,
+            None => setup::connect(config).await?,
+        };
+        setup::require_current_schema(&store).await?;
+        // The budget of the server limits targets together.
+        if !self.is_of_target() {
+            setup::require_budget(&store, u32::from(config.http.port > 0)).await?;
+        }
+        keep_epoch(&store).await;
+        Ok(store)
     }
 
     /// Leaves the database, because the configuration names another one.
@@ -226,12 +241,4 @@ impl Service {
         drop(reported);
         self.set(State::Unavailable(cause));
     }
-}
-
-async fn try_to_connect(config: &crate::config::Config) -> anyhow::Result<Store> {
-    let store = setup::connect(config).await?;
-    setup::require_current_schema(&store).await?;
-    setup::require_budget(&store, u32::from(config.http.port > 0)).await?;
-    keep_epoch(&store).await;
-    Ok(store)
 }

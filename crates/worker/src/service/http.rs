@@ -88,19 +88,8 @@ pub async fn serve(
     settings: &Http,
     page: MakePage,
 ) -> anyhow::Result<PageWork> {
-    let listener = TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address} (http.address and http.port); choose another port")
-    })?;
-    let metrics = metrics::install()?;
+    let (listener, metrics) = listen(address).await?;
     count_from_zero();
-    let upkeep = metrics.clone();
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(UPKEEP).await;
-            upkeep.run_upkeep();
-        }
-    });
-    let hosts: Arc<[String]> = settings.allowed_hosts.iter().cloned().collect();
     let (page, page_work) = page(Arc::clone(&service), metrics.clone(), settings);
     let served = Arc::new(Served { service, metrics, database: Mutex::new(None) });
     let router = Router::new()
@@ -111,15 +100,40 @@ pub async fn serve(
         .route("/metrics", get(all_metrics))
         .with_state(served)
         .merge(page)
-        .fallback(|| async { (StatusCode::NOT_FOUND, format!("there is only / and {PATHS}\n")) })
-        .layer(from_fn_with_state(hosts, refuse_foreign_hosts));
+        .fallback(|| async { (StatusCode::NOT_FOUND, format!("there is only / and {PATHS}\n")) });
+    begin(listener, router, settings, address);
+    Ok(page_work)
+}
+
+/// Binds the address and begins to count metrics.
+///
+/// # Errors
+/// If the address is in use or not one of this host.
+pub(super) async fn listen(address: SocketAddr) -> anyhow::Result<(TcpListener, PrometheusHandle)> {
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address} (http.address and http.port); choose another port")
+    })?;
+    let metrics = metrics::install()?;
+    let upkeep = metrics.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(UPKEEP).await;
+            upkeep.run_upkeep();
+        }
+    });
+    Ok((listener, metrics))
+}
+
+/// Serves these routes from now on, to allowed host names.
+pub(super) fn begin(listener: TcpListener, router: Router, settings: &Http, address: SocketAddr) {
+    let hosts: Arc<[String]> = settings.allowed_hosts.iter().cloned().collect();
+    let router = router.layer(from_fn_with_state(hosts, refuse_foreign_hosts));
     tracing::info!(
         event = "http_listening",
         address = %address,
         "Health, metrics and the operator's page are served at http://{address}/"
     );
     tokio::spawn(accept(listener, router));
-    Ok(page_work)
 }
 
 /// Accepts connections, at most [`MAX_CONNECTIONS`] at once.
@@ -179,7 +193,7 @@ fn is_allowed_host(headers: &HeaderMap, allowed: &[String]) -> bool {
         || allowed.iter().any(|host| host.eq_ignore_ascii_case(name))
 }
 
-fn answer(good: bool, value: Value) -> Response {
+pub(super) fn answer(good: bool, value: Value) -> Response {
     let status = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, [(header::CONTENT_TYPE, "application/json")], format!("{value}\n")).into_response()
 }
@@ -264,6 +278,10 @@ async fn pool_health(State(served): Shared) -> Response {
 /// All metrics in Prometheus's text format.
 async fn all_metrics(State(served): Shared) -> Response {
     served.service.show_gauges();
+    rendered(&served.metrics)
+}
+
+pub(super) fn rendered(metrics: &PrometheusHandle) -> Response {
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, content_type)], served.metrics.render()).into_response()
+    ([(header::CONTENT_TYPE, content_type)], metrics.render()).into_response()
 }

@@ -7,20 +7,24 @@
 //! - the watch of liveness logs an error if the work makes no progress;
 //! - the handler of signals reloads the configuration and keeps the schedule.
 //!
-//! If alerts are configured, they run in tasks of their own.
+//! If a channel for alerts is configured, alerts run in tasks of their own.
+//!
+//! With targets, `targets` runs one [`Service`] for each, and shares signals, schedule, HTTP and systemd
+//! between them.
 //!
 //! When the database is lost, the service drops the pool and reconnects with growing waits, as at its
 //! start. So one code path handles a database that is not started yet, that failed, or whose schema has
 //! changed.
-//! schema has changed.
 
 mod alerting;
 mod changes;
+mod conditions;
 mod database;
 mod http;
 mod schedule;
 mod signals;
 mod supervisor;
+mod targets;
 mod view;
 mod watch;
 
@@ -29,7 +33,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aggregation::Kind;
-use store::{Store, StoreError};
+use store::{ServerBudgets, Store, StoreError};
 
 use crate::changes::OldChanges;
 use crate::config::Loaded;
@@ -40,6 +44,7 @@ use crate::run::assumed_zone::AssumedZone;
 use crate::run::batch_sizer::BatchSizer;
 use crate::run::context::WorkerContext;
 use crate::run::crash_loop::CrashLoopGuard;
+use crate::run::current::CurrentBatches;
 use crate::run::drain::{self, DrainOutcome, Limits};
 use crate::run::long_groups::LongGroups;
 use crate::settings::{Settings, SharedSettings};
@@ -54,11 +59,19 @@ use signals::Signals;
 use supervisor::Supervisor;
 use watch::Watched;
 
+pub use conditions::FiringRule;
 pub use http::{MakePage, PageWork, Peer};
+pub use targets::run as run_targets;
 pub use view::Breaker;
 
 /// The longest sleep between two heartbeats.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// The longest time between two polls of a target without work. A fresh row of an idle target waits for it.
+const LONGEST_POLL: Duration = Duration::from_secs(10);
+
+/// The time between two polls of a target is one part in this many of the time since its last work.
+const POLLS_SINCE_WORK: u32 = 10;
 
 /// How often the service looks for rows that a wrong clock of the server has dated in the future.
 const DATE_BACK_EVERY: Duration = Duration::from_secs(60);
@@ -76,6 +89,7 @@ pub struct Service {
     stop: Stop,
     heartbeat: Heartbeat,
     crash_loop_guard: CrashLoopGuard,
+    batches: CurrentBatches,
     batch_sizer: BatchSizer,
     throttle: Throttle,
     assumed_zone: AssumedZone,
@@ -85,6 +99,21 @@ pub struct Service {
     watched: Watched,
     /// `None` if no channel is configured.
     alerting: Option<Alerting>,
+    /// The alert rules that fire as this worker sees it, for the page.
+    firing: Mutex<Vec<FiringRule>>,
+    /// The budgets of servers that targets share; `None` if there is only one database.
+    budgets: Option<ServerBudgets>,
+    /// When the service last claimed a row.
+    last_work: Mutex<Instant>,
+}
+
+/// The parts of a service that differ between one database and targets.
+struct Parts {
+    settings: Settings,
+    stop: Stop,
+    supervisor: Supervisor,
+    heartbeat: Heartbeat,
+    budgets: Option<ServerBudgets>,
 }
 
 /// Runs until a stop is requested. The port for HTTP serves the page, too.
@@ -115,6 +144,7 @@ pub async fn run(
         never = service.watch() => match never {},
         never = service.watch_liveness() => match never {},
         never = service.show_presence() => match never {},
+        never = service.observe_rules() => match never {},
         never = page_work => match never {},
     };
     outcome?;
@@ -127,21 +157,34 @@ pub async fn run(
 }
 
 impl Service {
+    /// The service of the only database.
     fn new(config_file: Option<&Path>, loaded: Loaded) -> anyhow::Result<Self> {
-        let settings = SharedSettings::new(Settings::from_config(&loaded.config)?);
-        let batch_sizer = BatchSizer::new(loaded.config.batch.size);
-        // A stop in time is a success, also without a database.
-        let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::DONE)?;
         let supervisor = Supervisor::from_environment();
         let listener = supervisor.clone();
+        let parts = Parts {
+            settings: Settings::from_config(&loaded.config)?,
+            // A stop in time is a success, also without a database.
+            stop: Stop::on_signals(loaded.config.service.shutdown_timeout, exit::DONE)?,
+            supervisor,
+            heartbeat: Heartbeat::heard_by(move || listener.alive()),
+            budgets: None,
+        };
+        Ok(Self::from_parts(config_file, loaded, parts))
+    }
+
+    fn from_parts(config_file: Option<&Path>, loaded: Loaded, parts: Parts) -> Self {
+        let Parts { settings, stop, supervisor, heartbeat, budgets } = parts;
+        let settings = SharedSettings::new(settings);
+        let batch_sizer = BatchSizer::new(loaded.config.batch.size);
         let alerting = Alerting::from_config(&loaded.config);
-        Ok(Self {
+        Self {
             config_file: config_file.map(Path::to_owned),
             running: Mutex::new(loaded),
             settings,
             stop,
-            heartbeat: Heartbeat::heard_by(move || listener.alive()),
+            heartbeat,
             crash_loop_guard: CrashLoopGuard::default(),
+            batches: CurrentBatches::default(),
             batch_sizer,
             throttle: Throttle::default(),
             assumed_zone: AssumedZone::default(),
@@ -150,13 +193,51 @@ impl Service {
             database: Database::new(),
             watched: Watched::new(),
             alerting,
-        })
+            firing: Mutex::default(),
+            budgets,
+            last_work: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// Whether this is the service of one of several targets.
+    fn is_of_target(&self) -> bool {
+        self.budgets.is_some()
+    }
+
+    /// The time between two polls. That of a target grows while it has no work.
+    fn poll(&self, configured: Duration) -> Duration {
+        let since_work = lock(&self.last_work).elapsed();
+        if self.is_of_target() {
+            configured.max(LONGEST_POLL.min(since_work / POLLS_SINCE_WORK))
+        } else {
+            configured
+        }
+    }
+
+    /// Whether this is a target whose polls have become rare.
+    fn is_long_idle(&self) -> bool {
+        self.is_of_target() && lock(&self.last_work).elapsed() >= LONGEST_POLL * POLLS_SINCE_WORK
+    }
+
+    /// Serves one of several targets until a stop is requested.
+    async fn serve_target(self: Arc<Self>) {
+        let mut senders = Self::start_alerts(&self);
+        Self::start_changes(&self, &mut senders);
+        tokio::select! {
+            () = self.work() => {}
+            never = self.watch() => match never {},
+            never = self.watch_liveness() => match never {},
+            never = self.show_presence() => match never {},
+        }
+        let _ = tokio::time::timeout(LAST_MARKS, senders.join_all()).await;
+        self.log_end().await;
     }
 
     /// Connects and works until a stop is requested; connects again when the database is lost.
     async fn work(&self) {
         while let Some(store) = self.connect().await {
             let context = WorkerContext {
+                batches: self.batches.clone(),
                 long_groups: LongGroups::default(),
                 store,
                 settings: self.settings.clone(),
@@ -186,6 +267,7 @@ impl Service {
                 drain::date_back(context).await;
                 dated_back = Some(Instant::now());
             }
+            context.store.set_idle(self.is_long_idle());
             let kinds = self.due(&context.store).await?;
             if !kinds.is_empty() {
                 self.drain(context, kinds).await?;
@@ -235,6 +317,9 @@ impl Service {
         let limits = Limits { kinds, max_batches: None, time_budget, cancel, until_empty };
         let (report, outcome) = drain::drain(context, &limits, |_| {}).await;
         self.watched.add(&report);
+        if report.counts.batches > 0 {
+            *lock(&self.last_work) = Instant::now();
+        }
         // Due rows are left: the drain continues after the break, with or without a poll.
         if !matches!(outcome, Ok(DrainOutcome::Empty | DrainOutcome::Stopped)) {
             self.restore_ticks(&limits.kinds);
@@ -251,7 +336,8 @@ impl Service {
         let began = Instant::now();
         loop {
             let config = self.config();
-            let sleep = config.schedule.poll.unwrap_or(config.service.observe);
+            let poll = config.schedule.poll.map(|poll| self.poll(poll));
+            let sleep = poll.unwrap_or(config.service.observe);
             let left = sleep.saturating_sub(began.elapsed());
             if left.is_zero()
                 || self.stop.is_requested()

@@ -12,8 +12,8 @@ use crate::setup;
 /// Signals that do not stop the service. Without a handler each would end the process, so the service
 /// installs the handlers first.
 pub struct Signals {
-    hangup: Signal,
-    user1: Signal,
+    pub(super) hangup: Signal,
+    pub(super) user1: Signal,
 }
 
 impl Signals {
@@ -64,14 +64,7 @@ impl Service {
     }
 
     fn log_at(&self, verbose: bool) {
-        let level = if verbose { "debug".to_owned() } else { self.config().log.level };
-        if logging::set_level(&level).is_ok() {
-            tracing::info!(
-                event = "log_level_changed",
-                level,
-                "Log level is {level} until the next SIGUSR1"
-            );
-        }
+        logging::toggle(verbose, self.config().log.level);
     }
 
     fn reload(&self) {
@@ -104,7 +97,7 @@ impl Service {
         Ok((reload, settings))
     }
 
-    fn apply(&self, reload: Reload, settings: Settings) {
+    pub(super) fn apply(&self, reload: Reload, settings: Settings) {
         let Reload { loaded, changed, needs_restart } = reload;
         let level = loaded.config.log.level.clone();
         self.settings.set(settings);

@@ -46,7 +46,7 @@ impl Supervisor {
     /// The service manager that the environment names.
     pub fn from_environment() -> Self {
         if std::env::var_os("NOTIFY_SOCKET").is_none() {
-            return Self { sender: None, watchdog: None, stopping: Arc::default() };
+            return Self::none();
         }
         let (sender, receiver) = sync_channel(WAITING);
         std::thread::spawn(move || send(&receiver));
@@ -56,6 +56,11 @@ impl Supervisor {
             Arc::new(Watchdog { interval, began: Instant::now(), fed_ms: AtomicU64::new(0) })
         });
         Self { sender: Some(sender), watchdog, stopping: Arc::default() }
+    }
+
+    /// No service manager.
+    pub fn none() -> Self {
+        Self { sender: None, watchdog: None, stopping: Arc::default() }
     }
 
     /// The interval of watchdog notifications, if there is a watchdog.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use aggregation::catalogue::Catalogue;
 use aggregation::local_time::Zone;
-use store::{Backlog, ErrorClass, PoolStats, Presence, RunCounts, Store};
+use store::{Backlog, Batches, ErrorClass, PoolStats, Presence, RunCounts, Store};
 
 use super::database::State;
 use super::{Service, lock};
@@ -18,6 +18,9 @@ use crate::stop::Stop;
 
 /// The longest pause between two signs of life in the database, and before a new limit is obeyed.
 const LONGEST_ABSENCE: Duration = Duration::from_secs(5);
+
+/// The same for a target that had no work for long.
+const IDLE_ABSENCE: Duration = Duration::from_secs(30);
 
 /// The circuit breaker, for people.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,6 +97,11 @@ impl Service {
         (total.report.counts, total.began.elapsed())
     }
 
+    /// The batches that this service works on.
+    pub fn batches(&self) -> Batches {
+        self.batches.now()
+    }
+
     /// For how long the work has made no progress, and whether that is too long.
     pub fn silence(&self) -> (Duration, bool) {
         (self.heartbeat.silent_for(), self.is_stuck())
@@ -107,7 +115,7 @@ impl Service {
     /// The zone and the catalogue by which figures are computed.
     pub fn inputs(&self) -> (Zone, Catalogue) {
         let settings = self.settings.get();
-        (settings.default_zone, settings.catalogue.clone())
+        (settings.default_zone, (*settings.catalogue).clone())
     }
 
     /// The request to stop.
@@ -145,7 +153,8 @@ impl Service {
     }
 
     fn presence_interval(&self) -> Duration {
-        self.config().service.observe.min(LONGEST_ABSENCE)
+        let longest = if self.is_long_idle() { IDLE_ABSENCE } else { LONGEST_ABSENCE };
+        self.config().service.observe.min(longest)
     }
 
     async fn announce(&self) {
@@ -160,6 +169,7 @@ impl Service {
             concurrency: settings.concurrency as i32,
             max_rows_per_second: settings.max_rows_per_second as i32,
             counts,
+            batches: self.batches(),
         };
         match store.announce(&presence).await {
             Ok(limit) => self.obey_limit(limit),

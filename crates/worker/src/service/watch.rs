@@ -18,6 +18,9 @@ const REST_PER_COUNT: u32 = 100;
 /// How often an old transaction is reported again.
 pub(super) const REPORT_AGAIN: Duration = Duration::from_secs(300);
 
+/// The least time between two observations of a target that had no work for long.
+const IDLE_OBSERVE: Duration = Duration::from_secs(30);
+
 /// How often the heartbeat of the work is checked.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
@@ -81,7 +84,7 @@ impl Watched {
         lock(&self.total).report.merge(report);
     }
 
-    /// The age of the queue, and when it was read. `None` without a database, and without a channel for alerts.
+    /// The age of the queue, and when it was read. `None` without a database.
     pub(super) fn queue_age(&self) -> Option<(QueueAge, Instant)> {
         *lock(&self.queue_age)
     }
@@ -112,7 +115,8 @@ impl Service {
             } else {
                 self.record_progress().await;
             }
-            let rest = config.observe.max(took * REST_PER_COUNT);
+            let observe = if self.is_long_idle() { IDLE_OBSERVE } else { Duration::ZERO };
+            let rest = config.observe.max(observe).max(took * REST_PER_COUNT);
             let rest = rest.min(config.summary.saturating_sub(last_summary.elapsed()));
             tokio::select! {
                 () = tokio::time::sleep(rest) => {}
@@ -128,11 +132,15 @@ impl Service {
             let stuck = self.is_stuck();
             if stuck && !said {
                 let silent_s = self.heartbeat.silent_for().as_secs_f64();
+                let next = if self.is_of_target() {
+                    "other targets continue"
+                } else {
+                    "systemd's watchdog, if there is one, restarts the service"
+                };
                 tracing::error!(
                     event = "stuck",
                     silent_s,
-                    "Stuck: no progress for {silent_s:.0} s; systemd's watchdog, if there is one, \
-                     restarts the service"
+                    "Stuck: no progress for {silent_s:.0} s; {next}"
                 );
             }
             said = stuck;
@@ -143,16 +151,14 @@ impl Service {
     /// Reads the backlog. An error is handled by the work, which meets it too.
     async fn read_backlog(&self) {
         let store = self.database.store();
-        if self.alerting.is_some() {
-            // Read first, in a separate statement: the count of a long queue may time out, and a long
-            // queue is the subject of alerts.
-            let at = Instant::now();
-            let seen = match &store {
-                Some(store) => store.queue_age().await.ok(),
-                None => None,
-            };
-            *lock(&self.watched.queue_age) = seen.map(|age| (age, at));
-        }
+        // Read first, in a separate statement: the count of a long queue may time out, and a long
+        // queue is the subject of alerts.
+        let at = Instant::now();
+        let age = match &store {
+            Some(store) => store.queue_age().await.ok(),
+            None => None,
+        };
+        *lock(&self.watched.queue_age) = age.map(|age| (age, at));
         let seen = match store {
             Some(store) => store.backlog().await.ok(),
             None => None,
@@ -252,6 +258,11 @@ impl Service {
         let queued = backlog.as_ref().map(|all| all.rows);
         let pool = self.database.store().map(|store| store.stats());
         let counts = &period.report.counts;
+        let has_backlog = backlog.as_ref().is_none_or(|all| all.rows + all.dead > 0);
+        if self.is_of_target() && pool.is_some() && counts.batches == 0 && !has_backlog {
+            // The summary of all targets counts the quiet ones.
+            return;
+        }
         self.assumed_zone.tell(&self.settings.get().default_zone);
         tracing::info!(
             event = "summary",
@@ -320,8 +331,14 @@ impl Service {
         let _ = tokio::time::timeout(Duration::from_secs(1), last).await;
         let total = *lock(&self.watched.total);
         let counts = &total.report.counts;
+        let mut event = "service_stopped";
+        let mut ended = "Service stopped";
+        if self.is_of_target() {
+            event = "target_ended";
+            ended = "Target is not served any more";
+        }
         tracing::info!(
-            event = "service_stopped",
+            event,
             up_s = total.began.elapsed().as_secs(),
             batches = counts.batches,
             rows = counts.rows_claimed,
@@ -330,7 +347,7 @@ impl Service {
             failed = counts.rows_failed,
             released = counts.rows_released,
             groups = counts.groups_committed,
-            "Service stopped; {} completed since its start",
+            "{ended}; {} completed since its start",
             counted(counts.rows_completed, "row", "rows"),
         );
         self.supervisor.flush();

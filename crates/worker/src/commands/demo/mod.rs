@@ -22,6 +22,7 @@ use crate::import::import;
 use crate::run::batch_sizer::BatchSizer;
 use crate::run::context::WorkerContext;
 use crate::run::crash_loop::CrashLoopGuard;
+use crate::run::current::CurrentBatches;
 use crate::run::drain::Limits;
 use crate::run::long_groups::LongGroups;
 use crate::settings::{Settings, SharedSettings};
@@ -94,7 +95,7 @@ async fn start_server() -> anyhow::Result<LocalPostgres> {
 async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Result<()> {
     let settings = Settings::from_config(config)?;
     let default_zone = settings.default_zone;
-    let store = setup::connect_with(config, &|_| None).await?;
+    let store = setup::connect_with(config, &|_| None, None).await?;
     let applied = store::migrate(&store, std::time::Duration::from_secs(60)).await?.applied;
     output::print(&format!(
         "2. The schema is migrated: {} applied.",
@@ -125,6 +126,7 @@ async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Resu
         until_empty: true,
     };
     let context = WorkerContext {
+        batches: CurrentBatches::default(),
         assumed_zone: crate::run::assumed_zone::AssumedZone::default(),
         long_groups: LongGroups::default(),
         store,

@@ -38,7 +38,7 @@ pub async fn serve(mut loaded: Loaded, of_demo: &Config) -> anyhow::Result<Exit>
         config.http.operator_token = Secret::new(token());
     }
     say(address, config.http.operator_token.expose());
-    let store = setup::connect_with(&few(config), &|_| None).await?;
+    let store = setup::connect_with(&few(config), &|_| None, None).await?;
     tokio::select! {
         served = service::run(None, loaded, page::router) => served,
         never = send_readings(&store) => match never {},

@@ -5,7 +5,7 @@ use store::Pooler;
 use super::super::layers::Layers;
 use super::super::{
     Aggregation, Batch, Changes, Config, DEFAULTS, Database, Http, Log, LogFormat, Pool, Schedule,
-    Secret, Service, Session,
+    Secret, Service, Session, TargetsFrom,
 };
 use super::{defaults, loaded, problems};
 use alerts::{Mail, MailTls, Rules, Webhook};
@@ -19,6 +19,7 @@ fn without_file_and_variables_the_documented_defaults_are_in_force() {
     let expected = Config {
         database: Database {
             url: Secret::new(String::new()),
+            schema: None,
             pooler: Pooler::None,
             connect_timeout: Duration::from_secs(10),
         },
@@ -30,6 +31,7 @@ fn without_file_and_variables_the_documented_defaults_are_in_force() {
             max_lifetime: Duration::from_secs(300),
             idle_timeout: Duration::from_secs(120),
             test_on_checkout: true,
+            max_per_server: 20,
         },
         session: Session {
             statement_timeout: Duration::from_secs(30),
@@ -129,6 +131,12 @@ fn without_file_and_variables_the_documented_defaults_are_in_force() {
             webhook_connect_timeout: Duration::from_secs(30),
             webhook_send_timeout: Duration::from_secs(30),
         },
+        targets_from: TargetsFrom {
+            file: None,
+            url: Secret::default(),
+            query: String::new(),
+            reload: Duration::from_secs(60),
+        },
     };
     assert_eq!(loaded.config, expected);
     assert!(loaded.entries.iter().all(|entry| entry.origin == "default"));
@@ -180,7 +188,11 @@ fn every_key_of_default_toml_changes_the_configuration() {
             // Without a port it has no effect.
             ("http.address", _) => continue,
             // These keys require others.
-            ("mail.host" | "mail.user" | "changes.webhook_url", _) => continue,
+            ("mail.host" | "mail.user" | "changes.webhook_url" | "targets_from.query", _) => {
+                continue;
+            }
+            // An existing file without targets.
+            ("targets_from.file", _) => "/dev/null".to_owned(),
             ("alerts.off", _) => "dead_rows".to_owned(),
             ("mail.tls", _) => "implicit".to_owned(),
             ("mail.from" | "mail.to", _) => "ops@example.org".to_owned(),

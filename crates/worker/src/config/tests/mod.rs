@@ -10,6 +10,7 @@ mod profiles;
 mod reload;
 mod schedule;
 mod secrets;
+mod targets;
 mod types;
 
 use std::path::{Path, PathBuf};

@@ -69,7 +69,7 @@ fn a_section_that_is_like_no_other_lists_all() {
         "[kafka]\n",
         "unknown section [kafka] in FILE line 1; the sections are \
          [database], [pool], [session], [batch], [aggregation], [schedule], [service], [http], [log], \
-         [alerts], [mail], [webhook]",
+         [alerts], [mail], [webhook], [changes], [targets_from]",
     );
 }
 
@@ -83,7 +83,7 @@ fn a_key_outside_all_sections_names_its_section() {
         "colour = 4\n",
         "unknown key colour in FILE line 1, outside all sections; put it below its section: \
          [database], [pool], [session], [batch], [aggregation], [schedule], [service], [http], [log], \
-         [alerts], [mail], [webhook]",
+         [alerts], [mail], [webhook], [changes], [targets_from]",
     );
 }
 
@@ -137,7 +137,7 @@ fn a_variable_of_no_section_lists_the_sections() {
             &format!(
                 "unknown variable {foreign}; it must be WORKER__SECTION__KEY with a section of \
                  DATABASE, POOL, SESSION, BATCH, AGGREGATION, SCHEDULE, SERVICE, HTTP, LOG, ALERTS, \
-                 MAIL, WEBHOOK"
+                 MAIL, WEBHOOK, CHANGES, TARGETS_FROM"
             ),
         );
     }

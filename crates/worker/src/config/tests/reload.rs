@@ -55,6 +55,7 @@ fn every_secret_that_changes_is_named() {
         ("DATABASE_URL", "database.url", "postgresql://a@host/app", "postgresql://b@host/app"),
         ("WORKER__MAIL__PASSWORD", "mail.password", "a", "b"),
         ("WORKER__WEBHOOK__URL", "webhook.url", "https://host/a", "https://host/b"),
+        ("WORKER__TARGETS_FROM__URL", "targets_from.url", "a", "b"),
         (
             "WORKER__HTTP__TOKEN",
             "http.token",
@@ -73,7 +74,7 @@ fn every_secret_that_changes_is_named() {
         assert_eq!([reload.changed, reload.needs_restart].concat(), [key]);
     }
     let entries = loaded("", &[]).entries;
-    assert_eq!(entries.iter().filter(|entry| entry.value == "(not set)").count(), 5);
+    assert_eq!(entries.iter().filter(|entry| entry.value == "(not set)").count(), 8);
 }
 
 #[test]
@@ -83,6 +84,16 @@ fn a_lease_is_never_shorter_than_the_statements_that_run() {
     let reload = Reload::between(&running, loaded(new, &[]));
     assert_eq!(reload.loaded.config.batch.lease, Duration::from_secs(60));
     assert!(reload.needs_restart.contains(&"batch.lease_seconds".to_owned()));
+}
+
+#[test]
+fn targets_instead_of_one_database_need_a_restart() {
+    let target = "[[targets]]\nname = \"a\"\n";
+    let needs =
+        |running, new| Reload::between(&loaded(running, &[]), loaded(new, &[])).needs_restart;
+    assert_eq!(needs("", target), ["targets"]);
+    assert_eq!(needs(target, ""), ["targets"]);
+    assert!(needs(target, "[[targets]]\nname = \"b\"\n").is_empty());
 }
 
 #[test]
@@ -111,6 +122,10 @@ fn each_key_that_can_be_reloaded_takes_effect() {
             Some(("schedule", "poll_seconds")) => "2",
             Some(("schedule", _)) => "",
             Some(("log", _)) => "debug",
+            // It needs a URL.
+            Some(("targets_from", "query")) => continue,
+            Some(("targets_from", "file")) => "/dev/null",
+            Some(("targets_from", "reload_seconds")) => "30",
             Some((_, "max_attempts")) => "7",
             Some((_, "max_size")) => "190",
             Some(("aggregation", _)) => "/catalogue.toml",

@@ -1,0 +1,219 @@
+//! A common limit on the connections of one process to each server.
+//!
+//! Pools of several targets may lead to the same server. Each connection needs a place in the server's
+//! budget. If all places are taken, a connection that returns to its pool after its turn is closed, and the
+//! longest waiting target gets the place. At most half of the places are second and further connections
+//! of targets, so that targets that hang with all their connections leave a first one to the others.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// How long a target may keep a connection for which others wait. A shorter turn would cost more log-ins,
+/// and a longer one would let a fresh row of another target wait.
+const TURN: Duration = Duration::from_millis(500);
+
+/// An idle target keeps its connection only while more than one of this many places is free.
+const FREE_PLACES: usize = 4;
+
+/// The budgets of all servers of a process.
+#[derive(Clone)]
+pub struct ServerBudgets {
+    most: u32,
+    servers: Arc<Mutex<HashMap<String, Weak<ServerBudget>>>>,
+}
+
+impl fmt::Debug for ServerBudgets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBudgets").field("most", &self.most).finish_non_exhaustive()
+    }
+}
+
+impl ServerBudgets {
+    /// Budgets of `most` connections for each server; at least two.
+    pub fn new(most: u32) -> Self {
+        Self { most: most.max(2), servers: Arc::default() }
+    }
+
+    /// A target's share in the budget of the server at these endpoints.
+    pub(crate) fn share(&self, endpoints: &str, wait: Duration) -> Arc<Share> {
+        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        servers.retain(|_, server| server.strong_count() > 0);
+        let known = servers.get(endpoints).and_then(Weak::upgrade);
+        let server = known.unwrap_or_else(|| {
+            let server = Arc::new(ServerBudget::new(self.most));
+            servers.insert(endpoints.to_owned(), Arc::downgrade(&server));
+            server
+        });
+        Arc::new(Share { server, open: AtomicU32::new(0), wait })
+    }
+}
+
+/// Places of one kind, and the number of waiting targets.
+struct Places {
+    free: Arc<Semaphore>,
+    waiting: AtomicU32,
+}
+
+impl Places {
+    fn new(places: u32) -> Self {
+        Self { free: Arc::new(Semaphore::new(places as usize)), waiting: AtomicU32::new(0) }
+    }
+
+    async fn take(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(free) = Arc::clone(&self.free).try_acquire_owned() {
+            return Some(free);
+        }
+        let _waits = Counted::add(&self.waiting);
+        Arc::clone(&self.free).acquire_owned().await.ok()
+    }
+
+    fn are_wanted(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// The budget of one server.
+struct ServerBudget {
+    most: u32,
+    all: Places,
+    /// Those of second and further connections of targets.
+    further: Places,
+}
+
+impl ServerBudget {
+    fn new(most: u32) -> Self {
+        Self { most, all: Places::new(most), further: Places::new(most / 2) }
+    }
+}
+
+/// A target's share in the budget of its server.
+pub(crate) struct Share {
+    server: Arc<ServerBudget>,
+    /// Connections of the target, with those that wait for a place.
+    open: AtomicU32,
+    wait: Duration,
+}
+
+impl Share {
+    /// Waits for a place, in turn with other targets.
+    ///
+    /// # Errors
+    /// The cause, if no place became free in time.
+    pub(crate) async fn take(self: &Arc<Self>) -> Result<Place, String> {
+        let mut place =
+            Place { further: None, all: None, share: Arc::clone(self), since: Instant::now() };
+        let is_further = self.open.fetch_add(1, Ordering::Relaxed) > 0;
+        let taking = async {
+            if is_further {
+                place.further = self.server.further.take().await;
+            }
+            place.all = self.server.all.take().await;
+        };
+        if tokio::time::timeout(self.wait, taking).await.is_err() {
+            return Err(format!(
+                "no connection became free within {:.1} s: the worker may have {} to this server \
+                 (pool.max_per_server), and its targets use them",
+                self.wait.as_secs_f64(),
+                self.server.most
+            ));
+        }
+        place.since = Instant::now();
+        Ok(place)
+    }
+}
+
+/// A place in a server's budget, taken by one connection.
+pub(crate) struct Place {
+    further: Option<OwnedSemaphorePermit>,
+    all: Option<OwnedSemaphorePermit>,
+    share: Arc<Share>,
+    since: Instant,
+}
+
+impl Place {
+    /// Whether the connection should be closed instead of returning to its pool: another target waits and
+    /// its turn is over, or its target is idle and few places are free.
+    pub(crate) fn is_due(&self, is_idle: bool) -> bool {
+        let server = &self.share.server;
+        let is_wanted =
+            server.all.are_wanted() || (self.further.is_some() && server.further.are_wanted());
+        let are_few = server.all.free.available_permits() <= server.most as usize / FREE_PLACES;
+        (is_wanted && self.since.elapsed() >= TURN) || (is_idle && are_few)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.share.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Counts a task as long as it waits, also if its wait is cancelled.
+struct Counted<'a>(&'a AtomicU32);
+
+impl<'a> Counted<'a> {
+    fn add(count: &'a AtomicU32) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shares(most: u32, targets: usize) -> Vec<Arc<Share>> {
+        let budgets = ServerBudgets::new(most);
+        (0..targets).map(|_| budgets.share("db:5432", Duration::from_millis(20))).collect()
+    }
+
+    #[tokio::test]
+    async fn targets_of_one_server_share_its_places_and_those_of_another_do_not() {
+        let budgets = ServerBudgets::new(2);
+        let share = |at: &str| budgets.share(at, Duration::from_millis(20));
+        let (one, two, three, other) = (share("a:1"), share("a:1"), share("a:1"), share("b:1"));
+        let taken = (one.take().await.unwrap(), two.take().await.unwrap());
+        let refused = three.take().await.err().unwrap();
+        assert!(refused.contains("2 to this server (pool.max_per_server)"), "{refused}");
+        assert!(other.take().await.is_ok());
+        drop(taken);
+        assert!(three.take().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn further_connections_leave_half_of_the_places_to_first_ones() {
+        let shares = shares(4, 3);
+        let first = shares[0].take().await.unwrap();
+        let further = (shares[0].take().await.unwrap(), shares[0].take().await.unwrap());
+        assert!(shares[0].take().await.is_err(), "the third further one");
+        let other = shares[1].take().await.unwrap();
+        drop((first, further, other));
+        assert_eq!(shares[0].server.all.free.available_permits(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_given_up_after_its_turn_only_if_another_target_waits() {
+        let shares = shares(2, 3);
+        let mut held = shares[0].take().await.unwrap();
+        let _second = shares[1].take().await.unwrap();
+        held.since = Instant::now() - TURN;
+        assert!(!held.is_due(false), "nobody waits");
+        assert!(held.is_due(true), "its target is idle and no place is free");
+        let waiting = Counted::add(&shares[0].server.all.waiting);
+        assert!(held.is_due(false));
+        held.since = Instant::now();
+        assert!(!held.is_due(false), "its turn has begun a moment ago");
+        drop(waiting);
+    }
+}
