@@ -130,7 +130,7 @@ async fn the_receiver_is_told_that_changes_were_deleted_before_it_accepted_them(
     eventually(&db, UNSENT, 0).await;
     first.stops();
 
-    // Nobody sends for longer than changes are kept.
+    // No worker sends for longer than changes are kept.
     insert_samples(&db, 3, 1).await;
     db.run_once();
     db.execute(

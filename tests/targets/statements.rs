@@ -1,5 +1,5 @@
-//! Statements that a distributed database such as Citus can plan for the node that holds a schema: no
-//! modification calls a volatile function, and no statement joins tables with temporary ones.
+//! Statements that a distributed database such as Citus can plan for the node that holds a schema.
+//! No modification calls a volatile function, and no statement joins tables with temporary ones.
 //!
 //! This is checked by their text, without Citus.
 

@@ -23,7 +23,7 @@ pub type Each<'e> = &'e mut dyn FnMut(&RawValue) -> Result<(), ReadError>;
 pub struct Walk<'e> {
     each: Each<'e>,
     meter: Meter,
-    /// The error of `each`. The parser's error stands for it.
+    /// The error of `each`. The parser reports the error in its place.
     failure: Option<ReadError>,
 }
 

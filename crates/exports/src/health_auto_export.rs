@@ -32,7 +32,7 @@ use crate::item::{Context, Handler, Item, ReadError, hand_over_vital, type_name}
 use crate::{Reopen, skip_mark};
 use crate::{clock, metrics};
 
-/// The most metrics of a file; the app knows about 150.
+/// The greatest number of metrics in a file; the app knows about 150.
 const MOST_METRICS: usize = 10_000;
 
 /// The longest workout in bytes, with its route. It is skipped without being kept.
@@ -85,7 +85,7 @@ struct Name {
     units: String,
 }
 
-/// An element of `data`, whatever its shape.
+/// An element of `data`, of any shape.
 #[derive(Deserialize)]
 struct Point {
     date: Option<String>,
@@ -175,7 +175,7 @@ impl<'c> Export<'c, '_> {
         (self.handler)(Item::LeftOut(type_name(name)))
     }
 
-    /// Keeps an error, for which the parser's error stands.
+    /// Keeps an error that the parser then reports as its own.
     fn keep<E: serde::de::Error>(&mut self, done: Result<(), ReadError>) -> Result<(), E> {
         done.map_err(|failure| {
             self.failure = Some(failure);
@@ -479,7 +479,7 @@ fn metric<'de, A: MapAccess<'de>>(mut map: A, export: &mut Export<'_, '_>) -> Re
     export.keep(done)
 }
 
-/// What an array has.
+/// The elements of an array.
 #[derive(Clone, Copy)]
 enum Array<'k> {
     Metrics,

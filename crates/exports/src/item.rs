@@ -1,4 +1,4 @@
-//! What a reader hands over, and how it ends.
+//! The items that a reader returns, and how it ends.
 
 use std::collections::HashMap;
 use std::io;
@@ -22,7 +22,7 @@ pub enum Item<'a> {
     Bad {
         /// The place, such as `line 7`.
         place: String,
-        /// What is wrong with it, without any value.
+        /// The problem with it, without any value.
         problem: String,
     },
 }
@@ -30,7 +30,7 @@ pub enum Item<'a> {
 /// Takes each item. Its error ends the reading.
 pub type Handler<'h> = &'h mut dyn FnMut(Item<'_>) -> Result<(), ReadError>;
 
-/// What a reader needs to know besides the file.
+/// The facts that a reader needs besides the file.
 #[derive(Debug)]
 pub struct Context<'c> {
     /// The metrics that exist.
@@ -71,7 +71,7 @@ pub enum ReadError {
     Malformed {
         /// The place.
         place: String,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// The file has local times without an offset, and no zone is known.

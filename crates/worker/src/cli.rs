@@ -209,11 +209,12 @@ pub enum Command {
     Migrate(Migrate),
     /// Load raw rows from exports of apps, or raw rows and profiles from CSV files
     ///
-    /// It recognises Apple Health (export.xml or the zip file around it), Health Auto Export (JSON), FHIR
-    /// R4 Observations (a Bundle, or one resource a line), Dexcom Clarity and LibreView (CSV), Nightscout
-    /// entries (JSON), and CSV whose first line names columns of the raw tables. A record that cannot be
-    /// read is reported with its place and skipped; the others are loaded, and queued for the next run.
-    /// Records of types without a metric are counted by type.
+    /// It recognises Apple Health (export.xml or the zip file around it), Health Auto Export
+    /// (JSON), and FHIR R4 Observations (a Bundle, or one resource a line). It also recognises
+    /// Dexcom Clarity and LibreView (CSV), Nightscout entries (JSON), and CSV whose first line
+    /// names columns of the raw tables. A record that cannot be read is reported with its place and
+    /// skipped; the others are loaded, and queued for the next run. Records of types without a
+    /// metric are counted by type.
     ///
     /// Rows of an export that are there already are not loaded again, so an import may be repeated, or
     /// continued after Ctrl-C. Rows of CSV are always added; profiles replace existing ones.

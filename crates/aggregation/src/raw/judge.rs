@@ -204,8 +204,9 @@ pub fn judge_each<'row, 'z>(
     }
 }
 
-/// Drops the rows that were sent again, so that [`judge_all`] finds the same samples in what is left. Start and zone
-/// of each row among them that is rejected and can be dated: what is left does not tell of it.
+/// Drops the rows that were sent again, so that [`judge_all`] finds the same samples in what is
+/// left. Start and zone of each rejected row among them that can be dated. The remaining rows do
+/// not show it.
 pub(crate) fn leave_out_resent(
     rows: &mut Vec<RawVital>,
     metric: &Metric,

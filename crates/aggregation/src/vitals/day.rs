@@ -29,8 +29,8 @@ pub struct DayFigures {
     pub rejected_count: i32,
     /// Samples by source.
     pub sources: BTreeMap<SharedStr, i32>,
-    /// The source that the figure rests on: of a cumulative metric the best in the profile's
-    /// order, of a discrete one that with the most samples.
+    /// The source that the figure rests on: of a cumulative metric the best in the profile's order,
+    /// of a discrete one that with the greatest number of samples.
     pub primary_source: Option<String>,
     /// The zone of the day's bounds: the zone that all rows share, else the base zone.
     pub time_zone: String,

@@ -1,8 +1,8 @@
 //! Hours of discrete metrics: samples.
 //!
-//! A sample belongs to the hour in which it starts. Of each, an hour keeps the value alone, because the deviations
-//! are taken from the mean of all of them: so an hour with more readings than fit into memory as rows is computed
-//! from rows that come one after the other.
+//! A sample belongs to the hour in which it starts. An hour keeps only the value of each, because
+//! the deviations are from the mean of all. So an hour with more readings than fit into memory as
+//! rows is computed from rows that come one after the other.
 
 use std::collections::BTreeMap;
 
@@ -132,7 +132,8 @@ pub struct HoursOfStream<'c> {
     wider: MetricScope,
 }
 
-/// From so many rows of one instant on, those that were sent again since are left out before it is over.
+/// From this number of rows of one instant on, rows that were sent again are dropped before the
+/// instant is over.
 const MANY_OF_AN_INSTANT: usize = 10_000;
 
 impl<'c> HoursOfStream<'c> {

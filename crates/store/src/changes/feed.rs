@@ -11,7 +11,7 @@ use crate::sql::statement::statement;
 use crate::sql::time::from_postgres;
 use crate::sql::user_key::UserKey;
 
-/// The most changes that one statement deletes.
+/// The greatest number of changes that one statement deletes.
 const MOST_FORGOTTEN: i64 = 5_000;
 
 /// The SQLSTATE of a cursor after which changes may be missing.
@@ -46,8 +46,8 @@ statement! {
     "SELECT cursor, user_id, local_date, kind, changed_at FROM figure_changes_since({after}, {most})"
 }
 
-/// The condition that the ids of transactions may have gone back since the epoch `f` began: the server has another
-/// timeline, or a change is of a transaction that the server has yet to begin.
+/// The ids of transactions may have gone back since the epoch `f` began. Then the server has
+/// another timeline, or a change is of a transaction that the server has yet to begin.
 macro_rules! epoch_is_over {
     () => {
         "(f.timeline <> left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)

@@ -16,7 +16,7 @@ use crate::{output, setup};
 /// How often it looks for new changes. The query reads a few entries of an index.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// The most changes that are read at once.
+/// The greatest number of changes that are read at once.
 const MOST_AT_ONCE: u32 = 1_000;
 
 /// Prints the changes after a cursor, one JSON object in each line, once or until a stop is requested.

@@ -68,7 +68,7 @@ limits! {
     /// Below a second no group could finish. A stop of more than ten minutes is of no use.
     pub(super) shutdown: seconds<Duration> = 1.0..=600.0;
 
-    /// A consumer must be allowed to stand still for a day. After ten years it begins again.
+    /// A consumer may stop for a day. After ten years it begins again.
     pub(super) keep_days: integer<u32> = 1..=3_650;
 
     /// Ten thousand changes are a body of about a megabyte.

@@ -43,7 +43,7 @@ pub struct Owner {
     pub catalogue: Arc<Catalogue>,
 }
 
-/// What a file had beside its rows.
+/// The content of a file beside its rows.
 #[derive(Debug, Default)]
 struct Found {
     left_out: BTreeMap<String, u64>,

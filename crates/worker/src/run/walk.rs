@@ -199,8 +199,9 @@ impl<'w> Walk<'w> {
             (Some(_), None) | (None, _) => {}
         }
         let verdicts = match computed {
-            // Compared under the lock, and the profile again by the write: rows that were queued after a change of
-            // settings or profile must not be followed by figures computed before it.
+            // Compared under the lock, and the profile again by the write. After rows that were
+            // queued since a change of settings or profile, no figures from before it may be
+            // written.
             Ok(_) if !context.settings.same_inputs_as(settings) => Err(StoreError::Outdated),
             computed => computed,
         };
@@ -291,8 +292,8 @@ impl<'w> Walk<'w> {
                 self.report.failed(rows, 0, policy.is_timeout);
                 group::log_failure((kind, &key.0, key.1), rows, Failed::default(), retry, &error);
             }
-            // The other dates of the sets are computed all the same: one date that cannot be written must not keep
-            // the others, which the same statement changed, out of the figures.
+            // The other dates of the sets are computed all the same. One date that cannot be
+            // written must not hold back the others, which the same statement changed.
             Action::Fail | Action::RetryNow | Action::Interrupt => {
                 let failed = match held.is_empty() {
                     true => None,

@@ -96,7 +96,7 @@ pub fn required_columns(kind: Kind) -> &'static [&'static str] {
     }
 }
 
-/// What a column of a raw table takes.
+/// The values that a column of a raw table takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Takes {
     User,
@@ -107,7 +107,7 @@ pub(crate) enum Takes {
     Bool,
 }
 
-/// What a column of a kind takes.
+/// The values that a column of a kind takes.
 pub(crate) fn takes(column: &str) -> Takes {
     match column {
         "user_id" => Takes::User,

@@ -53,7 +53,7 @@ pub struct Adoption {
 /// Facts about Dayfold's own schema, as [`ReadOwnPlace`] lists them.
 type OwnPlace = (String, String, bool, bool, bool, bool, i32);
 
-/// What a step did.
+/// The result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdoptionStep {
     /// The highest id that the step reached; `None` if no row is left.

@@ -86,8 +86,9 @@ impl Checked {
         self.types.iter().find(|(name, _)| name == column).map_or("text", |(_, of_type)| of_type)
     }
 
-    /// A value for a column of the raw table. No value of the app may fail its statement: a number that a double
-    /// cannot have is NaN, and a time outside the calendar is infinite; both are rejected rows then.
+    /// A value for a column of the raw table. No value of the app may fail its statement. A number
+    /// that a double cannot have becomes NaN, and a time outside the calendar infinite. The worker
+    /// rejects both rows.
     fn value(&self, target: &str, from: &MappedFrom) -> String {
         let column = match from {
             MappedFrom::Constant(text) => {
@@ -290,9 +291,10 @@ REVOKE EXECUTE ON FUNCTION {schema}.adopted_{id}() FROM PUBLIC",
         }
     }
 
-    /// A statement over the next rows above an id, at most so many. They are locked against changes until they are
-    /// copied: a row that is deleted meanwhile would otherwise stay as a copy. NOWAIT, because a wait could deadlock
-    /// with the app. It returns the highest id, if there is any row, and the number of rows.
+    /// A statement over the next rows above an id, at most this many. They are locked against
+    /// changes until they are copied: a row that is deleted meanwhile would otherwise stay as a
+    /// copy. NOWAIT, because a wait could deadlock with the app. It returns the highest id, if
+    /// there is any row, and the number of rows.
     fn page(&self, id: i32, then: &str) -> PageSql {
         let (table, key) = (&self.table, self.id_column());
         PageSql {
