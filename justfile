@@ -107,6 +107,11 @@ bench-api *arguments:
     cargo build --release -p worker -p bench
     target/release/bench api {{arguments}}
 
+# the server time of each view of the operator's page, at a million queued rows and 100,000 failures
+bench-page *arguments:
+    cargo build --release -p worker -p bench
+    target/release/bench page {{arguments}}
+
 # how fast verify and backfill are, and whether verify finds every damage
 bench-verify *arguments:
     cargo build --release -p worker -p bench

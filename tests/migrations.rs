@@ -249,6 +249,7 @@ async fn what_was_queued_before_change_sets_is_carried_over_and_back() {
 #[tokio::test]
 async fn every_key_of_a_table_with_users_begins_with_the_user() {
     let db = Database::new().await;
+    // The feed of changed days has an order of its own, over all users.
     let keys = db
         .query(
             "SELECT i.indexrelid::regclass::text, first.attname::text
@@ -256,7 +257,8 @@ async fn every_key_of_a_table_with_users_begins_with_the_user() {
              JOIN pg_attribute AS users ON users.attrelid = i.indrelid AND users.attname = 'user_id'
              JOIN pg_attribute AS first ON first.attrelid = i.indrelid AND first.attnum = i.indkey[0]
              JOIN pg_class AS c ON c.oid = i.indrelid
-             WHERE c.relnamespace = current_schema()::regnamespace AND i.indisunique",
+             WHERE c.relnamespace = current_schema()::regnamespace AND i.indisunique
+               AND c.relname <> 'figure_changes'",
             &[],
         )
         .await;

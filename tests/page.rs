@@ -8,6 +8,7 @@ pub mod client;
 mod driver;
 mod outage;
 mod pages;
+mod style;
 mod user_day;
 
 use crate::support::Database;

@@ -56,6 +56,9 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- Otherwise a trigger on another table could write here with the rights of this function's owner.
+REVOKE EXECUTE ON FUNCTION measurements_to_vitals() FROM PUBLIC;
+
 CREATE TRIGGER measurements_inserted AFTER INSERT ON measurements
     REFERENCING NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION measurements_to_vitals();
 CREATE TRIGGER measurements_updated AFTER UPDATE ON measurements

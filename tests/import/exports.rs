@@ -121,9 +121,8 @@ async fn observations_of_fhir_become_vitals_and_results_from_lines_and_from_a_bu
         assert_says(
             &ran.stdout,
             &[
-                "FHIR: 6 rows imported",
+                "FHIR: 7 rows imported",
                 "1 Patient",
-                "1 LOINC:39156-5",
                 "1 Observation.without.value",
                 "1 Observation.without.day",
                 "1 Observation.of.other.status",
@@ -134,6 +133,7 @@ async fn observations_of_fhir_become_vitals_and_results_from_lines_and_from_a_bu
             lines(&db, DAILY).await,
             "2024-05-01 blood_pressure_diastolic 1 79.0000 mm[Hg]\n\
              2024-05-01 blood_pressure_systolic 1 124.0000 mm[Hg]\n\
+             2024-05-01 body_mass_index 1 22.5000 kg/m2\n\
              2024-05-01 heart_rate 1 64.0000 /min"
         );
         let labs = "SELECT concat_ws(' ', local_date, analyte, reported_value, reported_unit, \
@@ -363,13 +363,13 @@ async fn an_export_is_loaded_for_a_user_whose_id_is_no_number() {
         let db = Database::with_user_ids(id_type).await;
         let file = sample("bundle.json");
         let import = ["import", "--user", user, "--time-zone", "Europe/Berlin", &file];
-        assert_says(&db.run(&import).stdout, &["FHIR: 6 rows imported"]);
+        assert_says(&db.run(&import).stdout, &["FHIR: 7 rows imported"]);
         assert_says(&db.run(&import).stdout, &["nothing changed"]);
         let users = "SELECT string_agg(DISTINCT user_id::text, ' ') FROM vitals_raw";
         assert_eq!(db.value::<String>(users).await, user);
     }
     let db = Database::with_user_ids(UserIdType::Uuid).await;
-    let wrong = db.run(&["import", "--user", "7", &sample("bundle.json")]);
+    let wrong = db.run(&["import", "--user", "seven", &sample("bundle.json")]);
     assert_eq!(wrong.code, 2);
     assert_says(&wrong.stderr, &["'--user <ID>'", "32 hexadecimal digits"]);
 }

@@ -5,7 +5,7 @@ use super::{OPERATOR, served};
 use crate::service::http::free_port;
 use crate::support::Database;
 use crate::support::outside::{assert_says, eventually as so};
-use crate::support::running::{Running, eventually};
+use crate::support::running::{Running, UserLock, eventually, waiting};
 use crate::support::samples::insert_samples;
 
 const QUEUED: &str = "SELECT count(*) FROM aggregation_queue";
@@ -44,6 +44,8 @@ async fn a_paused_kind_is_claimed_by_no_worker_until_it_is_resumed() {
     // Two services and a single run have looked at the queue, and none has claimed vitals.
     let run = db.run_once();
     assert_eq!((&run["rows_claimed"], &run["pending_after"]), (&0.into(), &15.into()));
+    assert_eq!(run["paused"], serde_json::json!(["vitals"]));
+    assert_says(&db.run(&["run-once"]).stdout, &["vitals is paused since", "worker resume vitals"]);
     assert_says(&db.run(&["status"]).stdout, &["vitals is paused since", "worker resume vitals"]);
     assert_eq!(db.value::<i64>("SELECT count(*) FROM vitals_daily").await, 0);
 
@@ -156,6 +158,86 @@ async fn a_users_dates_are_verified_and_computed_again() {
     assert_says(&outcome, &["0 of them differ"]);
     // Of the other user nothing was computed.
     assert!(db.run(&["verify", "--user", "2"]).code == 4);
+    service.stops();
+}
+
+#[tokio::test]
+async fn failed_rows_of_some_dates_are_counted_and_done_and_those_of_other_dates_stay() {
+    let db = Database::new().await;
+    db.execute(
+        "INSERT INTO aggregation_queue (kind, user_id, starts_at, ends_at, raw_ids, state, not_before, attempts, last_error)
+         SELECT 'labs', n, day, day + interval '1 hour', ARRAY[n], 'dead', 'infinity', 5, 'timeout'
+         FROM generate_series(1, 10) AS n, LATERAL (SELECT timestamptz '2024-05-01 23:30Z' + n * interval '1 day' AS day) AS days",
+    )
+    .await;
+    let port = free_port();
+    let service = served(&db, &port).await;
+    let operator = Visitor::signed_in(&port, OPERATOR);
+    // The set of the 5th ends on the 6th.
+    for (limits, counted) in [
+        ("from=2024-05-06&to=2024-05-07", "3 raw rows"),
+        ("from=2024-05-06", "7 raw rows"),
+        ("to=2024-05-03", "2 raw rows"),
+        ("from=2024-05-06&user=4", "1 raw rows"),
+        ("from=2025-01-01", "There is nothing to do"),
+    ] {
+        let asked = operator.get(&format!("/actions/confirm?action=discard&{limits}"));
+        assert_says(&asked.body, &[counted, "Limit it to a user or to dates"]);
+    }
+    let backwards = operator.get("/actions/confirm?action=discard&from=2024-05-02&to=2024-05-01");
+    assert_eq!(backwards.status, 400);
+    assert_says(&backwards.body, &["must not be after"]);
+    let fields = [("action", "discard"), ("from", "2024-05-06"), ("to", "2024-05-07")];
+    assert_eq!(operator.act(&fields).status, 303);
+    let (state, outcome, done) = ended(&operator);
+    assert_eq!((state.as_str(), done), ("done", 3), "{outcome}");
+    let left = "SELECT count(*) FROM aggregation_queue WHERE user_id NOT IN (4, 5, 6)";
+    assert_eq!((db.value::<i64>(QUEUED).await, db.value::<i64>(left).await), (7, 7));
+    let log = operator.get("/api/actions").json()["actions"][0].clone();
+    assert_eq!(log["target"], "dead rows dated 2024-05-06 to 2024-05-07 (UTC)");
+    assert_eq!(log["expected"], 3);
+    service.stops();
+}
+
+#[tokio::test]
+async fn a_running_action_shows_how_far_it_is_and_ends_after_its_step_when_it_is_stopped() {
+    let db = Database::new().await;
+    db.execute(
+        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         SELECT 1, 'heart_rate', 60, 'bpm', 'watch', at, at
+         FROM generate_series(1, 100) AS n, LATERAL (SELECT timestamptz '2024-01-01 12:00Z' + n * interval '1 day' AS at) AS t",
+    )
+    .await;
+    let port = free_port();
+    let service = served(&db, &port).await;
+    eventually(&db, QUEUED, 0).await;
+    let operator = Visitor::signed_in(&port, OPERATOR);
+    let lock = UserLock::hold(&db.url, 1).await;
+    let fields =
+        [("action", "backfill"), ("user", "1"), ("from", "2024-01-01"), ("to", "2024-06-01")];
+    assert_eq!(operator.act(&fields).status, 303);
+    waiting(&db, 1).await;
+    let total = operator.get("/api/actions").json()["actions"][0]["expected"].as_i64().unwrap();
+    assert!(total > 100, "{total}");
+    let page = operator.get("/actions").body;
+    let bar = format!("max=\"{total}\" value=\"0\"");
+    assert_says(&page, &["backfill user 1", "<progress", &bar, "Stop after this step"]);
+    assert_says(&operator.get("/").body, &["backfill user 1", &format!("0 of {total}")]);
+    let second = operator.act(&[("action", "requeue")]);
+    assert_says(&second.body, &["Another action runs"]);
+    assert_eq!(operator.act(&[("action", "pause"), ("kind", "labs")]).status, 303, "at once");
+
+    let csrf = operator.csrf();
+    assert_eq!(operator.post("/actions/stop", &[("csrf", &csrf)]).status, 303);
+    lock.release().await;
+    so("the action has stopped", || {
+        let actions = operator.get("/api/actions").json()["actions"].clone();
+        let backfill = actions.as_array().unwrap().iter().find(|of| of["action"] == "backfill");
+        let backfill = backfill.unwrap();
+        // One step has 31 dates.
+        backfill["state"] == "stopped" && backfill["done"] == 31
+    });
+    assert!(!operator.get("/actions").body.contains("<progress"));
     service.stops();
 }
 

@@ -254,3 +254,111 @@ async fn script_in_any_text_is_text_and_every_answer_forbids_it() {
     let log = running::Running::stops(service).stderr;
     assert!(!log.contains("<script>"), "a text of the database is in the log");
 }
+
+/// Columns of text that the page reads, or that decide whether it reads a row: without their own words it would not
+/// look at the row.
+const KEYS: [&str; 5] = ["kind", "state", "metric", "time_zone", "command"];
+
+#[tokio::test]
+async fn script_in_every_text_column_is_text_on_every_page() {
+    let db = Database::new().await;
+    db.execute(
+        "INSERT INTO user_profiles (user_id, time_zone, source_priority) VALUES (1, 'UTC', '{watch}');
+         INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         VALUES (1, 'heart_rate', 60, 'bpm', 'watch', '2024-05-01 10:00Z', '2024-05-01 10:00Z'),
+                (1, 'steps', 6, 'parsec', 'watch', '2024-05-01 10:00Z', '2024-05-01 11:00Z'),
+                (1, 'blood_glucose', 100, 'mg/dL', 'watch', '2024-05-01 10:00Z', '2024-05-01 10:00Z'),
+                (1, 'sleep_core', 0, '', 'watch', '2024-04-30 23:00Z', '2024-05-01 03:00Z'),
+                (1, 'blood_pressure_systolic', 120, 'mmHg', 'watch', '2024-05-01 08:00Z', '2024-05-01 08:00Z'),
+                (1, 'blood_pressure_diastolic', 80, 'mmHg', 'watch', '2024-05-01 08:00Z', '2024-05-01 08:00Z');
+         INSERT INTO nutrition_raw (user_id, food_name, meal_type, eaten_at, source, energy_kcal)
+         VALUES (1, 'soup', 'lunch', '2024-05-01 12:00Z', 'app', 300);
+         INSERT INTO lab_raw (user_id, test_name, value_text, unit, status, collected_at, source)
+         VALUES (1, 'ferritin', '30', 'ug/L', 'final', '2024-05-01 08:00Z', 'lab');",
+    )
+    .await;
+    let port = free_port();
+    let service = served(&db, &port).await;
+    eventually(&db, "SELECT count(*) FROM aggregation_queue", 0).await;
+    // Paused, so that the worker changes nothing of the rows below.
+    for kind in ["vitals", "nutrition", "labs"] {
+        assert_eq!(db.run(&["pause", kind]).code, 0);
+    }
+    db.execute(
+        "INSERT INTO aggregation_queue (kind, user_id, starts_at, ends_at, raw_ids, state, not_before, last_error)
+         VALUES ('vitals', 1, now(), now(), '{1}', 'dead', 'infinity', 'timeout');
+         INSERT INTO worker_presence (worker, version, started_at, seen_every, concurrency, max_rows_per_second,
+             rows_claimed, rows_completed, rows_failed, groups_committed, batch_kinds, batch_rows, batch_seconds)
+         VALUES ('other@host:1', '0', now(), 60, 1, 0, 0, 0, 0, 0, '{vitals}', '{1}', '{1}');
+         INSERT INTO worker_throttle (max_rows_per_second, changed_by) VALUES (1000000, 'the test');
+         INSERT INTO aggregation_runs (started_at, command, worker, batches, rows_claimed, rows_completed,
+             rows_rejected, rows_failed, rows_released, groups_committed, groups_failed)
+         VALUES (now(), 'run', 'other@host:1', 1, 1, 1, 0, 0, 0, 1, 0);
+         INSERT INTO alert_conditions (rule, fired_at, dead_rows) VALUES ('verify_drift', now(), 0);",
+    )
+    .await;
+    let columns = db
+        .query(
+            "SELECT table_name::text, column_name::text, data_type = 'ARRAY' FROM information_schema.columns
+             JOIN information_schema.tables USING (table_schema, table_name)
+             WHERE table_schema = 'public' AND table_type = 'BASE TABLE' AND table_name NOT LIKE '\\_\\_%'
+               AND (data_type = 'text' OR udt_name = '_text')",
+            &[],
+        )
+        .await;
+    let mut written = Vec::new();
+    for column in columns {
+        let (table, name, is_array): (String, String, bool) =
+            (column.get(0), column.get(1), column.get(2));
+        if KEYS.contains(&name.as_str()) {
+            continue;
+        }
+        let value = if is_array { "ARRAY[$1]" } else { "$1" };
+        // One row of each table; the others keep their words.
+        let sql = format!(
+            "UPDATE {table} SET {name} = {value} WHERE ctid = (SELECT max(ctid) FROM {table})"
+        );
+        // A check of the schema may refuse it.
+        if db.client.execute(&sql, &[&SCRIPT]).await.is_ok_and(|rows| rows == 1) {
+            written.push(format!("{table}.{name}"));
+        }
+    }
+    for known in [
+        "vitals_raw.source",
+        "vitals_raw.unit",
+        "lab_raw.value_text",
+        "lab_daily.reported_value",
+        "nutrition_raw.food_name",
+        "rejected_rows.reason",
+        "aggregation_queue.last_error",
+        "worker_presence.version",
+        "worker_presence.batch_kinds",
+        "worker_throttle.changed_by",
+        "paused_kinds.paused_by",
+        "operator_actions.actor",
+        "aggregation_runs.worker",
+        "alert_conditions.rule",
+        "user_profiles.source_priority",
+    ] {
+        assert!(written.iter().any(|of| of == known), "{known} is not among {written:?}");
+    }
+    let operator = Visitor::signed_in(&port, OPERATOR);
+    let day = "/users/1/days/2024-05-01";
+    for path in ["/", "/failures", "/runs", "/actions", day, "/settings", "/doctor"] {
+        let answer = operator.get(path);
+        assert_eq!(answer.status, 200, "{path} {answer:?}");
+        assert_eq!(answer.body.matches("<script").count(), 1, "{path}");
+        assert!(!answer.body.contains("<img"), "{path}");
+    }
+    assert!(operator.get("/").body.matches("&lt;script&gt;").count() >= 3);
+    // JSON is no page: no browser takes it for one.
+    for path in
+        ["/api/overview", "/api/failures", "/api/runs", "/api/actions", &format!("/api{day}")]
+    {
+        let answer = operator.get(path);
+        assert_eq!(answer.status, 200, "{path}");
+        assert_eq!(answer.header("content-type"), "application/json", "{path}");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
+    }
+    service.stops();
+}

@@ -9,7 +9,7 @@ use super::driver::{Browser, browser};
 use super::{OPERATOR, served};
 use crate::service::http::free_port;
 use crate::support::outside::eventually as so;
-use crate::support::running::{Running, eventually};
+use crate::support::running::{Running, UserLock, eventually};
 use crate::support::samples::insert_samples;
 use crate::support::{Database, database, server_of_its_own, worker_at};
 
@@ -148,6 +148,26 @@ async fn each_view_opens_by_a_click_is_readable_light_dark_narrow_and_without_a_
     // The first key leads past the navigation.
     browser.key("\u{E004}");
     assert_eq!(browser.script("return document.activeElement.className"), "skip");
+    // The keys reach each control, and each shows that it has the focus.
+    browser.follow("Actions");
+    browser.says(&["Action log"]);
+    browser.script("window.scrollTo(0, 0); document.activeElement.blur()");
+    let controls = "return document.querySelectorAll('a[href], button, input:not([type=hidden]), select, summary').length";
+    let count = browser.script(controls).as_u64().unwrap();
+    let mut reached = std::collections::BTreeSet::new();
+    for _ in 0..count * 4 {
+        browser.key("\u{E004}");
+        let shown = browser.script(
+            "const e = document.activeElement; const s = getComputedStyle(e);
+             const all = Array.from(document.querySelectorAll('a[href], button, input:not([type=hidden]), select, summary'));
+             return [all.indexOf(e), s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 2]",
+        );
+        let place = shown[0].as_i64().unwrap();
+        assert!(place < 0 || shown[1] == true, "control {place} shows no focus");
+        reached.insert(place);
+    }
+    reached.remove(&-1);
+    assert_eq!(reached.len() as u64, count, "{reached:?}");
     // On paper there is no navigation, and nothing is cut off.
     browser.media("print", "light");
     assert_eq!(
@@ -155,6 +175,16 @@ async fn each_view_opens_by_a_click_is_readable_light_dark_narrow_and_without_a_
         "none"
     );
     browser.media("screen", "light");
+
+    // Times are those of UTC, and by the reader's clock beside them.
+    browser.time_zone("America/St_Johns");
+    browser.follow("Overview");
+    browser.says(&[" UTC (", " GMT-3:30)"]);
+    browser.time_zone("UTC");
+    browser.follow("Actions");
+    browser.follow("Overview");
+    browser.says(&[" UTC"]);
+    assert_eq!(browser.script("return document.querySelectorAll('.local').length"), 0);
     assert_eq!(browser.complaints(), Vec::<String>::new(), "the browser complains");
 
     browser.without_script(true);
@@ -233,6 +263,10 @@ async fn each_action_is_confirmed_by_a_click_and_is_in_the_log() {
     browser.follow("Failures");
     browser.follow("discard the dead");
     browser.says(&["Confirm: discard", "40 raw rows", "vitals_daily_mean_check"]);
+    browser.click("summary");
+    browser.script("document.getElementById('limit-from').value = '2024-05-02'");
+    browser.press("Count again");
+    browser.says(&["dated 2024-05-02 or later (UTC)", "There is nothing to do."]);
     browser.follow("No, go back");
     browser.says(&["Action log"]);
     assert_eq!(
@@ -255,9 +289,41 @@ async fn each_action_is_confirmed_by_a_click_and_is_in_the_log() {
     browser.says(&["7 raw rows are queued again."]);
     eventually(&db, "SELECT count(*) FROM aggregation_queue", 0).await;
 
-    for (button, says) in [("Verify", "0 of them differ"), ("Backfill", "dates computed again")] {
+    // An action that takes its time shows how far it is, and is stopped by a click.
+    let lock = UserLock::hold(&db.url, 7).await;
+    db.execute(
+        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         SELECT 7, 'heart_rate', 60, 'bpm', 'watch', at, at
+         FROM generate_series(1, 100) AS n, LATERAL (SELECT timestamptz '2023-01-01 12:00Z' + n * interval '1 day' AS at) AS t;
+         DELETE FROM aggregation_queue",
+    )
+    .await;
+    let range = |from: &str, to: &str| {
         browser.fill("#user", "7");
-        browser.script("document.getElementById('from').value = '2024-05-01'; document.getElementById('to').value = '2024-05-02'");
+        browser.script(&format!(
+            "document.getElementById('from').value = '{from}'; document.getElementById('to').value = '{to}'"
+        ));
+    };
+    range("2023-01-01", "2023-12-31");
+    browser.press("Backfill");
+    browser.press("Yes, backfill");
+    browser.says(&["runs: backfill user 7", "Stop after this step"]);
+    // A form keeps its text while the bar beside it moves.
+    browser.fill("#class", "timeout");
+    assert!(
+        browser.script("return document.querySelector('progress').max").as_f64().unwrap() > 100.0
+    );
+    picture(&browser, "progress-light");
+    browser.press("Stop after this step");
+    lock.release().await;
+    browser.says(&["stopped"]);
+    so("the bar is gone", || {
+        browser.script("return document.querySelectorAll('progress').length") == 0
+    });
+
+    for (button, says) in [("Verify", "0 of them differ"), ("Backfill", "dates computed again")] {
+        browser.open(&format!("http://127.0.0.1:{port}/actions"));
+        range("2024-05-01", "2024-05-02");
         browser.press(button);
         browser.says(&["user 7, 2024-05-01 to 2024-05-02"]);
         browser.press(&format!("Yes, {}", button.to_lowercase()));

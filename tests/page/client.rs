@@ -88,6 +88,15 @@ impl Visitor {
         self.send(&format!("{head}\r\n{body}"))
     }
 
+    /// Asks for an answer that goes on.
+    pub fn open(&self, path: &str) -> Stream {
+        let mut stream = TcpStream::connect(format!("127.0.0.1:{}", self.port)).unwrap();
+        let cookie = self.cookie.as_deref().unwrap_or_default();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n\r\n")
+            .unwrap();
+        Stream(stream)
+    }
+
     pub fn get(&self, path: &str) -> Answer {
         self.request("GET", path, &[], "")
     }
@@ -126,6 +135,23 @@ impl Visitor {
         let mut fields = fields.to_vec();
         fields.push(("csrf", &csrf));
         self.post("/actions", &fields)
+    }
+}
+
+/// An answer that goes on.
+pub struct Stream(TcpStream);
+
+impl Stream {
+    /// Reads until this text comes; false if the stream ends before.
+    pub fn reads_until(&mut self, text: &str) -> bool {
+        let (mut read, mut buffer) = (Vec::new(), [0; 4096]);
+        while let Ok(length @ 1..) = self.0.read(&mut buffer) {
+            read.extend_from_slice(&buffer[..length]);
+            if String::from_utf8_lossy(&read).contains(text) {
+                return true;
+            }
+        }
+        false
     }
 }
 

@@ -158,7 +158,7 @@ impl Browser {
 
     fn click_element(&self, using: &str, value: &str) {
         so(&format!("{value} can be clicked"), || {
-            // The live part may be replaced between the search and the click.
+            // The live part may be changed between the search and the click.
             let Some(element) = self.find(using, value) else { return false };
             let path = self.path(&format!("/element/{element}/click"));
             self.try_call("POST", &path, Some(&json!({})))["value"]["error"].is_null()
@@ -194,6 +194,11 @@ impl Browser {
     pub fn media(&self, media: &str, scheme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         self.cdp("Emulation.setEmulatedMedia", &json!({ "media": media, "features": features }));
+    }
+
+    /// The zone of the reader's clock.
+    pub fn time_zone(&self, zone: &str) {
+        self.cdp("Emulation.setTimezoneOverride", &json!({ "timezoneId": zone }));
     }
 
     pub fn without_script(&self, without: bool) {
@@ -250,6 +255,11 @@ fn decode(text: &str) -> Vec<u8> {
 
 impl Drop for Browser {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let page = json!({ "script": "return location.href + '\\n' + document.body.innerText", "args": [] });
+            let shown = self.try_call("POST", &self.path("/execute/sync"), Some(&page));
+            eprintln!("the browser shows {}", shown["value"].as_str().unwrap_or("nothing"));
+        }
         // Also after a panic: a browser whose driver is killed goes on.
         if let Ok(mut stream) = TcpStream::connect(format!("127.0.0.1:{}", self.port)) {
             let path = self.path("");

@@ -70,6 +70,42 @@ async fn a_worker_that_was_killed_is_not_seen_any_more_and_one_that_stopped_is_g
     first.stops();
 }
 
+/// How often the page has read the overview. One reading has three statements of the purpose `page`.
+fn readings(visitor: &Visitor) -> f64 {
+    let metrics = visitor.get("/metrics").body;
+    let count = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("dayfold_pool_hold_seconds_count{purpose=\"page\"} "));
+    count.map_or(0.0, |count| count.parse::<f64>().unwrap()) / 3.0
+}
+
+#[tokio::test]
+async fn ten_open_pages_ask_the_database_as_often_as_one() {
+    let db = Database::new().await;
+    let port = free_port();
+    let service = served(&db, &port).await;
+    let visitor = Visitor::signed_in(&port, VIEWER);
+    assert_eq!(visitor.get("/").status, 200);
+    let (began, before) = (std::time::Instant::now(), readings(&visitor));
+    assert!(before >= 1.0, "{before}");
+    let threads: Vec<_> = (0..10)
+        .map(|_| {
+            let visitor = Visitor { port: port.clone(), cookie: visitor.cookie.clone() };
+            std::thread::spawn(move || (0..5).all(|_| visitor.get("/").status == 200))
+        })
+        .collect();
+    // Pages that are live ask by their streams, for as long as these are open.
+    let streams: Vec<_> = (0..10).map(|_| visitor.open("/live/overview")).collect();
+    assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
+    for mut stream in streams {
+        assert!(stream.reads_until("event: live"), "a stream says nothing");
+    }
+    let (asked, seconds) = (readings(&visitor) - before, began.elapsed().as_secs_f64());
+    // An answer is good for a second: 60 readers and one reader ask once a second at most.
+    assert!(asked <= seconds + 1.0, "{asked} readings in {seconds} s");
+    service.stops();
+}
+
 #[tokio::test]
 async fn ten_open_pages_share_one_connection_and_one_answer() {
     let db = Database::new().await;

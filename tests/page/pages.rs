@@ -4,7 +4,7 @@ use super::client::Visitor;
 use super::{OPERATOR, VIEWER, served};
 use crate::service::http::free_port;
 use crate::support::outside::{assert_says, eventually as so};
-use crate::support::running::{Running, eventually};
+use crate::support::running::{Running, UserLock, eventually, waiting};
 use crate::support::samples::insert_samples;
 use crate::support::{Database, WORKER};
 
@@ -181,5 +181,170 @@ async fn the_overview_shows_backlog_dead_rows_workers_and_a_pause() {
     so("the pause is shown", || {
         visitor.get("/api/overview").json()["database"]["kinds"][1]["is_paused"] == true
     });
+    service.stops();
+}
+
+#[tokio::test]
+async fn an_alert_fires_on_the_page_without_a_channel_and_no_message_is_made() {
+    let db = Database::new().await;
+    insert_samples(&db, 1, 5).await;
+    db.execute("UPDATE aggregation_queue SET state = 'dead', not_before = 'infinity', last_error = 'timeout'").await;
+    let port = free_port();
+    let service = served(&db, &port).await;
+    let visitor = Visitor::signed_in(&port, OPERATOR);
+    so("dead rows fire", || {
+        let overview = visitor.get("/api/overview").json();
+        let firing = overview["alerts_firing"].as_array().unwrap().clone();
+        firing.iter().any(|of| of["rule"] == "dead_rows" && of["amount"] == 5.0)
+    });
+    assert_says(
+        &visitor.get("/").body,
+        &["Needs attention", "(dead_rows)", "5 rows, the limit is", "No message is sent"],
+    );
+    let messages =
+        "SELECT (SELECT count(*) FROM alert_conditions) + (SELECT count(*) FROM alert_outbox)";
+    assert_eq!(db.value::<i64>(messages).await, 0);
+    db.execute("DELETE FROM aggregation_queue").await;
+    so("nothing fires", || {
+        visitor.get("/api/overview").json()["alerts_firing"] == serde_json::json!([])
+    });
+    assert_says(&visitor.get("/").body, &["Nothing needs attention"]);
+    service.stops();
+}
+
+#[tokio::test]
+async fn the_overview_shows_which_batches_each_worker_works_on() {
+    let db = Database::new().await;
+    let (first, second) = (UserLock::hold(&db.url, 1).await, UserLock::hold(&db.url, 2).await);
+    let other = Running::service(db.worker(), &[]);
+    other.logs("database_ready").await;
+    insert_samples(&db, 1, 7).await;
+    waiting(&db, 1).await;
+    let port = free_port();
+    let service = served(&db, &port).await;
+    let visitor = Visitor::signed_in(&port, OPERATOR);
+    so("the new one is listed", || visitor.get("/").body.contains("nothing claimed yet"));
+    db.execute(
+        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         VALUES (2, 'heart_rate', 60, 'bpm', 'watch', '2024-05-01 10:00Z', '2024-05-01 10:00Z')",
+    )
+    .await;
+    waiting(&db, 2).await;
+    so("both batches are shown", || {
+        let page = visitor.get("/").body;
+        page.contains("vitals, 7 raw rows, for") && page.contains("vitals, 1 raw row, for")
+    });
+    first.release().await;
+    second.release().await;
+    eventually(&db, QUEUED, 0).await;
+    so("no worker works", || {
+        let overview = visitor.get("/api/overview").json();
+        let workers = overview["database"]["workers"].as_array().unwrap().clone();
+        workers.len() == 2
+            && workers.iter().all(|of| {
+                of["batches"] == serde_json::json!([]) && of["claimed_seconds_ago"].is_number()
+            })
+    });
+    assert_says(&visitor.get("/").body, &["nothing; claimed"]);
+    other.stops();
+    service.stops();
+}
+
+#[tokio::test]
+async fn a_failure_leads_to_the_day_of_one_of_its_rows() {
+    let db = Database::new().await;
+    db.execute(
+        "INSERT INTO aggregation_queue (kind, user_id, starts_at, ends_at, raw_ids, state, not_before, last_error)
+         VALUES ('vitals', 42, '2024-05-01 10:00Z', '2024-05-01 10:00Z', '{1}', 'dead', 'infinity', 'timeout')",
+    )
+    .await;
+    let port = free_port();
+    let service = served(&db, &port).await;
+    let visitor = Visitor::signed_in(&port, VIEWER);
+    assert_says(&visitor.get("/failures").body, &["href=\"/users/42/days/2024-05-01\""]);
+    assert_says(&visitor.get("/users/42/days/2024-05-01").body, &["1 row of the user was"]);
+    service.stops();
+}
+
+/// The tags of a page: name, attributes as they are, and the text behind.
+fn tags(page: &str) -> impl Iterator<Item = (&str, &str, &str)> {
+    page.split('<').skip(1).filter_map(|part| {
+        let (tag, text) = part.split_once('>')?;
+        let (name, attributes) = tag.split_once(' ').unwrap_or((tag, ""));
+        Some((name, attributes, text))
+    })
+}
+
+fn attribute<'a>(attributes: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = attributes.split_once(&format!("{name}=\""))?;
+    rest.split('"').next()
+}
+
+#[tokio::test]
+async fn headings_tables_and_fields_have_the_names_that_a_screen_reader_needs() {
+    let db = Database::new().await;
+    insert_samples(&db, 1, 3).await;
+    let port = free_port();
+    let service = served(&db, &port).await;
+    eventually(&db, QUEUED, 0).await;
+    db.execute(
+        "INSERT INTO aggregation_queue (kind, user_id, starts_at, ends_at, raw_ids, state, not_before, last_error)
+         VALUES ('labs', 1, now(), now(), '{1}', 'dead', 'infinity', 'timeout');
+         INSERT INTO rejected_rows (user_id, kind, raw_id, reason) VALUES (1, 'labs', 1, 'unknown_unit');
+         INSERT INTO operator_actions (actor, action, target) VALUES ('the test', 'pause', 'labs')",
+    )
+    .await;
+    let operator = Visitor::signed_in(&port, OPERATOR);
+    so("a run is recorded", || operator.get("/runs").body.contains("<table"));
+    for path in [
+        "/",
+        "/failures",
+        "/users",
+        "/users/1/days/2024-05-01",
+        "/runs",
+        "/settings",
+        "/doctor",
+        "/actions",
+        "/actions/confirm?action=discard",
+        "/sign-in",
+    ] {
+        let page = operator.get(path).body;
+        let mut level = 0;
+        let labels: Vec<&str> = tags(&page)
+            .filter(|(name, ..)| *name == "label")
+            .filter_map(|(_, attributes, _)| attribute(attributes, "for"))
+            .collect();
+        let mut ids: Vec<&str> = tags(&page)
+            .filter_map(|(_, of, _)| attribute(of, " id").or(attribute(of, "id")))
+            .collect();
+        for (name, attributes, _) in tags(&page) {
+            match name {
+                "h1" | "h2" | "h3" => {
+                    let next = name[1..].parse::<usize>().unwrap();
+                    assert!(next <= level + 1, "{path}: h{level} is followed by {name}");
+                    level = next;
+                }
+                "th" => assert!(attribute(attributes, "scope").is_some(), "{path}: {attributes}"),
+                "svg" | "progress" => {
+                    assert!(attribute(attributes, "aria-label").is_some(), "{path}: {attributes}");
+                }
+                "select" | "input"
+                    if !["hidden", "checkbox"]
+                        .contains(&attribute(attributes, "type").unwrap_or("")) =>
+                {
+                    let id = attribute(attributes, "id").unwrap();
+                    assert!(labels.contains(&id), "{path}: {id} has no label");
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(page.matches("<h1").count(), 1, "{path}");
+        assert_eq!(page.matches("<table>").count(), page.matches("<caption>").count(), "{path}");
+        assert_says(&page, &["<html lang=\"en\">", "<main id=\"main\"", "href=\"#main\""]);
+        ids.sort_unstable();
+        let count = ids.len();
+        ids.dedup();
+        assert_eq!(ids.len(), count, "{path}: an id is there twice");
+    }
     service.stops();
 }

@@ -70,7 +70,8 @@ impl Roles {
         self.db
             .execute(
                 "ALTER TABLE nutrition_daily DROP CONSTRAINT IF EXISTS refused;
-                 DELETE FROM aggregation_runs; DELETE FROM alert_conditions; DELETE FROM alert_outbox",
+                 DELETE FROM aggregation_runs; DELETE FROM alert_conditions; DELETE FROM alert_outbox;
+                 DELETE FROM figure_changes; DELETE FROM figure_feed; DELETE FROM figure_webhook",
             )
             .await;
         self.db.wipe().await;

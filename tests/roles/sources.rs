@@ -21,7 +21,7 @@ const WAYS: [&str; 9] = [
 ];
 
 /// Where they are used, and why no data can be in the text.
-const LOOKED_AT: [(&str, &str); 16] = [
+const LOOKED_AT: [(&str, &str); 17] = [
     ("store/src/sql/statement.rs", "pieces of text that is 'static"),
     ("store/src/sql/user_key.rs", "the cast of a parameter"),
     ("store/src/sql/cte.rs", "WITH and names of parts that are 'static, around statements"),
@@ -29,6 +29,7 @@ const LOOKED_AT: [(&str, &str); 16] = [
         "store/src/sql/autocommit.rs",
         "BEGIN and the session's settings: names of ours, numbers, on and off",
     ),
+    ("store/src/changes/record.rs", "queries that are 'static, around parameters"),
     ("store/src/connection/connect.rs", "the session's settings"),
     (
         "store/src/admin/adopt/mod.rs",

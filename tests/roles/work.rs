@@ -20,11 +20,13 @@ pub enum Step {
     App(&'static str),
     /// The worker, with what it must end with.
     Worker(&'static [&'static str], i32),
+    /// The webhook of changed days.
+    Webhook,
     /// An operator at the page of a service.
     Page,
 }
 
-use Step::{App, Owner, Page, Worker};
+use Step::{App, Owner, Page, Webhook, Worker};
 
 /// All three kinds, rows that come, change and go, groups that fail, and every command.
 pub const WORK: &[Step] = &[
@@ -52,6 +54,8 @@ pub const WORK: &[Step] = &[
     Worker(&["status", "--sessions"], 0),
     Worker(&["pause", "labs"], 0),
     Worker(&["resume", "labs"], 0),
+    Worker(&["changes"], 0),
+    Webhook,
     Page,
 ];
 
@@ -97,10 +101,26 @@ pub async fn all_of_it(roles: &Roles) -> Result<(), String> {
                 worker.env("WORKER__WEBHOOK__URL", &url);
                 goes_well(worker, *code).map_err(failed)?;
             }
+            Webhook => by_the_webhook(roles.worker(), &told).await.map_err(failed)?,
             Page => at_the_page(roles.worker()).await.map_err(failed)?,
         }
     }
     Ok(())
+}
+
+/// Waits until changed days arrive, or the service says why not.
+async fn by_the_webhook(mut worker: Command, told: &Receiver) -> Result<(), String> {
+    worker
+        .env("WORKER__CHANGES__WEBHOOK_URL", format!("http://127.0.0.1:{}/days", told.port))
+        .env("WORKER__CHANGES__WEBHOOK_SECRET", OPERATOR);
+    let service = Running::service(worker, &[]);
+    let mut trouble = None;
+    so("changed days arrive, or the service says why not", || {
+        trouble = service.events("changes_not_sent").first().map(ToString::to_string);
+        trouble.is_some() || told.posts().iter().any(|(path, _)| path == "/days")
+    });
+    service.stops();
+    trouble.map_or(Ok(()), Err)
 }
 
 /// Sets a limit on rows, another one and none, and waits until the service is among those that are alive.

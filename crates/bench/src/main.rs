@@ -1,7 +1,7 @@
 //! Measures the worker as a process, with its default settings, on a private PostgreSQL.
 //!
-//! The figures in the documents come from here: `just bench-service`, `just bench-api` and
-//! `just bench-verify`. Each workload prints a line or a table to stderr when it ends. At the end
+//! The figures in the documents come from here: `just bench-service`, `just bench-api`,
+//! `just bench-page` and `just bench-verify`. Each workload prints a line or a table to stderr when it ends. At the end
 //! the program prints one JSON object of all workloads to stdout.
 
 mod api;
@@ -9,6 +9,7 @@ mod drain;
 mod hostile;
 mod import;
 mod insert;
+mod page;
 mod periods;
 mod pgbench;
 mod server;
@@ -52,6 +53,8 @@ enum Command {
     Import(import::Load),
     /// Cost of the triggers for an app's inserts
     Insert(insert::Load),
+    /// Server time of each view of the operator's page, beside a long queue with many failures
+    Page(page::Load),
     /// Duration of queries to the weekly and monthly views
     Periods(periods::Load),
     /// Speed of one process for the same rows in more and more targets
@@ -72,6 +75,7 @@ async fn main() -> anyhow::Result<()> {
         Some(Command::Hostile(load)) => hostile::hostile(load).await?,
         Some(Command::Import(load)) => import::import(load).await?,
         Some(Command::Insert(load)) => insert::insert(load).await?,
+        Some(Command::Page(load)) => page::page(load).await?,
         Some(Command::Periods(load)) => periods::periods(load).await?,
         Some(Command::Targets(load)) => targets::targets(load).await?,
         Some(Command::Upkeep(load)) => upkeep::upkeep(load).await?,

@@ -162,6 +162,16 @@ impl Service {
         Ok(Self(child))
     }
 
+    /// Starts one that serves the operator's page at a port.
+    pub fn start_page(url: &str, port: u16, token: &str) -> anyhow::Result<Self> {
+        let mut command = command(url, &["run"])?;
+        command
+            .env("WORKER__HTTP__PORT", port.to_string())
+            .env("WORKER__HTTP__OPERATOR_TOKEN", token);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        Ok(Self(child))
+    }
+
     /// Starts a service with a configuration file.
     pub fn start_with_file(url: &str, file: &Path) -> anyhow::Result<Self> {
         let mut command = command(url, &["run"])?;

@@ -1,5 +1,7 @@
 //! Damaged exports: each reader ends, and each row that it hands over can be stored.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::io::{BufRead, Cursor};
 use std::sync::LazyLock;
 

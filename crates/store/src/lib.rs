@@ -55,7 +55,8 @@ pub use error::{ConnectError, ErrorClass, ServerError, StoreError};
 pub use kinds::day_end::{EndedDays, FutureRows};
 pub use outbox::{Alert, AlertCondition, Outbox, TakenAlert};
 pub use page::{
-    ActionState, FailureFilter, FiringAlert, OperatorAction, Presence, Reading, Server, Worker,
+    ActionState, Batches, FailureFilter, FiringAlert, OperatorAction, Presence, Reading,
+    RunningBatch, Server, Worker,
 };
 pub use pool::{PoolHealth, PoolSettings, PoolStats, Store};
 pub use profiles::{Profile, ProfileVersion};

@@ -330,6 +330,10 @@ diesel::table! {
         rows_completed -> Int8,
         rows_failed -> Int8,
         groups_committed -> Int8,
+        batch_kinds -> Array<Nullable<Text>>,
+        batch_rows -> Array<Nullable<Int8>>,
+        batch_seconds -> Array<Nullable<Float8>>,
+        claimed_at -> Nullable<Timestamptz>,
     }
 }
 

@@ -139,6 +139,9 @@ BEGIN
             END $body$ $f$, t.app_table || '_changed_to_dayfold', path, t.dayfold_table, t.from_view,
             copy || '(user_id, id) DO UPDATE SET ' || changes);
 
+        -- Otherwise a trigger on another table could copy rows with the rights of the owner.
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %I(), %I() FROM PUBLIC',
+            t.app_table || '_to_dayfold', t.app_table || '_changed_to_dayfold');
         EXECUTE format('CREATE TRIGGER dayfold_inserted AFTER INSERT ON %I REFERENCING NEW TABLE AS changed
             FOR EACH STATEMENT EXECUTE FUNCTION %I()', t.app_table, t.app_table || '_to_dayfold');
         EXECUTE format('CREATE TRIGGER dayfold_deleted AFTER DELETE ON %I REFERENCING OLD TABLE AS changed

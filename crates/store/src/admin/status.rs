@@ -1,6 +1,6 @@
 //! Pending and completed work: queue, failures, rejected rows and runs.
 
-use aggregation::{Kind, Timestamp};
+use aggregation::{Kind, Timestamp, UserId};
 use diesel::data_types::PgTimestamp;
 use diesel::dsl::{cardinality, sum};
 use diesel::prelude::*;
@@ -12,7 +12,8 @@ use crate::kinds::day_end::FutureRows;
 use crate::pool::Store;
 use crate::schema::{aggregation_queue, aggregation_runs};
 use crate::sql::statement::statement;
-use crate::sql::time::{RawTime, clock_timestamp, to_postgres};
+use crate::sql::time::{RawTime, clock_timestamp, from_postgres, to_postgres};
+use crate::sql::user_key::UserKey;
 
 /// The queue of one kind, counted in raw rows, not change sets.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,6 +87,10 @@ pub struct Failure {
     pub first_queued_seconds: f64,
     /// How long ago the last of these changes was queued, in seconds.
     pub last_queued_seconds: f64,
+    /// The user of one of these changes.
+    pub example_user: UserId,
+    /// The time of its first raw row.
+    pub example_at: Timestamp,
 }
 
 /// Rejected rows of the same kind, reason and metric.
@@ -180,9 +185,9 @@ pub const MAX_GROUPS: i64 = 100;
 /// in the sums.
 pub const MAX_REJECTED_READ: i64 = 10_000;
 
-/// Change sets of a kind that failed and are read to be grouped: a tenth of a second's work. The others are
+/// Change sets of a kind that failed and are read to be grouped: a twentieth of a second's work. The others are
 /// only in the sums.
-pub const MAX_FAILED_SETS: i64 = 20_000;
+pub const MAX_FAILED_SETS: i64 = 10_000;
 
 /// The due change sets of a kind that are read for the age of the oldest: some milliseconds' work.
 const MAX_SETS_READ: i64 = 2_000;
@@ -224,7 +229,7 @@ statement! {
 statement! {
     /// A cause consists of the class and, after the first space, the detail.
     struct ReadFailures { most: i64 => BigInt, limit: i64 => BigInt } -> (
-        Text, Text, Nullable<Text>, BigInt, BigInt, Nullable<BigInt>, Double, Double
+        Text, Text, Nullable<Text>, BigInt, BigInt, Nullable<BigInt>, Double, Double, UserKey, Timestamptz
     )
     include_str!("read_failures.sql")
 }
@@ -458,13 +463,14 @@ impl Store {
         Ok(ids.into_iter().next().map(|(id,)| id))
     }
 
-    /// Failures by cause, the most frequent first, at most [`MAX_GROUPS`] of at most [`MAX_FAILED_SETS`] sets
+    /// Failures by cause in descending frequency, at most [`MAX_GROUPS`] of at most [`MAX_FAILED_SETS`] sets
     /// of each kind.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn failures(&self) -> Result<Vec<Failure>, StoreError> {
-        type Columns = (String, String, Option<String>, i64, i64, Option<i64>, f64, f64);
+        type Columns =
+            (String, String, Option<String>, i64, i64, Option<i64>, f64, f64, UserId, PgTimestamp);
         let read = ReadFailures { most: MAX_FAILED_SETS, limit: MAX_GROUPS };
         let rows: Vec<Columns> = self.load("status", read).await?;
         let failure = |row: Columns| Failure {
@@ -476,11 +482,13 @@ impl Store {
             next_retry_seconds: row.5,
             first_queued_seconds: row.6,
             last_queued_seconds: row.7,
+            example_user: row.8,
+            example_at: from_postgres(row.9),
         };
         Ok(rows.into_iter().map(failure).collect())
     }
 
-    /// Rejected rows by reason and metric, the most frequent first, at most [`MAX_GROUPS`] of
+    /// Rejected rows by reason and metric in descending frequency, at most [`MAX_GROUPS`] of
     /// [`MAX_REJECTED_READ`] rows.
     ///
     /// # Errors

@@ -1,13 +1,14 @@
 //! Actions of operators on rows that failed, and the log of all actions.
 
 use aggregation::{Timestamp, UserId};
+use chrono::{NaiveDate, NaiveTime};
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 
 use crate::error::StoreError;
 use crate::pool::Store;
 use crate::sql::statement::statement;
-use crate::sql::time::from_postgres;
+use crate::sql::time::{from_postgres, to_postgres};
 use crate::sql::user_key::UserKey;
 
 /// The maximum of change sets that one step of an action changes: it lasts well under a second.
@@ -24,6 +25,10 @@ pub struct FailureFilter {
     pub detail: Option<String>,
     /// Only this user's.
     pub user_id: Option<UserId>,
+    /// Only those with a raw row on this UTC date or later.
+    pub from: Option<NaiveDate>,
+    /// Only those with a raw row on this UTC date or earlier.
+    pub to: Option<NaiveDate>,
     /// Only dead ones.
     pub only_dead: bool,
 }
@@ -64,7 +69,7 @@ pub struct OperatorAction {
     pub ended_at: Option<Timestamp>,
     /// Who did it.
     pub actor: String,
-    /// The number of items done.
+    /// The name of the action.
     pub action: String,
     /// To what.
     pub target: String,
@@ -78,7 +83,8 @@ pub struct OperatorAction {
     pub outcome: Option<String>,
 }
 
-/// The change sets of a filter. A cause is its class, and behind the first space what failed.
+/// The change sets of a filter. A cause is its class, and the detail follows the first space. In the order of
+/// the index of failures, the server reads no change set that has not failed.
 macro_rules! selected {
     () => {
         "q.last_error IS NOT NULL
@@ -87,8 +93,12 @@ macro_rules! selected {
            AND ({detail}::text IS NULL
                 OR substr(q.last_error, strpos(q.last_error || ' ', ' ') + 1) = {detail})
            AND ({user_id} IS NULL OR q.user_id = {user_id})
+           AND ({from}::timestamptz IS NULL OR q.ends_at >= {from})
+           AND ({until}::timestamptz IS NULL OR q.starts_at < {until})
            AND (NOT {only_dead} OR q.state = 'dead')
-           AND q.state <> 'processing'"
+           AND q.state <> 'processing'
+         ORDER BY q.kind, q.not_before
+         LIMIT {most}"
     };
 }
 
@@ -100,10 +110,30 @@ macro_rules! failure_statement {
                 class: Option<&'a str> => Nullable<Text>,
                 detail: Option<&'a str> => Nullable<Text>,
                 user_id: Option<UserId> => Nullable<UserKey>,
+                from: Option<PgTimestamp> => Nullable<Timestamptz>,
+                until: Option<PgTimestamp> => Nullable<Timestamptz>,
                 only_dead: bool => Bool,
                 most: i64 => BigInt,
             } -> $columns
             $sql
+        }
+
+        impl<'a> $name<'a> {
+            fn of(filter: &'a FailureFilter, most: i64) -> Self {
+                let midnight = |date: NaiveDate| {
+                    to_postgres(Timestamp::from_utc_clock(date.and_time(NaiveTime::MIN)))
+                };
+                Self {
+                    kind: filter.kind.as_deref(),
+                    class: filter.class.as_deref(),
+                    detail: filter.detail.as_deref(),
+                    user_id: filter.user_id.clone(),
+                    from: filter.from.map(midnight),
+                    until: filter.to.and_then(|date| date.succ_opt()).map(midnight),
+                    only_dead: filter.only_dead,
+                    most,
+                }
+            }
         }
     };
 }
@@ -116,7 +146,7 @@ failure_statement!(
          FROM (SELECT cardinality(q.raw_ids) AS rows FROM aggregation_queue AS q
                WHERE ",
         selected!(),
-        " LIMIT {most}) AS sets"
+        ") AS sets"
     )
 );
 
@@ -128,7 +158,7 @@ failure_statement!(
              SELECT q.ctid FROM aggregation_queue AS q
              WHERE ",
         selected!(),
-        " LIMIT {most} FOR UPDATE OF q SKIP LOCKED
+        " FOR UPDATE OF q SKIP LOCKED
          )
          UPDATE aggregation_queue AS q
          SET state = 'pending', attempts = 0, lost_leases = 0, not_before = now(), last_error = NULL
@@ -146,7 +176,7 @@ failure_statement!(
              SELECT q.ctid FROM aggregation_queue AS q
              WHERE ",
         selected!(),
-        " LIMIT {most} FOR UPDATE OF q SKIP LOCKED
+        " FOR UPDATE OF q SKIP LOCKED
          )
          DELETE FROM aggregation_queue AS q
          USING picked
@@ -171,6 +201,7 @@ statement! {
 }
 
 statement! {
+    /// The end of an action is final: a record of its progress may reach the server behind it.
     struct UpdateAction<'a> {
         id: i64 => BigInt,
         done: i64 => BigInt,
@@ -180,7 +211,7 @@ statement! {
     "UPDATE operator_actions
      SET done = {done}, state = {state}, outcome = {outcome},
          ended_at = CASE WHEN {state} = 'running' THEN NULL ELSE clock_timestamp() END
-     WHERE id = {id}"
+     WHERE id = {id} AND state = 'running'"
 }
 
 statement! {
@@ -204,14 +235,7 @@ impl Store {
         filter: &FailureFilter,
         most: i64,
     ) -> Result<(i64, bool), StoreError> {
-        let statement = CountSelected {
-            kind: filter.kind.as_deref(),
-            class: filter.class.as_deref(),
-            detail: filter.detail.as_deref(),
-            user_id: filter.user_id.clone(),
-            only_dead: filter.only_dead,
-            most,
-        };
+        let statement = CountSelected::of(filter, most);
         let rows: Vec<(i64, i64)> = self.load("page", statement).await?;
         let (rows, sets) = rows.into_iter().next().unwrap_or_default();
         Ok((rows, sets >= most))
@@ -223,14 +247,7 @@ impl Store {
     /// # Errors
     /// If the database fails; then none was changed.
     pub async fn requeue_failures(&self, filter: &FailureFilter) -> Result<u64, StoreError> {
-        let statement = RequeueSelected {
-            kind: filter.kind.as_deref(),
-            class: filter.class.as_deref(),
-            detail: filter.detail.as_deref(),
-            user_id: filter.user_id.clone(),
-            only_dead: filter.only_dead,
-            most: STEP_OF_SETS,
-        };
+        let statement = RequeueSelected::of(filter, STEP_OF_SETS);
         let rows: Vec<(i32,)> = self.load("requeue", statement).await?;
         Ok(rows.into_iter().map(|(rows,)| rows as u64).sum())
     }
@@ -241,14 +258,8 @@ impl Store {
     /// # Errors
     /// If the database fails; then none was deleted.
     pub async fn discard_dead(&self, filter: &FailureFilter) -> Result<u64, StoreError> {
-        let statement = DiscardSelected {
-            kind: filter.kind.as_deref(),
-            class: filter.class.as_deref(),
-            detail: filter.detail.as_deref(),
-            user_id: filter.user_id.clone(),
-            only_dead: true,
-            most: STEP_OF_SETS,
-        };
+        let dead = FailureFilter { only_dead: true, ..filter.clone() };
+        let statement = DiscardSelected::of(&dead, STEP_OF_SETS);
         let rows: Vec<(i32,)> = self.load("discard", statement).await?;
         Ok(rows.into_iter().map(|(rows,)| rows as u64).sum())
     }

@@ -8,6 +8,6 @@ mod reading;
 mod server;
 
 pub use actions::{ActionState, FailureFilter, OperatorAction};
-pub use presence::{Presence, Worker};
+pub use presence::{Batches, Presence, RunningBatch, Worker};
 pub use reading::Reading;
 pub use server::{FiringAlert, Server};

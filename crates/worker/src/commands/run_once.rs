@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use indicatif::ProgressBar;
+use store::PausedKind;
 use tokio_util::sync::CancellationToken;
 
+use super::status;
 use crate::cli::{RunOnce, kinds_or_all};
 use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
@@ -14,6 +16,7 @@ use crate::run::assumed_zone::AssumedZone;
 use crate::run::batch_sizer::BatchSizer;
 use crate::run::context::WorkerContext;
 use crate::run::crash_loop::CrashLoopGuard;
+use crate::run::current::CurrentBatches;
 use crate::run::drain::{Limits, date_back, drain};
 use crate::run::long_groups::LongGroups;
 use crate::run::summary::{RunReport, milliseconds};
@@ -39,6 +42,7 @@ pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Resul
     setup::require_budget(&store, 0).await?;
     changes::keep_epoch(&store).await;
     let context = WorkerContext {
+        batches: CurrentBatches::default(),
         long_groups: LongGroups::default(),
         store,
         settings: SharedSettings::new(settings),
@@ -97,6 +101,8 @@ pub struct Run {
     pub pending_after: i64,
     /// Duration from the first claim to the last commit.
     pub duration: Duration,
+    /// The kinds of the run that are paused.
+    paused: Vec<PausedKind>,
     /// The number of users for whom the default zone is assumed, and the message about them.
     assumed_zone: (usize, Option<String>),
 }
@@ -135,8 +141,10 @@ pub async fn run(
         day_ends::log_failure(&error);
     }
     let pending_after = store.pending(&limits.kinds).await?;
+    let mut paused = store.paused().await?;
+    paused.retain(|paused| limits.kinds.contains(&paused.kind));
     let assumed_zone = context.assumed_zone.tell(&context.settings.get().default_zone);
-    let run = Run { report, pending_after, duration, assumed_zone };
+    let run = Run { report, pending_after, duration, paused, assumed_zone };
     run.log();
     Ok(run)
 }
@@ -159,10 +167,15 @@ impl Run {
             duration_ms = milliseconds(self.duration),
             held_longest_ms = milliseconds(self.report.held_longest),
             stopped = self.report.stopped,
+            paused = self.paused_kinds().join(","),
             "{} completed, {} pending",
             counted(counts.rows_completed, "row", "rows"),
             self.pending_after,
         );
+    }
+
+    fn paused_kinds(&self) -> Vec<&'static str> {
+        self.paused.iter().map(|paused| paused.kind.name()).collect()
     }
 
     fn to_json(&self) -> serde_json::Value {
@@ -178,6 +191,7 @@ impl Run {
             "groups_committed": counts.groups_committed,
             "groups_failed": counts.groups_failed,
             "pending_after": self.pending_after,
+            "paused": self.paused_kinds(),
             "users_without_profile": self.assumed_zone.0,
             "duration_ms": milliseconds(self.duration),
             "stopped": self.report.stopped,
@@ -206,6 +220,9 @@ impl Run {
         match self.pending_after {
             0 => text.push_str(" Nothing is pending."),
             rows => text.push_str(&format!(" Still pending: {}.", counted(rows, "row", "rows"))),
+        }
+        for paused in &self.paused {
+            text.push_str(&format!("\n{}", status::paused_in_words(paused)));
         }
         if let Some(sentence) = &self.assumed_zone.1 {
             text.push_str(&format!("\n{sentence}."));

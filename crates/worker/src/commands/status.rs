@@ -6,8 +6,8 @@ use std::time::Duration;
 use aggregation::catalogue::Catalogue;
 use serde_json::{Value, json};
 use store::{
-    Failure, FutureRows, KindStatus, MAX_REJECTED_READ, PoolStats, Rejected, Run, Sessions, Status,
-    Store, StoreError,
+    Failure, FutureRows, KindStatus, MAX_REJECTED_READ, PausedKind, PoolStats, Rejected, Run,
+    Sessions, Status, Store, StoreError,
 };
 
 use crate::exit::{self, Exit};
@@ -208,6 +208,16 @@ fn to_text(status: &Status, rejected: &[RejectedGroup<'_>], pool: &PoolStats) ->
     text
 }
 
+/// A pause, and the command that ends it.
+pub fn paused_in_words(paused: &PausedKind) -> String {
+    format!(
+        "{kind} is paused since {} by {}: no worker claims rows of it.\n  worker resume {kind}",
+        paused.paused_at.to_utc().format("%Y-%m-%d %H:%M:%S UTC"),
+        paused.paused_by,
+        kind = paused.kind,
+    )
+}
+
 /// The meaning of the table, and advice.
 fn verdict(status: &Status) -> String {
     let sum = |of: fn(&KindStatus) -> i64| status.kinds.iter().map(of).sum::<i64>();
@@ -252,15 +262,7 @@ fn verdict(status: &Status) -> String {
             are(in_future)
         ));
     }
-    for paused in &status.paused {
-        lines.push(format!(
-            "{kind} is paused since {} by {}: no worker claims rows of it.\n  \
-             worker resume {kind}",
-            paused.paused_at.to_utc().format("%Y-%m-%d %H:%M:%S UTC"),
-            paused.paused_by,
-            kind = paused.kind,
-        ));
-    }
+    lines.extend(status.paused.iter().map(paused_in_words));
     if lines.is_empty() {
         lines.push("Nothing is due.".to_owned());
     }
@@ -327,6 +329,8 @@ pub fn failure_json(failure: &Failure) -> Value {
         "next_retry_seconds": failure.next_retry_seconds,
         "first_queued_seconds": failure.first_queued_seconds,
         "last_queued_seconds": failure.last_queued_seconds,
+        "example_user_id": failure.example_user,
+        "example_date": failure.example_at.to_utc().date_naive().to_string(),
     })
 }
 

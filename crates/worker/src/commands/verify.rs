@@ -104,9 +104,18 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
         let started = Instant::now();
         let bar = progress_bar(&store, &kinds, user.as_ref(), (from, to)).await?;
         let users = Users::select(&store, user.clone(), kinds.clone()).await?;
-        let (settings, stop, bar) = (&settings, &stop, &bar);
-        let verification =
-            Verification { store: &store, users, from, to, settings, repair, stop, bar };
+        let (is_stopped, bar) = (|| stop.is_requested(), &bar);
+        let verification = Verification {
+            store: &store,
+            users,
+            from,
+            to,
+            settings: &settings,
+            repair,
+            is_stopped: &is_stopped,
+            compared: &|_| (),
+            bar,
+        };
         // A repair needs a connection of its own.
         let to_look = loaded.config.pool.max_size - u32::from(repair.is_some());
         let (found, outcome) = verification.verify_all(to_look > 1).await;
@@ -171,20 +180,23 @@ pub struct Verified {
     pub dead: i64,
 }
 
-/// Compares some dates of one user with its raw rows, and changes nothing.
+/// Compares some dates of one user with its raw rows, and changes nothing. It passes the number of dates of each
+/// portion to `compared`, and ends early once `is_stopped`.
 ///
 /// # Errors
 /// If the database fails.
 pub async fn one_user(
     store: &Store,
     settings: &Settings,
-    stop: &Stop,
     (user_id, from, to): (UserId, NaiveDate, NaiveDate),
+    is_stopped: &dyn Fn() -> bool,
+    compared: &dyn Fn(i64),
 ) -> Result<Verified, StoreError> {
-    let bar = ProgressBar::hidden();
+    let bar = &ProgressBar::hidden();
     let users = Users::only(user_id.clone(), Kind::ALL.to_vec());
+    let repair = None;
     let verification =
-        Verification { store, users, from, to, settings, repair: None, stop, bar: &bar };
+        Verification { store, users, from, to, settings, repair, is_stopped, compared, bar };
     let mut found = Found::default();
     let mut tables = store.open_verify_tables().await?;
     for kind in Kind::ALL {
@@ -203,7 +215,9 @@ struct Verification<'l> {
     settings: &'l Settings,
     /// The store for repairs, if they are requested.
     repair: Option<&'l Store>,
-    stop: &'l Stop,
+    is_stopped: &'l dyn Fn() -> bool,
+    /// Gets the number of dates of each portion that was compared or left out.
+    compared: &'l dyn Fn(i64),
     bar: &'l ProgressBar,
 }
 
@@ -238,7 +252,7 @@ impl Verification<'_> {
             }
             found.users += 1;
             found.users_failed += i64::from(is_failed);
-            if self.stop.is_requested() {
+            if (self.is_stopped)() {
                 break;
             }
             let find = async |kinds: &[Kind], from| tables.next_user(kinds, from).await;

@@ -51,6 +51,7 @@ pub async fn run(
         Err(error) => return Err(store.explain(error).await),
     };
     permit.took(claim.row_count());
+    let _current = context.batches.begin(kind, claim.row_count());
     log_rescued(&claim, store).await;
     // A set may not have fitted.
     let is_full = claim.row_count() - claim.coalesced + MOST_IN_A_SET > size;

@@ -5,6 +5,7 @@ use store::Store;
 use super::assumed_zone::AssumedZone;
 use super::batch_sizer::BatchSizer;
 use super::crash_loop::CrashLoopGuard;
+use super::current::CurrentBatches;
 use super::long_groups::LongGroups;
 use crate::heartbeat::Heartbeat;
 use crate::settings::SharedSettings;
@@ -24,6 +25,8 @@ pub struct WorkerContext {
     pub heartbeat: Heartbeat,
     /// Groups whose transactions were interrupted.
     pub crash_loop_guard: CrashLoopGuard,
+    /// The batches that run.
+    pub batches: CurrentBatches,
     /// Groups that take long.
     pub long_groups: LongGroups,
     /// The size of the next batch.

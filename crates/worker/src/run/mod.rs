@@ -8,6 +8,7 @@ pub mod batch_sizer;
 mod claimed_groups;
 pub mod context;
 pub mod crash_loop;
+pub mod current;
 pub mod drain;
 pub mod group;
 mod lease;

@@ -221,7 +221,7 @@ impl Service {
         }
     }
 
-    fn observations(&self) -> Observations {
+    pub(super) fn observations(&self) -> Observations {
         let (pool, circuit) = match self.database.state() {
             State::Unknown => (None, Circuit::Unknown),
             State::Unavailable(_) if self.database.is_unreachable() => (None, Circuit::Unreachable),

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use wording::milliseconds;
 
 use super::Service;
+use super::watch::REPORT_AGAIN;
 use crate::changes::to_json;
 use crate::config::Changes;
 use crate::metrics;
@@ -47,15 +48,20 @@ impl Service {
         senders.spawn(target::inherited(target::name(), send));
     }
 
-    /// Sends until a stop is requested. The work handles errors of the database.
+    /// Sends until a stop is requested. After an error of the database, it tries again.
     async fn send_changes(&self, webhook: &Webhook, config: &Changes) {
+        let mut reported: Option<Instant> = None;
         while !self.stop.is_requested() {
             let has_more = match self.database.store() {
                 Some(store) => self.send_next(&store, webhook, config).await,
                 None => Ok(false),
             };
-            let has_more = has_more.unwrap_or_else(|_| {
+            let has_more = has_more.unwrap_or_else(|error| {
                 metrics::show_unsent_changes(None);
+                if reported.is_none_or(|at| at.elapsed() >= REPORT_AGAIN) {
+                    reported = Some(Instant::now());
+                    log_blocked(&error);
+                }
                 false
             });
             if !has_more {
@@ -115,6 +121,16 @@ fn body(taken: &TakenChanges) -> String {
     let cursor = taken.changes.last().map(|change| change.cursor.as_str());
     json!({ "changes": changes, "cursor": cursor, "is_incomplete": taken.is_incomplete })
         .to_string()
+}
+
+fn log_blocked(error: &StoreError) {
+    tracing::warn!(
+        event = "changes_not_sent",
+        class = error.class().name(),
+        sqlstate = error.sqlstate(),
+        "Changed days are not sent, as the database does not say how far the webhook has come; it is asked again: \
+         {error}"
+    );
 }
 
 fn log_delivered(taken: &TakenChanges, took: Duration) {

@@ -7,7 +7,7 @@
 //! - the watch of liveness logs an error if the work makes no progress;
 //! - the handler of signals reloads the configuration and keeps the schedule.
 //!
-//! If alerts are configured, they run in tasks of their own.
+//! If a channel for alerts is configured, alerts run in tasks of their own.
 //!
 //! With targets, `targets` runs one [`Service`] for each, and shares signals, schedule, HTTP and systemd
 //! between them.
@@ -18,6 +18,7 @@
 
 mod alerting;
 mod changes;
+mod conditions;
 mod database;
 mod http;
 mod schedule;
@@ -43,6 +44,7 @@ use crate::run::assumed_zone::AssumedZone;
 use crate::run::batch_sizer::BatchSizer;
 use crate::run::context::WorkerContext;
 use crate::run::crash_loop::CrashLoopGuard;
+use crate::run::current::CurrentBatches;
 use crate::run::drain::{self, DrainOutcome, Limits};
 use crate::run::long_groups::LongGroups;
 use crate::settings::{Settings, SharedSettings};
@@ -57,6 +59,7 @@ use signals::Signals;
 use supervisor::Supervisor;
 use watch::Watched;
 
+pub use conditions::FiringRule;
 pub use http::{MakePage, PageWork, Peer};
 pub use targets::run as run_targets;
 pub use view::Breaker;
@@ -86,6 +89,7 @@ pub struct Service {
     stop: Stop,
     heartbeat: Heartbeat,
     crash_loop_guard: CrashLoopGuard,
+    batches: CurrentBatches,
     batch_sizer: BatchSizer,
     throttle: Throttle,
     assumed_zone: AssumedZone,
@@ -95,6 +99,8 @@ pub struct Service {
     watched: Watched,
     /// `None` if no channel is configured.
     alerting: Option<Alerting>,
+    /// The alert rules that fire as this worker sees it, for the page.
+    firing: Mutex<Vec<FiringRule>>,
     /// The budgets of servers that targets share; `None` if there is only one database.
     budgets: Option<ServerBudgets>,
     /// When the service last claimed a row.
@@ -138,6 +144,7 @@ pub async fn run(
         never = service.watch() => match never {},
         never = service.watch_liveness() => match never {},
         never = service.show_presence() => match never {},
+        never = service.observe_rules() => match never {},
         never = page_work => match never {},
     };
     outcome?;
@@ -177,6 +184,7 @@ impl Service {
             stop,
             heartbeat,
             crash_loop_guard: CrashLoopGuard::default(),
+            batches: CurrentBatches::default(),
             batch_sizer,
             throttle: Throttle::default(),
             assumed_zone: AssumedZone::default(),
@@ -185,6 +193,7 @@ impl Service {
             database: Database::new(),
             watched: Watched::new(),
             alerting,
+            firing: Mutex::default(),
             budgets,
             last_work: Mutex::new(Instant::now()),
         }
@@ -228,6 +237,7 @@ impl Service {
     async fn work(&self) {
         while let Some(store) = self.connect().await {
             let context = WorkerContext {
+                batches: self.batches.clone(),
                 long_groups: LongGroups::default(),
                 store,
                 settings: self.settings.clone(),

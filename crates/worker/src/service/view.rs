@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use aggregation::catalogue::Catalogue;
 use aggregation::local_time::Zone;
-use store::{Backlog, ErrorClass, PoolStats, Presence, RunCounts, Store};
+use store::{Backlog, Batches, ErrorClass, PoolStats, Presence, RunCounts, Store};
 
 use super::database::State;
 use super::{Service, lock};
@@ -97,6 +97,11 @@ impl Service {
         (total.report.counts, total.began.elapsed())
     }
 
+    /// The batches that this service works on.
+    pub fn batches(&self) -> Batches {
+        self.batches.now()
+    }
+
     /// For how long the work has made no progress, and whether that is too long.
     pub fn silence(&self) -> (Duration, bool) {
         (self.heartbeat.silent_for(), self.is_stuck())
@@ -164,6 +169,7 @@ impl Service {
             concurrency: settings.concurrency as i32,
             max_rows_per_second: settings.max_rows_per_second as i32,
             counts,
+            batches: self.batches(),
         };
         match store.announce(&presence).await {
             Ok(limit) => self.obey_limit(limit),

@@ -84,7 +84,7 @@ impl Watched {
         lock(&self.total).report.merge(report);
     }
 
-    /// The age of the queue, and when it was read. `None` without a database, and without a channel for alerts.
+    /// The age of the queue, and when it was read. `None` without a database.
     pub(super) fn queue_age(&self) -> Option<(QueueAge, Instant)> {
         *lock(&self.queue_age)
     }
@@ -151,16 +151,14 @@ impl Service {
     /// Reads the backlog. An error is handled by the work, which meets it too.
     async fn read_backlog(&self) {
         let store = self.database.store();
-        if self.alerting.is_some() {
-            // Read first, in a separate statement: the count of a long queue may time out, and a long
-            // queue is the subject of alerts.
-            let at = Instant::now();
-            let seen = match &store {
-                Some(store) => store.queue_age().await.ok(),
-                None => None,
-            };
-            *lock(&self.watched.queue_age) = seen.map(|age| (age, at));
-        }
+        // Read first, in a separate statement: the count of a long queue may time out, and a long
+        // queue is the subject of alerts.
+        let at = Instant::now();
+        let age = match &store {
+            Some(store) => store.queue_age().await.ok(),
+            None => None,
+        };
+        *lock(&self.watched.queue_age) = age.map(|age| (age, at));
         let seen = match store {
             Some(store) => store.backlog().await.ok(),
             None => None,

@@ -241,9 +241,8 @@ impl Store {
             return Err(StoreError::Internal("the server returned no number"));
         };
         let sql = format!(
-            "INSERT INTO {}.adopted_tables (id, app_table, kind, mapping) OVERRIDING SYSTEM VALUE
+            "INSERT INTO adopted_tables (id, app_table, kind, mapping) OVERRIDING SYSTEM VALUE
              VALUES ({id}, {}, {}, {});\n{};\n{}",
-            checked.schema,
             literal(&checked.table),
             literal(checked.mapping.kind.name()),
             literal(&checked.mapping.to_text()),
@@ -286,10 +285,9 @@ impl Store {
         let checked = &mapping.checked;
         let sql = format!(
             "LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE;\n{};\n
-             UPDATE {}.adopted_tables SET state = 'leaving', up_to = NULL WHERE id = {id}",
+             UPDATE adopted_tables SET state = 'leaving', up_to = NULL WHERE id = {id}",
             checked.table,
             checked.function(id, true),
-            checked.schema,
         );
         self.run_text(&sql).await
     }
@@ -336,7 +334,9 @@ impl Store {
 
     /// Runs statements that lock the app's table, in one transaction: the server ends it at the end of the message.
     async fn run_text(&self, sql: &str) -> Result<(), StoreError> {
-        let sql = format!("SET LOCAL lock_timeout = '{LONGEST_LOCK_WAIT}';\n{sql}");
+        // Behind a pooler in transaction mode, the session's settings come first.
+        let settings = self.in_transaction();
+        let sql = format!("{settings};\nSET LOCAL lock_timeout = '{LONGEST_LOCK_WAIT}';\n{sql}");
         let mut held = self.hold("adopt").await?;
         held.unfinished = true;
         let ran = self.in_time(held.batch_execute(&sql)).await?;

@@ -256,7 +256,9 @@ END "
         );
         format!(
             "CREATE OR REPLACE FUNCTION {schema}.adopted_{id}() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp AS {}",
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp AS {};
+-- Otherwise a trigger on another table could copy rows with the rights of the owner.
+REVOKE EXECUTE ON FUNCTION {schema}.adopted_{id}() FROM PUBLIC",
             dollar_quoted(&body),
             schema = self.schema,
         )
@@ -299,10 +301,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp AS {}",
             after: format!(
                 " FOR SHARE NOWAIT),
 {then},
-noted AS (UPDATE {schema}.adopted_tables SET up_to = (SELECT max({key}) FROM page)
+noted AS (UPDATE adopted_tables SET up_to = (SELECT max({key}) FROM page)
           WHERE id = {id} AND EXISTS (SELECT FROM page))
-SELECT max({key})::bigint, count(*) FROM page",
-                schema = self.schema,
+SELECT max({key})::bigint, count(*) FROM page"
             ),
         }
     }
@@ -352,7 +353,7 @@ pub(crate) fn removal(table: &str, schema: &str, id: i32) -> String {
         .map(|name| format!("DROP TRIGGER IF EXISTS dayfold_{name} ON {table};\n"))
         .collect();
     format!(
-        "{drops}DROP FUNCTION IF EXISTS {schema}.adopted_{id}();\nDELETE FROM {schema}.adopted_tables WHERE id = {id}"
+        "{drops}DROP FUNCTION IF EXISTS {schema}.adopted_{id}();\nDELETE FROM adopted_tables WHERE id = {id}"
     )
 }
 

@@ -22,6 +22,7 @@ use crate::import::import;
 use crate::run::batch_sizer::BatchSizer;
 use crate::run::context::WorkerContext;
 use crate::run::crash_loop::CrashLoopGuard;
+use crate::run::current::CurrentBatches;
 use crate::run::drain::Limits;
 use crate::run::long_groups::LongGroups;
 use crate::settings::{Settings, SharedSettings};
@@ -125,6 +126,7 @@ async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Resu
         until_empty: true,
     };
     let context = WorkerContext {
+        batches: CurrentBatches::default(),
         assumed_zone: crate::run::assumed_zone::AssumedZone::default(),
         long_groups: LongGroups::default(),
         store,

@@ -1,4 +1,4 @@
-//! What `worker doctor` finds in the database.
+//! The checks of `worker doctor` in the database.
 
 use axum::extract::State;
 use axum::{Extension, Json};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::access::Visitor;
 use super::cached::Known;
 use super::database::{in_words, of_page};
-use super::layout::{self, View, badge};
+use super::layout::{self, Column, View, badge};
 use super::{Page, Shared};
 use crate::commands::doctor;
 
@@ -23,6 +23,13 @@ impl Page {
     }
 }
 
+const COLUMNS: [Column; 4] = [
+    Column::Text("Check"),
+    Column::Text("Outcome"),
+    Column::Text("Found"),
+    Column::Text("What to change"),
+];
+
 /// The view.
 pub async fn show(State(page): Shared, Extension(visitor): Extension<Visitor>) -> Markup {
     let known = page.read_doctor().await;
@@ -31,33 +38,21 @@ pub async fn show(State(page): Shared, Extension(visitor): Extension<Visitor>) -
         h1 { "Doctor" }
         (layout::outage(&page.service.breaker(), &known))
         p.soft {
-            "What " code { "worker doctor" } " looks at in the database, asked once a minute at most, on the page's "
-            "own connection. The command also tries the way to the server, time-outs and the budget of connections."
+            "The checks of " code { "worker doctor" } " in the database, asked once a minute at most, on the page's own "
+            "connection. The command also tries the way to the server, time-outs and the budget of connections."
         }
         @if let Some(checks) = known.value.as_deref() {
-            div.wide {
-                table {
-                    thead {
-                        tr {
-                            th scope="col" { "Check" }
-                            th scope="col" { "Outcome" }
-                            th scope="col" { "Found" }
-                            th scope="col" { "What to change" }
-                        }
-                    }
-                    tbody {
-                        @for check in checks {
-                            @let outcome = text(check, "outcome");
-                            tr {
-                                th scope="row" { (text(check, "name")) }
-                                td { (badge(class(&outcome), &outcome)) }
-                                td.long { (text(check, "found")) }
-                                td.long { (check["advice"].as_str().unwrap_or("–")) }
-                            }
-                        }
+            (layout::table("The checks of the database", &COLUMNS, &html! {
+                @for check in checks {
+                    @let outcome = text(check, "outcome");
+                    tr {
+                        th scope="row" { (text(check, "name")) }
+                        td { (badge(class(&outcome), &outcome)) }
+                        td.long { (text(check, "found")) }
+                        td.long { (check["advice"].as_str().unwrap_or("–")) }
                     }
                 }
-            }
+            }))
         }
     };
     layout::page(&page, &visitor, View::Doctor, "Doctor", &content)

@@ -10,10 +10,27 @@ use store::{Failure, MAX_FAILED_SETS, MAX_GROUPS, MAX_REJECTED_READ, Rejected};
 use super::access::{Role, Visitor};
 use super::cached::Known;
 use super::database::in_words;
-use super::layout::{self, View};
+use super::layout::{self, Column, View, percent_encode};
 use super::{Page, Shared};
 use crate::commands::status::{failure_json, group_rejected};
 use crate::tables::{age, thousands};
+
+/// The last one is for operators alone.
+const FAILED: [Column; 10] = [
+    Column::Text("Kind"),
+    Column::Text("Class"),
+    Column::Text("What failed"),
+    Column::Number("Raw rows"),
+    Column::Number("Dead"),
+    Column::Number("First queued"),
+    Column::Number("Last queued"),
+    Column::Text("Next retry"),
+    Column::Text("For example"),
+    Column::Text("Actions"),
+];
+
+const REJECTED: [Column; 4] =
+    [Column::Text("Reason"), Column::Text("Kind"), Column::Text("Metric"), Column::Number("Rows")];
 
 /// Facts from the database.
 #[derive(Debug)]
@@ -67,6 +84,30 @@ fn failed(failures: &[Failure], role: Role) -> Markup {
             .map_or_else(String::new, |detail| format!("&detail={}", encoded(detail)));
         format!("kind={}&class={}{detail}", encoded(&of.kind), encoded(&of.class))
     };
+    let rows = html! {
+        @for of in failures {
+            tr id=[first_of_kind(failures, of).then_some(&of.kind)] {
+                td { (of.kind) }
+                th scope="row" { (of.class) }
+                td.long { (of.detail.as_deref().unwrap_or("–")) }
+                td.number { (thousands(of.rows)) }
+                td.number { (thousands(of.dead)) }
+                td.number { (age(of.first_queued_seconds)) " ago" }
+                td.number { (age(of.last_queued_seconds)) " ago" }
+                td { (next_retry(of.next_retry_seconds)) }
+                td.nowrap { (example(of, role)) }
+                @if role == Role::Operator {
+                    td {
+                        a href={ "/actions/confirm?action=requeue&" (query(of)) } { "requeue" }
+                        @if of.dead > 0 {
+                            " · " a href={ "/actions/confirm?action=discard&" (query(of)) } { "discard the dead" }
+                        }
+                    }
+                }
+            }
+        }
+    };
+    let columns = if role == Role::Operator { &FAILED[..] } else { &FAILED[..FAILED.len() - 1] };
     html! {
         section aria-labelledby="failed" {
             h2 id="failed" { "Changes whose group failed" }
@@ -77,52 +118,24 @@ fn failed(failures: &[Failure], role: Role) -> Markup {
                     (thousands(sum(|of| of.rows))) " raw rows, of which " strong { (thousands(sum(|of| of.dead))) " are dead" }
                     ": their attempts are spent, and they wait for an operator."
                 }
-                div.wide {
-                    table {
-                        thead {
-                            tr {
-                                th scope="col" { "Kind" }
-                                th scope="col" { "Class" }
-                                th scope="col" { "What failed" }
-                                th.number scope="col" { "Raw rows" }
-                                th.number scope="col" { "Dead" }
-                                th.number scope="col" { "First queued" }
-                                th.number scope="col" { "Last queued" }
-                                th scope="col" { "Next retry" }
-                                @if role == Role::Operator { th scope="col" { "Actions" } }
-                            }
-                        }
-                        tbody {
-                            @for of in failures {
-                                tr id=[first_of_kind(failures, of).then_some(&of.kind)] {
-                                    td { (of.kind) }
-                                    th scope="row" { (of.class) }
-                                    td.long { (of.detail.as_deref().unwrap_or("–")) }
-                                    td.number { (thousands(of.rows)) }
-                                    td.number { (thousands(of.dead)) }
-                                    td.number { (age(of.first_queued_seconds)) " ago" }
-                                    td.number { (age(of.last_queued_seconds)) " ago" }
-                                    td { (next_retry(of.next_retry_seconds)) }
-                                    @if role == Role::Operator {
-                                        td {
-                                            a href={ "/actions/confirm?action=requeue&" (query(of)) } { "requeue" }
-                                            @if of.dead > 0 {
-                                                " · " a href={ "/actions/confirm?action=discard&" (query(of)) } { "discard the dead" }
-                                            }
-                                        }
-                                    }
-                                }
-                            }
-                        }
-                    }
-                }
+                (layout::table("Failures by cause, the most frequent first", columns, &rows))
             }
             p.small {
-                "Causes are the class of the error, and what the server names: SQLSTATE, table and constraint. "
-                "The first " (thousands(MAX_FAILED_SETS)) " change sets of each kind that failed are grouped, into "
-                (MAX_GROUPS) " causes at most."
+                "Causes are the class of the error, and the names that the server gives: SQLSTATE, table and "
+                "constraint. The first " (thousands(MAX_FAILED_SETS)) " change sets of each kind that failed are "
+                "grouped, into " (MAX_GROUPS) " causes at most. The log names each group (group_failed)."
             }
         }
+    }
+}
+
+/// The user and the date of one of the changes, for a visitor who may see the day with a link to it.
+fn example(of: &Failure, role: Role) -> Markup {
+    let date = of.example_at.to_utc().date_naive();
+    html! {
+        @if role >= Role::Viewer {
+            a href={ "/users/" (percent_encode(&of.example_user.to_string())) "/days/" (date) } { "user " (of.example_user) ", " (date) }
+        } @else { "user " (of.example_user) ", " (date) }
     }
 }
 
@@ -152,29 +165,17 @@ fn rejected(page: &Page, rejected: &[Rejected]) -> Markup {
             @if groups.is_empty() {
                 p { (layout::badge("good", "none")) }
             } @else {
-                div.wide {
-                    table {
-                        thead {
-                            tr {
-                                th scope="col" { "Reason" }
-                                th scope="col" { "Kind" }
-                                th scope="col" { "Metric" }
-                                th.number scope="col" { "Rows" }
-                            }
-                        }
-                        tbody {
-                            @for group in &groups {
-                                @let [reason, kind, metric, rows] = group.cells();
-                                tr {
-                                    th scope="row" { (reason) }
-                                    td { (kind) }
-                                    td { (metric) }
-                                    td.number { (rows) }
-                                }
-                            }
+                (layout::table("Rejected raw rows by reason, the most frequent first", &REJECTED, &html! {
+                    @for group in &groups {
+                        @let [reason, kind, metric, rows] = group.cells();
+                        tr {
+                            th scope="row" { (reason) }
+                            td { (kind) }
+                            td { (metric) }
+                            td.number { (rows) }
                         }
                     }
-                }
+                }))
                 @if read >= MAX_REJECTED_READ {
                     p.small { "These are " (thousands(MAX_REJECTED_READ)) " of them; the table rejected_rows has the others." }
                 }

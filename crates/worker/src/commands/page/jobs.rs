@@ -1,5 +1,6 @@
 //! Actions that take their time: bounded steps, one action at a time, with their progress in the action log.
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use chrono::NaiveDate;
 use store::{ActionState, FailureFilter, Store, StoreError};
 
 use super::Page;
+use crate::commands::verify;
 use crate::run::group::rebuild::{self, earlier, later};
 
 /// The pause between two steps, so that an action leaves the database to others for most of the time.
@@ -46,11 +48,40 @@ pub struct Range {
 pub struct Job {
     /// Its number in the action log.
     pub id: i64,
+    /// Its name.
+    pub name: &'static str,
+    /// The rows or dates that it concerns, in words.
+    pub target: String,
+    /// Rows or dates that were counted beforehand; `None` if counting ended at its limit.
+    pub total: Option<i64>,
+    /// The unit of the counts.
+    pub unit: &'static str,
+    began: Instant,
     done: AtomicI64,
     stop: AtomicBool,
 }
 
 impl Job {
+    /// An action that is in the log under this number.
+    pub fn new(
+        id: i64,
+        name: &'static str,
+        target: String,
+        (total, unit): (Option<i64>, &'static str),
+    ) -> Self {
+        let (done, stop) = (AtomicI64::new(0), AtomicBool::new(false));
+        Self { id, name, target, total, unit, began: Instant::now(), done, stop }
+    }
+
+    /// For how long it has run, in seconds.
+    pub fn seconds(&self) -> f64 {
+        self.began.elapsed().as_secs_f64()
+    }
+
+    fn add(&self, done: i64) {
+        self.done.fetch_add(done, Ordering::Relaxed);
+    }
+
     /// Rows or dates done so far.
     pub fn done(&self) -> i64 {
         self.done.load(Ordering::Relaxed)
@@ -88,19 +119,20 @@ struct Ended {
 }
 
 impl Page {
-    /// Begins an action that is in the log under this number. No other one may run.
-    pub fn begin_job(self: &Arc<Self>, id: i64, work: Work, store: Store) {
-        let job = Arc::new(Job { id, done: AtomicI64::new(0), stop: AtomicBool::new(false) });
+    /// Begins an action that is in the log. No other one may run.
+    pub fn begin_job(self: &Arc<Self>, job: Job, work: Work, store: Store) {
+        let job = Arc::new(job);
         *self.jobs.lock() = Some(Arc::clone(&job));
         let page = Arc::clone(self);
         self.local.spawn(move || async move {
-            let ended = match page.carry_out(&job, &work, &store).await {
-                Ok(ended) => ended,
-                Err(error) => Ended {
-                    state: ActionState::Failed,
-                    outcome: format!("{} [{}]", error, error.class().name()),
-                },
+            let carried_out = tokio::select! {
+                carried_out = page.carry_out(&job, &work, &store) => carried_out,
+                never = page.record_progress(&job) => match never {},
             };
+            let ended = carried_out.unwrap_or_else(|error| Ended {
+                state: ActionState::Failed,
+                outcome: format!("{} [{}]", error, error.class().name()),
+            });
             tracing::info!(
                 event = "action_ended",
                 action = job.id,
@@ -121,6 +153,17 @@ impl Page {
         });
     }
 
+    /// Writes now and then into the log how far an action has come, by the page's own connection: a verification
+    /// has one of the pool for itself.
+    async fn record_progress(&self, job: &Job) -> Infallible {
+        loop {
+            tokio::time::sleep(RECORD_EVERY).await;
+            if let Ok(store) = self.store().await {
+                let _ = store.update_action(job.id, job.done(), ActionState::Running, None).await;
+            }
+        }
+    }
+
     fn must_stop(&self, job: &Job) -> bool {
         job.stop.load(Ordering::Relaxed) || self.service.stop().is_requested()
     }
@@ -129,11 +172,11 @@ impl Page {
         match work {
             Work::Requeue(filter) => {
                 let step = async || store.requeue_failures(filter).await;
-                self.repeat(job, store, "raw rows are queued again", step).await
+                self.repeat(job, "raw rows are queued again", step).await
             }
             Work::Discard(filter) => {
                 let step = async || store.discard_dead(filter).await;
-                self.repeat(job, store, "raw rows were discarded", step).await
+                self.repeat(job, "raw rows were discarded", step).await
             }
             Work::Backfill(range) => self.backfill(job, range, store).await,
             Work::Verify(range) => self.verify(job, range, store).await,
@@ -143,31 +186,27 @@ impl Page {
     async fn repeat(
         &self,
         job: &Job,
-        store: &Store,
         what: &str,
         step: impl AsyncFn() -> Result<u64, StoreError>,
     ) -> Result<Ended, StoreError> {
-        let mut recorded = Instant::now();
         loop {
             if self.must_stop(job) {
                 return Ok(stopped());
             }
             let rows = step().await?;
-            job.done.fetch_add(rows as i64, Ordering::Relaxed);
+            job.add(rows as i64);
             if rows == 0 {
                 return Ok(Ended {
                     state: ActionState::Done,
                     outcome: format!("{} {what}.", job.done()),
                 });
             }
-            record(job, store, &mut recorded).await;
             tokio::time::sleep(BETWEEN_STEPS).await;
         }
     }
 
     async fn backfill(&self, job: &Job, range: &Range, store: &Store) -> Result<Ended, StoreError> {
         let settings = self.service.settings();
-        let mut recorded = Instant::now();
         let mut rows = 0;
         for kind in Kind::ALL {
             let (from, to) = (earlier(range.from), later(range.to));
@@ -178,8 +217,7 @@ impl Page {
                 }
                 rebuild::commit(store, &settings, kind, &range.user_id, &portion).await?;
                 rows += portion.rows;
-                job.done.fetch_add(portion.dates.len() as i64, Ordering::Relaxed);
-                record(job, store, &mut recorded).await;
+                job.add(portion.dates.len() as i64);
                 tokio::time::sleep(BETWEEN_STEPS).await;
             }
         }
@@ -189,11 +227,12 @@ impl Page {
 
     async fn verify(&self, job: &Job, range: &Range, store: &Store) -> Result<Ended, StoreError> {
         let settings = self.service.settings();
-        let (user, stop) = (range.user_id.clone(), self.service.stop());
-        let verified =
-            crate::commands::verify::one_user(store, &settings, stop, (user, range.from, range.to));
-        let verified = verified.await?;
-        job.done.store(verified.dates, Ordering::Relaxed);
+        let dates = (range.user_id.clone(), range.from, range.to);
+        let (is_stopped, compared) = (|| self.must_stop(job), |dates| job.add(dates));
+        let verified = verify::one_user(store, &settings, dates, &is_stopped, &compared).await?;
+        if is_stopped() {
+            return Ok(stopped());
+        }
         let outcome = format!(
             "{} dates compared, {} of them differ; {} left out because rows of them wait, {} because rows \
              of them are dead.",
@@ -206,11 +245,4 @@ impl Page {
 fn stopped() -> Ended {
     let outcome = "Stopped before its end; what was done stays done.".to_owned();
     Ended { state: ActionState::Stopped, outcome }
-}
-
-async fn record(job: &Job, store: &Store, recorded: &mut Instant) {
-    if recorded.elapsed() >= RECORD_EVERY {
-        *recorded = Instant::now();
-        let _ = store.update_action(job.id, job.done(), ActionState::Running, None).await;
-    }
 }

@@ -3,6 +3,7 @@
 use aggregation::Timestamp;
 use axum::http::StatusCode;
 use maud::{DOCTYPE, Markup, html};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::Page;
 use super::access::{Role, Visitor};
@@ -150,8 +151,8 @@ pub fn outage<T>(breaker: &Breaker, known: &Known<T>) -> Markup {
         @match (breaker, &known.error) {
             (Breaker::Open { cause, since, next }, _) => {
                 p.notice.bad role="alert" {
-                    strong { "The database cannot be used" } " for " (age(since.as_secs_f64())) ". "
-                    (cause) " Rows stay queued. The worker tries again in " (age(next.as_secs_f64())) ". "
+                    strong { "The database cannot be used" } " for " (age(since.as_secs_f64())) ": "
+                    (cause.trim_end_matches('.')) ". Rows stay queued. The worker tries again in " (age(next.as_secs_f64())) ". "
                     @match &old {
                         Some(old) => { "This page shows what was known " (old) " ago." }
                         None => { "Nothing was known before." }
@@ -198,4 +199,51 @@ pub fn meter(percent: f64, label: &str) -> Markup {
             rect.meter-value x="0" y="0" width=(format!("{percent:.1}")) height="8" {}
         }
     }
+}
+
+/// Escapes a user's id for the path of an address.
+pub fn percent_encode(text: &str) -> String {
+    utf8_percent_encode(text, &IN_PATH).to_string()
+}
+
+/// Of ASCII, a path has letters, digits and these as they are.
+const IN_PATH: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// A column of a table, by its heading.
+#[derive(Clone, Copy, Debug)]
+pub enum Column {
+    /// Of words.
+    Text(&'static str),
+    /// Of numbers, which are aligned to the right.
+    Number(&'static str),
+}
+
+/// A table, which scrolls by itself on a narrow screen. The caption is for screen readers; for others the heading
+/// above says it.
+pub fn table(caption: &str, columns: &[Column], rows: &Markup) -> Markup {
+    html! {
+        div.wide {
+            table {
+                caption { span.hidden { (caption) } }
+                thead {
+                    tr {
+                        @for column in columns {
+                            @match column {
+                                Column::Text(heading) => th scope="col" { (heading) },
+                                Column::Number(heading) => th.number scope="col" { (heading) },
+                            }
+                        }
+                    }
+                }
+                tbody { (rows) }
+            }
+        }
+    }
+}
+
+/// The progress of an action; without a total a bar that tells no share.
+pub fn progress(done: i64, total: Option<i64>, label: &str) -> Markup {
+    let total = total.map(|total| total.max(1));
+    let value = total.map(|total| done.clamp(0, total));
+    html! { progress aria-label=(label) max=[total] value=[value] {} }
 }

@@ -22,7 +22,14 @@ use super::{Page, Shared};
 /// How often a stream looks for changes.
 const EVERY: Duration = Duration::from_secs(2);
 
+/// The same, while an action runs.
+const EVERY_OF_ACTION: Duration = Duration::from_millis(500);
+
 impl Page {
+    fn update_interval(&self) -> Duration {
+        if self.jobs.running().is_some() { EVERY_OF_ACTION } else { EVERY }
+    }
+
     async fn live(&self, view: &str, visitor: &Visitor) -> Option<Markup> {
         Some(match view {
             "overview" => self.overview_content(visitor).await,
@@ -51,7 +58,7 @@ pub async fn stream(
     let events = stream::unfold(begin, |(page, visitor, view, last, place)| async move {
         loop {
             tokio::select! {
-                () = tokio::time::sleep(EVERY) => {}
+                () = tokio::time::sleep(page.update_interval()) => {}
                 () = page.service.stop().requested() => return None,
             }
             let now = page.live(&view, &visitor).await?.into_string();

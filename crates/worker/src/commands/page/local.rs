@@ -1,5 +1,5 @@
-//! Work of the page beside its handlers. What reads or writes figures is no future that another thread could take
-//! over, which handlers must be, so the service polls it together with its own loops.
+//! Work of the page beside its handlers. A handler must be a future that any thread can poll, and code that reads or
+//! writes figures is none. So the service polls this work together with its own loops.
 
 use std::convert::Infallible;
 use std::pin::Pin;

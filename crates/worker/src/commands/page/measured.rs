@@ -117,12 +117,6 @@ pub fn counters(metrics: &str) -> Counters {
     }
 }
 
-/// The rules that fire, as this worker knows.
-pub fn firing_rules(metrics: &str) -> Vec<String> {
-    let firing = series(metrics, "dayfold_alert_firing").filter(|(_, value)| *value > 0.0);
-    firing.filter_map(|(labels, _)| label(labels, "rule")).map(str::to_owned).collect()
-}
-
 /// Seconds below which a share of waits or holds lay. The histogram has bounds only, so it is the bound of the
 /// bucket in which the share is reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -168,8 +162,6 @@ dayfold_rows_total{kind=\"vitals\",outcome=\"rejected\"} 3
 dayfold_rows_total{kind=\"vitals\",outcome=\"failed\"} 40
 dayfold_rows_total{kind=\"labs\",outcome=\"completed\"} 7
 dayfold_groups_total{kind=\"vitals\",outcome=\"committed\"} 12
-dayfold_alert_firing{rule=\"dead_rows\"} 1
-dayfold_alert_firing{rule=\"pool_usage\"} 0
 dayfold_pool_wait_seconds_bucket{le=\"0.001\"} 50
 dayfold_pool_wait_seconds_bucket{le=\"0.005\"} 98
 dayfold_pool_wait_seconds_bucket{le=\"+Inf\"} 100
@@ -180,11 +172,10 @@ dayfold_pool_hold_seconds_bucket{purpose=\"page\",le=\"+Inf\"} 900
 ";
 
     #[test]
-    fn counters_and_rules_are_read_out_of_the_metrics() {
+    fn counters_are_read_out_of_the_metrics() {
         let found = counters(METRICS);
         assert_eq!(found.rows, [123.0, 0.0, 7.0]);
         assert_eq!(found.groups, [12.0, 0.0, 0.0]);
-        assert_eq!(firing_rules(METRICS), ["dead_rows"]);
     }
 
     #[test]

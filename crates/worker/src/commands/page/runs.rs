@@ -9,7 +9,7 @@ use store::Run;
 use super::access::Visitor;
 use super::cached::Known;
 use super::database::in_words;
-use super::layout::{self, View, instant};
+use super::layout::{self, Column, View, instant};
 use super::{Page, Shared};
 use crate::commands::status::{STILL_RUNNING, run_json};
 use crate::tables::{age, thousands};
@@ -43,55 +43,48 @@ pub async fn show(State(page): Shared, Extension(visitor): Extension<Visitor>) -
     layout::page(&page, &visitor, View::Runs, "Runs", &content)
 }
 
+const COLUMNS: [Column; 12] = [
+    Column::Text("Ended"),
+    Column::Text("Command"),
+    Column::Text("Worker"),
+    Column::Number("Took"),
+    Column::Number("Batches"),
+    Column::Number("Rows claimed"),
+    Column::Number("Completed"),
+    Column::Number("Rejected"),
+    Column::Number("Failed"),
+    Column::Number("Released"),
+    Column::Number("Groups"),
+    Column::Number("Groups failed"),
+];
+
 fn table(runs: &[Run]) -> Markup {
-    html! {
-        @if runs.is_empty() {
-            p { "No run has done any work in the last 30 days." }
-        } @else {
-            div.wide {
-                table {
-                    thead {
-                        tr {
-                            th scope="col" { "Ended" }
-                            th scope="col" { "Command" }
-                            th scope="col" { "Worker" }
-                            th.number scope="col" { "Took" }
-                            th.number scope="col" { "Batches" }
-                            th.number scope="col" { "Rows claimed" }
-                            th.number scope="col" { "Completed" }
-                            th.number scope="col" { "Rejected" }
-                            th.number scope="col" { "Failed" }
-                            th.number scope="col" { "Released" }
-                            th.number scope="col" { "Groups" }
-                            th.number scope="col" { "Groups failed" }
-                        }
-                    }
-                    tbody {
-                        @for run in runs {
-                            @let counts = &run.counts;
-                            tr {
-                                th scope="row" {
-                                    @if run.is_running && run.finished_seconds_ago < STILL_RUNNING {
-                                        (layout::badge("good", "running"))
-                                    } @else { (instant(run.finished_at)) }
-                                }
-                                td { (run.command) }
-                                td.long { (run.worker) }
-                                td.number { (age(run.seconds)) }
-                                td.number { (counts.batches) }
-                                td.number { (thousands(counts.rows_claimed)) }
-                                td.number { (thousands(counts.rows_completed)) }
-                                td.number { (thousands(counts.rows_rejected)) }
-                                td.number { (thousands(counts.rows_failed)) }
-                                td.number { (thousands(counts.rows_released)) }
-                                td.number { (thousands(counts.groups_committed)) }
-                                td.number { (thousands(counts.groups_failed)) }
-                            }
-                        }
-                    }
+    let rows = html! {
+        @for run in runs {
+            @let counts = &run.counts;
+            tr {
+                th scope="row" {
+                    @if run.is_running && run.finished_seconds_ago < STILL_RUNNING {
+                        (layout::badge("good", "running"))
+                    } @else { (instant(run.finished_at)) }
                 }
+                td { (run.command) }
+                td.long { (run.worker) }
+                td.number { (age(run.seconds)) }
+                td.number { (counts.batches) }
+                td.number { (thousands(counts.rows_claimed)) }
+                td.number { (thousands(counts.rows_completed)) }
+                td.number { (thousands(counts.rows_rejected)) }
+                td.number { (thousands(counts.rows_failed)) }
+                td.number { (thousands(counts.rows_released)) }
+                td.number { (thousands(counts.groups_committed)) }
+                td.number { (thousands(counts.groups_failed)) }
             }
         }
+    };
+    html! {
+        @if runs.is_empty() { p { "No run has done any work in the last 30 days." } }
+        @else { (layout::table("The last runs, the latest first", &COLUMNS, &rows)) }
         p.small {
             "The last " (RUNS) " runs that did work. A service records a run for each summary. "
             "Rows claimed = completed + rejected + failed + released."

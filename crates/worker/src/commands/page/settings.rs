@@ -7,9 +7,11 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use super::access::Visitor;
-use super::layout::{self, View};
+use super::layout::{self, Column, View};
 use crate::commands::config;
 use crate::config::Entry;
+
+const COLUMNS: [Column; 3] = [Column::Text("Key"), Column::Text("Value"), Column::Text("From")];
 
 /// The view.
 pub async fn show(State(page): Shared, Extension(visitor): Extension<Visitor>) -> Markup {
@@ -25,20 +27,15 @@ pub async fn show(State(page): Shared, Extension(visitor): Extension<Visitor>) -
             @let name = entries.first().map_or("", |entry| section(entry));
             section aria-labelledby=(name) {
                 h2 id=(name) { "[" (name) "]" }
-                div.wide {
-                    table {
-                        thead { tr { th scope="col" { "Key" } th scope="col" { "Value" } th scope="col" { "From" } } }
-                        tbody {
-                            @for entry in entries {
-                                tr.changed[entry.origin != "default"] {
-                                    th scope="row" { code { (entry.key) } }
-                                    td.long { (entry.value) }
-                                    td.long { (entry.origin) @if let Some(line) = entry.line { ":" (line) } }
-                                }
-                            }
+                (layout::table(&format!("Settings of {name}"), &COLUMNS, &html! {
+                    @for entry in entries {
+                        tr.changed[entry.origin != "default"] {
+                            th scope="row" { code { (entry.key) } }
+                            td.long { (entry.value) }
+                            td.long { (entry.origin) @if let Some(line) = entry.line { ":" (line) } }
                         }
                     }
-                }
+                }))
             }
         }
     };

@@ -46,7 +46,7 @@ impl Verification<'_> {
         let portions = rebuild::portions(&inventory, from, self.to);
         let (mut rows, mut unlisted) = (Rows::new(), Vec::new());
         for portion in &portions {
-            if self.stop.is_requested() {
+            if (self.is_stopped)() {
                 break;
             }
             let _large = self.users.alone_if_large(portion).await;
@@ -60,6 +60,7 @@ impl Verification<'_> {
             found.dead += dead as i64;
             found.pending += (left_out.len() - dead) as i64;
             found.raw_rows += portion.rows;
+            (self.compared)((dates.len() + left_out.len()) as i64);
             progress::advance(self.bar, portion.rows as u64);
         }
         self.explain_by_zones(tables, kind, &user, &portions, &pending, &mut rows).await?;
@@ -137,7 +138,7 @@ impl Verification<'_> {
                 if kind != Kind::Labs && portion.dates.is_disjoint(&dates) {
                     continue;
                 }
-                if self.stop.is_requested() {
+                if (self.is_stopped)() {
                     return Ok(());
                 }
                 let _large = self.users.alone_if_large(portion).await;

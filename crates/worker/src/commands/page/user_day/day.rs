@@ -56,27 +56,56 @@ pub struct Figure {
     pub agree: bool,
 }
 
-impl Figure {
+/// A row of a daily table, and the figures that the raw rows give now. Makes figures out of both.
+#[derive(Debug)]
+pub struct Pair<'d, S, C> {
+    pub stored: Option<&'d S>,
+    pub computed: Option<&'d C>,
+}
+
+impl<S, C> Pair<'_, S, C> {
     /// A count.
-    pub fn count(name: &'static str, stored: Option<i32>, computed: Option<i32>) -> Self {
-        let agree = stored == computed;
-        let text = |count: Option<i32>| count.map(|count| count.to_string());
-        Self { name, stored: text(stored), computed: text(computed), agree }
+    pub fn count(
+        &self,
+        name: &'static str,
+        stored: impl Fn(&S) -> Option<i32>,
+        computed: impl Fn(&C) -> Option<i32>,
+    ) -> Figure {
+        let text = |count: i32| count.to_string();
+        self.text(name, |of| stored(of).map(text), |of| computed(of).map(text))
     }
 
+    /// A number.
+    pub fn number(
+        &self,
+        name: &'static str,
+        stored: impl Fn(&S) -> Option<f64>,
+        computed: impl Fn(&C) -> Option<f64>,
+    ) -> Figure {
+        Figure::number(name, self.stored.and_then(stored), self.computed.and_then(computed))
+    }
+
+    /// A text.
+    pub fn text(
+        &self,
+        name: &'static str,
+        stored: impl Fn(&S) -> Option<String>,
+        computed: impl Fn(&C) -> Option<String>,
+    ) -> Figure {
+        let (stored, computed) = (self.stored.and_then(stored), self.computed.and_then(computed));
+        let agree = stored == computed;
+        Figure { name, stored, computed, agree }
+    }
+}
+
+impl Figure {
     /// A number, which is rounded for the eye where both are the same.
-    pub fn number(name: &'static str, stored: Option<f64>, computed: Option<f64>) -> Self {
+    fn number(name: &'static str, stored: Option<f64>, computed: Option<f64>) -> Self {
         let agree = stored.map(f64::to_bits) == computed.map(f64::to_bits);
         let text = |value: Option<f64>| {
             value.map(|value| if agree { rounded(value) } else { value.to_string() })
         };
         Self { name, stored: text(stored), computed: text(computed), agree }
-    }
-
-    /// A text.
-    pub fn text(name: &'static str, stored: Option<String>, computed: Option<String>) -> Self {
-        let agree = stored == computed;
-        Self { name, stored, computed, agree }
     }
 
     /// Whether there is any.
@@ -85,7 +114,7 @@ impl Figure {
     }
 }
 
-/// A raw row, and what became of it.
+/// A raw row, and the verdict on it.
 #[derive(Debug)]
 pub struct Row {
     pub id: i64,

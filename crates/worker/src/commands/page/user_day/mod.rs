@@ -1,4 +1,4 @@
-//! A user's day: each figure, and each raw row with what became of it and why.
+//! A user's day: each figure, and each raw row with the verdict on it and the reason.
 //!
 //! The only view with health values. It needs a token, and each view is an entry in the log.
 
@@ -7,21 +7,21 @@ mod read;
 mod words;
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 
 use aggregation::UserId;
+use aggregation::local_time::Zone;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Extension, Json};
-use chrono::NaiveDate;
+use chrono::{NaiveDate, NaiveDateTime};
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
 use self::day::{Day, Row, Section, rounded};
 use super::access::{Role, Visitor};
 use super::database::{in_words, read_user};
-use super::layout::{self, View, badge, instant};
+use super::layout::{self, Column, View, badge, instant, percent_encode};
 use super::{Page, Shared};
 use crate::tables::{counted, thousands};
 use crate::user_ids;
@@ -61,19 +61,6 @@ pub async fn ask(
 fn parse_date(date: &str) -> Option<NaiveDate> {
     let years = NaiveDate::from_ymd_opt(1, 1, 1)?..=NaiveDate::from_ymd_opt(9999, 12, 31)?;
     date.parse().ok().filter(|date| years.contains(date))
-}
-
-/// Escapes a user's id for the path of an address.
-fn percent_encode(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
 }
 
 fn form(user: Option<&UserId>, date: Option<NaiveDate>) -> Markup {
@@ -191,7 +178,7 @@ fn content(day: &Day) -> Markup {
         }
         details { summary { "Another user or date" } (form(Some(&day.user_id), Some(day.date))) }
         @if day.sections.is_empty() { p { "There are neither figures nor raw rows of this date." } }
-        @for (index, section) in day.sections.iter().enumerate() { (self::section(index, section)) }
+        @for (index, section) in day.sections.iter().enumerate() { (self::section(day, index, section)) }
         p.small {
             "The functions that compute the figures judge and fold the raw rows again. The result is compared with the "
             "stored figures to the last bit. A difference means that rows wait, or that the figure was computed under "
@@ -200,7 +187,7 @@ fn content(day: &Day) -> Markup {
     }
 }
 
-fn section(index: usize, section: &Section) -> Markup {
+fn section(day: &Day, index: usize, section: &Section) -> Markup {
     let id = format!("section-{index}");
     let figures = section.figures.iter().filter(|figure| figure.is_there());
     let counting = section.rows.iter().filter(|row| row.counts).count();
@@ -221,23 +208,19 @@ fn section(index: usize, section: &Section) -> Markup {
             }
             @if !section.figures.is_empty() {
                 @if section.agrees() { p { (badge("good", "The raw rows give these figures, to the last bit")) } }
-                @else { p { (badge("bad", "The raw rows give other figures now")) } }
-                div.wide.figures {
-                    table {
-                        thead {
-                            tr { th scope="col" { "Figure" } th.number scope="col" { "Stored" }
-                                 th.number scope="col" { "From the raw rows now" } }
-                        }
-                        tbody {
-                            @for figure in figures {
-                                tr {
-                                    th scope="row" { (figure.name) @if !figure.agree { " " (badge("bad", "differs")) } }
-                                    td.number { (figure.stored.as_deref().unwrap_or("–")) }
-                                    td.number { (figure.computed.as_deref().unwrap_or("–")) }
-                                }
+                @else if day.waiting > 0 {
+                    p { (badge("warn", "The raw rows give other figures now: some of them wait in the queue")) }
+                } @else { p { (badge("bad", "The raw rows give other figures now")) } }
+                div.figures {
+                    (layout::table(&format!("Figures of {}", section.name), &FIGURES, &html! {
+                        @for figure in figures {
+                            tr {
+                                th scope="row" { (figure.name) @if !figure.agree { " " (badge("bad", "differs")) } }
+                                td.number { (figure.stored.as_deref().unwrap_or("–")) }
+                                td.number { (figure.computed.as_deref().unwrap_or("–")) }
                             }
                         }
-                    }
+                    }))
                 }
             }
             details open[section.rows.len() <= 50] {
@@ -245,61 +228,78 @@ fn section(index: usize, section: &Section) -> Markup {
                     (counted(section.rows.len() as i64, "raw row", "raw rows")) ", "
                     (thousands(counting as i64)) " of them count"
                 }
-                (rows(&section.rows))
+                (rows(section, day.time_zone.parse().ok()))
             }
         }
     }
 }
 
-fn rows(rows: &[Row]) -> Markup {
+const FIGURES: [Column; 3] =
+    [Column::Text("Figure"), Column::Number("Stored"), Column::Number("From the raw rows now")];
+
+const COUNTS: Column = Column::Number("Counts");
+
+const ROWS: [Column; 7] = [
+    Column::Number("Row"),
+    Column::Text("What"),
+    Column::Text("Source"),
+    Column::Text("Time in UTC, and the user's"),
+    Column::Number("Value"),
+    Column::Text("Verdict"),
+    Column::Text("Why"),
+];
+
+fn rows(section: &Section, zone: Option<Zone>) -> Markup {
+    let rows = &section.rows;
     let has_parts = rows.iter().any(|row| row.part.is_some());
-    html! {
-        div.wide {
-            table {
-                thead {
-                    tr {
-                        th.number scope="col" { "Row" }
-                        th scope="col" { "What" }
-                        th scope="col" { "Source" }
-                        th scope="col" { "Time (UTC)" }
-                        th.number scope="col" { "Value" }
-                        @if has_parts { th.number scope="col" { "Counts" } }
-                        th scope="col" { "Verdict" }
-                        th scope="col" { "Why" }
-                    }
-                }
-                tbody {
-                    @for row in rows.iter().take(MAX_ROWS) {
-                        tr.uncounted[!row.counts] {
-                            td.number { (row.id) }
-                            td.long { (row.name) }
-                            td.long { (row.source) }
-                            td { (times(row)) }
-                            td.number { (row.value.as_deref().unwrap_or("–")) " " span.soft { (row.unit.as_deref().unwrap_or("")) } }
-                            @if has_parts { td.number { (row.part.map_or_else(|| "–".to_owned(), rounded)) } }
-                            th scope="row" { (badge(if row.counts { "good" } else { "none" }, row.verdict)) }
-                            td.long { (row.why) }
-                        }
-                    }
-                }
+    let mut columns = ROWS.to_vec();
+    if has_parts {
+        columns.insert(5, COUNTS);
+    }
+    let shown = html! {
+        @for row in rows.iter().take(MAX_ROWS) {
+            tr.uncounted[!row.counts] {
+                td.number { (row.id) }
+                td.long { (row.name) }
+                td.long { (row.source) }
+                td { (times(row, zone)) }
+                td.number { (row.value.as_deref().unwrap_or("–")) " " span.soft { (row.unit.as_deref().unwrap_or("")) } }
+                @if has_parts { td.number { (row.part.map_or_else(|| "–".to_owned(), rounded)) } }
+                th scope="row" { (badge(if row.counts { "good" } else { "none" }, row.verdict)) }
+                td.long { (row.why) }
             }
         }
+    };
+    html! {
+        (layout::table(&format!("Raw rows of {}", section.name), &columns, &shown))
         @if rows.len() > MAX_ROWS {
             p.small { "The first " (MAX_ROWS) " of " (thousands(rows.len() as i64)) " rows by time." }
         }
     }
 }
 
-fn times(row: &Row) -> Markup {
-    let (from, to) = (row.starts_at.to_utc(), row.ends_at.to_utc());
+/// The times of a row in UTC, and by the user's clocks, which say to which date it belongs.
+fn times(row: &Row, zone: Option<Zone>) -> Markup {
+    let (from, to) = (row.starts_at.to_utc().naive_utc(), row.ends_at.to_utc().naive_utc());
+    let local = zone.map(|zone| (zone.clock(row.starts_at), zone.clock(row.ends_at)));
     html! {
-        time datetime=(from.to_rfc3339()) { (from.format("%Y-%m-%d %H:%M:%S").to_string()) }
-        @if from != to {
-            " – " time datetime=(to.to_rfc3339()) {
-                @if from.date_naive() == to.date_naive() { (to.format("%H:%M:%S").to_string()) }
-                @else { (to.format("%Y-%m-%d %H:%M:%S").to_string()) }
-            }
+        time datetime=(row.starts_at.to_utc().to_rfc3339()) data-local { (span(from, to)) }
+        @if let Some((from, to)) = local.filter(|local| local.0 != from || local.1 != to) {
+            br;
+            span.local { (span(from, to)) }
         }
+    }
+}
+
+/// From one time to another; of the same date, the date is written once.
+fn span(from: NaiveDateTime, to: NaiveDateTime) -> String {
+    let text = from.format("%Y-%m-%d %H:%M:%S").to_string();
+    if from == to {
+        text
+    } else if from.date() == to.date() {
+        format!("{text} – {}", to.format("%H:%M:%S"))
+    } else {
+        format!("{text} – {}", to.format("%Y-%m-%d %H:%M:%S"))
     }
 }
 
