@@ -14,6 +14,10 @@ use crate::support::{Ran, connect, worker_at};
 /// plan them: there, `verify` runs on a connection to the node that holds the schema.
 const JOINS_TEMPORARY: &str = "pg_temp.";
 
+/// The statement that notices that the server was restored to an older state. It compares the timeline of the
+/// server itself, which Citus does not plan.
+const OF_THE_FEED: &str = "INSERT INTO figure_feed";
+
 #[tokio::test]
 async fn no_modification_calls_a_volatile_function_and_only_verify_joins_temporary_tables() {
     let texts = statements().await;
@@ -25,7 +29,7 @@ async fn no_modification_calls_a_volatile_function_and_only_verify_joins_tempora
     let mut faults = Vec::new();
     for text in &texts {
         let called: Vec<&String> = called(text).filter_map(|name| volatile.get(&name)).collect();
-        if is_modification(text) && !called.is_empty() {
+        if is_modification(text) && !called.is_empty() && !text.contains(OF_THE_FEED) {
             faults.push(format!("{called:?} in {text}"));
         }
         let joins = text.contains(JOINS_TEMPORARY) && text.contains("JOIN");
@@ -35,8 +39,8 @@ async fn no_modification_calls_a_volatile_function_and_only_verify_joins_tempora
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n\n"));
-    // If verify compares without them, the exception must go.
-    assert!(of(JOINS_TEMPORARY) > 0);
+    // If one of the exceptions is gone, its name must go, too.
+    assert!(of(JOINS_TEMPORARY) > 0 && of(OF_THE_FEED) > 0);
 }
 
 /// The texts of all statements of the commands, as the server saw them.
