@@ -21,7 +21,7 @@ const WAYS: [&str; 9] = [
 ];
 
 /// Where they are used, and why no data can be in the text.
-const LOOKED_AT: [(&str, &str); 17] = [
+const LOOKED_AT: [(&str, &str); 18] = [
     ("store/src/sql/statement.rs", "pieces of text that is 'static"),
     ("store/src/sql/user_key.rs", "the cast of a parameter"),
     ("store/src/sql/cte.rs", "WITH and names of parts that are 'static, around statements"),
@@ -34,6 +34,10 @@ const LOOKED_AT: [(&str, &str); 17] = [
     (
         "store/src/admin/adopt/mod.rs",
         "triggers of an adoption: adopt/text.rs quotes each name and text of the administrator's",
+    ),
+    (
+        "store/src/admin/directory.rs",
+        "the administrator's own query of targets, in a transaction that only reads",
     ),
     ("store/src/admin/import.rs", "COPY of a table and columns of ours; rows go into its stream"),
     (
