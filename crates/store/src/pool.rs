@@ -20,7 +20,7 @@ use tokio_postgres::Client;
 use crate::connection::connect::{Connected, Link, Target};
 use crate::connection::libpq::Variables;
 use crate::connection::probe;
-use crate::connection::server_budget::ServerBudgets;
+use crate::connection::server_budget::{ClosesShare, ServerBudgets};
 use crate::connection::session::{Pooler, SessionSettings};
 use crate::error::{ConnectError, StoreError};
 use crate::queue::ScanWindow;
@@ -123,6 +123,8 @@ pub struct PoolStats {
 pub struct Store {
     pool: bb8::Pool<Manager>,
     shared: Arc<Shared>,
+    /// Held by all clones, and by nothing else.
+    _share: Option<Arc<ClosesShare>>,
     /// Whether groups record the dates whose figures change.
     records_changes: bool,
 }
@@ -208,6 +210,7 @@ impl Store {
             // Less than the pool's time-out, so that an error names the cause.
             plain = plain.within(budgets, settings.wait_timeout.mul_f64(WAIT_FOR_PLACE));
         }
+        let share = plain.share().map(|share| Arc::new(ClosesShare(share)));
         let target = plain.with_session(session.limited())?;
         let ready = probe::proven(&target, settings.max_size).await?;
         let shared = Arc::new(Shared {
@@ -246,7 +249,7 @@ impl Store {
             .retry_connection(false)
             .error_sink(Box::new(SayIdleEnded))
             .build_unchecked(Manager(Arc::clone(&shared)));
-        Ok(Self { pool, shared, records_changes: true })
+        Ok(Self { pool, shared, records_changes: true, _share: share })
     }
 
     /// With or without the feed of changed days.

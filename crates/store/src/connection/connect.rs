@@ -196,6 +196,11 @@ impl Target {
         self
     }
 
+    /// The share in the server's budget, if there is one.
+    pub(crate) fn share(&self) -> Option<Arc<Share>> {
+        self.share.clone()
+    }
+
     fn endpoints(&self) -> String {
         let endpoints = self.address.servers.iter().map(|server| server.endpoint.to_string());
         endpoints.collect::<Vec<_>>().join(", ")

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 /// How long a target may keep a connection for which others wait. A shorter turn would cost more log-ins,
 /// and a longer one would let a fresh row of another target wait.
@@ -49,7 +50,7 @@ impl ServerBudgets {
             servers.insert(endpoints.to_owned(), Arc::downgrade(&server));
             server
         });
-        Arc::new(Share { server, open: AtomicU32::new(0), wait })
+        Arc::new(Share { server, open: AtomicU32::new(0), wait, closed: CancellationToken::new() })
     }
 }
 
@@ -97,6 +98,18 @@ pub(crate) struct Share {
     /// Connections of the target, with those that wait for a place.
     open: AtomicU32,
     wait: Duration,
+    /// Cancelled when the pool is not used any more.
+    closed: CancellationToken,
+}
+
+/// Closes a share when its pool is dropped. The pool's own tasks that wait for a place would keep the pool
+/// and the places of its idle connections.
+pub(crate) struct ClosesShare(pub(crate) Arc<Share>);
+
+impl Drop for ClosesShare {
+    fn drop(&mut self) {
+        self.0.closed.cancel();
+    }
 }
 
 impl Share {
@@ -114,7 +127,11 @@ impl Share {
             }
             place.all = self.server.all.take().await;
         };
-        if tokio::time::timeout(self.wait, taking).await.is_err() {
+        let taken = tokio::select! {
+            taken = tokio::time::timeout(self.wait, taking) => taken,
+            () = self.closed.cancelled() => return Err("the pool is closed".to_owned()),
+        };
+        if taken.is_err() {
             return Err(format!(
                 "no connection became free within {:.1} s: the worker may have {} to this server \
                  (pool.max_per_server), and its targets use them",
@@ -200,6 +217,21 @@ mod tests {
         let other = shares[1].take().await.unwrap();
         drop((first, further, other));
         assert_eq!(shares[0].server.all.free.available_permits(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_share_whose_pool_is_dropped_waits_for_no_place() {
+        let budgets = ServerBudgets::new(2);
+        let [one, other, waits] =
+            [(); 3].map(|()| budgets.share("db:5432", Duration::from_secs(600)));
+        let _taken = (one.take().await.unwrap(), other.take().await.unwrap());
+        let pool = ClosesShare(Arc::clone(&waits));
+        let waiting = tokio::spawn(async move { waits.take().await.err() });
+        tokio::task::yield_now().await;
+        assert!(one.server.all.are_wanted());
+        drop(pool);
+        assert_eq!(waiting.await.unwrap().unwrap(), "the pool is closed");
+        assert!(!one.server.all.are_wanted());
     }
 
     #[tokio::test]
