@@ -132,15 +132,19 @@ async fn a_reader_that_goes_ends_the_follower_and_a_limit_ends_it_after_so_many_
     db.run_once();
     let pipe = format!("{WORKER} changes --follow | head -n 2; exit ${{PIPESTATUS[0]}}");
     let feeder = Running::service(db.worker(), &[]);
+    feeder.logs("service_started").await;
     let mut command = Command::new("bash");
     command
         .env_clear()
         .env("DATABASE_URL", &db.url)
         .env("PATH", "/usr/bin:/bin")
         .args(["-c", &pipe]);
-    let following = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut following = command.stdout(Stdio::piped()).spawn().unwrap();
     // The follower notices when it writes the next lines.
-    for user in 6..=60 {
+    for user in 6..=2_000 {
+        if following.try_wait().unwrap().is_some() {
+            break;
+        }
         insert_samples(&db, user, 1).await;
     }
     let ran = Ran::of(following.wait_with_output().unwrap());
