@@ -111,8 +111,8 @@ async fn assert_as_from_scratch(db: &Database) {
         scratch.insert_raw_rows(table, &db.raw_rows(table).await).await;
     }
     scratch.run_once();
-    let (lived, anew) = (db.figures_as_text().await, scratch.figures_as_text().await);
-    assert_eq!(difference(&lived, &anew), None);
+    let (lived, again) = (db.figures_as_text().await, scratch.figures_as_text().await);
+    assert_eq!(difference(&lived, &again), None);
     let ran = db.run(&["verify"]);
     assert_eq!(ran.code, 0, "{ran:?}");
 }

@@ -94,7 +94,7 @@ async fn an_adopted_table_is_mirrored_until_it_is_left_without_a_trace() {
     assert_eq!(adopted.json()["rows"], 500);
     let open = "SELECT count(*) FROM pg_proc WHERE proname LIKE 'adopted\\_%'
                 AND has_function_privilege('public', oid, 'EXECUTE')";
-    assert_eq!(db.value::<i64>(open).await, 0, "nobody else can make the function work");
+    assert_eq!(db.value::<i64>(open).await, 0, "only the owner may execute the function");
     insert(&db, 501, 600).await;
     assert_eq!(differences(&db).await, 0);
     db.run_once();

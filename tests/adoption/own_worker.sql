@@ -1,5 +1,5 @@
--- The app's own worker: plain SQL over its raw tables, which knows nothing of Dayfold. It computes all aggregates anew
--- and sets the status columns.
+-- The app's own worker: plain SQL over its raw tables, which knows nothing of Dayfold. It computes all aggregates
+-- again and sets the status columns.
 
 CREATE TEMPORARY VIEW samples AS
 SELECT r.user_id, r.metric_type, k.loinc_code, k.is_total, r.start_date, r.data_source, k.unit,

@@ -36,7 +36,7 @@ INSERT INTO dayfold_metrics VALUES
     ('Workout Distance', 'workout_distance', NULL, 'meters', 1, 0),
     ('Distance Walking', 'distance_walking_running', '41953-1', 'meters', 1, 0);
 
--- Each row has the app's zone of its own, whatever a profile says. A metric or stage that is not known keeps its name:
+-- Each row has the app's zone of its own, which counts before the profile's. A metric or stage that is not known keeps its name:
 -- rejected_rows then lists the row as unknown_metric, and nothing is lost in silence. A workout counts at its start.
 CREATE VIEW vitals_for_dayfold AS
 SELECT r.user_id, r.id,

@@ -240,7 +240,7 @@ mod tests {
         let mut held = shares[0].take().await.unwrap();
         let _second = shares[1].take().await.unwrap();
         held.since = Instant::now() - TURN;
-        assert!(!held.is_due(false), "nobody waits");
+        assert!(!held.is_due(false), "no target waits");
         assert!(held.is_due(true), "its target is idle and no place is free");
         let waiting = Counted::add(&shares[0].server.all.waiting);
         assert!(held.is_due(false));

@@ -13,7 +13,7 @@ pub(crate) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A text, quoted for SQL whatever `standard_conforming_strings` is.
+/// A text, quoted for SQL, with either value of `standard_conforming_strings`.
 pub(crate) fn literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if quoted.contains('\\') {
@@ -364,7 +364,7 @@ mod tests {
     use super::{dollar_quoted, identifier, literal};
 
     #[test]
-    fn names_and_texts_are_quoted_whatever_they_contain() {
+    fn names_and_texts_are_quoted_with_any_content() {
         assert_eq!(identifier("a\"; DROP TABLE x"), "\"a\"\"; DROP TABLE x\"");
         assert_eq!(literal("it's"), "'it''s'");
         assert_eq!(dollar_quoted("$adopted$"), "$_adopted$$adopted$$_adopted$");
