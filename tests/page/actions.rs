@@ -242,6 +242,40 @@ async fn a_running_action_shows_how_far_it_is_and_ends_after_its_step_when_it_is
 }
 
 #[tokio::test]
+async fn an_action_that_waits_too_long_for_a_lock_tries_again() {
+    let db = Database::new().await;
+    db.execute(
+        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         SELECT 1, 'heart_rate', 60, 'bpm', 'watch', at, at FROM (VALUES (timestamptz '2024-01-01 12:00Z')) AS t (at)",
+    )
+    .await;
+    let port = free_port();
+    let settings = [
+        ("WORKER__HTTP__PORT", port.as_str()),
+        ("WORKER__HTTP__OPERATOR_TOKEN", OPERATOR),
+        ("WORKER__SESSION__LOCK_TIMEOUT_SECONDS", "0.2"),
+    ];
+    let service = Running::service(db.worker(), &settings);
+    service.logs("database_ready").await;
+    eventually(&db, QUEUED, 0).await;
+    let operator = Visitor::signed_in(&port, OPERATOR);
+    let lock = UserLock::hold(&db.url, 1).await;
+    let fields =
+        [("action", "backfill"), ("user", "1"), ("from", "2024-01-01"), ("to", "2024-01-01")];
+    assert_eq!(operator.act(&fields).status, 303);
+    for workers in [1, 0, 1] {
+        waiting(&db, workers).await;
+    }
+    lock.release().await;
+    so("the action has ended", || {
+        let ended = operator.get("/api/actions").json()["actions"][0].clone();
+        assert_ne!(ended["state"], "failed", "{ended}");
+        ended["state"] == "done" && ended["done"] == 1
+    });
+    service.stops();
+}
+
+#[tokio::test]
 async fn the_limit_holds_for_all_services_until_it_is_taken_back() {
     let db = Database::new().await;
     let port = free_port();

@@ -7,13 +7,13 @@ use aggregation::{Kind, UserId};
 use anyhow::Context;
 use indicatif::ProgressBar;
 use serde_json::json;
-use store::{Backoff, Store, StoreError};
+use store::{Store, StoreError};
 
 use super::users::{self, Users, progress_bar};
 use crate::changes::keep_epoch;
 use crate::cli::{Backfill, require_order};
 use crate::exit::{self, Exit};
-use crate::failure::{AfterBatch, Policy};
+use crate::failure::Policy;
 use crate::run::group::rebuild::{self, Dates, earlier, later};
 use crate::run::summary::milliseconds;
 use crate::settings::Settings;
@@ -140,7 +140,9 @@ impl Work<'_> {
                 break;
             }
             let _large = self.users.alone_if_large(&portion).await;
-            match self.patiently(kind, user_id, &portion).await {
+            let is_stopped = || self.stop.is_requested();
+            let of = (kind, user_id);
+            match rebuild::commit(self.store, self.settings, of, &portion, &is_stopped).await {
                 Ok(()) => done.dates += portion.dates.len() as i64,
                 Err(error) if Policy::for_class(error.class()).is_interruption() => {
                     return Err(error);
@@ -154,32 +156,6 @@ impl Work<'_> {
             progress::advance(self.bar, portion.rows as u64);
         }
         Ok(())
-    }
-
-    /// Recomputes one portion, and retries after a pause if that may help.
-    async fn patiently(
-        &self,
-        kind: Kind,
-        user_id: &UserId,
-        portion: &Dates,
-    ) -> Result<(), StoreError> {
-        let mut backoff = Backoff::drain();
-        loop {
-            match rebuild::commit(self.store, self.settings, kind, &user_id.clone(), portion).await
-            {
-                Ok(()) => return Ok(()),
-                Err(error) => {
-                    let after = Policy::for_class(error.class()).after_batch;
-                    if after == AfterBatch::End || self.stop.is_requested() {
-                        return Err(error);
-                    }
-                    match backoff.record_error() {
-                        Some(wait) => tokio::time::sleep(wait).await,
-                        None => return Err(error),
-                    }
-                }
-            }
-        }
     }
 }
 

@@ -215,7 +215,9 @@ impl Page {
                 if self.must_stop(job) {
                     return Ok(stopped());
                 }
-                rebuild::commit(store, &settings, kind, &range.user_id, &portion).await?;
+                let of = (kind, &range.user_id);
+                let is_stopped = || self.must_stop(job);
+                rebuild::commit(store, &settings, of, &portion, &is_stopped).await?;
                 rows += portion.rows;
                 job.add(portion.dates.len() as i64);
                 tokio::time::sleep(BETWEEN_STEPS).await;

@@ -5,9 +5,10 @@ use std::collections::{BTreeSet, HashMap};
 use aggregation::local_time::Zone;
 use aggregation::{Kind, Reason, UserId};
 use chrono::{Days, NaiveDate};
-use store::{GroupTransaction, Inventory, RawDate, Store, StoreError, Verdict};
+use store::{Backoff, GroupTransaction, Inventory, RawDate, Store, StoreError, Verdict};
 
 use super::{Profile, labs, nutrition, vitals};
+use crate::failure::{AfterBatch, Policy};
 use crate::settings::Settings;
 
 /// Maximum of raw rows that one transaction reads. It takes well under a second, and limits the memory.
@@ -169,12 +170,8 @@ pub async fn commit_verdicts(
     }
 }
 
-/// Computes and writes the figures of whole dates in a separate transaction, with the current profile.
-/// Also corrects the list of rejected rows.
-///
-/// # Errors
-/// If the database or the computation fails; then nothing has changed.
-pub async fn commit(
+/// As [`commit`], with one try.
+async fn commit_once(
     store: &Store,
     settings: &Settings,
     kind: Kind,
@@ -183,6 +180,32 @@ pub async fn commit(
 ) -> Result<(), StoreError> {
     let transaction = store.begin_group(kind, user_id).await?;
     finish(transaction, settings, of).await
+}
+
+/// Computes and writes the figures of whole dates in a separate transaction, with the current profile.
+/// Also corrects the list of rejected rows. Tries again after a pause while that may help and nobody asks
+/// to stop.
+///
+/// # Errors
+/// If the database or the computation fails; then nothing has changed.
+pub async fn commit(
+    store: &Store,
+    settings: &Settings,
+    (kind, user_id): (Kind, &UserId),
+    of: &Dates,
+    is_stopped: &dyn Fn() -> bool,
+) -> Result<(), StoreError> {
+    let mut backoff = Backoff::drain();
+    loop {
+        let Err(error) = commit_once(store, settings, kind, user_id, of).await else {
+            return Ok(());
+        };
+        if Policy::for_class(error.class()).after_batch == AfterBatch::End || is_stopped() {
+            return Err(error);
+        }
+        let Some(pause) = backoff.record_error() else { return Err(error) };
+        tokio::time::sleep(pause).await;
+    }
 }
 
 /// As [`commit`], for damaged figures. Figures of vitals are deleted first: the computation writes only
