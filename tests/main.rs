@@ -33,6 +33,7 @@ mod documents;
 mod encodings;
 mod faults;
 mod figures;
+mod frozen;
 mod future;
 mod hostile;
 mod hostile_days;

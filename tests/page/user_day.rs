@@ -195,3 +195,32 @@ async fn rows_that_wait_show_and_a_day_without_anything_says_so() {
     assert_says(&empty, &["neither figures nor raw rows", "the user has no profile"]);
     service.stops();
 }
+
+#[tokio::test]
+async fn a_day_whose_figures_are_frozen_says_so_and_its_differences_are_no_faults() {
+    let db = Database::new().await;
+    db.execute(
+        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         SELECT 1, 'heart_rate', 60 + n, 'bpm', 'watch', at, at
+         FROM generate_series(0, 1) AS n, LATERAL (SELECT timestamptz '2024-05-01 10:00Z' + n * interval '1 hour' AS at) AS t",
+    )
+    .await;
+    db.run_once();
+    assert_eq!(db.run(&["freeze", "--before", "2024-05-03"]).code, 0);
+    db.execute("DELETE FROM vitals_raw WHERE value = 60").await;
+    let port = free_port();
+    let service = served(&db, &port).await;
+    eventually(&db, QUEUED, 0).await;
+    let visitor = Visitor::signed_in(&port, VIEWER);
+    let day = visitor.get("/api/users/1/days/2024-05-01").json();
+    assert_eq!(day["is_frozen"], true);
+    assert_eq!(figure(&day, "heart_rate", "samples")["stored"], "2");
+    let page = visitor.get("/users/1/days/2024-05-01").body;
+    assert_says(
+        &page,
+        &["The figures of this date are frozen", "the raw rows that are left give other figures"],
+    );
+    assert!(!page.contains(">differs<"), "{page}");
+    assert_eq!(visitor.get("/api/users/1/days/2024-05-03").json()["is_frozen"], false);
+    service.stops();
+}

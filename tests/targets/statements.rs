@@ -99,6 +99,9 @@ async fn statements() -> BTreeSet<String> {
         &["requeue", "--user", "1"],
         &["requeue", "--dead"],
         &["run-once"],
+        &["freeze", "--before", "2024-05-01"],
+        &["freeze", "--before", "2024-05-01", "--user", "1"],
+        &["freeze", "--lift"],
         &["backfill", "--from", "2024-05-01", "--to", "2024-05-01"],
     ] {
         run(command);

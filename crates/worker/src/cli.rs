@@ -1,6 +1,7 @@
 //! The command line.
 
 mod adopt;
+mod freeze;
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use crate::exit;
 use crate::verbosity::Verbosity;
 
 pub use adopt::Adopt;
+pub use freeze::Freeze;
 
 const AFTER_HELP: &str = "\
 Begin with `worker demo`: it needs no database of yours.
@@ -129,6 +131,7 @@ impl Command {
             | Self::Requeue(_)
             | Self::Pause(_)
             | Self::Resume(_)
+            | Self::Freeze(_)
             | Self::Backfill(_)
             | Self::Verify(_)
             | Self::Doctor(_) => TargetUse::Several,
@@ -145,6 +148,7 @@ impl Command {
             | Self::Pause(Pause { json, .. })
             | Self::Resume(Pause { json, .. })
             | Self::Doctor(Json { json })
+            | Self::Freeze(Freeze { output: Json { json }, .. })
             | Self::Requeue(Requeue { output: Json { json }, .. })
             | Self::Backfill(Backfill { output: Json { json }, .. })
             | Self::Verify(Verify { output: Json { json }, .. }) => *json,
@@ -256,6 +260,12 @@ pub enum Command {
     Pause(Pause),
     /// Resume a kind: all workers claim its rows again
     Resume(Pause),
+    /// Freeze the figures of old dates, so that their raw rows may be dropped
+    ///
+    /// Figures of dates before the given one never change again: neither by a deletion of raw rows, nor by backfill
+    /// or verify --repair. A new or changed raw row of such a date is refused, and rejected_rows lists it with the
+    /// reason frozen. Without --before and --lift it shows the dates. docs/retention.md has the steps.
+    Freeze(Freeze),
     /// Recompute the figures of a range of dates from raw rows
     ///
     /// It bypasses the queue, and is safe while workers run and the application writes. After a change

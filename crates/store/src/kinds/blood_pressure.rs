@@ -11,7 +11,7 @@ use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
 
 use crate::error::StoreError;
-use crate::kinds::daily::{sources, split, upsert, upserted};
+use crate::kinds::daily::{sources, upsert, upserted};
 use crate::sql::statement::statement;
 use crate::sql::time::to_postgres;
 use crate::sql::user_key::UserKey;
@@ -94,7 +94,7 @@ impl GroupTransaction<'_> {
         context_fingerprint: i64,
     ) -> Result<(), StoreError> {
         let user_id = self.user_id();
-        let (gone, kept) = split(days);
+        let (gone, kept) = self.split(days);
         if !gone.is_empty() {
             let delete = DeleteDays { user_id: user_id.clone(), dates: gone };
             self.write_figures(

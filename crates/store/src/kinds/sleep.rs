@@ -11,7 +11,7 @@ use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
 
 use crate::error::StoreError;
-use crate::kinds::daily::{sources, split, upserted};
+use crate::kinds::daily::{sources, upserted};
 use crate::kinds::day_end::future_count;
 use crate::kinds::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital_columns};
 use crate::sql::statement::statement;
@@ -224,7 +224,7 @@ impl GroupTransaction<'_> {
     /// If the database fails.
     pub async fn write_sleep(&mut self, recomputed: &Recomputed) -> Result<(), StoreError> {
         let user_id = self.user_id();
-        let (gone, days) = split(&recomputed.days);
+        let (gone, days) = self.split(&recomputed.days);
         if !days.is_empty() {
             let upsert = upsert(user_id.clone(), recomputed.fingerprint, &days)?;
             self.write_figures("sleep", upsert, &UPSERTED);

@@ -97,6 +97,12 @@ forget!(ForgetGlucose, "glucose_daily");
 forget!(ForgetNutrition, "nutrition_daily");
 forget!(ForgetLabs, "lab_daily");
 
+statement! {
+    struct KeepLabs { user_id: UserId => UserKey, frozen_before: NaiveDate => Date } -> ()
+    "INSERT INTO pg_temp.lab_daily
+     SELECT * FROM lab_daily WHERE user_id = {user_id} AND local_date < {frozen_before}"
+}
+
 impl Store {
     /// Opens a session with temporary tables of figures, on a connection of the pool that is not
     /// returned to it.
@@ -248,6 +254,21 @@ impl<'p> VerifyTables<'p> {
     /// computed in another way.
     pub fn start_over(&mut self) {
         self.transaction.write(ForgetLabs {});
+    }
+
+    /// For labs, copies the stored figures of dates before this one. They are not computed again, and the deltas of
+    /// later dates depend on them.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn keep_frozen_labs(&mut self, before: Option<NaiveDate>) -> Result<(), StoreError> {
+        if let Some(frozen_before) = before.filter(|_| self.transaction.kind() == Kind::Labs) {
+            self.see_stored();
+            let user_id = self.transaction.user_id();
+            self.transaction.write(KeepLabs { user_id, frozen_before });
+            self.transaction.flush().await?;
+        }
+        Ok(())
     }
 
     /// Compares the stored figures of some dates with the computed ones. Returns the rows that differ,
