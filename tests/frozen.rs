@@ -76,7 +76,7 @@ async fn insert(db: &Database, value: i32, at: &str) -> i64 {
 /// The heart rates of a date: their number and mean.
 async fn pulse(db: &Database, date: &str) -> String {
     db.value(&format!(
-        "SELECT coalesce(max(sample_count || ' of ' || mean), 'none') FROM vitals_daily
+        "SELECT coalesce(max(concat_ws(' of ', sample_count, mean)), 'none') FROM vitals_daily
          WHERE user_id = 7 AND metric = 'heart_rate' AND local_date = '{date}'"
     ))
     .await
