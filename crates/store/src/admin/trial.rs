@@ -9,7 +9,7 @@ use diesel_async::{AnsiTransactionManager, RunQueryDsl, TransactionManager};
 
 use crate::admin::import::raw_table;
 use crate::error::{ErrorClass, StoreError};
-use crate::pool::{Held, Store};
+use crate::pool::{PooledConnection, Store};
 use crate::sql::statement::statement;
 use crate::sql::user_key::UserKey;
 
@@ -120,7 +120,7 @@ impl Store {
 
     async fn try_each(
         &self,
-        held: &mut Held<'_>,
+        held: &mut PooledConnection<'_>,
         kind: Kind,
         id_type: UserIdType,
     ) -> Result<Trial, StoreError> {
