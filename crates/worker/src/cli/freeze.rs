@@ -3,7 +3,8 @@
 use chrono::NaiveDate;
 use clap::Args;
 
-use super::{Json, parse_date};
+use super::arguments::Json;
+use super::parse::parse_date;
 
 /// Arguments of `freeze`.
 #[derive(Debug, Args)]
