@@ -11,7 +11,7 @@ use crate::support::samples::{insert_samples, untouched};
 use crate::support::worker_at;
 
 /// Far more than any message takes: only a failure waits for so long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The service manager's end of the line.
 struct Manager {
