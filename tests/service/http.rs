@@ -91,8 +91,10 @@ async fn a_service_that_works_is_alive_ready_and_healthy() {
     let (code, database) = get_json(&port, "/health/database");
     assert_eq!((code, &database["status"]), (200, &"ok".into()));
     assert!(database["latency_ms"].as_f64().unwrap() > 0.0);
+    // Poll, observation and presence may use three connections at one moment.
+    so("the pool is healthy", || get_json(&port, "/health/db-pool").1["status"] == "healthy");
     let (code, pool) = get_json(&port, "/health/db-pool");
-    assert_eq!((code, &pool["status"], &pool["max"]), (200, &"healthy".into(), &4.into()));
+    assert_eq!((code, &pool["max"]), (200, &4.into()));
     for field in ["usage_percent", "in_use", "idle", "open", "waiting"] {
         assert!(pool[field].is_number(), "{pool}");
     }
