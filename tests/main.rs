@@ -56,6 +56,7 @@ mod run_once;
 mod schemas;
 mod secrets;
 mod service;
+mod status;
 mod structure;
 mod targets;
 mod terminal;

@@ -5,6 +5,7 @@ use std::process::Child;
 use aggregation::UserIdType;
 
 use crate::support::outside::assert_says;
+use crate::support::rows::heart_rate;
 use crate::support::running::{eventually, waiting};
 use crate::support::{Database, Ran};
 
@@ -170,11 +171,7 @@ async fn each_mistake_of_a_mapping_has_one_message_and_changes_nothing() {
     assert_says(&refused("app.nowhere", MAP, &[]), &["there is no such table"]);
     assert_says(&refused("a.\"b", MAP, &[]), &["no name of a table"]);
     assert_says(&refused(NAME, MAP, &["--metric", "hr=hart_rate"]), &["no metric hart_rate"]);
-    db.execute(
-        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
-         VALUES (1, 'heart_rate', 60, 'bpm', 'other', '2026-01-05', '2026-01-05')",
-    )
-    .await;
+    db.insert([heart_rate(60).at("2026-01-05").source("other")]).await;
     let met = adopt(&db, &[]);
     assert_says(&met.stderr, &["vitals_raw has rows already", "--add-to-ids"]);
     db.execute("DELETE FROM vitals_raw; DELETE FROM aggregation_queue").await;

@@ -7,6 +7,7 @@ use super::{VIEWER, served};
 use crate::service::http::free_port;
 use crate::support::Database;
 use crate::support::outside::assert_says;
+use crate::support::rows::heart_rate;
 use crate::support::running::eventually;
 
 const QUEUED: &str = "SELECT count(*) FROM aggregation_queue";
@@ -178,11 +179,7 @@ async fn nights_meals_results_and_pressures_say_what_became_of_their_rows() {
 async fn rows_that_wait_show_and_a_day_without_anything_says_so() {
     let db = Database::new().await;
     assert_eq!(db.run(&["pause", "vitals"]).code, 0);
-    db.execute(
-        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
-         VALUES (1, 'heart_rate', 60, 'bpm', 'watch', '2024-05-01 10:00Z', '2024-05-01 10:00Z')",
-    )
-    .await;
+    db.insert([heart_rate(60).at("2024-05-01 10:00Z")]).await;
     let port = free_port();
     let service = served(&db, &port).await;
     let visitor = Visitor::signed_in(&port, VIEWER);

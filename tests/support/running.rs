@@ -14,8 +14,16 @@ use serde_json::Value;
 use super::outside::{eventually as so, signal};
 use super::{Database, Ran, events, user_ids};
 
-/// Maximum number of polls for an expected event, one every 10 ms.
-const LOOKS: u32 = 3_000;
+/// Maximum number of polls for an expected event, one every 10 ms. Only a failing test polls so often.
+const LOOKS: u32 = 12_000;
+
+/// Settings with which no time-out of the worker ends a wait for a lock that a test holds.
+pub const PATIENT: [(&str, &str); 4] = [
+    ("WORKER__SESSION__LOCK_TIMEOUT_SECONDS", "100"),
+    ("WORKER__SESSION__STATEMENT_TIMEOUT_SECONDS", "110"),
+    ("WORKER__SESSION__TRANSACTION_TIMEOUT_SECONDS", "120"),
+    ("WORKER__BATCH__LEASE_SECONDS", "300"),
+];
 
 /// The worker process. Dropping it kills the process.
 pub struct Running {

@@ -201,8 +201,8 @@ async fn commit_once(
 }
 
 /// Computes and writes the figures of whole dates in a separate transaction, with the current profile.
-/// Also corrects the list of rejected rows. Tries again after a pause while that may help and nobody asks
-/// to stop.
+/// Also corrects the list of rejected rows. Tries again after a pause, as long as that may help and no stop is
+/// requested.
 ///
 /// # Errors
 /// If the database or the computation fails; then nothing has changed.
