@@ -31,7 +31,9 @@ pub async fn read(
     let from = to - Days::new(MOST_REPORTED_DAYS as u64 - 1);
     let year = store.user_days(user_id, from, to, zone).await?;
     let dates: BTreeSet<_> = report::all_days(&year).map(|day| day.date).collect();
-    let (Some(last), Some(first)) = (dates.last(), dates.iter().rev().take(DATES).last()) else {
+    let (Some(last), Some(first)) =
+        (dates.last(), dates.iter().rev().nth(DATES - 1).or(dates.first()))
+    else {
         return Ok(Some(year));
     };
     store.user_days(user_id, *first, *last, zone).await.map(Some)
