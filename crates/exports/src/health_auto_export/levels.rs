@@ -1,14 +1,16 @@
-//! The objects and arrays of the document, visited without keeping them.
+//! The levels of the document.
 
 use std::fmt;
 
+use aggregation::text::LONGEST_NAME_BYTES;
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::workout::RawWorkout;
 use super::{Export, MOST_METRICS, Name};
 
 /// A level of the document: the object with `data`, that object, an object of a metric.
-pub(super) enum Level<'x, 'c, 'h> {
+pub enum Level<'x, 'c, 'h> {
     Root(&'x mut Export<'c, 'h>),
     Data(&'x mut Export<'c, 'h>),
     Metric(&'x mut Export<'c, 'h>),
@@ -46,7 +48,11 @@ impl<'de> Visitor<'de> for Level<'_, '_, '_> {
             Self::Data(export) => {
                 while let Some(key) = map.next_key::<String>()? {
                     export.meter.reset();
-                    let array = if key == "metrics" { Array::Metrics } else { Array::Other(&key) };
+                    let array = match key.as_str() {
+                        "metrics" => Array::Metrics,
+                        "workouts" => Array::Workouts,
+                        key => Array::Other(key),
+                    };
                     map.next_value_seed(Elements(&mut *export, array))?;
                 }
                 Ok(())
@@ -68,6 +74,8 @@ fn metric<'de, A: MapAccess<'de>>(mut map: A, export: &mut Export<'_, '_>) -> Re
         let is_name = matches!(key.as_str(), "name" | "units");
         if is_name && export.is_first_pass {
             let text = map.next_value::<Option<String>>()?.unwrap_or_default();
+            // A text that is too long to be stored would be kept to the end of the file.
+            let text = if text.len() > LONGEST_NAME_BYTES { String::new() } else { text };
             if let Some(name) = export.names.last_mut() {
                 *(if key == "name" { &mut name.name } else { &mut name.units }) = text;
             }
@@ -88,6 +96,7 @@ fn metric<'de, A: MapAccess<'de>>(mut map: A, export: &mut Export<'_, '_>) -> Re
 enum Array<'k> {
     Metrics,
     Points,
+    Workouts,
     /// Anything else, by its key.
     Other(&'k str),
 }
@@ -126,7 +135,14 @@ impl<'de> Visitor<'de> for Elements<'_, '_, '_, '_> {
                     let done = export.point(&raw);
                     export.keep(done)?;
                 }
-                Array::Points | Array::Other(_) => {
+                Array::Workouts if !export.is_first_pass => {
+                    let Some(workout) = elements.next_element::<RawWorkout>()? else {
+                        return Ok(());
+                    };
+                    let done = export.workout(&workout);
+                    export.keep(done)?;
+                }
+                Array::Points | Array::Workouts | Array::Other(_) => {
                     if elements.next_element::<IgnoredAny>()?.is_none() {
                         return Ok(());
                     }

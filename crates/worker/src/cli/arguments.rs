@@ -244,10 +244,27 @@ pub struct Verify {
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
 pub struct Demo {
-    /// Also write a week of one user's meals as an HTML page; an existing file is replaced
+    /// Load this file of yours instead of the examples, and draw a page of its last days: any file that
+    /// `import` reads; may be given more than once
+    ///
+    /// Nothing leaves this machine.
+    #[arg(long, value_name = "FILE")]
+    pub data: Vec<PathBuf>,
+    /// The user whose data the file has [default: 1]; CSV names the user of each row
+    #[arg(long, value_name = "ID", allow_negative_numbers = true, requires = "data")]
+    pub user: Option<String>,
+    /// The user's time zone, such as Europe/Berlin [default: that of this machine]
+    #[arg(long, value_name = "ZONE", value_parser = parse_zone, requires = "data")]
+    pub time_zone: Option<Zone>,
+    /// Keep the server's files and the page in this folder, which is new or empty
+    #[arg(long, value_name = "DIR", requires = "data")]
+    pub keep: Option<PathBuf>,
+    /// Write a page for a browser: a week of one user's meals, or with --data the last days [default
+    /// with --data: dayfold-report.html]; an existing file is replaced
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
-    /// Keep the server, run the service on it, have new rows arrive, and serve the operator's page until Ctrl-C
+    /// Keep the server, run the service on it, and serve the operator's page until Ctrl-C; without
+    /// --data, new rows arrive
     ///
     /// The page is at http.port, or at 9187 if that is not set, with a token that is printed.
     #[arg(long)]

@@ -204,9 +204,9 @@ impl Cli {
 pub enum Command {
     /// Show the whole process on real data, in a private PostgreSQL
     ///
-    /// It starts a PostgreSQL server in a temporary folder, creates the tables and imports sample data.
-    /// Then it computes and shows the figures, and removes server and folder. It touches no other
-    /// database. PostgreSQL's server programs must be installed; as root on Debian and Ubuntu it
+    /// It starts a PostgreSQL server in a temporary folder, creates the tables and imports sample data,
+    /// or with --data your own. Then it computes and shows the figures, and removes server and folder. It
+    /// touches no other database. PostgreSQL's server programs must be installed; as root on Debian and Ubuntu it
     /// installs them.
     Demo(Demo),
     /// Migrate the database's schema to this version

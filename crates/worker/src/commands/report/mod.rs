@@ -53,6 +53,14 @@ pub fn write(days: &UserDays, catalogue: &Catalogue, html: &Path) -> anyhow::Res
     file::put(html, &report::page(days, catalogue))
 }
 
+/// Checks that a page can be written to this file, without changing it.
+///
+/// # Errors
+/// As [`write`].
+pub fn check(html: &Path) -> anyhow::Result<()> {
+    file::check(html)
+}
+
 /// Prints a summary without health values: figures are only on the page.
 fn tell(days: &UserDays, arguments: &cli::Report, to_stdout: bool) {
     let asked = (days.to - days.from).num_days() + 1;
