@@ -56,7 +56,7 @@ statement! {
     "INSERT INTO worker_throttle (max_rows_per_second, changed_by) VALUES ({limit}, {by})
      ON CONFLICT (is_only) DO UPDATE
      SET max_rows_per_second = excluded.max_rows_per_second, changed_by = excluded.changed_by,
-         changed_at = clock_timestamp()"
+         changed_at = now()"
 }
 
 statement! {

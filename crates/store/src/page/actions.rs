@@ -193,7 +193,7 @@ statement! {
         expected: Option<i64> => Nullable<BigInt>,
     } -> (BigInt)
     "WITH old AS (
-         DELETE FROM operator_actions WHERE begun_at < clock_timestamp() - interval '1 year'
+         DELETE FROM operator_actions WHERE begun_at < now() - interval '1 year'
      )
      INSERT INTO operator_actions (actor, action, target, expected)
      VALUES ({actor}, {action}, {target}, {expected})
@@ -210,7 +210,7 @@ statement! {
     } -> ()
     "UPDATE operator_actions
      SET done = {done}, state = {state}, outcome = {outcome},
-         ended_at = CASE WHEN {state} = 'running' THEN NULL ELSE clock_timestamp() END
+         ended_at = CASE WHEN {state} = 'running' THEN NULL ELSE now() END
      WHERE id = {id} AND state = 'running'"
 }
 

@@ -1,5 +1,6 @@
 //! The only module that opens transactions.
 
+mod computed;
 pub(crate) mod failpoint;
 mod figures;
 mod pipeline;
@@ -27,6 +28,7 @@ use crate::cte::{AnyStatement, CteStatement, StatementName};
 use crate::error::StoreError;
 use crate::pool::{Held, Store};
 use crate::statement::statement;
+use computed::Computed;
 use pipeline::{Answers, Begin, exchange};
 pub(crate) use portions::{MOST_AT_ONCE, PORTION};
 pub use portions::{Progress, ReadMode};
@@ -59,6 +61,8 @@ pub struct GroupTransaction<'p> {
     records_changes: bool,
     /// Dates that have changed and are not recorded yet.
     changed_dates: Vec<NaiveDate>,
+    /// The computed figures, if they are not written.
+    computed: Option<Box<Computed>>,
 }
 
 impl std::fmt::Debug for GroupTransaction<'_> {
@@ -183,6 +187,7 @@ impl<'p> GroupTransaction<'p> {
             is_long: false,
             records_changes: false,
             changed_dates: Vec::new(),
+            computed: None,
         }
     }
 
@@ -329,8 +334,9 @@ impl<'p> GroupTransaction<'p> {
         self.writes.push(Deferred { id, statement, part, changed });
     }
 
-    /// Sends the deferred writes.
+    /// Sends the deferred writes. If figures are only computed, their images are read instead.
     pub(crate) async fn flush(&mut self) -> Result<(), StoreError> {
+        self.read_images().await?;
         let writes = self.take_writes();
         if writes.is_empty() {
             return Ok(());
@@ -430,11 +436,6 @@ impl<'p> GroupTransaction<'p> {
             self.begin().await?;
         }
         Ok(&mut self.connection)
-    }
-
-    /// Discards the unsent writes.
-    pub(crate) fn forget_writes(&mut self) {
-        self.writes.clear();
     }
 
     /// The server's process of the transaction.

@@ -61,7 +61,7 @@ use watch::Watched;
 
 pub use conditions::FiringRule;
 pub use http::{MakePage, PageWork, Peer};
-pub use targets::run as run_targets;
+pub use targets::{Sums, TargetState, Targets, run as run_targets};
 pub use view::Breaker;
 
 /// The longest sleep between two heartbeats.
@@ -219,6 +219,12 @@ impl Service {
         self.is_of_target() && lock(&self.last_work).elapsed() >= LONGEST_POLL * POLLS_SINCE_WORK
     }
 
+    /// The time between two looks at other tables than the queue. They cost a target without work as little as its
+    /// polls.
+    fn unless_long_idle(&self, configured: Duration) -> Duration {
+        if self.is_long_idle() { configured.max(LONGEST_POLL) } else { configured }
+    }
+
     /// Serves one of several targets until a stop is requested.
     async fn serve_target(self: Arc<Self>) {
         let mut senders = Self::start_alerts(&self);
@@ -228,6 +234,7 @@ impl Service {
             never = self.watch() => match never {},
             never = self.watch_liveness() => match never {},
             never = self.show_presence() => match never {},
+            never = self.observe_rules() => match never {},
         }
         let _ = tokio::time::timeout(LAST_MARKS, senders.join_all()).await;
         self.log_end().await;
