@@ -17,6 +17,7 @@ mod citus;
 mod commands;
 mod idle;
 mod lists;
+mod messages;
 mod statements;
 
 /// Schemas of one database, each with Dayfold's tables.

@@ -1,6 +1,5 @@
 //! The cost of targets without work: statements and memory.
 
-use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use local_postgres::{Binaries, LocalPostgres};
@@ -41,14 +40,11 @@ impl Place {
     fn serve(&self, targets: u32, poll: &str) -> Running {
         let url = self.server.url("postgres");
         let joined = if url.contains('?') { '&' } else { '?' };
-        let mut list = String::new();
-        for number in 1..=targets {
-            writeln!(
-                list,
-                "[[targets]]\nname = \"t{number}\"\nurl = \"{url}{joined}keepalives_idle={number}\""
-            )
-            .unwrap();
-        }
+        let list = format!(
+            "[targets_from]\nurl = \"{url}\"\n\
+             query = \"SELECT 't' || n AS name, '{url}{joined}keepalives_idle=' || n AS url \
+                      FROM generate_series(1, {targets}) AS n\"\n"
+        );
         let file = self.scratch.file("worker.toml", list);
         let mut command = worker_at(&url);
         command.arg("--config").arg(file).arg("run").env("WORKER__SCHEDULE__POLL_SECONDS", poll);
@@ -64,6 +60,17 @@ impl Place {
         let count = "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements
                      WHERE toplevel AND query NOT LIKE '%pg_stat_statements%'";
         self.client.query_one(count, &[]).await.unwrap().get(0)
+    }
+}
+
+impl Place {
+    /// Shows the statements that came most often.
+    async fn show(&self) {
+        let most = "SELECT calls, left(regexp_replace(query, '\\s+', ' ', 'g'), 80) FROM pg_stat_statements
+                    WHERE toplevel ORDER BY calls DESC LIMIT 12";
+        for row in self.client.query(most, &[]).await.unwrap() {
+            eprintln!("{:>7}  {}", row.get::<_, i64>(0), row.get::<_, String>(1));
+        }
     }
 }
 
@@ -113,6 +120,7 @@ async fn an_idle_target_costs_a_statement_in_two_seconds_and_a_third_of_a_megaby
     place.forget_statements().await;
     tokio::time::sleep(COUNTED).await;
     let statements = place.statements().await as f64 / f64::from(targets);
+    place.show().await;
     let resident = resident(service.child.id());
     let of_each = (resident - alone) / f64::from((targets - 1).max(1));
     eprintln!(

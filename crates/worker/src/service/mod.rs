@@ -34,6 +34,7 @@ use std::time::{Duration, Instant};
 
 use aggregation::Kind;
 use store::{ServerBudgets, Store, StoreError};
+use tokio::sync::Notify;
 
 use crate::changes::OldChanges;
 use crate::config::Loaded;
@@ -105,6 +106,8 @@ pub struct Service {
     budgets: Option<ServerBudgets>,
     /// When the service last claimed a row.
     last_work: Mutex<Instant>,
+    /// Notified when a target has work that had none for long.
+    woken: Notify,
 }
 
 /// The parts of a service that differ between one database and targets.
@@ -196,6 +199,7 @@ impl Service {
             firing: Mutex::default(),
             budgets,
             last_work: Mutex::new(Instant::now()),
+            woken: Notify::new(),
         }
     }
 
@@ -325,7 +329,11 @@ impl Service {
         let (report, outcome) = drain::drain(context, &limits, |_| {}).await;
         self.watched.add(&report);
         if report.counts.batches > 0 {
+            let was_idle = self.is_long_idle();
             *lock(&self.last_work) = Instant::now();
+            if was_idle {
+                self.woken.notify_waiters();
+            }
         }
         // Due rows are left: the drain continues after the break, with or without a poll.
         if !matches!(outcome, Ok(DrainOutcome::Empty | DrainOutcome::Stopped)) {

@@ -20,7 +20,7 @@ use crate::stop::Stop;
 const LONGEST_ABSENCE: Duration = Duration::from_secs(5);
 
 /// The same for a target that had no work for long.
-const IDLE_ABSENCE: Duration = Duration::from_secs(30);
+const IDLE_ABSENCE: Duration = Duration::from_secs(60);
 
 /// The circuit breaker, for people.
 #[derive(Clone, Debug, PartialEq)]
@@ -148,7 +148,10 @@ impl Service {
     pub(super) async fn show_presence(&self) -> Infallible {
         loop {
             self.announce().await;
-            tokio::time::sleep(self.presence_interval()).await;
+            tokio::select! {
+                () = tokio::time::sleep(self.presence_interval()) => {}
+                () = self.woken.notified() => {}
+            }
         }
     }
 

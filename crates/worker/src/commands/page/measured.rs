@@ -194,8 +194,10 @@ dayfold_pool_hold_seconds_bucket{purpose=\"page\",le=\"+Inf\"} 900
 
     #[test]
     fn of_several_targets_the_series_of_the_own_one_count() {
-        let metrics = "dayfold_groups_total{target=\"a\",kind=\"labs\",outcome=\"committed\"} 5\n\
-                       dayfold_groups_total{target=\"b\",kind=\"labs\",outcome=\"committed\"} 7\n";
+        let metrics = "\
+dayfold_groups_total{target=\"a\",kind=\"labs\",outcome=\"committed\"} 5
+dayfold_groups_total{target=\"b\",kind=\"labs\",outcome=\"committed\"} 7
+";
         let of = |name: &str| target::within_sync(name.into(), || counters(metrics)).groups;
         assert_eq!((of("a"), of("b")), ([0.0, 0.0, 5.0], [0.0, 0.0, 7.0]));
     }

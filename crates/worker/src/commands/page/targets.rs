@@ -264,7 +264,7 @@ fn overview(states: &[TargetState]) -> Markup {
         (layout::table("The targets of this worker, and their sums", &COLUMNS, &rows))
         p.small {
             "Queued and oldest are as each service counted them last. A target without work for long is counted "
-            "every 30 seconds."
+            "every minute."
         }
     }
 }
