@@ -156,8 +156,10 @@ impl Service {
     }
 
     fn presence_interval(&self) -> Duration {
-        let longest = if self.is_long_idle() { IDLE_ABSENCE } else { LONGEST_ABSENCE };
-        self.config().service.observe.min(longest)
+        if self.is_long_idle() {
+            return IDLE_ABSENCE;
+        }
+        self.config().service.observe.min(LONGEST_ABSENCE)
     }
 
     async fn announce(&self) {
