@@ -60,7 +60,7 @@ const LOOKED_AT: [(&str, &str); 18] = [
         "DECLARE, FETCH and CLOSE of a cursor, whose name is 'static, around a statement",
     ),
     ("store/src/connection/probe.rs", "an empty statement"),
-    ("store/src/pool.rs", "SELECT 1"),
+    ("store/src/pool/manager.rs", "SELECT 1"),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -157,12 +157,7 @@ statement! {
     /// The type of user ids of the tables in this schema, if there are any, and the encoding of the database.
     /// The queue is always Dayfold's own table; before it is there, a raw table is.
     struct ReadTypes {} -> (Nullable<Text>, Text)
-    "SELECT (SELECT format_type(a.atttypid, NULL)
-             FROM unnest(ARRAY['aggregation_queue', 'vitals_raw']) WITH ORDINALITY AS of (name, place)
-             JOIN pg_attribute AS a ON a.attrelid = to_regclass(format('%I.%I', current_schema(), of.name))
-                                   AND a.attname = 'user_id' AND NOT a.attisdropped
-             ORDER BY of.place LIMIT 1),
-            current_setting('server_encoding')"
+    include_str!("read_types.sql")
 }
 
 /// How to migrate.

@@ -2,13 +2,15 @@
 
 use aggregation::{Kind, Timestamp, UserId};
 use diesel::data_types::PgTimestamp;
+use diesel::dsl::{cardinality, sum};
+use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 
 use crate::error::StoreError;
 use crate::pool::Store;
 use crate::sql::statement::statement;
-use crate::sql::time::to_postgres;
-use crate::sql::user_key::UserKey;
+use crate::sql::time::{LONG_AGO, NEVER, to_postgres};
+use crate::sql::user_key::{BoundUser, UserKey};
 
 /// Maximum of raw rows that one step reads. A step takes well under a second and holds a connection only
 /// that long.
@@ -107,20 +109,6 @@ requeue_statement!(
 );
 
 statement! {
-    struct CountDead<'a> {
-        kind: &'a str => Text,
-        only_user: Option<UserId> => Nullable<UserKey>,
-        from: Option<PgTimestamp> => Nullable<Timestamptz>,
-        before: Option<PgTimestamp> => Nullable<Timestamptz>,
-    } -> (BigInt)
-    "SELECT coalesce(sum(cardinality(raw_ids)), 0)
-     FROM aggregation_queue
-     WHERE kind = {kind} AND not_before = 'infinity' AND state = 'dead'
-       AND user_id = coalesce({only_user}, user_id)
-       AND ends_at >= coalesce({from}, '-infinity') AND starts_at <= coalesce({before}, 'infinity')"
-}
-
-statement! {
     /// Dead change sets have an infinite `not_before`. A set locked by another session is left to that
     /// session.
     struct RequeueDead<'a> {
@@ -212,11 +200,18 @@ impl Store {
         kind: Kind,
         selection: &RequeueSelection,
     ) -> Result<u64, StoreError> {
+        use crate::schema::aggregation_queue as q;
         let (from, before) = bounds(selection);
-        let (kind, only_user) = (kind.name(), selection.user_id.clone());
-        let counts: Vec<(i64,)> =
-            self.load("requeue", CountDead { kind, only_user, from, before }).await?;
-        Ok(counts.iter().map(|(count,)| *count as u64).sum())
+        let dead = q::table
+            .filter(q::kind.eq(kind.name()).and(q::state.eq("dead")).and(q::not_before.eq(NEVER)))
+            .filter(q::ends_at.ge(from.unwrap_or(LONG_AGO)))
+            .filter(q::starts_at.le(before.unwrap_or(NEVER)))
+            .select(sum(cardinality(q::raw_ids)));
+        let counts: Vec<Option<i64>> = match selection.user_id.clone() {
+            Some(user) => self.load("requeue", dead.filter(q::user_id.eq(BoundUser(user)))).await?,
+            None => self.load("requeue", dead).await?,
+        };
+        Ok(counts.into_iter().flatten().sum::<i64>() as u64)
     }
 
     /// Resets the attempts of some of the selected dead change sets and makes them due at once. Returns
