@@ -11,10 +11,10 @@ demo:
 test:
     cargo test --workspace
 
-# the tests of the figures with user ids of type uuid, and of type text
+# the tests of the figures, of the feed and of frozen dates with user ids of type uuid, and of type text
 test-user-ids:
-    DAYFOLD_TEST_USER_ID=uuid cargo test -p worker --test tests -- figures:: --skip demo_figures
-    DAYFOLD_TEST_USER_ID=text cargo test -p worker --test tests -- figures:: --skip demo_figures
+    DAYFOLD_TEST_USER_ID=uuid cargo test -p worker --test tests -- figures:: changes:: frozen:: --skip demo_figures
+    DAYFOLD_TEST_USER_ID=text cargo test -p worker --test tests -- figures:: changes:: frozen:: --skip demo_figures
 
 # break the server in every way that docs/faults.md lists
 faults:

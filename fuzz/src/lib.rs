@@ -1,5 +1,5 @@
-//! What the targets share: rows as an app may write them, near enough to each other that they meet,
-//! and what holds for any figure.
+//! Shared by the targets: rows as an app may write them, close enough to each other that they
+//! overlap, and assertions that hold for any figure.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a target that panics is what is looked for")]
 

@@ -11,6 +11,7 @@ use super::{VIEWER, served};
 use crate::service::http::free_port;
 use crate::support::Database;
 use crate::support::outside::eventually as so;
+use crate::support::rows::{heart_rate, vital};
 use crate::support::running::eventually;
 use crate::support::samples::insert_samples;
 
@@ -97,11 +98,10 @@ pub fn faults(schema: &Value, value: &Value, place: &str, found: &mut Vec<String
 async fn every_answer_is_what_the_document_says() {
     let db = Database::new().await;
     insert_samples(&db, 2, 3).await;
-    db.execute(
-        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
-         VALUES (1, 'heart_rate', 6000, 'bpm', 'watch', '2024-05-01 10:00Z', '2024-05-01 10:00Z'),
-                (1, 'steps', 600, '{steps}', 'watch', '2024-05-01 10:00Z', '2024-05-01 11:00Z')",
-    )
+    db.insert([
+        heart_rate(6000).at("2024-05-01 10:00Z"),
+        vital("steps", 600, "{steps}").between("2024-05-01 10:00Z", "2024-05-01 11:00Z"),
+    ])
     .await;
     let port = free_port();
     let service = served(&db, &port).await;

@@ -56,6 +56,7 @@ fn header(sheet: &Sheet<'_>) -> Markup {
     let partial: BTreeSet<NaiveDate> =
         all_days(days).filter(|day| day.is_partial).map(|day| day.date).collect();
     let partial: Vec<String> = partial.into_iter().map(text::short_date).collect();
+    let frozen = days.frozen_before.filter(|before| days.from < *before);
     let zone = match (&days.profile_zone, &sheet.zone) {
         (Some(profile), Some(zone)) if profile == zone => format!("{zone} (the profile's)"),
         (_, Some(zone)) => format!("{zone} (of most days)"),
@@ -70,6 +71,9 @@ fn header(sheet: &Sheet<'_>) -> Markup {
                 div { dt { "Span" } dd { (counted(count, "day", "days")) } }
                 div { dt { "Time zone" } dd { (zone) } }
                 div { dt { "As of" } dd { (text::instant(days.as_of)) } }
+                @if let Some(before) = frozen {
+                    div { dt { "Frozen" } dd { "days before " (before) } }
+                }
                 @if !partial.is_empty() {
                     div { dt { "Not ended when computed" } dd { (partial.join(", ")) } }
                 }

@@ -7,6 +7,7 @@ pub(crate) mod control;
 pub(crate) mod directory;
 pub(crate) mod examine;
 pub(crate) mod explain;
+pub(crate) mod freeze;
 pub(crate) mod import;
 pub(crate) mod migrate;
 mod migrations;

@@ -11,7 +11,7 @@ use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
 
 use crate::error::StoreError;
-use crate::kinds::daily::{self, row, sources, split, upserted};
+use crate::kinds::daily::{self, row, sources, upserted};
 use crate::sql::figure_table::FigureTable;
 use crate::sql::statement::statement;
 use crate::sql::time::to_postgres;
@@ -103,7 +103,7 @@ impl GroupTransaction<'_> {
         context_fingerprint: i64,
     ) -> Result<(), StoreError> {
         let user_id = self.user_id();
-        let (gone, kept) = split(days);
+        let (gone, kept) = self.split(days);
         if !gone.is_empty() {
             let delete = DeleteDays { user_id: user_id.clone(), dates: gone };
             self.write_figures(

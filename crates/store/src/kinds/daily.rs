@@ -168,11 +168,13 @@ pub(crate) fn upserted(part: &str, table: &str, key: &[&str], figures: &[&str]) 
 /// Dates whose figures are deleted, and dates whose figures are written.
 pub(crate) type Split<'d, D> = (Vec<NaiveDate>, Vec<(NaiveDate, &'d D)>);
 
-/// Separates days without rows from the others.
-pub(crate) fn split<D>(days: &BTreeMap<NaiveDate, Option<D>>) -> Split<'_, D> {
-    let gone = days.iter().filter(|(_, day)| day.is_none()).map(|(date, _)| *date);
-    let kept = days.iter().filter_map(|(date, day)| Some((*date, day.as_ref()?)));
-    (gone.collect(), kept.collect())
+impl GroupTransaction<'_> {
+    /// Separates days without rows from the others, and leaves out frozen ones.
+    pub(crate) fn split<'d, D>(&self, days: &'d BTreeMap<NaiveDate, Option<D>>) -> Split<'d, D> {
+        let open = days.iter().filter(|(date, _)| self.is_open(**date));
+        let gone = open.clone().filter(|(_, day)| day.is_none()).map(|(date, _)| *date);
+        (gone.collect(), open.filter_map(|(date, day)| Some((*date, day.as_ref()?))).collect())
+    }
 }
 
 /// Counts by source as the text of a JSON object.

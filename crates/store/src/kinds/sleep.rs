@@ -12,7 +12,7 @@ use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Ti
 
 use crate::changes::record::changed_dates;
 use crate::error::StoreError;
-use crate::kinds::daily::{sources, split};
+use crate::kinds::daily::sources;
 use crate::kinds::day_end::future_count;
 use crate::kinds::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital_columns};
 use crate::sql::figure_table::FigureTable;
@@ -231,7 +231,7 @@ impl GroupTransaction<'_> {
     /// If the database fails.
     pub async fn write_sleep(&mut self, recomputed: &Recomputed) -> Result<(), StoreError> {
         let user_id = self.user_id();
-        let (gone, days) = split(&recomputed.days);
+        let (gone, days) = self.split(&recomputed.days);
         if !days.is_empty() {
             let rows = rows(user_id.clone(), recomputed.fingerprint, &days)?;
             self.write_rows("sleep", (&TABLE, rows), &UPSERTED);

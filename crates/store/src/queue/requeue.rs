@@ -8,6 +8,7 @@ use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 
 use crate::error::StoreError;
 use crate::pool::Store;
+use crate::profiles::frozen_before;
 use crate::sql::statement::statement;
 use crate::sql::time::{LONG_AGO, NEVER, to_postgres};
 use crate::sql::user_key::{BoundUser, UserKey};
@@ -29,9 +30,10 @@ pub struct RequeueSelection {
 }
 
 /// Declares the statement that reads one raw table in the order of its key and queues the selected rows
-/// in change sets, as the triggers do.
+/// in change sets, as the triggers do. Rows of frozen dates are left out: they have not changed, and would be
+/// refused. Those are the rows before the end of the last frozen days, and those whose date is frozen in each zone.
 macro_rules! requeue_statement {
-    ($name:ident, $kind:literal, $table:literal, $start:literal, $end:literal, $metric:literal, $whole_day:literal) => {
+    ($name:ident, $kind:literal, $table:literal, $start:literal, $end:literal, $metric:literal, $whole_day:literal, $days:literal) => {
         statement! {
             struct $name {
                 first_user: UserId => UserKey,
@@ -41,7 +43,7 @@ macro_rules! requeue_statement {
                 before: Option<PgTimestamp> => Nullable<Timestamptz>,
                 only_count: bool => Bool,
                 step: i64 => BigInt,
-            } -> (BigInt, BigInt, UserKey, BigInt)
+            } -> (BigInt, BigInt, BigInt, UserKey, BigInt)
             concat!(
                 "WITH page AS MATERIALIZED (
                      SELECT raw.user_id::user_key AS user_id, raw.id::bigint AS raw_id, ", $metric, " AS metric,
@@ -49,18 +51,29 @@ macro_rules! requeue_statement {
                             aggregation_datable(", $start, ") AS starts_at,
                             aggregation_end(", $start, ", ", $end, ") AS ends_at,
                             greatest(", $start, ", ", $end, ") >= coalesce({from}, '-infinity')
-                                AND ", $start, " <= coalesce({before}, 'infinity') AS is_selected
+                                AND ", $start, " <= coalesce({before}, 'infinity') AS is_in_range
                      FROM ", $table, " AS raw
                      WHERE (raw.user_id, raw.id) >= ({first_user}, {first_id})
                        AND raw.user_id <= coalesce({only_user}, (
                            SELECT user_id FROM ", $table, " ORDER BY user_id DESC LIMIT 1))
                      ORDER BY raw.user_id, raw.id
                      LIMIT {step}
+                 ), frozen AS MATERIALIZED (
+                     SELECT user_id, greatest(
+                         frozen_before::timestamp AT TIME ZONE 'UTC' - interval '16 hours',
+                         (SELECT max(day_end) FROM (", $days, ") AS days
+                          WHERE days.user_id = of_user.user_id
+                            AND days.local_date >= of_user.frozen_before - 2
+                            AND days.local_date < of_user.frozen_before)) AS open_from
+                     FROM (
+                         SELECT user_id, ", frozen_before!("users.user_id"), " AS frozen_before
+                         FROM (SELECT DISTINCT user_id FROM page) AS users
+                     ) AS of_user
                  ), selected AS MATERIALIZED (
                      SELECT *, (row_number() OVER (
                          PARTITION BY user_id, metric, time_zone, whole_day ORDER BY starts_at) - 1) / 50 AS part
-                     FROM page
-                     WHERE is_selected
+                     FROM page JOIN frozen USING (user_id)
+                     WHERE is_in_range AND (starts_at < open_from) IS NOT TRUE
                  ), queued AS (
                      INSERT INTO aggregation_queue (kind, user_id, metric, time_zone, whole_day, starts_at,
                          ends_at, raw_ids, row_starts, row_ends)
@@ -71,7 +84,9 @@ macro_rules! requeue_statement {
                      WHERE NOT {only_count}
                      GROUP BY user_id, metric, time_zone, whole_day, part
                  )
-                 SELECT (SELECT count(*) FROM page), (SELECT count(*) FROM selected), user_id, raw_id
+                 SELECT (SELECT count(*) FROM page), (SELECT count(*) FROM selected),
+                        (SELECT count(*) FROM page JOIN frozen USING (user_id) WHERE is_in_range AND starts_at < open_from),
+                        user_id, raw_id
                  FROM page
                  ORDER BY user_id DESC, raw_id DESC
                  LIMIT 1"
@@ -87,7 +102,9 @@ requeue_statement!(
     "raw.started_at",
     "raw.ended_at",
     "left(raw.metric::text, 1025)",
-    "raw.is_daily_total"
+    "raw.is_daily_total",
+    "SELECT user_id, local_date, day_end FROM vitals_daily
+     UNION ALL SELECT user_id, local_date, day_end FROM sleep_daily"
 );
 requeue_statement!(
     RequeueNutrition,
@@ -96,7 +113,8 @@ requeue_statement!(
     "raw.eaten_at",
     "raw.eaten_at",
     "NULL::text",
-    "false"
+    "false",
+    "SELECT user_id, local_date, day_end FROM nutrition_daily"
 );
 requeue_statement!(
     RequeueLabs,
@@ -105,7 +123,8 @@ requeue_statement!(
     "raw.collected_at",
     "raw.collected_at",
     "NULL::text",
-    "false"
+    "false",
+    "SELECT user_id, local_date, day_end FROM lab_daily"
 );
 
 statement! {
@@ -119,6 +138,17 @@ statement! {
         step: i64 => BigInt,
     } -> (Integer)
     include_str!("requeue_dead.sql")
+}
+
+/// The rows of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequeueStep {
+    /// Those that were read.
+    pub read: u64,
+    /// Those that are selected.
+    pub selected: u64,
+    /// Those that are left out because the figures of their dates are frozen.
+    pub frozen: u64,
 }
 
 /// Reads one raw table step by step, and queues or only counts the selected rows.
@@ -149,12 +179,11 @@ impl Requeuer {
         Self { only_count: true, ..Self::new(kind, selection) }
     }
 
-    /// Reads the next rows and commits. Returns how many rows it read and how many of them are selected;
-    /// `None` at the end of the table.
+    /// Reads the next rows and commits; `None` at the end of the table.
     ///
     /// # Errors
     /// If the database fails; then this step queued nothing and may be repeated.
-    pub async fn step(&mut self, store: &Store) -> Result<Option<(u64, u64)>, StoreError> {
+    pub async fn step(&mut self, store: &Store) -> Result<Option<RequeueStep>, StoreError> {
         let only_user = self.selection.user_id.clone();
         let (first_user, first_id) = match (&self.next, &only_user) {
             (Next::End, _) => return Ok(None),
@@ -172,12 +201,12 @@ impl Requeuer {
                 store.load("requeue", walk).await?
             }};
         }
-        let page: Vec<(i64, i64, UserId, i64)> = match self.kind {
+        let page: Vec<(i64, i64, i64, UserId, i64)> = match self.kind {
             Kind::Vitals => load!(RequeueVitals),
             Kind::Nutrition => load!(RequeueNutrition),
             Kind::Labs => load!(RequeueLabs),
         };
-        let Some((seen, queued, user_id, id)) = page.into_iter().next() else {
+        let Some((read, selected, frozen, user_id, id)) = page.into_iter().next() else {
             self.next = Next::End;
             return Ok(None);
         };
@@ -186,7 +215,8 @@ impl Requeuer {
             (None, Some(user)) => Next::At(user, i64::MIN),
             (None, None) => Next::End,
         };
-        Ok(Some((seen as u64, queued as u64)))
+        let (read, selected, frozen) = (read as u64, selected as u64, frozen as u64);
+        Ok(Some(RequeueStep { read, selected, frozen }))
     }
 }
 

@@ -65,6 +65,8 @@ pub struct GroupTransaction<'p> {
     changed_dates: Vec<NaiveDate>,
     /// The computed figures, if they are not written.
     computed: Option<Box<Computed>>,
+    /// It writes no figures of earlier dates.
+    frozen_before: Option<NaiveDate>,
 }
 
 impl std::fmt::Debug for GroupTransaction<'_> {
@@ -195,12 +197,26 @@ impl<'p> GroupTransaction<'p> {
             records_changes: false,
             changed_dates: Vec::new(),
             computed: None,
+            frozen_before: None,
         }
+    }
+
+    /// From now on, it writes and deletes no figures of vitals, sleep, blood pressure and glucose of dates before
+    /// this one: they are frozen. Figures of nutrition and labs are computed for whole dates only, which the caller
+    /// selects.
+    pub fn freeze_before(&mut self, date: Option<NaiveDate>) {
+        self.frozen_before = date;
+    }
+
+    /// Whether figures of this date may be written.
+    pub(crate) fn is_open(&self, date: NaiveDate) -> bool {
+        self.frozen_before.is_none_or(|frozen_before| date >= frozen_before)
     }
 
     /// Assigns the transaction to another user and kind.
     pub(crate) fn turn_to(&mut self, kind: Kind, user_id: &UserId) {
         (self.kind, self.user_id) = (kind, user_id.clone());
+        self.frozen_before = None;
     }
 
     /// The end of the group before on the same connection: none as long as that is not known, as before the

@@ -6,7 +6,7 @@
 
 use aggregation::{Kind, UserId};
 use chrono::NaiveDate;
-use diesel::sql_types::{Array, BigInt, Date, Text};
+use diesel::sql_types::{Array, BigInt, Date, Double, Nullable, Text};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::{AnsiTransactionManager, RunQueryDsl, TransactionManager};
 
@@ -53,6 +53,16 @@ zones_of!(
 );
 zones_of!(ZonesOfNutrition, "SELECT user_id, time_zone FROM nutrition_daily");
 zones_of!(ZonesOfLabs, "SELECT user_id, time_zone FROM lab_daily");
+
+statement! {
+    /// The exact values of labs before a date, those of the latest date last.
+    struct ReadLabValues { user_id: UserId => UserKey, before: NaiveDate => Date }
+        -> (Text, Text, Nullable<Double>)
+    "SELECT analyte, unit, CASE WHEN last_comparator IS NULL THEN last_value END
+     FROM lab_daily
+     WHERE user_id = {user_id} AND local_date < {before}
+     ORDER BY local_date"
+}
 
 /// Maximum of zones that are tried: a user who travels has days in many zones.
 const MOST_ZONES: i64 = 8;
@@ -145,6 +155,21 @@ impl<'p> VerifySession<'p> {
     /// Forgets all computed figures, also those of labs, so that they can be computed in another way.
     pub fn start_over(&mut self) {
         self.transaction.forget_computed(true);
+    }
+
+    /// For labs, takes the stored figures of dates before this one as computed. They are not computed again, and the
+    /// deltas of later dates depend on them.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn keep_frozen_labs(&mut self, before: Option<NaiveDate>) -> Result<(), StoreError> {
+        if let Some(before) = before.filter(|_| self.transaction.kind() == Kind::Labs) {
+            let read = ReadLabValues { user_id: self.transaction.user_id(), before };
+            let values: Vec<(String, String, Option<f64>)> = self.transaction.read(read).await?;
+            let values = values.iter().map(|(analyte, unit, value)| (&**analyte, &**unit, *value));
+            self.transaction.note_lab_values(values);
+        }
+        Ok(())
     }
 
     /// Compares the stored figures of some dates with the computed ones. Returns the rows that differ.

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod arguments;
+mod freeze;
 mod parse;
 mod usage;
 
@@ -19,6 +20,7 @@ pub use arguments::{
     Backfill, Changes, ConfigShow, Demo, Import, ImportKind, Json, MOST_REPORTED_DAYS, Migrate,
     Pause, Report, Requeue, RunOnce, Status, Verify, kinds_or_all,
 };
+pub use freeze::Freeze;
 pub use usage::{
     refuse_key, refuse_user, refuse_value, require_order, require_range, require_stdout_for_one,
 };
@@ -131,6 +133,7 @@ impl Command {
             | Self::Requeue(_)
             | Self::Pause(_)
             | Self::Resume(_)
+            | Self::Freeze(_)
             | Self::Backfill(_)
             | Self::Verify(_)
             | Self::Doctor(_) => TargetUse::Several,
@@ -147,6 +150,7 @@ impl Command {
             | Self::Pause(Pause { json, .. })
             | Self::Resume(Pause { json, .. })
             | Self::Doctor(Json { json })
+            | Self::Freeze(Freeze { output: Json { json }, .. })
             | Self::Requeue(Requeue { output: Json { json }, .. })
             | Self::Backfill(Backfill { output: Json { json }, .. })
             | Self::Verify(Verify { output: Json { json }, .. }) => *json,
@@ -258,6 +262,12 @@ pub enum Command {
     Pause(Pause),
     /// Resume a kind: all workers claim its rows again
     Resume(Pause),
+    /// Freeze the figures of old dates, so that their raw rows may be dropped
+    ///
+    /// Figures of dates before the given one never change again: neither by a deletion of raw rows, nor by backfill
+    /// or verify --repair. A new or changed raw row of such a date is refused, and rejected_rows lists it with the
+    /// reason frozen. Without --before and --lift it shows the dates. docs/retention.md has the steps.
+    Freeze(Freeze),
     /// Recompute the figures of a range of dates from raw rows
     ///
     /// It bypasses the queue, and is safe while workers run and the application writes. After a change

@@ -66,6 +66,14 @@ pub async fn execute(config: Option<&Path>, arguments: &Import) -> anyhow::Resul
             break;
         }
     }
+    let frozen = store.count_frozen_rows().await?;
+    if frozen > 0 {
+        output::say(&format!(
+            "{} of dates with frozen figures in the queue: the next run refuses new and changed ones, and \
+             rejected_rows lists them with the reason frozen",
+            counted(frozen, "changed raw row", "changed raw rows")
+        ));
+    }
     if arguments.json {
         output::print_json(&serde_json::json!({
             "rows": whole.rows,

@@ -10,6 +10,7 @@ mod command_line;
 mod config;
 mod demo;
 mod doctor;
+mod freeze;
 mod import;
 mod migrate;
 mod page;
@@ -59,6 +60,7 @@ async fn execute_one(cli: Cli) -> anyhow::Result<Exit> {
         Command::Requeue(arguments) => requeue::execute(config, arguments).await,
         Command::Pause(arguments) => pause::execute(config, &arguments, true).await,
         Command::Resume(arguments) => pause::execute(config, &arguments, false).await,
+        Command::Freeze(arguments) => freeze::execute(config, &arguments).await,
         Command::Backfill(arguments) => backfill::execute(config, arguments).await,
         Command::Verify(arguments) => verify::execute(config, arguments).await,
         Command::Changes(arguments) => changes::execute(config, &arguments).await,

@@ -56,6 +56,8 @@ struct Found {
     pending: i64,
     /// Dates left out because they have dead rows.
     dead: i64,
+    /// Dates left out because their figures are frozen.
+    frozen: i64,
     raw_rows: i64,
     /// Rows of figures and of `rejected_rows` that differ.
     rows: i64,
@@ -179,6 +181,8 @@ pub struct Verified {
     pub pending: i64,
     /// Dates left out because rows of them are dead.
     pub dead: i64,
+    /// Dates left out because their figures are frozen.
+    pub frozen: i64,
 }
 
 /// Compares some dates of one user with its raw rows, and changes nothing. It passes the number of dates of each
@@ -204,8 +208,8 @@ pub async fn one_user(
         verification.verify_user(&mut session, kind, &user_id, &mut found).await?;
     }
     session.close().await?;
-    let Found { dates, left: differ, pending, dead, .. } = found;
-    Ok(Verified { dates, differ, pending, dead })
+    let Found { dates, left: differ, pending, dead, frozen, .. } = found;
+    Ok(Verified { dates, differ, pending, dead, frozen })
 }
 
 struct Verification<'l> {
@@ -302,6 +306,7 @@ impl Found {
             dates: self.dates + other.dates,
             pending: self.pending + other.pending,
             dead: self.dead + other.dead,
+            frozen: self.frozen + other.frozen,
             raw_rows: self.raw_rows + other.raw_rows,
             rows: self.rows + other.rows,
             outdated: self.outdated + other.outdated,
@@ -351,6 +356,7 @@ impl Found {
             "dates": self.dates,
             "dates_pending": self.pending,
             "dates_dead": self.dead,
+            "dates_frozen": self.frozen,
             "raw_rows": self.raw_rows,
             "rows_different": self.rows,
             "rows_outdated": self.outdated,
@@ -406,6 +412,12 @@ impl Found {
             text.push_str(&format!(
                 "\n{} left out: rows near them wait in the queue; `worker status` counts them.",
                 counted(self.pending, "date", "dates")
+            ));
+        }
+        if self.frozen > 0 {
+            text.push_str(&format!(
+                "\n{} left out: the figures are frozen; `worker freeze` shows the dates.",
+                counted(self.frozen, "date", "dates")
             ));
         }
         if self.dead > 0 {

@@ -249,15 +249,20 @@ statement! {
 }
 
 impl GroupTransaction<'_> {
-    /// Writes changed hours and days, and deletes those without rows.
+    /// Writes changed hours and days, and deletes those without rows. Leaves out frozen dates.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn write_vitals(
         &mut self,
-        recomputed: BTreeMap<String, Recomputed>,
+        mut recomputed: BTreeMap<String, Recomputed>,
         catalogue: &Catalogue,
     ) -> Result<(), StoreError> {
+        for of_metric in recomputed.values_mut() {
+            of_metric.changed_hours.retain(|hour, _| self.is_open(hour.date));
+            of_metric.vanished_hours.retain(|hour| self.is_open(hour.date));
+            of_metric.days.retain(|date, _| self.is_open(*date));
+        }
         let unit =
             |metric: &str| catalogue.metric(metric).map_or("", |metric| metric.unit.as_str());
         // Only hours that differ from the stored ones are written.

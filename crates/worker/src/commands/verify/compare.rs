@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aggregation::local_time::Zone;
 use aggregation::sleep::FARTHEST_STORED_DAY;
-use aggregation::{Kind, UserId};
+use aggregation::{Kind, Reason, UserId};
 use chrono::NaiveDate;
 use store::{Difference, RowKey, StoreError, VerifySession};
 
@@ -43,7 +43,11 @@ impl Verification<'_> {
         let inventory = transaction.inventory(earlier(from), later(self.to)).await?;
         let user = Profile::parse(transaction.profile().await?, self.settings);
         let pending = Pending::new(kind, &transaction.pending().await?);
-        let portions = rebuild::portions(&inventory, from, self.to);
+        let frozen = rebuild::frozen_dates(&inventory, &user, self.from, self.to).len() as i64;
+        found.frozen += frozen;
+        (self.compared)(frozen);
+        let portions = rebuild::portions(&inventory, user.first_open(from), self.to);
+        session.keep_frozen_labs(user.frozen_before).await?;
         let (mut rows, mut unlisted) = (Rows::new(), Vec::new());
         for portion in &portions {
             if (self.is_stopped)() {
@@ -133,6 +137,7 @@ impl Verification<'_> {
             let dates: BTreeSet<NaiveDate> = open.iter().map(|key| key.date).collect();
             let mut in_zone = Rows::new();
             session.start_over();
+            session.keep_frozen_labs(user.frozen_before).await?;
             for portion in portions {
                 // A delta of labs depends on earlier dates.
                 if kind != Kind::Labs && portion.dates.is_disjoint(&dates) {
@@ -190,6 +195,9 @@ impl Verification<'_> {
                 rebuild::judge(session.transaction(), self.settings, user, raw_ids).await?;
             for row in rows {
                 let reason = judged.get(&row.raw_id).copied().flatten();
+                if reason == Some(Reason::Frozen) {
+                    continue;
+                }
                 let difference = match (&row.reason, reason) {
                     (None, Some(_)) => Difference::Missing,
                     (Some(_), None) => Difference::Surplus,

@@ -175,6 +175,13 @@ fn content(day: &Day) -> Markup {
             } }
         }
         details { summary { "Another user or date" } (form(Some(&day.user_id), Some(day.date))) }
+        @if day.is_frozen {
+            p.notice role="note" {
+                strong { "The figures of this date are frozen. " }
+                "They stay as they are stored: raw rows of it may be gone, and new or changed ones are refused with "
+                "the reason frozen."
+            }
+        }
         @if day.sections.is_empty() { p { "There are neither figures nor raw rows of this date." } }
         @for (index, section) in day.sections.iter().enumerate() { (self::section(day, index, section)) }
         p.small {
@@ -206,14 +213,16 @@ fn section(day: &Day, index: usize, section: &Section) -> Markup {
             }
             @if !section.figures.is_empty() {
                 @if section.agrees() { p { (badge("good", "The raw rows give these figures, to the last bit")) } }
-                @else if day.waiting > 0 {
+                @else if day.is_frozen {
+                    p { (badge("none", "Frozen: the raw rows that are left give other figures")) }
+                } @else if day.waiting > 0 {
                     p { (badge("warn", "The raw rows give other figures now: some of them wait in the queue")) }
                 } @else { p { (badge("bad", "The raw rows give other figures now")) } }
                 div.figures {
                     (layout::table(&format!("Figures of {}", section.name), &FIGURES, &html! {
                         @for figure in figures {
                             tr {
-                                th scope="row" { (figure.name) @if !figure.agree { " " (badge("bad", "differs")) } }
+                                th scope="row" { (figure.name) @if !figure.agree && !day.is_frozen { " " (badge("bad", "differs")) } }
                                 td.number { (figure.stored.as_deref().unwrap_or("–")) }
                                 td.number { (figure.computed.as_deref().unwrap_or("–")) }
                             }
@@ -362,6 +371,7 @@ fn to_json(day: &Day) -> Value {
         "user_id": day.user_id,
         "date": day.date.to_string(),
         "time_zone": day.time_zone,
+        "is_frozen": day.is_frozen,
         "waiting": day.waiting,
         "dead": day.dead,
         "figures": figures.collect::<Vec<_>>(),
