@@ -30,6 +30,14 @@ chaos rounds="60" seconds="60" seed=`date +%s`:
     CHAOS_ROUNDS={{rounds}} CHAOS_SECONDS={{seconds}} CHAOS_SEED={{seed}} \
         cargo test -p worker --test tests chaos:: -- --nocapture
 
+# the same for one process with many targets on two servers
+chaos-targets targets="64" seconds="60":
+    CHAOS_TARGETS={{targets}} CHAOS_SECONDS={{seconds}} cargo test -p worker --test tests targets::chaos -- --nocapture
+
+# statements and memory of idle targets
+idle-targets targets="200":
+    IDLE_TARGETS={{targets}} cargo test -p worker --test tests targets::idle -- --nocapture
+
 # the model of the queue in larger sizes than those of the tests
 model:
     cargo run --release -p model --example explore

@@ -9,6 +9,7 @@ mod driver;
 mod outage;
 mod pages;
 mod style;
+mod targets;
 mod user_day;
 
 use crate::support::Database;

@@ -20,7 +20,7 @@ fn source(path: &str) -> String {
     fs::read_to_string(root.join("src/commands/page").join(path)).unwrap()
 }
 
-fn document() -> Value {
+pub fn document() -> Value {
     serde_json::from_str(&source("openapi.json")).unwrap()
 }
 
@@ -39,8 +39,21 @@ fn the_document_has_the_routes_that_there_are_and_no_other() {
     assert_eq!(documented, routes);
 }
 
+#[test]
+fn the_page_of_several_targets_has_each_view_of_a_target() {
+    let (router, targets) = (source("mod.rs"), source("targets.rs"));
+    let views = router.split("fn routes(").nth(1).unwrap().split(".with_state").next().unwrap();
+    let paths: Vec<&str> =
+        views.split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(paths.len() > 15, "{paths:?}");
+    for path in paths {
+        let listed = format!("\"{}\"", path.strip_prefix("/api/").unwrap_or(path));
+        assert!(targets.contains(&listed), "{path} is not in targets.rs");
+    }
+}
+
 /// The places where a value violates a schema, with the reasons.
-fn faults(schema: &Value, value: &Value, place: &str, found: &mut Vec<String>) {
+pub fn faults(schema: &Value, value: &Value, place: &str, found: &mut Vec<String>) {
     let types: Vec<&str> = match &schema["type"] {
         Value::Array(types) => types.iter().filter_map(Value::as_str).collect(),
         of => of.as_str().into_iter().collect(),

@@ -29,6 +29,7 @@ pub use admin::adopt::{
     Mapping, mappable_columns, required_columns,
 };
 pub use admin::budget::Budget;
+pub use admin::citus::{Citus, CitusProblem};
 pub use admin::control::{PausedKind, Throttled};
 pub use admin::directory::{DirectoryError, Listed as ListedTarget, read_directory};
 pub use admin::examine::{Examination, MissingRights, TriggerFault};
@@ -76,4 +77,4 @@ pub use user_days::{
 };
 pub use verify::comparison::{Difference, RowKey};
 pub use verify::inventory::{FigureCounts, Inventory, Pending, RawDate, UserKinds};
-pub use verify::tables::VerifyTables;
+pub use verify::session::VerifySession;

@@ -19,8 +19,11 @@ use futures_util::FutureExt;
 
 use crate::error::StoreError;
 use crate::pool::Store;
+use crate::queue::Holder;
 use crate::sql::statement::statement;
-use crate::sql::time::{NEVER, RawTime, clock_timestamp, from_postgres, interval, later};
+use crate::sql::time::{
+    NEVER, RawTime, clock_timestamp, from_postgres, interval, later, transaction_time,
+};
 
 /// A message: a condition began to fire, or was resolved.
 #[derive(Clone, Debug, PartialEq)]
@@ -165,14 +168,18 @@ statement! {
     /// delivered or given up.
     ///
     /// The token is random: a sequence may repeat a number after a crash of the server.
-    struct Take { channel: &'static str => Text, lease_seconds: f64 => Double } -> (
+    struct Take {
+        channel: &'static str => Text,
+        lease_seconds: f64 => Double,
+        token: i64 => BigInt,
+    } -> (
         BigInt, BigInt, Integer, Timestamptz, Text, Text, Bool, Text, Double, Double, Double
     )
     concat!(
         "WITH due AS MATERIALIZED (
          SELECT o.id
          FROM alert_outbox AS o
-         WHERE o.channel = {channel} AND o.not_before <= clock_timestamp()
+         WHERE o.channel = {channel} AND o.not_before <= now()
            AND ",
         first_of_its_condition!(),
         "
@@ -181,8 +188,7 @@ statement! {
          FOR UPDATE OF o SKIP LOCKED
      )
      UPDATE alert_outbox AS o
-     SET not_before = clock_timestamp() + make_interval(secs => {lease_seconds}),
-         lease_token = (random() * 9007199254740992)::bigint
+     SET not_before = now() + make_interval(secs => {lease_seconds}), lease_token = {token}
      FROM due
      WHERE o.id = due.id
      RETURNING o.id, o.lease_token, o.attempts, o.happened_at, o.key, o.rule, o.fires, o.worker,
@@ -301,7 +307,7 @@ impl Store {
         lease: Duration,
     ) -> Result<Option<TakenAlert>, StoreError> {
         type Columns = (i64, i64, i32, PgTimestamp, String, String, bool, String, f64, f64, f64);
-        let take = Take { channel, lease_seconds: lease.as_secs_f64() };
+        let take = Take { channel, lease_seconds: lease.as_secs_f64(), token: Holder::new_token() };
         let rows: Vec<Columns> = self.load("alerts", take).boxed().await?;
         Ok(rows.into_iter().next().map(
             |(id, token, attempts, at, key, rule, fires, worker, amount, threshold, lasted)| {
@@ -352,7 +358,7 @@ impl Store {
         let held = diesel::update(o::table.find(taken.id).filter(o::lease_token.eq(taken.token)));
         let updated = match pause {
             Some(pause) => {
-                let retry = (failed, o::not_before.eq(later(clock_timestamp(), interval(pause))));
+                let retry = (failed, o::not_before.eq(later(transaction_time(), interval(pause))));
                 self.execute("alerts", held.set(retry)).boxed().await?
             }
             None => {
@@ -371,7 +377,7 @@ impl Store {
     pub async fn forget_old_alerts(&self) -> Result<(), StoreError> {
         use crate::schema::alert_outbox as o;
         let old = diesel::delete(o::table)
-            .filter((o::happened_at + 7.days()).lt(clock_timestamp()))
+            .filter((o::happened_at + 7.days()).lt(diesel::dsl::now))
             .filter(o::state.ne("pending"));
         self.execute("alerts", old).boxed().await?;
         Ok(())

@@ -7,7 +7,7 @@ use diesel::upsert::excluded;
 use crate::error::StoreError;
 use crate::pool::Store;
 use crate::schema::{paused_kinds, worker_throttle};
-use crate::sql::time::{RawTime, clock_timestamp};
+use crate::sql::time::{RawTime, transaction_time};
 
 /// A kind of which no worker claims rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl Store {
             .set((
                 t::max_rows_per_second.eq(excluded(t::max_rows_per_second)),
                 t::changed_by.eq(excluded(t::changed_by)),
-                t::changed_at.eq(clock_timestamp()),
+                t::changed_at.eq(transaction_time()),
             ));
         self.execute("control", set).await.map(drop)
     }

@@ -119,7 +119,7 @@ statement! {
 
 statement! {
     /// Objects that are not there are the schema's business. The functions are those by which a
-    /// requeue queues and a group fails, and in the database are the temporary tables of a verification.
+    /// requeue queues and a group fails.
     struct ReadMissingRights {
         tables: Vec<&'static str> => Array<Text>,
         rights: Vec<&'static str> => Array<Text>,

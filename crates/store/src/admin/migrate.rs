@@ -15,6 +15,7 @@ use diesel_migrations::MigrationHarness;
 
 use super::migrations::{MIGRATIONS, SqlMigration, known, up_for};
 use super::schema_sql::{other_creators, own_search_path};
+use crate::admin::citus::CitusProblem;
 use crate::admin::schema_state::{Elsewhere, NamesTaken, SchemaState, schema_state};
 use crate::connection::connect::{Connected, Link};
 use crate::connection::session::Pooler;
@@ -68,6 +69,14 @@ pub enum MigrateError {
     /// Another program has tables with these names.
     #[error("{0}")]
     NamesTaken(NamesTaken),
+    /// Citus cannot hold the tables in its distributed schema.
+    #[error("Citus {version} holds this schema, and {problem}: {}", problem.advice())]
+    Citus {
+        /// The version of the extension.
+        version: String,
+        /// The problem.
+        problem: CitusProblem,
+    },
     /// A migration failed and was rolled back. The migrations before it remain applied.
     #[error("a migration failed and was rolled back: {0}")]
     Migration(String),
@@ -208,6 +217,11 @@ pub async fn migrate_with(
             return Err(MigrateError::Creators { schema, creators: creators.join(", ") });
         }
         Some(_) => {}
+    }
+    if let Some(citus) = store.citus().await?
+        && let Some(problem) = citus.problem()
+    {
+        return Err(MigrateError::Citus { version: citus.version, problem });
     }
     // The lock belongs to the session and ends with it.
     let id_type = user_id_type(&mut connection, &link, options.user_id).await?;

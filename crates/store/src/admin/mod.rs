@@ -2,6 +2,7 @@
 
 pub(crate) mod adopt;
 pub(crate) mod budget;
+pub(crate) mod citus;
 pub(crate) mod control;
 pub(crate) mod directory;
 pub(crate) mod examine;

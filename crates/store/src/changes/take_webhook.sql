@@ -1,10 +1,9 @@
 WITH due AS MATERIALIZED (
-    SELECT w.is_only FROM figure_webhook AS w WHERE w.not_before <= clock_timestamp()
+    SELECT w.is_only FROM figure_webhook AS w WHERE w.not_before <= now()
     FOR UPDATE SKIP LOCKED
 )
 UPDATE figure_webhook AS w
-SET not_before = clock_timestamp() + make_interval(secs => :lease_seconds),
-    lease_token = (random() * 9007199254740992)::bigint
+SET not_before = now() + make_interval(secs => :lease_seconds), lease_token = :token
 FROM due
 WHERE w.is_only = due.is_only
 RETURNING w.lease_token, w.attempts,

@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use super::feed::{ChangeColumns, FigureChange, change};
 use crate::error::StoreError;
 use crate::pool::Store;
+use crate::queue::Holder;
 use crate::sql::statement::statement;
 use crate::sql::user_key::UserKey;
 
@@ -61,7 +62,7 @@ statement! {
 
 statement! {
     /// The token is random: a sequence may repeat a number after a crash of the server.
-    struct Take { lease_seconds: f64 => Double } -> (BigInt, Integer, Bool)
+    struct Take { lease_seconds: f64 => Double, token: i64 => BigInt } -> (BigInt, Integer, Bool)
     include_str!("take_webhook.sql")
 }
 
@@ -113,7 +114,7 @@ impl Store {
         lease: Duration,
     ) -> Result<Option<TakenChanges>, StoreError> {
         self.execute("changes", Begin {}).boxed().await?;
-        let take = Take { lease_seconds: lease.as_secs_f64() };
+        let take = Take { lease_seconds: lease.as_secs_f64(), token: Holder::new_token() };
         let rows: Vec<(i64, i32, bool)> = self.load("changes", take).boxed().await?;
         let Some((token, attempts, is_incomplete)) = rows.into_iter().next() else {
             return Ok(None);

@@ -1,5 +1,5 @@
 INSERT INTO alert_outbox (channel, key, rule, fires, worker, amount, threshold, happened_at,
                           lasted_seconds)
 SELECT of.channel, :key, :rule, :fires, :worker, :amount, :threshold,
-       clock_timestamp() - make_interval(secs => :ago), :lasted
+       now() - make_interval(secs => :ago), :lasted
 FROM unnest(:channels) AS of (channel)

@@ -11,7 +11,7 @@ use crate::error::StoreError;
 use crate::pool::Store;
 use crate::schema::operator_actions;
 use crate::sql::statement::statement;
-use crate::sql::time::{OptionalTime, RawTime, clock_timestamp, to_postgres};
+use crate::sql::time::{OptionalTime, RawTime, to_postgres, transaction_time};
 use crate::sql::user_key::UserKey;
 
 /// The maximum of change sets that one step of an action changes: it lasts well under a second.
@@ -243,7 +243,7 @@ impl Store {
         expected: Option<i64>,
     ) -> Result<i64, StoreError> {
         use crate::schema::operator_actions as a;
-        let old = diesel::delete(a::table).filter((a::begun_at + 1.year()).lt(clock_timestamp()));
+        let old = diesel::delete(a::table).filter((a::begun_at + 1.year()).lt(transaction_time()));
         self.execute("control", old).await?;
         let begin = diesel::insert_into(a::table)
             .values((
@@ -275,7 +275,7 @@ impl Store {
         if state == ActionState::Running {
             return self.execute("control", diesel::update(running).set(come)).await.map(drop);
         }
-        let end = (come, a::state.eq(state.name()), a::ended_at.eq(clock_timestamp().nullable()));
+        let end = (come, a::state.eq(state.name()), a::ended_at.eq(transaction_time().nullable()));
         self.execute("control", diesel::update(running).set(end)).await.map(drop)
     }
 

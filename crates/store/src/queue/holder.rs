@@ -35,8 +35,8 @@ impl Holder {
         Self { host, process: process & ((1 << PROCESS_BITS) - 1) }
     }
 
-    /// A token of this process that no other claim has.
-    pub(super) fn new_token() -> i64 {
+    /// A token of this process that no other lease has.
+    pub(crate) fn new_token() -> i64 {
         let own = (OWN.host << PROCESS_BITS) | OWN.process;
         (i64::from(own) << RANDOM_BITS) | i64::from(fastrand::u32(..))
     }

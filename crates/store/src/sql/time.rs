@@ -14,6 +14,12 @@ diesel::define_sql_function! {
 }
 
 diesel::define_sql_function! {
+    /// When the transaction began, for modifications: a distributed database plans none with a volatile function.
+    #[sql_name = "now"]
+    fn transaction_time() -> Timestamptz;
+}
+
+diesel::define_sql_function! {
     /// An instant, later by an interval: diesel adds to columns only.
     #[sql_name = "timestamptz_pl_interval"]
     fn later(instant: Timestamptz, interval: Interval) -> Timestamptz;

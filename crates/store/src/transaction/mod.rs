@@ -1,6 +1,7 @@
 //! The only module that opens transactions.
 
 mod answers;
+mod computed;
 pub(crate) mod failpoint;
 mod figures;
 mod pipeline;
@@ -26,6 +27,7 @@ use crate::cte::{AnyStatement, CteStatement, StatementName};
 use crate::error::StoreError;
 use crate::pool::{PooledConnection, Store};
 use answers::{Asked, Opening, ask, change_depth, ended, first_error, written};
+use computed::Computed;
 use pipeline::{Answers, Begin, exchange};
 use user_lock::lock_user;
 
@@ -61,6 +63,8 @@ pub struct GroupTransaction<'p> {
     records_changes: bool,
     /// Dates that have changed and are not recorded yet.
     changed_dates: Vec<NaiveDate>,
+    /// The computed figures, if they are not written.
+    computed: Option<Box<Computed>>,
     /// It writes no figures of earlier dates.
     frozen_before: Option<NaiveDate>,
 }
@@ -192,6 +196,7 @@ impl<'p> GroupTransaction<'p> {
             is_long: false,
             records_changes: false,
             changed_dates: Vec::new(),
+            computed: None,
             frozen_before: None,
         }
     }
@@ -352,8 +357,9 @@ impl<'p> GroupTransaction<'p> {
         self.writes.push(Deferred { id, statement, part, changed });
     }
 
-    /// Sends the deferred writes.
+    /// Sends the deferred writes. If figures are only computed, their images are read instead.
     pub(crate) async fn flush(&mut self) -> Result<(), StoreError> {
+        self.read_images().await?;
         let writes = self.take_writes();
         if writes.is_empty() {
             return Ok(());
@@ -453,11 +459,6 @@ impl<'p> GroupTransaction<'p> {
             self.begin().await?;
         }
         Ok(&mut self.connection)
-    }
-
-    /// Discards the unsent writes.
-    pub(crate) fn forget_writes(&mut self) {
-        self.writes.clear();
     }
 
     /// The server's process of the transaction.

@@ -39,7 +39,8 @@ pub async fn execute(cli: Cli) -> anyhow::Result<Exit> {
         Choice::Several(names) if matches!(cli.command, Command::Run) => {
             let config = cli.config.as_deref();
             let only = if cli.targets.is_empty() { Vec::new() } else { names };
-            service::run_targets(config, setup::configuration(config)?, only).await
+            let loaded = setup::configuration(config)?;
+            service::run_targets(config, loaded, only, page::router_of_targets).await
         }
         Choice::Several(names) => targets::execute(&cli, names).await,
     }
