@@ -1,6 +1,7 @@
 //! The command line.
 
 mod adopt;
+mod report;
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use crate::exit;
 use crate::verbosity::Verbosity;
 
 pub use adopt::Adopt;
+pub use report::Report;
 
 const AFTER_HELP: &str = "\
 Begin with `worker demo`: it needs no database of yours.
@@ -53,11 +55,6 @@ Columns of CSV (* must be there and filled in, in any order):
 Names of columns may be in any case. Times need an offset:
 2026-03-29T01:30:00+01:00. A sensor's value may have its comparator: <40. The
 sources in source_priority are separated by semicolons, the best one first.";
-
-/// Broken by hand, because clap does not wrap the usage, and a terminal may have 80 columns.
-const REPORT_USAGE: &str = "\
-worker report [OPTIONS] --user <ID> --from <DATE> --to <DATE>
-       --html <FILE>";
 
 /// Heading of the global options, below the options of the command itself.
 const GLOBAL: &str = "Options of every command";
@@ -274,10 +271,11 @@ pub enum Command {
     Changes(Changes),
     /// Write some days of one user as an HTML page with charts
     ///
-    /// The page is a self-contained HTML file: it loads nothing, runs no scripts, and can be printed. It
-    /// contains health data, so only its owner may read it. A page without any figure says so, which is
-    /// no failure.
-    #[command(override_usage = REPORT_USAGE)]
+    /// The page is a self-contained HTML file: it loads nothing, runs no scripts, and can be printed. It says
+    /// what has changed against the days before. Up to 62 days are drawn by day, up to 190 by week, more by
+    /// month. The page contains health data, so only its owner may read it. A page without any figure says
+    /// so, which is no failure.
+    #[command(override_usage = report::USAGE)]
     Report(Report),
     /// Show the catalogue in force: metrics, analytes and nutrients with units and limits
     ///
@@ -582,29 +580,6 @@ pub struct Demo {
     #[arg(long)]
     pub serve: bool,
 }
-
-/// Arguments of `report`.
-#[derive(Debug, Args)]
-pub struct Report {
-    /// The user
-    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
-    pub user: String,
-    /// The first local date, such as 2026-03-01
-    #[arg(long, value_name = "DATE", value_parser = parse_date)]
-    pub from: NaiveDate,
-    /// The last local date; at most 366 days in total
-    #[arg(long, value_name = "DATE", value_parser = parse_date)]
-    pub to: NaiveDate,
-    /// The file to write, or - for stdout; an existing file is replaced
-    #[arg(long, value_name = "FILE")]
-    pub html: PathBuf,
-    /// Print one JSON object as the last line of stdout
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// The days of a leap year. On a page with more, a day is too narrow to be seen.
-pub const MOST_REPORTED_DAYS: i64 = 366;
 
 /// The requested kinds, each once and in order; all if none was requested.
 pub fn kinds_or_all(mut kinds: Vec<Kind>) -> Vec<Kind> {
