@@ -1,5 +1,11 @@
 //! `worker report`: some days of one user as a page to look at.
 
+mod glucose;
+mod periods;
+mod pressure;
+mod summary;
+mod units;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -111,11 +117,44 @@ async fn the_figures_of_the_page_are_those_of_the_tables() {
     assert_eq!(meals[0][..4], ["2", "750.5", "80", "20"]);
     assert_eq!(meals.len(), 1);
     let labs = between(&page, "<table class=\"labs\">", "</table>");
-    assert_says(labs, &["Potassium", "LOINC 2823-3", "4.1", "5.3", "H ▲", "3.5-5.1", "+1.2"]);
+    assert_says(labs, &["Potassium", "LOINC 2823-3", "4.1", "5.3", "H ▲ above", "3.5-5.1", "+1.2"]);
     assert_says(
         &page,
         &["Europe/Berlin (the profile's)", "implausible value", "This page is not a diagnosis."],
     );
+}
+
+#[tokio::test]
+async fn the_page_can_be_read_without_a_mouse_and_begins_with_what_has_changed() {
+    let db = Database::new().await;
+    insert_days(&db).await;
+
+    let page = page(&db, "1", &MAY);
+
+    assert_well_formed(&page);
+    let sections: Vec<&str> = page.split("<section id=\"").skip(1).collect();
+    let ids: Vec<&str> = sections.iter().map(|of| of.split('"').next().unwrap()).collect();
+    assert_eq!(ids.first(), Some(&"summary"), "{ids:?}");
+    let links: Vec<&str> = page.split("<a href=\"#").skip(1).collect();
+    let links: Vec<&str> = links.iter().map(|of| of.split('"').next().unwrap()).collect();
+    assert_eq!(links, ids);
+    let mut level = 1;
+    for heading in page.split("<h").skip(1) {
+        let Some(found) = heading.chars().next().and_then(|c| c.to_digit(10)) else { continue };
+        assert!(found <= level + 1, "<h{heading:.40}");
+        level = found;
+    }
+    for region in page.split("class=\"wide\"").skip(1) {
+        let tag = region.split('>').next().unwrap();
+        assert_says(tag, &["role=\"region\"", "aria-label=\"", "tabindex=\"0\""]);
+    }
+    // Each drawing has a text, and the wide ones are drawn once more for a narrow screen.
+    for drawing in page.split("<svg").skip(1) {
+        let tag = drawing.split('>').next().unwrap();
+        let is_named = tag.contains("aria-label") || tag.contains("aria-hidden=\"true\"");
+        assert!(is_named, "<svg{tag}>");
+    }
+    assert_eq!(page.matches("class=\"roomy\"").count(), page.matches("class=\"narrow\"").count());
 }
 
 #[tokio::test]
@@ -170,7 +209,7 @@ async fn a_day_of_its_own_is_shown_by_its_hours_and_a_year_by_its_months() {
     assert_eq!(heart_rate.matches("<circle class=\"mark").count(), 3);
 
     let year = page(&db, "1", &["--from", "2024-01-01", "--to", "2024-12-31"]);
-    assert_says(&year, &["2 of 366 days", ">September<", "Potassium"]);
+    assert_says(&year, &["2 of 366 days", "drawn by month", ">Sep<", "May 2024", "Potassium"]);
     for page in [&day, &year] {
         assert_well_formed(page);
     }
@@ -220,7 +259,7 @@ fn assert_well_formed(page: &str) {
         }
     }
     assert!(open.is_empty(), "{open:?}");
-    for attribute in ["aria-labelledby=\"", "aria-describedby=\"", "url(#"] {
+    for attribute in ["aria-labelledby=\"", "aria-describedby=\"", "url(#", "href=\"#"] {
         for named in page.split(attribute).skip(1) {
             let id = named.split(['"', ')']).next().unwrap();
             assert!(ids.contains(id), "{attribute}{id}");
@@ -256,8 +295,9 @@ async fn text_of_the_database_stays_text_and_nothing_outside_is_referred_to() {
         let name = tag.trim_start_matches('/').split(' ').next().unwrap();
         assert!(!NEVER.contains(&name), "<{tag}>");
         for attribute in attributes(tag) {
-            let refers = ["src", "href", "xlink:href", "action", "style"].contains(&attribute);
-            assert!(!refers && !attribute.starts_with("on"), "<{tag}>");
+            let refers = ["src", "xlink:href", "action", "style"].contains(&attribute);
+            let leaves = attribute == "href" && !tag.contains("href=\"#");
+            assert!(!refers && !leaves && !attribute.starts_with("on"), "<{tag}>");
         }
     }
     assert!(!page.contains("@import"));
@@ -373,7 +413,14 @@ async fn a_file_that_cannot_be_written_is_named_and_nothing_is_left() {
 
 #[test]
 fn a_range_that_is_none_and_one_that_is_too_long_are_refused_in_a_sentence() {
-    let wrong: [(&[&str], &str); 3] = [
+    let wrong: [(&[&str], &str); 7] = [
+        (&["--html", "-"], "--from <DATE>"),
+        (&["--from", "2024-05-05", "--html", "-"], "--to <DATE>"),
+        (&["--on", "2024-05-05", "--html", "-"], "--period <LENGTH>"),
+        (
+            &["--period", "week", "--from", "2024-05-05", "--to", "2024-05-05", "--html", "-"],
+            "cannot be used with",
+        ),
         (&["--from", "2024-05-05", "--to", "2024-05-01", "--html", "-"], "is later than"),
         (
             &["--from", "2024-01-01", "--to", "2025-01-01", "--html", "-"],

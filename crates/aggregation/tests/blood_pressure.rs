@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use aggregation::Timestamp;
 use aggregation::blood_pressure::{
-    BloodPressureDay, Category, DIASTOLIC, REACH_US, SYSTOLIC, figures, span_near, touched_dates,
+    BloodPressureDay, Category, DIASTOLIC, REACH_US, SYSTOLIC, figures, readings, span_near,
+    touched_dates,
 };
 use aggregation::timestamp::SECOND_US;
 use aggregation::vitals::{Change, RawVital};
@@ -278,4 +279,21 @@ fn kilopascals_become_millimetres_of_mercury() {
     // UCUM: m[Hg] = 133.322 kPa.
     assert!((s - 16_000.0 / 133.322).abs() < 1e-9, "{s}");
     assert!((d - 10_000.0 / 133.322).abs() < 1e-9, "{d}");
+}
+
+#[test]
+fn the_single_readings_are_the_pairs_of_the_figures() {
+    let systolic = [mmhg(1, "cuff", 0.0, 118.0), mmhg(2, "cuff", 60.0, 141.0)];
+    let diastolic =
+        [mmhg(3, "cuff", 61.0, 92.0), mmhg(4, "cuff", 1.0, 76.0), mmhg(5, "other", 300.0, 70.0)];
+    let world = World::new("Europe/Berlin", &[]);
+    let found = readings(&systolic, &diastolic, &world.context());
+    let shown: Vec<(f64, f64, Category)> =
+        found.iter().map(|of| (of.systolic, of.diastolic, of.category)).collect();
+    assert_eq!(shown, [(118.0, 76.0, Category::Normal), (141.0, 92.0, Category::Stage2)]);
+    assert_eq!(found[0].at, systolic[0].started_at);
+    assert_eq!(found[0].zone.clock(found[0].at).to_string(), "2024-05-01 14:00:00");
+    assert_eq!((found[0].date, found[0].is_bound), (date(DAY), false));
+    let bound = [beyond("<", mmhg(6, "cuff", 0.0, 90.0))];
+    assert!(readings(&bound, &diastolic, &world.context())[0].is_bound);
 }

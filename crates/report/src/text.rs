@@ -25,13 +25,16 @@ pub fn number(value: f64) -> String {
     if amount > 0.0 && amount < TINY {
         return with_exponent(value);
     }
-    let places = match amount {
+    rounded(value, decimals(amount))
+}
+
+fn decimals(amount: f64) -> usize {
+    match amount {
         _ if amount >= 1000.0 => 0,
         _ if amount >= 10.0 => 1,
         _ if amount >= 1.0 => 2,
         _ => 3,
-    };
-    rounded(value, places)
+    }
 }
 
 /// A figure, or [`NONE`].
@@ -42,6 +45,46 @@ pub fn optional(value: Option<f64>) -> String {
 /// A figure with this number of decimal places, or [`NONE`].
 pub fn places(value: Option<f64>, places: usize) -> String {
     value.map_or_else(|| NONE.to_owned(), |value| rounded(value, places))
+}
+
+/// The numbers of a column, all with the same number of decimals: as many as [`number`] gives the
+/// greatest, but not more than some number needs, and enough for the least one not to be 0.
+pub fn column(values: &[Option<f64>], most: Option<usize>) -> Vec<String> {
+    let known = || values.iter().flatten().copied().filter(|value| value.is_finite());
+    if known().any(|value| value.abs() >= LARGE || (value != 0.0 && value.abs() < TINY)) {
+        return values.iter().map(|value| optional(*value)).collect();
+    }
+    let amounts = || known().map(f64::abs).filter(|amount| *amount > 0.0);
+    let greatest = decimals(amounts().fold(0.0, f64::max));
+    let least = amounts().fold(f64::INFINITY, f64::min);
+    let for_least = (0..3).find(|places| least >= 0.5 * 0.1_f64.powi(*places)).unwrap_or(3);
+    let wanted = most.unwrap_or(greatest.max(for_least as usize));
+    let needed = |value: f64| rounded(value, wanted).split_once('.').map_or(0, |(_, of)| of.len());
+    let places = known().map(needed).max().unwrap_or(0);
+    values.iter().map(|value| value.map_or_else(|| NONE.to_owned(), |v| fixed(v, places))).collect()
+}
+
+/// Shares that are rounded to this number of decimals and still add up to 100 percent, by the method of
+/// the largest remainder. Shares that do not add up to about 100 are only rounded.
+pub fn shares(percents: &[f64], places: usize) -> Vec<f64> {
+    let unit = 10_f64.powi(i32::try_from(places).unwrap_or(0));
+    let sum: f64 = percents.iter().sum();
+    let is_whole = (sum - 100.0).abs() <= 0.5;
+    if !is_whole || percents.iter().any(|percent| *percent < 0.0) {
+        return percents.iter().map(|percent| (percent * unit).round() / unit).collect();
+    }
+    let exact: Vec<f64> = percents.iter().map(|percent| percent * 100.0 / sum * unit).collect();
+    let mut whole: Vec<f64> = exact.iter().map(|share| share.floor()).collect();
+    let missing = (100.0 * unit - whole.iter().sum::<f64>()).round().max(0.0) as usize;
+    let mut order: Vec<usize> = (0..exact.len()).collect();
+    let rest = |at: &usize| exact.get(*at).map_or(0.0, |share| share.fract());
+    order.sort_by(|a, b| rest(b).total_cmp(&rest(a)));
+    for at in order.into_iter().take(missing) {
+        if let Some(share) = whole.get_mut(at) {
+            *share += 1.0;
+        }
+    }
+    whole.into_iter().map(|share| share / unit).collect()
 }
 
 /// A count, or [`NONE`].
@@ -95,6 +138,19 @@ pub fn tick(value: f64, step: f64) -> String {
 }
 
 fn rounded(value: f64, places: usize) -> String {
+    let text = fixed(value, places);
+    match text.split_once('.') {
+        Some((whole, fraction)) if !text.contains('e') => {
+            let fraction = fraction.trim_end_matches('0');
+            let point = if fraction.is_empty() { "" } else { "." };
+            format!("{whole}{point}{fraction}")
+        }
+        _ => text,
+    }
+}
+
+/// A number with exactly this number of decimals, unless it is large.
+pub fn fixed(value: f64, places: usize) -> String {
     let amount = value.abs();
     if !value.is_finite() {
         return NONE.to_owned();
@@ -104,9 +160,8 @@ fn rounded(value: f64, places: usize) -> String {
     }
     let text = format!("{amount:.places$}");
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+    let is_zero = text.bytes().all(|byte| matches!(byte, b'0' | b'.'));
     let whole = whole.parse().map_or_else(|_| whole.to_owned(), thousands);
-    let fraction = fraction.trim_end_matches('0');
-    let is_zero = whole == "0" && fraction.is_empty();
     let sign = if value < 0.0 && !is_zero { "−" } else { "" };
     let point = if fraction.is_empty() { "" } else { "." };
     format!("{sign}{whole}{point}{fraction}")
@@ -124,6 +179,12 @@ pub fn date(date: NaiveDate) -> String {
 /// A day in a table: `Fri 1 Mar 2024`.
 pub fn short_date(date: NaiveDate) -> String {
     date.format("%a %-d %b %Y").to_string()
+}
+
+/// A span of days: `1 March 2024 to 31 March 2024`.
+pub fn span(from: NaiveDate, to: NaiveDate) -> String {
+    let day = |date: NaiveDate| date.format("%-d %B %Y").to_string();
+    if from == to { day(from) } else { format!("{} to {}", day(from), day(to)) }
 }
 
 /// The local time of day: `23:41`.
@@ -168,6 +229,9 @@ pub fn unit(ucum: &str) -> String {
         "[degF]" => "°F".to_owned(),
         "/min" => "per minute".to_owned(),
         "[lb_av]" => "lb".to_owned(),
+        "[mi_i]" => "mi".to_owned(),
+        "[ft_i]" => "ft".to_owned(),
+        "[in_i]" => "in".to_owned(),
         "1" => String::new(),
         // An annotation in braces is a separate word, as in {steps}.
         _ => ucum.replace(['{', '}'], "").replace("ug", "µg"),
@@ -221,6 +285,40 @@ mod tests {
         assert_eq!(written, ["5.6", "96.4", "0.0123", "1,234,567", "12,346"]);
         let written = [0.904_977_375, 7.00044, 5.0, 0.5].map(converted);
         assert_eq!(written, ["0.905", "7", "5", "0.5"]);
+    }
+
+    #[test]
+    fn a_column_has_as_many_decimals_as_one_of_its_numbers_needs() {
+        let written =
+            |values: &[f64]| column(&values.iter().copied().map(Some).collect::<Vec<_>>(), None);
+        assert_eq!(written(&[71.0, 60.5]), ["71.0", "60.5"]);
+        assert_eq!(written(&[121.0, 76.0]), ["121", "76"]);
+        assert_eq!(written(&[1_200.4, 0.3]), ["1,200.4", "0.3"]);
+        assert_eq!(written(&[9.126, 2.0]), ["9.13", "2.00"]);
+        assert_eq!(written(&[-0.04, 12.5]), ["−0.04", "12.50"]);
+        assert_eq!(written(&[0.0, 0.0]), ["0", "0"]);
+        assert_eq!(column(&[None, Some(1.5)], None), [NONE, "1.5"]);
+        assert_eq!(column(&[Some(33.333), Some(66.0)], Some(1)), ["33.3", "66.0"]);
+        assert_eq!(written(&[1e9, 2.0]), ["1.00e9", "2"]);
+    }
+
+    #[test]
+    fn rounded_shares_add_up_to_a_hundred() {
+        let third = 100.0 / 3.0;
+        assert_eq!(shares(&[third; 3], 0), [34.0, 33.0, 33.0]);
+        assert_eq!(shares(&[third; 3], 1), [33.4, 33.3, 33.3]);
+        assert_eq!(shares(&[0.4, 0.4, 99.2], 0), [1.0, 0.0, 99.0]);
+        assert_eq!(shares(&[0.0, 100.0], 1), [0.0, 100.0]);
+        assert_eq!(shares(&[0.0, 0.0], 0), [0.0, 0.0]);
+        for seed in 1..97_u32 {
+            let parts: Vec<f64> = (1..=5).map(|n| f64::from(seed * n * n % 97)).collect();
+            let sum = parts.iter().sum::<f64>().max(1.0);
+            let percents: Vec<f64> = parts.iter().map(|part| 100.0 * part / sum).collect();
+            for places in [0, 1] {
+                let total: f64 = shares(&percents, places).iter().sum();
+                assert!((total - 100.0).abs() < 1e-9, "{percents:?}: {total}");
+            }
+        }
     }
 
     #[test]

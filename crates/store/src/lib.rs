@@ -72,8 +72,9 @@ pub use sql::timeout::with_timeout;
 pub use transaction::failpoint::CRASH_VARIABLE;
 pub use transaction::{GroupTransaction, Progress, ReadMode, UnsentCommit};
 pub use user_days::{
-    BloodPressureDay, DayRow, GlucoseDay, LabName, LabResults, MealEnergy, NutritionSums,
-    RejectedRows, SleepNight, UserDays, VitalDay, VitalHour, Waiting,
+    BloodPressureDay, DayRow, DaysBefore, GlucoseDay, LabName, LabResults, MOST_PROFILE_DAYS,
+    MealEnergy, NutritionSums, PeriodLength, RejectedRows, ReportDates, SleepNight, UserDays,
+    UserReport, VitalDay, VitalHour, Waiting,
 };
 pub use verify::comparison::{Difference, RowKey};
 pub use verify::inventory::{FigureCounts, Inventory, Pending, RawDate, UserKinds};

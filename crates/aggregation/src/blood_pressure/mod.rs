@@ -110,6 +110,53 @@ pub fn figures(
     ))
 }
 
+/// One measurement: a systolic row and its partner.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PressureReading {
+    /// When the systolic row starts.
+    pub at: Timestamp,
+    /// The zone that dates the systolic row.
+    pub zone: Zone,
+    /// Its local date.
+    pub date: NaiveDate,
+    /// Systolic pressure in mmHg.
+    pub systolic: f64,
+    /// Diastolic pressure in mmHg.
+    pub diastolic: f64,
+    /// Whether one of the values is only a bound.
+    pub is_bound: bool,
+    /// The category of the measurement.
+    pub category: Category,
+}
+
+/// The measurements behind the figures, in the order of their systolic rows: the same pairs as those of
+/// [`figures`]. They are empty where the catalogue has no figures of blood pressure.
+pub fn readings(
+    systolic: &[RawVital],
+    diastolic: &[RawVital],
+    context: &Context<'_>,
+) -> Vec<PressureReading> {
+    let metrics = METRICS.map(|name| context.catalogue.metric(name));
+    let [Some(systolic_metric), Some(diastolic_metric)] = metrics else { return Vec::new() };
+    let mut zones = Zones::new(context.base_zone);
+    let systolic = judge_all(systolic, systolic_metric, &mut zones).samples;
+    let diastolic = judge_all(diastolic, diastolic_metric, &mut zones).samples;
+    let reading = |(s, d): (usize, usize)| {
+        let (s, d) = (systolic.get(s)?, diastolic.get(d)?);
+        let measured = measurement((s, systolic_metric), (d, diastolic_metric))?;
+        Some(PressureReading {
+            at: s.row.started_at,
+            zone: s.zone,
+            date: s.date(),
+            systolic: measured.systolic,
+            diastolic: measured.diastolic,
+            is_bound: measured.censored,
+            category: measured.category,
+        })
+    };
+    pairs(&systolic, &diastolic).into_iter().filter_map(reading).collect()
+}
+
 /// The partner of each row that has one, both ways, by the pairs of which the figures are made.
 pub fn partners(
     systolic: &[RawVital],

@@ -43,6 +43,15 @@ impl UnitStep {
         };
         scaled + self.add
     }
+
+    /// The inverse of [`UnitStep::apply`], up to rounding.
+    pub fn undo(self, converted: f64) -> f64 {
+        let scaled = converted - self.add;
+        match self.factor {
+            Factor::MultiplyBy(factor) => scaled / factor,
+            Factor::DivideBy(divisor) => scaled * divisor,
+        }
+    }
 }
 
 /// One entry: an analyte and its units.

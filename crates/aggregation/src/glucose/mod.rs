@@ -22,6 +22,7 @@ mod coverage;
 mod day;
 mod episodes;
 pub mod formulas;
+pub mod profile;
 
 use std::collections::BTreeSet;
 

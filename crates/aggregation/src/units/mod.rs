@@ -33,6 +33,11 @@ impl Conversion {
     pub fn undo(self, converted: f64) -> f64 {
         (converted - self.offset) / self.factor
     }
+
+    /// The inverse for a difference or a standard deviation, which has no offset.
+    pub fn undo_difference(self, converted: f64) -> f64 {
+        converted / self.factor
+    }
 }
 
 /// The conversion from UCUM code `from` to UCUM code `to`, by the metric's own factor if there is

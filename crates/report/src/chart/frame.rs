@@ -35,6 +35,10 @@ impl Frame {
     pub const SMALL: Self =
         Self { width: 468.0, height: 170.0, left: 52.0, right: 10.0, top: 10.0, bottom: 44.0 };
 
+    /// A drawing for a narrow screen, such as that of a telephone, on which it is not scaled down.
+    pub const NARROW: Self =
+        Self { width: 336.0, height: 190.0, left: 44.0, right: 6.0, top: 10.0, bottom: 44.0 };
+
     /// Whether it has the full page width.
     pub fn is_wide(&self) -> bool {
         self.width > Self::SMALL.width

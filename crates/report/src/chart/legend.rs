@@ -23,6 +23,10 @@ pub enum Sign {
     Bound,
     /// A range or value to compare with.
     Reference,
+    /// A value to compare with.
+    Line,
+    /// A median on its line.
+    Median,
     /// A day that had not ended.
     Partial,
     /// A day with rejected rows.
@@ -68,6 +72,8 @@ impl Sign {
                     line.reference x1="2" x2="22" y1="2" y2="2" {}
                     line.reference x1="2" x2="22" y1="12" y2="12" {}
                 },
+                Self::Line => line.reference x1="1" x2="23" y1="7" y2="7" {},
+                Self::Median => path.line.median d="M1 7H23" {},
                 Self::Partial => (partial(12.0, 7.0)),
                 Self::Rejected => (rejected(12.0, 7.0)),
             }

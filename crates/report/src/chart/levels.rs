@@ -97,7 +97,8 @@ pub fn levels(chart: &Chart<'_>, lines: &[Line], series: &[Series]) -> Markup {
     chart.draw(&marks)
 }
 
-fn reference(chart: &Chart<'_>, line: Line) -> Markup {
+/// A reference range, or a line where its ends are equal.
+pub fn reference(chart: &Chart<'_>, line: Line) -> Markup {
     let count = chart.slots.count();
     let x = |slot: usize| chart.frame.x(slot as f64, count);
     let (left, right) = (x(line.slots.0), x(line.slots.1));

@@ -5,6 +5,8 @@ mod fills;
 mod frame;
 mod legend;
 mod levels;
+mod pairs;
+mod profile;
 mod scale;
 mod slots;
 
@@ -15,6 +17,8 @@ pub use self::fills::{Fill, patterns};
 pub use self::frame::{Frame, place};
 pub use self::legend::{Sign, legend};
 pub use self::levels::{Level, Line, Series, Shape, levels};
+pub use self::pairs::{Pair, pairs};
+pub use self::profile::{Moment, profile};
 pub use self::scale::Scale;
 pub use self::slots::{Anchor, Slots};
 
@@ -52,6 +56,12 @@ const FEET_BELOW: f64 = 7.0;
 const LINES_BELOW: [f64; 2] = [23.0, 38.0];
 
 impl Chart<'_> {
+    /// The same chart for a narrow screen.
+    #[must_use]
+    pub fn narrow(&self) -> Self {
+        Self { id: format!("{}-narrow", self.id), frame: Frame::NARROW, ..self.clone() }
+    }
+
     /// The whole drawing, with these marks.
     pub fn draw(&self, marks: &Markup) -> Markup {
         let Frame { width, height, .. } = self.frame;
@@ -107,6 +117,11 @@ impl Chart<'_> {
                 @if foot.rejected { (rejected(x + aside, y)) }
             }
         }
+    }
+
+    /// The vertical coordinate of a value.
+    fn y(&self, value: f64) -> f64 {
+        self.frame.y(&self.scale, value)
     }
 
     /// The horizontal centre of a slot.

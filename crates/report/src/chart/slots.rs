@@ -1,10 +1,12 @@
-//! The horizontal axis: local days, or the local hours of one day.
+//! The horizontal axis: local days, weeks, months, or the local hours of one day.
 
 use aggregation::Timestamp;
 use aggregation::local_time::Zone;
-use chrono::{Datelike, NaiveDate, NaiveDateTime, Timelike, Weekday};
+use aggregation::timestamp::HOUR_US;
+use chrono::{Datelike, NaiveDate, NaiveDateTime, Offset, Timelike, Utc, Weekday};
 
 use super::frame::{CHARACTER, Frame};
+use crate::steps::Step;
 use crate::text;
 
 /// The slots of the horizontal axis.
@@ -12,6 +14,8 @@ use crate::text;
 pub enum Slots {
     /// Consecutive days.
     Days(Vec<NaiveDate>),
+    /// Consecutive weeks or months: their first dates.
+    Steps(Vec<NaiveDate>, Step),
     /// The hours of one day: their first instants, and the local time then.
     Hours(Vec<(Timestamp, NaiveDateTime)>),
 }
@@ -67,18 +71,50 @@ impl Slots {
         Self::Hours(hours)
     }
 
+    /// The hours from midnight to midnight, of no day in particular.
+    pub fn clock() -> Self {
+        let zone = Zone::Fixed(Utc.fix());
+        Self::hours(NaiveDate::default(), zone)
+    }
+
+    /// The slot of a date.
+    pub fn index_of(&self, date: NaiveDate) -> Option<usize> {
+        match self {
+            Self::Days(days) => {
+                let index = (date - *days.first()?).num_days();
+                usize::try_from(index).ok().filter(|index| *index < days.len())
+            }
+            Self::Steps(starts, _) => starts.partition_point(|start| *start <= date).checked_sub(1),
+            Self::Hours(_) => None,
+        }
+    }
+
+    /// The position of an instant: 0 is the beginning of the first slot, 1 that of the second.
+    pub fn position_of(&self, date: NaiveDate, at: Timestamp, zone: Zone) -> Option<f64> {
+        let Self::Hours(hours) = self else {
+            let (start, end) = (zone.day_start(date), zone.day_end(date));
+            let share = at.since(start) as f64 / (end.since(start) as f64).max(1.0);
+            return Some(self.index_of(date)? as f64 + share.clamp(0.0, 1.0));
+        };
+        let index = hours.partition_point(|(start, _)| *start <= at).checked_sub(1)?;
+        let share = at.since(hours.get(index)?.0) as f64 / HOUR_US as f64;
+        Some(index as f64 + share.min(1.0))
+    }
+
     /// The number of slots.
     pub const fn count(&self) -> usize {
         match self {
-            Self::Days(days) => days.len(),
+            Self::Days(days) | Self::Steps(days, _) => days.len(),
             Self::Hours(hours) => hours.len(),
         }
     }
 
     /// The vertical lines of the plot, as indices of the slots after them.
     pub fn lines(&self) -> Vec<usize> {
-        let Self::Days(days) = self else {
-            return self.hour_marks().collect();
+        let days = match self {
+            Self::Days(days) => days,
+            Self::Steps(..) => return Vec::new(),
+            Self::Hours(_) => return self.hour_marks().collect(),
         };
         let begins = |(index, date): (usize, &NaiveDate)| {
             let begins = if days.len() > MOST_BY_WEEK {
@@ -95,6 +131,7 @@ impl Slots {
     pub fn labels(&self, frame: &Frame) -> Vec<Label> {
         let labels = match self {
             Self::Days(days) => labels_of_days(days, frame),
+            Self::Steps(starts, step) => labels_of_steps(starts, *step, frame),
             Self::Hours(hours) => self
                 .hour_marks()
                 .filter_map(|index| Some((index, hours.get(index)?)))
@@ -112,7 +149,7 @@ impl Slots {
     fn hour_marks(&self) -> impl Iterator<Item = usize> {
         let hours = match self {
             Self::Hours(hours) => hours.as_slice(),
-            Self::Days(_) => &[],
+            Self::Days(_) | Self::Steps(..) => &[],
         };
         let is_mark = |clock: &NaiveDateTime| clock.hour().is_multiple_of(3) && clock.minute() == 0;
         hours.iter().enumerate().filter(move |(_, (_, clock))| is_mark(clock)).map(|(at, _)| at)
@@ -137,7 +174,11 @@ fn labels_of_days(days: &[NaiveDate], frame: &Frame) -> Vec<Label> {
             frame,
             0,
             |date| (date.year(), date.month()),
-            |date, room| fitting(room, ["%B", "%b"].map(|form| date.format(form).to_string())),
+            |date, room| {
+                let [name, short] = ["%B", "%b"].map(|form| date.format(form).to_string());
+                let letter = short.chars().take(1).collect();
+                fitting(room, [name, short, letter])
+            },
         );
         labels.extend(periods(
             days,
@@ -164,6 +205,28 @@ fn labels_of_days(days: &[NaiveDate], frame: &Frame) -> Vec<Label> {
         |date| (date.year(), date.month()),
         |date, room| {
             fitting(room, ["%B %Y", "%b %Y", "%b"].map(|form| date.format(form).to_string()))
+        },
+    ));
+    labels
+}
+
+fn labels_of_steps(starts: &[NaiveDate], step: Step, frame: &Frame) -> Vec<Label> {
+    let form = if step == Step::Month { "%b" } else { "%-d" };
+    let middle = |(index, date): (usize, &NaiveDate)| Label {
+        x: frame.x(index as f64 + 0.5, starts.len()),
+        anchor: Anchor::Middle,
+        line: 0,
+        text: date.format(form).to_string(),
+    };
+    let mut labels: Vec<Label> = starts.iter().enumerate().map(middle).collect();
+    labels.extend(periods(
+        starts,
+        frame,
+        1,
+        |date| (date.year(), if step == Step::Month { 0 } else { date.month() }),
+        |date, room| match step {
+            Step::Month => fitting(room, [date.year().to_string()]),
+            _ => fitting(room, ["%B %Y", "%b %Y", "%b"].map(|form| date.format(form).to_string())),
         },
     ));
     labels
@@ -230,7 +293,9 @@ mod tests {
     use aggregation::local_time::Zone;
     use chrono::{Days, NaiveDate};
 
-    use super::{Frame, Slots};
+    use aggregation::Timestamp;
+
+    use super::{Frame, Slots, Step};
 
     fn slots(from: &str, count: u64) -> Slots {
         let from: NaiveDate = from.parse().unwrap();
@@ -244,7 +309,7 @@ mod tests {
 
     #[test]
     fn no_two_labels_touch_however_many_days() {
-        for frame in [Frame::WIDE, Frame::SMALL] {
+        for frame in [Frame::WIDE, Frame::SMALL, Frame::NARROW] {
             for count in [1, 2, 3, 7, 8, 14, 30, 31, 32, 62, 99, 100, 101, 180, 365, 366] {
                 for from in ["2024-01-01", "2023-12-31", "2024-02-28", "2023-11-30"] {
                     let slots = slots(from, count);
@@ -279,6 +344,48 @@ mod tests {
         assert_eq!(texts(&year, &small, 0)[..3], ["Jan", "Feb", "Mar"]);
         assert_eq!(texts(&year, &small, 0).len(), 12);
         assert_eq!(texts(&year, &wide, 1), ["2024"]);
+    }
+
+    #[test]
+    fn weeks_and_months_are_named_and_do_not_touch() {
+        let of = |step: Step, from: &str, to: &str| {
+            let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
+            Slots::Steps(step.starts(from, to), step)
+        };
+        let year = of(Step::Month, "2024-01-01", "2024-12-31");
+        assert_eq!(year.count(), 12);
+        let weeks = of(Step::Week, "2024-02-28", "2024-06-02");
+        for (slots, first, below) in [(&year, "Jan", "2024"), (&weeks, "28", "March 2024")] {
+            for frame in [Frame::WIDE, Frame::SMALL, Frame::NARROW] {
+                assert_eq!(texts(slots, &frame, 0)[0], first);
+                let labels = slots.labels(&frame);
+                for line in [0, 1] {
+                    let of_line = labels.iter().filter(|label| label.line == line);
+                    let spans: Vec<(f64, f64)> = of_line.map(|label| label.span()).collect();
+                    assert!(spans.windows(2).all(|pair| pair[0].1 < pair[1].0), "{labels:?}");
+                }
+            }
+            assert!(texts(slots, &Frame::WIDE, 1).contains(&below.to_owned()), "{below}");
+        }
+        let index = |date: &str| weeks.index_of(date.parse().unwrap());
+        assert_eq!(index("2024-03-03"), Some(0));
+        assert_eq!(index("2024-03-04"), Some(1));
+        assert_eq!(index("2024-02-27"), None);
+    }
+
+    #[test]
+    fn an_instant_has_its_position_within_the_day() {
+        let zone: Zone = "Europe/Berlin".parse().unwrap();
+        let at = |text: &str| {
+            Timestamp::from_utc(chrono::DateTime::parse_from_rfc3339(text).unwrap().to_utc())
+        };
+        let days = slots("2024-05-01", 3);
+        let date = "2024-05-02".parse().unwrap();
+        assert_eq!(days.position_of(date, at("2024-05-02T10:00:00Z"), zone), Some(1.5));
+        let day = Slots::hours(date, zone);
+        assert_eq!(day.position_of(date, at("2024-05-02T10:30:00Z"), zone), Some(12.5));
+        assert_eq!(day.position_of(date, at("2024-05-01T10:30:00Z"), zone), None);
+        assert_eq!(Slots::clock().count(), 24);
     }
 
     #[test]

@@ -4,9 +4,10 @@ use aggregation::nutrition::{MealType, NUTRIENTS};
 use maud::{Markup, html};
 use store::NutritionSums;
 
-use super::section;
+use super::{Section, section};
 use crate::chart::{Chart, Column, Fill, Frame, Part, Scale, Sign, columns, legend};
-use crate::sheet::{DayTable, Sheet, TableRow, feet, figure};
+use crate::sheet::{Cell, DayTable, Sheet, feet, figure, scrollable};
+use crate::steps::Step;
 use crate::text;
 use wording::{counted, thousands};
 
@@ -34,7 +35,7 @@ const IN_DAYS: [(&str, &str); 8] = [
 ];
 
 /// The section, if there is food.
-pub fn nutrition(sheet: &Sheet<'_>) -> Option<Markup> {
+pub fn nutrition(sheet: &Sheet<'_>) -> Option<Section> {
     if !sheet.days.nutrition.iter().any(|day| day.item_count > 0) {
         return None;
     }
@@ -46,11 +47,11 @@ pub fn nutrition(sheet: &Sheet<'_>) -> Option<Markup> {
         (days(sheet))
         (nutrients(sheet))
     };
-    Some(section("meals", "Meals", &content))
+    Some(section("meals", "Meals", content))
 }
 
 fn energy(sheet: &Sheet<'_>) -> Markup {
-    let days = &sheet.days.nutrition;
+    let days = &sheet.daily.nutrition;
     let known: Vec<f64> = days.iter().filter_map(|day| nutrient(day, "energy_kcal")).collect();
     let mean = (!known.is_empty()).then(|| {
         let mean = known.iter().sum::<f64>() / known.len() as f64;
@@ -66,7 +67,7 @@ fn energy(sheet: &Sheet<'_>) -> Markup {
         let energy = nutrient(day, "energy_kcal");
         let words = format!(
             "{}: {} kcal, {}",
-            text::short_date(day.day.date),
+            sheet.name_of(day.day.date),
             text::optional(energy),
             counted(day.item_count.into(), "item", "items"),
         );
@@ -92,7 +93,7 @@ fn energy(sheet: &Sheet<'_>) -> Markup {
 }
 
 fn macronutrients(sheet: &Sheet<'_>) -> Markup {
-    let days = &sheet.days.nutrition;
+    let days = &sheet.daily.nutrition;
     let share = |day: &NutritionSums, index: usize| day.shares.get(index).copied().flatten();
     let known = days.iter().filter(|day| share(day, 0).is_some()).count();
     let total = |index: usize| -> f64 {
@@ -102,9 +103,10 @@ fn macronutrients(sheet: &Sheet<'_>) -> Markup {
     let totals: Vec<f64> = (0..MACRONUTRIENTS.len()).map(total).collect();
     let sum: f64 = totals.iter().sum();
     let shares = (sum > 0.0).then(|| {
-        let shares = MACRONUTRIENTS.iter().zip(&totals).filter(|(_, energy)| **energy > 0.0);
-        let shares =
-            shares.map(|((_, name), energy)| format!("{name} {:.0} %", 100.0 * energy / sum));
+        let percents: Vec<f64> = totals.iter().map(|energy| 100.0 * energy / sum).collect();
+        let shares = MACRONUTRIENTS.iter().zip(&totals).zip(text::shares(&percents, 0));
+        let shares = shares.filter(|((_, energy), _)| **energy > 0.0);
+        let shares = shares.map(|(((_, name), _), share)| format!("{name} {share} %"));
         shares.collect::<Vec<_>>().join(", ")
     });
     let says = sheet.says(known, shares);
@@ -114,12 +116,16 @@ fn macronutrients(sheet: &Sheet<'_>) -> Markup {
             .enumerate()
             .filter_map(|(index, (fill, _))| Some(Part { fill: *fill, value: share(day, index)? }))
             .collect();
-        let shares: Vec<String> = MACRONUTRIENTS
+        let known: Vec<(&str, f64)> = MACRONUTRIENTS
             .iter()
             .enumerate()
-            .filter_map(|(index, (_, name))| Some(format!("{name} {:.0} %", share(day, index)?)))
+            .filter_map(|(index, (_, name))| Some((*name, share(day, index)?)))
             .collect();
-        let words = format!("{}: {}", text::short_date(day.day.date), shares.join(", "));
+        let percents: Vec<f64> = known.iter().map(|(_, share)| *share).collect();
+        let shares = known.iter().zip(text::shares(&percents, 0));
+        let shares = shares.map(|((name, _), share)| format!("{name} {share} %"));
+        let shares = shares.collect::<Vec<_>>().join(", ");
+        let words = format!("{}: {shares}", sheet.name_of(day.day.date));
         (!parts.is_empty()).then_some(Column { parts, frame: None, words })
     };
     let is_there =
@@ -156,25 +162,26 @@ impl Drawing {
         column: impl Fn(&NutritionSums) -> Option<Column>,
         signs: &[(Sign, &str)],
     ) -> Markup {
-        let by_day = sheet.by_day(&sheet.days.nutrition, |day| day.day.date);
-        let drawn: Vec<Option<Column>> = by_day.iter().map(|day| column(day.as_ref()?)).collect();
+        let by_step = sheet.by_step(&sheet.days.nutrition, |day| day.day.date);
+        let drawn: Vec<Option<Column>> = by_step.iter().map(|day| column(day.as_ref()?)).collect();
         if drawn.iter().all(Option::is_none) {
             return html! {};
         }
         let greatest = drawn.iter().flatten().map(Column::height).fold(0.0, f64::max);
-        let feet = feet(&by_day, |day| &day.day);
+        let feet = feet(&by_step, |day| &day.day);
         let chart = Chart {
             id: self.id.to_owned(),
-            title: format!("{} by day, {}", self.heading, sheet.when()),
+            title: format!("{}{}, {}", self.heading, sheet.by(), sheet.when()),
             description: format!("{}. The table of figures has the same in numbers.", self.says),
             frame: Frame::SMALL,
             slots: &sheet.slots,
             scale: (self.scale)(greatest),
             feet: &feet,
         };
-        let drawing = columns(&chart, &drawn);
-        let legend = legend(signs, &feet);
-        figure(Frame::SMALL, self.heading, self.unit, &self.says, &drawing, &legend)
+        let of_a_day = if sheet.step == Step::Day { "" } else { ", mean day" };
+        let heading = format!("{}{of_a_day}", self.heading);
+        let draw = |chart: &Chart<'_>| columns(chart, &drawn);
+        figure(&chart, (&heading, self.unit), &self.says, draw, &legend(signs, &feet))
     }
 }
 
@@ -186,17 +193,22 @@ fn nutrient(day: &NutritionSums, name: &str) -> Option<f64> {
 fn days(sheet: &Sheet<'_>) -> Markup {
     let head: Vec<&str> =
         std::iter::once("Items").chain(IN_DAYS.iter().map(|(_, head)| *head)).collect();
-    let head: Vec<&str> = head.into_iter().chain(["First", "Last"]).collect();
+    let is_by_day = sheet.step == Step::Day;
+    let ends: &[&str] = if is_by_day { &["First", "Last"] } else { &[] };
+    let head: Vec<&str> = head.into_iter().chain(ends.iter().copied()).collect();
     let rows = sheet.days.nutrition.iter().map(|day| {
-        let mut cells = vec![thousands(day.item_count.into())];
-        cells.extend(IN_DAYS.iter().map(|(name, _)| text::optional(nutrient(day, name))));
+        let mut cells = vec![Cell::Text(thousands(day.item_count.into()))];
+        cells.extend(IN_DAYS.iter().map(|(name, _)| Cell::Number(nutrient(day, name))));
         let clock = |at: Option<aggregation::Timestamp>| {
             at.map_or_else(|| text::NONE.to_owned(), |at| text::clock(at, &day.day.time_zone))
         };
-        cells.extend([clock(day.first_eaten_at), clock(day.last_eaten_at)]);
-        TableRow::new(day.day.date, cells, sheet.notes(&day.day, []))
+        if is_by_day {
+            cells.extend([clock(day.first_eaten_at), clock(day.last_eaten_at)].map(Cell::Text));
+        }
+        sheet.row(day.day.date, cells, sheet.notes(&day.day, []))
     });
-    let caption = "meals (– is not known, which is not 0)".to_owned();
+    let of_a_day = if is_by_day { "" } else { ", amounts of a mean day" };
+    let caption = format!("meals{of_a_day} (– is not known, which is not 0)");
     sheet.table(&DayTable { caption, head: &head, rows: rows.collect() })
 }
 
@@ -204,7 +216,7 @@ fn days(sheet: &Sheet<'_>) -> Markup {
 fn nutrients(sheet: &Sheet<'_>) -> Markup {
     let of = |index: usize| -> Vec<f64> {
         let value = |day: &NutritionSums| day.nutrients.get(index).copied().flatten();
-        sheet.days.nutrition.iter().filter_map(value).collect()
+        sheet.daily.nutrition.iter().filter_map(value).collect()
     };
     let known: Vec<(&str, Vec<f64>)> = NUTRIENTS
         .iter()
@@ -215,7 +227,7 @@ fn nutrients(sheet: &Sheet<'_>) -> Markup {
     html! {
         details.figures open[sheet.opens_tables()] {
             summary { "Figures: nutrients over the days that know them" }
-            div.wide {
+            (scrollable("Nutrients", &html! {
                 table {
                     thead {
                         tr {
@@ -230,18 +242,19 @@ fn nutrients(sheet: &Sheet<'_>) -> Markup {
                         @for (name, values) in &known {
                             @let (name, unit) = named(name);
                             @let sum: f64 = values.iter().sum();
+                            @let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+                            @let most = values.iter().copied().fold(0.0, f64::max);
+                            @let figures = [sum / values.len() as f64, least, most].map(Some);
                             tr {
                                 th scope="row" { (name) }
                                 td { (unit) }
                                 td.number { (thousands(values.len() as i64)) }
-                                td.number { (text::number(sum / values.len() as f64)) }
-                                td.number { (text::number(values.iter().copied().fold(f64::INFINITY, f64::min))) }
-                                td.number { (text::number(values.iter().copied().fold(0.0, f64::max))) }
+                                @for figure in text::column(&figures, None) { td.number { (figure) } }
                             }
                         }
                     }
                 }
-            }
+            }))
         }
     }
 }

@@ -6,8 +6,8 @@ use aggregation::Timestamp;
 use maud::{Markup, html};
 use store::DayRow;
 
-use super::section;
-use crate::sheet::{Sheet, all_days};
+use super::{Section, section};
+use crate::sheet::{Sheet, all_days, scrollable};
 use crate::text;
 use wording::{counted, thousands};
 
@@ -24,14 +24,14 @@ struct Basis<'b> {
 }
 
 /// The section about the basis of the figures.
-pub fn quality(sheet: &Sheet<'_>) -> Markup {
+pub fn quality(sheet: &Sheet<'_>) -> Section {
     let content =
         html! { (bases(sheet)) (unmatched_priorities(sheet)) (rejected(sheet)) (future(sheet)) };
-    section("quality", "What the figures rest on", &content)
+    section("quality", "What the figures rest on", content)
 }
 
 fn bases(sheet: &Sheet<'_>) -> Markup {
-    let days = sheet.days;
+    let days = sheet.daily;
     let mut bases: BTreeMap<(u8, &str, String), Basis<'_>> = BTreeMap::new();
     let mut add = |order, table, what: String, day| {
         bases.entry((order, table, what)).or_default().add(day);
@@ -63,7 +63,7 @@ fn bases(sheet: &Sheet<'_>) -> Markup {
     }
     let joined = |words: &BTreeSet<&str>| words.iter().copied().collect::<Vec<_>>().join(", ");
     html! {
-        div.wide {
+        (scrollable("What the figures rest on", &html! {
             table {
                 thead {
                     tr {
@@ -89,7 +89,7 @@ fn bases(sheet: &Sheet<'_>) -> Markup {
                     }
                 }
             }
-        }
+        }))
     }
 }
 
@@ -121,8 +121,8 @@ impl<'b> Basis<'b> {
 /// error.
 fn unmatched_priorities(sheet: &Sheet<'_>) -> Markup {
     let found: BTreeSet<&str> =
-        all_days(sheet.days).flat_map(|day| &day.sources).map(String::as_str).collect();
-    let order = sheet.days.source_priority.iter().map(String::as_str);
+        all_days(sheet.daily).flat_map(|day| &day.sources).map(String::as_str).collect();
+    let order = sheet.daily.source_priority.iter().map(String::as_str);
     let unmatched: Vec<&str> = order.filter(|source| !found.contains(source)).collect();
     html! {
         @if !unmatched.is_empty() && !found.is_empty() {
@@ -135,7 +135,7 @@ fn unmatched_priorities(sheet: &Sheet<'_>) -> Markup {
 }
 
 fn rejected(sheet: &Sheet<'_>) -> Markup {
-    let rejected = &sheet.days.rejected;
+    let rejected = &sheet.daily.rejected;
     html! {
         h3 { "Rows that could not be used" }
         @if rejected.is_empty() {
@@ -145,7 +145,7 @@ fn rejected(sheet: &Sheet<'_>) -> Markup {
                 "These raw rows of these days take no part in the figures. "
                 "A row of glucose or blood pressure counts in two lines above, and here once."
             }
-            div.wide {
+            (scrollable("Rows that could not be used", &html! {
                 table {
                     thead {
                         tr {
@@ -164,13 +164,13 @@ fn rejected(sheet: &Sheet<'_>) -> Markup {
                         }
                     }
                 }
-            }
+            }))
         }
     }
 }
 
 fn future(sheet: &Sheet<'_>) -> Markup {
-    let rows = sheet.days.future_rows;
+    let rows = sheet.daily.future_rows;
     html! {
         @if rows > 0 {
             h3 { "Rows dated in the future" }

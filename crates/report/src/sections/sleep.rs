@@ -3,9 +3,10 @@
 use maud::{Markup, html};
 use store::SleepNight;
 
-use super::section;
+use super::{Section, section};
 use crate::chart::{Chart, Column, Fill, Part, Scale, Sign, columns, legend};
-use crate::sheet::{DayTable, Sheet, TableRow, feet, figure};
+use crate::sheet::{Cell, DayTable, Sheet, feet, figure};
+use crate::steps::Step;
 use crate::text;
 use wording::thousands;
 
@@ -25,27 +26,28 @@ const STAGES: [(Fill, &str, Minutes); 5] = [
 ];
 
 /// The section, if there are nights.
-pub fn sleep(sheet: &Sheet<'_>) -> Option<Markup> {
+pub fn sleep(sheet: &Sheet<'_>) -> Option<Section> {
     let nights = &sheet.days.sleep;
     if !nights.iter().any(|night| night.asleep.or(night.in_bed).is_some()) {
         return None;
     }
     let content = html! { (chart(sheet)) (table(sheet)) };
-    Some(section("sleep", "Sleep", &content))
+    Some(section("sleep", "Sleep", content))
 }
 
 fn chart(sheet: &Sheet<'_>) -> Markup {
-    let by_day = sheet.by_day(&sheet.days.sleep, |night| night.day.date);
-    let drawn: Vec<Option<Column>> = by_day.iter().map(|night| column(night.as_ref()?)).collect();
+    let by_step = sheet.by_step(&sheet.days.sleep, |night| night.day.date);
+    let drawn: Vec<Option<Column>> =
+        by_step.iter().map(|night| column(sheet, night.as_ref()?)).collect();
     let longest = drawn.iter().flatten().map(Column::height).fold(0.0, f64::max);
-    let asleep: Vec<f64> = sheet.days.sleep.iter().filter_map(|night| night.asleep).collect();
+    let asleep: Vec<f64> = sheet.daily.sleep.iter().filter_map(|night| night.asleep).collect();
     let mean = (!asleep.is_empty()).then(|| {
         let mean = asleep.iter().sum::<f64>() / asleep.len() as f64;
         format!("asleep for {}{}", text::duration(Some(mean)), sheet.on_average())
     });
     let says = sheet.says(asleep.len(), mean);
     let frame = sheet.main_frame();
-    let feet = feet(&by_day, |night| &night.day);
+    let feet = feet(&by_step, |night| &night.day);
     let chart = Chart {
         id: "sleep-chart".to_owned(),
         title: format!("Hours of sleep by stage and date of waking, {}", sheet.when()),
@@ -55,7 +57,6 @@ fn chart(sheet: &Sheet<'_>) -> Markup {
         scale: Scale::from_zero(longest),
         feet: &feet,
     };
-    let drawing = columns(&chart, &drawn);
     let is_there = |of: Minutes| {
         sheet.days.sleep.iter().any(|night| of(night).is_some_and(|minutes| minutes > 0.0))
     };
@@ -65,11 +66,15 @@ fn chart(sheet: &Sheet<'_>) -> Markup {
     if is_there(|night| night.in_bed) {
         signs.push((Sign::Frame, "in bed"));
     }
-    let heading = "Sleep by date of waking, naps included";
-    figure(frame, heading, "hours", &says, &drawing, &legend(&signs, &feet))
+    let heading = match sheet.step {
+        Step::Day => "Sleep by date of waking, naps included".to_owned(),
+        _ => format!("Sleep{}, mean night, naps included", sheet.by()),
+    };
+    let draw = |chart: &Chart<'_>| columns(chart, &drawn);
+    figure(&chart, (&heading, "hours"), &says, draw, &legend(&signs, &feet))
 }
 
-fn column(night: &SleepNight) -> Option<Column> {
+fn column(sheet: &Sheet<'_>, night: &SleepNight) -> Option<Column> {
     let parts: Vec<Part> = STAGES
         .iter()
         .filter_map(|(fill, _, of)| Some(Part { fill: *fill, value: of(night)? / MINUTES }))
@@ -80,7 +85,7 @@ fn column(night: &SleepNight) -> Option<Column> {
     }
     let words = format!(
         "{}: asleep {}, in bed {}",
-        text::short_date(night.day.date),
+        sheet.name_of(night.day.date),
         text::duration(night.asleep),
         text::duration(night.in_bed),
     );
@@ -88,6 +93,7 @@ fn column(night: &SleepNight) -> Option<Column> {
 }
 
 fn table(sheet: &Sheet<'_>) -> Markup {
+    let is_by_day = sheet.step == Step::Day;
     let head = [
         "From",
         "To",
@@ -106,7 +112,10 @@ fn table(sheet: &Sheet<'_>) -> Markup {
         let clock = |at: Option<aggregation::Timestamp>| {
             at.map_or_else(|| text::NONE.to_owned(), |at| text::clock(at, zone))
         };
-        let mut cells = vec![clock(night.main_start), clock(night.main_end)];
+        let mut cells: Vec<Cell> = Vec::new();
+        if is_by_day {
+            cells.extend([clock(night.main_start), clock(night.main_end)].map(Cell::Text));
+        }
         cells.extend(
             [
                 night.asleep,
@@ -117,19 +126,24 @@ fn table(sheet: &Sheet<'_>) -> Markup {
                 night.awake,
                 night.in_bed,
             ]
-            .map(text::hours),
+            .map(|minutes| Cell::Text(text::hours(minutes))),
         );
-        cells.push(text::places(night.efficiency.map(|share| share * 100.0), 0));
-        cells.push(match night.nap_minutes.filter(|_| night.nap_count > 0) {
+        cells.push(Cell::Places(night.efficiency.map(|share| share * 100.0), 0));
+        let naps = match night.nap_minutes.filter(|_| night.nap_count > 0) {
             Some(minutes) => {
                 format!("{} ({})", thousands(night.nap_count.into()), text::hours(Some(minutes)))
             }
             None => thousands(night.nap_count.into()),
-        });
+        };
+        cells.push(Cell::Text(naps));
         let unknown = (night.asleep.is_none() && night.in_bed.or(night.awake).is_some())
             .then(|| "no source tells of sleep".to_owned());
-        TableRow::new(night.day.date, cells, sheet.notes(&night.day, [unknown]))
+        sheet.row(night.day.date, cells, sheet.notes(&night.day, [unknown]))
     });
-    let caption = "sleep, hours:minutes (From, To: the main session, local time)".to_owned();
-    sheet.table(&DayTable { caption, head: &head, rows: rows.collect() })
+    let rows = rows.collect();
+    let (caption, head) = match is_by_day {
+        true => ("sleep, hours:minutes (From, To: the main session, local time)", &head[..]),
+        false => ("sleep, hours:minutes of a mean night (Naps: of all nights)", &head[2..]),
+    };
+    sheet.table(&DayTable { caption: caption.to_owned(), head, rows })
 }

@@ -11,7 +11,8 @@ use crate::chart::{
     Chart, Column, Fill, Foot, Frame, Level, Part, Scale, Series, Shape, Sign, Slots, columns,
     legend, levels,
 };
-use crate::sheet::{DayTable, Sheet, TableRow, figure, foot};
+use crate::sheet::{Cell, DayTable, Sheet, TableRow, figure, foot};
+use crate::steps::{self, Step};
 use crate::text;
 use wording::{counted, thousands};
 
@@ -22,7 +23,10 @@ pub struct Vital<'v> {
     pub metric: &'v str,
     /// UCUM unit of the figures.
     pub unit: &'v str,
+    /// Its days, weeks or months.
     rows: Vec<&'v VitalDay>,
+    /// Its days.
+    daily: Vec<&'v VitalDay>,
 }
 
 /// A day or an hour of a metric, as it is drawn.
@@ -39,12 +43,18 @@ struct Point {
 
 /// The metrics with a figure on one of the days, once for each stored unit.
 pub fn all<'v>(sheet: &Sheet<'v>) -> Vec<Vital<'v>> {
-    let mut vitals: BTreeMap<(&str, &str), Vec<&VitalDay>> = BTreeMap::new();
+    let mut vitals: BTreeMap<(&str, &str), Vital<'v>> = BTreeMap::new();
     for row in &sheet.days.vitals {
-        vitals.entry((&row.metric, &row.unit)).or_default().push(row);
+        let (metric, unit) = (row.metric.as_str(), row.unit.as_str());
+        let new = || Vital { metric, unit, rows: Vec::new(), daily: Vec::new() };
+        vitals.entry((metric, unit)).or_insert_with(new).rows.push(row);
     }
-    let vital = |((metric, unit), rows)| Vital { metric, unit, rows };
-    vitals.into_iter().map(vital).filter(Vital::has_figures).collect()
+    for row in &sheet.daily.vitals {
+        if let Some(vital) = vitals.get_mut(&(row.metric.as_str(), row.unit.as_str())) {
+            vital.daily.push(row);
+        }
+    }
+    vitals.into_values().filter(Vital::has_figures).collect()
 }
 
 impl<'v> Vital<'v> {
@@ -70,13 +80,13 @@ impl<'v> Vital<'v> {
     pub fn chart(&self, sheet: &Sheet<'_>, frame: Frame) -> Markup {
         let hours = sheet.is_one_day().then(|| self.hours(sheet)).flatten();
         let (slots, points) = hours.unwrap_or_else(|| {
-            let by_day = sheet.by_day(self.rows.iter().copied(), |row| row.day.date);
-            let points = by_day.into_iter().map(|row| row.map(Point::of_day)).collect();
-            (sheet.slots.clone(), points)
+            let by_step = sheet.by_step(self.rows.iter().copied(), |row| row.day.date);
+            let point = |row| self.point(sheet, row);
+            (sheet.slots.clone(), by_step.into_iter().map(|row| row.map(point)).collect())
         });
         let feet: Vec<Foot> =
             points.iter().map(|point| point.as_ref().map(|p| p.foot).unwrap_or_default()).collect();
-        let each = if matches!(slots, Slots::Hours(_)) { "hour" } else { "day" };
+        let each = if matches!(slots, Slots::Hours(_)) { "hour" } else { sheet.step.name() };
         let is_cumulative = self.is_cumulative(sheet);
         let says = if is_cumulative { self.sum(sheet) } else { self.spread(sheet) };
         let scale = if is_cumulative {
@@ -99,18 +109,40 @@ impl<'v> Vital<'v> {
             scale,
             feet: &feet,
         };
-        let with_half = frame.is_wide();
-        let (drawing, signs) = if is_cumulative {
-            (columns(&chart, &self.columns(&points)), vec![])
+        let with_half =
+            frame.is_wide() && points.iter().flatten().any(|point| point.half.is_some());
+        let of_a_day = if is_cumulative && each != "hour" && sheet.step != Step::Day {
+            ", mean of a day"
         } else {
-            let levels_of = points.iter().map(|point| Some(point.as_ref()?.level(with_half, self)));
-            let series =
-                Series { shape: Shape::Disc, levels: levels_of.collect(), over_gaps: false };
-            (levels(&chart, &[], &[series]), signs(&points, with_half, each))
+            ""
         };
-        let legend = legend(&signs, &feet);
-        let heading = format!("{} by {each}", text::title(self.metric));
-        figure(frame, &heading, &self.shown_unit(), &says, &drawing, &legend)
+        let heading = format!("{} by {each}{of_a_day}", text::title(self.metric));
+        let unit = self.shown_unit();
+        let heading = (heading.as_str(), unit.as_str());
+        if is_cumulative {
+            let drawn = self.columns(&points);
+            let draw = |chart: &Chart<'_>| columns(chart, &drawn);
+            return figure(&chart, heading, &says, draw, &legend(&[], &feet));
+        }
+        let levels_of = points.iter().map(|point| Some(point.as_ref()?.level(with_half, self)));
+        let series = [Series { shape: Shape::Disc, levels: levels_of.collect(), over_gaps: false }];
+        let draw = |chart: &Chart<'_>| levels(chart, &[], &series);
+        figure(&chart, heading, &says, draw, &legend(&signs(&points, with_half, each), &feet))
+    }
+
+    /// The point of a day; of a week or month the mean of its days with a total.
+    fn point(&self, sheet: &Sheet<'_>, row: &VitalDay) -> Point {
+        let days = self.days_with_total(sheet, row);
+        let total = row.total.filter(|_| days > 0).map(|total| total / days as f64);
+        Point { when: sheet.name_of(row.day.date), total, ..Point::of_day(row) }
+    }
+
+    /// The number of days behind the total of a day, week or month.
+    fn days_with_total(&self, sheet: &Sheet<'_>, row: &VitalDay) -> usize {
+        let is_of_row = |day: &&&VitalDay| {
+            sheet.step.start(day.day.date, sheet.daily.from) == row.day.date && day.total.is_some()
+        };
+        self.daily.iter().filter(is_of_row).count()
     }
 
     fn columns(&self, points: &[Option<Point>]) -> Vec<Option<Column>> {
@@ -148,7 +180,7 @@ impl<'v> Vital<'v> {
 
     /// The summary of a cumulative metric.
     fn sum(&self, sheet: &Sheet<'_>) -> String {
-        let totals: Vec<f64> = self.rows.iter().filter_map(|row| row.total).collect();
+        let totals: Vec<f64> = self.daily.iter().filter_map(|row| row.total).collect();
         let (days, sum) = (totals.len(), totals.iter().sum::<f64>());
         let unit = text::unit(self.unit);
         if sheet.is_one_day() {
@@ -164,20 +196,20 @@ impl<'v> Vital<'v> {
 
     /// The summary of a discrete metric, with the mean over all readings.
     fn spread(&self, sheet: &Sheet<'_>) -> String {
-        let days = self.rows.iter().filter(|row| row.sample_count + row.censored_count > 0).count();
-        let known = || self.rows.iter().filter(|row| row.mean.is_some());
+        let rows = || self.daily.iter();
+        let days = rows().filter(|row| row.sample_count + row.censored_count > 0).count();
+        let known = || rows().filter(|row| row.mean.is_some());
         let readings: i64 = known().map(|row| i64::from(row.sample_count)).sum();
-        let sum: f64 =
-            known().filter_map(|row| Some(row.mean? * f64::from(row.sample_count))).sum();
-        let least = self.rows.iter().filter_map(|row| row.min).fold(f64::INFINITY, f64::min);
-        let greatest = self.rows.iter().filter_map(|row| row.max).fold(f64::NEG_INFINITY, f64::max);
+        let mean = steps::mean(known().map(|row| (row.mean, f64::from(row.sample_count))));
+        let least = rows().filter_map(|row| row.min).fold(f64::INFINITY, f64::min);
+        let greatest = rows().filter_map(|row| row.max).fold(f64::NEG_INFINITY, f64::max);
         let mut what = counted(readings, "reading", "readings");
         if readings == 1 {
-            what.push_str(&format!(": {}", text::number(sum)));
+            what.push_str(&format!(": {}", text::optional(mean)));
         } else if readings > 1 {
             what.push_str(&format!(
                 ", mean of all {}, least {}, greatest {}",
-                text::number(sum / readings as f64),
+                text::optional(mean),
                 text::number(least),
                 text::number(greatest)
             ));
@@ -188,45 +220,62 @@ impl<'v> Vital<'v> {
     /// Its table: all figures, or those that fit beside a small chart.
     pub fn table(&self, sheet: &Sheet<'_>, is_wide: bool) -> Markup {
         let is_cumulative = self.is_cumulative(sheet);
-        let head: &[&str] = match (is_cumulative, is_wide) {
-            (true, _) => &["Total", "Samples"],
-            (false, true) => {
+        let is_by_day = sheet.step == Step::Day;
+        let head: &[&str] = match (is_cumulative, is_wide, is_by_day) {
+            (true, _, true) => &["Total", "Samples"],
+            (true, _, false) => &["Total", "Days", "Mean of a day"],
+            (false, true, true) => {
                 &["Readings", "Mean", "SD", "Least", "25 %", "Median", "75 %", "Greatest"]
             }
-            (false, false) => &["Readings", "Mean", "Least", "Greatest"],
+            (false, true, false) => &["Readings", "Mean", "SD", "Least", "Greatest"],
+            (false, false, _) => &["Readings", "Mean", "Least", "Greatest"],
         };
-        let cells = |samples: i32, total, numbers: [Option<f64>; 7]| {
-            let samples = thousands(i64::from(samples));
-            if is_cumulative {
-                return vec![text::optional(total), samples];
-            }
-            let [mean, _, least, .., greatest] = numbers;
-            let few = [mean, least, greatest];
-            let shown: &[Option<f64>] = if is_wide { &numbers } else { &few };
-            let shown = shown.iter().map(|number| text::optional(*number));
-            std::iter::once(samples).chain(shown).collect()
+        let cells = |samples: i32, numbers: [Option<f64>; 7]| {
+            let [mean, stddev, least, .., greatest] = numbers;
+            let shown = match (is_wide, is_by_day) {
+                (true, true) => numbers.to_vec(),
+                (true, false) => vec![mean, stddev, least, greatest],
+                (false, _) => vec![mean, least, greatest],
+            };
+            let samples = Cell::Text(thousands(i64::from(samples)));
+            std::iter::once(samples).chain(shown.into_iter().map(Cell::Number)).collect()
         };
-        let days = self.rows.iter().map(|row| {
+        let total = |samples: i32, total| {
+            vec![Cell::Number(total), Cell::Text(thousands(i64::from(samples)))]
+        };
+        let rows = self.rows.iter().map(|row| {
             let censored = (row.censored_count > 0).then(|| {
                 let readings = counted(row.censored_count.into(), "reading", "readings");
                 format!("{readings} out of the sensor's range")
             });
             let numbers = [row.mean, row.stddev, row.min, row.p25, row.p50, row.p75, row.max];
-            let cells = cells(row.sample_count, row.total, numbers);
-            TableRow::new(row.day.date, cells, sheet.notes(&row.day, [censored]))
+            let cells = match (is_cumulative, is_by_day) {
+                (true, true) => total(row.sample_count, row.total),
+                (true, false) => {
+                    let days = self.days_with_total(sheet, row);
+                    let mean = row.total.filter(|_| days > 0).map(|total| total / days as f64);
+                    let days = Cell::Text(thousands(days as i64));
+                    vec![Cell::Number(row.total), days, Cell::Number(mean)]
+                }
+                (false, _) => cells(row.sample_count, numbers),
+            };
+            sheet.row(row.day.date, cells, sheet.notes(&row.day, [censored]))
         });
         let hours = self.own_hours(sheet).map(|row| {
             let numbers = [row.mean, row.stddev, row.min, row.p25, row.p50, row.p75, row.max];
             TableRow {
                 when: format!("from {}", text::clock(row.start, &row.time_zone)),
-                cells: cells(row.sample_count, row.total, numbers),
+                cells: match is_cumulative {
+                    true => total(row.sample_count, row.total),
+                    false => cells(row.sample_count, numbers),
+                },
                 notes: String::new(),
             }
         });
-        let rows = days.chain(hours);
+        let rows = rows.chain(hours).collect();
         let (name, unit) = (text::name(self.metric), self.shown_unit());
         let in_unit = if unit.is_empty() { unit } else { format!(", {unit}") };
-        sheet.table(&DayTable { caption: format!("{name}{in_unit}"), head, rows: rows.collect() })
+        sheet.table(&DayTable { caption: format!("{name}{in_unit}"), head, rows })
     }
 }
 
@@ -279,6 +328,8 @@ fn signs(points: &[Option<Point>], with_half: bool, each: &str) -> Vec<(Sign, &'
     let has_range = points.iter().flatten().any(|point| point.range.is_some_and(|(a, b)| a < b));
     let mut signs = vec![match each {
         "hour" => (Sign::Mark(Shape::Disc), "mean of the hour"),
+        "week" => (Sign::Mark(Shape::Disc), "mean of the week"),
+        "month" => (Sign::Mark(Shape::Disc), "mean of the month"),
         _ => (Sign::Mark(Shape::Disc), "mean of the day"),
     }];
     if has_range {

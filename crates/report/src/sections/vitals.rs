@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::section;
 use super::vital::{Vital, all};
+use super::{Section, section};
 use crate::chart::Frame;
 use crate::sheet::Sheet;
 
@@ -37,9 +37,9 @@ const ORDER: [&str; 22] = [
 ];
 
 /// The section of the heart rate.
-pub fn heart_rate(sheet: &Sheet<'_>) -> Option<Markup> {
+pub fn heart_rate(sheet: &Sheet<'_>) -> Option<Section> {
     let content = one(sheet, "heart_rate")?;
-    Some(section("heart-rate", "Heart rate", &content))
+    Some(section("heart-rate", "Heart rate", content))
 }
 
 /// A metric in full page width, in each stored unit.
@@ -56,7 +56,7 @@ pub fn one(sheet: &Sheet<'_>, metric: &str) -> Option<Markup> {
 }
 
 /// The section of cumulative metrics such as steps.
-pub fn activity(sheet: &Sheet<'_>) -> Option<Markup> {
+pub fn activity(sheet: &Sheet<'_>) -> Option<Section> {
     let vitals = ordered(sheet, |vital| vital.is_cumulative(sheet));
     let (main, others): (Vec<Vital<'_>>, Vec<Vital<'_>>) =
         vitals.into_iter().partition(|vital| vital.metric == "steps");
@@ -70,11 +70,11 @@ pub fn activity(sheet: &Sheet<'_>) -> Option<Markup> {
         }
         (small(sheet, &others))
     };
-    Some(section("activity", "Activity", &content))
+    Some(section("activity", "Activity", content))
 }
 
 /// The section of all other metrics.
-pub fn others(sheet: &Sheet<'_>) -> Option<Markup> {
+pub fn others(sheet: &Sheet<'_>) -> Option<Section> {
     // Without computed pairs, the rows are the only figures of blood pressure.
     let has_pairs = !sheet.days.blood_pressure.is_empty();
     let vitals = ordered(sheet, |vital| {
@@ -85,7 +85,7 @@ pub fn others(sheet: &Sheet<'_>) -> Option<Markup> {
     if vitals.is_empty() {
         return None;
     }
-    Some(section("measurements", "Other measurements", &small(sheet, &vitals)))
+    Some(section("measurements", "Other measurements", small(sheet, &vitals)))
 }
 
 fn small(sheet: &Sheet<'_>, vitals: &[Vital<'_>]) -> Markup {

@@ -1,5 +1,6 @@
 //! Facts about the request: the moment, the user, and rows that are not in the figures.
 
+use aggregation::local_time::Zone;
 use aggregation::{Kind, Timestamp, UserId, fold_source};
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
@@ -96,6 +97,14 @@ statement! {
         to: PgTimestamp => Timestamptz,
     } -> (Text, Text, BigInt)
     include_str!("count_rejected.sql")
+}
+
+impl Moment {
+    /// The zone by which raw rows are assigned to dates; `default_zone` if the profile has none that is valid.
+    pub(super) fn zone(&self, default_zone: Zone) -> Zone {
+        let own = self.profile_zone.as_deref().and_then(|zone| zone.parse().ok());
+        own.unwrap_or(default_zone)
+    }
 }
 
 pub(super) async fn moment(

@@ -4,6 +4,7 @@ mod context;
 mod days;
 mod labs;
 mod nutrition;
+mod report;
 mod vitals;
 
 use std::collections::BTreeMap;
@@ -16,14 +17,17 @@ use diesel::pg::{Pg, PgValue};
 use diesel::prelude::*;
 use diesel::sql_types::Jsonb;
 
+use self::context::Moment;
 pub use self::context::{RejectedRows, Waiting};
 pub use self::days::{BloodPressureDay, GlucoseDay, SleepNight};
 pub use self::labs::{LabName, LabResults};
 pub use self::nutrition::{MealEnergy, NutritionSums};
+pub use self::report::{DaysBefore, MOST_PROFILE_DAYS, PeriodLength, ReportDates, UserReport};
 pub use self::vitals::{VitalDay, VitalHour};
 use crate::error::StoreError;
 use crate::kinds::day_end::future_rows_of;
 use crate::pool::Store;
+use crate::snapshot::Snapshot;
 use crate::sql::time::{RawTime, from_postgres};
 
 /// The fields of every row of a daily table. `day_columns` lists the columns.
@@ -145,11 +149,24 @@ impl Store {
     ) -> Result<UserDays, StoreError> {
         let mut snapshot = self.snapshot("report").await?;
         let moment = context::moment(&mut snapshot, user_id.clone()).await?;
-        let zone = moment.profile_zone.as_deref().and_then(|zone| zone.parse::<Zone>().ok());
-        let zone = zone.unwrap_or(default_zone);
+        let zone = moment.zone(default_zone);
+        let days = UserDays::read(&mut snapshot, moment, user_id, (from, to), zone).await?;
+        snapshot.end().await?;
+        Ok(days)
+    }
+}
+
+impl UserDays {
+    async fn read(
+        snapshot: &mut Snapshot<'_>,
+        moment: Moment,
+        user_id: &UserId,
+        (from, to): (NaiveDate, NaiveDate),
+        zone: Zone,
+    ) -> Result<Self, StoreError> {
         let bounds = (zone.day_start(from), zone.day_end(to));
-        let labs = labs::days(&mut snapshot, user_id.clone(), from, to).await?;
-        let days = UserDays {
+        let labs = labs::days(snapshot, user_id.clone(), from, to).await?;
+        Ok(Self {
             user_id: user_id.clone(),
             from,
             to,
@@ -159,25 +176,23 @@ impl Store {
             is_known: moment.is_known,
             frozen_before: moment.frozen_before,
             extent: moment.extent,
-            vitals: vitals::days(&mut snapshot, user_id.clone(), from, to).await?,
+            vitals: vitals::days(snapshot, user_id.clone(), from, to).await?,
             hours: match from == to {
-                true => vitals::hours(&mut snapshot, user_id.clone(), from).await?,
+                true => vitals::hours(snapshot, user_id.clone(), from).await?,
                 false => Vec::new(),
             },
-            sleep: days::sleep(&mut snapshot, user_id.clone(), from, to).await?,
-            blood_pressure: days::blood_pressure(&mut snapshot, user_id.clone(), from, to).await?,
-            glucose: days::glucose(&mut snapshot, user_id.clone(), from, to).await?,
-            nutrition: nutrition::days(&mut snapshot, user_id.clone(), from, to).await?,
+            sleep: days::sleep(snapshot, user_id.clone(), from, to).await?,
+            blood_pressure: days::blood_pressure(snapshot, user_id.clone(), from, to).await?,
+            glucose: days::glucose(snapshot, user_id.clone(), from, to).await?,
+            nutrition: nutrition::days(snapshot, user_id.clone(), from, to).await?,
             lab_names: match labs.is_empty() {
                 true => BTreeMap::new(),
-                false => labs::names(&mut snapshot, user_id.clone(), bounds).await?,
+                false => labs::names(snapshot, user_id.clone(), bounds).await?,
             },
             labs,
-            waiting: context::waiting(&mut snapshot, user_id.clone(), from, to).await?,
-            rejected: context::rejected(&mut snapshot, user_id.clone(), bounds).await?,
-            future_rows: future_rows_of(&mut snapshot, user_id.clone(), from, to).await?,
-        };
-        snapshot.end().await?;
-        Ok(days)
+            waiting: context::waiting(snapshot, user_id.clone(), from, to).await?,
+            rejected: context::rejected(snapshot, user_id.clone(), bounds).await?,
+            future_rows: future_rows_of(snapshot, user_id.clone(), from, to).await?,
+        })
     }
 }

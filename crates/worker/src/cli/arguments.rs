@@ -271,29 +271,6 @@ pub struct Demo {
     pub serve: bool,
 }
 
-/// Arguments of `report`.
-#[derive(Debug, Args)]
-pub struct Report {
-    /// The user
-    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
-    pub user: String,
-    /// The first local date, such as 2026-03-01
-    #[arg(long, value_name = "DATE", value_parser = parse_date)]
-    pub from: NaiveDate,
-    /// The last local date; at most 366 days in total
-    #[arg(long, value_name = "DATE", value_parser = parse_date)]
-    pub to: NaiveDate,
-    /// The file to write, or - for stdout; an existing file is replaced
-    #[arg(long, value_name = "FILE")]
-    pub html: PathBuf,
-    /// Print one JSON object as the last line of stdout
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// The days of a leap year. On a page with more, a day is too narrow to be seen.
-pub const MOST_REPORTED_DAYS: i64 = 366;
-
 /// The requested kinds, each once and in order; all if none was requested.
 pub fn kinds_or_all(mut kinds: Vec<Kind>) -> Vec<Kind> {
     if kinds.is_empty() {

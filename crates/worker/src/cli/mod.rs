@@ -4,6 +4,7 @@ mod adopt;
 mod arguments;
 mod freeze;
 mod parse;
+mod report;
 mod usage;
 
 use std::path::PathBuf;
@@ -17,10 +18,11 @@ use usage::{RUNNING, wrong_usage};
 
 pub use adopt::Adopt;
 pub use arguments::{
-    Backfill, Changes, ConfigShow, Demo, Import, ImportKind, Json, MOST_REPORTED_DAYS, Migrate,
-    Pause, Report, Requeue, RunOnce, Status, Verify, kinds_or_all,
+    Backfill, Changes, ConfigShow, Demo, Import, ImportKind, Json, Migrate, Pause, Requeue,
+    RunOnce, Status, Verify, kinds_or_all,
 };
 pub use freeze::Freeze;
+pub use report::{MOST_DAYS as MOST_REPORTED_DAYS, Report};
 pub use usage::{
     refuse_key, refuse_user, refuse_value, require_order, require_range, require_stdout_for_one,
 };
@@ -60,11 +62,6 @@ Columns of CSV (* must be there and filled in, in any order):
 Names of columns may be in any case. Times need an offset:
 2026-03-29T01:30:00+01:00. A sensor's value may have its comparator: <40. The
 sources in source_priority are separated by semicolons, the best one first.";
-
-/// Broken by hand, because clap does not wrap the usage, and a terminal may have 80 columns.
-const REPORT_USAGE: &str = "\
-worker report [OPTIONS] --user <ID> --from <DATE> --to <DATE>
-       --html <FILE>";
 
 /// Heading of the global options, below the options of the command itself.
 const GLOBAL: &str = "Options of every command";
@@ -286,10 +283,11 @@ pub enum Command {
     Changes(Changes),
     /// Write some days of one user as an HTML page with charts
     ///
-    /// The page is a self-contained HTML file: it loads nothing, runs no scripts, and can be printed. It
-    /// contains health data, so only its owner may read it. A page without any figure says so, which is
-    /// no failure.
-    #[command(override_usage = REPORT_USAGE)]
+    /// The page is a self-contained HTML file: it loads nothing, runs no scripts, and can be printed. It says
+    /// what has changed against the days before. Up to 62 days are drawn by day, up to 190 by week, more by
+    /// month. The page contains health data, so only its owner may read it. A page without any figure says
+    /// so, which is no failure.
+    #[command(override_usage = report::USAGE)]
     Report(Report),
     /// Show the catalogue in force: metrics, analytes and nutrients with units and limits
     ///

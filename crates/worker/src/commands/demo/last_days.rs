@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use aggregation::UserId;
 use aggregation::local_time::Zone;
-use chrono::Days;
-use store::{Store, StoreError, UserDays};
+use chrono::{Days, NaiveDate};
+use store::{Store, StoreError};
 
 use super::serve::today;
 use crate::cli::MOST_REPORTED_DAYS;
@@ -13,7 +13,7 @@ use crate::cli::MOST_REPORTED_DAYS;
 /// The dates with figures on the page: four weeks.
 const DATES: usize = 28;
 
-/// Reads the last dates with figures, and those in between; `None` without any. Rows dated in the future
+/// Finds the first and the last of the last dates with figures; `None` without any. Rows dated in the future
 /// do not move the page away from today.
 ///
 /// # Errors
@@ -22,7 +22,7 @@ pub async fn read(
     store: &Store,
     user_id: &UserId,
     zone: Zone,
-) -> Result<Option<UserDays>, StoreError> {
+) -> Result<Option<(NaiveDate, NaiveDate)>, StoreError> {
     // No zone is more than a day ahead of UTC.
     let tomorrow = today() + Days::new(1);
     let any = store.user_days(user_id, tomorrow, tomorrow, zone).await?;
@@ -31,10 +31,6 @@ pub async fn read(
     let from = to - Days::new(MOST_REPORTED_DAYS as u64 - 1);
     let year = store.user_days(user_id, from, to, zone).await?;
     let dates: BTreeSet<_> = report::all_days(&year).map(|day| day.date).collect();
-    let (Some(last), Some(first)) =
-        (dates.last(), dates.iter().rev().nth(DATES - 1).or(dates.first()))
-    else {
-        return Ok(Some(year));
-    };
-    store.user_days(user_id, *first, *last, zone).await.map(Some)
+    let first = dates.iter().rev().nth(DATES - 1).or(dates.first());
+    Ok(Some(first.zip(dates.last()).map_or((from, to), |(first, last)| (*first, *last))))
 }

@@ -164,8 +164,11 @@ async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Resu
     figures::show(&context.store, default_zone).await?;
     if let Some(file) = html {
         let (from, to) = figures::week_of_meals();
-        let days = context.store.user_days(&figures::EATER.into(), from, to, default_zone).await?;
-        report::write(&days, &context.settings.get().catalogue, file)?;
+        let dates = store::ReportDates::Range(from, to);
+        let user = figures::EATER.into();
+        let read = context.store.user_report(&user, dates, default_zone).await?;
+        let catalogue = &context.settings.get().catalogue;
+        report::write(&read, catalogue, ::report::UnitChoice::default(), file)?;
         let shown = file.display();
         output::print_success(&format!("\nA week of meals as a page, for a browser:\n   {shown}"));
     }

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use chrono::NaiveDate;
 use local_postgres::LocalPostgres;
 use rustix::fs::statvfs;
-use store::{MigrateOptions, Pooler, ProfileRow, Store};
+use store::{MigrateOptions, Pooler, ProfileRow, ReportDates, Store};
 
 use super::{kept, last_days, serve};
 use crate::cli;
@@ -151,7 +151,8 @@ impl<'a> Own<'a> {
         bar.finish_and_clear();
         super::summary(&context.store, &run).await?;
 
-        let Some(days) = last_days::read(&context.store, &self.user_id, self.zone).await? else {
+        let Some((from, to)) = last_days::read(&context.store, &self.user_id, self.zone).await?
+        else {
             bail!(
                 "there are no figures of user {} to show: {} imported, {} rejected",
                 self.user,
@@ -159,18 +160,20 @@ impl<'a> Own<'a> {
                 counted(run.report.counts.rows_rejected, "row", "rows"),
             );
         };
-        report::write(&days, &catalogue, &self.page)?;
+        let dates = ReportDates::Range(from, to);
+        let read = context.store.user_report(&self.user_id, dates, self.zone).await?;
+        report::write(&read, &catalogue, ::report::UnitChoice::default(), &self.page)?;
         output::print(&format!(
             "\nA page of the last days, {} to {}, for a browser:\n   {}",
-            days.from,
-            days.to,
+            from,
+            to,
             std::path::absolute(&self.page).unwrap_or_else(|_| self.page.clone()).display()
         ));
         let went_well = imported.bad_lines == 0 && !run.report.has_failures();
         Ok(Shown {
             exit: if went_well { exit::DONE } else { exit::DONE_WITH_FAILURES },
             user: self.user.clone(),
-            dates: (days.from, days.to),
+            dates: (from, to),
         })
     }
 

@@ -5,10 +5,11 @@ mod file;
 use std::path::Path;
 
 use aggregation::catalogue::Catalogue;
+use report::UnitChoice;
 use serde_json::json;
-use store::UserDays;
+use store::{UserDays, UserReport};
 
-use crate::cli::{self, require_order, require_range, require_stdout_for_one};
+use crate::cli::{self, require_stdout_for_one};
 use crate::exit::{self, Exit};
 use crate::output;
 use crate::settings::Settings;
@@ -24,9 +25,7 @@ const STDOUT: &str = "-";
 /// # Errors
 /// The reason why it failed, which never contains a health value.
 pub async fn execute(config: Option<&Path>, arguments: &cli::Report) -> anyhow::Result<Exit> {
-    let (from, to) = (arguments.from, arguments.to);
-    require_order(from, to);
-    require_range(from, to, cli::MOST_REPORTED_DAYS);
+    let (dates, units) = (arguments.dates(), arguments.unit_choice());
     let to_stdout = arguments.html == Path::new(STDOUT);
     require_stdout_for_one(to_stdout, arguments.json);
     let loaded = setup::configuration(config)?;
@@ -35,13 +34,13 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Report) -> anyhow::
     setup::require_current_schema(&store).await?;
 
     let user_id = user_ids::required(&store, &arguments.user).await?;
-    let days = store.user_days(&user_id, from, to, settings.default_zone).await?;
+    let read = store.user_report(&user_id, dates, settings.default_zone).await?;
     if to_stdout {
-        output::print(report::page(&days, &settings.catalogue).trim_end());
+        output::print(report::page(&read, &settings.catalogue, units).trim_end());
     } else {
-        write(&days, &settings.catalogue, &arguments.html)?;
+        write(&read, &settings.catalogue, units, &arguments.html)?;
     }
-    tell(&days, arguments, to_stdout);
+    tell(&read.days, arguments, to_stdout);
     Ok(exit::DONE)
 }
 
@@ -49,8 +48,13 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Report) -> anyhow::
 ///
 /// # Errors
 /// The file, and the reason why it cannot be written.
-pub fn write(days: &UserDays, catalogue: &Catalogue, html: &Path) -> anyhow::Result<()> {
-    file::put(html, &report::page(days, catalogue))
+pub fn write(
+    read: &UserReport,
+    catalogue: &Catalogue,
+    units: UnitChoice,
+    html: &Path,
+) -> anyhow::Result<()> {
+    file::put(html, &report::page(read, catalogue, units))
 }
 
 /// Checks that a page can be written to this file, without changing it.
