@@ -68,7 +68,7 @@ fn an_export_becomes_a_page_of_its_last_days_and_nothing_else_is_left() {
         ],
     );
     let drawn = fs::read_to_string(&page).unwrap();
-    assert_says(&drawn, &["User 1", "2 May 2024", "5,200"]);
+    assert_says(&drawn, &["User 1", "2 May 2024", "Workout distance", ">10.0<"]);
     assert_eq!(fs::metadata(&page).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::read_dir(pages.path()).unwrap().count(), 1);
 }
