@@ -32,10 +32,12 @@ pub enum Step {
 impl Step {
     /// The step for a span of this number of days.
     pub const fn for_days(days: i64) -> Self {
-        match days {
-            ..=MOST_BY_DAY => Self::Day,
-            ..=MOST_BY_WEEK => Self::Week,
-            _ => Self::Month,
+        if days <= MOST_BY_DAY {
+            Self::Day
+        } else if days <= MOST_BY_WEEK {
+            Self::Week
+        } else {
+            Self::Month
         }
     }
 
