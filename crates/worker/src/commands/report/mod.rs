@@ -60,7 +60,7 @@ pub fn write(
 /// Checks that a page can be written to this file, without changing it.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn check(html: &Path) -> anyhow::Result<()> {
     file::check(html)
 }
