@@ -16,7 +16,7 @@ use crate::support::running::Running;
 use crate::support::{Ran, connect, database, server_of_its_own, worker_at};
 
 /// Targets, and seconds of chaos, in `cargo test`.
-const DEFAULT_TARGETS: u64 = 64;
+const DEFAULT_TARGETS: u64 = 32;
 const DEFAULT_SECONDS: u64 = 12;
 
 /// After the last fault everything must be done by then.
@@ -125,6 +125,9 @@ async fn targets_on_two_servers_that_restart_lose_nothing_while_targets_come_and
         ("WORKER__TARGETS_FROM__RELOAD_SECONDS", "1"),
         ("WORKER__SCHEDULE__POLL_SECONDS", "0.2"),
         ("WORKER__SERVICE__OBSERVE_SECONDS", "5"),
+        // Rows of a batch that a restart interrupted wait for the end of its lease.
+        ("WORKER__BATCH__LEASE_SECONDS", "15"),
+        ("WORKER__SESSION__STATEMENT_TIMEOUT_SECONDS", "10"),
     ];
     let service = Running::service(command, &settings);
     let is_over = Arc::<AtomicBool>::default();
@@ -148,8 +151,8 @@ async fn targets_on_two_servers_that_restart_lose_nothing_while_targets_come_and
     for target in &place.targets {
         drained(target, &service).await;
     }
-    let ran = service.stops();
-    assert!(!ran.events("target_removed").is_empty() && faults > 3 && rows > 0);
+    end(service);
+    assert!(faults > 3 && rows > 0);
     for target in &place.targets {
         done_once(target).await;
     }
@@ -158,6 +161,18 @@ async fn targets_on_two_servers_that_restart_lose_nothing_while_targets_come_and
     let verified = Ran::of(verify.output().unwrap());
     assert_eq!(verified.code, 0, "{}{}", verified.stdout, verified.stderr);
     eprintln!("{} targets, {faults} faults, {rows} inserts", place.targets.len());
+}
+
+/// Ends the service. A claim whose confirmation was lost is in the log as done and not as claimed, so batches are not
+/// counted, as they are where no server restarts.
+fn end(mut service: Running) {
+    service.signal("-TERM");
+    service.child.wait().unwrap();
+    assert!(!service.events("target_removed").is_empty());
+    let log = service.stderr.lock().unwrap().clone();
+    for unwanted in ["panicked", "rows_not_conserved"] {
+        assert!(!log.contains(unwanted), "{unwanted} in {log}");
+    }
 }
 
 /// Waits until nothing is queued.
