@@ -72,7 +72,7 @@ fn the_clock_is_that_of_the_readings_zone_and_other_dates_do_not_count() {
     assert_eq!(at_minute(&berlin, 0).unwrap()[2], 120.0);
     let without_last = of("Europe/Berlin", &rows, "2024-05-01", "2024-05-05").unwrap();
     assert_eq!((without_last.days, at_minute(&without_last, 0)), (4, None));
-    let own: Vec<RawVital> = rows.iter().map(|row| in_zone(row.clone(), "+05:30")).collect();
+    let own: Vec<RawVital> = rows.iter().map(|row| in_zone("+05:30", row.clone())).collect();
     assert_eq!(at_minute(&of_may(&own), 3 * 60 + 30).unwrap()[2], 120.0);
     assert_eq!(of("UTC", &rows, "2024-06-01", "2024-06-30"), None);
 }
