@@ -11,10 +11,10 @@ demo:
 test:
     cargo test --workspace
 
-# the tests of the figures with user ids of type uuid, and of type text
+# the tests of the figures, of the feed and of frozen dates with user ids of type uuid, and of type text
 test-user-ids:
-    DAYFOLD_TEST_USER_ID=uuid cargo test -p worker --test tests -- figures:: --skip demo_figures
-    DAYFOLD_TEST_USER_ID=text cargo test -p worker --test tests -- figures:: --skip demo_figures
+    DAYFOLD_TEST_USER_ID=uuid cargo test -p worker --test tests -- figures:: changes:: frozen:: --skip demo_figures
+    DAYFOLD_TEST_USER_ID=text cargo test -p worker --test tests -- figures:: changes:: frozen:: --skip demo_figures
 
 # break the server in every way that docs/faults.md lists
 faults:
@@ -29,6 +29,14 @@ night:
 chaos rounds="60" seconds="60" seed=`date +%s`:
     CHAOS_ROUNDS={{rounds}} CHAOS_SECONDS={{seconds}} CHAOS_SEED={{seed}} \
         cargo test -p worker --test tests chaos:: -- --nocapture
+
+# the same for one process with many targets on two servers
+chaos-targets targets="64" seconds="60":
+    CHAOS_TARGETS={{targets}} CHAOS_SECONDS={{seconds}} cargo test -p worker --test tests targets::chaos -- --nocapture
+
+# statements and memory of idle targets
+idle-targets targets="200":
+    IDLE_TARGETS={{targets}} cargo test -p worker --test tests targets::idle -- --nocapture
 
 # the model of the queue in larger sizes than those of the tests
 model:

@@ -2,6 +2,7 @@
 
 use crate::support::Database;
 use crate::support::outside::{Scratch, assert_says, refused};
+use crate::support::rows::{heart_rate, meal, vital};
 use crate::support::{Ran, worker_at};
 
 #[tokio::test]
@@ -51,12 +52,13 @@ async fn a_file_that_cannot_be_used_is_refused_with_its_line() {
 #[tokio::test]
 async fn a_metric_of_ones_own_has_figures_and_changed_limits_count_after_a_backfill() {
     let db = Database::new().await;
-    db.execute(
-        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
-         VALUES (1, 'pushes', 7, 'count', 'chair', '2024-05-01 10:00Z', '2024-05-01 10:10Z'),
-                (1, 'heart_rate', 90, 'bpm', 'watch', '2024-05-01 10:00Z', '2024-05-01 10:00Z'),
-                (1, 'heart_rate', 150, 'bpm', 'watch', '2024-05-01 10:01Z', '2024-05-01 10:01Z')",
-    )
+    db.insert([
+        vital("pushes", 7, "count")
+            .between("2024-05-01 10:00Z", "2024-05-01 10:10Z")
+            .source("chair"),
+        heart_rate(90).at("2024-05-01 10:00Z"),
+        heart_rate(150).at("2024-05-01 10:01Z"),
+    ])
     .await;
     assert_eq!(db.run_once()["rows_rejected"], 1, "nobody knows pushes yet");
 
@@ -94,12 +96,11 @@ async fn a_metric_of_ones_own_has_figures_and_changed_limits_count_after_a_backf
 #[tokio::test]
 async fn changed_limits_of_a_nutrient_outdate_the_days_of_nutrition_until_a_backfill() {
     let db = Database::new().await;
-    db.execute(
-        "INSERT INTO nutrition_raw (user_id, food_name, meal_type, eaten_at, source, energy_kcal)
-         VALUES (1, 'soup', 'lunch', '2024-05-01 10:00Z', 'app', 900),
-                (1, 'cake', 'snack', '2024-05-01 15:00Z', 'app', 1100),
-                (1, 'bread', 'snack', '2024-05-02 15:00Z', 'app', 300)",
-    )
+    db.insert([
+        meal("soup", "lunch").at("2024-05-01 10:00Z").number("energy_kcal", 900),
+        meal("cake", "snack").at("2024-05-01 15:00Z").number("energy_kcal", 1100),
+        meal("bread", "snack").at("2024-05-02 15:00Z").number("energy_kcal", 300),
+    ])
     .await;
     assert_eq!(db.run_once()["rows_rejected"], 0);
     let scratch = Scratch::new();

@@ -9,7 +9,7 @@ mod webhook;
 use serde_json::Value;
 
 use crate::support::running::eventually;
-use crate::support::{Database, Ran};
+use crate::support::{Database, Ran, user_ids};
 
 /// One row of each kind of user 1 on 2024-05-01, and heart rates of two users on two dates.
 const ROWS: &str = "
@@ -64,8 +64,13 @@ fn text(change: &Value, field: &str) -> String {
 }
 
 fn day(change: &Value) -> (i64, String, String) {
-    let user = change["user_id"].as_i64().unwrap_or_else(|| panic!("{change}"));
-    (user, text(change, "local_date"), text(change, "kind"))
+    // Ids of type uuid and text are strings.
+    let user = user_ids::in_numbers(change["user_id"].to_string().trim_matches('"'));
+    (
+        user.parse().unwrap_or_else(|_| panic!("{change}")),
+        text(change, "local_date"),
+        text(change, "kind"),
+    )
 }
 
 fn days(expected: &[(i64, &str, &str)]) -> Days {

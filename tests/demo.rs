@@ -1,5 +1,7 @@
 //! `worker demo`: it shows the main job and leaves nothing behind.
 
+mod own;
+
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;

@@ -1,5 +1,6 @@
 //! Databases whose encoding is not UTF-8.
 
+use crate::support::rows::vital;
 use crate::support::{Database, database};
 
 /// A migrated database of this encoding.
@@ -70,11 +71,8 @@ async fn a_byte_that_is_no_utf_8_rejects_its_row_and_no_other() {
 #[tokio::test]
 async fn a_database_in_latin_1_has_its_texts_converted() {
     let db = encoded("LATIN1").await;
-    db.execute(
-        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at) VALUES
-            (1, 'body_temperature', 36.8, '°C', 'Müller', '2024-03-05 08:00Z', '2024-03-05 08:00Z')",
-    )
-    .await;
+    db.insert([vital("body_temperature", 36.8, "°C").at("2024-03-05 08:00Z").source("Müller")])
+        .await;
 
     let run = db.run_once();
 

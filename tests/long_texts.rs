@@ -188,19 +188,19 @@ async fn a_profile_of_megabytes_costs_only_what_is_too_long_in_it() {
     );
 }
 
-/// Fails each row of user 2 that is written to nutrition_daily, the tables of `worker verify` among them.
+/// Fails each statement that reads a meal of user 2 whole. Those that only look which users there are do not fail.
 async fn break_user_2(db: &Database, how: &str) {
     db.execute(&format!(
-        "CREATE TABLE armed AS SELECT false AS is_armed;
-         CREATE FUNCTION break_user_2(user_id bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS $$
+        "CREATE FUNCTION break_user_2(user_id bigint, food text) RETURNS text LANGUAGE plpgsql STABLE AS $$
          BEGIN
-             IF user_id = 2 AND (SELECT is_armed FROM public.armed) THEN
+             IF user_id = 2 THEN
                  {how};
              END IF;
-             RETURN user_id;
+             RETURN food;
          END $$;
-         CREATE INDEX ON nutrition_daily (break_user_2(user_id));
-         UPDATE armed SET is_armed = true;"
+         ALTER TABLE nutrition_raw RENAME TO meals;
+         ALTER TABLE meals RENAME food_name TO food;
+         CREATE VIEW nutrition_raw AS SELECT *, break_user_2(user_id, food) AS food_name FROM meals"
     ))
     .await;
 }

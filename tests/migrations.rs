@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use tokio_postgres::Client;
 
 use crate::support::outside::{assert_says, refused};
+use crate::support::rows::heart_rate;
 use crate::support::{Database, Ran, connect, worker_at};
 
 /// The repository.
@@ -169,11 +170,7 @@ async fn every_migration_can_be_taken_back_and_made_again() {
 #[tokio::test]
 async fn a_migration_takes_back_its_schema_although_there_are_rows() {
     let db = Database::new().await;
-    db.execute(
-        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
-         VALUES (1, 'heart_rate', 60, 'bpm', 'watch', '2024-05-01 10:00Z', '2024-05-01 10:00Z')",
-    )
-    .await;
+    db.insert([heart_rate(60).at("2024-05-01 10:00Z")]).await;
     db.run_once();
     for (_, _, down) in migrations().iter().rev() {
         db.execute(down).await;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::support::Database;
+use crate::support::rows::heart_rate;
 
 /// A heart rate of user 7 about noon, this many days after the first of next month. No two are of
 /// the same minute: such ones would count as one.
@@ -53,11 +54,7 @@ async fn partitioned() -> Database {
     for day in [-40, -40, 0] {
         insert(&db, day).await;
     }
-    db.execute(
-        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
-         VALUES (7, 'heart_rate', 60, 'bpm', 'watch', 'infinity', 'infinity')",
-    )
-    .await;
+    db.insert([heart_rate(60).at("infinity").user(7)]).await;
     db.run_once();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples/partition.sql");
     db.execute(&fs::read_to_string(path).unwrap()).await;

@@ -65,6 +65,7 @@ async fn everything_works(bouncer: &Bouncer, db: &Database, pooler: &str) {
     ran(&mut command(), &["status"]);
     let again = ran(&mut command(), &["run-once", "--json"]).json();
     assert_eq!(again["rows_completed"], 20);
+    assert_eq!(ran(&mut command(), &["verify", "--json"]).json()["rows_different"], 0);
     assert_all_done(db).await;
 }
 

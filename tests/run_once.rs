@@ -1,18 +1,15 @@
 //! Raw rows in, daily figures out.
 
 use crate::support::Database;
+use crate::support::rows::heart_rate;
 use crate::support::samples::insert_samples;
 
 #[tokio::test]
 async fn raw_rows_become_daily_figures_and_leave_the_queue() {
     let db = Database::new().await;
-    db.execute(
-        "INSERT INTO user_profiles (user_id, time_zone) VALUES (1, 'Europe/Berlin');
-         INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at) VALUES
-             (1, 'heart_rate', 60, 'bpm', 'watch', '2024-05-01 10:00+02', '2024-05-01 10:00+02'),
-             (1, 'heart_rate', 70, 'bpm', 'watch', '2024-05-01 11:00+02', '2024-05-01 11:00+02');",
-    )
-    .await;
+    db.execute("INSERT INTO user_profiles (user_id, time_zone) VALUES (1, 'Europe/Berlin')").await;
+    db.insert([heart_rate(60).at("2024-05-01 10:00+02"), heart_rate(70).at("2024-05-01 11:00+02")])
+        .await;
 
     let run = db.run_once();
 

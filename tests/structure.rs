@@ -1,8 +1,8 @@
 //! Modules use each other in one direction: no circle among the children of one module.
 //!
-//! Each source is read as text. A path such as `crate::pool::Store`, in a `use` or in an expression, is an arrow
-//! from the module that has it to the module that it leads to, and re-exports are followed. A path between a module
-//! and what contains it is none. Tests may use what they like.
+//! Each source is read as text. A path such as `crate::pool::Store`, in a `use` or in an expression, is an arrow.
+//! It leads from the module that contains it to the module that it names; re-exports are followed. A path between a
+//! module and its parent is no arrow. Tests may use any module.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -12,8 +12,12 @@ use crate::support::{Database, Ran, worker_at};
 
 mod broken;
 mod budgets;
+mod chaos;
+mod citus;
 mod commands;
+mod idle;
 mod lists;
+mod messages;
 mod statements;
 
 /// Schemas of one database, each with Dayfold's tables.
@@ -160,7 +164,7 @@ async fn health_metrics_and_the_page_have_an_entry_for_each_target_and_sums() {
     });
     let (status, page) = get(&port, "/");
     assert_eq!(status, 200);
-    for shown in ["<td>a</td>", "<td>b</td>", "<td>empty</td>", "3 targets", "2 ready"] {
+    for shown in ["/?target=a", "/?target=b", "/?target=empty", "3 targets", "2 ready"] {
         assert!(page.contains(shown), "{shown} in {page}");
     }
     assert_eq!(get_json(&port, "/health/live").0, 200);

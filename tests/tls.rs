@@ -119,7 +119,7 @@ impl Server {
         format!("{}&port={}", self.postgres.url("postgres"), self.port)
     }
 
-    /// Its address over the network, with these options; CA stands for the authority's file.
+    /// Its address over the network, with these options; CA is replaced by the path of the authority's file.
     fn url(&self, options: &str) -> String {
         let options = options
             .replace("CA", &self.file("ca.pem"))

@@ -7,18 +7,18 @@
 --       measurement_id bigint PRIMARY KEY, person_id bigint, type text, reading numeric, unit text,
 --       device text, taken_at timestamptz, aggregation_status text DEFAULT 'pending');
 --
--- Each of its rows becomes a row of vitals_raw with the same number, kept up to date by triggers, in the
--- app's own transaction. vitals_raw queues what changes, as for rows that an app writes there itself.
+-- Each of its rows becomes a row of vitals_raw with the same number. Triggers keep it up to date, in the
+-- app's own transaction. vitals_raw queues each change, as for rows that an app writes there itself.
 
 BEGIN;
 
--- The app's words in the catalogue's (`worker catalogue`). What has no word here is not copied.
+-- The app's words in the catalogue's (`worker catalogue`). A row whose type is not listed is not copied.
 CREATE TABLE measurement_types (type text PRIMARY KEY, metric text NOT NULL);
 INSERT INTO measurement_types VALUES
     ('hr', 'heart_rate'), ('walk', 'steps'), ('weight', 'body_mass');
 
--- Numbers of the app's rows and those of other rows in vitals_raw must not meet: where vitals_raw has
--- rows of its own, add an offset to measurement_id here and in the view below.
+-- Numbers of the app's rows must differ from those of other rows in vitals_raw. If vitals_raw has rows of
+-- its own, add an offset to measurement_id here and in the view below.
 CREATE VIEW measurements_as_vitals AS
 SELECT m.person_id AS user_id, m.measurement_id AS id, t.metric, m.reading::float8 AS value, m.unit,
        coalesce(m.device, 'unknown') AS source, m.taken_at AS started_at, m.taken_at AS ended_at
@@ -67,8 +67,8 @@ CREATE TRIGGER measurements_updated AFTER UPDATE ON measurements
 CREATE TRIGGER measurements_deleted AFTER DELETE ON measurements
     REFERENCING OLD TABLE AS before FOR EACH STATEMENT EXECUTE FUNCTION measurements_to_vitals();
 
--- What is there already. The triggers are in place, so nothing is missed in between; of many millions
--- of rows, do it by ranges of measurement_id, each in a transaction of its own.
+-- Copies the existing rows. The triggers are in place, so no change is missed meanwhile. Copy many millions
+-- of rows by ranges of measurement_id, each in a transaction of its own.
 INSERT INTO vitals_raw (user_id, id, metric, value, unit, source, started_at, ended_at)
 SELECT * FROM measurements_as_vitals
 ON CONFLICT DO NOTHING;

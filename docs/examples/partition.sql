@@ -2,16 +2,16 @@
 -- once: a worked example, run by tests/partitions.rs. Run it as the owner of the tables; afterwards grant on
 -- vitals_raw what was granted before (packaging/sql/grants.sql, and what the app needs).
 --
--- The table that is there becomes the first partition; nothing is copied. It is locked meanwhile, for
--- milliseconds if these two were done before, which take long but block nobody:
+-- The existing table becomes the first partition; nothing is copied. The table is locked meanwhile: for
+-- milliseconds, if these two statements were run before. They take long, but block no session:
 --
 --   CREATE UNIQUE INDEX CONCURRENTLY vitals_raw_first_key ON vitals_raw (user_id, id, started_at);
 --   ALTER TABLE vitals_raw ADD CONSTRAINT vitals_raw_first_range
 --       CHECK (started_at < date_trunc('month', now(), 'UTC') + interval '1 month') NOT VALID;
 --       (with the date itself, such as '2027-01-01Z', and VALIDATE CONSTRAINT in a statement of its own)
 --
--- Everybody, worker and app, goes on using vitals_raw. Nobody may write to a partition by its own name: the
--- triggers that queue what changes are those of vitals_raw, and fire for what is written by that name only.
+-- Worker and app continue to use vitals_raw. No session may write to a partition by its own name: the
+-- triggers that queue changes belong to vitals_raw, and fire only for statements on that name.
 
 BEGIN;
 SET LOCAL lock_timeout = '5s';
@@ -42,12 +42,12 @@ ALTER TABLE vitals_raw_first ALTER id DROP IDENTITY;
 CREATE INDEX vitals_raw_by_time ON vitals_raw (user_id, metric, started_at, ended_at);
 CREATE INDEX vitals_raw_daily_totals ON vitals_raw (user_id, metric, started_at) WHERE is_daily_total;
 
--- Rows with dates that nobody foresaw, such as infinity: nothing is refused.
+-- Rows with unforeseen dates, such as infinity. No row is refused.
 CREATE TABLE vitals_raw_other PARTITION OF vitals_raw DEFAULT;
 
--- Makes the partitions of this month and of so many after it, as far as they are not there. To be called
--- now and then (pg_cron, a timer): rows of a month without a partition go into vitals_raw_other, and then
--- that month can have none until they are moved.
+-- Creates the missing partitions of this month and of the given number of months after it. Call it
+-- regularly (pg_cron, a timer). Rows of a month without a partition go into vitals_raw_other, and that month
+-- can have no partition until they are moved.
 CREATE FUNCTION vitals_raw_months(ahead int) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     month date;
@@ -62,7 +62,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- The first partition ends with this month. What it has of later ones moves, with no trigger in the way.
+-- The first partition ends with this month. Its rows of later months are moved, while no trigger fires.
 DO $$
 DECLARE
     ends date := (date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month')::date;
@@ -87,7 +87,7 @@ CREATE TRIGGER queue_deleted AFTER DELETE ON vitals_raw
 CREATE TRIGGER queue_truncated BEFORE TRUNCATE ON vitals_raw
     FOR EACH STATEMENT EXECUTE FUNCTION queue_truncated_vitals();
 
--- A view means a table, whatever that is called by now.
+-- A view refers to a table by its id, not by its name.
 DO $$
 BEGIN
     EXECUTE 'CREATE OR REPLACE VIEW raw_row_status AS '

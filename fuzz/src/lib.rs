@@ -1,5 +1,5 @@
-//! What the targets share: rows as an app may write them, near enough to each other that they meet,
-//! and what holds for any figure.
+//! Shared by the targets: rows as an app may write them, close enough to each other that they
+//! overlap, and assertions that hold for any figure.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a target that panics is what is looked for")]
 
@@ -11,8 +11,8 @@ use aggregation::catalogue::Catalogue;
 use aggregation::vitals::{Context, RawVital};
 use aggregation::zones::BaseZone;
 use arbitrary::{Arbitrary, Unstructured};
-use exports::{Context, Format, Item};
 use chrono::{Days, NaiveDate};
+use exports::{Format, Item};
 
 pub static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::built_in().unwrap());
 
@@ -169,7 +169,7 @@ pub fn assert_within(figures: impl IntoIterator<Item = Option<f64>>, least: f64,
 /// Reads an export, and asserts that each row can be stored and that no text is shown but names.
 pub fn read_export(format: Format, bytes: &[u8]) {
     let zone = Some("Europe/Berlin".parse().unwrap());
-    let context = Context { catalogue: &CATALOGUE, time_zone: zone, profile_zone: None };
+    let context = exports::Context { catalogue: &CATALOGUE, time_zone: zone, profile_zone: None };
     let mut again = || -> std::io::Result<Option<Box<dyn std::io::BufRead>>> {
         Ok(Some(Box::new(std::io::Cursor::new(bytes.to_vec()))))
     };

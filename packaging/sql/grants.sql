@@ -29,6 +29,9 @@ GRANT EXECUTE ON FUNCTION aggregation_datable(timestamptz), aggregation_end(time
     TO :"worker";
 GRANT EXECUTE ON FUNCTION aggregation_fail(text, text) TO :"worker";
 
+-- `worker freeze` sets the dates before which figures are frozen.
+GRANT SELECT, INSERT, UPDATE, DELETE ON frozen_figures, frozen_figures_of_users TO :"worker";
+
 -- The worker writes the figures.
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     vitals_hourly, vitals_daily, sleep_daily, blood_pressure_daily, glucose_daily, nutrition_daily,
@@ -55,6 +58,7 @@ GRANT SELECT ON
     vitals_weekly, sleep_weekly, blood_pressure_weekly, glucose_weekly, nutrition_weekly, lab_weekly,
     vitals_monthly, sleep_monthly, blood_pressure_monthly, glucose_monthly, nutrition_monthly,
     lab_monthly, glucose_14_days, figure_changes_settled, figure_feed,
+    frozen_figures, frozen_figures_of_users,
     vitals_7_days, vitals_28_days, sleep_vitals, body_mass_carried, body_mass_index_daily
     TO :"app";
 -- Functions of the views. PUBLIC has this right unless it was revoked.

@@ -40,10 +40,8 @@ FROM unnest(ARRAY[:'owner', :'worker', :'app']) AS name
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
 \gexec
 
--- PUBLIC has CONNECT and TEMPORARY unless they were revoked. `worker verify` computes into temporary
--- tables.
+-- PUBLIC has CONNECT unless it was revoked.
 GRANT CONNECT ON DATABASE :"DBNAME" TO :"owner", :"worker", :"app";
-GRANT TEMPORARY ON DATABASE :"DBNAME" TO :"worker";
 
 CREATE SCHEMA IF NOT EXISTS :"schema" AUTHORIZATION :"owner";
 GRANT USAGE, CREATE ON SCHEMA :"schema" TO :"owner";

@@ -5,6 +5,7 @@ use std::process::Child;
 use aggregation::UserIdType;
 
 use crate::support::outside::assert_says;
+use crate::support::rows::heart_rate;
 use crate::support::running::{eventually, waiting};
 use crate::support::{Database, Ran};
 
@@ -170,11 +171,7 @@ async fn each_mistake_of_a_mapping_has_one_message_and_changes_nothing() {
     assert_says(&refused("app.nowhere", MAP, &[]), &["there is no such table"]);
     assert_says(&refused("a.\"b", MAP, &[]), &["no name of a table"]);
     assert_says(&refused(NAME, MAP, &["--metric", "hr=hart_rate"]), &["no metric hart_rate"]);
-    db.execute(
-        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
-         VALUES (1, 'heart_rate', 60, 'bpm', 'other', '2026-01-05', '2026-01-05')",
-    )
-    .await;
+    db.insert([heart_rate(60).at("2026-01-05").source("other")]).await;
     let met = adopt(&db, &[]);
     assert_says(&met.stderr, &["vitals_raw has rows already", "--add-to-ids"]);
     db.execute("DELETE FROM vitals_raw; DELETE FROM aggregation_queue").await;
@@ -274,6 +271,39 @@ async fn nothing_is_lost_or_left_while_the_app_writes_during_adoption_and_undo()
     second.await.unwrap();
     db.run_once();
     assert_eq!(traces(&db).await, before);
+}
+
+#[tokio::test]
+async fn a_row_whose_text_can_be_no_id_of_a_user_is_not_copied_and_fails_no_statement_of_the_app() {
+    let db = Database::with_user_ids(UserIdType::Text).await;
+    db.execute(
+        "CREATE TABLE pulses (id serial PRIMARY KEY, person text, rate integer, at timestamptz DEFAULT '2026-01-05 10:00Z');
+         INSERT INTO pulses (person, rate) VALUES ('anna', 60), ('', 61), (repeat('é', 513), 62), (E'a\nb', 63)",
+    )
+    .await;
+    let map =
+        "user_id=person,metric='heart_rate',value=rate,unit='bpm',source='watch',started_at=at";
+    let adopted = db.run(&["adopt", "--kind", "vitals", "--table", "pulses", "--map", map]);
+    assert_eq!(adopted.code, 0, "{}", adopted.stderr);
+    let copied = async || -> String {
+        db.value(
+            "SELECT string_agg(left(user_id, 5) || ' ' || id, ', ' ORDER BY id) FROM vitals_raw",
+        )
+        .await
+    };
+    assert_eq!(copied().await, "anna 1");
+    db.execute(
+        "INSERT INTO pulses (person, rate) VALUES ('berta', 70), (E'\t', 71), (repeat('x', 1025), 72),
+                                                  (repeat('x', 1024), 73)",
+    )
+    .await;
+    assert_eq!(copied().await, "anna 1, berta 5, xxxxx 8");
+    db.execute("UPDATE pulses SET person = 'carla' WHERE id = 2; UPDATE pulses SET person = '' WHERE id = 5").await;
+    assert_eq!(copied().await, "anna 1, carla 2, xxxxx 8");
+    db.execute("DELETE FROM pulses WHERE id IN (3, 8)").await;
+    db.run_once();
+    assert_eq!(copied().await, "anna 1, carla 2");
+    assert_eq!(db.run(&["adopt", "--undo", "--table", "pulses"]).code, 0);
 }
 
 #[tokio::test]

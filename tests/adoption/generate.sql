@@ -1,5 +1,5 @@
--- Rows of some users and days in the app's raw tables, the same at each call. generate.users and generate.days say how
--- many, generate.first_day which day is the first, counted from 2026-01-05, a Monday.
+-- Rows of some users and days in the app's raw tables, the same at each call. generate.users and generate.days are
+-- their numbers. generate.first_day is the first day, counted from Monday, 2026-01-05.
 
 CREATE OR REPLACE FUNCTION pick(u integer, d integer, what integer, choices integer) RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -69,6 +69,7 @@ async fn a_refused_mail_is_tried_again_after_growing_pauses_and_is_no_error_of_t
     let eager = [
         ("WORKER__ALERTS__RETRY_FIRST_SECONDS", "0.1"),
         ("WORKER__ALERTS__RETRY_MAX_SECONDS", "0.3"),
+        ("WORKER__ALERTS__MAX_ATTEMPTS", "100"),
     ];
     let service = service(&db, &mail, &eager);
     db.execute(DEAD_ROW).await;

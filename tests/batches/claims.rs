@@ -4,6 +4,7 @@ use super::{
     BATCHES_OF_100, Running, UserLock, assert_all_done, insert_samples, number, run, waiting,
 };
 use crate::support::Database;
+use crate::support::rows::{heart_rate, lab, meal, vital};
 
 #[tokio::test]
 async fn a_batch_never_has_more_rows_than_configured() {
@@ -133,18 +134,17 @@ async fn dead_and_backing_off_rows_do_not_stand_in_the_way() {
 async fn infinite_and_far_times_harm_nobody() {
     let db = Database::new().await;
     insert_samples(&db, 2, 3).await;
-    db.execute(
-        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at) VALUES
-             (3, 'heart_rate', 60, 'bpm', 'watch', 'infinity', 'infinity'),
-             (3, 'heart_rate', 60, 'bpm', 'watch', '-infinity', 'infinity'),
-             (3, 'heart_rate', 60, 'bpm', 'watch', '294276-12-31 23:59:59Z', '294276-12-31 23:59:59Z'),
-             (3, 'heart_rate', 60, 'bpm', 'watch', '4713-01-01 00:00Z BC', '4713-01-01 00:00Z BC'),
-             (3, 'steps', 60, 'count', 'watch', '2024-05-01 10:00Z', 'infinity');
-         INSERT INTO nutrition_raw (user_id, food_name, meal_type, eaten_at, source)
-             VALUES (3, 'Bread', 'lunch', 'infinity', 'app'), (3, 'Bread', 'lunch', '-infinity', 'app');
-         INSERT INTO lab_raw (user_id, test_name, value_text, status, collected_at, source)
-             VALUES (3, 'Glucose', '5', 'final', '294276-01-01', 'lab'), (3, 'Glucose', '5', 'final', '-infinity', 'lab');",
-    )
+    db.insert([
+        heart_rate(60).at("infinity").user(3),
+        heart_rate(60).between("-infinity", "infinity").user(3),
+        heart_rate(60).at("294276-12-31 23:59:59Z").user(3),
+        heart_rate(60).at("4713-01-01 00:00Z BC").user(3),
+        vital("steps", 60, "count").between("2024-05-01 10:00Z", "infinity").user(3),
+        meal("Bread", "lunch").at("infinity").user(3),
+        meal("Bread", "lunch").at("-infinity").user(3),
+        lab("Glucose", "5").at("294276-01-01").user(3),
+        lab("Glucose", "5").at("-infinity").user(3),
+    ])
     .await;
 
     let ran = run(&db, &[]);

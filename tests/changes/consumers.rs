@@ -7,21 +7,21 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::{HELD_BACK, ROWS, changes, day, days, printed, text};
-use crate::support::outside::signal;
+use crate::support::outside::{eventually as so, signal};
 use crate::support::running::{Running, eventually};
 use crate::support::samples::insert_samples;
-use crate::support::{Database, Ran, WORKER};
+use crate::support::{Database, Ran, WORKER, user_ids};
 
 /// Whether figures of the user, date and kind exist.
 const EXISTS: &str = "
-    SELECT CASE $3 WHEN 'vitals' THEN EXISTS (SELECT FROM vitals_daily WHERE user_id = $1 AND local_date = $2::text::date)
-                   WHEN 'nutrition' THEN EXISTS (SELECT FROM nutrition_daily WHERE user_id = $1 AND local_date = $2::text::date)
-                   ELSE EXISTS (SELECT FROM lab_daily WHERE user_id = $1 AND local_date = $2::text::date) END";
+    SELECT CASE $3 WHEN 'vitals' THEN EXISTS (SELECT FROM vitals_daily WHERE user_id = $1::bigint::integer AND local_date = $2::text::date)
+                   WHEN 'nutrition' THEN EXISTS (SELECT FROM nutrition_daily WHERE user_id = $1::bigint::integer AND local_date = $2::text::date)
+                   ELSE EXISTS (SELECT FROM lab_daily WHERE user_id = $1::bigint::integer AND local_date = $2::text::date) END";
 
 const ALL: &str = "
-    SELECT DISTINCT user_id, local_date::text, 'vitals' FROM vitals_daily
-    UNION SELECT user_id, local_date::text, 'nutrition' FROM nutrition_daily
-    UNION SELECT user_id, local_date::text, 'labs' FROM lab_daily";
+    SELECT DISTINCT user_id::text, local_date::text, 'vitals' FROM vitals_daily
+    UNION SELECT user_id::text, local_date::text, 'nutrition' FROM nutrition_daily
+    UNION SELECT user_id::text, local_date::text, 'labs' FROM lab_daily";
 
 /// A consumer's own table: the days that have figures.
 #[derive(Default)]
@@ -90,8 +90,9 @@ async fn a_consumer_that_is_killed_at_any_moment_ends_with_exactly_the_days_that
         mirror.apply(&db, &serde_json::from_str(line).unwrap()).await;
     }
     let stored = db.query(ALL, &[]).await;
+    let number = |id: String| user_ids::in_numbers(&id).parse().unwrap();
     let stored: BTreeSet<(i64, String, String)> =
-        stored.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+        stored.iter().map(|row| (number(row.get(0)), row.get(1), row.get(2))).collect();
     assert!(stored.len() > 10, "{stored:?}");
     assert_eq!(mirror.days, stored);
 }
@@ -125,31 +126,26 @@ async fn a_follower_survives_a_lost_database_and_ends_by_a_signal_as_done() {
     }
 }
 
+/// No further change comes, and the follower ends all the same.
 #[tokio::test]
-async fn a_reader_that_goes_ends_the_follower_and_a_limit_ends_it_after_so_many_lines() {
+async fn a_reader_that_goes_ends_the_follower_at_once_and_a_limit_ends_it_after_so_many_lines() {
     let db = Database::new().await;
     insert_samples(&db, 5, 1).await;
     db.run_once();
-    let pipe = format!("{WORKER} changes --follow | head -n 2; exit ${{PIPESTATUS[0]}}");
-    let feeder = Running::service(db.worker(), &[]);
-    feeder.logs("service_started").await;
-    let mut command = Command::new("bash");
-    command
-        .env_clear()
-        .env("DATABASE_URL", &db.url)
-        .env("PATH", "/usr/bin:/bin")
-        .args(["-c", &pipe]);
-    let mut following = command.stdout(Stdio::piped()).spawn().unwrap();
-    // The follower notices when it writes the next lines.
-    for user in 6..=2_000 {
-        if following.try_wait().unwrap().is_some() {
-            break;
-        }
-        insert_samples(&db, user, 1).await;
+    eventually(&db, HELD_BACK, 0).await;
+    for (reader, lines) in [("head -n 2", 2), ("true", 0)] {
+        let pipe = format!("{WORKER} changes --follow | {reader}; exit ${{PIPESTATUS[0]}}");
+        let mut command = Command::new("bash");
+        command
+            .env_clear()
+            .env("DATABASE_URL", &db.url)
+            .env("PATH", "/usr/bin:/bin")
+            .args(["-c", &pipe]);
+        let mut following = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        so("the follower ends", || following.try_wait().unwrap().is_some());
+        let ran = Ran::of(following.wait_with_output().unwrap());
+        assert_eq!((ran.code, ran.stdout.lines().count()), (0, lines), "{ran:?}");
     }
-    let ran = Ran::of(following.wait_with_output().unwrap());
-    assert_eq!((ran.code, ran.stdout.lines().count()), (0, 2), "{ran:?}");
-    feeder.stops();
 
     let ran = db.run(&["changes", "--follow", "--limit", "3"]);
     assert_eq!((ran.code, ran.stdout.lines().count()), (0, 3), "{ran:?}");

@@ -2,6 +2,7 @@
 
 use super::{ROWS, changes, days, sorted};
 use crate::support::Database;
+use crate::support::rows::vital;
 
 /// The columns of daily tables that are no figures: how, when and from which rows a day was computed, and the parts
 /// that follow from the clock.
@@ -88,11 +89,11 @@ async fn corrections_and_deletions_are_changes_also_of_a_laboratorys_next_result
     assert_eq!(sorted(deleted), expected);
 
     // Only an hour changes: the day's total, samples and sources stay the same.
-    db.execute(
-        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
-         VALUES (3, 'steps', 100, 'count', 'phone', '2024-05-01 10:00Z', '2024-05-01 10:30Z')",
-    )
-    .await;
+    db.insert([vital("steps", 100, "count")
+        .between("2024-05-01 10:00Z", "2024-05-01 10:30Z")
+        .user(3)
+        .source("phone")])
+        .await;
     db.run_once();
     let (_, cursor) = changes(&db, &cursor).await;
     db.execute(

@@ -1,6 +1,7 @@
 //! Local days and hours, where clocks are not as simple as one thinks.
 
 use super::{assert_as_from_scratch, insert, lines, of_only_day, user_in};
+use crate::support::rows::{heart_rate, lab, meal};
 use crate::support::{Database, Ran};
 
 /// `hours hourly-rows start end` of the only day, in UTC.
@@ -220,13 +221,7 @@ async fn rows_without_a_profile_are_dated_in_the_configured_zone() {
     let db = Database::new().await;
     let at = "2024-05-01 20:00Z";
     insert(&db, &[("heart_rate", "60", "watch", at, at)]).await;
-    db.execute(&format!(
-        "INSERT INTO nutrition_raw (user_id, food_name, meal_type, eaten_at, source)
-         VALUES (1, 'rice', 'dinner', '{at}', 'app');
-         INSERT INTO lab_raw (user_id, test_name, value_text, status, collected_at, source)
-         VALUES (1, 'iron', '5', 'final', '{at}', 'lab')"
-    ))
-    .await;
+    db.insert([meal("rice", "dinner").at(at), lab("iron", "5").at(at)]).await;
     let mut worker = db.worker();
     worker.env("WORKER__AGGREGATION__DEFAULT_TIME_ZONE", "Asia/Tokyo").arg("run-once");
     assert_eq!(Ran::of(worker.output().unwrap()).code, 0);
@@ -260,11 +255,7 @@ async fn a_day_of_rejected_rows_alone_has_the_zone_that_they_share() {
 
     // Rows of another zone at the same hour: the day is in the profile's zone, in any order of
     // arrival.
-    db.execute(
-        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at, time_zone)
-         VALUES (1, 'heart_rate', 1000, 'bpm', 'w', '2026-03-01 20:10Z', '2026-03-01 20:10Z', 'Asia/Kolkata')",
-    )
-    .await;
+    db.insert([heart_rate(1000).at("2026-03-01 20:10Z").source("w").zone("Asia/Kolkata")]).await;
     db.run_once();
     let day = "SELECT concat_ws(' ', local_date, time_zone, rejected_count)
                FROM vitals_daily WHERE metric = 'heart_rate'";

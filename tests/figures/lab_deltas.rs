@@ -2,6 +2,7 @@
 
 use super::{lines, user_in};
 use crate::support::Database;
+use crate::support::rows::lab;
 
 /// Reports results of user 1 at Berlin's 08:00: name, value, unit, date.
 async fn report(db: &Database, results: &[[&str; 4]]) {
@@ -62,11 +63,7 @@ async fn a_day_is_compared_with_the_latest_one_before_it_however_long_ago() {
 async fn the_last_result_of_a_day_is_compared_and_not_those_before_it() {
     let db = user_in("Europe/Berlin", "").await;
     iron(&db, &[("80", "2024-05-01"), ("100", "2024-05-02")]).await;
-    db.execute(
-        "INSERT INTO lab_raw (user_id, source, test_name, value_text, unit, status, collected_at)
-         VALUES (1, 'lab', 'iron', '50', 'ug/dL', 'final', '2024-05-01 18:00+02')",
-    )
-    .await;
+    db.insert([lab("iron", "50").unit("ug/dL").at("2024-05-01 18:00+02")]).await;
     db.run_once();
     assert_eq!(deltas(&db).await, ["2024-05-01 50 - -", "2024-05-02 100 50 100"]);
 }
@@ -195,11 +192,7 @@ async fn only_the_same_analyte_in_the_same_unit_is_compared() {
     )
     .await;
     db.execute("INSERT INTO user_profiles VALUES (2, 'Europe/Berlin', '{}')").await;
-    db.execute(
-        "INSERT INTO lab_raw (user_id, source, test_name, value_text, unit, status, collected_at)
-         VALUES (2, 'lab', 'iron', '90', 'ng/mL', 'final', '2024-05-05 08:00+02')",
-    )
-    .await;
+    db.insert([lab("iron", "90").unit("ng/mL").at("2024-05-05 08:00+02").user(2)]).await;
     db.run_once();
     assert_eq!(
         deltas(&db).await,

@@ -2,6 +2,7 @@
 
 use super::{lines, rejected, user_in};
 use crate::support::Database;
+use crate::support::rows::lab;
 
 /// Results of user 1 at Berlin's 08:00, each a minute after the one before: name, value, unit,
 /// range, flag, status.
@@ -298,11 +299,10 @@ async fn a_result_that_is_sent_again_is_one() {
 #[tokio::test]
 async fn the_newest_revision_of_a_result_supersedes_the_others() {
     let db = reported(&[["iron", "5", "", "", "", "final"]]).await;
-    db.execute(
-        "INSERT INTO lab_raw (user_id, source, test_name, value_text, status, collected_at)
-         VALUES (1, 'lab', 'iron', '6', 'corrected', '2024-05-01 08:00+02'),
-                (1, 'lab', 'iron', '7', 'amended', '2024-05-01 08:00+02')",
-    )
+    db.insert([
+        lab("iron", "6").at("2024-05-01 08:00+02").text("status", "corrected"),
+        lab("iron", "7").at("2024-05-01 08:00+02").text("status", "amended"),
+    ])
     .await;
     db.run_once();
     assert_eq!(lines(&db, LAST).await, ["name:iron 1 7 - -"]);

@@ -1,6 +1,7 @@
 //! Rows as people, devices and laboratories really send them.
 
 use super::{assert_as_from_scratch, insert, lines, of_only_day, rejected, totals, user_in};
+use crate::support::rows::meal;
 use crate::support::tables::difference;
 
 fn steps<'a>(value: &'a str, source: &'a str, from: &'a str, to: &'a str) -> super::Vital<'a> {
@@ -87,11 +88,7 @@ async fn rows_without_length_of_any_metric_are_one_instant() {
 #[tokio::test]
 async fn a_meal_of_which_nothing_is_known_is_a_meal() {
     let db = user_in("Europe/Berlin", "").await;
-    db.execute(
-        "INSERT INTO nutrition_raw (user_id, food_name, source, meal_type, eaten_at)
-         VALUES (1, '', 'app', 'snack', '2024-05-01 16:00+02')",
-    )
-    .await;
+    db.insert([meal("", "snack").at("2024-05-01 16:00+02")]).await;
     let run = db.run_once();
     assert_eq!((&run["rows_completed"], &run["rows_rejected"]), (&1.into(), &0.into()));
     let day = "SELECT concat_ws(' ', local_date, item_count, snack_count, rejected_count,

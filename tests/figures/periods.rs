@@ -1,6 +1,7 @@
 //! Weeks and months.
 
 use crate::support::Database;
+use crate::support::rows::sleep;
 
 const CLOSE: f64 = 1e-9;
 
@@ -188,14 +189,13 @@ async fn blood_pressure_of_a_month_is_what_all_its_pairs_say() {
 #[tokio::test]
 async fn nights_of_a_week_are_added_up_and_its_efficiency_is_no_mean_of_theirs() {
     let db = Database::new().await;
-    db.execute(
-        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
-         VALUES (1, 'sleep_in_bed', 1, 'min', 'watch', '2024-05-06 22:00Z', '2024-05-07 06:00Z'),
-                (1, 'sleep_deep', 1, 'min', 'watch', '2024-05-07 00:00Z', '2024-05-07 04:00Z'),
-                (1, 'sleep_in_bed', 1, 'min', 'watch', '2024-05-08 22:00Z', '2024-05-09 00:30Z'),
-                (1, 'sleep_rem', 1, 'min', 'watch', '2024-05-08 22:00Z', '2024-05-09 00:00Z'),
-                (1, 'sleep_in_bed', 1, 'min', 'watch', '2024-05-10 22:00Z', '2024-05-11 06:00Z')",
-    )
+    db.insert([
+        sleep("in_bed").between("2024-05-06 22:00Z", "2024-05-07 06:00Z"),
+        sleep("deep").between("2024-05-07 00:00Z", "2024-05-07 04:00Z"),
+        sleep("in_bed").between("2024-05-08 22:00Z", "2024-05-09 00:30Z"),
+        sleep("rem").between("2024-05-08 22:00Z", "2024-05-09 00:00Z"),
+        sleep("in_bed").between("2024-05-10 22:00Z", "2024-05-11 06:00Z"),
+    ])
     .await;
     db.run_once();
     let week = row(&db, "SELECT * FROM sleep_weekly").await;

@@ -1,18 +1,14 @@
 //! Sleep by the day of waking.
 
 use super::{assert_as_from_scratch, lines, rejected, user_in};
-use crate::support::Database;
+use crate::support::{Database, rows};
 
 /// A segment: metric, source, start and end.
 type Segment<'a> = (&'a str, &'a str, &'a str, &'a str);
 
 async fn sleep(db: &Database, segments: &[Segment<'_>]) {
     for (stage, source, start, end) in segments {
-        db.execute(&format!(
-            "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
-             VALUES (1, 'sleep_{stage}', 1, 'min', '{source}', '{start}', '{end}')"
-        ))
-        .await;
+        db.insert([rows::sleep(stage).between(start, end).source(source)]).await;
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 
 use aggregation::UserIdType;
 
 use crate::support::outside::{Scratch, assert_says, refused};
 use crate::support::running::eventually;
+use crate::support::terminal::at_terminal;
 use crate::support::{Database, Ran, root};
 
 fn sample(name: &str) -> String {
@@ -58,11 +59,10 @@ async fn an_export_of_apple_health_becomes_the_right_figures() {
     assert_says(
         &ran.stdout,
         &[
-            "Apple Health: 15 rows imported; 2 rows there already or repeated",
-            "Not imported: 5 records",
+            "Apple Health: 25 rows imported; 2 rows there already or repeated",
+            "Not imported: 4 records",
             "2 HKQuantityTypeIdentifierDietaryProtein",
             "1 HKCategoryTypeIdentifierMindfulSession",
-            "1 HKWorkoutActivityTypeRunning",
             "1 ActivitySummary",
         ],
     );
@@ -73,8 +73,17 @@ async fn an_export_of_apple_health_becomes_the_right_figures() {
          2024-05-01 blood_pressure_systolic 1 122.0000 mm[Hg]\n\
          2024-05-01 heart_rate 3 70.0000 /min\n\
          2024-05-01 oxygen_saturation 1 97.0000 %\n\
+         2024-05-01 stand_hours 2 1.0000 h\n\
          2024-05-01 steps 2 250.0000 {steps}\n\
-         2024-05-01 vo2_max 1 42.5000 mL/kg/min"
+         2024-05-01 vo2_max 1 42.5000 mL/kg/min\n\
+         2024-05-01 workout_distance 1 5200.0000 m\n\
+         2024-05-02 workout_distance 1 16093.4400 m\n\
+         2024-05-01 workout_duration 1 30.5000 min\n\
+         2024-05-02 workout_duration 1 45.0000 min\n\
+         2024-05-01 workout_energy 1 310.0000 kcal\n\
+         2024-05-02 workout_energy 1 239.0057 kcal\n\
+         2024-05-01 workouts 1 1.0000 {count}\n\
+         2024-05-02 workouts 1 1.0000 {count}"
     );
     assert_eq!(lines(&db, SLEEP).await, "2024-05-02 420 270 60 90 10 480 0.875");
     assert_eq!(lines(&db, PRESSURE).await, "2024-05-01 1 0 122 81");
@@ -89,10 +98,8 @@ async fn an_export_of_health_auto_export_becomes_the_right_figures() {
     let file = sample("health-auto-export.json");
     let ran = db.run(&["import", "--user", "1", "--time-zone", zone, &file]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
-    assert_says(
-        &ran.stdout,
-        &["2 heart_rate.Min.Max", "1 workouts", "1 dietary_sugar", "Health Auto Export: "],
-    );
+    assert_says(&ran.stdout, &["2 heart_rate.Min.Max", "1 dietary_sugar", "Health Auto Export: "]);
+    assert!(!ran.stdout.contains("workouts"), "{}", ran.stdout);
     assert_eq!(db.run_once()["rows_rejected"], 0);
     assert_eq!(
         lines(&db, DAILY).await,
@@ -100,9 +107,14 @@ async fn an_export_of_health_auto_export_becomes_the_right_figures() {
          2024-02-07 blood_pressure_systolic 1 118.0000 mm[Hg]\n\
          2024-02-07 body_mass 1 69.8532 kg\n\
          2024-02-07 heart_rate 2 65.0000 /min\n\
+         2024-02-07 stand_hours 2 2.0000 h\n\
          2024-02-06 steps 1 8500.0000 {steps}\n\
          2024-02-07 steps 1 9000.0000 {steps}\n\
-         2024-02-07 vo2_max 1 41.5000 mL/kg/min"
+         2024-02-07 vo2_max 1 41.5000 mL/kg/min\n\
+         2024-02-07 workout_distance 1 4988.9664 m\n\
+         2024-02-07 workout_duration 1 29.0000 min\n\
+         2024-02-07 workout_energy 1 310.5000 kcal\n\
+         2024-02-07 workouts 1 1.0000 {count}"
     );
     assert_eq!(
         lines(&db, SLEEP).await,
@@ -121,7 +133,7 @@ async fn observations_of_fhir_become_vitals_and_results_from_lines_and_from_a_bu
         assert_says(
             &ran.stdout,
             &[
-                "FHIR: 7 rows imported",
+                "FHIR: 9 rows imported",
                 "1 Patient",
                 "1 Observation.without.value",
                 "1 Observation.without.day",
@@ -134,7 +146,9 @@ async fn observations_of_fhir_become_vitals_and_results_from_lines_and_from_a_bu
             "2024-05-01 blood_pressure_diastolic 1 79.0000 mm[Hg]\n\
              2024-05-01 blood_pressure_systolic 1 124.0000 mm[Hg]\n\
              2024-05-01 body_mass_index 1 22.5000 kg/m2\n\
-             2024-05-01 heart_rate 1 64.0000 /min"
+             2024-05-01 heart_rate 1 64.0000 /min\n\
+             2024-05-01 workout_duration 1 40.0000 min\n\
+             2024-05-01 workouts 1 1.0000 {count}"
         );
         let labs = "SELECT concat_ws(' ', local_date, analyte, reported_value, reported_unit, \
             last_comparator, last_text, last_flag, reported_range) FROM lab_daily ORDER BY analyte";
@@ -179,6 +193,45 @@ async fn exports_of_glucose_sensors_become_the_right_figures() {
     }
 }
 
+/// `samples/public/README.md` names the origin of these files.
+#[tokio::test]
+async fn public_samples_of_others_become_the_right_figures() {
+    let db = Database::new().await;
+    for name in ["healthkit-to-sqlite.xml", "fhir-r4-vital-signs.ndjson"] {
+        let ran = import(&db, &sample(&format!("public/{name}")));
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
+    }
+    assert_eq!(db.run_once()["rows_rejected"], 0);
+    assert_eq!(
+        lines(&db, DAILY).await,
+        "2012-09-17 blood_pressure_diastolic 1 60.0000 mm[Hg]\n\
+         2012-09-17 blood_pressure_systolic 1 107.0000 mm[Hg]\n\
+         2016-03-28 body_mass 1 83.9146 kg\n\
+         1999-07-02 body_mass_index 1 16.2000 kg/m2\n\
+         2016-04-18 body_mass_index 1 22.5312 kg/m2\n\
+         1999-07-02 body_temperature 1 36.5000 Cel\n\
+         1999-07-02 heart_rate 1 44.0000 /min\n\
+         2018-09-10 heart_rate 1 72.0000 /min\n\
+         1999-07-02 height 1 169.9260 cm\n\
+         2014-12-05 oxygen_saturation 1 95.0000 %\n\
+         1999-07-02 respiratory_rate 1 26.0000 /min\n\
+         2016-11-14 workout_distance 1 800.1255 m\n\
+         2016-11-14 workout_duration 1 5.1941 min\n\
+         2016-11-14 workout_energy 1 48.7450 kcal\n\
+         2016-11-14 workouts 1 1.0000 {count}"
+    );
+    assert_eq!(lines(&db, PRESSURE).await, "2012-09-17 1 0 107 60");
+    let ran = db.run(&["import", "--user", "2", &sample("public/fhir-r4-blood.ndjson")]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
+    // Gases and blood counts are no analytes of the catalogue.
+    assert_says(&ran.stdout, &["FHIR: 1 row imported", "1 LOINC:11557-6", "1 LOINC:789-8"]);
+    db.run_once();
+    let labs = "SELECT concat_ws(' ', local_date, analyte, reported_value, reported_unit, \
+        round(last_value::numeric, 2), unit, last_flag, reported_range) FROM lab_daily ORDER BY analyte";
+    let glucose = "2013-04-02 15074-8 6.3 mmol/L 113.50 mg/dL H 3.1 - 6.2";
+    assert_eq!(lines(&db, labs).await, glucose);
+}
+
 #[tokio::test]
 async fn an_import_that_is_repeated_changes_nothing_and_says_so() {
     let db = Database::new().await;
@@ -203,7 +256,7 @@ async fn the_zip_file_around_an_export_is_read() {
     let scratch = Scratch::new();
     let file = scratch.file("export.zip", zip(&std::fs::read(sample("export.xml")).unwrap(), &[]));
     let ran = import(&db, file.to_str().unwrap());
-    assert_says(&ran.stdout, &["Apple Health: 15 rows imported"]);
+    assert_says(&ran.stdout, &["Apple Health: 25 rows imported"]);
 }
 
 #[tokio::test]
@@ -363,7 +416,7 @@ async fn an_export_is_loaded_for_a_user_whose_id_is_no_number() {
         let db = Database::with_user_ids(id_type).await;
         let file = sample("bundle.json");
         let import = ["import", "--user", user, "--time-zone", "Europe/Berlin", &file];
-        assert_says(&db.run(&import).stdout, &["FHIR: 7 rows imported"]);
+        assert_says(&db.run(&import).stdout, &["FHIR: 9 rows imported"]);
         assert_says(&db.run(&import).stdout, &["nothing changed"]);
         let users = "SELECT string_agg(DISTINCT user_id::text, ' ') FROM vitals_raw";
         assert_eq!(db.value::<String>(users).await, user);
@@ -415,6 +468,80 @@ async fn an_import_that_is_interrupted_says_how_far_it_came_and_continues() {
     let file = scratch.file("export.xml", export_of(40_320, "</HealthData>"));
     let ran = db.run(&["import", "--user", "1", file.to_str().unwrap()]);
     assert_says(&ran.stdout, &["320 rows imported; 40,000 rows there already or repeated"]);
+}
+
+#[tokio::test]
+async fn progress_of_an_export_is_shown_at_a_terminal() {
+    let db = Database::new().await;
+    let scratch = Scratch::new();
+    let file = scratch.file("export.xml", export_of(40_320, "</HealthData>"));
+    let mut command = command(&db, file.to_str().unwrap());
+    let (code, text) = at_terminal(&mut command, 100);
+    assert_eq!(code, 0, "{text}");
+    assert_says(&text, &["importing", " of ", "MiB", "/s)", " left", "40,320 rows imported"]);
+}
+
+/// The greatest memory that a running process has had, in MiB.
+fn peak_memory(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().split(' ').next().unwrap().parse::<u64>().unwrap() >> 10
+}
+
+/// Imports what `write` writes to a pipe. Returns the result and the peak of the memory in MiB, read when
+/// all but the last bytes of the pipe are read.
+fn import_written(db: &Database, write: impl FnOnce(&mut ChildStdin)) -> (Ran, u64) {
+    let mut import = command(db, "-");
+    import.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = import.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    write(&mut stdin);
+    let peak = peak_memory(child.id());
+    drop(stdin);
+    (Ran::of(child.wait_with_output().unwrap()), peak)
+}
+
+#[tokio::test]
+async fn an_import_of_any_length_stays_within_100_mib() {
+    let db = Database::new().await;
+    let rows = export_of(40_320, "");
+    let other = "<Record type=\"HKQuantityTypeIdentifierDietaryProtein\" sourceName=\"Food app\" \
+        unit=\"g\" startDate=\"2024-05-01 13:00:00 +0200\" endDate=\"2024-05-01 13:00:00 +0200\" \
+        value=\"21\"/>\n"
+        .repeat(1_000);
+    let (ran, peak) = import_written(&db, |stdin| {
+        stdin.write_all(rows.as_bytes()).unwrap();
+        for _ in 0..300 {
+            stdin.write_all(other.as_bytes()).unwrap();
+        }
+        stdin.write_all(b"</HealthData>").unwrap();
+    });
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_says(
+        &ran.stdout,
+        &["40,320 rows imported", "300,000 HKQuantityTypeIdentifierDietaryProtein"],
+    );
+    assert!(peak < 100, "{peak} MiB");
+}
+
+#[tokio::test]
+async fn a_line_of_two_gigabytes_is_one_bad_record_and_takes_no_memory() {
+    let db = Database::new().await;
+    let line = std::fs::read_to_string(sample("observations.ndjson")).unwrap();
+    let line = line.lines().nth(1).unwrap();
+    let part = vec![b'x'; 1 << 20];
+    let (ran, peak) = import_written(&db, |stdin| {
+        writeln!(stdin, "{line}").unwrap();
+        write!(stdin, "{{\"resourceType\":\"Observation\",\"id\":\"").unwrap();
+        for _ in 0..2_048 {
+            stdin.write_all(&part).unwrap();
+        }
+        writeln!(stdin, "\"}}\n{line}").unwrap();
+    });
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert_says(&ran.stderr, &["stdin, line 2: it is longer than 16777216 bytes"]);
+    assert_says(&ran.stdout, &["there already or repeated", "1 bad record left out"]);
+    assert!(peak < 100, "{peak} MiB");
 }
 
 /// A zip file with `export.xml`, made of `beginning` and `content`.

@@ -5,6 +5,7 @@ use super::{OPERATOR, served};
 use crate::service::http::free_port;
 use crate::support::Database;
 use crate::support::outside::{assert_says, eventually as so};
+use crate::support::rows::lab;
 use crate::support::running::{Running, UserLock, eventually, waiting};
 use crate::support::samples::insert_samples;
 
@@ -35,11 +36,7 @@ async fn a_paused_kind_is_claimed_by_no_worker_until_it_is_resumed() {
     assert_eq!(ended(&operator).0, "done");
 
     insert_samples(&db, 3, 5).await;
-    db.execute(
-        "INSERT INTO lab_raw (user_id, test_name, value_text, unit, status, collected_at, source)
-         VALUES (5, 'ferritin', '30', 'ug/L', 'final', '2024-05-01 10:00Z', 'lab')",
-    )
-    .await;
+    db.insert([lab("ferritin", "30").unit("ug/L").at("2024-05-01 10:00Z").user(5)]).await;
     eventually(&db, "SELECT count(*) FROM lab_daily", 1).await;
     // Two services and a single run have looked at the queue, and none has claimed vitals.
     let run = db.run_once();

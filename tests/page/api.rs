@@ -11,6 +11,7 @@ use super::{VIEWER, served};
 use crate::service::http::free_port;
 use crate::support::Database;
 use crate::support::outside::eventually as so;
+use crate::support::rows::{heart_rate, vital};
 use crate::support::running::eventually;
 use crate::support::samples::insert_samples;
 
@@ -19,7 +20,7 @@ fn source(path: &str) -> String {
     fs::read_to_string(root.join("src/commands/page").join(path)).unwrap()
 }
 
-fn document() -> Value {
+pub fn document() -> Value {
     serde_json::from_str(&source("openapi.json")).unwrap()
 }
 
@@ -38,8 +39,21 @@ fn the_document_has_the_routes_that_there_are_and_no_other() {
     assert_eq!(documented, routes);
 }
 
+#[test]
+fn the_page_of_several_targets_has_each_view_of_a_target() {
+    let (router, targets) = (source("mod.rs"), source("targets.rs"));
+    let views = router.split("fn routes(").nth(1).unwrap().split(".with_state").next().unwrap();
+    let paths: Vec<&str> =
+        views.split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(paths.len() > 15, "{paths:?}");
+    for path in paths {
+        let listed = format!("\"{}\"", path.strip_prefix("/api/").unwrap_or(path));
+        assert!(targets.contains(&listed), "{path} is not in targets.rs");
+    }
+}
+
 /// The places where a value violates a schema, with the reasons.
-fn faults(schema: &Value, value: &Value, place: &str, found: &mut Vec<String>) {
+pub fn faults(schema: &Value, value: &Value, place: &str, found: &mut Vec<String>) {
     let types: Vec<&str> = match &schema["type"] {
         Value::Array(types) => types.iter().filter_map(Value::as_str).collect(),
         of => of.as_str().into_iter().collect(),
@@ -84,11 +98,10 @@ fn faults(schema: &Value, value: &Value, place: &str, found: &mut Vec<String>) {
 async fn every_answer_is_what_the_document_says() {
     let db = Database::new().await;
     insert_samples(&db, 2, 3).await;
-    db.execute(
-        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
-         VALUES (1, 'heart_rate', 6000, 'bpm', 'watch', '2024-05-01 10:00Z', '2024-05-01 10:00Z'),
-                (1, 'steps', 600, '{steps}', 'watch', '2024-05-01 10:00Z', '2024-05-01 11:00Z')",
-    )
+    db.insert([
+        heart_rate(6000).at("2024-05-01 10:00Z"),
+        vital("steps", 600, "{steps}").between("2024-05-01 10:00Z", "2024-05-01 11:00Z"),
+    ])
     .await;
     let port = free_port();
     let service = served(&db, &port).await;

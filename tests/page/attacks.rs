@@ -7,6 +7,7 @@ use super::client::Visitor;
 use super::{OPERATOR, served};
 use crate::service::http::free_port;
 use crate::support::outside::assert_says;
+use crate::support::rows::{glucose, heart_rate, lab, meal, vital};
 use crate::support::running::eventually;
 use crate::support::{Database, running};
 
@@ -262,20 +263,17 @@ const KEYS: [&str; 5] = ["kind", "state", "metric", "time_zone", "command"];
 #[tokio::test]
 async fn script_in_every_text_column_is_text_on_every_page() {
     let db = Database::new().await;
-    db.execute(
-        "INSERT INTO user_profiles (user_id, time_zone, source_priority) VALUES (1, 'UTC', '{watch}');
-         INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
-         VALUES (1, 'heart_rate', 60, 'bpm', 'watch', '2024-05-01 10:00Z', '2024-05-01 10:00Z'),
-                (1, 'steps', 6, 'parsec', 'watch', '2024-05-01 10:00Z', '2024-05-01 11:00Z'),
-                (1, 'blood_glucose', 100, 'mg/dL', 'watch', '2024-05-01 10:00Z', '2024-05-01 10:00Z'),
-                (1, 'sleep_core', 0, '', 'watch', '2024-04-30 23:00Z', '2024-05-01 03:00Z'),
-                (1, 'blood_pressure_systolic', 120, 'mmHg', 'watch', '2024-05-01 08:00Z', '2024-05-01 08:00Z'),
-                (1, 'blood_pressure_diastolic', 80, 'mmHg', 'watch', '2024-05-01 08:00Z', '2024-05-01 08:00Z');
-         INSERT INTO nutrition_raw (user_id, food_name, meal_type, eaten_at, source, energy_kcal)
-         VALUES (1, 'soup', 'lunch', '2024-05-01 12:00Z', 'app', 300);
-         INSERT INTO lab_raw (user_id, test_name, value_text, unit, status, collected_at, source)
-         VALUES (1, 'ferritin', '30', 'ug/L', 'final', '2024-05-01 08:00Z', 'lab');",
-    )
+    db.execute("INSERT INTO user_profiles (user_id, time_zone, source_priority) VALUES (1, 'UTC', '{watch}')").await;
+    db.insert([
+        heart_rate(60).at("2024-05-01 10:00Z"),
+        vital("steps", 6, "parsec").between("2024-05-01 10:00Z", "2024-05-01 11:00Z"),
+        glucose(100).at("2024-05-01 10:00Z"),
+        vital("sleep_core", 0, "").between("2024-04-30 23:00Z", "2024-05-01 03:00Z"),
+        vital("blood_pressure_systolic", 120, "mmHg").at("2024-05-01 08:00Z"),
+        vital("blood_pressure_diastolic", 80, "mmHg").at("2024-05-01 08:00Z"),
+        meal("soup", "lunch").at("2024-05-01 12:00Z").number("energy_kcal", 300),
+        lab("ferritin", "30").unit("ug/L").at("2024-05-01 08:00Z"),
+    ])
     .await;
     let port = free_port();
     let service = served(&db, &port).await;

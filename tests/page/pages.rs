@@ -4,7 +4,8 @@ use super::client::Visitor;
 use super::{OPERATOR, VIEWER, served};
 use crate::service::http::free_port;
 use crate::support::outside::{assert_says, eventually as so};
-use crate::support::running::{Running, UserLock, eventually, waiting};
+use crate::support::rows::heart_rate;
+use crate::support::running::{PATIENT, Running, UserLock, eventually, waiting};
 use crate::support::samples::insert_samples;
 use crate::support::{Database, WORKER};
 
@@ -216,7 +217,7 @@ async fn an_alert_fires_on_the_page_without_a_channel_and_no_message_is_made() {
 async fn the_overview_shows_which_batches_each_worker_works_on() {
     let db = Database::new().await;
     let (first, second) = (UserLock::hold(&db.url, 1).await, UserLock::hold(&db.url, 2).await);
-    let other = Running::service(db.worker(), &[]);
+    let other = Running::service(db.worker(), &PATIENT);
     other.logs("database_ready").await;
     insert_samples(&db, 1, 7).await;
     waiting(&db, 1).await;
@@ -224,11 +225,7 @@ async fn the_overview_shows_which_batches_each_worker_works_on() {
     let service = served(&db, &port).await;
     let visitor = Visitor::signed_in(&port, OPERATOR);
     so("the new one is listed", || visitor.get("/").body.contains("nothing claimed yet"));
-    db.execute(
-        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
-         VALUES (2, 'heart_rate', 60, 'bpm', 'watch', '2024-05-01 10:00Z', '2024-05-01 10:00Z')",
-    )
-    .await;
+    db.insert([heart_rate(60).at("2024-05-01 10:00Z").user(2)]).await;
     waiting(&db, 2).await;
     so("both batches are shown", || {
         let page = visitor.get("/").body;

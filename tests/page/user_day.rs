@@ -7,6 +7,7 @@ use super::{VIEWER, served};
 use crate::service::http::free_port;
 use crate::support::Database;
 use crate::support::outside::assert_says;
+use crate::support::rows::heart_rate;
 use crate::support::running::eventually;
 
 const QUEUED: &str = "SELECT count(*) FROM aggregation_queue";
@@ -178,11 +179,7 @@ async fn nights_meals_results_and_pressures_say_what_became_of_their_rows() {
 async fn rows_that_wait_show_and_a_day_without_anything_says_so() {
     let db = Database::new().await;
     assert_eq!(db.run(&["pause", "vitals"]).code, 0);
-    db.execute(
-        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
-         VALUES (1, 'heart_rate', 60, 'bpm', 'watch', '2024-05-01 10:00Z', '2024-05-01 10:00Z')",
-    )
-    .await;
+    db.insert([heart_rate(60).at("2024-05-01 10:00Z")]).await;
     let port = free_port();
     let service = served(&db, &port).await;
     let visitor = Visitor::signed_in(&port, VIEWER);
@@ -193,5 +190,34 @@ async fn rows_that_wait_show_and_a_day_without_anything_says_so() {
     );
     let empty = visitor.get("/users/2/days/2024-05-01").body;
     assert_says(&empty, &["neither figures nor raw rows", "the user has no profile"]);
+    service.stops();
+}
+
+#[tokio::test]
+async fn a_day_whose_figures_are_frozen_says_so_and_its_differences_are_no_faults() {
+    let db = Database::new().await;
+    db.execute(
+        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
+         SELECT 1, 'heart_rate', 60 + n, 'bpm', 'watch', at, at
+         FROM generate_series(0, 1) AS n, LATERAL (SELECT timestamptz '2024-05-01 10:00Z' + n * interval '1 hour' AS at) AS t",
+    )
+    .await;
+    db.run_once();
+    assert_eq!(db.run(&["freeze", "--before", "2024-05-03"]).code, 0);
+    db.execute("DELETE FROM vitals_raw WHERE value = 60").await;
+    let port = free_port();
+    let service = served(&db, &port).await;
+    eventually(&db, QUEUED, 0).await;
+    let visitor = Visitor::signed_in(&port, VIEWER);
+    let day = visitor.get("/api/users/1/days/2024-05-01").json();
+    assert_eq!(day["is_frozen"], true);
+    assert_eq!(figure(&day, "heart_rate", "samples")["stored"], "2");
+    let page = visitor.get("/users/1/days/2024-05-01").body;
+    assert_says(
+        &page,
+        &["The figures of this date are frozen", "the raw rows that are left give other figures"],
+    );
+    assert!(!page.contains(">differs<"), "{page}");
+    assert_eq!(visitor.get("/api/users/1/days/2024-05-03").json()["is_frozen"], false);
     service.stops();
 }

@@ -71,7 +71,8 @@ impl Roles {
             .execute(
                 "ALTER TABLE nutrition_daily DROP CONSTRAINT IF EXISTS refused;
                  DELETE FROM aggregation_runs; DELETE FROM alert_conditions; DELETE FROM alert_outbox;
-                 DELETE FROM figure_changes; DELETE FROM figure_feed; DELETE FROM figure_webhook",
+                 DELETE FROM figure_changes; DELETE FROM figure_feed; DELETE FROM figure_webhook;
+                 DELETE FROM frozen_figures; DELETE FROM frozen_figures_of_users",
             )
             .await;
         self.db.wipe().await;

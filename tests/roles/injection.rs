@@ -50,7 +50,6 @@ async fn sql_in_a_column_of_text_is_text() {
     // As the owner, who could drop the tables.
     let roles = Roles::new().await;
     let db = &roles.db;
-    db.execute(&format!("GRANT TEMPORARY ON DATABASE {} TO \"{}\"", db.name, roles.owner)).await;
     let owner = || crate::support::worker_at(&roles.url(&roles.owner));
     let before = schema(db).await;
     let columns = insert_harm(
@@ -166,7 +165,7 @@ async fn sql_in_the_name_of_the_session_is_a_name() {
 async fn sql_in_a_search_path_is_a_name() {
     let roles = Roles::new().await;
     let before = schema(&roles.db).await;
-    // The owner's, in whose sessions it would be done. `verify` makes tables of its own beside them.
+    // The owner's, in whose sessions it would be done.
     let schema_name = r#"a"; DROP TABLE vitals_raw; --"#;
     let quoted = schema_name.replace('"', "\"\"");
     roles
@@ -176,8 +175,7 @@ async fn sql_in_a_search_path_is_a_name() {
     roles
         .db
         .execute(&format!(
-            "ALTER ROLE \"{owner}\" IN DATABASE {name} SET search_path = \"{quoted}\";
-             GRANT TEMPORARY ON DATABASE {name} TO \"{owner}\"",
+            "ALTER ROLE \"{owner}\" IN DATABASE {name} SET search_path = \"{quoted}\"",
             owner = roles.owner,
             name = roles.db.name
         ))

@@ -42,21 +42,15 @@ const LOOKED_AT: [(&str, &str); 18] = [
     ("store/src/admin/import.rs", "COPY of a table and columns of ours; rows go into its stream"),
     (
         "store/src/admin/raw_rows.rs",
-        "statements that are 'static, and the session's settings; rows go into the stream of COPY",
+        "statements that are 'static, and the session's settings; columns are parameters",
     ),
     (
         "store/src/admin/migrate.rs",
         "statements of the migrations, and ALTER FUNCTION with names as format writes them",
     ),
-    (
-        "store/src/verify/comparison.rs",
-        "statements of names of ours and columns as quote_ident writes them",
-    ),
+    ("store/src/sql/figure_table.rs", "names of our tables and columns, around a statement"),
     ("store/src/admin/examine.rs", "a test's: the migrations"),
-    (
-        "store/src/verify/tables.rs",
-        "tables of ours, and columns of theirs as quote_ident writes them",
-    ),
+    ("store/src/verify/session.rs", "names of our tables"),
     (
         "store/src/transaction/pipeline.rs",
         "COMMIT or ROLLBACK, and BEGIN with the session's settings",
@@ -66,7 +60,7 @@ const LOOKED_AT: [(&str, &str); 18] = [
         "DECLARE, FETCH and CLOSE of a cursor, whose name is 'static, around a statement",
     ),
     ("store/src/connection/probe.rs", "an empty statement"),
-    ("store/src/pool.rs", "SELECT 1"),
+    ("store/src/pool/manager.rs", "SELECT 1"),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -8,7 +8,8 @@ use std::sync::OnceLock;
 use super::{PROCESSING, QUEUED};
 use crate::support::Database;
 use crate::support::outside::Scratch;
-use crate::support::running::{Running, UserLock, eventually, waiting};
+use crate::support::rows::heart_rate;
+use crate::support::running::{PATIENT, Running, UserLock, eventually, waiting};
 use crate::support::samples::{assert_all_done, insert_minute, insert_samples};
 
 const DAY_S: i64 = 86_400;
@@ -52,7 +53,7 @@ async fn a_worker_whose_clock_is_a_day_wrong_disturbs_nobody() {
         insert_samples(&db, 3, 5).await;
         let scratch = Scratch::new();
         let lock = UserLock::hold(&db.url, 1).await;
-        let right = Running::service(db.worker(), &[]);
+        let right = Running::service(db.worker(), &PATIENT);
         waiting(&db, 1).await;
 
         // By its own clock the other's lease is long over, or its rows are not yet due.
@@ -60,11 +61,7 @@ async fn a_worker_whose_clock_is_a_day_wrong_disturbs_nobody() {
         wrong.logs("database_ready").await;
         let off = hour_of_first_line(&wrong) - hour_of_first_line(&right);
         assert_eq!(off.num_hours().abs(), 23 + i64::from(shift > 0), "the clock is shifted");
-        db.execute(
-            "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
-             VALUES (9, 'heart_rate', 60, 'bpm', 'watch', '2024-05-01 12:00Z', '2024-05-01 12:00Z')",
-        )
-        .await;
+        db.insert([heart_rate(60).at("2024-05-01 12:00Z").user(9)]).await;
         eventually(&db, "SELECT count(*) FROM vitals_daily WHERE user_id = 9", 1).await;
         assert_eq!(db.value::<i64>(PROCESSING).await, 15, "the other's rows are its own");
         let leases: i64 = db

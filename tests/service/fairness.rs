@@ -1,6 +1,7 @@
 //! Who waits for whom while there is more to do than can be done at once.
 
 use crate::support::Database;
+use crate::support::rows::{heart_rate, lab, meal};
 use crate::support::running::{Running, number};
 
 /// One user's import of many rows, all within a few days, all arriving in one moment.
@@ -34,11 +35,7 @@ async fn a_fresh_row_does_not_wait_for_somebody_elses_import() {
 async fn the_row_that_waits_longest_is_in_the_next_batch_however_many_rows_lie_around_it() {
     let db = Database::new().await;
     // The oldest of user 1 is the last of its window; user 2 is next.
-    db.execute(
-        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
-         VALUES (1, 'heart_rate', 60, 'bpm', 'watch', '2024-05-05 23:59Z', '2024-05-05 23:59Z')",
-    )
-    .await;
+    db.insert([heart_rate(60).at("2024-05-05 23:59Z")]).await;
     import(&db, 2, 1).await;
     import(&db, 1, 5_000).await;
 
@@ -53,12 +50,10 @@ async fn the_row_that_waits_longest_is_in_the_next_batch_however_many_rows_lie_a
 async fn a_backlog_of_one_kind_does_not_hold_up_the_others() {
     let db = Database::new().await;
     import(&db, 1, 2_000).await;
-    db.execute(
-        "INSERT INTO lab_raw (user_id, test_name, value_text, unit, status, collected_at, source)
-         VALUES (1, 'glucose', '5', 'mmol/L', 'final', '2024-05-01 10:00Z', 'lab');
-         INSERT INTO nutrition_raw (user_id, food_name, meal_type, eaten_at, source, energy_kcal)
-         VALUES (1, 'soup', 'dinner', '2024-05-01 10:00Z', 'app', 100)",
-    )
+    db.insert([
+        lab("glucose", "5").unit("mmol/L").at("2024-05-01 10:00Z"),
+        meal("soup", "dinner").at("2024-05-01 10:00Z").number("energy_kcal", 100),
+    ])
     .await;
 
     let ran = db.run(&["run-once", "--json", "--max-batches", "3"]);

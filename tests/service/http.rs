@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::QUEUED;
 use crate::support::outside::{assert_says, eventually as so};
-use crate::support::running::{Frozen, Running, UserLock, eventually, waiting};
+use crate::support::rows::{lab, vital};
+use crate::support::running::{Frozen, PATIENT, Running, UserLock, eventually, waiting};
 use crate::support::samples::insert_samples;
 use crate::support::{Database, WORKER, database, server_of_its_own, worker_at};
 
@@ -90,8 +91,10 @@ async fn a_service_that_works_is_alive_ready_and_healthy() {
     let (code, database) = get_json(&port, "/health/database");
     assert_eq!((code, &database["status"]), (200, &"ok".into()));
     assert!(database["latency_ms"].as_f64().unwrap() > 0.0);
+    // Poll, observation and presence may use three connections at one moment.
+    so("the pool is healthy", || get_json(&port, "/health/db-pool").1["status"] == "healthy");
     let (code, pool) = get_json(&port, "/health/db-pool");
-    assert_eq!((code, &pool["status"], &pool["max"]), (200, &"healthy".into(), &4.into()));
+    assert_eq!((code, &pool["max"]), (200, &4.into()));
     for field in ["usage_percent", "in_use", "idle", "open", "waiting"] {
         assert!(pool[field].is_number(), "{pool}");
     }
@@ -217,7 +220,7 @@ async fn a_pool_without_a_free_connection_shows_as_exhausted() {
         ("WORKER__POOL__MAX_SIZE", "1"),
         ("WORKER__POOL__WAIT_TIMEOUT_SECONDS", "0.2"),
     ];
-    let service = Running::service(db.worker(), &settings);
+    let service = Running::service(db.worker(), &[&PATIENT[..], &settings].concat());
     waiting(&db, 1).await;
 
     // The group has the only connection, so that a look at the backlog waits in vain.
@@ -268,13 +271,13 @@ async fn what_is_stuck_is_not_alive_and_the_log_says_so() {
 async fn everything_done_is_counted_and_no_value_is_a_label() {
     let db = Database::new().await;
     insert_samples(&db, 3, 5).await;
-    db.execute(
-        "INSERT INTO vitals_raw (user_id, metric, value, unit, source, started_at, ended_at)
-         VALUES (4, 'secret_metric', 7431.5, 'secret_unit', 'secret_watch',
-                 '2024-05-01 10:00Z', '2024-05-01 10:00Z');
-         INSERT INTO lab_raw (user_id, test_name, value_text, unit, status, collected_at, source)
-         VALUES (5, 'secret_test', '7431.5', 'mmol/L', 'final', '2024-05-01 10:00Z', 'lab')",
-    )
+    db.insert([
+        vital("secret_metric", 7431.5, "secret_unit")
+            .at("2024-05-01 10:00Z")
+            .user(4)
+            .source("secret_watch"),
+        lab("secret_test", "7431.5").unit("mmol/L").at("2024-05-01 10:00Z").user(5),
+    ])
     .await;
     let port = free_port();
     let service = Running::service(db.worker(), &[("WORKER__HTTP__PORT", &port)]);

@@ -7,6 +7,7 @@ use local_postgres::Shutdown;
 
 use super::{QUEUED, SHORT_LEASE};
 use crate::support::outside::{PASSWORD, Scratch, assert_says, refused};
+use crate::support::rows::lab;
 use crate::support::running::{Running, eventually, number};
 use crate::support::samples::{assert_all_done, insert_minute, insert_samples};
 use crate::support::{Database, Ran, database, server_of_its_own, worker_at};
@@ -51,11 +52,7 @@ async fn without_a_poll_the_schedule_alone_wakes_it() {
     ];
     let service = Running::service(db.worker(), &settings);
     service.logs("database_ready").await;
-    db.execute(
-        "INSERT INTO lab_raw (user_id, test_name, value_text, unit, status, collected_at, source)
-         VALUES (1, 'glucose', '5', 'mmol/L', 'final', '2024-05-01 10:00Z', 'lab')",
-    )
-    .await;
+    db.insert([lab("glucose", "5").unit("mmol/L").at("2024-05-01 10:00Z")]).await;
     insert_samples(&db, 2, 3).await;
 
     eventually(&db, "SELECT count(*) FROM aggregation_queue WHERE kind = 'vitals'", 0).await;

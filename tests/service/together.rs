@@ -2,7 +2,7 @@
 
 use super::QUEUED;
 use crate::support::Database;
-use crate::support::running::{Running, UserLock, eventually, number, waiting};
+use crate::support::running::{PATIENT, Running, UserLock, eventually, number, waiting};
 use crate::support::samples::{assert_all_done, insert_minute};
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn a_tick_that_comes_while_a_run_is_on_starts_no_second_one() {
         ("WORKER__SCHEDULE__LABS", "* * * * * *"),
         ("WORKER__LOG__LEVEL", "debug"),
     ];
-    let service = Running::service(db.worker(), &settings);
+    let service = Running::service(db.worker(), &[&PATIENT[..], &settings].concat());
     waiting(&db, 1).await;
     insert_minute(&db, 20, 1).await;
 

@@ -7,6 +7,7 @@ pub mod certificates;
 pub mod doctor;
 pub mod outside;
 pub mod receivers;
+pub mod rows;
 pub mod running;
 pub mod samples;
 pub mod tables;

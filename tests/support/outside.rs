@@ -16,7 +16,7 @@ pub const PASSWORD: &str = "hunter2geheim";
 pub const NOBODY: u32 = 65_534;
 
 /// Far longer than any test takes; only a failing test waits this long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs a command that must fail, and returns the reason. Asserts one clear line, exit code 1, an empty
 /// stdout, no panic and no password.

@@ -6,15 +6,24 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use aggregation::UserIdType;
 use tokio_postgres::Client;
 
 use serde_json::Value;
 
 use super::outside::{eventually as so, signal};
-use super::{Database, Ran, events};
+use super::{Database, Ran, events, user_ids};
 
-/// Maximum number of polls for an expected event, one every 10 ms.
-const LOOKS: u32 = 3_000;
+/// Maximum number of polls for an expected event, one every 10 ms. Only a failing test polls so often.
+const LOOKS: u32 = 12_000;
+
+/// Settings with which no time-out of the worker ends a wait for a lock that a test holds.
+pub const PATIENT: [(&str, &str); 4] = [
+    ("WORKER__SESSION__LOCK_TIMEOUT_SECONDS", "100"),
+    ("WORKER__SESSION__STATEMENT_TIMEOUT_SECONDS", "110"),
+    ("WORKER__SESSION__TRANSACTION_TIMEOUT_SECONDS", "120"),
+    ("WORKER__BATCH__LEASE_SECONDS", "300"),
+];
 
 /// The worker process. Dropping it kills the process.
 pub struct Running {
@@ -162,24 +171,31 @@ pub fn number(event: &Value, field: &str) -> u64 {
 /// The advisory lock of one user's vitals, as every worker takes it before a group.
 pub struct UserLock {
     client: Client,
-    user_id: i64,
+    key: String,
 }
 
 impl UserLock {
-    /// The lock's key; `$1` is the user.
+    /// The lock's key; `$1` is the user, whose id is of type bigint.
     pub const KEY: &str =
         "hashtext('dayfold vitals ' || 'aggregation_queue'::regclass::oid), hashint8($1)";
 
     pub async fn hold(url: &str, user_id: i64) -> Self {
         let client = crate::support::connect(url).await;
-        let sql = format!("SELECT pg_advisory_lock({})", Self::KEY);
-        client.execute(&sql, &[&user_id]).await.unwrap();
-        Self { client, user_id }
+        let id_type =
+            "SELECT format_type(typbasetype, NULL) FROM pg_type WHERE oid = 'user_key'::regtype";
+        let id_type: String = client.query_one(id_type, &[]).await.unwrap().get(0);
+        let hash = match UserIdType::from_name(&id_type).unwrap() {
+            UserIdType::Bigint => format!("hashint8({user_id})"),
+            id_type => format!("hashtext('{}')", user_ids::id(id_type, user_id)),
+        };
+        let key = Self::KEY.replace("hashint8($1)", &hash);
+        client.execute(&format!("SELECT pg_advisory_lock({key})"), &[]).await.unwrap();
+        Self { client, key }
     }
 
     pub async fn release(self) {
-        let sql = format!("SELECT pg_advisory_unlock({})", Self::KEY);
-        let released = self.client.query_one(&sql, &[&self.user_id]).await.unwrap();
+        let sql = format!("SELECT pg_advisory_unlock({})", self.key);
+        let released = self.client.query_one(&sql, &[]).await.unwrap();
         assert!(released.get::<_, bool>(0));
     }
 }

@@ -36,6 +36,8 @@ pub enum Reason {
     UnnamedTest,
     /// The analyte or its unit is longer than a key of the daily table may be.
     KeyTooLong,
+    /// It is new or changed, and starts on a local date whose figures are frozen.
+    Frozen,
 }
 
 impl Reason {
@@ -57,6 +59,7 @@ impl Reason {
             Self::ResultTooLong => "result_too_long",
             Self::UnnamedTest => "unnamed_test",
             Self::KeyTooLong => "key_too_long",
+            Self::Frozen => "frozen",
         }
     }
 }

@@ -29,7 +29,7 @@ pub async fn send(
     rules: &Rules,
     channels: Vec<Channel>,
     store: &Store,
-    worker: &str,
+    (worker, target): (&str, Option<&str>),
     verified: Verified,
     stop: &CancellationToken,
 ) {
@@ -38,7 +38,7 @@ pub async fn send(
     }
     let sent = async {
         record(rules, store, &channels, worker, verified).await?;
-        deliver(rules, store, channels, stop).await
+        deliver(rules, (store, target), channels, stop).await
     };
     if let Err(error) = sent.await {
         tracing::warn!(
@@ -81,18 +81,20 @@ async fn record(
 /// Delivers by all channels in parallel, so that a server that hangs does not delay the others.
 async fn deliver(
     rules: &Rules,
-    store: &Store,
+    (store, target): (&Store, Option<&str>),
     channels: Vec<Channel>,
     stop: &CancellationToken,
 ) -> Result<(), StoreError> {
     let mut sending = JoinSet::new();
     for channel in channels {
         let (store, stop, rules) = (store.clone(), stop.clone(), rules.clone());
+        let target = target.map(str::to_owned);
         sending.spawn(async move {
             let patience = async {
                 let _ = tokio::time::timeout(channel.longest(), stop.cancelled()).await;
             };
-            outbox::deliver(&store, &channel, &rules, &stop, patience).await
+            let channel = (&channel, target.as_deref());
+            outbox::deliver(&store, channel, &rules, &stop, patience).await
         });
     }
     // The panic of a task is already logged.

@@ -64,8 +64,8 @@ fn amount(amount: f64, unit: &str) -> String {
 }
 
 impl Message {
-    /// The message for an alert that occurred at `happened_at`.
-    pub fn from_alert(alert: &Alert, happened_at: Timestamp) -> Self {
+    /// The message for an alert that occurred at `happened_at`, in the database of a target if there are several.
+    pub fn from_alert(alert: &Alert, target: Option<&str>, happened_at: Timestamp) -> Self {
         let Alert { key, rule: name, fires, worker, amount: seen, threshold, lasted, .. } = alert;
         let time = |at: Timestamp| at.to_utc().to_rfc3339_opts(SecondsFormat::Secs, true);
         let at = time(happened_at);
@@ -86,10 +86,14 @@ impl Message {
         } else {
             format!("{what}: {} (limit {})", amount(*seen, unit), amount(*threshold, unit))
         };
-        let subject = format!("[dayfold] {name} {state}: {summary}");
+        let place = target.map_or_else(String::new, |target| format!("{target}: "));
+        let subject = format!("[dayfold] {place}{name} {state}: {summary}");
         let mut text = format!("{summary}\n\nrule: {name}, {state}\nsince: {since}\n");
         if !fires {
             text.push_str(&format!("over: {at}, after {duration}\n"));
+        }
+        if let Some(target) = target {
+            text.push_str(&format!("target: {target}\n"));
         }
         text.push_str(&format!("worker: {worker}\n"));
         let mut chat = match fires {
@@ -105,7 +109,7 @@ impl Message {
             text.push_str("\nA second message is sent when the alert resolves.\n");
             chat.push_str(&format!(" {advice} More: {runbook}"));
         }
-        let json = json!({
+        let mut json = json!({
             "source": "dayfold",
             "id": key,
             "rule": name,
@@ -121,6 +125,9 @@ impl Message {
             "advice": advice,
             "runbook": runbook,
         });
+        if let (Some(fields), Some(target)) = (json.as_object_mut(), target) {
+            fields.insert("target".to_owned(), target.into());
+        }
         Self { key: key.clone(), subject, text, json }
     }
 
@@ -156,7 +163,7 @@ mod tests {
             assert_eq!(Rule::named(rule.name()), Some(rule));
             let lasted = Duration::from_secs(600);
             let fires = Alert { lasted, ..new_alert(rule, true, "w@h:1", 3.0, 2.0) };
-            let fires = Message::from_alert(&fires, at);
+            let fires = Message::from_alert(&fires, None, at);
             assert!(fires.subject.contains(rule.while_it_fires()), "{fires:?}");
             let chat = fires.json["text"].as_str().unwrap();
             for text in [fires.text.as_str(), chat] {
@@ -167,12 +174,23 @@ mod tests {
             }
             assert_eq!(fires.json["state"], "fires");
             let over = Alert { lasted, ..new_alert(rule, false, "w@h:1", 1.0, 2.0) };
-            let over = Message::from_alert(&over, at);
+            let over = Message::from_alert(&over, None, at);
             assert!(over.subject.contains(rule.when_it_is_over()), "{over:?}");
             assert!(over.text.contains("over: 2023-11-14T22:13:20Z, after 10 min"), "{over:?}");
             assert_eq!(over.json["state"], "resolved");
             assert!(fires.subject.is_ascii() && fires.text.is_ascii() && over.text.is_ascii());
         }
+    }
+
+    #[test]
+    fn a_message_of_a_target_names_it_in_subject_text_and_json() {
+        let alert = new_alert(Rule::DeadRows, true, "w@h:1", 1.0, 1.0);
+        let message = Message::from_alert(&alert, Some("eu_1"), Timestamp(0));
+        assert!(message.subject.starts_with("[dayfold] eu_1: dead_rows fires: "), "{message:?}");
+        assert!(message.text.contains("target: eu_1\n"), "{message:?}");
+        assert_eq!(message.json["target"], "eu_1");
+        assert!(message.json["text"].as_str().unwrap().contains("eu_1"), "{message:?}");
+        assert!(Message::from_alert(&alert, None, Timestamp(0)).json.get("target").is_none());
     }
 
     #[test]
@@ -192,7 +210,7 @@ mod tests {
     fn the_rule_of_a_newer_worker_is_told_by_its_name() {
         let mut alert = new_alert(Rule::DeadRows, true, "w@h:1", 1.0, 1.0);
         alert.rule = "moon_phase".to_owned();
-        let message = Message::from_alert(&alert, Timestamp(0));
+        let message = Message::from_alert(&alert, None, Timestamp(0));
         assert!(message.subject.contains("moon_phase"), "{message:?}");
     }
 }

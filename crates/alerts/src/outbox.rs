@@ -41,7 +41,8 @@ pub async fn with_timeout<T>(
     store::with_timeout(PATIENCE, question).await
 }
 
-/// Delivers the due messages of a channel, one after another, until `stop`; then deletes old ones.
+/// Delivers the due messages of a channel, one after another, until `stop`; then deletes old ones. If there are
+/// several targets, `target` is the name of the one whose outbox it is.
 /// When `patience` ends, the current attempt is abandoned: the server may have the message or not,
 /// and it is claimed again when its lease expires.
 ///
@@ -49,7 +50,7 @@ pub async fn with_timeout<T>(
 /// The database fails; a claimed message is claimed again when its lease expires.
 pub async fn deliver(
     store: &Store,
-    channel: &Channel,
+    (channel, target): (&Channel, Option<&str>),
     rules: &Rules,
     stop: &CancellationToken,
     patience: impl Future<Output = ()>,
@@ -62,7 +63,7 @@ pub async fn deliver(
         };
         let began = Instant::now();
         let attempts = taken.attempts + 1;
-        let message = Message::from_alert(&taken.alert, taken.happened_at);
+        let message = Message::from_alert(&taken.alert, target, taken.happened_at);
         // Only the sending is abandoned: a message that the server has accepted is marked.
         let sent = tokio::select! {
             biased;

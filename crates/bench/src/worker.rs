@@ -90,13 +90,22 @@ pub fn tempfile_of(name: &str) -> PathBuf {
 
 /// Runs a command with `--json` and parses its output.
 pub fn run(url: &str, arguments: &[&str]) -> anyhow::Result<Ran> {
-    run_at_once(url, arguments, 1)
+    run_with(url, arguments, &[])
 }
 
-/// Runs a command with `--json` and this number of parallel batches.
-pub fn run_at_once(url: &str, arguments: &[&str], at_once: u32) -> anyhow::Result<Ran> {
+/// The setting for this number of parallel batches.
+pub fn at_once(batches: u32) -> (String, String) {
+    (AT_ONCE.to_owned(), batches.to_string())
+}
+
+/// Runs a command with `--json` and these variables.
+pub fn run_with(
+    url: &str,
+    arguments: &[&str],
+    variables: &[(String, String)],
+) -> anyhow::Result<Ran> {
     let mut command = command(url, arguments)?;
-    command.env(AT_ONCE, at_once.to_string());
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
     let began = Instant::now();
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let (mut peak_mb, mut cpu) = (0.0, 0.0);

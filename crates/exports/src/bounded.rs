@@ -10,6 +10,7 @@ pub struct Meter(Rc<Count>);
 
 #[derive(Debug, Default)]
 struct Count {
+    most: usize,
     bytes: Cell<usize>,
     is_exceeded: Cell<bool>,
 }
@@ -24,20 +25,24 @@ impl Meter {
     pub fn is_exceeded(&self) -> bool {
         self.0.is_exceeded.get()
     }
+
+    /// The limit of a record, in bytes.
+    pub fn most(&self) -> usize {
+        self.0.most
+    }
 }
 
 /// Reads until a record has more than `most` bytes.
 #[derive(Debug)]
 pub struct Bounded<R> {
     file: R,
-    most: usize,
     meter: Meter,
 }
 
 impl<R: BufRead> Bounded<R> {
     /// Reads from `file`; a record has at most `most` bytes.
     pub fn new(file: R, most: usize) -> Self {
-        Self { file, most, meter: Meter::default() }
+        Self { file, meter: Meter(Rc::new(Count { most, ..Count::default() })) }
     }
 
     /// The count of the current record.
@@ -47,7 +52,7 @@ impl<R: BufRead> Bounded<R> {
 
     /// The number of bytes that the record may still have.
     fn left(&self) -> io::Result<usize> {
-        let left = self.most.saturating_sub(self.meter.0.bytes.get());
+        let left = self.meter.most().saturating_sub(self.meter.0.bytes.get());
         if left == 0 {
             self.meter.0.is_exceeded.set(true);
             return Err(io::Error::other("a record is too long"));

@@ -86,7 +86,7 @@ pub fn failed(
     }
     let place = format!("{record}, line {}", error.line());
     let problem = match error.classify() {
-        _ if meter.is_exceeded() => format!("a record is longer than {LONGEST_RECORD} bytes"),
+        _ if meter.is_exceeded() => format!("a record is longer than {} bytes", meter.most()),
         Category::Io => {
             let kind = error.io_error_kind().unwrap_or(io::ErrorKind::Other);
             return ReadError::Io(kind.into());

@@ -24,6 +24,7 @@ mod nightscout;
 pub mod records;
 mod sensor;
 mod unpack;
+mod workout;
 
 pub use format::{Format, LONGEST_BEGINNING, Unreadable};
 pub use item::{Context, Handler, Item, ReadError};

@@ -33,6 +33,12 @@ pub enum UnpackError {
     /// It has no export.
     #[error("the zip file has no export.xml of Apple Health; unpack it, and import the files")]
     NoExport,
+    /// It has several files that may be the export.
+    #[error(
+        "the zip file has {0} XML files that may be the export of Apple Health; unpack it, and import \
+         those that are"
+    )]
+    SeveralExports(u64),
     /// It is encrypted, or packed in an unusual way.
     #[error("{0} in the zip file is encrypted, or not packed with deflate; unpack it first")]
     Unsupported(String),
@@ -43,23 +49,27 @@ pub fn is_zip(beginning: &[u8]) -> bool {
     beginning.starts_with(b"PK\x03\x04") || beginning.starts_with(b"PK\x05\x06")
 }
 
-/// Opens the largest XML file of the archive that is no clinical document: the export of Apple Health.
+/// Opens the XML file of the archive that is no clinical document: the export of Apple Health.
 ///
 /// # Errors
-/// If there is none, or if the archive is damaged.
+/// If there is none or more than one, or if the archive is damaged.
 pub fn unpack<R: Read + Seek + 'static>(mut file: R) -> Result<Box<dyn BufRead>, UnpackError> {
     let (start, number) = directory(&mut file)?;
     file.seek(SeekFrom::Start(start))?;
     let mut entries = BufReader::new(&mut file);
-    let mut best: Option<Entry> = None;
+    let (mut export, mut exports) = (None, 0);
     for _ in 0..number {
         let entry = Entry::read(&mut entries)?;
-        if entry.is_export() && best.as_ref().is_none_or(|best| entry.size > best.size) {
-            best = Some(entry);
+        if entry.is_export() {
+            exports += 1;
+            export.get_or_insert(entry);
         }
     }
-    let Some(entry) = best else { return Err(UnpackError::NoExport) };
-    entry.open(file)
+    match export {
+        None => Err(UnpackError::NoExport),
+        Some(entry) if exports == 1 => entry.open(file),
+        Some(_) => Err(UnpackError::SeveralExports(exports)),
+    }
 }
 
 /// The position of the directory, and its number of entries.
@@ -96,7 +106,6 @@ struct Entry {
     method: u64,
     crc: u32,
     packed: u64,
-    size: u64,
     offset: u64,
 }
 
@@ -116,11 +125,11 @@ impl Entry {
             method: field(10, 2),
             crc: u32::try_from(field(16, 4)).unwrap_or_default(),
             packed: field(20, 4),
-            size: field(24, 4),
             offset: field(42, 4),
         };
         let mut large = large_numbers(&extra);
-        for value in [&mut entry.size, &mut entry.packed, &mut entry.offset] {
+        let mut size = field(24, 4);
+        for value in [&mut size, &mut entry.packed, &mut entry.offset] {
             if *value == FULL_32 {
                 let missing = UnpackError::Damaged("the size of an entry is missing");
                 let (first, rest) = large.split_at_checked(8).ok_or(missing)?;
@@ -130,10 +139,12 @@ impl Entry {
         Ok(entry)
     }
 
-    /// Apple translates the name export.xml, but not the end of export_cda.xml.
+    /// Apple translates the name export.xml, but not the end of export_cda.xml. macOS adds a file with
+    /// attributes to each file that it packs; its name begins with `._`.
     fn is_export(&self) -> bool {
         let name = self.name.to_lowercase();
-        name.ends_with(".xml") && !name.ends_with("_cda.xml")
+        let is_of_macos = name.rsplit('/').next().is_some_and(|name| name.starts_with("._"));
+        name.ends_with(".xml") && !name.ends_with("_cda.xml") && !is_of_macos
     }
 
     fn open<R: Read + Seek + 'static>(self, mut file: R) -> Result<Box<dyn BufRead>, UnpackError> {
@@ -146,7 +157,13 @@ impl Entry {
             return Err(UnpackError::Damaged("an entry is not where its directory says"));
         }
         let skipped = number(&head, 26, 2) + number(&head, 28, 2);
-        file.seek(SeekFrom::Current(skipped as i64))?;
+        let length = file.seek(SeekFrom::End(0))?;
+        let start = self.offset.saturating_add(head.len() as u64).saturating_add(skipped);
+        // The limit below would be none if the directory could claim any size.
+        if self.packed > length.saturating_sub(start) {
+            return Err(UnpackError::Damaged("an entry is longer than the file"));
+        }
+        file.seek(SeekFrom::Start(start))?;
         let packed = BufReader::with_capacity(1 << 16, file.take(self.packed));
         let most = self.packed.saturating_mul(LARGEST_RATIO).max(ALWAYS_ALLOWED);
         let (crc, is_deflated) = (self.crc, self.method == 8);

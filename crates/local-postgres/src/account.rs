@@ -55,6 +55,11 @@ impl Account {
         self.changes.then_some((self.uid, self.gid))
     }
 
+    /// The user that root changes to.
+    pub(crate) fn changes_to(&self) -> Option<&str> {
+        self.changes.then_some(self.name.as_str())
+    }
+
     /// Whether this account owns files of the user with this id, and may remove them.
     pub(crate) fn owns(&self, uid: u32) -> bool {
         uid == self.uid || (self.changes && uid == 0)

@@ -71,6 +71,29 @@ pub enum LocalPostgresError {
         user: String,
     },
 
+    /// The folder that the caller named is not suitable to hold the server's folder.
+    #[error(
+        "no place for the server: {place} {objection}: name a folder with a short path where the user \
+         {user} may create files"
+    )]
+    WrongPlace {
+        /// The folder.
+        place: PathBuf,
+        /// The problem with it.
+        objection: &'static str,
+        /// The user that the server runs as.
+        user: String,
+    },
+
+    /// The files of a server cannot be written to the disk.
+    #[error("the server's files in {directory} cannot be kept: {why}")]
+    Keep {
+        /// The server's folder.
+        directory: PathBuf,
+        /// The reason.
+        why: String,
+    },
+
     /// The server's folder, or a file in it, cannot be created.
     #[error("cannot prepare {path}: {error}: check the free space and the permissions there")]
     Prepare {

@@ -21,6 +21,9 @@ use crate::guardian::{Signal, signal_process};
 /// The prefix of the names of these folders; no other program uses it.
 const PREFIX: &str = "dayfold-postgres-";
 
+/// The name of the folder in a place that the caller names.
+const NAME_AT: &str = "postgresql";
+
 /// The socket's name, with PostgreSQL's default port, so that clients need no option.
 const SOCKET: &str = ".s.PGSQL.5432";
 
@@ -30,11 +33,24 @@ const SOCKET_PATH_BYTES: usize = 103;
 /// Room for [`PREFIX`], a process id, a hyphen and a count.
 const NAME_BYTES: usize = PREFIX.len() + 7 + 1 + 6;
 
+const TOO_LONG: &str = "is too long for a socket's path";
+
 /// Time-out for stopping a server whose owner and guardian were killed, and for emptying its folder
 /// while its last writers end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const POLL: Duration = Duration::from_millis(20);
+
+/// A folder that was made for a server's folder. It is removed when dropped, if it is empty.
+#[derive(Debug)]
+struct MadePlace(PathBuf);
+
+impl Drop for MadePlace {
+    fn drop(&mut self) {
+        // One that is not empty has files of the caller.
+        let _ = fs::remove_dir(&self.0);
+    }
+}
 
 /// A locked folder, removed when dropped.
 #[derive(Debug)]
@@ -43,6 +59,10 @@ pub(crate) struct Folder {
     log_path: PathBuf,
     /// Open in append mode, since the server's user may change the path but not this handle.
     log: File,
+    /// Whether it stays when dropped.
+    is_kept: bool,
+    /// The folder around it, if it was made for it.
+    made_place: Option<MadePlace>,
     /// The lock on the folder lasts until this file is closed.
     _lock: File,
 }
@@ -53,6 +73,34 @@ impl Folder {
         let place = place(&[env::temp_dir(), PathBuf::from("/tmp")], account)?;
         sweep(&place, account);
         Folder::create_in(&place, account)
+    }
+
+    /// Creates a folder for a server of this account in `place`, which is made if it is missing.
+    pub(crate) fn create_at(place: &Path, account: &Account) -> Result<Folder, LocalPostgresError> {
+        let prepared = |error| LocalPostgresError::Prepare { path: place.to_owned(), error };
+        let made = match DirBuilder::new().mode(0o700).create(place) {
+            Ok(()) => Some(MadePlace(place.to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
+            Err(error) => return Err(prepared(error)),
+        };
+        if let (Some(_), Some((uid, gid))) = (&made, account.gives_files_to()) {
+            chown(place, Some(uid), Some(gid)).map_err(prepared)?;
+        }
+        let path = place.join(NAME_AT);
+        let is_too_long = socket_path_bytes(&path) > SOCKET_PATH_BYTES;
+        let objection = is_too_long.then_some(TOO_LONG).or_else(|| objection(place, account));
+        if let Some(objection) = objection {
+            return Err(LocalPostgresError::WrongPlace {
+                place: place.to_owned(),
+                objection,
+                user: account.name().to_owned(),
+            });
+        }
+        let taken = || io::Error::from(io::ErrorKind::AlreadyExists);
+        let lock = make_and_lock(&path).and_then(|lock| lock.ok_or_else(taken));
+        let mut folder = Folder::prepare(path.clone(), lock.map_err(prepared)?, account)?;
+        folder.made_place = made;
+        Ok(folder)
     }
 
     fn create_in(place: &Path, account: &Account) -> Result<Folder, LocalPostgresError> {
@@ -66,6 +114,11 @@ impl Folder {
                 Err(error) => return Err(LocalPostgresError::Prepare { path, error }),
             }
         };
+        Folder::prepare(path, lock, account)
+    }
+
+    /// Gives the folder to the account, with an empty log.
+    fn prepare(path: PathBuf, lock: File, account: &Account) -> Result<Folder, LocalPostgresError> {
         let log_path = path.join("server.log");
         let prepared = || {
             let log =
@@ -77,7 +130,9 @@ impl Folder {
             Ok(log)
         };
         match prepared() {
-            Ok(log) => Ok(Folder { path, log_path, log, _lock: lock }),
+            Ok(log) => {
+                Ok(Folder { path, log_path, log, is_kept: false, made_place: None, _lock: lock })
+            }
             Err(error) => {
                 remove(&path);
                 Err(LocalPostgresError::Prepare { path, error })
@@ -99,6 +154,11 @@ impl Folder {
 
     pub(crate) fn log(&self) -> &File {
         &self.log
+    }
+
+    /// Lets the folder stay.
+    pub(crate) fn keep(&mut self) {
+        self.is_kept = true;
     }
 
     /// The current length of the log, in bytes.
@@ -127,7 +187,9 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        remove(&self.path);
+        if !self.is_kept {
+            remove(&self.path);
+        }
     }
 }
 
@@ -168,11 +230,17 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
     Ok(still_there.then_some(folder))
 }
 
+/// The length of the path of the socket of a server in this folder.
+fn socket_path_bytes(folder: &Path) -> usize {
+    folder.as_os_str().len() + 1 + SOCKET.len()
+}
+
 /// The first of these folders in which a server of this account can have its folder.
 fn place(candidates: &[PathBuf], account: &Account) -> Result<PathBuf, LocalPostgresError> {
     let mut tried = Vec::new();
     for candidate in candidates {
-        match objection(candidate, account) {
+        let is_too_long = socket_path_bytes(candidate) + 1 + NAME_BYTES > SOCKET_PATH_BYTES;
+        match is_too_long.then_some(TOO_LONG).or_else(|| objection(candidate, account)) {
             None => return Ok(candidate.clone()),
             Some(objection) => tried.push(format!("{} {objection}", candidate.display())),
         }
@@ -184,9 +252,6 @@ fn place(candidates: &[PathBuf], account: &Account) -> Result<PathBuf, LocalPost
 fn objection(place: &Path, account: &Account) -> Option<&'static str> {
     if !place.is_absolute() {
         return Some("is a relative path");
-    }
-    if place.as_os_str().len() + 1 + NAME_BYTES + 1 + SOCKET.len() > SOCKET_PATH_BYTES {
-        return Some("is too long for a socket's path");
     }
     // PostgreSQL would read the path as a list of folders.
     if place.as_os_str().as_bytes().contains(&b',') {

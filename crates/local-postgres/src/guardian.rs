@@ -126,7 +126,7 @@ impl Guarded {
     }
 
     /// Ends the guardian; the folder stays.
-    pub(crate) fn leave(mut self) {
+    pub(crate) fn leave(&mut self) {
         // This fails only if the guardian was killed, which has the same effect.
         let _ = self.pipe.write_all(b"leave\n");
     }

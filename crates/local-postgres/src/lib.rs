@@ -26,6 +26,8 @@
 //!   dies, never before.
 //! - **Starts do not disturb each other**, in one process or in several: every server has its own
 //!   folder, socket and process group, and no TCP port.
+//! - **Only a server that is kept stays**: [`LocalPostgres::start_at`] makes it in a folder of the
+//!   caller's choice, and [`LocalPostgres::keep`] stops it and lets the folder stay.
 //! - **It works as root**, although PostgreSQL refuses to: the server then runs as the user
 //!   `postgres`, or `nobody`, with no supplementary groups.
 //!
@@ -45,4 +47,4 @@ mod server;
 
 pub use binaries::Binaries;
 pub use error::LocalPostgresError;
-pub use server::{LocalPostgres, Shutdown};
+pub use server::{Kept, LocalPostgres, Shutdown};

@@ -2,9 +2,11 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Write as _;
 use std::mem;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -43,6 +45,56 @@ pub struct LocalPostgres {
     server: Guarded,
 }
 
+/// A stopped server whose folder stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    program: PathBuf,
+    folder: PathBuf,
+    /// The user to change to, for root.
+    user: Option<String>,
+    url: String,
+}
+
+impl Kept {
+    /// The command that starts the server, for a shell. It runs until [`Kept::stop`].
+    pub fn start(&self) -> String {
+        let log = quoted(&self.folder.join("server.log"));
+        format!("{} -l {log} start", self.pg_ctl())
+    }
+
+    /// The command that stops the server.
+    pub fn stop(&self) -> String {
+        format!("{} stop", self.pg_ctl())
+    }
+
+    /// The URL of its database while it runs.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The folder around the server's, as a word of a shell.
+    pub fn place(&self) -> String {
+        quoted(self.folder.parent().unwrap_or(&self.folder))
+    }
+
+    fn pg_ctl(&self) -> String {
+        // PostgreSQL refuses to run as root.
+        let user =
+            self.user.as_ref().map_or_else(String::new, |user| format!("runuser -u {user} -- "));
+        format!("{user}{} -D {}", quoted(&self.program), quoted(&self.folder.join("data")))
+    }
+}
+
+/// A path as a word of a shell.
+fn quoted(path: &Path) -> String {
+    let shown = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    if shown.chars().all(is_plain) {
+        return shown;
+    }
+    format!("'{}'", shown.replace('\'', "'\\''"))
+}
+
 /// The way to stop a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shutdown {
@@ -75,6 +127,31 @@ impl LocalPostgres {
     ) -> Result<LocalPostgres, LocalPostgresError> {
         let account = Account::for_server()?;
         let folder = Folder::create(&account)?;
+        LocalPostgres::make(binaries, account, folder, settings)
+    }
+
+    /// [`LocalPostgres::start`] in a folder of the caller's choice, which is made if it is missing.
+    /// The server's folder in it is named `postgresql`. Its path is absolute.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`LocalPostgres::start`], and a folder that cannot be used.
+    pub fn start_at(
+        binaries: &Binaries,
+        place: &Path,
+    ) -> Result<LocalPostgres, LocalPostgresError> {
+        let account = Account::for_server()?;
+        let folder = Folder::create_at(place, &account)?;
+        LocalPostgres::make(binaries, account, folder, &[])
+    }
+
+    /// Makes the cluster and starts the server.
+    fn make(
+        binaries: &Binaries,
+        account: Account,
+        folder: Folder,
+        settings: &[(&str, &str)],
+    ) -> Result<LocalPostgres, LocalPostgresError> {
         let initdb = Guarded::spawn(
             &account,
             folder.path(),
@@ -133,6 +210,43 @@ impl LocalPostgres {
     /// The server's log. It is removed with the folder.
     pub fn log_path(&self) -> &Path {
         self.folder.log_path()
+    }
+
+    /// Stops the server, and keeps its folder. The files are on the disk afterwards, and the
+    /// configuration names the socket's folder, so that [`Kept::start`] starts the server again.
+    ///
+    /// # Errors
+    ///
+    /// The server does not stop, or its files cannot be written. The folder is then removed.
+    pub fn keep(mut self) -> Result<Kept, LocalPostgresError> {
+        self.stop(Shutdown::Fast)?;
+        let directory = self.folder.path().to_owned();
+        let failed = |why: String| LocalPostgresError::Keep { directory: directory.clone(), why };
+        // In this file a backslash begins the code of a character.
+        let socket = directory.display().to_string().replace('\\', "\\\\").replace('\'', "''");
+        let settings = format!("listen_addresses = ''\nunix_socket_directories = '{socket}'\n");
+        let configuration = self.folder.data().join("postgresql.conf");
+        let mut file = File::options()
+            .append(true)
+            .open(&configuration)
+            .map_err(|error| failed(error.to_string()))?;
+        file.write_all(settings.as_bytes()).map_err(|error| failed(error.to_string()))?;
+        drop(file);
+        // The server ran without fsync.
+        let mut sync = self.account.command(self.binaries.program("initdb"));
+        let synced = sync.arg("--sync-only").arg("-D").arg(self.folder.data()).output();
+        let synced = synced.map_err(|error| failed(error.to_string()))?;
+        if !synced.status.success() {
+            return Err(failed(last_lines(&synced.stderr)));
+        }
+        self.server.leave();
+        self.folder.keep();
+        Ok(Kept {
+            program: self.binaries.program("pg_ctl"),
+            folder: directory,
+            user: self.account.changes_to().map(str::to_owned),
+            url: self.url("postgres"),
+        })
     }
 
     /// Stops the server and waits for its end; the data stays. The server may already be stopped.
@@ -257,6 +371,12 @@ fn percent_encoded(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_one_word_for_a_shell() {
+        assert_eq!(quoted(Path::new("/tmp/a-b_1.x")), "/tmp/a-b_1.x");
+        assert_eq!(quoted(Path::new("/tmp/it's one")), "'/tmp/it'\\''s one'");
+    }
 
     #[test]
     fn a_url_survives_every_byte_of_a_path() {

@@ -64,6 +64,7 @@ fn header(sheet: &Sheet<'_>) -> Markup {
     let partial: BTreeSet<NaiveDate> =
         all_days(days).filter(|day| day.is_partial).map(|day| day.date).collect();
     let partial: Vec<String> = partial.into_iter().map(text::short_date).collect();
+    let frozen = days.frozen_before.filter(|before| days.from < *before);
     let drawn = match sheet.step {
         Step::Day => String::new(),
         _ => format!(", drawn{}", sheet.by()),
@@ -82,6 +83,9 @@ fn header(sheet: &Sheet<'_>) -> Markup {
                 div { dt { "Span" } dd { (counted(count, "day", "days")) (drawn) } }
                 div { dt { "Time zone" } dd { (zone) } }
                 div { dt { "As of" } dd { (text::instant(days.as_of)) } }
+                @if let Some(before) = frozen {
+                    div { dt { "Frozen" } dd { "days before " (before) } }
+                }
                 @if !partial.is_empty() {
                     div { dt { "Not ended when computed" } dd { (partial.join(", ")) } }
                 }

@@ -29,9 +29,11 @@ pub use admin::adopt::{
     Mapping, mappable_columns, required_columns,
 };
 pub use admin::budget::Budget;
+pub use admin::citus::{Citus, CitusProblem};
 pub use admin::control::{PausedKind, Throttled};
 pub use admin::directory::{DirectoryError, Listed as ListedTarget, read_directory};
 pub use admin::examine::{Examination, MissingRights, TriggerFault};
+pub use admin::freeze::FrozenFigures;
 pub use admin::import::{ImportError, ImportRow, Importer, ProfileRow, raw_columns};
 pub use admin::migrate::{MigrateError, MigrateOptions, Migrated, migrate, migrate_with};
 pub use admin::raw_rows::RawRows;
@@ -61,7 +63,7 @@ pub use page::{
 pub use pool::{PoolHealth, PoolSettings, PoolStats, Store};
 pub use profiles::{Profile, ProfileVersion};
 pub use queue::rejected::{Listed, Verdict};
-pub use queue::requeue::{RequeueSelection, Requeuer};
+pub use queue::requeue::{RequeueSelection, RequeueStep, Requeuer};
 pub use queue::retry::RetryPolicy;
 pub use queue::{
     ChangeSet, ChangedRow, Claim, ClaimFrom, Failed, Holder, MOST_IN_A_SET, SetOfGroup,
@@ -76,4 +78,4 @@ pub use user_days::{
 };
 pub use verify::comparison::{Difference, RowKey};
 pub use verify::inventory::{FigureCounts, Inventory, Pending, RawDate, UserKinds};
-pub use verify::tables::VerifyTables;
+pub use verify::session::VerifySession;

@@ -7,7 +7,6 @@
 //!
 //! The callers are tasks. The compiler cannot prove that futures of borrowing statements may move
 //! between threads. So some statements own their parameters, and the futures of the others are boxed.
-//! threads, so that some own what they ask with, and the others are boxed.
 
 use std::time::Duration;
 
@@ -15,13 +14,16 @@ use aggregation::Timestamp;
 use diesel::data_types::PgTimestamp;
 use diesel::dsl::IntervalDsl;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Text, Timestamptz};
 use futures_util::FutureExt;
 
 use crate::error::StoreError;
 use crate::pool::Store;
+use crate::queue::Holder;
 use crate::sql::statement::statement;
-use crate::sql::time::{clock_timestamp, from_postgres};
+use crate::sql::time::{
+    NEVER, RawTime, clock_timestamp, from_postgres, interval, later, transaction_time,
+};
 
 /// A message: a condition began to fire, or was resolved.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,15 +98,10 @@ macro_rules! first_of_its_condition {
 }
 
 statement! {
-    /// Reads both in one query: conditions as rows of the first kind, channels of the second. [`Take`]
-    /// has the same condition for messages to send.
-    struct ReadOutbox { channels: Vec<&'static str> => Array<Text> } -> (Bool, Text, Bool, Double, BigInt)
+    /// [`Take`] has the same condition for messages to send.
+    struct ReadDueChannels { channels: Vec<&'static str> => Array<Text> } -> (Text)
     concat!(
-        "SELECT true, rule, resolved_at IS NULL,
-            extract(epoch FROM clock_timestamp() - fired_at)::float8, dead_rows
-     FROM alert_conditions
-     UNION ALL
-     SELECT false, of.channel, true, 0, 0
+        "SELECT of.channel
      FROM unnest({channels}) AS of (channel)
      WHERE EXISTS (SELECT FROM alert_outbox AS o
                    WHERE o.channel = of.channel AND o.not_before <= clock_timestamp()
@@ -126,11 +123,7 @@ statement! {
         ago: f64 => Double,
         lasted: f64 => Double,
     } -> ()
-    "INSERT INTO alert_outbox (channel, key, rule, fires, worker, amount, threshold, happened_at,
-                               lasted_seconds)
-     SELECT of.channel, {key}, {rule}, {fires}, {worker}, {amount}, {threshold},
-            clock_timestamp() - make_interval(secs => {ago}), {lasted}
-     FROM unnest({channels}) AS of (channel)"
+    include_str!("outbox/put.sql")
 }
 
 statement! {
@@ -175,14 +168,18 @@ statement! {
     /// delivered or given up.
     ///
     /// The token is random: a sequence may repeat a number after a crash of the server.
-    struct Take { channel: &'static str => Text, lease_seconds: f64 => Double } -> (
+    struct Take {
+        channel: &'static str => Text,
+        lease_seconds: f64 => Double,
+        token: i64 => BigInt,
+    } -> (
         BigInt, BigInt, Integer, Timestamptz, Text, Text, Bool, Text, Double, Double, Double
     )
     concat!(
         "WITH due AS MATERIALIZED (
          SELECT o.id
          FROM alert_outbox AS o
-         WHERE o.channel = {channel} AND o.not_before <= clock_timestamp()
+         WHERE o.channel = {channel} AND o.not_before <= now()
            AND ",
         first_of_its_condition!(),
         "
@@ -191,8 +188,7 @@ statement! {
          FOR UPDATE OF o SKIP LOCKED
      )
      UPDATE alert_outbox AS o
-     SET not_before = clock_timestamp() + make_interval(secs => {lease_seconds}),
-         lease_token = (random() * 9007199254740992)::bigint
+     SET not_before = now() + make_interval(secs => {lease_seconds}), lease_token = {token}
      FROM due
      WHERE o.id = due.id
      RETURNING o.id, o.lease_token, o.attempts, o.happened_at, o.key, o.rule, o.fires, o.worker,
@@ -200,41 +196,32 @@ statement! {
     )
 }
 
-statement! {
-    struct Failed {
-        id: i64 => BigInt,
-        token: i64 => BigInt,
-        error: String => Text,
-        pause: Option<f64> => Nullable<Double>,
-    } -> ()
-    "UPDATE alert_outbox
-     SET attempts = attempts + 1, lease_token = NULL, last_error = {error},
-         state = CASE WHEN {pause} IS NULL THEN 'given_up' ELSE 'pending' END,
-         not_before = coalesce(clock_timestamp() + make_interval(secs => {pause}), 'infinity')
-     WHERE id = {id} AND lease_token = {token}"
-}
-
-/// When a message that is delivered is sent again.
-const NEVER: PgTimestamp = PgTimestamp(i64::MAX);
-
 impl Store {
     /// The conditions that fire, and the given channels that have a message to send.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn outbox(&self, channels: &[&'static str]) -> Result<Outbox, StoreError> {
-        let rows: Vec<(bool, String, bool, f64, i64)> =
-            self.load("alerts", ReadOutbox { channels: channels.to_vec() }).boxed().await?;
-        let mut outbox = Outbox::default();
-        for (is_condition, rule, fires, fired_ago, dead_rows) in rows {
-            if is_condition {
-                let fired_ago = Duration::try_from_secs_f64(fired_ago).unwrap_or_default();
-                outbox.conditions.push(AlertCondition { rule, fires, fired_ago, dead_rows });
-            } else {
-                outbox.due.push(rule);
-            }
-        }
-        Ok(outbox)
+        use crate::schema::alert_conditions as c;
+        type Columns = (String, bool, i64, RawTime, RawTime);
+        let read = c::table.select((
+            c::rule,
+            c::resolved_at.is_null(),
+            c::dead_rows,
+            c::fired_at,
+            clock_timestamp(),
+        ));
+        let rows: Vec<Columns> = self.load("alerts", read).boxed().await?;
+        let condition = |(rule, fires, dead_rows, fired_at, now): Columns| {
+            let fired_ago = Duration::try_from_secs_f64(fired_at.seconds_until(now));
+            AlertCondition { rule, fires, fired_ago: fired_ago.unwrap_or_default(), dead_rows }
+        };
+        let read = ReadDueChannels { channels: channels.to_vec() };
+        let due: Vec<(String,)> = self.load("alerts", read).boxed().await?;
+        Ok(Outbox {
+            conditions: rows.into_iter().map(condition).collect(),
+            due: due.into_iter().map(|(channel,)| channel).collect(),
+        })
     }
 
     /// Puts a message into the outbox, once for each channel.
@@ -320,7 +307,7 @@ impl Store {
         lease: Duration,
     ) -> Result<Option<TakenAlert>, StoreError> {
         type Columns = (i64, i64, i32, PgTimestamp, String, String, bool, String, f64, f64, f64);
-        let take = Take { channel, lease_seconds: lease.as_secs_f64() };
+        let take = Take { channel, lease_seconds: lease.as_secs_f64(), token: Holder::new_token() };
         let rows: Vec<Columns> = self.load("alerts", take).boxed().await?;
         Ok(rows.into_iter().next().map(
             |(id, token, attempts, at, key, rule, fires, worker, amount, threshold, lasted)| {
@@ -339,14 +326,13 @@ impl Store {
     /// If the database fails; then the message is sent once more.
     pub async fn alert_delivered(&self, taken: &TakenAlert) -> Result<(), StoreError> {
         use crate::schema::alert_outbox as o;
-        let delivered = diesel::update(o::table)
-            .filter(o::id.eq(taken.id).and(o::lease_token.eq(taken.token)))
-            .set((
-                o::state.eq("delivered"),
-                o::not_before.eq(NEVER),
-                o::lease_token.eq(None::<i64>),
-                o::attempts.eq(o::attempts + 1),
-            ));
+        let held = o::table.find(taken.id).filter(o::lease_token.eq(taken.token));
+        let delivered = diesel::update(held).set((
+            o::state.eq("delivered"),
+            o::not_before.eq(NEVER),
+            o::lease_token.eq(None::<i64>),
+            o::attempts.eq(o::attempts + 1),
+        ));
         self.execute("alerts", delivered).boxed().await?;
         Ok(())
     }
@@ -363,13 +349,24 @@ impl Store {
         error: &str,
         pause: Option<Duration>,
     ) -> Result<bool, StoreError> {
-        let failed = Failed {
-            id: taken.id,
-            token: taken.token,
-            error: error.to_owned(),
-            pause: pause.map(|pause| pause.as_secs_f64()),
+        use crate::schema::alert_outbox as o;
+        let failed = (
+            o::lease_token.eq(None::<i64>),
+            o::attempts.eq(o::attempts + 1),
+            o::last_error.eq(Some(error.to_owned())),
+        );
+        let held = diesel::update(o::table.find(taken.id).filter(o::lease_token.eq(taken.token)));
+        let updated = match pause {
+            Some(pause) => {
+                let retry = (failed, o::not_before.eq(later(transaction_time(), interval(pause))));
+                self.execute("alerts", held.set(retry)).boxed().await?
+            }
+            None => {
+                let given_up = (failed, o::state.eq("given_up"), o::not_before.eq(NEVER));
+                self.execute("alerts", held.set(given_up)).boxed().await?
+            }
         };
-        Ok(self.execute("alerts", failed).boxed().await? > 0)
+        Ok(updated > 0)
     }
 
     /// Forgets messages of more than 7 days ago that were delivered or given up. A message that is still to be
@@ -380,7 +377,7 @@ impl Store {
     pub async fn forget_old_alerts(&self) -> Result<(), StoreError> {
         use crate::schema::alert_outbox as o;
         let old = diesel::delete(o::table)
-            .filter((o::happened_at + 7.days()).lt(clock_timestamp()))
+            .filter((o::happened_at + 7.days()).lt(diesel::dsl::now))
             .filter(o::state.ne("pending"));
         self.execute("alerts", old).boxed().await?;
         Ok(())

@@ -113,6 +113,22 @@ diesel::table! {
 }
 
 diesel::table! {
+    frozen_figures (is_only) {
+        is_only -> Bool,
+        frozen_before -> Date,
+        frozen_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    frozen_figures_of_users (user_id) {
+        user_id -> Int8,
+        frozen_before -> Date,
+        frozen_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     glucose_daily (user_id, local_date) {
         user_id -> Int8,
         local_date -> Date,

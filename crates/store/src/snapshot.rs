@@ -4,7 +4,7 @@ use diesel_async::methods::LoadQuery;
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, TransactionManager};
 
 use crate::error::StoreError;
-use crate::pool::{Held, Store};
+use crate::pool::{PooledConnection, Store};
 
 /// A read-only transaction that sees everything as of its first read, regardless of later commits. It
 /// takes no lock that blocks other sessions.
@@ -12,7 +12,7 @@ use crate::pool::{Held, Store};
 /// If it is dropped before its end, its connection is closed instead of reused.
 pub(crate) struct Snapshot<'s> {
     store: &'s Store,
-    held: Held<'s>,
+    connection: PooledConnection<'s>,
 }
 
 impl Store {
@@ -21,10 +21,10 @@ impl Store {
     /// # Errors
     /// If there is no connection, or the database fails.
     pub(crate) async fn snapshot(&self, purpose: &'static str) -> Result<Snapshot<'_>, StoreError> {
-        let mut held = self.hold(purpose).await?;
-        held.unfinished = true;
-        self.begin_by(&mut held, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-        Ok(Snapshot { store: self, held })
+        let mut connection = self.hold(purpose).await?;
+        connection.unfinished = true;
+        self.begin_by(&mut connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        Ok(Snapshot { store: self, connection })
     }
 }
 
@@ -38,8 +38,8 @@ impl Snapshot<'_> {
         S: LoadQuery<'q, AsyncPgConnection, U> + Send + 'q,
         U: Send,
     {
-        let asked = self.store.in_time(RunQueryDsl::load(statement, &mut self.held)).await?;
-        asked.map_err(|cause| self.held.error(cause))
+        let asked = self.store.in_time(RunQueryDsl::load(statement, &mut self.connection)).await?;
+        asked.map_err(|cause| self.connection.error(cause))
     }
 
     /// Ends the transaction, so that its connection can be reused.
@@ -47,9 +47,9 @@ impl Snapshot<'_> {
     /// # Errors
     /// If the database fails.
     pub(crate) async fn end(mut self) -> Result<(), StoreError> {
-        let end = AnsiTransactionManager::commit_transaction(&mut *self.held);
-        self.store.in_time(end).await?.map_err(|cause| self.held.error(cause))?;
-        self.held.unfinished = false;
+        let end = AnsiTransactionManager::commit_transaction(&mut *self.connection);
+        self.store.in_time(end).await?.map_err(|cause| self.connection.error(cause))?;
+        self.connection.unfinished = false;
         Ok(())
     }
 }

@@ -3,7 +3,10 @@
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use store::ConnectError;
+use tokio::sync::oneshot;
 
 use crate::config::ConfigError;
 use crate::{progress, terminal, verbosity};
@@ -23,6 +26,24 @@ fn try_to_print(text: &str) -> io::Result<()> {
 /// Prints a line of data. Returns whether the reader still exists.
 pub fn print_line(text: &str) -> bool {
     try_to_print(text).is_ok()
+}
+
+/// Waits until the reader of stdout has gone, as `head` does when it has its lines. A file has no reader: then it
+/// waits for ever.
+pub async fn reader_gone() {
+    let (sender, gone) = oneshot::channel();
+    // A thread of the runtime would keep the process. This one ends with it.
+    let watching =
+        std::thread::Builder::new().name("reader of stdout".to_owned()).spawn(move || {
+            let stdout = io::stdout();
+            // Of no event but an error and the end, of which the system always tells.
+            let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+            while poll(&mut watched, None) == Err(Errno::INTR) {}
+            let _ = sender.send(());
+        });
+    if watching.is_err() || gone.await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Prints the result of a command; with --quiet, only if there were failures.

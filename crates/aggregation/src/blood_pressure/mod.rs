@@ -186,8 +186,8 @@ pub fn fingerprint(context: &Context<'_>) -> i64 {
 }
 
 /// The time span of the rows to read for the figures of `date`. It lasts as long as it is that date
-/// anywhere on earth, since a row's own zone dates it. [`REACH_US`] is added before and after,
-/// since the partner of a row may have another date.
+/// anywhere on earth, because a row's own zone dates it. [`REACH_US`] is added before and after.
+/// The partner of a row may have another date.
 pub fn span_to_read(date: NaiveDate) -> Span {
     let (from, to) = anywhere_on_earth(date);
     (from.plus(-REACH_US), to.plus(REACH_US))

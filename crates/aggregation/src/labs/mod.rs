@@ -418,8 +418,8 @@ fn without_resent(mut seen: Vec<Seen>) -> Vec<Seen> {
     seen
 }
 
-/// All that the figures of one key are made of, in the order in which the last result is found, and nothing else: so
-/// findings which compare equal can change places unnoticed.
+/// Exactly the inputs of the figures of one key, in the order in which the last result is found. So the figures do
+/// not depend on the order of findings that compare equal.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Facts<'a> {
     collected_at: Timestamp,

@@ -6,9 +6,9 @@
 //! - **Segments.** Rows with the same metric, source, start and end are one sample, the newest. A
 //!   row without length is accepted, but counts nothing and joins nothing.
 //! - **Sessions.** The segments of one source are joined over gaps of at most [`LONGEST_GAP_US`].
-//!   Segments of another source do not fill the gap. A long chain (a newborn's naps, a sensor that
-//!   always reports a person in bed) is cut at noons of the base zone, as the nights of actigraphy
-//!   go from noon to noon (GGIR). It is cut at each noon from which it continues for at least two
+//!   Segments of another source do not fill the gap. A long chain is cut at noons of the base zone,
+//!   as the nights of actigraphy go from noon to noon (GGIR). Examples are a newborn's naps, and a
+//!   sensor that always reports a person in bed. The chain is cut at each noon from which it continues for at least two
 //!   days ([`CUT_MARGIN_US`]) to both sides. So a chain of less than four days is never cut, and no
 //!   figure depends on rows farther away than [`FARTHEST_US`].
 //! - **The best source.** Sessions of two sources that overlap, or are at most [`LONGEST_GAP_US`]

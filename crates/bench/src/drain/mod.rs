@@ -38,6 +38,9 @@ pub struct Load {
     /// A setting of the server, as name=value; may be given several times
     #[arg(long, value_parser = setting)]
     setting: Vec<(String, String)>,
+    /// A variable of the worker's environment, as WORKER__CHANGES__ENABLED=false; may be given several times
+    #[arg(long, value_parser = setting)]
+    worker_setting: Vec<(String, String)>,
     /// Repetitions; the median counts
     #[arg(long, default_value_t = 1)]
     times: usize,
@@ -131,7 +134,7 @@ pub async fn drain(load: Load) -> anyhow::Result<Value> {
                 if !load.alone && floor.is_none() && *workload == Workload::Sparse {
                     floor = Some(peers::floor(&server, rows, 10).await?);
                 }
-                tries.push(once(&server, rows, *workers).await?);
+                tries.push(once(&server, rows, *workers, &load.worker_setting).await?);
             }
             tries.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
             let median = tries.swap_remove(tries.len() / 2);
@@ -222,16 +225,22 @@ async fn filled(
 }
 
 /// Drains the whole backlog with `workers` processes.
-async fn once(server: &Server, rows: u64, workers: Workers) -> anyhow::Result<Drained> {
+async fn once(
+    server: &Server,
+    rows: u64,
+    workers: Workers,
+    settings: &[(String, String)],
+) -> anyhow::Result<Drained> {
     let Workers { workers, at_once } = workers;
+    let settings: Vec<_> = settings.iter().cloned().chain([worker::at_once(at_once)]).collect();
     let before = server.used().await?;
     let began = Instant::now();
     let ran: Vec<std::thread::JoinHandle<anyhow::Result<Ran>>> = (0..workers)
         .map(|_| {
-            let url = server.url.clone();
+            let (url, settings) = (server.url.clone(), settings.clone());
             std::thread::spawn(move || {
                 let arguments = ["run-once", "--time-budget", "86400", "--json"];
-                worker::run_at_once(&url, &arguments, at_once)
+                worker::run_with(&url, &arguments, &settings)
             })
         })
         .collect();

@@ -1,7 +1,7 @@
 //! FHIR R4: Observations, as a Bundle or as one resource a line.
 //!
 //! An Observation of the category `laboratory`, or with the code of an analyte of the catalogue, is a
-//! laboratory result; another one whose LOINC code is that of a metric is a vital sign. Its components
+//! laboratory result. Any other one is a vital sign if its LOINC code is that of a metric. Components
 //! are results of their own. An Observation without a value, of another status, of another code, or
 //! dated by a month or year only is left out. Other resources are left out, and counted by their type.
 

@@ -9,6 +9,7 @@ use chrono::NaiveDate;
 use super::model::{LOINC, Measured, Observation};
 use crate::clock;
 use crate::item::{Context, Handler, Item, ReadError, hand_over_lab, hand_over_vital, type_name};
+use crate::workout::{Workout, has_metric};
 
 /// LOINC codes of vital signs beside those of the catalogue, with the metric.
 const OTHER_CODES: [(&str, &str); 8] = [
@@ -23,6 +24,9 @@ const OTHER_CODES: [(&str, &str); 8] = [
     ("99504-3", "blood_glucose"),
     ("105272-9", "blood_glucose"),
 ];
+
+/// A workout, with its type as value.
+const EXERCISE_ACTIVITY: &str = "73985-4";
 
 /// The statuses that `lab_raw` knows.
 const STATUSES: [&str; 6] =
@@ -177,6 +181,19 @@ impl<'c> Observations<'c> {
         let Some(code) = result.code.as_ref().and_then(|code| code.code(LOINC)) else {
             return handler(Item::LeftOut("Observation.without.LOINC.code"));
         };
+        let catalogue = self.context.catalogue;
+        if code == EXERCISE_ACTIVITY && has_metric(catalogue) {
+            let workout = Workout {
+                source: source(observation),
+                start: when.start,
+                end: when.end,
+                time_zone: when.zone.as_deref(),
+                duration: None,
+                energy: None,
+                distance: None,
+            };
+            return workout.hand_over(catalogue, &|| place.to_owned(), handler);
+        }
         let Some(metric) = self.metrics.get(code) else {
             return handler(Item::LeftOut(type_name(&format!("LOINC:{code}"))));
         };

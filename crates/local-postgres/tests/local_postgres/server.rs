@@ -1,11 +1,12 @@
 //! One process, its servers, and the files that they leave.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use local_postgres::{LocalPostgres, LocalPostgresError, Shutdown};
 
-use crate::support::{binaries, crash, query, runs, server_in};
+use crate::support::{Place, binaries, crash, query, runs, server_in, shell};
 
 #[test]
 fn a_server_answers_and_is_gone_when_dropped() {
@@ -110,4 +111,51 @@ fn a_server_that_crashed_is_cleared_away_all_the_same() {
     query(&server.url("postgres"), "SELECT 1").unwrap_err();
     drop(server);
     assert!(!folder.exists());
+}
+
+#[test]
+fn a_server_that_is_kept_can_be_started_again_and_has_its_rows() {
+    let place = Place::new("kept");
+    let within = place.path().join("it's mine");
+    let server = LocalPostgres::start_at(binaries(), &within).unwrap();
+    let pid = server_in(server.socket_directory());
+    query(&server.url("postgres"), "CREATE TABLE kept AS SELECT 1 AS n").unwrap();
+    let kept = server.keep().unwrap();
+    assert!(!runs(pid) && within.join("postgresql/data").exists());
+
+    assert!(shell(&kept.start()), "{}", kept.start());
+    assert_eq!(query(kept.url(), "TABLE kept").unwrap(), "1");
+    assert_eq!(query(kept.url(), "SHOW listen_addresses").unwrap(), "");
+    assert_eq!(query(kept.url(), "SHOW fsync").unwrap(), "on");
+    assert!(shell(&kept.stop()), "{}", kept.stop());
+    query(kept.url(), "TABLE kept").unwrap_err();
+}
+
+#[test]
+fn a_server_that_is_not_kept_leaves_a_named_folder_as_it_was() {
+    let place = Place::new("unkept");
+    let (new, there) = (place.path().join("new"), place.path());
+    drop(LocalPostgres::start_at(binaries(), &new).unwrap());
+    assert!(!new.exists());
+    drop(LocalPostgres::start_at(binaries(), there).unwrap());
+    assert!(place.is_empty());
+}
+
+#[test]
+fn a_named_folder_that_the_server_cannot_use_is_refused_and_not_left_behind() {
+    let place = Place::new("refused");
+    let long = place.path().join("x".repeat(90));
+    let closed = place.path().join("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, Permissions::from_mode(0o500)).unwrap();
+    for (folder, why) in
+        [(long.clone(), "is too long for a socket's path"), (closed, "is closed to it")]
+    {
+        let error = LocalPostgres::start_at(binaries(), &folder).unwrap_err().to_string();
+        assert!(error.contains("no place for the server") && error.contains(why), "{error}");
+    }
+    assert!(!long.exists());
+    let missing = place.path().join("missing/folder");
+    let error = LocalPostgres::start_at(binaries(), &missing).unwrap_err().to_string();
+    assert!(error.contains("cannot prepare") && error.contains("missing"), "{error}");
 }

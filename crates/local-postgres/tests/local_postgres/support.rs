@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{self, Command};
+use std::process::{self, Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -105,4 +105,12 @@ pub(crate) fn runs(pid: u32) -> bool {
 /// Whether the tests run as root.
 pub(crate) fn we_are_root() -> bool {
     Command::new("id").arg("-u").output().unwrap().stdout == b"0\n"
+}
+
+/// Runs a line of a shell; whether it succeeds.
+pub(crate) fn shell(line: &str) -> bool {
+    let mut shell = Command::new("/bin/sh");
+    // The server outlives the shell, and would keep a pipe open.
+    shell.args(["-c", line]).stdout(Stdio::null()).stderr(Stdio::null());
+    shell.current_dir("/").status().unwrap().success()
 }

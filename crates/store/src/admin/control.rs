@@ -1,13 +1,13 @@
 //! The settings of operators for all workers: paused kinds, and the limit on rows.
 
 use aggregation::{Kind, Timestamp};
-use diesel::data_types::PgTimestamp;
-use diesel::sql_types::{Integer, Text, Timestamptz};
+use diesel::prelude::*;
+use diesel::upsert::excluded;
 
 use crate::error::StoreError;
 use crate::pool::Store;
-use crate::sql::statement::statement;
-use crate::sql::time::from_postgres;
+use crate::schema::{paused_kinds, worker_throttle};
+use crate::sql::time::{RawTime, transaction_time};
 
 /// A kind of which no worker claims rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,47 +21,16 @@ pub struct PausedKind {
 }
 
 /// The limit on rows that the database sets for each service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = worker_throttle)]
 pub struct Throttled {
     /// Rows each second; 0 is no limit.
     pub max_rows_per_second: i32,
     /// Since when.
+    #[diesel(deserialize_as = RawTime)]
     pub changed_at: Timestamp,
     /// Who set it.
     pub changed_by: String,
-}
-
-statement! {
-    struct ReadPaused {} -> (Text, Timestamptz, Text)
-    "SELECT kind, paused_at, paused_by FROM paused_kinds ORDER BY kind"
-}
-
-statement! {
-    struct Pause<'a> { kind: &'a str => Text, by: &'a str => Text } -> ()
-    "INSERT INTO paused_kinds (kind, paused_by) VALUES ({kind}, {by}) ON CONFLICT (kind) DO NOTHING"
-}
-
-statement! {
-    struct Resume<'a> { kind: &'a str => Text } -> ()
-    "DELETE FROM paused_kinds WHERE kind = {kind}"
-}
-
-statement! {
-    struct ReadThrottle {} -> (Integer, Timestamptz, Text)
-    "SELECT max_rows_per_second, changed_at, changed_by FROM worker_throttle"
-}
-
-statement! {
-    struct SetThrottle<'a> { limit: i32 => Integer, by: &'a str => Text } -> ()
-    "INSERT INTO worker_throttle (max_rows_per_second, changed_by) VALUES ({limit}, {by})
-     ON CONFLICT (is_only) DO UPDATE
-     SET max_rows_per_second = excluded.max_rows_per_second, changed_by = excluded.changed_by,
-         changed_at = clock_timestamp()"
-}
-
-statement! {
-    struct UnsetThrottle {} -> ()
-    "DELETE FROM worker_throttle"
 }
 
 impl Store {
@@ -70,10 +39,11 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn paused(&self) -> Result<Vec<PausedKind>, StoreError> {
-        let rows: Vec<(String, PgTimestamp, String)> = self.load("control", ReadPaused {}).await?;
-        let paused = |(kind, at, paused_by): (String, PgTimestamp, String)| {
-            let kind = kind.parse().ok()?;
-            Some(PausedKind { kind, paused_at: from_postgres(at), paused_by })
+        type Columns = (String, RawTime, String);
+        let read = paused_kinds::table.order(paused_kinds::kind);
+        let rows: Vec<Columns> = self.load("control", read).await?;
+        let paused = |(kind, RawTime(paused_at), paused_by): Columns| {
+            Some(PausedKind { kind: kind.parse().ok()?, paused_at, paused_by })
         };
         Ok(rows.into_iter().filter_map(paused).collect())
     }
@@ -83,7 +53,10 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn pause(&self, kind: Kind, by: &str) -> Result<bool, StoreError> {
-        Ok(self.execute("control", Pause { kind: kind.name(), by }).await? > 0)
+        let pause = diesel::insert_into(paused_kinds::table)
+            .values((paused_kinds::kind.eq(kind.name()), paused_kinds::paused_by.eq(by)))
+            .on_conflict_do_nothing();
+        Ok(self.execute("control", pause).await? > 0)
     }
 
     /// Ends a pause. Says whether there was one.
@@ -91,7 +64,8 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn resume(&self, kind: Kind) -> Result<bool, StoreError> {
-        Ok(self.execute("control", Resume { kind: kind.name() }).await? > 0)
+        let resume = diesel::delete(paused_kinds::table.find(kind.name()));
+        Ok(self.execute("control", resume).await? > 0)
     }
 
     /// The limit that the database sets, if it sets one.
@@ -99,12 +73,8 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn throttle(&self) -> Result<Option<Throttled>, StoreError> {
-        let rows: Vec<(i32, PgTimestamp, String)> = self.load("control", ReadThrottle {}).await?;
-        Ok(rows.into_iter().next().map(|(max_rows_per_second, at, changed_by)| Throttled {
-            max_rows_per_second,
-            changed_at: from_postgres(at),
-            changed_by,
-        }))
+        let read = worker_throttle::table.select(Throttled::as_select());
+        Ok(self.load("control", read).await?.pop())
     }
 
     /// Sets the limit that each service obeys in place of its own; `None` gives them back their own.
@@ -112,10 +82,19 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn set_throttle(&self, limit: Option<i32>, by: &str) -> Result<(), StoreError> {
-        match limit {
-            Some(limit) => self.execute("control", SetThrottle { limit, by }).await?,
-            None => self.execute("control", UnsetThrottle {}).await?,
+        use crate::schema::worker_throttle as t;
+        let Some(limit) = limit else {
+            return self.execute("control", diesel::delete(t::table)).await.map(drop);
         };
-        Ok(())
+        let set = diesel::insert_into(t::table)
+            .values((t::max_rows_per_second.eq(limit), t::changed_by.eq(by)))
+            .on_conflict(t::is_only)
+            .do_update()
+            .set((
+                t::max_rows_per_second.eq(excluded(t::max_rows_per_second)),
+                t::changed_by.eq(excluded(t::changed_by)),
+                t::changed_at.eq(transaction_time()),
+            ));
+        self.execute("control", set).await.map(drop)
     }
 }

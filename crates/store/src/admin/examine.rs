@@ -10,13 +10,15 @@ use crate::sql::statement::statement;
 
 /// The rights that the worker needs, by table. `packaging/sql/grants.sql` grants them. Importing also
 /// needs INSERT on the raw tables, and migrating needs ownership of all tables.
-const RIGHTS: [(&str, &[&str]); 25] = [
+const RIGHTS: [(&str, &[&str]); 27] = [
     ("__diesel_schema_migrations", &["SELECT"]),
     ("vitals_raw", &["SELECT"]),
     ("nutrition_raw", &["SELECT"]),
     ("lab_raw", &["SELECT"]),
     ("user_profiles", &["SELECT"]),
     ("aggregation_queue", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("frozen_figures", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("frozen_figures_of_users", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("rejected_rows", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("aggregation_runs", &["SELECT", "INSERT", "DELETE"]),
     ("worker_presence", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
@@ -117,7 +119,7 @@ statement! {
 
 statement! {
     /// Objects that are not there are the schema's business. The functions are those by which a
-    /// requeue queues and a group fails, and in the database are the temporary tables of a verification.
+    /// requeue queues and a group fails.
     struct ReadMissingRights {
         tables: Vec<&'static str> => Array<Text>,
         rights: Vec<&'static str> => Array<Text>,

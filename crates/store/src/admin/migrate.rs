@@ -15,6 +15,7 @@ use diesel_migrations::MigrationHarness;
 
 use super::migrations::{MIGRATIONS, SqlMigration, known, up_for};
 use super::schema_sql::{other_creators, own_search_path};
+use crate::admin::citus::CitusProblem;
 use crate::admin::schema_state::{Elsewhere, NamesTaken, SchemaState, schema_state};
 use crate::connection::connect::{Connected, Link};
 use crate::connection::session::Pooler;
@@ -68,6 +69,14 @@ pub enum MigrateError {
     /// Another program has tables with these names.
     #[error("{0}")]
     NamesTaken(NamesTaken),
+    /// Citus cannot hold the tables in its distributed schema.
+    #[error("Citus {version} holds this schema, and {problem}: {}", problem.advice())]
+    Citus {
+        /// The version of the extension.
+        version: String,
+        /// The problem.
+        problem: CitusProblem,
+    },
     /// A migration failed and was rolled back. The migrations before it remain applied.
     #[error("a migration failed and was rolled back: {0}")]
     Migration(String),
@@ -148,12 +157,7 @@ statement! {
     /// The type of user ids of the tables in this schema, if there are any, and the encoding of the database.
     /// The queue is always Dayfold's own table; before it is there, a raw table is.
     struct ReadTypes {} -> (Nullable<Text>, Text)
-    "SELECT (SELECT format_type(a.atttypid, NULL)
-             FROM unnest(ARRAY['aggregation_queue', 'vitals_raw']) WITH ORDINALITY AS of (name, place)
-             JOIN pg_attribute AS a ON a.attrelid = to_regclass(format('%I.%I', current_schema(), of.name))
-                                   AND a.attname = 'user_id' AND NOT a.attisdropped
-             ORDER BY of.place LIMIT 1),
-            current_setting('server_encoding')"
+    include_str!("read_types.sql")
 }
 
 /// How to migrate.
@@ -213,6 +217,11 @@ pub async fn migrate_with(
             return Err(MigrateError::Creators { schema, creators: creators.join(", ") });
         }
         Some(_) => {}
+    }
+    if let Some(citus) = store.citus().await?
+        && let Some(problem) = citus.problem()
+    {
+        return Err(MigrateError::Citus { version: citus.version, problem });
     }
     // The lock belongs to the session and ends with it.
     let id_type = user_id_type(&mut connection, &link, options.user_id).await?;

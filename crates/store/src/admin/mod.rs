@@ -2,10 +2,12 @@
 
 pub(crate) mod adopt;
 pub(crate) mod budget;
+pub(crate) mod citus;
 pub(crate) mod control;
 pub(crate) mod directory;
 pub(crate) mod examine;
 pub(crate) mod explain;
+pub(crate) mod freeze;
 pub(crate) mod import;
 pub(crate) mod migrate;
 mod migrations;

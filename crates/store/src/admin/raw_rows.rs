@@ -1,45 +1,27 @@
 //! Loading raw rows of one user that may be there already.
 //!
-//! Rows go by COPY in binary into a temporary table, and from there into the raw table, if no row with
-//! the same content is there. An index finds rows of the same time. So a file that is imported twice
-//! changes nothing, and an import that was interrupted continues.
+//! Rows go as an array for each column into one statement, which inserts those of which no row with the same
+//! content is in the raw table. An index finds rows of the same time. So a file that is imported twice changes
+//! nothing, and an import that was interrupted continues. There is no temporary table: a distributed database such
+//! as Citus does not join one with its own tables.
 
 use std::collections::HashSet;
 
+use aggregation::UserId;
 use aggregation::raw::{NewLab, NewVital};
-use aggregation::{Timestamp, UserId};
-use futures_util::SinkExt;
-use tokio_postgres::Transaction;
+use chrono::{DateTime, Utc};
+use tokio_postgres::types::ToSql;
 
 use super::import::{ImportError, Importer, refused};
-
-/// Microseconds from 1970 to 2000, where PostgreSQL's binary times begin.
-const EPOCH_US: i64 = 946_684_800_000_000;
-
-/// The signature of COPY's binary format, without flags and extensions.
-const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-
-/// The fields of a row of vitals, and of a laboratory result, without the user.
-const VITAL_FIELDS: i16 = 9;
-const LAB_FIELDS: i16 = 11;
-
-const STAGE_VITALS: &str = "CREATE TEMPORARY TABLE import_vitals (metric text, value double precision, \
-    comparator text, unit text, source text, started_at timestamptz, ended_at timestamptz, \
-    time_zone text, is_daily_total boolean) ON COMMIT DROP";
-
-const STAGE_LABS: &str = "CREATE TEMPORARY TABLE import_labs (test_name text, loinc_code text, \
-    value_text text, unit text, reference_range text, flag text, specimen text, status text, \
-    collected_at timestamptz, time_zone text, source text) ON COMMIT DROP";
-
-const COPY_VITALS: &str = "COPY pg_temp.import_vitals FROM STDIN (FORMAT binary)";
-const COPY_LABS: &str = "COPY pg_temp.import_labs FROM STDIN (FORMAT binary)";
 
 /// LIMIT keeps the planner from reading the whole raw table for a batch.
 const INSERT_VITALS: &str = "INSERT INTO vitals_raw (user_id, metric, value, comparator, unit, source, \
      started_at, ended_at, time_zone, is_daily_total)
  SELECT $1::text::user_key, new.metric, new.value, new.comparator, new.unit, new.source, new.started_at, new.ended_at, \
      new.time_zone, new.is_daily_total
- FROM pg_temp.import_vitals AS new
+ FROM unnest($2::text[], $3::float8[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[],
+             $9::text[], $10::boolean[])
+      AS new (metric, value, comparator, unit, source, started_at, ended_at, time_zone, is_daily_total)
  LEFT JOIN LATERAL (
      SELECT true AS is_there FROM vitals_raw AS old
      WHERE old.user_id = $1::text::user_key AND old.metric = new.metric
@@ -56,7 +38,10 @@ const INSERT_LABS: &str = "INSERT INTO lab_raw (user_id, test_name, loinc_code, 
      reference_range, flag, specimen, status, collected_at, time_zone, source)
  SELECT $1::text::user_key, new.test_name, new.loinc_code, new.value_text, new.unit, new.reference_range, new.flag, \
      new.specimen, new.status, new.collected_at, new.time_zone, new.source
- FROM pg_temp.import_labs AS new
+ FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+             $10::timestamptz[], $11::text[], $12::text[])
+      AS new (test_name, loinc_code, value_text, unit, reference_range, flag, specimen, status, collected_at,
+              time_zone, source)
  LEFT JOIN LATERAL (
      SELECT true AS is_there FROM lab_raw AS old
      WHERE old.user_id = $1::text::user_key AND old.collected_at = new.collected_at
@@ -80,113 +65,136 @@ const PLAN: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = 
 const LOCK: &str =
     "SELECT pg_advisory_xact_lock(hashtextextended('import of user ' || $1::text, 0))";
 
-/// Raw rows of one user that are to be loaded together.
-#[derive(Debug)]
+/// Raw rows of one user that are to be loaded together, each once.
+#[derive(Debug, Default)]
 pub struct RawRows {
-    vitals: CopyRows,
-    labs: CopyRows,
-}
-
-/// Rows in COPY's binary format, each once.
-#[derive(Debug)]
-struct CopyRows {
-    bytes: Vec<u8>,
+    vitals: Vitals,
+    labs: Labs,
+    /// The content of the rows.
     seen: HashSet<Vec<u8>>,
-    row: Vec<u8>,
     /// Number of rows that were added, also of those added before.
     number: u64,
+    bytes: usize,
 }
 
-impl Default for RawRows {
-    fn default() -> Self {
-        Self { vitals: CopyRows::new(), labs: CopyRows::new() }
-    }
+/// The columns of vitals.
+#[derive(Debug, Default)]
+struct Vitals {
+    metric: Vec<String>,
+    value: Vec<f64>,
+    comparator: Vec<Option<String>>,
+    unit: Vec<String>,
+    source: Vec<String>,
+    started_at: Vec<DateTime<Utc>>,
+    ended_at: Vec<DateTime<Utc>>,
+    time_zone: Vec<Option<String>>,
+    is_daily_total: Vec<bool>,
+}
+
+/// The columns of laboratory results.
+#[derive(Debug, Default)]
+struct Labs {
+    test_name: Vec<String>,
+    loinc_code: Vec<Option<String>>,
+    value_text: Vec<String>,
+    unit: Vec<Option<String>>,
+    reference_range: Vec<Option<String>>,
+    flag: Vec<Option<String>>,
+    specimen: Vec<Option<String>>,
+    status: Vec<String>,
+    collected_at: Vec<DateTime<Utc>>,
+    time_zone: Vec<Option<String>>,
+    source: Vec<String>,
 }
 
 impl RawRows {
     /// Adds a row of vitals. Its texts must have no NUL character, and its times must be datable.
     pub fn add_vital(&mut self, vital: &NewVital<'_>) {
-        let row = self.vitals.begin(VITAL_FIELDS);
-        text(row, Some(vital.metric));
-        field(row, &vital.value.to_be_bytes());
-        text(row, vital.comparator);
-        text(row, Some(vital.unit));
-        text(row, Some(vital.source));
-        time(row, vital.started_at);
-        time(row, vital.ended_at);
-        text(row, vital.time_zone);
-        field(row, &[u8::from(vital.is_daily_total)]);
-        self.vitals.end();
+        let texts = [
+            Some(vital.metric),
+            vital.comparator,
+            Some(vital.unit),
+            Some(vital.source),
+            vital.time_zone,
+        ];
+        let numbers = [
+            vital.value.to_bits(),
+            vital.started_at.0 as u64,
+            vital.ended_at.0 as u64,
+            vital.is_daily_total.into(),
+        ];
+        if !self.is_new(b'v', &texts, &numbers) {
+            return;
+        }
+        let of = &mut self.vitals;
+        of.metric.push(vital.metric.to_owned());
+        of.value.push(vital.value);
+        of.comparator.push(vital.comparator.map(str::to_owned));
+        of.unit.push(vital.unit.to_owned());
+        of.source.push(vital.source.to_owned());
+        of.started_at.push(vital.started_at.to_utc());
+        of.ended_at.push(vital.ended_at.to_utc());
+        of.time_zone.push(vital.time_zone.map(str::to_owned));
+        of.is_daily_total.push(vital.is_daily_total);
     }
 
     /// Adds a laboratory result. Its texts must have no NUL character, and its time must be datable.
     pub fn add_lab(&mut self, lab: &NewLab<'_>) {
-        let row = self.labs.begin(LAB_FIELDS);
-        text(row, Some(lab.test_name));
-        text(row, lab.loinc_code);
-        text(row, Some(lab.value_text));
-        for optional in [lab.unit, lab.reference_range, lab.flag, lab.specimen] {
-            text(row, optional);
+        let texts = [
+            Some(lab.test_name),
+            lab.loinc_code,
+            Some(lab.value_text),
+            lab.unit,
+            lab.reference_range,
+            lab.flag,
+            lab.specimen,
+            Some(lab.status),
+            lab.time_zone,
+            Some(lab.source),
+        ];
+        if !self.is_new(b'l', &texts, &[lab.collected_at.0 as u64]) {
+            return;
         }
-        text(row, Some(lab.status));
-        time(row, lab.collected_at);
-        text(row, lab.time_zone);
-        text(row, Some(lab.source));
-        self.labs.end();
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        let of = &mut self.labs;
+        of.test_name.push(lab.test_name.to_owned());
+        of.loinc_code.push(owned(lab.loinc_code));
+        of.value_text.push(lab.value_text.to_owned());
+        of.unit.push(owned(lab.unit));
+        of.reference_range.push(owned(lab.reference_range));
+        of.flag.push(owned(lab.flag));
+        of.specimen.push(owned(lab.specimen));
+        of.status.push(lab.status.to_owned());
+        of.collected_at.push(lab.collected_at.to_utc());
+        of.time_zone.push(owned(lab.time_zone));
+        of.source.push(lab.source.to_owned());
+    }
+
+    /// Counts a row. Returns whether no equal row was added before.
+    fn is_new(&mut self, kind: u8, texts: &[Option<&str>], numbers: &[u64]) -> bool {
+        self.number += 1;
+        let mut row = vec![kind];
+        for text in texts {
+            // No text has a NUL character, and only a missing one begins with it.
+            row.extend_from_slice(text.map_or(&b"\0"[..], str::as_bytes));
+            row.push(0);
+        }
+        numbers.iter().for_each(|number| row.extend(number.to_be_bytes()));
+        let bytes = row.len();
+        let is_new = self.seen.insert(row);
+        self.bytes += if is_new { 2 * bytes } else { 0 };
+        is_new
     }
 
     /// The number of rows that were added, also of those that are equal to one before.
     pub fn number(&self) -> u64 {
-        self.vitals.number + self.labs.number
+        self.number
     }
 
     /// The size in memory, about.
     pub fn bytes(&self) -> usize {
-        2 * (self.vitals.bytes.len() + self.labs.bytes.len())
-    }
-}
-
-impl CopyRows {
-    fn new() -> Self {
-        Self { bytes: SIGNATURE.to_vec(), seen: HashSet::new(), row: Vec::new(), number: 0 }
-    }
-
-    fn begin(&mut self, fields: i16) -> &mut Vec<u8> {
-        self.row.clear();
-        self.row.extend(fields.to_be_bytes());
-        &mut self.row
-    }
-
-    fn end(&mut self) {
-        self.number += 1;
-        if !self.seen.contains(&self.row) {
-            self.bytes.extend_from_slice(&self.row);
-            self.seen.insert(self.row.clone());
-        }
-    }
-
-    /// The rows with the end of the format.
-    fn finish(mut self) -> Vec<u8> {
-        self.bytes.extend((-1_i16).to_be_bytes());
         self.bytes
     }
-}
-
-fn field(row: &mut Vec<u8>, bytes: &[u8]) {
-    // A field is far smaller: its length is checked before.
-    row.extend(i32::try_from(bytes.len()).unwrap_or(i32::MAX).to_be_bytes());
-    row.extend_from_slice(bytes);
-}
-
-fn text(row: &mut Vec<u8>, text: Option<&str>) {
-    match text {
-        Some(text) => field(row, text.as_bytes()),
-        None => row.extend((-1_i32).to_be_bytes()),
-    }
-}
-
-fn time(row: &mut Vec<u8>, at: Timestamp) {
-    field(row, &at.0.saturating_sub(EPOCH_US).to_be_bytes());
 }
 
 impl Importer {
@@ -198,34 +206,42 @@ impl Importer {
         let transaction = self.client.transaction().await.map_err(refused)?;
         transaction.batch_execute(&self.settings).await.map_err(refused)?;
         transaction.batch_execute(PLAN).await.map_err(refused)?;
-        transaction.execute(LOCK, &[&user_id.to_string()]).await.map_err(refused)?;
-        let mut loaded = 0;
-        for (rows, stage, copy, insert) in [
-            (rows.vitals, STAGE_VITALS, COPY_VITALS, INSERT_VITALS),
-            (rows.labs, STAGE_LABS, COPY_LABS, INSERT_LABS),
-        ] {
-            if rows.number > 0 {
-                let bytes = rows.finish();
-                loaded += stage_and_insert(&transaction, user_id, bytes, [stage, copy, insert])
-                    .await
-                    .map_err(refused)?;
-            }
+        let user_id = user_id.to_string();
+        transaction.execute(LOCK, &[&user_id]).await.map_err(refused)?;
+        let (vitals, labs, mut loaded) = (&rows.vitals, &rows.labs, 0);
+        if !vitals.metric.is_empty() {
+            let columns: [&(dyn ToSql + Sync); 10] = [
+                &user_id,
+                &vitals.metric,
+                &vitals.value,
+                &vitals.comparator,
+                &vitals.unit,
+                &vitals.source,
+                &vitals.started_at,
+                &vitals.ended_at,
+                &vitals.time_zone,
+                &vitals.is_daily_total,
+            ];
+            loaded += transaction.execute(INSERT_VITALS, &columns).await.map_err(refused)?;
+        }
+        if !labs.test_name.is_empty() {
+            let columns: [&(dyn ToSql + Sync); 12] = [
+                &user_id,
+                &labs.test_name,
+                &labs.loinc_code,
+                &labs.value_text,
+                &labs.unit,
+                &labs.reference_range,
+                &labs.flag,
+                &labs.specimen,
+                &labs.status,
+                &labs.collected_at,
+                &labs.time_zone,
+                &labs.source,
+            ];
+            loaded += transaction.execute(INSERT_LABS, &columns).await.map_err(refused)?;
         }
         transaction.commit().await.map_err(refused)?;
         Ok(loaded)
     }
-}
-
-async fn stage_and_insert(
-    transaction: &Transaction<'_>,
-    user_id: &UserId,
-    bytes: Vec<u8>,
-    [stage, copy, insert]: [&str; 3],
-) -> Result<u64, tokio_postgres::Error> {
-    transaction.batch_execute(stage).await?;
-    let sink = transaction.copy_in(copy).await?;
-    futures_util::pin_mut!(sink);
-    sink.send(std::io::Cursor::new(bytes)).await?;
-    sink.as_mut().finish().await?;
-    transaction.execute(insert, &[&user_id.to_string()]).await
 }

@@ -14,7 +14,4 @@ WHERE p.oid IN (to_regprocedure('aggregation_datable(timestamptz)'),
                 to_regprocedure('aggregation_fail(text, text)'),
                 to_regprocedure('figure_changes_since(text, integer)'))
   AND NOT has_function_privilege(p.oid, 'EXECUTE')
-UNION ALL
-SELECT 'TEMPORARY', 'DATABASE', quote_ident(current_database())
-WHERE NOT has_database_privilege(current_database(), 'TEMPORARY')
 ORDER BY 3

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use aggregation::Kind;
+use diesel::prelude::*;
 use diesel::sql_types::{Array, Bool, Nullable, Text};
 
 use super::migrations::known;
@@ -169,9 +170,12 @@ statement! {
 
 type PlaceColumns = (Option<String>, String, bool, String, String, bool, Vec<String>, Vec<String>);
 
-statement! {
-    struct AppliedMigrations {} -> (Text)
-    "SELECT version FROM __diesel_schema_migrations ORDER BY version"
+diesel::table! {
+    /// Diesel's list of applied migrations.
+    __diesel_schema_migrations (version) {
+        version -> Text,
+        run_on -> Timestamp,
+    }
 }
 
 statement! {
@@ -217,9 +221,10 @@ pub async fn schema_state(store: &Store) -> Result<SchemaState, StoreError> {
     let (current, search_path, is_asked_for, role, database, is_listed, schemas, taken) = place;
     // Read after the place, so that a table that another process creates meanwhile counts as applied,
     // not as taken.
-    let applied: Vec<(String,)> =
-        if is_listed { store.load("schema", AppliedMigrations {}).await? } else { Vec::new() };
-    let applied: Vec<String> = applied.into_iter().map(|(version,)| version).collect();
+    use self::__diesel_schema_migrations as m;
+    let read = m::table.select(m::version).order(m::version);
+    let applied: Vec<String> =
+        if is_listed { store.load("schema", read).await? } else { Vec::new() };
     let known = known();
     let is_known = |version: &&String| known.iter().any(|(known, _)| known == *version);
     let (ours, unknown): (Vec<&String>, Vec<&String>) = applied.iter().partition(is_known);

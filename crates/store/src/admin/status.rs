@@ -2,9 +2,10 @@
 
 use aggregation::{Kind, Timestamp, UserId};
 use diesel::data_types::PgTimestamp;
-use diesel::dsl::{cardinality, sum};
+use diesel::dsl::{self, cardinality, sum};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
+use futures_util::FutureExt;
 
 use super::control::PausedKind;
 use crate::error::StoreError;
@@ -12,7 +13,7 @@ use crate::kinds::day_end::FutureRows;
 use crate::pool::Store;
 use crate::schema::{aggregation_queue, aggregation_runs};
 use crate::sql::statement::statement;
-use crate::sql::time::{RawTime, clock_timestamp, from_postgres, to_postgres};
+use crate::sql::time::{NEVER, RawTime, clock_timestamp, from_postgres, to_postgres};
 use crate::sql::user_key::UserKey;
 
 /// The queue of one kind, counted in raw rows, not change sets.
@@ -141,14 +142,13 @@ struct RunRow {
 }
 
 impl RunRow {
-    fn seen_at(self, now: Timestamp) -> Run {
+    fn at(self, now: RawTime) -> Run {
         let Self { started_at, finished_at, is_running, command, worker, counts } = self;
-        let seconds = |from: Timestamp, to: Timestamp| (to.0 - from.0) as f64 / 1e6;
         Run {
             finished_at,
             is_running,
-            finished_seconds_ago: seconds(finished_at, now).max(0.0),
-            seconds: seconds(started_at, finished_at),
+            finished_seconds_ago: RawTime(finished_at).seconds_until(now).max(0.0),
+            seconds: RawTime(started_at).seconds_until(RawTime(finished_at)),
             command,
             worker,
             counts,
@@ -239,26 +239,12 @@ statement! {
     struct ReadRejected { most: i64 => BigInt, limit: i64 => BigInt } -> (
         Text, Text, Nullable<Text>, BigInt
     )
-    "SELECT r.kind, r.reason, left(v.metric, 100), count(*)
-     FROM (SELECT kind, reason, user_id, raw_id FROM rejected_rows LIMIT {most}) AS r
-     LEFT JOIN vitals_raw AS v ON r.kind = 'vitals' AND v.user_id = r.user_id AND v.id = r.raw_id
-     GROUP BY 1, 2, 3
-     ORDER BY count(*) DESC, 1, 2, 3
-     LIMIT {limit}"
+    include_str!("read_rejected.sql")
 }
 
 statement! {
     struct ReadBacklog {} -> (Text, BigInt, Nullable<Double>, BigInt)
-    "SELECT of.kind, waiting.rows, extract(epoch FROM clock_timestamp() - waiting.oldest)::float8,
-            (SELECT coalesce(sum(cardinality(q.raw_ids)), 0) FROM aggregation_queue AS q
-             WHERE q.kind = of.kind AND q.not_before = 'infinity')
-     FROM unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)
-     CROSS JOIN LATERAL (
-         SELECT coalesce(sum(cardinality(q.raw_ids)), 0)::bigint AS rows,
-                min(least(q.queued_at, statement_timestamp())) AS oldest
-         FROM aggregation_queue AS q
-         WHERE q.kind = of.kind AND q.not_before < 'infinity'
-     ) AS waiting"
+    include_str!("read_backlog.sql")
 }
 
 statement! {
@@ -268,26 +254,7 @@ statement! {
     struct ReadAge {
         most: i64 => BigInt,
     } -> (Double, Bool, BigInt)
-    "SELECT greatest(0, extract(epoch FROM clock_timestamp() - min(least(due.oldest, later.oldest))))::float8,
-            bool_and(due.sets < {most}), sum(dead.rows)::bigint
-     FROM unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)
-     CROSS JOIN LATERAL (
-         SELECT min(q.queued_at) AS oldest, count(*) AS sets
-         FROM (SELECT q.queued_at FROM aggregation_queue AS q
-               WHERE q.kind = of.kind AND q.not_before <= statement_timestamp()
-               ORDER BY q.not_before
-               LIMIT {most}) AS q
-     ) AS due
-     CROSS JOIN LATERAL (
-         SELECT min(q.queued_at) AS oldest
-         FROM aggregation_queue AS q
-         WHERE q.kind = of.kind AND q.not_before > statement_timestamp() AND q.not_before < 'infinity'
-     ) AS later
-     CROSS JOIN LATERAL (
-         SELECT coalesce(sum(cardinality(q.raw_ids)), 0) AS rows
-         FROM aggregation_queue AS q
-         WHERE q.kind = of.kind AND q.not_before = 'infinity'
-     ) AS dead"
+    include_str!("read_age.sql")
 }
 
 statement! {
@@ -307,15 +274,6 @@ statement! {
         former: Option<i64> => Nullable<BigInt>,
     } -> (BigInt)
     include_str!("record_run.sql")
-}
-
-statement! {
-    struct CountInFuture {} -> (BigInt)
-    "SELECT coalesce(sum(cardinality(q.raw_ids)), 0)
-     FROM unnest(ARRAY['vitals', 'nutrition', 'labs']) AS of (kind)
-     JOIN aggregation_queue AS q ON q.kind = of.kind
-     WHERE q.not_before > statement_timestamp() AND q.not_before < 'infinity'
-       AND q.queued_at > statement_timestamp()"
 }
 
 impl Store {
@@ -415,8 +373,14 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn count_in_future(&self) -> Result<i64, StoreError> {
-        let rows: Vec<(i64,)> = self.load("status", CountInFuture {}).await?;
-        Ok(rows.into_iter().map(|(count,)| count).sum())
+        use crate::schema::aggregation_queue as q;
+        let in_future = q::table
+            .filter(q::kind.eq_any(Kind::ALL.map(Kind::name)))
+            .filter(q::not_before.gt(dsl::now).and(q::not_before.lt(NEVER)))
+            .filter(q::queued_at.gt(dsl::now))
+            .select(sum(cardinality(q::raw_ids)));
+        let rows: Vec<Option<i64>> = self.load("status", in_future).boxed().await?;
+        Ok(rows.into_iter().flatten().sum())
     }
 
     /// The database's clock.
@@ -510,6 +474,6 @@ impl Store {
             .limit(i64::from(limit))
             .select((RunRow::as_select(), clock_timestamp()));
         let rows: Vec<(RunRow, RawTime)> = self.load("status", read).await?;
-        Ok(rows.into_iter().map(|(row, RawTime(now))| row.seen_at(now)).collect())
+        Ok(rows.into_iter().map(|(row, now)| row.at(now)).collect())
     }
 }

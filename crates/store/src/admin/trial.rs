@@ -4,14 +4,19 @@ use std::time::Duration;
 
 use aggregation::{Kind, UserId, UserIdType};
 use diesel::QueryResult;
+use diesel::prelude::{
+    BoolExpressionMethods, ExpressionMethods, PgArrayExpressionMethods, QueryDsl,
+};
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use diesel_async::{AnsiTransactionManager, RunQueryDsl, TransactionManager};
+use futures_util::FutureExt;
 
 use crate::admin::import::raw_table;
 use crate::error::{ErrorClass, StoreError};
-use crate::pool::{Held, Store};
+use crate::pool::{PooledConnection, Store};
+use crate::schema::aggregation_queue as q;
 use crate::sql::statement::statement;
-use crate::sql::user_key::UserKey;
+use crate::sql::user_key::{BoundUser, UserKey};
 
 /// The maximum wait for a lock: a trial must not block other sessions.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -40,16 +45,6 @@ statement! {
 
 /// Whether the role may write, the role, the table's owner, and a user.
 type TrialColumns = (bool, String, String, Option<UserId>);
-
-statement! {
-    struct CountQueued {
-        kind: &'static str => Text,
-        user_id: UserId => UserKey,
-        id: i64 => BigInt,
-    } -> (BigInt)
-    "SELECT count(*) FROM aggregation_queue
-     WHERE user_id = {user_id} AND kind = {kind} AND {id} = ANY (raw_ids)"
-}
 
 macro_rules! trial_of {
     ($insert:ident, $update:ident, $delete:ident, $table:literal, $columns:literal, $values:literal) => {
@@ -102,32 +97,32 @@ impl Store {
     /// If there is no connection, or the connection is lost.
     pub async fn try_queueing(&self, kind: Kind) -> Result<Trial, StoreError> {
         let id_type = self.user_id_type().await?;
-        let mut held = self.hold("doctor").await?;
-        held.unfinished = true;
+        let mut connection = self.hold("doctor").await?;
+        connection.unfinished = true;
         let begin = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED;{} SET LOCAL lock_timeout = {}",
             self.in_transaction(),
             LOCK_TIMEOUT.as_millis()
         );
-        self.begin_with(&mut held, &begin).await?;
-        let tried = self.try_each(&mut held, kind, id_type).await;
-        let rollback = AnsiTransactionManager::rollback_transaction(&mut *held);
-        self.in_time(rollback).await?.map_err(|cause| held.error(cause))?;
-        held.unfinished = false;
-        held.answered = true;
+        self.begin_with(&mut connection, &begin).await?;
+        let tried = self.try_each(&mut connection, kind, id_type).await;
+        let rollback = AnsiTransactionManager::rollback_transaction(&mut *connection);
+        self.in_time(rollback).await?.map_err(|cause| connection.error(cause))?;
+        connection.unfinished = false;
+        connection.answered = true;
         tried
     }
 
     async fn try_each(
         &self,
-        held: &mut Held<'_>,
+        connection: &mut PooledConnection<'_>,
         kind: Kind,
         id_type: UserIdType,
     ) -> Result<Trial, StoreError> {
         let (id, table) = (ID, raw_table(kind));
         let asked: QueryResult<Vec<TrialColumns>> =
-            self.in_time(RunQueryDsl::load(ReadTrial { table }, &mut *held)).await?;
-        let asked = match asked.map_err(|cause| held.error(cause)) {
+            self.in_time(RunQueryDsl::load(ReadTrial { table }, &mut *connection)).await?;
+        let asked = match asked.map_err(|cause| connection.error(cause)) {
             Ok(asked) => asked.into_iter().next(),
             Err(error) => return not_done(error, "SELECT", table),
         };
@@ -145,7 +140,7 @@ impl Store {
             macro_rules! run {
                 ($statement:ident) => {{
                     let statement = $statement { user_id: user_id.clone(), id };
-                    self.in_time(RunQueryDsl::execute(statement, &mut *held)).await?
+                    self.in_time(RunQueryDsl::execute(statement, &mut *connection)).await?
                 }};
             }
             let changed = match (kind, verb) {
@@ -159,7 +154,7 @@ impl Store {
                 (Kind::Labs, "UPDATE") => run!(UpdateLab),
                 (Kind::Labs, _) => run!(DeleteLab),
             };
-            match changed.map_err(|cause| held.error(cause)) {
+            match changed.map_err(|cause| connection.error(cause)) {
                 Ok(0) => {
                     let why =
                         format!("another trigger or rule of {table} drops the row of a {verb}");
@@ -168,11 +163,12 @@ impl Store {
                 Ok(_) => {}
                 Err(error) => return not_done(error, verb, table),
             }
-            let count = CountQueued { kind: kind.name(), user_id: user_id.clone(), id };
-            let counted: QueryResult<Vec<(i64,)>> =
-                self.in_time(RunQueryDsl::load(count, &mut *held)).await?;
-            let after = match counted.map_err(|cause| held.error(cause)) {
-                Ok(rows) => rows.iter().map(|(count,)| *count).sum(),
+            let of_user = q::user_id.eq(BoundUser(user_id.clone())).and(q::kind.eq(kind.name()));
+            let queued = q::table.filter(of_user).filter(q::raw_ids.contains(vec![id])).count();
+            let counted: QueryResult<i64> =
+                self.in_time(RunQueryDsl::get_result(queued, &mut *connection)).boxed().await?;
+            let after = match counted.map_err(|cause| connection.error(cause)) {
+                Ok(after) => after,
                 Err(error) => return not_done(error, "SELECT", "aggregation_queue"),
             };
             if after <= before {

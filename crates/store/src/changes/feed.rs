@@ -3,7 +3,7 @@
 use aggregation::{Timestamp, UserId};
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
-use diesel::sql_types::{BigInt, Bool, Date, Double, Integer, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Date, Double, Integer, Text, Timestamptz};
 
 use crate::error::StoreError;
 use crate::pool::Store;
@@ -49,58 +49,43 @@ statement! {
 /// The ids of transactions may have gone back since the epoch `f` began. Then the server has
 /// another timeline, or a change is of a transaction that the server has yet to begin.
 macro_rules! epoch_is_over {
-    () => {
-        "(f.timeline <> left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
-          OR EXISTS (SELECT FROM figure_changes AS c
+    ($timeline:literal) => {
+        concat!(
+            "(f.timeline <> ",
+            $timeline,
+            " OR EXISTS (SELECT FROM figure_changes AS c
                      WHERE c.epoch = f.epoch
                        AND c.transaction_id >= pg_snapshot_xmax(pg_current_snapshot())))"
+        )
     };
 }
 
 statement! {
-    /// A standby has no transactions of its own.
-    struct NeedsEpoch {} -> (Bool)
+    /// The server's timeline if a new epoch begins. A standby has no transactions of its own.
+    struct ReadNewTimeline {} -> (Text)
     concat!(
-        "SELECT CASE WHEN pg_is_in_recovery() THEN false
-                     ELSE coalesce((SELECT ", epoch_is_over!(), " FROM figure_feed AS f), true) END"
+        "SELECT server.timeline
+         FROM (SELECT left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) AS timeline
+               WHERE NOT pg_is_in_recovery()) AS server
+         WHERE coalesce((SELECT ", epoch_is_over!("server.timeline"), " FROM figure_feed AS f), true)"
     )
 }
 
 statement! {
-    /// Of several workers that connect at once, one begins the epoch.
-    struct BeginEpoch {} -> ()
+    /// Of several workers that connect at once, one begins the epoch. The timeline is read before, because a
+    /// distributed database plans no volatile function in a modification.
+    struct BeginEpoch { timeline: String => Text } -> ()
     concat!(
-        "INSERT INTO figure_feed AS f (timeline)
-         VALUES (left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))
+        "INSERT INTO figure_feed AS f (timeline) VALUES ({timeline})
          ON CONFLICT (is_only) DO UPDATE SET epoch = f.epoch + 1, timeline = excluded.timeline
-         WHERE ", epoch_is_over!()
+         WHERE ", epoch_is_over!("excluded.timeline")
     )
 }
 
 statement! {
     /// The oldest changes come first, nearly in the order of their times.
     struct Forget { keep_seconds: f64 => Double, most: i64 => BigInt } -> (BigInt)
-    "WITH first AS MATERIALIZED (
-         SELECT epoch, transaction_id, number, changed_at FROM figure_changes
-         ORDER BY epoch, transaction_id, number
-         LIMIT {most}
-     ), gone AS (
-         DELETE FROM figure_changes AS c
-         USING first AS o
-         WHERE c.epoch = o.epoch AND c.transaction_id = o.transaction_id AND c.number = o.number
-           AND o.changed_at < now() - make_interval(secs => {keep_seconds})
-         RETURNING c.epoch, c.transaction_id, c.number
-     ), last AS (
-         SELECT * FROM gone ORDER BY epoch DESC, transaction_id DESC, number DESC LIMIT 1
-     ), noted AS (
-         UPDATE figure_feed AS f
-         SET forgotten_epoch = l.epoch, forgotten_transaction = l.transaction_id,
-             forgotten_number = l.number
-         FROM last AS l
-         WHERE (f.forgotten_epoch, f.forgotten_transaction, f.forgotten_number)
-               < (l.epoch, l.transaction_id, l.number)
-     )
-     SELECT count(*) FROM gone"
+    include_str!("forget.sql")
 }
 
 impl Store {
@@ -126,9 +111,9 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn keep_epoch(&self) -> Result<(), StoreError> {
-        let rows: Vec<(bool,)> = self.load("changes", NeedsEpoch {}).await?;
-        if rows.first().is_some_and(|(is_over,)| *is_over) {
-            self.execute("changes", BeginEpoch {}).await?;
+        let rows: Vec<(String,)> = self.load("changes", ReadNewTimeline {}).await?;
+        if let Some((timeline,)) = rows.into_iter().next() {
+            self.execute("changes", BeginEpoch { timeline }).await?;
         }
         Ok(())
     }

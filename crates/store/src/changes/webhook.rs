@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use super::feed::{ChangeColumns, FigureChange, change};
 use crate::error::StoreError;
 use crate::pool::Store;
+use crate::queue::Holder;
 use crate::sql::statement::statement;
 use crate::sql::user_key::UserKey;
 
@@ -61,21 +62,8 @@ statement! {
 
 statement! {
     /// The token is random: a sequence may repeat a number after a crash of the server.
-    struct Take { lease_seconds: f64 => Double } -> (BigInt, Integer, Bool)
-    "WITH due AS MATERIALIZED (
-         SELECT w.is_only FROM figure_webhook AS w WHERE w.not_before <= clock_timestamp()
-         FOR UPDATE SKIP LOCKED
-     )
-     UPDATE figure_webhook AS w
-     SET not_before = clock_timestamp() + make_interval(secs => {lease_seconds}),
-         lease_token = (random() * 9007199254740992)::bigint
-     FROM due
-     WHERE w.is_only = due.is_only
-     RETURNING w.lease_token, w.attempts,
-               w.sent_epoch > 0 AND EXISTS (
-                   SELECT FROM figure_feed AS f
-                   WHERE (f.forgotten_epoch, f.forgotten_transaction, f.forgotten_number)
-                         > (w.sent_epoch, w.sent_transaction, w.sent_number))"
+    struct Take { lease_seconds: f64 => Double, token: i64 => BigInt } -> (BigInt, Integer, Bool)
+    include_str!("take_webhook.sql")
 }
 
 statement! {
@@ -94,24 +82,13 @@ statement! {
 
 statement! {
     struct Delivered { token: i64 => BigInt, cursor: String => Text } -> ()
-    "UPDATE figure_webhook AS w
-     SET sent_epoch = split_part(g.cursor, '-', 1)::integer,
-         sent_transaction = split_part(g.cursor, '-', 2)::xid8,
-         sent_number = split_part(g.cursor, '-', 3)::bigint,
-         not_before = clock_timestamp(), lease_token = NULL, attempts = 0, last_error = NULL
-     FROM (SELECT {cursor}::text AS cursor) AS g
-     WHERE w.lease_token = {token}"
+    include_str!("webhook_delivered.sql")
 }
 
 statement! {
     struct Failed { token: i64 => BigInt, error: Option<String> => Nullable<Text>, pause: f64 => Double }
         -> ()
-    "UPDATE figure_webhook AS w
-     SET attempts = w.attempts + (g.error IS NOT NULL)::integer,
-         last_error = coalesce(g.error, w.last_error), lease_token = NULL,
-         not_before = clock_timestamp() + make_interval(secs => {pause})
-     FROM (SELECT {error}::text AS error) AS g
-     WHERE w.lease_token = {token}"
+    include_str!("webhook_failed.sql")
 }
 
 impl Store {
@@ -137,7 +114,7 @@ impl Store {
         lease: Duration,
     ) -> Result<Option<TakenChanges>, StoreError> {
         self.execute("changes", Begin {}).boxed().await?;
-        let take = Take { lease_seconds: lease.as_secs_f64() };
+        let take = Take { lease_seconds: lease.as_secs_f64(), token: Holder::new_token() };
         let rows: Vec<(i64, i32, bool)> = self.load("changes", take).boxed().await?;
         let Some((token, attempts, is_incomplete)) = rows.into_iter().next() else {
             return Ok(None);

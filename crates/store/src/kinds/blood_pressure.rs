@@ -11,7 +11,8 @@ use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
 
 use crate::error::StoreError;
-use crate::kinds::daily::{sources, split, upsert, upserted};
+use crate::kinds::daily::{self, row, sources, upserted};
+use crate::sql::figure_table::FigureTable;
 use crate::sql::statement::statement;
 use crate::sql::time::to_postgres;
 use crate::sql::user_key::UserKey;
@@ -31,13 +32,16 @@ const FIGURES: [&str; 11] = [
     "worst_category",
 ];
 
-static UPSERT_DAY: LazyLock<String> = LazyLock::new(|| upsert("blood_pressure_daily", &FIGURES));
+static TABLE: LazyLock<FigureTable> =
+    LazyLock::new(|| daily::table("blood_pressure_daily", &FIGURES));
+
+static ROW: LazyLock<String> = LazyLock::new(|| row(&FIGURES));
 
 static UPSERTED: LazyLock<String> =
     LazyLock::new(|| upserted("blood_pressure", "blood_pressure_daily", &[], &FIGURES));
 
 statement! {
-    struct UpsertDay {
+    struct DayRow {
         user_id: UserId => UserKey,
         local_date: NaiveDate => Date,
         pair_count: i32 => Integer,
@@ -59,7 +63,7 @@ statement! {
         context_fingerprint: i64 => BigInt,
         algorithm_version: i32 => Integer,
     } -> ()
-    built &UPSERT_DAY
+    built &ROW
 }
 
 statement! {
@@ -69,6 +73,11 @@ statement! {
     } -> ()
     "DELETE FROM blood_pressure_daily WHERE user_id = {user_id} AND local_date = ANY ({dates})
      RETURNING local_date"
+}
+
+/// The table of its days.
+pub(crate) fn table() -> &'static FigureTable {
+    &TABLE
 }
 
 impl GroupTransaction<'_> {
@@ -94,7 +103,7 @@ impl GroupTransaction<'_> {
         context_fingerprint: i64,
     ) -> Result<(), StoreError> {
         let user_id = self.user_id();
-        let (gone, kept) = split(days);
+        let (gone, kept) = self.split(days);
         if !gone.is_empty() {
             let delete = DeleteDays { user_id: user_id.clone(), dates: gone };
             self.write_figures(
@@ -104,7 +113,7 @@ impl GroupTransaction<'_> {
             );
         }
         for (date, day) in kept {
-            let upsert = UpsertDay {
+            let row = DayRow {
                 user_id: user_id.clone(),
                 local_date: date,
                 pair_count: day.pair_count,
@@ -126,7 +135,7 @@ impl GroupTransaction<'_> {
                 context_fingerprint,
                 algorithm_version: ALGORITHM_VERSION,
             };
-            self.write_figures("blood_pressure", upsert, &UPSERTED);
+            self.write_rows("blood_pressure", (&TABLE, row), &UPSERTED);
         }
         Ok(())
     }

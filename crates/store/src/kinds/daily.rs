@@ -14,6 +14,7 @@ use diesel::sql_types::{Array, BigInt, Date, Integer, Nullable, Text, Timestampt
 use crate::changes::record::changed_dates;
 use crate::error::StoreError;
 use crate::kinds::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital_columns};
+use crate::sql::figure_table::FigureTable;
 use crate::sql::statement::statement;
 use crate::sql::time::to_postgres;
 use crate::sql::user_key::UserKey;
@@ -130,38 +131,32 @@ impl GroupTransaction<'_> {
     }
 }
 
-/// The key of most daily tables.
-const KEY: [&str; 2] = ["user_id", "local_date"];
-
 /// The figures that all days have.
 const OF_EVERY_DAY: [&str; 5] = ["rejected_count", "sources", "time_zone", "day_start", "day_end"];
 
 /// The columns of all days that are no figures.
 const NO_FIGURES: [&str; 3] = ["is_partial", "context_fingerprint", "algorithm_version"];
 
-/// The statement that writes a day: the given figures, and the columns that all days share. Each column
-/// is a parameter of the same name, except `is_partial`, which depends on the server's clock. It returns
-/// the rows.
-pub(crate) fn upsert(table: &str, figures: &[&str]) -> String {
-    let columns: Vec<&str> = [&KEY, figures, &OF_EVERY_DAY, &NO_FIGURES].concat();
-    let values = columns.iter().map(|column| match *column {
+/// The columns of a day beside its key.
+fn columns<'c>(figures: &[&'c str]) -> Vec<&'c str> {
+    [figures, &OF_EVERY_DAY, &NO_FIGURES].concat()
+}
+
+/// A table of days with these figures, and the columns that all days share.
+pub(crate) fn table(name: &'static str, figures: &[&str]) -> FigureTable {
+    FigureTable::new(name, &["local_date"], None, &columns(figures))
+}
+
+/// The query for a row of [`table`]. Each column is a parameter of the same name, except `is_partial`, which depends
+/// on the server's clock.
+pub(crate) fn row(figures: &[&str]) -> String {
+    let columns = ["user_id", "local_date"].into_iter().chain(columns(figures));
+    let values = columns.map(|column| match column {
         "is_partial" => "{day_end} > now()".to_owned(),
         "sources" => "{sources}::jsonb".to_owned(),
         column => format!("{{{column}}}"),
     });
-    let updates = figures
-        .iter()
-        .chain(&OF_EVERY_DAY)
-        .chain(&NO_FIGURES)
-        .chain(&["computed_at"])
-        .map(|column| format!("{column} = excluded.{column}"));
-    format!(
-        "INSERT INTO {table} ({}) VALUES ({}) ON CONFLICT (user_id, local_date) DO UPDATE SET {}
-         RETURNING *",
-        columns.join(", "),
-        values.collect::<Vec<_>>().join(", "),
-        updates.collect::<Vec<_>>().join(", ")
-    )
+    format!("SELECT {}", values.collect::<Vec<_>>().join(", "))
 }
 
 /// The query for the dates that the part `part` changes, by the figures of its rows and those of every day. `key` is
@@ -173,11 +168,13 @@ pub(crate) fn upserted(part: &str, table: &str, key: &[&str], figures: &[&str]) 
 /// Dates whose figures are deleted, and dates whose figures are written.
 pub(crate) type Split<'d, D> = (Vec<NaiveDate>, Vec<(NaiveDate, &'d D)>);
 
-/// Separates days without rows from the others.
-pub(crate) fn split<D>(days: &BTreeMap<NaiveDate, Option<D>>) -> Split<'_, D> {
-    let gone = days.iter().filter(|(_, day)| day.is_none()).map(|(date, _)| *date);
-    let kept = days.iter().filter_map(|(date, day)| Some((*date, day.as_ref()?)));
-    (gone.collect(), kept.collect())
+impl GroupTransaction<'_> {
+    /// Separates days without rows from the others, and leaves out frozen ones.
+    pub(crate) fn split<'d, D>(&self, days: &'d BTreeMap<NaiveDate, Option<D>>) -> Split<'d, D> {
+        let open = days.iter().filter(|(date, _)| self.is_open(**date));
+        let gone = open.clone().filter(|(_, day)| day.is_none()).map(|(date, _)| *date);
+        (gone.collect(), open.filter_map(|(date, day)| Some((*date, day.as_ref()?))).collect())
+    }
 }
 
 /// Counts by source as the text of a JSON object.

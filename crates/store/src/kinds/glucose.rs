@@ -11,7 +11,8 @@ use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Bool, Date, Double, Integer, Nullable, Text, Timestamptz};
 
 use crate::error::StoreError;
-use crate::kinds::daily::{sources, split, upsert, upserted};
+use crate::kinds::daily::{self, row, sources, upserted};
+use crate::sql::figure_table::FigureTable;
 use crate::sql::statement::statement;
 use crate::sql::time::to_postgres;
 use crate::sql::user_key::UserKey;
@@ -39,13 +40,15 @@ const FIGURES: [&str; 19] = [
     "is_sufficient",
 ];
 
-static UPSERT_DAY: LazyLock<String> = LazyLock::new(|| upsert("glucose_daily", &FIGURES));
+static TABLE: LazyLock<FigureTable> = LazyLock::new(|| daily::table("glucose_daily", &FIGURES));
+
+static ROW: LazyLock<String> = LazyLock::new(|| row(&FIGURES));
 
 static UPSERTED: LazyLock<String> =
     LazyLock::new(|| upserted("glucose", "glucose_daily", &[], &FIGURES));
 
 statement! {
-    struct UpsertDay {
+    struct DayRow {
         user_id: UserId => UserKey,
         local_date: NaiveDate => Date,
         sample_count: i32 => Integer,
@@ -75,7 +78,7 @@ statement! {
         context_fingerprint: i64 => BigInt,
         algorithm_version: i32 => Integer,
     } -> ()
-    built &UPSERT_DAY
+    built &ROW
 }
 
 statement! {
@@ -85,6 +88,11 @@ statement! {
     } -> ()
     "DELETE FROM glucose_daily WHERE user_id = {user_id} AND local_date = ANY ({dates})
      RETURNING local_date"
+}
+
+/// The table of its days.
+pub(crate) fn table() -> &'static FigureTable {
+    &TABLE
 }
 
 impl GroupTransaction<'_> {
@@ -107,13 +115,13 @@ impl GroupTransaction<'_> {
         context_fingerprint: i64,
     ) -> Result<(), StoreError> {
         let user_id = self.user_id();
-        let (gone, kept) = split(days);
+        let (gone, kept) = self.split(days);
         if !gone.is_empty() {
             let delete = DeleteDays { user_id: user_id.clone(), dates: gone };
             self.write_figures("gone_glucose", delete, "SELECT local_date FROM gone_glucose");
         }
         for (date, day) in kept {
-            let upsert = UpsertDay {
+            let row = DayRow {
                 user_id: user_id.clone(),
                 local_date: date,
                 sample_count: day.sample_count,
@@ -143,7 +151,7 @@ impl GroupTransaction<'_> {
                 context_fingerprint,
                 algorithm_version: ALGORITHM_VERSION,
             };
-            self.write_figures("glucose", upsert, &UPSERTED);
+            self.write_rows("glucose", (&TABLE, row), &UPSERTED);
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Ti
 use crate::changes::record::changed_dates;
 use crate::error::StoreError;
 use crate::kinds::day_end::future_count;
+use crate::sql::figure_table::FigureTable;
 use crate::sql::raw_text::{RawText, short_name, short_text};
 use crate::sql::statement::statement;
 use crate::sql::time::{RawTime, to_postgres};
@@ -69,7 +70,7 @@ fn count_columns() -> Vec<String> {
     MealType::ALL.map(|meal| format!("{}_count", meal.name())).to_vec()
 }
 
-/// The dates that [`UpsertDay`] changes.
+/// The dates that a write of [`TABLE`] changes.
 static UPSERTED: LazyLock<String> = LazyLock::new(|| {
     let columns = [count_columns(), number_columns()].concat();
     let others = [
@@ -85,26 +86,31 @@ static UPSERTED: LazyLock<String> = LazyLock::new(|| {
     changed_dates("nutrition", "nutrition_daily", &[], &figures)
 });
 
-static UPSERT_DAY: LazyLock<String> = LazyLock::new(|| {
-    let (meals, numbers) = (count_columns(), number_columns());
+/// The columns of a day beside its key and its numbers.
+const OF_DAY: [&str; 9] = [
+    "item_count",
+    "rejected_count",
+    "first_eaten_at",
+    "last_eaten_at",
+    "time_zone",
+    "day_start",
+    "day_end",
+    "context_fingerprint",
+    "algorithm_version",
+];
+
+static TABLE: LazyLock<FigureTable> = LazyLock::new(|| {
+    let of_day = OF_DAY.into_iter().chain(["is_partial", "future_count"]).map(str::to_owned);
+    let columns: Vec<String> = of_day.chain(count_columns()).chain(number_columns()).collect();
+    FigureTable::new("nutrition_daily", &["local_date"], None, &columns)
+});
+
+static ROW: LazyLock<String> = LazyLock::new(|| {
     let element = |array: &str, count: usize| {
         (1..=count).map(|index| format!("d.{array}[{index}]")).collect::<Vec<_>>().join(", ")
     };
-    let columns = format!("{}, {}", meals.join(", "), numbers.join(", "));
-    let updates = meals
-        .iter()
-        .chain(&numbers)
-        .map(|column| format!("{column} = excluded.{column}"))
-        .collect::<Vec<_>>()
-        .join(", ");
     format!(
-        "INSERT INTO nutrition_daily (
-             user_id, local_date, item_count, rejected_count, first_eaten_at, last_eaten_at,
-             time_zone, day_start, day_end, is_partial, future_count, context_fingerprint,
-             algorithm_version, {columns})
-         SELECT d.user_id, d.local_date, d.item_count, d.rejected_count, d.first_eaten_at,
-                d.last_eaten_at, d.time_zone, d.day_start, d.day_end, d.day_end > now(),
-                {}, d.context_fingerprint, d.algorithm_version, {}, {}
+        "SELECT d.user_id, d.local_date, d.{}, d.day_end > now(), {}, {}, {}
          FROM (VALUES ({{user_id}}, {{date}}::date, {{item_count}}::integer,
                        {{rejected_count}}::integer, {{first_eaten_at}}::timestamptz,
                        {{last_eaten_at}}::timestamptz, {{time_zone}}::text,
@@ -112,22 +118,12 @@ static UPSERT_DAY: LazyLock<String> = LazyLock::new(|| {
                        {{context_fingerprint}}::bigint, {{algorithm_version}}::integer,
                        {{meal_counts}}::integer[],
                        {{numbers}}::float8[]))
-              AS d (user_id, local_date, item_count, rejected_count, first_eaten_at,
-                    last_eaten_at, time_zone, day_start, day_end, context_fingerprint,
-                    algorithm_version, meal_counts, numbers)
-         ON CONFLICT (user_id, local_date) DO UPDATE SET
-             item_count = excluded.item_count, rejected_count = excluded.rejected_count,
-             first_eaten_at = excluded.first_eaten_at, last_eaten_at = excluded.last_eaten_at,
-             time_zone = excluded.time_zone, day_start = excluded.day_start,
-             day_end = excluded.day_end, is_partial = excluded.is_partial,
-             future_count = excluded.future_count,
-             context_fingerprint = excluded.context_fingerprint,
-             algorithm_version = excluded.algorithm_version, computed_at = excluded.computed_at,
-             {updates}
-         RETURNING *",
+              AS d (user_id, local_date, {}, meal_counts, numbers)",
+        OF_DAY.join(", d."),
         future_count!("d.", "d.item_count"),
-        element("meal_counts", meals.len()),
-        element("numbers", numbers.len()),
+        element("meal_counts", count_columns().len()),
+        element("numbers", number_columns().len()),
+        OF_DAY.join(", "),
     )
 });
 
@@ -150,7 +146,7 @@ statement! {
 }
 
 statement! {
-    struct UpsertDay {
+    struct DayRow {
         user_id: UserId => UserKey,
         date: NaiveDate => Date,
         item_count: i32 => Integer,
@@ -165,7 +161,7 @@ statement! {
         meal_counts: Vec<i32> => Array<Integer>,
         numbers: Vec<Option<f64>> => Array<Nullable<Double>>,
     } -> ()
-    built &UPSERT_DAY
+    built &ROW
 }
 
 statement! {
@@ -175,6 +171,11 @@ statement! {
     } -> ()
     "DELETE FROM nutrition_daily WHERE user_id = {user_id} AND local_date = {date}
      RETURNING local_date"
+}
+
+/// The table of its days.
+pub(crate) fn table() -> &'static FigureTable {
+    &TABLE
 }
 
 impl GroupTransaction<'_> {
@@ -225,7 +226,7 @@ impl GroupTransaction<'_> {
             self.write_figures("gone_nutrition", delete, "SELECT local_date FROM gone_nutrition");
             return Ok(());
         };
-        let upsert = UpsertDay {
+        let row = DayRow {
             user_id,
             date,
             item_count: day.item_count,
@@ -240,7 +241,7 @@ impl GroupTransaction<'_> {
             meal_counts: day.meals.iter().map(|meal| meal.item_count).collect(),
             numbers: numbers(day),
         };
-        self.write_figures("nutrition", upsert, &UPSERTED);
+        self.write_rows("nutrition", (&TABLE, row), &UPSERTED);
         Ok(())
     }
 }

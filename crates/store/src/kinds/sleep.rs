@@ -10,10 +10,12 @@ use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Timestamptz};
 
+use crate::changes::record::changed_dates;
 use crate::error::StoreError;
-use crate::kinds::daily::{sources, split, upserted};
+use crate::kinds::daily::sources;
 use crate::kinds::day_end::future_count;
 use crate::kinds::raw_vital::{RawVitalColumns, RawVitalSql, raw_vital, raw_vital_columns};
+use crate::sql::figure_table::FigureTable;
 use crate::sql::statement::statement;
 use crate::sql::time::{from_postgres, to_postgres};
 use crate::sql::user_key::UserKey;
@@ -68,8 +70,55 @@ statement! {
       AND d.local_date >= dates.first_date AND d.local_date <= dates.last_date"
 }
 
+/// The columns of a day beside its date, version and fingerprint, in the order of [`ROWS`].
+const COLUMNS: [&str; 21] = [
+    "asleep_minutes",
+    "core_minutes",
+    "deep_minutes",
+    "rem_minutes",
+    "unspecified_minutes",
+    "awake_minutes",
+    "in_bed_minutes",
+    "efficiency",
+    "main_start",
+    "main_end",
+    "nap_count",
+    "nap_minutes",
+    "segment_count",
+    "sources",
+    "primary_source",
+    "rejected_count",
+    "time_zone",
+    "day_start",
+    "day_end",
+    "reach_start",
+    "reach_end",
+];
+
+static TABLE: LazyLock<FigureTable> = LazyLock::new(|| {
+    let others = ["context_fingerprint", "algorithm_version", "is_partial", "future_count"];
+    FigureTable::new("sleep_daily", &["local_date"], None, &[&COLUMNS[..], &others].concat())
+});
+
+static ROWS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {{user_id}}, d.*, {{fingerprint}}, {{algorithm_version}}, d.day_end > now(), {}
+         FROM unnest({{dates}}::date[], {{asleep}}::float8[], {{core}}::float8[], {{deep}}::float8[],
+                     {{rem}}::float8[], {{unspecified}}::float8[], {{awake}}::float8[],
+                     {{in_bed}}::float8[], {{efficiencies}}::float8[], {{main_starts}}::timestamptz[],
+                     {{main_ends}}::timestamptz[], {{nap_counts}}::integer[], {{naps}}::float8[],
+                     {{segment_counts}}::integer[], {{sources}}::jsonb[], {{primary_sources}}::text[],
+                     {{rejected_counts}}::integer[], {{time_zones}}::text[],
+                     {{day_starts}}::timestamptz[], {{day_ends}}::timestamptz[],
+                     {{reach_starts}}::timestamptz[], {{reach_ends}}::timestamptz[])
+              AS d (local_date, {})",
+        future_count!("d.", "d.segment_count"),
+        COLUMNS.join(", ")
+    )
+});
+
 statement! {
-    struct UpsertSleepDays {
+    struct SleepRows {
         user_id: UserId => UserKey,
         algorithm_version: i32 => Integer,
         fingerprint: i64 => BigInt,
@@ -96,44 +145,7 @@ statement! {
         reach_starts: Vec<PgTimestamp> => Array<Timestamptz>,
         reach_ends: Vec<PgTimestamp> => Array<Timestamptz>,
     } -> ()
-    concat!("INSERT INTO sleep_daily (
-         user_id, local_date, asleep_minutes, core_minutes, deep_minutes, rem_minutes,
-         unspecified_minutes, awake_minutes, in_bed_minutes, efficiency, main_start, main_end,
-         nap_count, nap_minutes, segment_count, sources, primary_source, rejected_count, time_zone,
-         day_start, day_end, is_partial, future_count, reach_start, reach_end, context_fingerprint,
-         algorithm_version)
-     SELECT {user_id}, d.local_date, d.asleep, d.core, d.deep, d.rem, d.unspecified, d.awake,
-            d.in_bed, d.efficiency, d.main_start, d.main_end, d.nap_count, d.nap, d.segment_count,
-            d.sources::jsonb, d.primary_source, d.rejected_count, d.time_zone, d.day_start,
-            d.day_end, d.day_end > now(), ", future_count!("d.", "d.segment_count"), ",
-            d.reach_start, d.reach_end, {fingerprint}, {algorithm_version}
-     FROM unnest({dates}::date[], {asleep}::float8[], {core}::float8[], {deep}::float8[],
-                 {rem}::float8[], {unspecified}::float8[], {awake}::float8[], {in_bed}::float8[],
-                 {efficiencies}::float8[], {main_starts}::timestamptz[],
-                 {main_ends}::timestamptz[], {nap_counts}::integer[], {naps}::float8[],
-                 {segment_counts}::integer[], {sources}::text[], {primary_sources}::text[],
-                 {rejected_counts}::integer[], {time_zones}::text[], {day_starts}::timestamptz[],
-                 {day_ends}::timestamptz[], {reach_starts}::timestamptz[],
-                 {reach_ends}::timestamptz[])
-          AS d (local_date, asleep, core, deep, rem, unspecified, awake, in_bed, efficiency,
-                main_start, main_end, nap_count, nap, segment_count, sources, primary_source,
-                rejected_count, time_zone, day_start, day_end, reach_start, reach_end)
-     ON CONFLICT (user_id, local_date) DO UPDATE SET
-         asleep_minutes = excluded.asleep_minutes, core_minutes = excluded.core_minutes,
-         deep_minutes = excluded.deep_minutes, rem_minutes = excluded.rem_minutes,
-         unspecified_minutes = excluded.unspecified_minutes,
-         awake_minutes = excluded.awake_minutes, in_bed_minutes = excluded.in_bed_minutes,
-         efficiency = excluded.efficiency, main_start = excluded.main_start,
-         main_end = excluded.main_end, nap_count = excluded.nap_count,
-         nap_minutes = excluded.nap_minutes, segment_count = excluded.segment_count,
-         sources = excluded.sources, primary_source = excluded.primary_source,
-         rejected_count = excluded.rejected_count, time_zone = excluded.time_zone,
-         day_start = excluded.day_start, day_end = excluded.day_end,
-         is_partial = excluded.is_partial, future_count = excluded.future_count,
-         reach_start = excluded.reach_start,
-         reach_end = excluded.reach_end, context_fingerprint = excluded.context_fingerprint,
-         algorithm_version = excluded.algorithm_version, computed_at = excluded.computed_at
-     RETURNING *")
+    built &ROWS
 }
 
 statement! {
@@ -145,26 +157,18 @@ statement! {
      RETURNING local_date"
 }
 
-/// The dates that [`UpsertSleepDays`] changes. The reach of a day only says which rows concern it.
+/// The dates that a write of [`TABLE`] changes. The reach of a day only says which rows concern it.
 static UPSERTED: LazyLock<String> = LazyLock::new(|| {
-    let figures = [
-        "asleep_minutes",
-        "core_minutes",
-        "deep_minutes",
-        "rem_minutes",
-        "unspecified_minutes",
-        "awake_minutes",
-        "in_bed_minutes",
-        "efficiency",
-        "main_start",
-        "main_end",
-        "nap_count",
-        "nap_minutes",
-        "segment_count",
-        "primary_source",
-    ];
-    upserted("sleep", "sleep_daily", &[], &figures)
+    let others = ["reach_start", "reach_end"];
+    let figures: Vec<&str> =
+        COLUMNS.into_iter().filter(|column| !others.contains(column)).collect();
+    changed_dates("sleep", "sleep_daily", &[], &figures)
 });
+
+/// The table of its days.
+pub(crate) fn table() -> &'static FigureTable {
+    &TABLE
+}
 
 impl GroupTransaction<'_> {
     /// Reads the input of [`aggregation::sleep::recompute()`] for a scope.
@@ -205,6 +209,9 @@ impl GroupTransaction<'_> {
             rows.dedup_by_key(|row| row.id);
         }
 
+        if self.only_computes() {
+            return Ok(snapshot);
+        }
         let (firsts, lasts) = ranges(&scope.stored_dates()).into_iter().unzip();
         let read = ReadSleepDays { user_id, firsts, lasts };
         let stored: Vec<(NaiveDate, PgTimestamp, PgTimestamp, i64)> = self.read(read).await?;
@@ -224,10 +231,10 @@ impl GroupTransaction<'_> {
     /// If the database fails.
     pub async fn write_sleep(&mut self, recomputed: &Recomputed) -> Result<(), StoreError> {
         let user_id = self.user_id();
-        let (gone, days) = split(&recomputed.days);
+        let (gone, days) = self.split(&recomputed.days);
         if !days.is_empty() {
-            let upsert = upsert(user_id.clone(), recomputed.fingerprint, &days)?;
-            self.write_figures("sleep", upsert, &UPSERTED);
+            let rows = rows(user_id.clone(), recomputed.fingerprint, &days)?;
+            self.write_rows("sleep", (&TABLE, rows), &UPSERTED);
         }
         if !gone.is_empty() {
             let delete = DeleteSleepDays { user_id, dates: gone };
@@ -249,15 +256,15 @@ fn ranges(dates: &BTreeSet<NaiveDate>) -> Vec<(NaiveDate, NaiveDate)> {
     ranges
 }
 
-fn upsert(
+fn rows(
     user_id: UserId,
     fingerprint: i64,
     days: &[(NaiveDate, &SleepDay)],
-) -> Result<UpsertSleepDays, StoreError> {
+) -> Result<SleepRows, StoreError> {
     fn column<T>(days: &[(NaiveDate, &SleepDay)], of: impl Fn(&SleepDay) -> T) -> Vec<T> {
         days.iter().map(|(_, day)| of(day)).collect()
     }
-    Ok(UpsertSleepDays {
+    Ok(SleepRows {
         user_id,
         algorithm_version: ALGORITHM_VERSION,
         fingerprint,

@@ -1,7 +1,7 @@
 WITH resolved AS (
-    UPDATE alert_conditions SET resolved_at = clock_timestamp()
+    UPDATE alert_conditions SET resolved_at = now()
     WHERE rule = :rule AND resolved_at IS NULL
-      AND fired_at <= statement_timestamp() - make_interval(secs => :seen_ago)
+      AND fired_at <= now() - make_interval(secs => :seen_ago)
     RETURNING rule, resolved_at, resolved_at - fired_at AS lasted
 )
 INSERT INTO alert_outbox (channel, key, rule, fires, worker, amount, threshold, happened_at,

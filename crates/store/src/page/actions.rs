@@ -3,12 +3,15 @@
 use aggregation::{Timestamp, UserId};
 use chrono::{NaiveDate, NaiveTime};
 use diesel::data_types::PgTimestamp;
+use diesel::dsl::IntervalDsl;
+use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 
 use crate::error::StoreError;
 use crate::pool::Store;
+use crate::schema::operator_actions;
 use crate::sql::statement::statement;
-use crate::sql::time::{from_postgres, to_postgres};
+use crate::sql::time::{OptionalTime, RawTime, to_postgres, transaction_time};
 use crate::sql::user_key::UserKey;
 
 /// The maximum of change sets that one step of an action changes: it lasts well under a second.
@@ -59,13 +62,16 @@ impl ActionState {
 }
 
 /// An entry of the action log.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Queryable, Selectable)]
+#[diesel(table_name = operator_actions)]
 pub struct OperatorAction {
     /// Its number.
     pub id: i64,
     /// When it began.
+    #[diesel(deserialize_as = RawTime)]
     pub begun_at: Timestamp,
     /// When it ended, if it did.
+    #[diesel(deserialize_as = OptionalTime)]
     pub ended_at: Option<Timestamp>,
     /// Who did it.
     pub actor: String,
@@ -185,46 +191,6 @@ failure_statement!(
     )
 );
 
-statement! {
-    struct BeginAction<'a> {
-        actor: &'a str => Text,
-        action: &'a str => Text,
-        target: &'a str => Text,
-        expected: Option<i64> => Nullable<BigInt>,
-    } -> (BigInt)
-    "WITH old AS (
-         DELETE FROM operator_actions WHERE begun_at < clock_timestamp() - interval '1 year'
-     )
-     INSERT INTO operator_actions (actor, action, target, expected)
-     VALUES ({actor}, {action}, {target}, {expected})
-     RETURNING id"
-}
-
-statement! {
-    /// The end of an action is final: a record of its progress may reach the server behind it.
-    struct UpdateAction<'a> {
-        id: i64 => BigInt,
-        done: i64 => BigInt,
-        state: &'a str => Text,
-        outcome: Option<&'a str> => Nullable<Text>,
-    } -> ()
-    "UPDATE operator_actions
-     SET done = {done}, state = {state}, outcome = {outcome},
-         ended_at = CASE WHEN {state} = 'running' THEN NULL ELSE clock_timestamp() END
-     WHERE id = {id} AND state = 'running'"
-}
-
-statement! {
-    struct ReadActions { most: i64 => BigInt } -> (
-        BigInt, Timestamptz, Nullable<Timestamptz>, Text, Text, Text, Nullable<BigInt>, BigInt, Text,
-        Nullable<Text>
-    )
-    "SELECT id, begun_at, ended_at, actor, action, target, expected, done, state, outcome
-     FROM operator_actions
-     ORDER BY id DESC
-     LIMIT {most}"
-}
-
 impl Store {
     /// How many raw rows the selected change sets have, of `most` sets at most, and whether there may be more.
     ///
@@ -264,7 +230,8 @@ impl Store {
         Ok(rows.into_iter().map(|(rows,)| rows as u64).sum())
     }
 
-    /// Writes an action into the log before it begins. Returns its number.
+    /// Writes an action into the log before it begins, and deletes actions of more than a year ago. Returns its
+    /// number.
     ///
     /// # Errors
     /// If the database fails.
@@ -275,15 +242,23 @@ impl Store {
         target: &str,
         expected: Option<i64>,
     ) -> Result<i64, StoreError> {
-        let begin = BeginAction { actor, action, target, expected };
-        let ids: Vec<(i64,)> = self.load("control", begin).await?;
-        ids.into_iter()
-            .next()
-            .map(|(id,)| id)
-            .ok_or(StoreError::Internal("an action has no number"))
+        use crate::schema::operator_actions as a;
+        let old = diesel::delete(a::table).filter((a::begun_at + 1.year()).lt(transaction_time()));
+        self.execute("control", old).await?;
+        let begin = diesel::insert_into(a::table)
+            .values((
+                a::actor.eq(actor),
+                a::action.eq(action),
+                a::target.eq(target),
+                a::expected.eq(expected),
+            ))
+            .returning(a::id);
+        let ids: Vec<i64> = self.load("control", begin).await?;
+        ids.into_iter().next().ok_or(StoreError::Internal("an action has no number"))
     }
 
-    /// Writes into the log how far an action has come.
+    /// Writes into the log how far an action has come. Its end is final: a record of its progress may reach the
+    /// server behind it.
     ///
     /// # Errors
     /// If the database fails.
@@ -294,8 +269,14 @@ impl Store {
         state: ActionState,
         outcome: Option<&str>,
     ) -> Result<(), StoreError> {
-        let update = UpdateAction { id, done, state: state.name(), outcome };
-        self.execute("control", update).await.map(|_| ())
+        use crate::schema::operator_actions as a;
+        let running = a::table.find(id).filter(a::state.eq(ActionState::Running.name()));
+        let come = (a::done.eq(done), a::outcome.eq(outcome));
+        if state == ActionState::Running {
+            return self.execute("control", diesel::update(running).set(come)).await.map(drop);
+        }
+        let end = (come, a::state.eq(state.name()), a::ended_at.eq(transaction_time().nullable()));
+        self.execute("control", diesel::update(running).set(end)).await.map(drop)
     }
 
     /// The latest actions, the last one first.
@@ -303,31 +284,10 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn operator_actions(&self, most: u32) -> Result<Vec<OperatorAction>, StoreError> {
-        type Columns = (
-            i64,
-            PgTimestamp,
-            Option<PgTimestamp>,
-            String,
-            String,
-            String,
-            Option<i64>,
-            i64,
-            String,
-            Option<String>,
-        );
-        let rows: Vec<Columns> = self.load("page", ReadActions { most: most.into() }).await?;
-        let action = |row: Columns| OperatorAction {
-            id: row.0,
-            begun_at: from_postgres(row.1),
-            ended_at: row.2.map(from_postgres),
-            actor: row.3,
-            action: row.4,
-            target: row.5,
-            expected: row.6,
-            done: row.7,
-            state: row.8,
-            outcome: row.9,
-        };
-        Ok(rows.into_iter().map(action).collect())
+        let read = operator_actions::table
+            .order(operator_actions::id.desc())
+            .limit(most.into())
+            .select(OperatorAction::as_select());
+        self.load("page", read).await
     }
 }

@@ -1,14 +1,21 @@
 //! Which services are alive.
 
 use aggregation::{Kind, Timestamp};
-use diesel::data_types::PgTimestamp;
-use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Double, Integer, Nullable, Text};
 
 use crate::admin::status::RunCounts;
 use crate::error::StoreError;
 use crate::pool::Store;
+use crate::schema::worker_presence;
 use crate::sql::statement::statement;
-use crate::sql::time::from_postgres;
+use crate::sql::time::{RawTime, clock_timestamp};
+
+/// A service that has not said that it is alive for this many of its intervals is not alive.
+const MISSED_TIMES: f64 = 3.0;
+
+/// Seconds that a slow network or server may add to that.
+const MARGIN_SECONDS: f64 = 2.0;
 
 /// The services that are listed at most.
 const MAX_WORKERS: i64 = 200;
@@ -101,47 +108,53 @@ statement! {
         batch_seconds: Vec<f64> => Array<Double>,
         claimed_seconds_ago: Option<f64> => Nullable<Double>,
     } -> (Nullable<Integer>)
-    "WITH old AS (
-         DELETE FROM worker_presence
-         WHERE seen_at < clock_timestamp() - interval '1 day' AND worker <> {worker}
-     ), seen AS (
-         INSERT INTO worker_presence (worker, version, started_at, seen_every, concurrency,
-             max_rows_per_second, rows_claimed, rows_completed, rows_failed, groups_committed,
-             batch_kinds, batch_rows, batch_seconds, claimed_at)
-         VALUES ({worker}, {version}, clock_timestamp() - make_interval(secs => {up_seconds}),
-             {seen_every}, {concurrency}, {max_rows_per_second}, {rows_claimed}, {rows_completed},
-             {rows_failed}, {groups_committed}, {batch_kinds}, {batch_rows}, {batch_seconds},
-             clock_timestamp() - make_interval(secs => {claimed_seconds_ago}))
-         ON CONFLICT (worker) DO UPDATE SET
-             version = excluded.version, seen_at = clock_timestamp(), seen_every = excluded.seen_every,
-             concurrency = excluded.concurrency, max_rows_per_second = excluded.max_rows_per_second,
-             rows_claimed = excluded.rows_claimed, rows_completed = excluded.rows_completed,
-             rows_failed = excluded.rows_failed, groups_committed = excluded.groups_committed,
-             batch_kinds = excluded.batch_kinds, batch_rows = excluded.batch_rows,
-             batch_seconds = excluded.batch_seconds, claimed_at = excluded.claimed_at
-     )
-     SELECT (SELECT max_rows_per_second FROM worker_throttle)"
+    include_str!("announce.sql")
 }
 
-statement! {
-    struct Leave<'a> { worker: &'a str => Text } -> ()
-    "DELETE FROM worker_presence WHERE worker = {worker}"
+/// A row of `worker_presence`.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = worker_presence)]
+struct PresenceRow {
+    worker: String,
+    version: String,
+    #[diesel(deserialize_as = RawTime)]
+    started_at: Timestamp,
+    seen_at: RawTime,
+    seen_every: f64,
+    concurrency: i32,
+    max_rows_per_second: i32,
+    rows_claimed: i64,
+    rows_completed: i64,
+    rows_failed: i64,
+    groups_committed: i64,
+    batch_kinds: Vec<Option<String>>,
+    batch_rows: Vec<Option<i64>>,
+    batch_seconds: Vec<Option<f64>>,
+    claimed_at: Option<RawTime>,
 }
 
-statement! {
-    struct ReadWorkers { most: i64 => BigInt } -> (
-        Text, Text, Timestamptz, Double, Bool, Integer, Integer, BigInt, BigInt, BigInt, BigInt,
-        Array<Text>, Array<BigInt>, Array<Double>, Nullable<Double>
-    )
-    "SELECT worker, version, started_at,
-            greatest(0, extract(epoch FROM clock_timestamp() - seen_at))::float8,
-            seen_at > clock_timestamp() - make_interval(secs => 3 * seen_every + 2),
-            concurrency, max_rows_per_second, rows_claimed, rows_completed, rows_failed,
-            groups_committed, batch_kinds, batch_rows, batch_seconds,
-            greatest(0, extract(epoch FROM clock_timestamp() - claimed_at))::float8
-     FROM worker_presence
-     ORDER BY seen_at DESC
-     LIMIT {most}"
+impl PresenceRow {
+    fn at(self, now: RawTime) -> Worker {
+        let seen_seconds_ago = self.seen_at.seconds_until(now).max(0.0);
+        let claimed_seconds_ago = self.claimed_at.map(|at| at.seconds_until(now).max(0.0));
+        Worker {
+            seen_seconds_ago,
+            is_alive: seen_seconds_ago < MISSED_TIMES * self.seen_every + MARGIN_SECONDS,
+            batches: Batches {
+                running: running(self.batch_kinds, self.batch_rows, self.batch_seconds),
+                claimed_seconds_ago,
+            },
+            worker: self.worker,
+            version: self.version,
+            started_at: self.started_at,
+            concurrency: self.concurrency,
+            max_rows_per_second: self.max_rows_per_second,
+            rows_claimed: self.rows_claimed,
+            rows_completed: self.rows_completed,
+            rows_failed: self.rows_failed,
+            groups_committed: self.groups_committed,
+        }
+    }
 }
 
 impl Store {
@@ -177,7 +190,8 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn leave(&self, worker: &str) -> Result<(), StoreError> {
-        self.execute("presence", Leave { worker }).await.map(|_| ())
+        let leave = diesel::delete(worker_presence::table.find(worker));
+        self.execute("presence", leave).await.map(drop)
     }
 
     /// The services that are alive or ended without saying so, the one seen last first.
@@ -185,49 +199,23 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn workers(&self) -> Result<Vec<Worker>, StoreError> {
-        type Columns = (
-            String,
-            String,
-            PgTimestamp,
-            f64,
-            bool,
-            i32,
-            i32,
-            i64,
-            i64,
-            i64,
-            i64,
-            Vec<String>,
-            Vec<i64>,
-            Vec<f64>,
-            Option<f64>,
-        );
-        let rows: Vec<Columns> = self.load("page", ReadWorkers { most: MAX_WORKERS }).await?;
-        let worker = |row: Columns| Worker {
-            worker: row.0,
-            version: row.1,
-            started_at: from_postgres(row.2),
-            seen_seconds_ago: row.3,
-            is_alive: row.4,
-            concurrency: row.5,
-            max_rows_per_second: row.6,
-            rows_claimed: row.7,
-            rows_completed: row.8,
-            rows_failed: row.9,
-            groups_committed: row.10,
-            batches: Batches {
-                running: running(&row.11, &row.12, &row.13),
-                claimed_seconds_ago: row.14,
-            },
-        };
-        Ok(rows.into_iter().map(worker).collect())
+        let read = worker_presence::table
+            .order(worker_presence::seen_at.desc())
+            .limit(MAX_WORKERS)
+            .select((PresenceRow::as_select(), clock_timestamp()));
+        let rows: Vec<(PresenceRow, RawTime)> = self.load("page", read).await?;
+        Ok(rows.into_iter().map(|(row, now)| row.at(now)).collect())
     }
 }
 
-fn running(kinds: &[String], rows: &[i64], seconds: &[f64]) -> Vec<RunningBatch> {
-    let batches = kinds.iter().zip(rows).zip(seconds);
-    let batch = |((kind, rows), seconds): ((&String, &i64), &f64)| {
-        Some(RunningBatch { kind: kind.parse().ok()?, rows: *rows, seconds: *seconds })
+fn running(
+    kinds: Vec<Option<String>>,
+    rows: Vec<Option<i64>>,
+    seconds: Vec<Option<f64>>,
+) -> Vec<RunningBatch> {
+    let batches = kinds.into_iter().zip(rows).zip(seconds);
+    let batch = |((kind, rows), seconds): ((Option<String>, _), _)| {
+        Some(RunningBatch { kind: kind?.parse().ok()?, rows: rows?, seconds: seconds? })
     };
     batches.filter_map(batch).collect()
 }

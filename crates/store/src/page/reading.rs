@@ -33,10 +33,10 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn reading(&self, kind: Kind, user_id: &UserId) -> Result<Reading<'_>, StoreError> {
-        let mut held = self.hold("page").await?;
-        held.unfinished = true;
-        self.begin_by(&mut held, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-        Ok(Reading(GroupTransaction::on(held, self, kind, user_id)))
+        let mut connection = self.hold("page").await?;
+        connection.unfinished = true;
+        self.begin_by(&mut connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        Ok(Reading(GroupTransaction::on(connection, self, kind, user_id)))
     }
 }
 

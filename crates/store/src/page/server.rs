@@ -2,12 +2,13 @@
 
 use aggregation::Timestamp;
 use diesel::data_types::PgTimestamp;
+use diesel::prelude::*;
 use diesel::sql_types::{Bool, Double, Text, Timestamptz};
 
 use crate::error::StoreError;
 use crate::pool::Store;
 use crate::sql::statement::statement;
-use crate::sql::time::from_postgres;
+use crate::sql::time::{RawTime, clock_timestamp, from_postgres};
 
 /// The server, as the page shows it.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,14 +43,8 @@ statement! {
             extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::float8"
 }
 
-statement! {
-    struct ReadFiring {} -> (Text, Double)
-    "SELECT rule, extract(epoch FROM clock_timestamp() - fired_at)::float8
-     FROM alert_conditions
-     WHERE resolved_at IS NULL
-     ORDER BY fired_at
-     LIMIT 50"
-}
+/// The rules that are listed at most.
+const MAX_FIRING: i64 = 50;
 
 impl Store {
     /// The server's version and state.
@@ -72,7 +67,17 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn firing_alerts(&self) -> Result<Vec<FiringAlert>, StoreError> {
-        let rows: Vec<(String, f64)> = self.load("page", ReadFiring {}).await?;
-        Ok(rows.into_iter().map(|(rule, seconds)| FiringAlert { rule, seconds }).collect())
+        use crate::schema::alert_conditions as c;
+        let read = c::table
+            .filter(c::resolved_at.is_null())
+            .order(c::fired_at)
+            .limit(MAX_FIRING)
+            .select((c::rule, c::fired_at, clock_timestamp()));
+        let rows: Vec<(String, RawTime, RawTime)> = self.load("page", read).await?;
+        let firing = |(rule, fired_at, now): (String, RawTime, RawTime)| FiringAlert {
+            rule,
+            seconds: fired_at.seconds_until(now),
+        };
+        Ok(rows.into_iter().map(firing).collect())
     }
 }

@@ -48,8 +48,8 @@ macro_rules! claim_statement {
 claim_statement!(ClaimOldest, OLDEST);
 claim_statement!(ClaimNewest, built NEWEST.as_str());
 
-/// A claimed set and its `not_before`; of the whole claim: coalesced raw rows, raw rows that another worker had
-/// claimed, seconds since its lease expired, and a token of each such worker.
+/// A claimed set and its `not_before`. The last four columns concern the whole claim: coalesced raw rows, raw rows
+/// that another worker had claimed, seconds since its lease expired, and the token of each such worker.
 type ClaimedColumns = (
     i64,
     UserId,

@@ -49,8 +49,8 @@ claimed_statement!(
     "UPDATE aggregation_queue AS q SET dates_done = q.dates_done + 1 FROM"
 );
 
-/// It fails where a set is not as the worker knows it, or the profile has changed, so that COMMIT can be sent with
-/// it: after a statement that failed, that is a ROLLBACK. The SQLSTATE says which of both.
+/// The statement fails if a set is not as the worker knows it, or if the profile has changed. Its SQLSTATE says which.
+/// COMMIT is sent with it, because after a failed statement COMMIT is a ROLLBACK.
 macro_rules! assertion {
     ($name:ident, $parts:literal) => {
         statement! {

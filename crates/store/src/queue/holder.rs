@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::LazyLock;
 
 use aggregation::fingerprint::Fingerprint;
-use diesel::sql_types::Text;
+use diesel::prelude::*;
 
 use crate::error::StoreError;
 use crate::pool::Store;
-use crate::statement::statement;
+use crate::schema::aggregation_runs;
 
 /// Linux gives out no number of a process above 2^22.
 const PROCESS_BITS: u32 = 22;
@@ -28,11 +28,6 @@ static OWN: LazyLock<Holder> = LazyLock::new(|| {
     Holder::new(&rustix::system::uname().nodename().to_string_lossy(), std::process::id())
 });
 
-statement! {
-    struct ReadWorkers {} -> (Text)
-    "SELECT DISTINCT worker FROM aggregation_runs"
-}
-
 impl Holder {
     fn new(host: &str, process: u32) -> Self {
         let mut digest = Fingerprint::new();
@@ -40,8 +35,8 @@ impl Holder {
         Self { host, process: process & ((1 << PROCESS_BITS) - 1) }
     }
 
-    /// A token of this process that no other claim has.
-    pub(super) fn new_token() -> i64 {
+    /// A token of this process that no other lease has.
+    pub(crate) fn new_token() -> i64 {
         let own = (OWN.host << PROCESS_BITS) | OWN.process;
         (i64::from(own) << RANDOM_BITS) | i64::from(fastrand::u32(..))
     }
@@ -75,10 +70,11 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn names_of(&self, holders: &[Holder]) -> Result<Vec<String>, StoreError> {
-        let workers: Vec<(String,)> = self.load("status", ReadWorkers {}).await?;
+        let read = aggregation_runs::table.select(aggregation_runs::worker).distinct();
+        let workers: Vec<String> = self.load("status", read).await?;
         let name_of = |holder: &Holder| {
-            let mut names = workers.iter().filter(|(name,)| holder.is(name));
-            names.next().map_or_else(|| holder.to_string(), |(name,)| name.clone())
+            let mut names = workers.iter().filter(|name| holder.is(name));
+            names.next().map_or_else(|| holder.to_string(), Clone::clone)
         };
         Ok(holders.iter().map(name_of).collect())
     }

@@ -132,7 +132,7 @@ impl GroupTransaction<'_> {
         Ok(rows.into_iter().map(|(raw_id,)| raw_id).collect())
     }
 
-    /// See [`VerifyTables::listed`](crate::VerifyTables::listed).
+    /// See [`VerifySession::listed`](crate::VerifySession::listed).
     pub(crate) async fn read_listed(
         &mut self,
         unlisted: Vec<i64>,

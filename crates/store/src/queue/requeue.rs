@@ -2,13 +2,16 @@
 
 use aggregation::{Kind, Timestamp, UserId};
 use diesel::data_types::PgTimestamp;
+use diesel::dsl::{cardinality, sum};
+use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 
 use crate::error::StoreError;
 use crate::pool::Store;
+use crate::profiles::frozen_before;
 use crate::sql::statement::statement;
-use crate::sql::time::to_postgres;
-use crate::sql::user_key::UserKey;
+use crate::sql::time::{LONG_AGO, NEVER, to_postgres};
+use crate::sql::user_key::{BoundUser, UserKey};
 
 /// Maximum of raw rows that one step reads. A step takes well under a second and holds a connection only
 /// that long.
@@ -27,9 +30,10 @@ pub struct RequeueSelection {
 }
 
 /// Declares the statement that reads one raw table in the order of its key and queues the selected rows
-/// in change sets, as the triggers do.
+/// in change sets, as the triggers do. Rows of frozen dates are left out: they have not changed, and would be
+/// refused. Those are the rows before the end of the last frozen days, and those whose date is frozen in each zone.
 macro_rules! requeue_statement {
-    ($name:ident, $kind:literal, $table:literal, $start:literal, $end:literal, $metric:literal, $whole_day:literal) => {
+    ($name:ident, $kind:literal, $table:literal, $start:literal, $end:literal, $metric:literal, $whole_day:literal, $days:literal) => {
         statement! {
             struct $name {
                 first_user: UserId => UserKey,
@@ -39,7 +43,7 @@ macro_rules! requeue_statement {
                 before: Option<PgTimestamp> => Nullable<Timestamptz>,
                 only_count: bool => Bool,
                 step: i64 => BigInt,
-            } -> (BigInt, BigInt, UserKey, BigInt)
+            } -> (BigInt, BigInt, BigInt, UserKey, BigInt)
             concat!(
                 "WITH page AS MATERIALIZED (
                      SELECT raw.user_id::user_key AS user_id, raw.id::bigint AS raw_id, ", $metric, " AS metric,
@@ -47,18 +51,29 @@ macro_rules! requeue_statement {
                             aggregation_datable(", $start, ") AS starts_at,
                             aggregation_end(", $start, ", ", $end, ") AS ends_at,
                             greatest(", $start, ", ", $end, ") >= coalesce({from}, '-infinity')
-                                AND ", $start, " <= coalesce({before}, 'infinity') AS is_selected
+                                AND ", $start, " <= coalesce({before}, 'infinity') AS is_in_range
                      FROM ", $table, " AS raw
                      WHERE (raw.user_id, raw.id) >= ({first_user}, {first_id})
                        AND raw.user_id <= coalesce({only_user}, (
                            SELECT user_id FROM ", $table, " ORDER BY user_id DESC LIMIT 1))
                      ORDER BY raw.user_id, raw.id
                      LIMIT {step}
+                 ), frozen AS MATERIALIZED (
+                     SELECT user_id, greatest(
+                         frozen_before::timestamp AT TIME ZONE 'UTC' - interval '16 hours',
+                         (SELECT max(day_end) FROM (", $days, ") AS days
+                          WHERE days.user_id = of_user.user_id
+                            AND days.local_date >= of_user.frozen_before - 2
+                            AND days.local_date < of_user.frozen_before)) AS open_from
+                     FROM (
+                         SELECT user_id, ", frozen_before!("users.user_id"), " AS frozen_before
+                         FROM (SELECT DISTINCT user_id FROM page) AS users
+                     ) AS of_user
                  ), selected AS MATERIALIZED (
                      SELECT *, (row_number() OVER (
                          PARTITION BY user_id, metric, time_zone, whole_day ORDER BY starts_at) - 1) / 50 AS part
-                     FROM page
-                     WHERE is_selected
+                     FROM page JOIN frozen USING (user_id)
+                     WHERE is_in_range AND (starts_at < open_from) IS NOT TRUE
                  ), queued AS (
                      INSERT INTO aggregation_queue (kind, user_id, metric, time_zone, whole_day, starts_at,
                          ends_at, raw_ids, row_starts, row_ends)
@@ -69,7 +84,9 @@ macro_rules! requeue_statement {
                      WHERE NOT {only_count}
                      GROUP BY user_id, metric, time_zone, whole_day, part
                  )
-                 SELECT (SELECT count(*) FROM page), (SELECT count(*) FROM selected), user_id, raw_id
+                 SELECT (SELECT count(*) FROM page), (SELECT count(*) FROM selected),
+                        (SELECT count(*) FROM page JOIN frozen USING (user_id) WHERE is_in_range AND starts_at < open_from),
+                        user_id, raw_id
                  FROM page
                  ORDER BY user_id DESC, raw_id DESC
                  LIMIT 1"
@@ -85,7 +102,9 @@ requeue_statement!(
     "raw.started_at",
     "raw.ended_at",
     "left(raw.metric::text, 1025)",
-    "raw.is_daily_total"
+    "raw.is_daily_total",
+    "SELECT user_id, local_date, day_end FROM vitals_daily
+     UNION ALL SELECT user_id, local_date, day_end FROM sleep_daily"
 );
 requeue_statement!(
     RequeueNutrition,
@@ -94,7 +113,8 @@ requeue_statement!(
     "raw.eaten_at",
     "raw.eaten_at",
     "NULL::text",
-    "false"
+    "false",
+    "SELECT user_id, local_date, day_end FROM nutrition_daily"
 );
 requeue_statement!(
     RequeueLabs,
@@ -103,22 +123,9 @@ requeue_statement!(
     "raw.collected_at",
     "raw.collected_at",
     "NULL::text",
-    "false"
+    "false",
+    "SELECT user_id, local_date, day_end FROM lab_daily"
 );
-
-statement! {
-    struct CountDead<'a> {
-        kind: &'a str => Text,
-        only_user: Option<UserId> => Nullable<UserKey>,
-        from: Option<PgTimestamp> => Nullable<Timestamptz>,
-        before: Option<PgTimestamp> => Nullable<Timestamptz>,
-    } -> (BigInt)
-    "SELECT coalesce(sum(cardinality(raw_ids)), 0)
-     FROM aggregation_queue
-     WHERE kind = {kind} AND not_before = 'infinity' AND state = 'dead'
-       AND user_id = coalesce({only_user}, user_id)
-       AND ends_at >= coalesce({from}, '-infinity') AND starts_at <= coalesce({before}, 'infinity')"
-}
 
 statement! {
     /// Dead change sets have an infinite `not_before`. A set locked by another session is left to that
@@ -131,6 +138,17 @@ statement! {
         step: i64 => BigInt,
     } -> (Integer)
     include_str!("requeue_dead.sql")
+}
+
+/// The rows of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequeueStep {
+    /// Those that were read.
+    pub read: u64,
+    /// Those that are selected.
+    pub selected: u64,
+    /// Those that are left out because the figures of their dates are frozen.
+    pub frozen: u64,
 }
 
 /// Reads one raw table step by step, and queues or only counts the selected rows.
@@ -161,12 +179,11 @@ impl Requeuer {
         Self { only_count: true, ..Self::new(kind, selection) }
     }
 
-    /// Reads the next rows and commits. Returns how many rows it read and how many of them are selected;
-    /// `None` at the end of the table.
+    /// Reads the next rows and commits; `None` at the end of the table.
     ///
     /// # Errors
     /// If the database fails; then this step queued nothing and may be repeated.
-    pub async fn step(&mut self, store: &Store) -> Result<Option<(u64, u64)>, StoreError> {
+    pub async fn step(&mut self, store: &Store) -> Result<Option<RequeueStep>, StoreError> {
         let only_user = self.selection.user_id.clone();
         let (first_user, first_id) = match (&self.next, &only_user) {
             (Next::End, _) => return Ok(None),
@@ -184,12 +201,12 @@ impl Requeuer {
                 store.load("requeue", walk).await?
             }};
         }
-        let page: Vec<(i64, i64, UserId, i64)> = match self.kind {
+        let page: Vec<(i64, i64, i64, UserId, i64)> = match self.kind {
             Kind::Vitals => load!(RequeueVitals),
             Kind::Nutrition => load!(RequeueNutrition),
             Kind::Labs => load!(RequeueLabs),
         };
-        let Some((seen, queued, user_id, id)) = page.into_iter().next() else {
+        let Some((read, selected, frozen, user_id, id)) = page.into_iter().next() else {
             self.next = Next::End;
             return Ok(None);
         };
@@ -198,7 +215,8 @@ impl Requeuer {
             (None, Some(user)) => Next::At(user, i64::MIN),
             (None, None) => Next::End,
         };
-        Ok(Some((seen as u64, queued as u64)))
+        let (read, selected, frozen) = (read as u64, selected as u64, frozen as u64);
+        Ok(Some(RequeueStep { read, selected, frozen }))
     }
 }
 
@@ -212,11 +230,18 @@ impl Store {
         kind: Kind,
         selection: &RequeueSelection,
     ) -> Result<u64, StoreError> {
+        use crate::schema::aggregation_queue as q;
         let (from, before) = bounds(selection);
-        let (kind, only_user) = (kind.name(), selection.user_id.clone());
-        let counts: Vec<(i64,)> =
-            self.load("requeue", CountDead { kind, only_user, from, before }).await?;
-        Ok(counts.iter().map(|(count,)| *count as u64).sum())
+        let dead = q::table
+            .filter(q::kind.eq(kind.name()).and(q::state.eq("dead")).and(q::not_before.eq(NEVER)))
+            .filter(q::ends_at.ge(from.unwrap_or(LONG_AGO)))
+            .filter(q::starts_at.le(before.unwrap_or(NEVER)))
+            .select(sum(cardinality(q::raw_ids)));
+        let counts: Vec<Option<i64>> = match selection.user_id.clone() {
+            Some(user) => self.load("requeue", dead.filter(q::user_id.eq(BoundUser(user)))).await?,
+            None => self.load("requeue", dead).await?,
+        };
+        Ok(counts.into_iter().flatten().sum::<i64>() as u64)
     }
 
     /// Resets the attempts of some of the selected dead change sets and makes them due at once. Returns

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use diesel::data_types::PgTimestamp;
 
+use crate::time::NEVER;
+
 /// A scan that takes longer than this passes more dead rows than it finds due ones.
 const SLOW_SCAN: Duration = Duration::from_millis(50);
 
@@ -44,16 +46,13 @@ pub(crate) struct ScanStart {
     pub(crate) ago: Duration,
 }
 
-/// PostgreSQL's `infinity`: later than every time.
-const INFINITY: PgTimestamp = PgTimestamp(i64::MAX);
-
 impl ScanWindow {
     /// Where a scan at `now` begins; `None` for a full scan.
     pub(crate) fn start(&self, now: Instant) -> Option<ScanStart> {
         self.short_until.filter(|until| now < *until)?;
         let since_last =
             self.last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
-        Some(ScanStart { oldest: self.oldest.unwrap_or(INFINITY), ago: OVERLAP + since_last })
+        Some(ScanStart { oldest: self.oldest.unwrap_or(NEVER), ago: OVERLAP + since_last })
     }
 
     /// Records a scan: `oldest` is `not_before` of the first due set it found.
@@ -129,7 +128,7 @@ mod tests {
         let began = Instant::now();
         window.record(None, began, began + ms(300), None);
         let start = window.start(began + ms(400));
-        assert_eq!(start, Some(ScanStart { oldest: INFINITY, ago: OVERLAP + ms(400) }));
+        assert_eq!(start, Some(ScanStart { oldest: NEVER, ago: OVERLAP + ms(400) }));
         window.record(start, began + ms(400), began + ms(401), None);
         let later = began + ms(300) * PAUSE_FACTOR;
         assert_eq!(

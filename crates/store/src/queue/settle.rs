@@ -119,8 +119,8 @@ impl Store {
     /// Records a failed attempt of claimed sets: they go into back-off, or are dead after the last
     /// attempt. `label` is [`StoreError::label`].
     ///
+    /// # Errors
     /// If the database fails; then the lease expires and the sets are claimed again.
-    /// If the database fails; then the lease runs out and the sets are claimed again.
     pub async fn fail<'s>(
         &self,
         kind: Kind,

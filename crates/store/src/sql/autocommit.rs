@@ -10,7 +10,7 @@ use diesel_async::{
 
 use crate::connection::session::Pooler;
 use crate::error::{ErrorClass, StoreError};
-use crate::pool::{Held, Store};
+use crate::pool::{PooledConnection, Store};
 
 impl Store {
     /// Runs a statement on a connection held for `purpose` and loads its rows.
@@ -43,10 +43,10 @@ impl Store {
         S: LoadQuery<'q, AsyncPgConnection, U> + Send + 'q,
         U: Send,
     {
-        let mut held = self.hold(purpose).await?;
-        self.begin_single(&mut held).await?;
-        let asked = self.in_time(RunQueryDsl::load(statement, &mut held)).await;
-        self.end_single(held, asked).await
+        let mut connection = self.hold(purpose).await?;
+        self.begin_single(&mut connection).await?;
+        let asked = self.in_time(RunQueryDsl::load(statement, &mut connection)).await;
+        self.end_single(connection, asked).await
     }
 
     /// Runs a statement on a connection held for `purpose` and returns the number of affected rows.
@@ -77,41 +77,42 @@ impl Store {
     where
         S: ExecuteDsl<AsyncPgConnection> + Send,
     {
-        let mut held = self.hold(purpose).await?;
-        self.begin_single(&mut held).await?;
-        let asked = self.in_time(RunQueryDsl::execute(statement, &mut held)).await;
-        self.end_single(held, asked).await
+        let mut connection = self.hold(purpose).await?;
+        self.begin_single(&mut connection).await?;
+        let asked = self.in_time(RunQueryDsl::execute(statement, &mut connection)).await;
+        self.end_single(connection, asked).await
     }
 
-    async fn begin_single(&self, held: &mut Held<'_>) -> Result<(), StoreError> {
-        held.unfinished = true;
-        if self.pooler() == Pooler::Transaction { self.begin(held).await } else { Ok(()) }
+    async fn begin_single(&self, connection: &mut PooledConnection<'_>) -> Result<(), StoreError> {
+        connection.unfinished = true;
+        if self.pooler() == Pooler::Transaction { self.begin(connection).await } else { Ok(()) }
     }
 
     async fn end_single<T>(
         &self,
-        mut held: Held<'_>,
+        mut connection: PooledConnection<'_>,
         asked: Result<QueryResult<T>, StoreError>,
     ) -> Result<T, StoreError> {
         let in_transaction = self.pooler() == Pooler::Transaction;
         // Send nothing more to an unresponsive server, except the request to cancel.
-        let answer = match asked?.map_err(|cause| held.error(cause)) {
+        let answer = match asked?.map_err(|cause| connection.error(cause)) {
             Err(error) => {
                 if in_transaction {
-                    let rolled_back = AnsiTransactionManager::rollback_transaction(&mut *held);
+                    let rolled_back =
+                        AnsiTransactionManager::rollback_transaction(&mut *connection);
                     let _ = self.in_time(rolled_back).await;
                 }
                 Err(error)
             }
             Ok(answer) if in_transaction => {
-                let committing = AnsiTransactionManager::commit_transaction(&mut *held);
+                let committing = AnsiTransactionManager::commit_transaction(&mut *connection);
                 let committed = self.in_time(committing).await?;
-                committed.map(|()| answer).map_err(|cause| held.error(cause))
+                committed.map(|()| answer).map_err(|cause| connection.error(cause))
             }
             Ok(answer) => Ok(answer),
         };
-        held.unfinished = false;
-        held.answered = answer.is_ok();
+        connection.unfinished = false;
+        connection.answered = answer.is_ok();
         answer
     }
 
@@ -119,8 +120,11 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub(crate) async fn begin(&self, held: &mut Held<'_>) -> Result<(), StoreError> {
-        self.begin_with(held, &format!("BEGIN;{}", self.in_transaction())).await
+    pub(crate) async fn begin(
+        &self,
+        connection: &mut PooledConnection<'_>,
+    ) -> Result<(), StoreError> {
+        self.begin_with(connection, &format!("BEGIN;{}", self.in_transaction())).await
     }
 
     /// The SQL that begins a group's transaction. Its isolation level is explicit. At another level,
@@ -136,10 +140,10 @@ impl Store {
     /// If the database fails.
     pub(crate) async fn begin_by(
         &self,
-        held: &mut Held<'_>,
+        connection: &mut PooledConnection<'_>,
         begin: &'static str,
     ) -> Result<(), StoreError> {
-        self.begin_with(held, &format!("{begin};{}", self.in_transaction())).await
+        self.begin_with(connection, &format!("{begin};{}", self.in_transaction())).await
     }
 
     /// Begins a transaction by the given SQL.
@@ -148,22 +152,26 @@ impl Store {
     /// If the database fails.
     pub(crate) async fn begin_with(
         &self,
-        held: &mut Held<'_>,
+        connection: &mut PooledConnection<'_>,
         begin: &str,
     ) -> Result<(), StoreError> {
-        let begun = AnsiTransactionManager::begin_transaction_sql(&mut **held, begin);
+        let begun = AnsiTransactionManager::begin_transaction_sql(&mut **connection, begin);
         match self.in_time(begun).await? {
             Ok(()) => Ok(()),
-            Err(cause) => Err(self.not_begun(held, cause).await),
+            Err(cause) => Err(self.not_begun(connection, cause).await),
         }
     }
 
     /// Cleans up after a failed BEGIN, and returns the error.
-    pub(crate) async fn not_begun(&self, held: &mut Held<'_>, cause: DieselError) -> StoreError {
-        let error = held.error(cause);
+    pub(crate) async fn not_begun(
+        &self,
+        connection: &mut PooledConnection<'_>,
+        cause: DieselError,
+    ) -> StoreError {
+        let error = connection.error(cause);
         // The transaction may have begun before a setting was refused, and diesel does not know of it.
-        let rolled_back = self.in_time(held.batch_execute("ROLLBACK")).await;
-        held.unfinished &= !matches!(rolled_back, Ok(Ok(())));
+        let rolled_back = self.in_time(connection.batch_execute("ROLLBACK")).await;
+        connection.unfinished &= !matches!(rolled_back, Ok(Ok(())));
         error
     }
 

@@ -2,6 +2,7 @@
 
 mod autocommit;
 pub(crate) mod cte;
+pub(crate) mod figure_table;
 pub(crate) mod file;
 pub(crate) mod raw_text;
 pub(crate) mod statement;

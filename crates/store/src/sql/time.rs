@@ -1,14 +1,39 @@
 //! Conversion of instants and dates to and from PostgreSQL.
 
+use std::time::Duration;
+
 use aggregation::Timestamp;
-use diesel::data_types::PgTimestamp;
+use diesel::data_types::{PgInterval, PgTimestamp};
 use diesel::deserialize::{self, FromSql, FromSqlRow, Queryable};
 use diesel::pg::{Pg, PgValue};
-use diesel::sql_types::{Nullable, Timestamptz};
+use diesel::sql_types::{Interval, Nullable, Timestamptz};
 
 diesel::define_sql_function! {
     /// The database's clock.
     fn clock_timestamp() -> Timestamptz;
+}
+
+diesel::define_sql_function! {
+    /// When the transaction began, for modifications: a distributed database plans none with a volatile function.
+    #[sql_name = "now"]
+    fn transaction_time() -> Timestamptz;
+}
+
+diesel::define_sql_function! {
+    /// An instant, later by an interval: diesel adds to columns only.
+    #[sql_name = "timestamptz_pl_interval"]
+    fn later(instant: Timestamptz, interval: Interval) -> Timestamptz;
+}
+
+/// `-infinity`.
+pub(crate) const LONG_AGO: PgTimestamp = PgTimestamp(i64::MIN);
+
+/// `infinity`.
+pub(crate) const NEVER: PgTimestamp = PgTimestamp(i64::MAX);
+
+/// A duration as an interval.
+pub(crate) fn interval(duration: Duration) -> PgInterval {
+    PgInterval::from_microseconds(duration.as_micros().try_into().unwrap_or(i64::MAX))
 }
 
 /// The type id of `timestamptz`, fixed in PostgreSQL's protocol.
@@ -26,6 +51,13 @@ impl FromSql<Timestamptz, Pg> for RawTime {
             return Err("a time is no timestamptz".into());
         }
         FromSql::<Timestamptz, Pg>::from_sql(value).map(|instant| Self(from_postgres(instant)))
+    }
+}
+
+impl RawTime {
+    /// Seconds from this instant to another one.
+    pub(crate) const fn seconds_until(self, other: Self) -> f64 {
+        (other.0.0 - self.0.0) as f64 / 1e6
     }
 }
 

@@ -21,7 +21,8 @@ statement! {
 impl GroupTransaction<'_> {
     /// Defers a statement that writes figures. It becomes part of another statement as with
     /// [`GroupTransaction::write_part`]. `changed` is a query for the dates whose figures it changes; it names the
-    /// part.
+    /// part. If figures are only computed, nothing is written: no stored figure was in view, so there is nothing to
+    /// delete or to correct.
     pub(crate) fn write_figures<S>(
         &mut self,
         part: &'static str,
@@ -30,7 +31,9 @@ impl GroupTransaction<'_> {
     ) where
         S: QueryFragment<Pg> + QueryId + Send + Sync + 'static,
     {
-        self.defer(statement, Some(part), Some(changed));
+        if !self.only_computes() {
+            self.defer(statement, Some(part), Some(changed));
+        }
     }
 
     /// Notes dates whose figures have changed by a statement that was sent already.

@@ -1,9 +1,12 @@
 //! The only module that opens transactions.
 
+mod answers;
+mod computed;
 pub(crate) mod failpoint;
 mod figures;
 mod pipeline;
 mod portions;
+mod user_lock;
 
 use std::any::TypeId;
 use std::future::ready;
@@ -11,12 +14,9 @@ use std::time::Duration;
 
 use aggregation::{Kind, UserId};
 use chrono::NaiveDate;
-use diesel::QueryResult;
-use diesel::connection::{TransactionDepthChange, TransactionManagerStatus};
+use diesel::connection::TransactionDepthChange;
 use diesel::pg::Pg;
 use diesel::query_builder::{QueryFragment, QueryId};
-use diesel::result::Error as DieselError;
-use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel_async::methods::LoadQuery;
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, TransactionManager};
 use futures_util::StreamExt;
@@ -25,11 +25,15 @@ use futures_util::future::join;
 use crate::changes::record::RecordChanges;
 use crate::cte::{AnyStatement, CteStatement, StatementName};
 use crate::error::StoreError;
-use crate::pool::{Held, Store};
-use crate::statement::statement;
+use crate::pool::{PooledConnection, Store};
+use answers::{Asked, Opening, ask, change_depth, ended, first_error, written};
+use computed::Computed;
 use pipeline::{Answers, Begin, exchange};
+use user_lock::lock_user;
+
 pub(crate) use portions::{MOST_AT_ONCE, PORTION};
 pub use portions::{Progress, ReadMode};
+pub(crate) use user_lock::lock_key;
 
 /// The transaction of one group: the rows of one kind, one user and one date.
 ///
@@ -40,7 +44,7 @@ pub use portions::{Progress, ReadMode};
 /// If it is dropped before its end, by an error, a panic or a cancelled task, its connection is closed
 /// instead of reused.
 pub struct GroupTransaction<'p> {
-    connection: Held<'p>,
+    connection: PooledConnection<'p>,
     store: &'p Store,
     kind: Kind,
     user_id: UserId,
@@ -59,6 +63,10 @@ pub struct GroupTransaction<'p> {
     records_changes: bool,
     /// Dates that have changed and are not recorded yet.
     changed_dates: Vec<NaiveDate>,
+    /// The computed figures, if they are not written.
+    computed: Option<Box<Computed>>,
+    /// It writes no figures of earlier dates.
+    frozen_before: Option<NaiveDate>,
 }
 
 impl std::fmt::Debug for GroupTransaction<'_> {
@@ -70,7 +78,7 @@ impl std::fmt::Debug for GroupTransaction<'_> {
 /// A group that is done but for its COMMIT, which is sent by [`UnsentCommit::commit`], or with the beginning of
 /// the next group. Dropped, it is rolled back.
 pub struct UnsentCommit<'p> {
-    connection: Held<'p>,
+    connection: PooledConnection<'p>,
     store: &'p Store,
     /// Sent with COMMIT.
     writes: Vec<CteStatement>,
@@ -146,10 +154,10 @@ impl<'p> UnsentCommit<'p> {
     /// Commits and returns the connection to the pool.
     ///
     /// # Errors
-    /// If the group was not committed: of the class `lease_lost` if another worker has any of the sets by now, or
-    /// the server has crashed and forgotten an earlier date of one, and `outdated` if the user's profile is no
-    /// longer of the version that was read. If the server did not answer, that is not known; the group is done again
-    /// and finds its sets either deleted or still claimed, so both are harmless.
+    /// If the group was not committed. The class is `lease_lost` if another worker has claimed any of the sets, or if
+    /// the server has crashed and forgotten an earlier date of one. It is `outdated` if the user's profile has changed
+    /// since it was read. If the server did not answer, the outcome is unknown. The group is then done again, and
+    /// finds its sets either deleted or still claimed; both are harmless.
     pub async fn commit(mut self) -> Result<(), StoreError> {
         let answers = exchange(&self.connection, self.writes, true, None, ready(())).await;
         ended(&mut self.connection, answers.writes, answers.commit)
@@ -168,7 +176,12 @@ impl<'p> UnsentCommit<'p> {
 
 impl<'p> GroupTransaction<'p> {
     /// A transaction that its caller begins and ends. It records no changes.
-    pub(crate) fn on(connection: Held<'p>, store: &'p Store, kind: Kind, user_id: &UserId) -> Self {
+    pub(crate) fn on(
+        connection: PooledConnection<'p>,
+        store: &'p Store,
+        kind: Kind,
+        user_id: &UserId,
+    ) -> Self {
         let (writes, previous, previous_end) = (Vec::new(), None, None);
         Self {
             connection,
@@ -183,12 +196,27 @@ impl<'p> GroupTransaction<'p> {
             is_long: false,
             records_changes: false,
             changed_dates: Vec::new(),
+            computed: None,
+            frozen_before: None,
         }
+    }
+
+    /// From now on, it writes and deletes no figures of vitals, sleep, blood pressure and glucose of dates before
+    /// this one: they are frozen. Figures of nutrition and labs are computed for whole dates only, which the caller
+    /// selects.
+    pub fn freeze_before(&mut self, date: Option<NaiveDate>) {
+        self.frozen_before = date;
+    }
+
+    /// Whether figures of this date may be written.
+    pub(crate) fn is_open(&self, date: NaiveDate) -> bool {
+        self.frozen_before.is_none_or(|frozen_before| date >= frozen_before)
     }
 
     /// Assigns the transaction to another user and kind.
     pub(crate) fn turn_to(&mut self, kind: Kind, user_id: &UserId) {
         (self.kind, self.user_id) = (kind, user_id.clone());
+        self.frozen_before = None;
     }
 
     /// The end of the group before on the same connection: none as long as that is not known, as before the
@@ -329,8 +357,9 @@ impl<'p> GroupTransaction<'p> {
         self.writes.push(Deferred { id, statement, part, changed });
     }
 
-    /// Sends the deferred writes.
+    /// Sends the deferred writes. If figures are only computed, their images are read instead.
     pub(crate) async fn flush(&mut self) -> Result<(), StoreError> {
+        self.read_images().await?;
         let writes = self.take_writes();
         if writes.is_empty() {
             return Ok(());
@@ -424,17 +453,12 @@ impl<'p> GroupTransaction<'p> {
 
     /// The connection, for uses that are neither query nor write. The transaction has begun by then, and
     /// the deferred writes are sent.
-    pub(crate) async fn connection(&mut self) -> Result<&mut Held<'p>, StoreError> {
+    pub(crate) async fn connection(&mut self) -> Result<&mut PooledConnection<'p>, StoreError> {
         self.flush().await?;
         if !self.begun {
             self.begin().await?;
         }
         Ok(&mut self.connection)
-    }
-
-    /// Discards the unsent writes.
-    pub(crate) fn forget_writes(&mut self) {
-        self.writes.clear();
     }
 
     /// The server's process of the transaction.
@@ -451,126 +475,4 @@ impl<'p> GroupTransaction<'p> {
     pub const fn kind(&self) -> Kind {
         self.kind
     }
-}
-
-statement! {
-    /// Waits until no other worker processes the same user.
-    ///
-    /// The lock's key contains the queue. So workers on different schemas of one database do not block
-    /// each other, and workers on the same schema do, with any search_path. A hash collision only costs
-    /// a wait. The group's last statement identifies its transaction by the setting.
-    struct LockUser {
-        kind: &'static str => Text,
-        number: Option<i64> => Nullable<BigInt>,
-        text: Option<String> => Nullable<Text>,
-    } -> ()
-    "SELECT set_config('dayfold.group', 'begun', true), pg_advisory_xact_lock(
-         hashtext('dayfold ' || {kind} || ' ' || 'aggregation_queue'::regclass::oid), coalesce(hashint8({number}), hashtext({text})))"
-}
-
-/// The id in the form from which the key of the user's lock is computed.
-pub(crate) fn lock_key(user_id: &UserId) -> (Option<i64>, Option<String>) {
-    match user_id {
-        UserId::Bigint(number) => (Some(*number), None),
-        UserId::Uuid(_) | UserId::Text(_) => (None, Some(user_id.to_string())),
-    }
-}
-
-fn lock_user(kind: Kind, user_id: &UserId) -> CteStatement {
-    let (number, text) = lock_key(user_id);
-    CteStatement::alone(
-        LockUser::query_id(),
-        Box::new(LockUser { kind: kind.name(), number, text }),
-    )
-}
-
-/// The messages before the first query of a transaction.
-struct Opening {
-    previous: Option<Vec<CteStatement>>,
-    begin: Begin,
-}
-
-/// The answers.
-struct Asked<T> {
-    answers: Answers<Result<T, StoreError>>,
-    /// The lock, which is prepared by then.
-    lock: StatementName,
-}
-
-/// Sends a query, after the opening of the transaction if it has not begun.
-///
-/// # Errors
-/// If the server does not answer the opening in time.
-async fn ask<T>(
-    store: &Store,
-    held: &Held<'_>,
-    opening: Option<Opening>,
-    question: impl Future<Output = Result<T, StoreError>>,
-) -> Result<Asked<T>, StoreError> {
-    let Some(Opening { previous, begin }) = opening else {
-        let answers = exchange(held, Vec::new(), false, None, question).await;
-        return Ok(Asked { answers, lock: StatementName::new() });
-    };
-    let commits = previous.is_some();
-    let writes = previous.unwrap_or_default();
-    // The question would overtake a lock that the connection has not prepared yet.
-    let lock = begin.lock.name().to_vec();
-    let answers = if held.has_prepared(std::iter::once(lock.as_slice())) {
-        store.in_time(exchange(held, writes, commits, Some(begin), question)).await?
-    } else {
-        let opening = exchange(held, writes, commits, Some(begin), ready(()));
-        let Answers { writes, commit, begin, question: has_begun } = store.in_time(opening).await?;
-        let question = if has_begun.is_some() { Some(question.await) } else { None };
-        Answers { writes, commit, begin, question }
-    };
-    Ok(Asked { answers, lock })
-}
-
-/// The outcome of COMMIT and the writes before it. After a failed write, the server treats COMMIT as
-/// ROLLBACK and answers so.
-fn ended(
-    held: &mut Held<'_>,
-    writes: Vec<QueryResult<usize>>,
-    commit: Option<QueryResult<()>>,
-) -> Result<(), StoreError> {
-    let commit = commit.unwrap_or(Ok(()));
-    held.unfinished = false;
-    held.answered = commit.is_ok();
-    // A failed COMMIT, as by a deferred constraint, also ends the transaction.
-    if matches!(commit, Ok(()) | Err(DieselError::DatabaseError(..))) {
-        change_depth(held, TransactionDepthChange::DecreaseDepth);
-    }
-    written(held, writes)?;
-    commit.map_err(|cause| held.error(cause))
-}
-
-/// The first error of several writes.
-fn written(held: &Held<'_>, answers: Vec<QueryResult<usize>>) -> Result<(), StoreError> {
-    if answers.iter().all(Result::is_ok) {
-        return Ok(());
-    }
-    Err(first_error(held, answers.into_iter().map(Result::err)))
-}
-
-/// Informs diesel of a transaction that began or ended without it.
-fn change_depth(held: &mut Held<'_>, change: TransactionDepthChange) {
-    let status = AnsiTransactionManager::transaction_manager_status_mut(&mut **held);
-    // A broken connection is closed at any depth.
-    if let TransactionManagerStatus::Valid(status) = status {
-        status.change_transaction_depth(change).unwrap_or_default();
-    }
-}
-
-/// The SQLSTATE of all statements after the one that failed the transaction.
-const IN_FAILED_TRANSACTION: &str = "25P02";
-
-/// The error of the statement that failed first.
-fn first_error(
-    held: &Held<'_>,
-    errors: impl IntoIterator<Item = Option<DieselError>>,
-) -> StoreError {
-    let errors = errors.into_iter().flatten().map(|cause| held.error(cause));
-    errors
-        .min_by_key(|error| error.sqlstate() == Some(IN_FAILED_TRANSACTION))
-        .unwrap_or(StoreError::Internal("no error was found among failed statements"))
 }

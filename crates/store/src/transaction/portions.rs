@@ -120,8 +120,8 @@ impl GroupTransaction<'_> {
         self.progress = progress.clone();
     }
 
-    /// Visits the rows of a statement that has [`ReadMode::limit`] of `most` as its LIMIT, and says whether it did: if
-    /// there are more than may be read at once, it visits none.
+    /// Visits the rows of a statement whose LIMIT is [`ReadMode::limit`] of `most`. Returns whether it did: if there
+    /// are more rows than may be read at once, it visits none.
     ///
     /// # Errors
     /// If the database fails, or the visitor does.
@@ -174,9 +174,9 @@ impl GroupTransaction<'_> {
             let _: Vec<(String,)> = self.read(LiftTransactionTimeout {}).await?;
             self.is_long = true;
         }
-        let held = self.connection().await?;
-        let declared = RunQueryDsl::execute(Declare { cursor, statement }, &mut **held).await;
-        declared.map_err(|cause| held.error(cause))?;
+        let connection = self.connection().await?;
+        let declared = RunQueryDsl::execute(Declare { cursor, statement }, &mut **connection).await;
+        declared.map_err(|cause| connection.error(cause))?;
         loop {
             let fetch = Fetch::<S> { cursor, statement: PhantomData };
             let rows: Vec<U> = self.read(fetch).await?;
@@ -187,8 +187,8 @@ impl GroupTransaction<'_> {
                 break;
             }
         }
-        let held = self.connection().await?;
-        let closed = held.batch_execute(&format!("CLOSE {cursor}")).await;
-        closed.map_err(|cause| held.error(cause))
+        let connection = self.connection().await?;
+        let closed = connection.batch_execute(&format!("CLOSE {cursor}")).await;
+        closed.map_err(|cause| connection.error(cause))
     }
 }

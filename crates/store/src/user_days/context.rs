@@ -7,7 +7,7 @@ use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Text, Timestamptz};
 
 use crate::error::StoreError;
-use crate::profiles::{sources, zone};
+use crate::profiles::{frozen_before, sources, zone};
 use crate::queue::queued_rows::queued_rows;
 use crate::snapshot::Snapshot;
 use crate::sql::statement::statement;
@@ -42,18 +42,19 @@ pub(super) struct Moment {
     pub(super) profile_zone: Option<String>,
     pub(super) source_priority: Vec<String>,
     pub(super) is_known: bool,
+    pub(super) frozen_before: Option<NaiveDate>,
     pub(super) extent: Option<(NaiveDate, NaiveDate)>,
 }
 
 statement! {
     struct ReadMoment { user_id: UserId => UserKey }
-        -> (Timestamptz, Nullable<Text>, Array<Nullable<Text>>, Bool, Nullable<Date>, Nullable<Date>)
+        -> (Timestamptz, Nullable<Text>, Array<Nullable<Text>>, Bool, Nullable<Date>, Nullable<Date>, Nullable<Date>)
     concat!("SELECT now(), ", zone!(), ", ", sources!(), ",
             profile.user_id IS NOT NULL OR days.first IS NOT NULL
             OR EXISTS (SELECT FROM vitals_raw AS r WHERE r.user_id = of.user_id)
             OR EXISTS (SELECT FROM nutrition_raw AS r WHERE r.user_id = of.user_id)
             OR EXISTS (SELECT FROM lab_raw AS r WHERE r.user_id = of.user_id),
-            days.first, days.last
+            ", frozen_before!("of.user_id"), ", days.first, days.last
      FROM (SELECT {user_id} AS user_id) AS of
      LEFT JOIN user_profiles AS profile USING (user_id)
      CROSS JOIN LATERAL (
@@ -117,14 +118,18 @@ pub(super) async fn moment(
         bool,
         Option<NaiveDate>,
         Option<NaiveDate>,
+        Option<NaiveDate>,
     );
     let rows: Vec<Columns> = snapshot.load(ReadMoment { user_id }).await?;
-    let Some((now, profile_zone, sources, is_known, first, last)) = rows.into_iter().next() else {
+    let Some((now, profile_zone, sources, is_known, frozen_before, first, last)) =
+        rows.into_iter().next()
+    else {
         return Err(StoreError::Internal("the database returned no time"));
     };
     let source_priority =
         sources.into_iter().flatten().map(|name| fold_source(&name).into_owned()).collect();
-    Ok(Moment { now, profile_zone, source_priority, is_known, extent: first.zip(last) })
+    let extent = first.zip(last);
+    Ok(Moment { now, profile_zone, source_priority, is_known, frozen_before, extent })
 }
 
 pub(super) async fn waiting(

@@ -63,7 +63,7 @@ pub struct LabResults {
     pub delta_percent: Option<f64>,
 }
 
-/// What `lab_daily` has of a [`DayRow`]: neither rejected rows nor sources.
+/// The columns of a [`DayRow`] that `lab_daily` has. It has neither rejected rows nor sources.
 #[derive(Queryable)]
 pub struct LabDayRow {
     date: NaiveDate,

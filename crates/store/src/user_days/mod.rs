@@ -106,6 +106,8 @@ pub struct UserDays {
     pub source_priority: Vec<String>,
     /// Whether the user has a profile, raw rows or figures of any date.
     pub is_known: bool,
+    /// The figures of earlier dates are frozen; `None` if none are.
+    pub frozen_before: Option<NaiveDate>,
     /// The first and the last date with figures, regardless of the requested dates.
     pub extent: Option<(NaiveDate, NaiveDate)>,
     /// Days of `vitals_daily`, by date and metric.
@@ -172,6 +174,7 @@ impl UserDays {
             profile_zone: moment.profile_zone,
             source_priority: moment.source_priority,
             is_known: moment.is_known,
+            frozen_before: moment.frozen_before,
             extent: moment.extent,
             vitals: vitals::days(snapshot, user_id.clone(), from, to).await?,
             hours: match from == to {

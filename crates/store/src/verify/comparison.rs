@@ -1,27 +1,14 @@
 //! Compares stored rows of figures with computed ones.
 
-use aggregation::{ALGORITHM_VERSION, Kind, UserId, labs, nutrition};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use aggregation::{ALGORITHM_VERSION, Kind, labs, nutrition};
 use chrono::NaiveDate;
-use diesel::QueryResult;
-use diesel::pg::Pg;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{Array, BigInt, Bool, Date, Integer, Text};
 
-use crate::error::StoreError;
 use crate::kinds::day_end::contradicts_clock;
-use crate::sql::statement::statement;
-use crate::sql::user_key::UserKey;
-
-/// The tables of figures, by kind.
-pub(crate) const TABLES: [(Kind, &str); 7] = [
-    (Kind::Vitals, "vitals_hourly"),
-    (Kind::Vitals, "vitals_daily"),
-    (Kind::Vitals, "sleep_daily"),
-    (Kind::Vitals, "blood_pressure_daily"),
-    (Kind::Vitals, "glucose_daily"),
-    (Kind::Nutrition, "nutrition_daily"),
-    (Kind::Labs, "lab_daily"),
-];
+use crate::kinds::{blood_pressure, glucose, labs as lab_days, nutrition as meals, sleep, vitals};
+use crate::sql::figure_table::{FigureTable, ImageColumns, TABLES};
 
 /// The difference between a stored row of figures and the computed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,11 +37,6 @@ impl Difference {
             Self::Different => "different",
         }
     }
-
-    fn parse(name: &str) -> Self {
-        let all = [Self::Missing, Self::Surplus, Self::Outdated, Self::Rezoned];
-        all.into_iter().find(|difference| difference.name() == name).unwrap_or(Self::Different)
-    }
 }
 
 /// The key of a row of figures. It is short, because a million rows of a user may differ.
@@ -66,6 +48,11 @@ pub struct RowKey {
     /// A hash of the other key columns.
     hash: i64,
 }
+
+/// The places of tables whose rows other rows explain.
+const HOURS: i32 = 0;
+const DAYS: i32 = 1;
+const LABS: i32 = 6;
 
 impl RowKey {
     /// The table of the row.
@@ -79,147 +66,156 @@ impl RowKey {
     pub const fn of_date(self) -> Self {
         Self { hash: 0, ..self }
     }
-}
 
-/// The columns of the result of [`Compare`].
-pub(crate) type ComparedColumns = (i32, NaiveDate, i64, String);
-
-/// Converts a row of the result.
-pub(crate) fn differing(
-    (place, date, hash, difference): ComparedColumns,
-) -> Result<(RowKey, Difference), StoreError> {
-    match usize::try_from(place).ok().and_then(|place| TABLES.get(place)) {
-        Some(_) => Ok((RowKey { place, date, hash }, Difference::parse(&difference))),
-        None => Err(StoreError::Internal("a table that is not compared")),
-    }
-}
-
-statement! {
-    /// Each column, whether it is part of the key, and whether it depends on the clock. No figure does.
-    struct ReadColumns<'a> { table: &'a str => Text } -> (Text, Bool, Bool)
-    "SELECT quote_ident(a.attname),
-            EXISTS (SELECT FROM pg_index AS i
-                    WHERE i.indrelid = a.attrelid AND i.indisprimary AND a.attnum = ANY (i.indkey)),
-            a.attname IN ('computed_at', 'is_partial', 'future_count')
-     FROM pg_attribute AS a
-     WHERE a.attrelid = to_regclass({table}) AND a.attnum > 0 AND NOT a.attisdropped
-     ORDER BY a.attnum"
-}
-
-/// The comparison of all tables of a kind. Its text depends on the tables' columns, so it is no
-/// `statement!`, but it is still prepared once for each connection.
-pub(crate) struct Compare<'a> {
-    pub(crate) user_id: UserId,
-    pub(crate) dates: &'a [NaiveDate],
-    /// The SQL after the parameters; it contains no data.
-    pub(crate) sql: &'a str,
-}
-
-impl QueryId for Compare<'_> {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
-}
-
-impl Query for Compare<'_> {
-    type SqlType = (Integer, Date, BigInt, Text);
-}
-
-impl QueryFragment<Pg> for Compare<'_> {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("WITH asked AS MATERIALIZED (SELECT ");
-        out.push_bind_param::<UserKey, _>(&self.user_id)?;
-        out.push_sql("::user_key AS user_id, ");
-        out.push_bind_param::<Array<Date>, _>(self.dates)?;
-        out.push_sql("::date[] AS dates) ");
-        out.push_sql(self.sql);
-        Ok(())
-    }
-}
-
-/// Conditions for missing, surplus and different rows that another version or catalogue explains, on the
-/// stored row `s` and the computed one `c`.
-fn explained(table: &str, version: i32) -> (String, String, String) {
-    let day = "o.user_id = coalesce(s.user_id, c.user_id)
-               AND o.local_date = coalesce(s.local_date, c.local_date)";
-    match table {
-        // An hour has no version or fingerprint of its own, so those of its metric's day apply.
-        "vitals_hourly" => {
-            let of_old_day = format!(
-                "EXISTS (SELECT FROM vitals_daily AS o
-                         LEFT JOIN pg_temp.vitals_daily AS n USING (user_id, local_date, metric)
-                         WHERE {day} AND o.metric = coalesce(s.metric, c.metric)
-                           AND (o.algorithm_version <> {version}
-                                OR o.context_fingerprint <> n.context_fingerprint))"
-            );
-            (of_old_day.clone(), of_old_day.clone(), of_old_day)
-        }
-        // Another version or catalogue may give an analyte's results another unit, which is part of the
-        // key.
-        "lab_daily" => {
-            let of_analyte = |table: &str, side: &str| {
-                format!(
-                    "EXISTS (SELECT FROM {table} AS o WHERE {day} AND o.analyte = {side}.analyte
-                             AND (o.algorithm_version <> {side}.algorithm_version
-                                  OR o.context_fingerprint IS DISTINCT FROM {side}.context_fingerprint))"
-                )
-            };
-            let surplus = of_analyte("pg_temp.lab_daily", "s");
-            let surplus = format!("s.algorithm_version <> {version} OR {surplus}");
-            (of_analyte("lab_daily", "c"), surplus, "false".to_owned())
-        }
-        _ => {
-            let surplus = format!("s.algorithm_version <> {version}");
-            ("false".to_owned(), surplus, "false".to_owned())
+    /// The version by which rows of the table are computed.
+    fn version(self) -> i32 {
+        match usize::try_from(self.place).ok().and_then(|place| TABLES.get(place)) {
+            Some((Kind::Nutrition, _)) => nutrition::ALGORITHM_VERSION,
+            Some((Kind::Labs, _)) => labs::ALGORITHM_VERSION,
+            _ => ALGORITHM_VERSION,
         }
     }
 }
 
-/// The SQL that compares one table. It compares the images of rows byte by byte: −0 differs from 0.
-pub(crate) fn comparison(place: i32, table: &str, columns: &[(String, bool, bool)]) -> String {
-    let version = match TABLES.iter().find(|(_, name)| *name == table) {
-        Some((Kind::Nutrition, _)) => nutrition::ALGORITHM_VERSION,
-        Some((Kind::Labs, _)) => labs::ALGORITHM_VERSION,
-        _ => ALGORITHM_VERSION,
-    };
-    let names = |of: &str, wanted: fn(&&(String, bool, bool)) -> bool| {
-        let columns = columns.iter().filter(wanted).map(|(name, ..)| format!("{of}{name}"));
-        columns.collect::<Vec<_>>().join(", ")
-    };
-    let key = names("", |(_, is_key, _)| *is_key);
-    let of = |side: &str| names(side, |(_, is_key, is_time)| !is_key && !is_time);
-    let has = |wanted: &str| columns.iter().any(|(name, ..)| name == wanted);
-    let outdated: Vec<String> = ["context_fingerprint", "algorithm_version"]
-        .into_iter()
-        .filter(|column| has(column))
-        .map(|column| format!("s.{column} IS DISTINCT FROM c.{column}"))
-        .chain(["false".to_owned()])
-        .collect();
-    let outdated = outdated.join(" OR ");
-    let of_clock = if has("is_partial") { contradicts_clock(table) } else { "false".to_owned() };
-    let (missing, surplus, different) = explained(table, version);
-    format!(
-        "SELECT {place} AS place, local_date, hash, difference
-         FROM (SELECT local_date, hashtextextended(concat_ws(chr(31), {key}), 0) AS hash,
-                      CASE WHEN s.is_there IS NULL
-                           THEN CASE WHEN {missing} THEN 'outdated' ELSE 'missing' END
-                           WHEN c.is_there IS NULL
-                           THEN CASE WHEN {surplus} THEN 'outdated' ELSE 'surplus' END
-                           WHEN {outdated} THEN 'outdated'
-                           WHEN (SELECT x FROM (SELECT {}) AS x) *<> (SELECT x FROM (SELECT {}) AS x)
-                                OR {of_clock}
-                           THEN CASE WHEN {different} THEN 'outdated'
-                                     WHEN s.time_zone <> c.time_zone THEN 'rezoned'
-                                     ELSE 'different' END
-                      END AS difference
-               FROM (SELECT *, true AS is_there FROM {table}
-                     WHERE user_id = (SELECT user_id FROM asked)
-                       AND local_date = ANY ((SELECT dates FROM asked)::date[])) AS s
-               FULL JOIN (SELECT *, true AS is_there FROM pg_temp.{table}
-                          WHERE user_id = (SELECT user_id FROM asked)
-                            AND local_date = ANY ((SELECT dates FROM asked)::date[])) AS c
-               USING ({key})) AS compared
-         WHERE difference IS NOT NULL",
-        of("s."),
-        of("c."),
-    )
+/// The SQL that reads the images of stored rows of a kind.
+pub(crate) fn stored_images(kind: Kind) -> &'static str {
+    static SQL: LazyLock<[String; Kind::ALL.len()]> = LazyLock::new(|| {
+        Kind::ALL.map(|kind| {
+            let of_kind = tables().into_iter().zip(TABLES).filter(|(_, (of, _))| *of == kind);
+            let queries = of_kind.map(|(table, (_, name))| {
+                let of_clock =
+                    if table.is_of_day() { contradicts_clock(name) } else { "false".to_owned() };
+                table.stored(name, &of_clock)
+            });
+            queries.collect::<Vec<_>>().join(" UNION ALL ")
+        })
+    });
+    let place = Kind::ALL.iter().position(|of| *of == kind);
+    place.and_then(|place| SQL.get(place)).map_or("", String::as_str)
+}
+
+/// The tables, in the order of [`TABLES`].
+fn tables() -> [&'static FigureTable; TABLES.len()] {
+    [
+        vitals::hours(),
+        vitals::days(),
+        sleep::table(),
+        blood_pressure::table(),
+        glucose::table(),
+        meals::table(),
+        lab_days::table(),
+    ]
+}
+
+/// The inputs of a figure besides its raw rows.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Inputs {
+    version: Option<i32>,
+    fingerprint: Option<i64>,
+}
+
+/// A row by its digests.
+#[derive(Clone, PartialEq, Eq)]
+struct Image {
+    /// A hash of the metric or the analyte.
+    group: i64,
+    inputs: Inputs,
+    zone: i64,
+    /// The digest of all figures. It covers their bits: −0 differs from 0.
+    figures: Vec<u8>,
+    contradicts_clock: bool,
+}
+
+fn image(columns: ImageColumns) -> (RowKey, Image) {
+    let (place, date, hash, group, version, fingerprint, zone, figures, contradicts_clock) =
+        columns;
+    let inputs = Inputs { version, fingerprint };
+    let image = Image { group, inputs, zone, figures, contradicts_clock };
+    (RowKey { place, date, hash }, image)
+}
+
+/// The inputs of days of vitals and of analytes, by table, date and group. They explain differences of other rows.
+type InputsOfGroups = BTreeSet<((i32, NaiveDate, i64), Inputs)>;
+
+/// The comparison of some dates of a user, fed with stored rows one by one.
+pub(crate) struct Comparison {
+    /// The computed rows for which no stored one has come yet.
+    computed: BTreeMap<RowKey, Image>,
+    computed_inputs: InputsOfGroups,
+    stored_inputs: InputsOfGroups,
+    found: Vec<(RowKey, Image, Difference)>,
+}
+
+impl Comparison {
+    /// A comparison with computed rows.
+    pub(crate) fn new(computed: Vec<ImageColumns>) -> Self {
+        let computed: BTreeMap<RowKey, Image> = computed.into_iter().map(image).collect();
+        let mut computed_inputs = InputsOfGroups::new();
+        computed.iter().for_each(|(key, image)| note(&mut computed_inputs, *key, image));
+        Self { computed, computed_inputs, stored_inputs: BTreeSet::new(), found: Vec::new() }
+    }
+
+    /// Compares a stored row.
+    pub(crate) fn add_stored(&mut self, columns: ImageColumns) {
+        let (key, stored) = image(columns);
+        note(&mut self.stored_inputs, key, &stored);
+        let difference = match self.computed.remove(&key) {
+            None => Difference::Surplus,
+            Some(computed) if computed.inputs != stored.inputs => Difference::Outdated,
+            Some(computed) if computed.figures == stored.figures && !stored.contradicts_clock => {
+                return;
+            }
+            Some(computed) if computed.zone != stored.zone => Difference::Rezoned,
+            Some(_) => Difference::Different,
+        };
+        self.found.push((key, stored, difference));
+    }
+
+    /// The rows that differ. A difference that another version, profile or catalogue explains is called outdated.
+    pub(crate) fn finish(mut self) -> Vec<(RowKey, Difference)> {
+        let missing = std::mem::take(&mut self.computed);
+        let missing = missing.into_iter().map(|(key, image)| (key, image, Difference::Missing));
+        let found = std::mem::take(&mut self.found).into_iter().chain(missing);
+        let called = |(key, image, difference)| {
+            let is_explained = self.explains(key, &image, difference);
+            (key, if is_explained { Difference::Outdated } else { difference })
+        };
+        found.map(called).collect()
+    }
+
+    fn explains(&self, key: RowKey, image: &Image, difference: Difference) -> bool {
+        let version = Some(key.version());
+        let others = |of: &InputsOfGroups, place: i32, is_other: &dyn Fn(Inputs) -> bool| {
+            let group = (place, key.date, image.group);
+            let range = (group, Inputs { version: None, fingerprint: None })..;
+            let mut of_group = of.range(range).take_while(|(other, _)| *other == group);
+            of_group.any(|(_, inputs)| is_other(*inputs))
+        };
+        match (key.place, difference) {
+            // An hour has no version or fingerprint of its own, so those of its metric's day apply.
+            (HOURS, _) => others(&self.stored_inputs, DAYS, &|stored| {
+                stored.version != version
+                    || others(&self.computed_inputs, DAYS, &|computed| {
+                        computed.fingerprint != stored.fingerprint
+                    })
+            }),
+            // Another version or catalogue may give an analyte's results another unit, which is part of the
+            // key.
+            (LABS, Difference::Missing) => {
+                others(&self.stored_inputs, LABS, &|stored| stored != image.inputs)
+            }
+            (LABS, Difference::Surplus) => {
+                image.inputs.version != version
+                    || others(&self.computed_inputs, LABS, &|computed| computed != image.inputs)
+            }
+            (_, Difference::Surplus) => image.inputs.version != version,
+            _ => false,
+        }
+    }
+}
+
+fn note(inputs: &mut InputsOfGroups, key: RowKey, image: &Image) {
+    if key.place == DAYS || key.place == LABS {
+        inputs.insert(((key.place, key.date, image.group), image.inputs));
+    }
 }

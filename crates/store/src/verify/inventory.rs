@@ -11,7 +11,7 @@ use crate::queue::queued_rows::queued_rows;
 use crate::sql::statement::statement;
 use crate::sql::user_key::UserKey;
 use crate::transaction::GroupTransaction;
-use crate::verify::tables::VerifyTables;
+use crate::verify::session::VerifySession;
 
 /// A user's raw rows that start on one UTC date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -270,8 +270,8 @@ impl Store {
     }
 }
 
-impl VerifyTables<'_> {
-    /// As [`Store::next_user`], on the connection of these tables.
+impl VerifySession<'_> {
+    /// As [`Store::next_user`], on the session's connection.
     ///
     /// # Errors
     /// If the database fails.
@@ -281,7 +281,7 @@ impl VerifyTables<'_> {
         from: UserId,
     ) -> Result<Option<UserKinds>, StoreError> {
         self.close().await?;
-        let least = self.stored().read(LeastUsers::new(kinds, from)).await?;
+        let least = self.transaction().read(LeastUsers::new(kinds, from)).await?;
         Ok(LeastUsers::first(&least, kinds))
     }
 }

@@ -2,4 +2,4 @@
 
 pub(crate) mod comparison;
 pub(crate) mod inventory;
-pub(crate) mod tables;
+pub(crate) mod session;

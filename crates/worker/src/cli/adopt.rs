@@ -4,7 +4,7 @@ use aggregation::Kind;
 use clap::Args;
 use store::MappedFrom;
 
-use super::parse_kind;
+use super::parse::parse_kind;
 
 /// Broken by hand, because clap does not wrap the usage.
 pub const USAGE: &str = "\

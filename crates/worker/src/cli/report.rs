@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use chrono::NaiveDate;
 use clap::{Args, ValueEnum};
 
-use super::{parse_date, require_order, require_range};
+use super::parse::parse_date;
+use super::{require_order, require_range};
 
 /// Broken by hand, because clap does not wrap the usage, and a terminal may have 80 columns.
 pub const USAGE: &str = "\
@@ -14,8 +15,8 @@ worker report [OPTIONS] --user <ID> --from <DATE> --to <DATE>
        worker report [OPTIONS] --user <ID> --period <LENGTH> [--on <DATE>]
        --html <FILE>";
 
-/// The days of a leap year.
-const MOST_DAYS: i64 = 366;
+/// Maximum of days on a page: those of a leap year.
+pub const MOST_DAYS: i64 = 366;
 
 /// Arguments of `report`.
 #[derive(Debug, Args)]

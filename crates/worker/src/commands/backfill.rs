@@ -14,6 +14,7 @@ use crate::changes::keep_epoch;
 use crate::cli::{Backfill, require_order};
 use crate::exit::{self, Exit};
 use crate::failure::Policy;
+use crate::run::group::Profile;
 use crate::run::group::rebuild::{self, Dates, earlier, later};
 use crate::run::summary::milliseconds;
 use crate::settings::Settings;
@@ -31,6 +32,8 @@ struct Done {
     dates: i64,
     rows: i64,
     failed: i64,
+    /// Dates left out because their figures are frozen.
+    frozen: i64,
 }
 
 impl Done {
@@ -41,6 +44,7 @@ impl Done {
             dates: self.dates + other.dates,
             rows: self.rows + other.rows,
             failed: self.failed + other.failed,
+            frozen: self.frozen + other.frozen,
         }
     }
 }
@@ -135,7 +139,10 @@ impl Work<'_> {
     ) -> Result<(), StoreError> {
         let (from, to) = (self.arguments.from, self.arguments.to);
         let inventory = self.store.inventory(kind, user_id, earlier(from), later(to)).await?;
-        for portion in rebuild::portions(&inventory, from, to) {
+        let profile = self.store.profiles(vec![user_id.clone()]).await?.remove(user_id);
+        let user = Profile::parse(profile.unwrap_or_default(), self.settings);
+        done.frozen += rebuild::frozen_dates(&inventory, &user, from, to).len() as i64;
+        for portion in rebuild::portions(&inventory, user.first_open(from), to) {
             if self.stop.is_requested() {
                 break;
             }
@@ -181,6 +188,7 @@ fn report(done: &Done, took: Duration, stopped: bool, as_json: bool) {
             "users_failed": done.users_failed,
             "dates": done.dates,
             "dates_failed": done.failed,
+            "dates_frozen": done.frozen,
             "rows": done.rows,
             "duration_ms": milliseconds(took),
             "stopped": stopped,
@@ -194,6 +202,12 @@ fn report(done: &Done, took: Duration, stopped: bool, as_json: bool) {
         counted(done.rows, "raw row", "raw rows"),
         took.as_secs_f64(),
     );
+    if done.frozen > 0 {
+        text.push_str(&format!(
+            "\n{} left out: the figures are frozen; `worker freeze` shows the dates.",
+            counted(done.frozen, "date", "dates")
+        ));
+    }
     if done.failed > 0 {
         text.push_str(&format!(
             "\n{} failed and are unchanged; the log says why (dates_failed).",

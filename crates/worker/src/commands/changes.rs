@@ -34,10 +34,17 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Changes) -> anyhow:
         left: arguments.limit.unwrap_or(u64::MAX),
         backoff: Backoff::reconnect(),
     };
+    let mut is_unread = std::pin::pin!(async {
+        match arguments.follow {
+            true => output::reader_gone().await,
+            false => std::future::pending().await,
+        }
+    });
     while !stop.is_requested() && reader.left > 0 {
         let read = tokio::select! {
             read = reader.read() => read,
             () = stop.requested() => break,
+            () = &mut is_unread => return Ok(exit::DONE),
         };
         let wait = match read {
             Ok(changes) => {
@@ -63,6 +70,7 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Changes) -> anyhow:
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = stop.requested() => {}
+            () = &mut is_unread => return Ok(exit::DONE),
         }
     }
     let is_done = arguments.follow || reader.left == 0;

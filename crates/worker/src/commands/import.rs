@@ -42,20 +42,7 @@ pub async fn execute(config: Option<&Path>, arguments: &Import) -> anyhow::Resul
         let (name, content, length) = (source.name.clone(), source.content, source.length);
         let imported = one_file(&store, source, arguments, &catalogue, &stop);
         let imported = imported.await.with_context(|| name.clone())?;
-        if !imported.skipped.is_empty() {
-            output::say(&format!("{name}: left out columns: {}", imported.skipped.join(", ")));
-        }
-        for bad in &imported.bad_shown {
-            output::say(&format!("{name}, {bad}"));
-        }
-        let not_shown = imported.bad_lines.saturating_sub(BAD_RECORDS_SHOWN as u64) as i64;
-        if not_shown > 0 {
-            let (one, more) = match content {
-                Content::Table(_) => ("more bad line", "more bad lines"),
-                _ => ("more bad record", "more bad records"),
-            };
-            output::say(&format!("… and {}", counted(not_shown, one, more)));
-        }
+        complain(&name, content, &imported);
         if !arguments.json {
             let of = if arguments.files.len() > 1 { format!("{name}: ") } else { String::new() };
             let text = format!("{of}{}", sentence(content, &imported, length));
@@ -65,6 +52,14 @@ pub async fn execute(config: Option<&Path>, arguments: &Import) -> anyhow::Resul
         if whole.is_stopped {
             break;
         }
+    }
+    let frozen = store.count_frozen_rows().await?;
+    if frozen > 0 {
+        output::say(&format!(
+            "{} of dates with frozen figures in the queue: the next run refuses new and changed ones, and \
+             rejected_rows lists them with the reason frozen",
+            counted(frozen, "changed raw row", "changed raw rows")
+        ));
     }
     if arguments.json {
         output::print_json(&serde_json::json!({
@@ -82,6 +77,24 @@ pub async fn execute(config: Option<&Path>, arguments: &Import) -> anyhow::Resul
     })
 }
 
+/// Says which columns and bad records of a file were left out.
+pub fn complain(name: &str, content: Content, imported: &Imported) {
+    if !imported.skipped.is_empty() {
+        output::say(&format!("{name}: left out columns: {}", imported.skipped.join(", ")));
+    }
+    for bad in &imported.bad_shown {
+        output::say(&format!("{name}, {bad}"));
+    }
+    let not_shown = imported.bad_lines.saturating_sub(BAD_RECORDS_SHOWN as u64) as i64;
+    if not_shown > 0 {
+        let (one, more) = match content {
+            Content::Table(_) => ("more bad line", "more bad lines"),
+            _ => ("more bad record", "more bad records"),
+        };
+        output::say(&format!("… and {}", counted(not_shown, one, more)));
+    }
+}
+
 fn require_user(sources: &[Source], user: Option<&str>) -> anyhow::Result<()> {
     let export = sources.iter().find(|source| !matches!(source.content, Content::Table(_)));
     match export {
@@ -94,7 +107,11 @@ fn require_user(sources: &[Source], user: Option<&str>) -> anyhow::Result<()> {
     }
 }
 
-async fn one_file(
+/// Imports a file.
+///
+/// # Errors
+/// The reason why it failed; it says how many rows are loaded.
+pub async fn one_file(
     store: &Store,
     source: Source,
     arguments: &Import,
@@ -132,7 +149,8 @@ async fn one_file(
     imported
 }
 
-fn add(whole: &mut Imported, imported: Imported) {
+/// Adds the counts of a file.
+pub fn add(whole: &mut Imported, imported: Imported) {
     whole.rows += imported.rows;
     whole.already_there += imported.already_there;
     whole.bad_lines += imported.bad_lines;
@@ -143,7 +161,8 @@ fn add(whole: &mut Imported, imported: Imported) {
     }
 }
 
-fn sentence(content: Content, imported: &Imported, length: Option<u64>) -> String {
+/// The result of a file in words.
+pub fn sentence(content: Content, imported: &Imported, length: Option<u64>) -> String {
     let rows = imported.rows as i64;
     if let Content::Table(kind) = content {
         if imported.is_stopped {

@@ -10,6 +10,7 @@ mod command_line;
 mod config;
 mod demo;
 mod doctor;
+mod freeze;
 mod import;
 mod migrate;
 mod page;
@@ -38,7 +39,8 @@ pub async fn execute(cli: Cli) -> anyhow::Result<Exit> {
         Choice::Several(names) if matches!(cli.command, Command::Run) => {
             let config = cli.config.as_deref();
             let only = if cli.targets.is_empty() { Vec::new() } else { names };
-            service::run_targets(config, setup::configuration(config)?, only).await
+            let loaded = setup::configuration(config)?;
+            service::run_targets(config, loaded, only, page::router_of_targets).await
         }
         Choice::Several(names) => targets::execute(&cli, names).await,
     }
@@ -58,6 +60,7 @@ async fn execute_one(cli: Cli) -> anyhow::Result<Exit> {
         Command::Requeue(arguments) => requeue::execute(config, arguments).await,
         Command::Pause(arguments) => pause::execute(config, &arguments, true).await,
         Command::Resume(arguments) => pause::execute(config, &arguments, false).await,
+        Command::Freeze(arguments) => freeze::execute(config, &arguments).await,
         Command::Backfill(arguments) => backfill::execute(config, arguments).await,
         Command::Verify(arguments) => verify::execute(config, arguments).await,
         Command::Changes(arguments) => changes::execute(config, &arguments).await,

@@ -1,5 +1,6 @@
 //! `worker requeue`
 
+use std::cell::Cell;
 use std::path::Path;
 
 use aggregation::Kind;
@@ -34,7 +35,9 @@ pub async fn execute(config: Option<&Path>, arguments: Requeue) -> anyhow::Resul
     let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?;
 
     let kinds = arguments.of.kinds();
-    let what = Work { store: &store, selection, dead: arguments.dead, stop: &stop };
+    let frozen = Cell::new(0);
+    let what =
+        Work { store: &store, selection, dead: arguments.dead, stop: &stop, frozen: &frozen };
     // Counting takes as long as queueing, so it is done only if the count is shown.
     let asks = !arguments.yes && confirm::is_possible();
     if arguments.dry_run || asks {
@@ -43,7 +46,7 @@ pub async fn execute(config: Option<&Path>, arguments: Requeue) -> anyhow::Resul
             return Ok(exit::INTERRUPTED);
         }
         if arguments.dry_run {
-            report_dry_run(&counted, arguments.dead, arguments.output.json);
+            report_dry_run(&counted, arguments.dead, frozen.get(), arguments.output.json);
             return Ok(exit::DONE);
         }
         let question =
@@ -53,8 +56,9 @@ pub async fn execute(config: Option<&Path>, arguments: Requeue) -> anyhow::Resul
             return Ok(exit::INTERRUPTED);
         }
     }
+    frozen.set(0);
     let requeued = what.of_each(&kinds, async |kind| what.queue(kind).await).await?;
-    report(&requeued, arguments.dead, stop.is_requested(), arguments.output.json);
+    report(&requeued, arguments.dead, frozen.get(), stop.is_requested(), arguments.output.json);
     Ok(if stop.is_requested() { exit::INTERRUPTED } else { exit::DONE })
 }
 
@@ -71,6 +75,8 @@ struct Work<'w> {
     selection: RequeueSelection,
     dead: bool,
     stop: &'w Stop,
+    /// Rows left out because the figures of their dates are frozen.
+    frozen: &'w Cell<u64>,
 }
 
 impl Work<'_> {
@@ -115,9 +121,10 @@ impl Work<'_> {
         let bar = progress::rows(&format!("{kind}: reading raw rows"));
         let mut selected = 0;
         while !self.stop.is_requested() {
-            let Some((looked_at, rows)) = requeuer.step(self.store).await? else { break };
-            selected += rows;
-            bar.inc(looked_at);
+            let Some(step) = requeuer.step(self.store).await? else { break };
+            selected += step.selected;
+            self.frozen.set(self.frozen.get() + step.frozen);
+            bar.inc(step.read);
         }
         bar.finish_and_clear();
         Ok(selected)
@@ -140,11 +147,22 @@ fn by_kind(counts: &Counts) -> serde_json::Map<String, serde_json::Value> {
     counts.iter().map(|(kind, rows)| (kind.name().to_owned(), (*rows).into())).collect()
 }
 
-fn report_dry_run(counts: &Counts, dead: bool, json: bool) {
+/// The line about rows of frozen dates.
+fn tell_frozen(frozen: u64) {
+    if frozen > 0 {
+        output::print(&format!(
+            "{} left out: the figures of their dates are frozen; `worker freeze` shows the dates.",
+            counted(frozen as i64, "row", "rows")
+        ));
+    }
+}
+
+fn report_dry_run(counts: &Counts, dead: bool, frozen: u64, json: bool) {
     if json {
         output::print_json(&serde_json::json!({
             "would_requeue": by_kind(counts),
             "dead": dead,
+            "frozen": frozen,
             "dry_run": true,
         }));
     } else {
@@ -152,14 +170,16 @@ fn report_dry_run(counts: &Counts, dead: bool, json: bool) {
             "Would queue {} again. Nothing was changed.",
             in_words(counts, dead)
         ));
+        tell_frozen(frozen);
     }
 }
 
-fn report(requeued: &Counts, dead: bool, stopped: bool, json: bool) {
+fn report(requeued: &Counts, dead: bool, frozen: u64, stopped: bool, json: bool) {
     if json {
         output::print_json(&serde_json::json!({
             "requeued": by_kind(requeued),
             "dead": dead,
+            "frozen": frozen,
             "stopped": stopped,
         }));
         return;
@@ -172,6 +192,7 @@ fn report(requeued: &Counts, dead: bool, stopped: bool, json: bool) {
             in_words(requeued, dead)
         )
     });
+    tell_frozen(frozen);
     if stopped {
         output::print("It was stopped before the end; run it again for the rest.");
     }

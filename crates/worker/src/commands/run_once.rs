@@ -79,7 +79,10 @@ pub async fn execute(config: Option<&Path>, arguments: RunOnce) -> anyhow::Resul
 }
 
 /// A progress bar over the pending rows, up to the limits.
-async fn progress_bar(context: &WorkerContext, limits: &Limits) -> anyhow::Result<ProgressBar> {
+///
+/// # Errors
+/// If the database fails.
+pub async fn progress_bar(context: &WorkerContext, limits: &Limits) -> anyhow::Result<ProgressBar> {
     if !progress::is_shown() {
         return Ok(ProgressBar::hidden());
     }

@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use chrono::NaiveDate;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
-use store::{Difference, Store, StoreError, VerifyTables};
+use store::{Difference, Store, StoreError, VerifySession};
 
 use super::users::{self, Users, progress_bar};
 use crate::changes::keep_epoch;
@@ -23,8 +23,7 @@ use crate::run::summary::milliseconds;
 use crate::settings::Settings;
 use crate::stop::Stop;
 use crate::tables::{counted, table, thousands};
-use crate::user_ids;
-use crate::{confirm, output, setup};
+use crate::{confirm, output, setup, target, user_ids};
 
 /// The first and last date that figures can have. West of UTC, the first instant of the year 1 belongs
 /// to the day before.
@@ -57,6 +56,8 @@ struct Found {
     pending: i64,
     /// Dates left out because they have dead rows.
     dead: i64,
+    /// Dates left out because their figures are frozen.
+    frozen: i64,
     raw_rows: i64,
     /// Rows of figures and of `rejected_rows` that differ.
     rows: i64,
@@ -151,8 +152,10 @@ pub async fn execute(config: Option<&Path>, arguments: Verify) -> anyhow::Result
     let config = &loaded.config;
     let worker = setup::identity(&config.session.application_name);
     let channels = Channel::all(&config.mail, &config.webhook);
+    let target = target::name();
+    let from = (worker.as_str(), target.as_deref());
     tokio::select! {
-        () = drift::send(&config.alerts, channels, &store, &worker, verified, stop.token()) => {}
+        () = drift::send(&config.alerts, channels, &store, from, verified, stop.token()) => {}
         // The outbox hangs. The exit code of `verify` is more useful than that of a stop.
         () = stop.overdue() => {}
     }
@@ -178,6 +181,8 @@ pub struct Verified {
     pub pending: i64,
     /// Dates left out because rows of them are dead.
     pub dead: i64,
+    /// Dates left out because their figures are frozen.
+    pub frozen: i64,
 }
 
 /// Compares some dates of one user with its raw rows, and changes nothing. It passes the number of dates of each
@@ -198,13 +203,13 @@ pub async fn one_user(
     let verification =
         Verification { store, users, from, to, settings, repair, is_stopped, compared, bar };
     let mut found = Found::default();
-    let mut tables = store.open_verify_tables().await?;
+    let mut session = store.open_verify_session().await?;
     for kind in Kind::ALL {
-        verification.verify_user(&mut tables, kind, &user_id, &mut found).await?;
+        verification.verify_user(&mut session, kind, &user_id, &mut found).await?;
     }
-    tables.close().await?;
-    let Found { dates, left: differ, pending, dead, .. } = found;
-    Ok(Verified { dates, differ, pending, dead })
+    session.close().await?;
+    let Found { dates, left: differ, pending, dead, frozen, .. } = found;
+    Ok(Verified { dates, differ, pending, dead, frozen })
 }
 
 struct Verification<'l> {
@@ -232,22 +237,20 @@ impl Verification<'_> {
 
     /// Verifies one user after the other, until none is left.
     async fn verify_users(&self, found: &mut Found) -> Result<(), StoreError> {
-        let find = async |kinds: &[Kind], from| self.store.next_user(kinds, from).await;
-        let Some(mut user) = self.users.next(find).await? else { return Ok(()) };
-        // Opened only if a user exists: temporary tables cost the server more than verifying a small
-        // user.
-        let mut tables = self.store.open_verify_tables().await?;
+        let mut session = self.store.open_verify_session().await?;
         loop {
+            let find = async |kinds: &[Kind], from| session.next_user(kinds, from).await;
+            let Some(user) = self.users.next(find).await? else { break };
             let mut is_failed = false;
             for kind in &user.kinds {
-                if let Err(error) = self.verify_user(&mut tables, *kind, &user.user_id, found).await
-                {
+                let verified = self.verify_user(&mut session, *kind, &user.user_id, found).await;
+                if let Err(error) = verified {
                     let error = self.store.explain(error).await;
                     users::log_failed(*kind, &user.user_id, &error);
                     is_failed = true;
-                    // The session may be lost, or its tables incomplete.
-                    drop(tables);
-                    tables = self.store.open_verify_tables().await?;
+                    // The connection may be lost, or its transaction have failed.
+                    drop(session);
+                    session = self.store.open_verify_session().await?;
                 }
             }
             found.users += 1;
@@ -255,31 +258,26 @@ impl Verification<'_> {
             if (self.is_stopped)() {
                 break;
             }
-            let find = async |kinds: &[Kind], from| tables.next_user(kinds, from).await;
-            match self.users.next(find).await? {
-                Some(next) => user = next,
-                None => break,
-            }
         }
-        tables.close().await
+        session.close().await
     }
 
     /// Compares one user's figures of a kind, and repairs differences if requested.
     async fn verify_user(
         &self,
-        tables: &mut VerifyTables<'_>,
+        session: &mut VerifySession<'_>,
         kind: Kind,
         user_id: &UserId,
         found: &mut Found,
     ) -> Result<(), StoreError> {
-        let compared = self.compare(tables, kind, user_id, found).await?;
+        let compared = self.compare(session, kind, user_id, found).await?;
         let Some(store) = self.repair else {
             found.left += compared.dates.len() as i64;
             found.drifted += compared.drifted;
             found.verdicts_left += compared.raw_ids.len() as i64;
             return Ok(());
         };
-        tables.close().await?;
+        session.close().await?;
         // Repairs work in portions, because a long transaction would hold the user's lock too long.
         let dates: Vec<NaiveDate> = compared.dates.into_iter().collect();
         for dates in dates.chunks(rebuild::MOST_DATES) {
@@ -308,6 +306,7 @@ impl Found {
             dates: self.dates + other.dates,
             pending: self.pending + other.pending,
             dead: self.dead + other.dead,
+            frozen: self.frozen + other.frozen,
             raw_rows: self.raw_rows + other.raw_rows,
             rows: self.rows + other.rows,
             outdated: self.outdated + other.outdated,
@@ -357,6 +356,7 @@ impl Found {
             "dates": self.dates,
             "dates_pending": self.pending,
             "dates_dead": self.dead,
+            "dates_frozen": self.frozen,
             "raw_rows": self.raw_rows,
             "rows_different": self.rows,
             "rows_outdated": self.outdated,
@@ -412,6 +412,12 @@ impl Found {
             text.push_str(&format!(
                 "\n{} left out: rows near them wait in the queue; `worker status` counts them.",
                 counted(self.pending, "date", "dates")
+            ));
+        }
+        if self.frozen > 0 {
+            text.push_str(&format!(
+                "\n{} left out: the figures are frozen; `worker freeze` shows the dates.",
+                counted(self.frozen, "date", "dates")
             ));
         }
         if self.dead > 0 {

@@ -66,7 +66,7 @@ pub async fn import_export(
 ) -> anyhow::Result<Imported> {
     let user_id = owner.user_id.clone();
     let profile = store.profiles(vec![user_id.clone()]).await?.remove(&user_id);
-    let profile_zone = profile.and_then(|profile| profile.time_zone.parse().ok());
+    let profile_zone = profile.and_then(|profile| profile.time_zone?.parse().ok());
     let mut importer = store.importer().await?;
     let position = source.position.clone();
     // One batch waits while another is loaded and a third is read.

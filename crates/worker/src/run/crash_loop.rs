@@ -1,8 +1,8 @@
 //! Groups that end a session or the worker each time they are computed.
 //!
-//! An interruption is not the fault of a group, unless every attempt at the group is interrupted: by a row that
-//! crashes its server process, or a trigger that ends its session. The rows of such a group would always be the
-//! first of the next batch, and no row behind them would ever be processed.
+//! An interruption is not the fault of a group, unless every attempt at the group is interrupted. A row may crash its
+//! server process, or a trigger may end its session. The rows of such a group would always be the first of the next
+//! batch, and no row behind them would ever be processed.
 //!
 //! The queue counts the leases that each set lost. That finds sets that end the worker itself: see [`isolate`].
 

@@ -137,7 +137,7 @@ impl Service {
         while !self.stop.is_requested() {
             self.observe_once(alerting, &mut conditions).await;
             tokio::select! {
-                () = tokio::time::sleep(self.config().service.observe) => {}
+                () = tokio::time::sleep(self.unless_long_idle(self.config().service.observe)) => {}
                 () = alerting.look.notified() => {}
                 () = self.stop.requested() => {}
             }
@@ -262,8 +262,9 @@ impl Service {
             match store.filter(|_| in_outbox) {
                 // An error of the database is handled by the work; the next observation tries again.
                 Some(store) => {
-                    let (channel, rules, stop) =
-                        (&queue.channel, &alerting.rules, self.stop.token());
+                    let target = target::name();
+                    let channel = (&queue.channel, target.as_deref());
+                    let (rules, stop) = (&alerting.rules, self.stop.token());
                     // Each attempt has its own time-outs, and no other task waits for this one.
                     let patience = std::future::pending();
                     let _ = outbox::deliver(&store, channel, rules, stop, patience).await;
@@ -327,7 +328,9 @@ impl ChannelQueue {
                 return;
             }
             let (began, attempts) = (Instant::now(), first.backoff.errors() as i32 + 1);
-            match self.channel.send(&Message::from_alert(&first.alert, first.happened_at)).await {
+            let target = target::name();
+            let message = Message::from_alert(&first.alert, target.as_deref(), first.happened_at);
+            match self.channel.send(&message).await {
                 Ok(sent) => {
                     let took = began.elapsed();
                     outbox::log_delivered(&self.channel, &first.alert, attempts, &sent, took);

@@ -66,7 +66,7 @@ impl Service {
             });
             if !has_more {
                 tokio::select! {
-                    () = tokio::time::sleep(LOOK_EVERY) => {}
+                    () = tokio::time::sleep(self.unless_long_idle(LOOK_EVERY)) => {}
                     () = self.stop.requested() => {}
                 }
             }
@@ -119,8 +119,13 @@ impl Service {
 fn body(taken: &TakenChanges) -> String {
     let changes: Vec<_> = taken.changes.iter().map(to_json).collect();
     let cursor = taken.changes.last().map(|change| change.cursor.as_str());
-    json!({ "changes": changes, "cursor": cursor, "is_incomplete": taken.is_incomplete })
-        .to_string()
+    let mut body =
+        json!({ "changes": changes, "cursor": cursor, "is_incomplete": taken.is_incomplete });
+    // Cursors of different targets are not comparable.
+    if let (Some(fields), Some(target)) = (body.as_object_mut(), target::name()) {
+        fields.insert("target".to_owned(), (*target).into());
+    }
+    body.to_string()
 }
 
 fn log_blocked(error: &StoreError) {

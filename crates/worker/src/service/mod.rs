@@ -34,6 +34,7 @@ use std::time::{Duration, Instant};
 
 use aggregation::Kind;
 use store::{ServerBudgets, Store, StoreError};
+use tokio::sync::Notify;
 
 use crate::changes::OldChanges;
 use crate::config::Loaded;
@@ -61,7 +62,7 @@ use watch::Watched;
 
 pub use conditions::FiringRule;
 pub use http::{MakePage, PageWork, Peer};
-pub use targets::run as run_targets;
+pub use targets::{Sums, TargetState, Targets, run as run_targets};
 pub use view::Breaker;
 
 /// The longest sleep between two heartbeats.
@@ -105,6 +106,8 @@ pub struct Service {
     budgets: Option<ServerBudgets>,
     /// When the service last claimed a row.
     last_work: Mutex<Instant>,
+    /// Notified when a target has work that had none for long.
+    woken: Notify,
 }
 
 /// The parts of a service that differ between one database and targets.
@@ -196,6 +199,7 @@ impl Service {
             firing: Mutex::default(),
             budgets,
             last_work: Mutex::new(Instant::now()),
+            woken: Notify::new(),
         }
     }
 
@@ -219,6 +223,12 @@ impl Service {
         self.is_of_target() && lock(&self.last_work).elapsed() >= LONGEST_POLL * POLLS_SINCE_WORK
     }
 
+    /// The time between two looks at other tables than the queue. They cost a target without work as little as its
+    /// polls.
+    fn unless_long_idle(&self, configured: Duration) -> Duration {
+        if self.is_long_idle() { configured.max(LONGEST_POLL) } else { configured }
+    }
+
     /// Serves one of several targets until a stop is requested.
     async fn serve_target(self: Arc<Self>) {
         let mut senders = Self::start_alerts(&self);
@@ -228,6 +238,7 @@ impl Service {
             never = self.watch() => match never {},
             never = self.watch_liveness() => match never {},
             never = self.show_presence() => match never {},
+            never = self.observe_rules() => match never {},
         }
         let _ = tokio::time::timeout(LAST_MARKS, senders.join_all()).await;
         self.log_end().await;
@@ -318,7 +329,11 @@ impl Service {
         let (report, outcome) = drain::drain(context, &limits, |_| {}).await;
         self.watched.add(&report);
         if report.counts.batches > 0 {
+            let was_idle = self.is_long_idle();
             *lock(&self.last_work) = Instant::now();
+            if was_idle {
+                self.woken.notify_waiters();
+            }
         }
         // Due rows are left: the drain continues after the break, with or without a poll.
         if !matches!(outcome, Ok(DrainOutcome::Empty | DrainOutcome::Stopped)) {

@@ -20,7 +20,7 @@ use crate::stop::Stop;
 const LONGEST_ABSENCE: Duration = Duration::from_secs(5);
 
 /// The same for a target that had no work for long.
-const IDLE_ABSENCE: Duration = Duration::from_secs(30);
+const IDLE_ABSENCE: Duration = Duration::from_secs(60);
 
 /// The circuit breaker, for people.
 #[derive(Clone, Debug, PartialEq)]
@@ -148,13 +148,18 @@ impl Service {
     pub(super) async fn show_presence(&self) -> Infallible {
         loop {
             self.announce().await;
-            tokio::time::sleep(self.presence_interval()).await;
+            tokio::select! {
+                () = tokio::time::sleep(self.presence_interval()) => {}
+                () = self.woken.notified() => {}
+            }
         }
     }
 
     fn presence_interval(&self) -> Duration {
-        let longest = if self.is_long_idle() { IDLE_ABSENCE } else { LONGEST_ABSENCE };
-        self.config().service.observe.min(longest)
+        if self.is_long_idle() {
+            return IDLE_ABSENCE;
+        }
+        self.config().service.observe.min(LONGEST_ABSENCE)
     }
 
     async fn announce(&self) {

@@ -19,7 +19,7 @@ const REST_PER_COUNT: u32 = 100;
 pub(super) const REPORT_AGAIN: Duration = Duration::from_secs(300);
 
 /// The least time between two observations of a target that had no work for long.
-const IDLE_OBSERVE: Duration = Duration::from_secs(30);
+const IDLE_OBSERVE: Duration = Duration::from_secs(60);
 
 /// How often the heartbeat of the work is checked.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -121,6 +121,7 @@ impl Service {
             tokio::select! {
                 () = tokio::time::sleep(rest) => {}
                 () = self.database.changed.notified() => {}
+                () = self.woken.notified() => {}
             }
         }
     }

@@ -5,14 +5,15 @@ mod mapping;
 mod text;
 
 use aggregation::Kind;
-use diesel::QueryResult;
 use diesel::pg::Pg;
+use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text};
 use diesel_async::SimpleAsyncConnection;
 
 use crate::error::StoreError;
 use crate::pool::Store;
+use crate::schema::adopted_tables;
 use crate::sql::statement::statement;
 
 pub use check::AppTable;
@@ -63,69 +64,34 @@ pub struct AdoptionStep {
 }
 
 statement! {
-    /// Facts about a table, and about Dayfold's schema: the quoted name; kind, persistence and owner; columns that are
-    /// unique on their own, the primary key first; about how many rows it has.
+    /// Facts about a table: its quoted name; its kind and persistence; whether this role owns it; the columns that are
+    /// unique on their own, the primary key first; the estimated number of its rows.
     struct ReadAppTable<'a> { table: &'a str => Text } -> (Text, Text, Text, Bool, Array<Text>, BigInt)
-    "SELECT format('%I.%I', n.nspname, c.relname), c.relkind::text, c.relpersistence::text,
-            pg_has_role(c.relowner, 'USAGE'),
-            ARRAY(SELECT a.attname::text FROM pg_index AS i
-                  JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
-                  WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indnkeyatts = 1
-                    AND i.indpred IS NULL AND i.indexprs IS NULL
-                  ORDER BY i.indisprimary DESC, a.attnum),
-            greatest(c.reltuples, 0)::bigint
-     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-     WHERE c.oid = to_regclass({table})"
+    include_str!("read_app_table.sql")
 }
 
 statement! {
     /// Each column, its type without a domain, and whether it is a string or an enumeration.
     struct ReadAppColumns<'a> { table: &'a str => Text } -> (Text, Text, Bool)
-    "SELECT a.attname::text, format_type(base.oid, NULL), base.typcategory = 'S' OR base.typtype = 'e'
-     FROM pg_attribute AS a
-     JOIN pg_type AS t ON t.oid = a.atttypid
-     JOIN pg_type AS base ON base.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
-     WHERE a.attrelid = to_regclass({table}) AND a.attnum > 0 AND NOT a.attisdropped
-     ORDER BY a.attnum"
+    include_str!("read_app_columns.sql")
 }
 
 statement! {
     /// The schema of Dayfold's tables, quoted; the type of its user ids; whether the raw table has rows; whether the
     /// server knows the zone; the number of the next adoption.
     struct ReadOwnPlace<'a> { zone: &'a str => Text } -> (Text, Text, Bool, Bool, Bool, Bool, Integer)
-    "SELECT quote_ident(current_schema()),
-            (SELECT format_type(CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END, NULL)
-             FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
-             WHERE a.attrelid = to_regclass('user_profiles') AND a.attname = 'user_id'),
-            EXISTS (SELECT FROM vitals_raw), EXISTS (SELECT FROM nutrition_raw), EXISTS (SELECT FROM lab_raw),
-            {zone} = '' OR EXISTS (SELECT FROM pg_timezone_names WHERE name = {zone}),
-            (SELECT coalesce(max(id), 0) + 1 FROM adopted_tables)"
+    include_str!("read_own_place.sql")
 }
 
 statement! {
     /// The adoption whose triggers a table has. The name of the table may have changed since.
     struct ReadAdoption<'a> { table: &'a str => Text } -> (Integer, Text, Text, Text, Nullable<BigInt>)
-    "SELECT a.id, a.kind, a.mapping, a.state, a.up_to
-     FROM pg_trigger AS t
-     JOIN pg_proc AS p ON p.oid = t.tgfoid AND p.pronamespace = quote_ident(current_schema())::regnamespace
-     JOIN adopted_tables AS a ON p.proname = 'adopted_' || a.id::text
-     WHERE t.tgrelid = to_regclass({table})
-     LIMIT 1"
-}
-
-statement! {
-    struct ReadAdopted {} -> (Text)
-    "SELECT app_table FROM adopted_tables ORDER BY app_table"
+    include_str!("read_adoption.sql")
 }
 
 statement! {
     struct NextAdoption {} -> (Integer)
     "SELECT nextval(pg_get_serial_sequence('adopted_tables', 'id'))::integer"
-}
-
-statement! {
-    struct SetCopied { id: i32 => Integer } -> ()
-    "UPDATE adopted_tables SET state = 'copied' WHERE id = {id} AND state = 'copying'"
 }
 
 /// One page of rows. Its text depends on the app's columns, so it is no `statement!`.
@@ -200,8 +166,8 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn adopted_tables(&self) -> Result<Vec<String>, StoreError> {
-        let rows: Vec<(String,)> = self.load("adopt", ReadAdopted {}).await?;
-        Ok(rows.into_iter().map(|(table,)| table).collect())
+        let names = adopted_tables::table.select(adopted_tables::app_table);
+        self.load("adopt", names.order(adopted_tables::app_table)).await
     }
 
     /// Checks a mapping against a table.
@@ -273,7 +239,9 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn end_copying(&self, id: i32) -> Result<(), StoreError> {
-        self.execute("adopt", SetCopied { id }).await.map(drop)
+        let copying = adopted_tables::table.find(id).filter(adopted_tables::state.eq("copying"));
+        let copied = diesel::update(copying).set(adopted_tables::state.eq("copied"));
+        self.execute("adopt", copied).await.map(drop)
     }
 
     /// From now on the triggers copy nothing, and delete the copy of each row that changes. The statement waits until
@@ -337,12 +305,12 @@ impl Store {
         // Behind a pooler in transaction mode, the session's settings come first.
         let settings = self.in_transaction();
         let sql = format!("{settings};\nSET LOCAL lock_timeout = '{LONGEST_LOCK_WAIT}';\n{sql}");
-        let mut held = self.hold("adopt").await?;
-        held.unfinished = true;
-        let ran = self.in_time(held.batch_execute(&sql)).await?;
-        let ran = ran.map_err(|cause| held.error(cause));
-        held.unfinished = false;
-        held.answered = ran.is_ok();
+        let mut connection = self.hold("adopt").await?;
+        connection.unfinished = true;
+        let ran = self.in_time(connection.batch_execute(&sql)).await?;
+        let ran = ran.map_err(|cause| connection.error(cause));
+        connection.unfinished = false;
+        connection.answered = ran.is_ok();
         ran
     }
 }

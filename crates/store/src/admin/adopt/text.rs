@@ -4,6 +4,7 @@
 use std::fmt;
 
 use aggregation::Kind;
+use aggregation::text::LONGEST_NAME_BYTES;
 
 use super::mapping::{MappedFrom, Mapping, Takes, required_columns, takes};
 use crate::admin::import::raw_table;
@@ -104,6 +105,14 @@ impl Checked {
         let of_type = self.type_of(column);
         let column = format!("r.{}", identifier(column));
         match takes(target) {
+            Takes::User if self.user_type == "text" => {
+                // A text that the raw tables refuse is no id: the row is left out.
+                let text = format!("{column}::text");
+                let controls = literal("[\\x01-\\x1f]");
+                format!(
+                    "CASE WHEN octet_length({text}) BETWEEN 1 AND {LONGEST_NAME_BYTES} AND {text} !~ {controls} THEN {text} END"
+                )
+            }
             Takes::User => format!("{column}::{}", self.user_type),
             Takes::Id => match self.mapping.add_to_ids {
                 None | Some(0) => format!("{column}::bigint"),

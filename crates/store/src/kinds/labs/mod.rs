@@ -14,6 +14,7 @@ use diesel::sql_types::{Array, BigInt, Date, Double, Integer, Nullable, Text, Ti
 use crate::changes::record::changed_dates;
 use crate::error::StoreError;
 use crate::kinds::day_end::future_count;
+use crate::sql::figure_table::FigureTable;
 use crate::sql::raw_text::{RawText, short_name, short_text};
 use crate::sql::statement::statement;
 use crate::sql::time::{RawTime, to_postgres};
@@ -84,8 +85,65 @@ statement! {
      WHERE user_id = {user_id} AND id = ANY ({ids})")
 }
 
+/// The columns of an analyte beside its key and fingerprint, in the order of [`ROWS`].
+const COLUMNS: [&str; 21] = [
+    "result_count",
+    "exact_count",
+    "last_value",
+    "last_comparator",
+    "last_text",
+    "last_at",
+    "min",
+    "max",
+    "mean",
+    "reference_low",
+    "reference_high",
+    "reported_value",
+    "reported_unit",
+    "reported_range",
+    "last_flag",
+    "worst_flag",
+    "delta",
+    "delta_percent",
+    "time_zone",
+    "day_start",
+    "day_end",
+];
+
+static TABLE: LazyLock<FigureTable> = LazyLock::new(|| {
+    let others = [
+        "context_fingerprint",
+        "algorithm_version",
+        "reference_text",
+        "is_partial",
+        "future_count",
+    ];
+    let key = ["local_date", "analyte", "unit"];
+    FigureTable::new("lab_daily", &key, Some("analyte"), &[&COLUMNS[..], &others].concat())
+});
+
+static ROWS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {{user_id}}, {{date}}, d.*, {{algorithm_version}}, d.reported_range,
+                d.day_end > now(), {}
+         FROM unnest({{analytes}}::text[], {{units}}::text[], {{result_counts}}::integer[],
+                     {{exact_counts}}::integer[], {{last_values}}::float8[],
+                     {{last_comparators}}::text[], {{last_texts}}::text[],
+                     {{last_ats}}::timestamptz[], {{mins}}::float8[], {{maxs}}::float8[],
+                     {{means}}::float8[], {{reference_lows}}::float8[],
+                     {{reference_highs}}::float8[], {{reported_values}}::text[],
+                     {{reported_units}}::text[], {{reported_ranges}}::text[], {{last_flags}}::text[],
+                     {{worst_flags}}::text[], {{deltas}}::float8[], {{delta_percents}}::float8[],
+                     {{time_zones}}::text[], {{day_starts}}::timestamptz[],
+                     {{day_ends}}::timestamptz[], {{context_fingerprints}}::bigint[])
+              AS d (analyte, unit, {}, context_fingerprint)",
+        future_count!("d.", "d.result_count"),
+        COLUMNS.join(", ")
+    )
+});
+
 statement! {
-    struct UpsertAnalytes {
+    struct AnalyteRows {
         user_id: UserId => UserKey,
         date: NaiveDate => Date,
         algorithm_version: i32 => Integer,
@@ -114,73 +172,19 @@ statement! {
         day_ends: Vec<PgTimestamp> => Array<Timestamptz>,
         context_fingerprints: Vec<i64> => Array<BigInt>,
     } -> ()
-    concat!("INSERT INTO lab_daily (
-         user_id, local_date, analyte, unit, result_count, exact_count, last_value,
-         last_comparator, last_text, last_at, min, max, mean, reference_low, reference_high,
-         reported_value, reported_unit, reported_range, last_flag, worst_flag, delta, delta_percent,
-         time_zone, day_start, day_end, context_fingerprint, is_partial, future_count,
-         algorithm_version, reference_text)
-     SELECT {user_id}, {date}, d.*, d.day_end > now(), ", future_count!("d.", "d.result_count"), ",
-            {algorithm_version}, d.reported_range
-     FROM unnest({analytes}::text[], {units}::text[], {result_counts}::integer[],
-                 {exact_counts}::integer[], {last_values}::float8[], {last_comparators}::text[],
-                 {last_texts}::text[], {last_ats}::timestamptz[], {mins}::float8[], {maxs}::float8[],
-                 {means}::float8[], {reference_lows}::float8[], {reference_highs}::float8[],
-                 {reported_values}::text[], {reported_units}::text[], {reported_ranges}::text[],
-                 {last_flags}::text[], {worst_flags}::text[], {deltas}::float8[],
-                 {delta_percents}::float8[], {time_zones}::text[], {day_starts}::timestamptz[],
-                 {day_ends}::timestamptz[], {context_fingerprints}::bigint[])
-          AS d (analyte, unit, result_count, exact_count, last_value, last_comparator, last_text,
-                last_at, min, max, mean, reference_low, reference_high, reported_value,
-                reported_unit, reported_range, last_flag, worst_flag, delta, delta_percent,
-                time_zone, day_start, day_end, context_fingerprint)
-     ON CONFLICT (user_id, local_date, analyte, unit) DO UPDATE SET
-         result_count = excluded.result_count, exact_count = excluded.exact_count,
-         last_value = excluded.last_value,
-         last_comparator = excluded.last_comparator, last_text = excluded.last_text,
-         last_at = excluded.last_at, min = excluded.min, max = excluded.max, mean = excluded.mean,
-         reference_low = excluded.reference_low, reference_high = excluded.reference_high,
-         reference_text = excluded.reference_text, reported_value = excluded.reported_value,
-         reported_unit = excluded.reported_unit, reported_range = excluded.reported_range,
-         last_flag = excluded.last_flag,
-         worst_flag = excluded.worst_flag, delta = excluded.delta,
-         delta_percent = excluded.delta_percent, time_zone = excluded.time_zone,
-         day_start = excluded.day_start, day_end = excluded.day_end,
-         context_fingerprint = excluded.context_fingerprint,
-         is_partial = excluded.is_partial, future_count = excluded.future_count,
-         algorithm_version = excluded.algorithm_version,
-         computed_at = excluded.computed_at
-     RETURNING *")
+    built &ROWS
 }
 
-/// The dates that [`UpsertAnalytes`] changes.
+/// The dates that a write of [`TABLE`] changes.
 static UPSERTED: LazyLock<String> = LazyLock::new(|| {
-    let figures = [
-        "result_count",
-        "exact_count",
-        "last_value",
-        "last_comparator",
-        "last_text",
-        "last_at",
-        "min",
-        "max",
-        "mean",
-        "reference_low",
-        "reference_high",
-        "reference_text",
-        "reported_value",
-        "reported_unit",
-        "reported_range",
-        "last_flag",
-        "worst_flag",
-        "delta",
-        "delta_percent",
-        "time_zone",
-        "day_start",
-        "day_end",
-    ];
+    let figures = [&COLUMNS[..], &["reference_text"]].concat();
     changed_dates("labs", "lab_daily", &["analyte", "unit"], &figures)
 });
+
+/// The table of its days.
+pub(crate) fn table() -> &'static FigureTable {
+    &TABLE
+}
 
 impl GroupTransaction<'_> {
     /// Visits every result that can belong to a date in any zone, and says whether it did: there may be too
@@ -225,7 +229,7 @@ impl GroupTransaction<'_> {
         fn column<T>(days: &[LabDay], of: impl Fn(&LabDay) -> T) -> Vec<T> {
             days.iter().map(of).collect()
         }
-        let upsert = UpsertAnalytes {
+        let rows = AnalyteRows {
             user_id: self.user_id(),
             date,
             algorithm_version: ALGORITHM_VERSION,
@@ -254,7 +258,11 @@ impl GroupTransaction<'_> {
             day_ends: column(days, |day| to_postgres(day.day_end)),
             context_fingerprints: column(days, |day| day.context_fingerprint),
         };
-        self.write_figures("labs", upsert, &UPSERTED);
+        self.note_lab_values(days.iter().map(|day| {
+            let exact = day.last_value.filter(|_| day.last_comparator.is_none());
+            (day.analyte.as_str(), day.unit.as_str(), exact)
+        }));
+        self.write_rows("labs", (&TABLE, rows), &UPSERTED);
         Ok(())
     }
 }

@@ -135,6 +135,9 @@ impl GroupTransaction<'_> {
         date: NaiveDate,
         days: &[LabDay],
     ) -> Result<Vec<Neighbours>, StoreError> {
+        if self.only_computes() {
+            return Ok(self.computed_neighbours(days));
+        }
         let clear = ClearAnalytes {
             user_id: self.user_id(),
             date,
@@ -149,6 +152,17 @@ impl GroupTransaction<'_> {
         Ok(found)
     }
 
+    /// The neighbours of rows among figures that are not written. There are no later dates yet.
+    fn computed_neighbours(&self, days: &[LabDay]) -> Vec<Neighbours> {
+        let neighbours = |day: &LabDay| Neighbours {
+            analyte: day.analyte.clone(),
+            unit: day.unit.clone(),
+            previous: self.noted_lab_value(&day.analyte, &day.unit),
+            next: None,
+        };
+        days.iter().map(neighbours).collect()
+    }
+
     /// Reads the neighbours of some of the date's rows.
     ///
     /// # Errors
@@ -158,6 +172,9 @@ impl GroupTransaction<'_> {
         date: NaiveDate,
         days: &[LabDay],
     ) -> Result<Vec<Neighbours>, StoreError> {
+        if self.only_computes() {
+            return Ok(self.computed_neighbours(days));
+        }
         let read = ReadNeighbours {
             user_id: self.user_id(),
             date,
@@ -176,6 +193,9 @@ impl GroupTransaction<'_> {
         date: NaiveDate,
         mut visit: impl FnMut(String, String) + Send,
     ) -> Result<(), StoreError> {
+        if self.only_computes() {
+            return Ok(());
+        }
         let read = ReadKeys { user_id: self.user_id(), date };
         self.read_each(read, |(analyte, unit): (String, String)| {
             visit(analyte, unit);

@@ -170,7 +170,11 @@ impl GroupTransaction<'_> {
     ) -> Result<Option<BTreeMap<String, Snapshot>>, StoreError> {
         let mut snapshots = empty(scope);
         let rows = raw_rows_of(scope, catalogue, self.user_id(), ReadMode::AtOnce);
-        let (rows, stored) = self.read2((rows, stored_of(scope, &self.user_id()))).await?;
+        let (rows, stored) = if self.only_computes() {
+            (self.read(rows).await?, Vec::new())
+        } else {
+            self.read2((rows, stored_of(scope, &self.user_id()))).await?
+        };
         if rows.len() as i64 > MOST_AT_ONCE {
             return Ok(None);
         }
@@ -188,6 +192,9 @@ impl GroupTransaction<'_> {
         scope: &Scope,
     ) -> Result<BTreeMap<String, Snapshot>, StoreError> {
         let mut snapshots = empty(scope);
+        if self.only_computes() {
+            return Ok(snapshots);
+        }
         let stored = self.read(stored_of(scope, &self.user_id())).await?;
         keep_stored(stored, scope, &mut snapshots)?;
         Ok(snapshots)

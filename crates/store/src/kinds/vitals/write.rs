@@ -15,31 +15,33 @@ use diesel::sql_types::{
 use crate::error::StoreError;
 use crate::kinds::daily::{sources, upserted};
 use crate::kinds::day_end::future_count;
+use crate::sql::figure_table::FigureTable;
 use crate::sql::statement::statement;
 use crate::sql::time::to_postgres;
 use crate::sql::user_key::UserKey;
 use crate::transaction::GroupTransaction;
 
-/// Declares the rows of a table of figures, which share columns and add some of their own. Also declares
-/// two statements that write them: one for a single row with a parameter for each column, one for
-/// several rows with an array for each column. The server takes three times as long for a row in arrays.
+/// Declares a table of figures, of which the rows share columns and add some of their own. Also declares
+/// two queries for them: one for a single row with a parameter for each column, one for several rows
+/// with an array for each column. The server takes three times as long for a row in arrays.
 macro_rules! figures {
     (
-        $table:literal,
+        $table:literal, $TABLE:ident,
         $(#[$meta:meta])*
         $row:ident, $one:ident, $several:ident,
         key { $($key:ident: $key_rust:ty => $key_sql:ty as $key_type:literal),* }
         own { $($own:ident: $own_rust:ty => $own_sql:ty as $own_type:literal),* $(,)? }
-        more { $columns:literal, $values:expr, $updates:literal, $returning:literal }
+        of_clock { $($column:literal),* } $values:expr
     ) => {
         figures! {
-            @rows $table, $(#[$meta])* $row, $one, $several,
+            @rows $table, $TABLE, $(#[$meta])* $row, $one, $several,
             key {
                 local_date: NaiveDate => Date as "date",
                 metric: String => Text as "text"
                 $(, $key: $key_rust => $key_sql as $key_type)*
             }
             figures {
+                unit: String => Text as "text",
                 sample_count: i32 => Integer as "integer",
                 total: Option<f64> => Nullable<Double> as "float8",
                 mean: Option<f64> => Nullable<Double> as "float8",
@@ -61,37 +63,40 @@ macro_rules! figures {
                 time_zone: String => Text as "text"
                 $(, $own: $own_rust => $own_sql as $own_type)*
             }
-            more { $columns, $values, $updates, $returning }
+            of_clock { $($column),* } $values
         }
     };
     (
-        @rows $table:literal, $(#[$meta:meta])* $row:ident, $one:ident, $several:ident,
-        key { $first:ident: $first_rust:ty => $first_sql:ty as $first_type:literal
-              $(, $key:ident: $key_rust:ty => $key_sql:ty as $key_type:literal)* }
-        figures { $($field:ident: $rust:ty => $sql:ty as $type:literal),* }
-        more { $columns:literal, $values:expr, $updates:literal, $returning:literal }
+        @rows $table:literal, $TABLE:ident, $(#[$meta:meta])* $row:ident, $one:ident, $several:ident,
+        key { $($key:ident: $key_rust:ty => $key_sql:ty as $key_type:literal),* }
+        figures { $first:ident: $first_rust:ty => $first_sql:ty as $first_type:literal
+                  $(, $field:ident: $rust:ty => $sql:ty as $type:literal)* }
+        of_clock { $($column:literal),* } $values:expr
     ) => {
+        static $TABLE: LazyLock<FigureTable> = LazyLock::new(|| {
+            let columns = [stringify!($first) $(, stringify!($field))* $(, $column)*];
+            FigureTable::new($table, &[$(stringify!($key)),*], Some("metric"), &columns)
+        });
+
         $(#[$meta])*
         struct $row {
-            unit: String,
-            $first: $first_rust,
             $($key: $key_rust,)*
+            $first: $first_rust,
             $($field: $rust,)*
         }
 
         statement! {
             struct $one {
                 user_id: UserId => UserKey,
-                unit: String => Text,
-                $first: $first_rust => $first_sql,
                 $($key: $key_rust => $key_sql,)*
+                $first: $first_rust => $first_sql,
                 $($field: $rust => $sql,)*
             } -> ()
             figures!(
-                @text $table, ($first $($key)*) ($($field)*) $columns, $values, $updates, $returning,
+                @text ($($key)*) ($first $($field)*) $values,
                 concat!(
-                    "(VALUES ({unit}::text, {", stringify!($first), "}::", $first_type
-                    $(, ", {", stringify!($key), "}::", $key_type)*
+                    "(VALUES (" $(, "{", stringify!($key), "}::", $key_type, ", ")*,
+                    "{", stringify!($first), "}::", $first_type
                     $(, ", {", stringify!($field), "}::", $type)*, "))"
                 )
             )
@@ -100,16 +105,15 @@ macro_rules! figures {
         statement! {
             struct $several {
                 user_id: UserId => UserKey,
-                unit: Vec<String> => Array<Text>,
-                $first: Vec<$first_rust> => Array<$first_sql>,
                 $($key: Vec<$key_rust> => Array<$key_sql>,)*
+                $first: Vec<$first_rust> => Array<$first_sql>,
                 $($field: Vec<$rust> => Array<$sql>,)*
             } -> ()
             figures!(
-                @text $table, ($first $($key)*) ($($field)*) $columns, $values, $updates, $returning,
+                @text ($($key)*) ($first $($field)*) $values,
                 concat!(
-                    "unnest({unit}::text[], {", stringify!($first), "}::", $first_type, "[]"
-                    $(, ", {", stringify!($key), "}::", $key_type, "[]")*
+                    "unnest(" $(, "{", stringify!($key), "}::", $key_type, "[], ")*,
+                    "{", stringify!($first), "}::", $first_type, "[]"
                     $(, ", {", stringify!($field), "}::", $type, "[]")*, ")"
                 )
             )
@@ -125,63 +129,51 @@ macro_rules! figures {
                 let user_id = transaction.user_id();
                 let Some(row) = rows.pop() else { return };
                 if rows.is_empty() {
-                    let $row { unit, $first, $($key,)* $($field,)* } = row;
-                    let one = $one { user_id, unit, $first, $($key,)* $($field,)* };
-                    return transaction.write_figures(part, one, changed);
+                    let $row { $($key,)* $first, $($field,)* } = row;
+                    let one = $one { user_id, $($key,)* $first, $($field,)* };
+                    return transaction.write_rows(part, (&$TABLE, one), changed);
                 }
                 rows.push(row);
                 let mut several = $several {
                     user_id,
-                    unit: Vec::with_capacity(rows.len()),
-                    $first: Vec::with_capacity(rows.len()),
                     $($key: Vec::with_capacity(rows.len()),)*
+                    $first: Vec::with_capacity(rows.len()),
                     $($field: Vec::with_capacity(rows.len()),)*
                 };
                 for row in rows {
-                    several.unit.push(row.unit);
-                    several.$first.push(row.$first);
                     $(several.$key.push(row.$key);)*
+                    several.$first.push(row.$first);
                     $(several.$field.push(row.$field);)*
                 }
-                transaction.write_figures(part, several, changed);
+                transaction.write_rows(part, (&$TABLE, several), changed);
             }
         }
     };
-    (
-        @text $table:literal, ($first:ident $($key:ident)*) ($($field:ident)*)
-        $columns:literal, $values:expr, $updates:literal, $returning:literal, $rows:expr
-    ) => {
+    (@text ($($key:ident)*) ($first:ident $($field:ident)*) $values:expr, $rows:expr) => {
         concat!(
-            "INSERT INTO ", $table, " (user_id, unit, ", stringify!($first)
-            $(, ", ", stringify!($key))* $(, ", ", stringify!($field))*, $columns,
-            ") SELECT {user_id}, f.*", $values, " FROM ", $rows,
-            " AS f (unit, ", stringify!($first)
-            $(, ", ", stringify!($key))* $(, ", ", stringify!($field))*,
-            ") ON CONFLICT (user_id, ", stringify!($first) $(, ", ", stringify!($key))*,
-            ") DO UPDATE SET unit = excluded.unit"
-            $(, ", ", stringify!($field), " = excluded.", stringify!($field))*, $updates,
-            " RETURNING ", $returning
+            "SELECT {user_id}, f.*", $values, " FROM ", $rows, " AS f ("
+            $(, stringify!($key), ", ")*, stringify!($first) $(, ", ", stringify!($field))*, ")"
         )
     };
 }
 
 figures! {
-    "vitals_hourly",
+    "vitals_hourly", HOURS,
     /// A row of `vitals_hourly`.
-    HourRow, UpsertHour, UpsertHours,
+    HourRow, HourValues, HourArrays,
     key { hour_start: PgTimestamp => Timestamptz as "timestamptz" }
     own {
         sum: Option<f64> => Nullable<Double> as "float8",
         squared_deviations: Option<f64> => Nullable<Double> as "float8",
         sketch: Option<Vec<u8>> => Nullable<Binary> as "bytea",
     }
-    more { "", "", "", "local_date" }
+    of_clock {} ""
 }
 
 figures! {
-    "vitals_daily",
+    "vitals_daily", DAYS,
     /// A row of `vitals_daily`.
-    DayRow, UpsertDay, UpsertDays,
+    DayRow, DayValues, DayArrays,
     key {}
     own {
         primary_source: Option<String> => Nullable<Text> as "text",
@@ -190,16 +182,18 @@ figures! {
         context_fingerprint: i64 => BigInt as "bigint",
         algorithm_version: i32 => Integer as "integer",
     }
-    more {
-        ", is_partial, future_count",
-        concat!(
-            ", f.day_end > now(), ",
-            future_count!("f.", "f.sample_count + f.censored_count")
-        ),
-        ", is_partial = excluded.is_partial, future_count = excluded.future_count,
-           computed_at = excluded.computed_at",
-        "*"
-    }
+    of_clock { "is_partial", "future_count" }
+    concat!(", f.day_end > now(), ", future_count!("f.", "f.sample_count + f.censored_count"))
+}
+
+/// The table of hours.
+pub(crate) fn hours() -> &'static FigureTable {
+    &HOURS
+}
+
+/// The table of days.
+pub(crate) fn days() -> &'static FigureTable {
+    &DAYS
 }
 
 /// The days that are changed by a write of `vitals_daily`.
@@ -255,15 +249,20 @@ statement! {
 }
 
 impl GroupTransaction<'_> {
-    /// Writes changed hours and days, and deletes those without rows.
+    /// Writes changed hours and days, and deletes those without rows. Leaves out frozen dates.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn write_vitals(
         &mut self,
-        recomputed: BTreeMap<String, Recomputed>,
+        mut recomputed: BTreeMap<String, Recomputed>,
         catalogue: &Catalogue,
     ) -> Result<(), StoreError> {
+        for of_metric in recomputed.values_mut() {
+            of_metric.changed_hours.retain(|hour, _| self.is_open(hour.date));
+            of_metric.vanished_hours.retain(|hour| self.is_open(hour.date));
+            of_metric.days.retain(|date, _| self.is_open(*date));
+        }
         let unit =
             |metric: &str| catalogue.metric(metric).map_or("", |metric| metric.unit.as_str());
         // Only hours that differ from the stored ones are written.

@@ -1,16 +1,20 @@
 //! `worker demo`: the whole process on real data, in a private PostgreSQL that is removed afterwards.
 
 mod figures;
+mod kept;
+mod last_days;
 mod log;
+mod own;
 mod serve;
 
 use std::path::Path;
+use std::time::Duration;
 
 use aggregation::Kind;
 use anyhow::Context;
 use indicatif::ProgressBar;
 use local_postgres::{Binaries, LocalPostgres};
-use store::Store;
+use store::{MigrateOptions, Store};
 use tokio_util::sync::CancellationToken;
 
 use super::{report, run_once};
@@ -49,6 +53,9 @@ const BATCH_SIZE: u32 = 200;
 /// The reason why it failed.
 pub async fn execute(config: Option<&Path>, arguments: &cli::Demo) -> anyhow::Result<Exit> {
     let loaded = setup::load(config)?;
+    if !arguments.data.is_empty() {
+        return own::execute(loaded, arguments).await;
+    }
     let mut config = loaded.config.clone();
     config.batch.size = BATCH_SIZE;
     config.batch.min_size = BATCH_SIZE;
@@ -58,7 +65,9 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Demo) -> anyhow::Re
 
     let stop = Stop::on_signals(config.service.shutdown_timeout, exit::INTERRUPTED)?;
     let server = tokio::select! {
-        server = start_server() => server?,
+        server = tokio::task::spawn_blocking(|| start_server_at(None)) => {
+            server.context("the private PostgreSQL could not be started")??
+        }
         () = stop.requested() => return Ok(exit::INTERRUPTED),
     };
     config.database.url = Secret::new(server.url("postgres"));
@@ -78,29 +87,59 @@ pub async fn execute(config: Option<&Path>, arguments: &cli::Demo) -> anyhow::Re
     shown
 }
 
-async fn start_server() -> anyhow::Result<LocalPostgres> {
-    let starting = tokio::task::spawn_blocking(|| -> anyhow::Result<LocalPostgres> {
-        let binaries = Binaries::find_or_install(output::say)?;
-        let server = LocalPostgres::start(&binaries)?;
-        output::print(&format!(
-            "1. A private PostgreSQL {} runs in\n   {}.",
-            binaries.version(),
-            server.socket_directory().display()
-        ));
-        Ok(server)
-    });
-    starting.await.context("the private PostgreSQL could not be started")?
+/// Starts a server in this folder, or in a temporary one.
+fn start_server_at(folder: Option<&Path>) -> anyhow::Result<LocalPostgres> {
+    let binaries = Binaries::find_or_install(output::say)?;
+    let server = match folder {
+        Some(folder) => LocalPostgres::start_at(&binaries, folder)?,
+        None => LocalPostgres::start(&binaries)?,
+    };
+    output::print(&format!(
+        "1. A private PostgreSQL {} runs in\n   {}.",
+        binaries.version(),
+        server.socket_directory().display()
+    ));
+    Ok(server)
+}
+
+async fn migrate(store: &Store, options: MigrateOptions) -> anyhow::Result<()> {
+    let applied = store::migrate_with(store, Duration::from_secs(60), options).await?.applied;
+    output::print(&format!(
+        "2. The schema is migrated: {} applied.",
+        counted(applied.len() as i64, "migration", "migrations")
+    ));
+    Ok(())
+}
+
+/// All that a drain of the whole queue needs.
+fn work(store: Store, settings: Settings, stop: &Stop, batch_size: u32) -> (WorkerContext, Limits) {
+    let limits = Limits {
+        kinds: Kind::ALL.to_vec(),
+        max_batches: None,
+        time_budget: None,
+        cancel: CancellationToken::new(),
+        until_empty: true,
+    };
+    let context = WorkerContext {
+        batches: CurrentBatches::default(),
+        assumed_zone: crate::run::assumed_zone::AssumedZone::default(),
+        long_groups: LongGroups::default(),
+        store,
+        settings: SharedSettings::new(settings),
+        stop: stop.clone(),
+        heartbeat: Heartbeat::unheard(),
+        crash_loop_guard: CrashLoopGuard::default(),
+        batch_sizer: BatchSizer::new(batch_size),
+        throttle: Throttle::default(),
+    };
+    (context, limits)
 }
 
 async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Result<()> {
     let settings = Settings::from_config(config)?;
     let default_zone = settings.default_zone;
     let store = setup::connect_with(config, &|_| None, None).await?;
-    let applied = store::migrate(&store, std::time::Duration::from_secs(60)).await?.applied;
-    output::print(&format!(
-        "2. The schema is migrated: {} applied.",
-        counted(applied.len() as i64, "migration", "migrations")
-    ));
+    migrate(&store, MigrateOptions::default()).await?;
 
     output::print("3. Real data goes into the raw tables; triggers queue each row:");
     for (name, kind, text) in FILES {
@@ -118,25 +157,7 @@ async fn show(config: &Config, stop: &Stop, html: Option<&Path>) -> anyhow::Resu
     output::print(&format!(
         "4. The queue is drained in batches of {BATCH_SIZE}, a transaction for each user's date:\n"
     ));
-    let limits = Limits {
-        kinds: Kind::ALL.to_vec(),
-        max_batches: None,
-        time_budget: None,
-        cancel: CancellationToken::new(),
-        until_empty: true,
-    };
-    let context = WorkerContext {
-        batches: CurrentBatches::default(),
-        assumed_zone: crate::run::assumed_zone::AssumedZone::default(),
-        long_groups: LongGroups::default(),
-        store,
-        settings: SharedSettings::new(settings),
-        stop: stop.clone(),
-        heartbeat: Heartbeat::unheard(),
-        crash_loop_guard: CrashLoopGuard::default(),
-        batch_sizer: BatchSizer::new(BATCH_SIZE),
-        throttle: Throttle::default(),
-    };
+    let (context, limits) = work(store, settings, stop, BATCH_SIZE);
     let run =
         run_once::run(&context, &limits, "demo", "dayfold-demo", &ProgressBar::hidden()).await?;
     summary(&context.store, &run).await?;

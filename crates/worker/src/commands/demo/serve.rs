@@ -1,9 +1,11 @@
-//! `worker demo --serve`: the service runs on the demo's server, and new rows keep arriving.
+//! `worker demo --serve`: the service runs on the demo's server. Without data of the user's own, new rows
+//! keep arriving.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use chrono::NaiveDate;
 use store::Store;
 
 use crate::cli::ImportKind;
@@ -22,22 +24,15 @@ const BETWEEN_READINGS: Duration = Duration::from_secs(1);
 /// The user whose readings arrive.
 const USER: i64 = 1;
 
-/// Runs the service and the page until a stop is requested.
+/// Runs the service and the page until a stop is requested, while readings arrive.
 ///
 /// # Errors
 /// If the port is taken.
 pub async fn serve(mut loaded: Loaded, of_demo: &Config) -> anyhow::Result<Exit> {
-    let config = &mut loaded.config;
-    config.database.url = of_demo.database.url.clone();
-    if config.http.port == 0 {
-        config.http.port = PORT;
-    }
-    let address = SocketAddr::new(config.http.address, config.http.port);
-    config.service.observe = config.service.observe.min(Duration::from_secs(2));
-    if config.http.operator_token.expose().is_empty() {
-        config.http.operator_token = Secret::new(token());
-    }
-    say(address, config.http.operator_token.expose());
+    prepare(&mut loaded.config, of_demo);
+    let config = &loaded.config;
+    output::print("\n6. The service runs on these data, and a heart rate arrives each second.");
+    say(config, &USER.to_string(), today());
     let store = setup::connect_with(&few(config), &|_| None, None).await?;
     tokio::select! {
         served = service::run(None, loaded, page::router) => served,
@@ -45,12 +40,40 @@ pub async fn serve(mut loaded: Loaded, of_demo: &Config) -> anyhow::Result<Exit>
     }
 }
 
-fn say(address: SocketAddr, token: &str) {
+/// Runs the service and the page on data of the user's own until a stop is requested.
+///
+/// # Errors
+/// If the port is taken.
+pub async fn serve_own(
+    mut loaded: Loaded,
+    of_demo: &Config,
+    user: &str,
+    last: NaiveDate,
+) -> anyhow::Result<Exit> {
+    prepare(&mut loaded.config, of_demo);
+    output::print("\n6. The service runs on your data.");
+    say(&loaded.config, user, last);
+    service::run(None, loaded, page::router).await
+}
+
+fn prepare(config: &mut Config, of_demo: &Config) {
+    config.database.url = of_demo.database.url.clone();
+    if config.http.port == 0 {
+        config.http.port = PORT;
+    }
+    config.service.observe = config.service.observe.min(Duration::from_secs(2));
+    if config.http.operator_token.expose().is_empty() {
+        config.http.operator_token = Secret::new(token());
+    }
+}
+
+fn say(config: &Config, user: &str, day: NaiveDate) {
+    let address = SocketAddr::new(config.http.address, config.http.port);
+    let user = percent_encoding::utf8_percent_encode(user, percent_encoding::NON_ALPHANUMERIC);
     output::print(&format!(
-        "\n6. The service runs on these data, and a heart rate arrives each second.\n   \
-         Open      http://{address}/\n   Sign in   {token}\n   \
-         Look at   http://{address}/users/{USER}/days/{}\n   End it with Ctrl-C.\n",
-        today()
+        "   Open      http://{address}/\n   Sign in   {}\n   \
+         Look at   http://{address}/users/{user}/days/{day}\n   End it with Ctrl-C.\n",
+        config.http.operator_token.expose()
     ));
 }
 
@@ -63,7 +86,8 @@ fn few(config: &Config) -> Config {
     config
 }
 
-fn today() -> chrono::NaiveDate {
+/// The date in UTC.
+pub fn today() -> NaiveDate {
     alerts::own_clock().to_utc().date_naive()
 }
 
@@ -82,7 +106,7 @@ async fn send_readings(store: &Store) -> Infallible {
     }
 }
 
-/// 20 characters by chance: it protects made-up data on this host, for as long as the demo runs.
+/// 20 characters by chance: it protects the data on this host, for as long as the demo runs.
 fn token() -> String {
     std::iter::repeat_with(fastrand::alphanumeric).take(20).collect()
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use aggregation::Kind;
 use store::{
-    ConnectionPlan, Endpoint, Examination, MissingRights, Pooler, SchemaState, Store, StoreError,
-    Trial, schema_state,
+    Citus, ConnectionPlan, Endpoint, Examination, MissingRights, Pooler, SchemaState, Store,
+    StoreError, Trial, schema_state,
 };
 
 use super::{Check, Checkup, Outcome};
@@ -38,6 +38,9 @@ pub async fn examine(
     checkup.add(timeouts(config, &found));
     checkup.add(replication(&found));
     checkup.add(encoding(&found));
+    if let Some(citus) = store.citus().await? {
+        checkup.add(self::citus(&citus));
+    }
     let rights = rights(store, &found).await?;
     let may_look = rights.outcome != Outcome::Wrong;
     checkup.add(rights);
@@ -191,6 +194,18 @@ fn encoding(found: &Examination) -> Check {
 }
 
 /// Whether the schema is the one that this version needs.
+fn citus(found: &Citus) -> Check {
+    let text = format!("Citus {}", found.version);
+    match found.problem() {
+        Some(problem) => Check::wrong("citus", format!("{text}: {problem}"), problem.advice()),
+        None if found.is_distributed => {
+            let text = format!("{text} holds this schema on one of its nodes");
+            Check::fine("citus", text + "; all workers of a target must log in at the same node")
+        }
+        None => Check::fine("citus", format!("{text} does not hold this schema")),
+    }
+}
+
 async fn schema(
     store: &Store,
     found: &Examination,
@@ -436,7 +451,7 @@ async fn clock(store: &Store) -> Result<Check, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::super::Outcome;
-    use super::{Examination, version};
+    use super::{Citus, Examination, citus, version};
 
     fn found() -> Examination {
         Examination {
@@ -454,6 +469,18 @@ mod tests {
             creators: Vec::new(),
             timeouts: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_distributed_schema_without_its_settings_is_wrong_and_says_who_changes_them() {
+        let of = |triggers: &str| {
+            let unsafe_triggers = Some(triggers.to_owned());
+            citus(&Citus { version: "13.2-1".to_owned(), unsafe_triggers, is_distributed: true })
+        };
+        assert_eq!(of("on").outcome, Outcome::Fine);
+        let wrong = of("off");
+        assert_eq!(wrong.outcome, Outcome::Wrong);
+        assert!(wrong.advice.is_some_and(|advice| advice.contains("superuser")));
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub async fn show(State(page): Shared, Extension(visitor): Extension<Visitor>) -
             }))
         }
     };
-    layout::page(&page, &visitor, View::Doctor, "Doctor", &content)
+    layout::page(&page.frame, &visitor, View::Doctor, "Doctor", &content)
 }
 
 fn class(outcome: &str) -> &'static str {

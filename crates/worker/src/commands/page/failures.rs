@@ -10,7 +10,7 @@ use store::{Failure, MAX_FAILED_SETS, MAX_GROUPS, MAX_REJECTED_READ, Rejected};
 use super::access::{Role, Visitor};
 use super::cached::Known;
 use super::database::in_words;
-use super::layout::{self, Column, View, percent_encode};
+use super::layout::{self, Column, View, address, address_of_day};
 use super::{Page, Shared};
 use crate::commands::status::{failure_json, group_rejected};
 use crate::tables::{age, thousands};
@@ -71,7 +71,7 @@ impl Page {
 /// The view.
 pub async fn show(State(page): Shared, Extension(visitor): Extension<Visitor>) -> Markup {
     let content = page.failures_content(&visitor).await;
-    layout::page(&page, &visitor, View::Failures, "Failures", &content)
+    layout::page(&page.frame, &visitor, View::Failures, "Failures", &content)
 }
 
 fn failed(failures: &[Failure], role: Role) -> Markup {
@@ -98,9 +98,9 @@ fn failed(failures: &[Failure], role: Role) -> Markup {
                 td.nowrap { (example(of, role)) }
                 @if role == Role::Operator {
                     td {
-                        a href={ "/actions/confirm?action=requeue&" (query(of)) } { "requeue" }
+                        a href=(address(&format!("/actions/confirm?action=requeue&{}", query(of)))) { "requeue" }
                         @if of.dead > 0 {
-                            " · " a href={ "/actions/confirm?action=discard&" (query(of)) } { "discard the dead" }
+                            " · " a href=(address(&format!("/actions/confirm?action=discard&{}", query(of)))) { "discard the dead" }
                         }
                     }
                 }
@@ -134,7 +134,7 @@ fn example(of: &Failure, role: Role) -> Markup {
     let date = of.example_at.to_utc().date_naive();
     html! {
         @if role >= Role::Viewer {
-            a href={ "/users/" (percent_encode(&of.example_user.to_string())) "/days/" (date) } { "user " (of.example_user) ", " (date) }
+            a href=(address_of_day(&of.example_user, date)) { "user " (of.example_user) ", " (date) }
         } @else { "user " (of.example_user) ", " (date) }
     }
 }

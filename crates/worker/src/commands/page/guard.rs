@@ -9,8 +9,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::Page;
 use super::access::{Role, is_same_origin};
+use super::frame::Frame;
 use crate::service::Peer;
 
 /// The longest that a request may take, with its form.
@@ -32,8 +32,8 @@ const HEADERS: [(header::HeaderName, &str); 7] = [
 ];
 
 /// Lets a request through, or says why not.
-pub async fn guard(State(page): State<Arc<Page>>, mut request: Request, next: Next) -> Response {
-    let answer = match refuse(&page, &mut request) {
+pub async fn guard(State(frame): State<Arc<Frame>>, mut request: Request, next: Next) -> Response {
+    let answer = match refuse(&frame, &mut request) {
         Some(refusal) => refusal,
         None => match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
             Ok(answer) => answer,
@@ -51,22 +51,22 @@ fn with_headers(mut answer: Response) -> Response {
     answer
 }
 
-fn refuse(page: &Page, request: &mut Request) -> Option<Response> {
-    if !page.access.is_served() {
+fn refuse(frame: &Frame, request: &mut Request) -> Option<Response> {
+    if !frame.access.is_served() {
         let text = "The operator's page is not served here: other hosts can reach this address, and the \
                     worker has no token. Set http.token, or the credential http-token; or set \
                     http.address to 127.0.0.1.\n";
         return Some((StatusCode::FORBIDDEN, text).into_response());
     }
     let peer = request.extensions().get::<Peer>().copied();
-    let visitor = page.access.visitor(request.headers(), peer);
+    let visitor = frame.access.visitor(request.headers(), peer);
     let (path, method) = (request.uri().path(), request.method());
     if *method != Method::GET && *method != Method::HEAD && !is_same_origin(request.headers()) {
         let text = "This form was not sent by a page of this worker.\n";
         return Some((StatusCode::FORBIDDEN, text).into_response());
     }
     let is_open = path == "/sign-in" || path.starts_with("/assets/");
-    if page.access.has_token() && visitor.role == Role::Anonymous && !is_open {
+    if frame.access.has_token() && visitor.role == Role::Anonymous && !is_open {
         if path.starts_with("/api/") || path.starts_with("/live/") || *method != Method::GET {
             let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"dayfold\"")];
             let text = "{\"error\":\"a token is needed: Authorization: Bearer TOKEN\"}\n";

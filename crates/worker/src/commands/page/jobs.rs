@@ -11,6 +11,7 @@ use store::{ActionState, FailureFilter, Store, StoreError};
 
 use super::Page;
 use crate::commands::verify;
+use crate::run::group::Profile;
 use crate::run::group::rebuild::{self, earlier, later};
 
 /// The pause between two steps, so that an action leaves the database to others for most of the time.
@@ -207,11 +208,15 @@ impl Page {
 
     async fn backfill(&self, job: &Job, range: &Range, store: &Store) -> Result<Ended, StoreError> {
         let settings = self.service.settings();
-        let mut rows = 0;
+        let profile = store.profiles(vec![range.user_id.clone()]).await?.remove(&range.user_id);
+        let user = Profile::parse(profile.unwrap_or_default(), &settings);
+        let (mut rows, mut frozen) = (0, 0);
         for kind in Kind::ALL {
             let (from, to) = (earlier(range.from), later(range.to));
             let inventory = store.inventory(kind, &range.user_id, from, to).await?;
-            for portion in rebuild::portions(&inventory, range.from, range.to) {
+            frozen += rebuild::frozen_dates(&inventory, &user, range.from, range.to).len() as i64;
+            let from = user.first_open(range.from);
+            for portion in rebuild::portions(&inventory, from, range.to) {
                 if self.must_stop(job) {
                     return Ok(stopped());
                 }
@@ -223,7 +228,9 @@ impl Page {
                 tokio::time::sleep(BETWEEN_STEPS).await;
             }
         }
-        let outcome = format!("{} dates computed again from about {rows} raw rows.", job.done());
+        let mut outcome =
+            format!("{} dates computed again from about {rows} raw rows.", job.done());
+        outcome.push_str(&left_out(frozen));
         Ok(Ended { state: ActionState::Done, outcome })
     }
 
@@ -235,12 +242,21 @@ impl Page {
         if is_stopped() {
             return Ok(stopped());
         }
-        let outcome = format!(
+        let mut outcome = format!(
             "{} dates compared, {} of them differ; {} left out because rows of them wait, {} because rows \
              of them are dead.",
             verified.dates, verified.differ, verified.pending, verified.dead
         );
+        outcome.push_str(&left_out(verified.frozen));
         Ok(Ended { state: ActionState::Done, outcome })
+    }
+}
+
+/// The sentence about frozen dates.
+fn left_out(frozen: i64) -> String {
+    match frozen {
+        0 => String::new(),
+        dates => format!(" {dates} left out because their figures are frozen."),
     }
 }
 

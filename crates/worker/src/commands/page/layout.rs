@@ -1,15 +1,17 @@
 //! The parts that all pages share.
 
-use aggregation::Timestamp;
+use aggregation::{Timestamp, UserId};
 use axum::http::StatusCode;
+use chrono::NaiveDate;
 use maud::{DOCTYPE, Markup, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::Page;
 use super::access::{Role, Visitor};
 use super::cached::Known;
+use super::frame::Frame;
 use crate::service::Breaker;
 use crate::tables::age;
+use crate::target;
 
 /// The views, in the order of the navigation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +49,30 @@ impl View {
     }
 }
 
+/// The address of a path of the page. The page of a target leads to pages of the same target.
+pub fn address(path: &str) -> String {
+    let Some(name) = target::name() else { return path.to_owned() };
+    let (path, fragment) = path.find('#').map_or((path, ""), |place| path.split_at(place));
+    let joined = if path.contains('?') { '&' } else { '?' };
+    format!("{path}{joined}target={}{fragment}", percent_encode(&name))
+}
+
+/// The address of a user's day.
+pub fn address_of_day(user: &UserId, date: NaiveDate) -> String {
+    address(&format!("/users/{}/days/{date}", percent_encode(&user.to_string())))
+}
+
+/// The field by which a form that is sent by GET leads to the same target.
+pub fn target_field() -> Markup {
+    html! { @if let Some(name) = target::name() { input type="hidden" name="target" value=(name); } }
+}
+
 /// A whole page.
-pub fn page(page: &Page, visitor: &Visitor, view: View, title: &str, content: &Markup) -> Markup {
-    let name = page.service.name();
+pub fn page(frame: &Frame, visitor: &Visitor, view: View, title: &str, content: &Markup) -> Markup {
+    let target = target::name();
+    // Other views than the overview are those of a target.
+    let is_of_all = frame.has_targets && target.is_none();
+    let views = View::LISTED.into_iter().filter(|(of, ..)| !is_of_all || *of == View::Overview);
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -58,29 +81,34 @@ pub fn page(page: &Page, visitor: &Visitor, view: View, title: &str, content: &M
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="robots" content="noindex, nofollow";
                 meta name="color-scheme" content="light dark";
-                title { (title) " · Dayfold" }
+                title { (title) @if let Some(name) = &target { " · " (name) } " · Dayfold" }
                 link rel="stylesheet" href="/assets/page.css";
                 script src="/assets/page.js" defer {}
             }
             body {
                 a.skip href="#main" { "Skip to the content" }
                 header.top {
-                    p.brand { a href="/" { "Dayfold" } " " span.soft { (name) } }
+                    p.brand {
+                        a href="/" { "Dayfold" } " " span.soft { (frame.worker) }
+                        @if let Some(name) = &target {
+                            " " span { "Target " strong { (name) } " (" a href="/" { "all targets" } ")" }
+                        }
+                    }
                     nav aria-label="Views" {
                         ul {
-                            @for (of, path, label) in View::LISTED {
+                            @for (of, path, label) in views {
                                 li {
-                                    @if of == view { a href=(path) aria-current="page" { (label) } }
-                                    @else { a href=(path) { (label) } }
+                                    @if of == view { a href=(address(path)) aria-current="page" { (label) } }
+                                    @else { a href=(address(path)) { (label) } }
                                 }
                             }
                         }
                     }
-                    (session(page, visitor))
+                    (session(frame, visitor))
                 }
                 main id="main" tabindex="-1" {
                     @if let Some(live) = view.live() {
-                        div id="live" data-live=(live) { (content) }
+                        div id="live" data-live=(address(live)) { (content) }
                     } @else {
                         (content)
                     }
@@ -94,7 +122,7 @@ pub fn page(page: &Page, visitor: &Visitor, view: View, title: &str, content: &M
     }
 }
 
-fn session(page: &Page, visitor: &Visitor) -> Markup {
+fn session(frame: &Frame, visitor: &Visitor) -> Markup {
     html! {
         div.session {
             @if let Some(csrf) = &visitor.csrf {
@@ -103,7 +131,7 @@ fn session(page: &Page, visitor: &Visitor) -> Markup {
                     span { "Signed in: " (visitor.role.name()) " " }
                     button.plain type="submit" { "Sign out" }
                 }
-            } @else if page.access.has_token() {
+            } @else if frame.access.has_token() {
                 a href="/sign-in" { "Sign in" }
             } @else {
                 span.soft { "Read-only, without health values: no token is set" }
@@ -113,10 +141,10 @@ fn session(page: &Page, visitor: &Visitor) -> Markup {
 }
 
 /// The page that says that something needs another role.
-pub fn needs(page: &Page, visitor: &Visitor, view: View, role: Role) -> (StatusCode, Markup) {
+pub fn needs(frame: &Frame, visitor: &Visitor, view: View, role: Role) -> (StatusCode, Markup) {
     let exists = match role {
-        Role::Operator => page.access.has_operator(),
-        Role::Viewer | Role::Anonymous => page.access.has_token(),
+        Role::Operator => frame.access.has_operator(),
+        Role::Viewer | Role::Anonymous => frame.access.has_token(),
     };
     let setting = if role == Role::Operator { "http.operator_token" } else { "http.token" };
     let content = html! {
@@ -127,7 +155,7 @@ pub fn needs(page: &Page, visitor: &Visitor, view: View, role: Role) -> (StatusC
                     " or give the worker the credential, and start it again." }
         }
     };
-    (StatusCode::FORBIDDEN, self::page(page, visitor, view, "Not allowed", &content))
+    (StatusCode::FORBIDDEN, page(frame, visitor, view, "Not allowed", &content))
 }
 
 /// The answer to a form whose session has ended, or that another site made up.
@@ -139,9 +167,9 @@ pub const fn refused_form() -> (StatusCode, &'static str) {
 }
 
 /// The text of a page for wrong input.
-pub fn wrong(page: &Page, visitor: &Visitor, view: View, problem: &str) -> (StatusCode, Markup) {
+pub fn wrong(frame: &Frame, visitor: &Visitor, view: View, problem: &str) -> (StatusCode, Markup) {
     let content = html! { h1 { "Not understood" } p.notice.bad role="alert" { (problem) } };
-    (StatusCode::BAD_REQUEST, self::page(page, visitor, view, "Not understood", &content))
+    (StatusCode::BAD_REQUEST, page(frame, visitor, view, "Not understood", &content))
 }
 
 /// Says that the database is away and what was last known, or that what is shown is old.

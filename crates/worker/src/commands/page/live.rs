@@ -15,12 +15,15 @@ use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use maud::Markup;
+use tokio::sync::Semaphore;
 
 use super::access::Visitor;
 use super::{Page, Shared};
+use crate::stop::Stop;
+use crate::target;
 
 /// How often a stream looks for changes.
-const EVERY: Duration = Duration::from_secs(2);
+pub const EVERY: Duration = Duration::from_secs(2);
 
 /// The same, while an action runs.
 const EVERY_OF_ACTION: Duration = Duration::from_millis(500);
@@ -50,21 +53,40 @@ pub async fn stream(
     if page.live(&view, &visitor).await.is_none() {
         return (StatusCode::NOT_FOUND, "there is no such live view\n").into_response();
     }
-    let Ok(place) = Arc::clone(&page.streams).try_acquire_owned() else {
+    let (streams, stop) = (Arc::clone(&page.streams), page.service.stop().clone());
+    let of = Arc::clone(&page);
+    let every = move || of.update_interval();
+    // The stream is polled when the request, and with it the task of the target, has ended.
+    let name = target::name();
+    events(&streams, stop, every, move || {
+        let (page, visitor, view) = (Arc::clone(&page), visitor.clone(), view.clone());
+        let shown = async move { page.live(&view, &visitor).await.unwrap_or_default() };
+        target::inherited(name.clone(), shown)
+    })
+}
+
+/// Events with the outcome of `render`, whenever it has changed, until a stop is requested.
+pub fn events<F: Future<Output = Markup> + Send + 'static>(
+    streams: &Arc<Semaphore>,
+    stop: Stop,
+    every: impl Fn() -> Duration + Send + 'static,
+    render: impl Fn() -> F + Send + 'static,
+) -> Response {
+    let Ok(place) = Arc::clone(streams).try_acquire_owned() else {
         let text = "too many pages are live; ask again\n";
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
     };
-    let begin = (page, visitor, view, String::new(), place);
-    let events = stream::unfold(begin, |(page, visitor, view, last, place)| async move {
+    let begin = (every, render, stop, String::new(), place);
+    let events = stream::unfold(begin, |(every, render, stop, last, place)| async move {
         loop {
             tokio::select! {
-                () = tokio::time::sleep(page.update_interval()) => {}
-                () = page.service.stop().requested() => return None,
+                () = tokio::time::sleep(every()) => {}
+                () = stop.requested() => return None,
             }
-            let now = page.live(&view, &visitor).await?.into_string();
+            let now = render().await.into_string();
             if now != last {
                 let event = Ok::<_, Infallible>(Event::default().event("live").data(&now));
-                return Some((event, (page, visitor, view, now, place)));
+                return Some((event, (every, render, stop, now, place)));
             }
         }
     });

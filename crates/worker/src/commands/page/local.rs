@@ -8,6 +8,8 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::target;
+
 type Running = Pin<Box<dyn Future<Output = ()>>>;
 type Begin = Box<dyn FnOnce() -> Running + Send>;
 
@@ -25,12 +27,13 @@ impl Local {
         (Self(sender), LocalTasks(receiver))
     }
 
-    /// Has work done without waiting for it.
+    /// Has work done, for the target of the calling task, without waiting for it.
     pub fn spawn<F: Future<Output = ()> + 'static>(
         &self,
         begin: impl FnOnce() -> F + Send + 'static,
     ) {
-        let _ = self.0.send(Box::new(move || Box::pin(begin())));
+        let name = target::name();
+        let _ = self.0.send(Box::new(move || Box::pin(target::inherited(name, begin()))));
     }
 
     /// Has work done, and waits for what comes of it; `None` if the service ends before.

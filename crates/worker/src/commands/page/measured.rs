@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use aggregation::Kind;
 
+use crate::target;
+
 /// How often the counters are read.
 pub const SAMPLE_EVERY: Duration = Duration::from_secs(15);
 
@@ -80,15 +82,18 @@ impl Rates {
     }
 }
 
-/// The series of a metric in Prometheus's text: the labels between the braces, and the value.
+/// The series of a metric in Prometheus's text: the labels between the braces, and the value. If there are several
+/// targets, only the series of the calling task's target.
 fn series<'t>(text: &'t str, name: &'t str) -> impl Iterator<Item = (&'t str, f64)> {
+    let target = target::name();
     text.lines().filter_map(move |line| {
         let rest = line.strip_prefix(name)?;
         let (labels, value) = match rest.strip_prefix('{') {
             Some(rest) => rest.rsplit_once("} ")?,
             None => ("", rest.strip_prefix(' ')?),
         };
-        Some((labels, value.trim().parse().ok()?))
+        let is_of_target = target.is_none() || label(labels, "target") == target.as_deref();
+        is_of_target.then_some((labels, value.trim().parse().ok()?))
     })
 }
 
@@ -185,6 +190,16 @@ dayfold_pool_hold_seconds_bucket{purpose=\"page\",le=\"+Inf\"} 900
         let holds = quantiles(METRICS, "dayfold_pool_hold_seconds");
         assert_eq!(holds.p99, Some(0.01));
         assert_eq!(quantiles("", "dayfold_pool_wait_seconds"), Quantiles::default());
+    }
+
+    #[test]
+    fn of_several_targets_the_series_of_the_own_one_count() {
+        let metrics = "\
+dayfold_groups_total{target=\"a\",kind=\"labs\",outcome=\"committed\"} 5
+dayfold_groups_total{target=\"b\",kind=\"labs\",outcome=\"committed\"} 7
+";
+        let of = |name: &str| target::within_sync(name.into(), || counters(metrics)).groups;
+        assert_eq!((of("a"), of("b")), ([0.0, 0.0, 5.0], [0.0, 0.0, 7.0]));
     }
 
     #[test]

@@ -40,7 +40,7 @@ impl Page {
 /// The view.
 pub async fn show(State(page): Shared, Extension(visitor): Extension<Visitor>) -> Markup {
     let content = page.runs_content().await;
-    layout::page(&page, &visitor, View::Runs, "Runs", &content)
+    layout::page(&page.frame, &visitor, View::Runs, "Runs", &content)
 }
 
 const COLUMNS: [Column; 12] = [

@@ -39,7 +39,7 @@ pub async fn show(State(page): Shared, Extension(visitor): Extension<Visitor>) -
             }
         }
     };
-    layout::page(&page, &visitor, View::Settings, "Settings", &content)
+    layout::page(&page.frame, &visitor, View::Settings, "Settings", &content)
 }
 
 fn section(entry: &Entry) -> &str {

@@ -1,6 +1,7 @@
 //! Signing in with a token, and out.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{Form, Query, State};
@@ -9,24 +10,24 @@ use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 
 use super::access::{Visitor, WRONG_TOKEN_PAUSE, safe_path};
+use super::frame::Frame;
 use super::layout::{self, View};
-use super::{Page, Shared};
 
 /// The form.
 pub async fn form(
-    State(page): Shared,
+    State(frame): State<Arc<Frame>>,
     Extension(visitor): Extension<Visitor>,
     Query(query): Query<HashMap<String, String>>,
 ) -> Markup {
     let to = query.get("to").map_or("/", |to| safe_path(to)).to_owned();
-    shown(&page, &visitor, &to, None)
+    shown(&frame, &visitor, &to, None)
 }
 
-fn shown(page: &Page, visitor: &Visitor, to: &str, problem: Option<&str>) -> Markup {
+fn shown(frame: &Frame, visitor: &Visitor, to: &str, problem: Option<&str>) -> Markup {
     let content = html! {
         h1 { "Sign in" }
         @if let Some(problem) = problem { p.notice.bad role="alert" { (problem) } }
-        @if page.access.has_token() {
+        @if frame.access.has_token() {
             form.card method="post" action="/sign-in" {
                 input type="hidden" name="to" value=(to);
                 label for="token" { "Token" }
@@ -43,19 +44,19 @@ fn shown(page: &Page, visitor: &Visitor, to: &str, problem: Option<&str>) -> Mar
                 "no health value. Set http.token or http.operator_token, and start the worker again." }
         }
     };
-    layout::page(page, visitor, View::SignIn, "Sign in", &content)
+    layout::page(frame, visitor, View::SignIn, "Sign in", &content)
 }
 
 /// Begins a session if the token is right.
 pub async fn sign_in(
-    State(page): Shared,
+    State(frame): State<Arc<Frame>>,
     Extension(visitor): Extension<Visitor>,
     Form(form): Form<HashMap<String, String>>,
 ) -> Response {
     let to = form.get("to").map_or("/", |to| safe_path(to)).to_owned();
     let role = {
-        let _one_guess = page.access.guessing.lock().await;
-        let role = page.access.role_of(form.get("token").map_or("", String::as_str));
+        let _one_guess = frame.access.guessing.lock().await;
+        let role = frame.access.role_of(form.get("token").map_or("", String::as_str));
         if role.is_none() {
             tokio::time::sleep(WRONG_TOKEN_PAUSE).await;
         }
@@ -68,10 +69,10 @@ pub async fn sign_in(
             "Sign-in refused ({}): the token is wrong",
             visitor.actor
         );
-        let shown = shown(&page, &visitor, &to, Some("This token is not one of this worker's."));
+        let shown = shown(&frame, &visitor, &to, Some("This token is not one of this worker's."));
         return (StatusCode::FORBIDDEN, shown).into_response();
     };
-    let Some(cookie) = page.access.begin(role) else {
+    let Some(cookie) = frame.access.begin(role) else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
     let from = visitor.actor.rsplit_once(" from ").map_or("unknown", |(_, from)| from);
@@ -87,7 +88,7 @@ pub async fn sign_in(
 
 /// Ends the session.
 pub async fn sign_out(
-    State(page): Shared,
+    State(frame): State<Arc<Frame>>,
     Extension(visitor): Extension<Visitor>,
     headers: HeaderMap,
     Form(form): Form<HashMap<String, String>>,
@@ -95,6 +96,6 @@ pub async fn sign_out(
     if !visitor.sent(form.get("csrf").map(String::as_str)) {
         return layout::refused_form().into_response();
     }
-    let cookie = page.access.end(&headers);
+    let cookie = frame.access.end(&headers);
     ([(header::SET_COOKIE, cookie)], Redirect::to("/sign-in")).into_response()
 }

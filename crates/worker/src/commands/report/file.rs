@@ -23,6 +23,25 @@ const MOST_LEFTOVERS: u32 = 16;
 /// # Errors
 /// The file, and the reason why it cannot be written.
 pub fn put(path: &Path, content: &str) -> anyhow::Result<()> {
+    require_replaceable(path)?;
+    replace(path, content).with_context(|| refusal(path))
+}
+
+/// Checks that [`put`] can write this file.
+///
+/// # Errors
+/// As [`put`].
+pub fn check(path: &Path) -> anyhow::Result<()> {
+    require_replaceable(path)?;
+    let tried = create(folder_of(path)).and_then(|(_, beside)| fs::remove_file(beside));
+    tried.with_context(|| refusal(path))
+}
+
+fn refusal(path: &Path) -> String {
+    format!("{} cannot be written", path.display())
+}
+
+fn require_replaceable(path: &Path) -> anyhow::Result<()> {
     let shown = path.display();
     if let Ok(found) = fs::symlink_metadata(path) {
         let kind = found.file_type();
@@ -36,12 +55,15 @@ pub fn put(path: &Path, content: &str) -> anyhow::Result<()> {
             bail!("{shown} cannot be written: it is no regular file");
         }
     }
-    replace(path, content).with_context(|| format!("{shown} cannot be written"))
+    Ok(())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn replace(target: &Path, content: &str) -> io::Result<()> {
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let (mut file, beside) = create(folder.unwrap_or(Path::new(".")))?;
+    let (mut file, beside) = create(folder_of(target))?;
     let placed = file
         .write_all(content.as_bytes())
         .and_then(|()| file.sync_all())

@@ -57,6 +57,14 @@ pub fn write(
     file::put(html, &report::page(read, catalogue, units))
 }
 
+/// Checks that a page can be written to this file, without changing it.
+///
+/// # Errors
+/// As [`write`].
+pub fn check(html: &Path) -> anyhow::Result<()> {
+    file::check(html)
+}
+
 /// Prints a summary without health values: figures are only on the page.
 fn tell(days: &UserDays, arguments: &cli::Report, to_stdout: bool) {
     let asked = (days.to - days.from).num_days() + 1;

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aggregation::local_time::Zone;
 use aggregation::sleep::FARTHEST_STORED_DAY;
-use aggregation::{Kind, UserId};
+use aggregation::{Kind, Reason, UserId};
 use chrono::NaiveDate;
-use store::{Difference, RowKey, StoreError, VerifyTables};
+use store::{Difference, RowKey, StoreError, VerifySession};
 
 use super::{FIRST, Finding, Found, LAST, Verification};
 use crate::progress;
@@ -31,30 +31,34 @@ impl Verification<'_> {
     /// Compares, and counts the differences.
     pub(super) async fn compare(
         &self,
-        tables: &mut VerifyTables<'_>,
+        session: &mut VerifySession<'_>,
         kind: Kind,
         user_id: &UserId,
         found: &mut Found,
     ) -> Result<Compared, StoreError> {
-        tables.look_at(kind, user_id).await?;
+        session.look_at(kind, user_id).await?;
         // A delta of labs depends on an earlier date, however long ago.
         let from = if kind == Kind::Labs { FIRST } else { self.from };
-        let stored = tables.stored();
-        let inventory = stored.inventory(earlier(from), later(self.to)).await?;
-        let user = Profile::parse(stored.profile().await?, self.settings);
-        let pending = Pending::new(kind, &stored.pending().await?);
-        let portions = rebuild::portions(&inventory, from, self.to);
+        let transaction = session.transaction();
+        let inventory = transaction.inventory(earlier(from), later(self.to)).await?;
+        let user = Profile::parse(transaction.profile().await?, self.settings);
+        let pending = Pending::new(kind, &transaction.pending().await?);
+        let frozen = rebuild::frozen_dates(&inventory, &user, self.from, self.to).len() as i64;
+        found.frozen += frozen;
+        (self.compared)(frozen);
+        let portions = rebuild::portions(&inventory, user.first_open(from), self.to);
+        session.keep_frozen_labs(user.frozen_before).await?;
         let (mut rows, mut unlisted) = (Rows::new(), Vec::new());
         for portion in &portions {
             if (self.is_stopped)() {
                 break;
             }
             let _large = self.users.alone_if_large(portion).await;
-            let own = tables.own().await?;
-            let verdicts = rebuild::dates(own, self.settings, &user, portion).await?;
+            let transaction = session.next_portion();
+            let verdicts = rebuild::dates(transaction, self.settings, &user, portion).await?;
             let (dates, left_out) = self.asked(portion, &pending);
-            rows.extend(tables.compare(&dates).await?);
-            unlisted.extend(tables.unlisted(&verdicts).await?);
+            rows.extend(session.compare(&dates).await?);
+            unlisted.extend(session.unlisted(&verdicts).await?);
             let dead = left_out.iter().filter(|date| pending.dead.contains(date)).count();
             found.dates += dates.len() as i64;
             found.dead += dead as i64;
@@ -63,8 +67,8 @@ impl Verification<'_> {
             (self.compared)((dates.len() + left_out.len()) as i64);
             progress::advance(self.bar, portion.rows as u64);
         }
-        self.explain_by_zones(tables, kind, &user, &portions, &pending, &mut rows).await?;
-        let verdicts = self.wrong_verdicts(tables, &user, unlisted, !pending.is_empty()).await?;
+        self.explain_by_zones(session, kind, &user, &portions, &pending, &mut rows).await?;
+        let verdicts = self.wrong_verdicts(session, &user, unlisted, !pending.is_empty()).await?;
         let mut compared = Compared::default();
         for (raw_id, difference) in call_outdated(&mut rows, verdicts) {
             compared.raw_ids.push(raw_id);
@@ -113,7 +117,7 @@ impl Verification<'_> {
     /// differs in more than the zone.
     async fn explain_by_zones(
         &self,
-        tables: &mut VerifyTables<'_>,
+        session: &mut VerifySession<'_>,
         kind: Kind,
         user: &Profile,
         portions: &[Dates],
@@ -123,7 +127,7 @@ impl Verification<'_> {
         let others: Vec<Zone> = if rows.is_empty() {
             Vec::new()
         } else {
-            let stored = tables.stored_zones().await?;
+            let stored = session.stored_zones().await?;
             let zones = stored.iter().filter_map(|zone| zone.parse::<Zone>().ok());
             zones.filter(|zone| user.base_zone.as_ref() != Ok(zone)).collect()
         };
@@ -132,7 +136,8 @@ impl Verification<'_> {
             let user = rebuild::in_zone(user, zone);
             let dates: BTreeSet<NaiveDate> = open.iter().map(|key| key.date).collect();
             let mut in_zone = Rows::new();
-            tables.start_over();
+            session.start_over();
+            session.keep_frozen_labs(user.frozen_before).await?;
             for portion in portions {
                 // A delta of labs depends on earlier dates.
                 if kind != Kind::Labs && portion.dates.is_disjoint(&dates) {
@@ -142,10 +147,9 @@ impl Verification<'_> {
                     return Ok(());
                 }
                 let _large = self.users.alone_if_large(portion).await;
-                let own = tables.own().await?;
-                rebuild::dates(own, self.settings, &user, portion).await?;
+                rebuild::dates(session.next_portion(), self.settings, &user, portion).await?;
                 let (asked, _) = self.asked(portion, pending);
-                in_zone.extend(tables.compare(&asked).await?);
+                in_zone.extend(session.compare(&asked).await?);
             }
             open.retain(|key| {
                 let Some(difference) = rows.get_mut(key) else { return false };
@@ -171,13 +175,13 @@ impl Verification<'_> {
     /// Raw rows whose entry in `rejected_rows` is wrong.
     async fn wrong_verdicts(
         &self,
-        tables: &mut VerifyTables<'_>,
+        session: &mut VerifySession<'_>,
         user: &Profile,
         unlisted: Vec<i64>,
         is_pending: bool,
     ) -> Result<Vec<Wrong>, StoreError> {
         let metrics = self.settings.catalogue.metrics().map(|(name, _)| name.to_owned());
-        let mut listed = tables.listed(unlisted, metrics.collect()).await?;
+        let mut listed = session.listed(unlisted, metrics.collect()).await?;
         let is_everything = self.from == FIRST && self.to == LAST;
         listed.retain(|row| match row.date {
             Some(date) => (earlier(self.from)..=later(self.to)).contains(&date),
@@ -187,9 +191,13 @@ impl Verification<'_> {
         let mut wrong = Vec::new();
         for rows in listed.chunks(rebuild::MOST_VERDICTS) {
             let raw_ids = rows.iter().map(|row| row.raw_id).collect();
-            let judged = rebuild::judge(tables.stored(), self.settings, user, raw_ids).await?;
+            let judged =
+                rebuild::judge(session.transaction(), self.settings, user, raw_ids).await?;
             for row in rows {
                 let reason = judged.get(&row.raw_id).copied().flatten();
+                if reason == Some(Reason::Frozen) {
+                    continue;
+                }
                 let difference = match (&row.reason, reason) {
                     (None, Some(_)) => Difference::Missing,
                     (Some(_), None) => Difference::Surplus,

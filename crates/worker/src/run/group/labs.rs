@@ -7,7 +7,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use aggregation::Reason;
 use aggregation::catalogue::Analytes;
 use aggregation::labs::{Days, RawLab, Seen, compare, counting, figures, judge, see};
-use aggregation::zones::BaseZone;
 use chrono::NaiveDate;
 use store::{GroupTransaction, ReadMode, StoreError, Verdict};
 
@@ -27,7 +26,7 @@ type Judged = HashMap<i64, Option<Reason>>;
 /// The inputs of a date's figures besides its raw rows, and the raw rows that need a verdict.
 struct Date<'d> {
     date: NaiveDate,
-    base_zone: &'d BaseZone,
+    user: &'d Profile,
     analytes: &'d Analytes,
     /// `None` means all rows.
     of_group: Option<&'d BTreeSet<i64>>,
@@ -38,24 +37,30 @@ pub(super) async fn aggregate(
     transaction: &mut GroupTransaction<'_>,
     work: Work<'_>,
 ) -> Result<Vec<Verdict>, StoreError> {
-    let base_zone = &work.profile.base_zone;
-    let analytes = work.settings.catalogue.analytes();
+    let (user, analytes) = (work.profile, work.settings.catalogue.analytes());
     let mut dates = vec![work.date];
     dates.extend(transaction.other_dates(work.date, &undated(work.entries)).await?);
+    dates.retain(|date| user.is_open(*date));
     let of_group = raw_ids(work.entries);
     let mut judged = Judged::new();
     for date in dates {
-        let date = Date { date, base_zone, analytes, of_group: Some(&of_group) };
+        let date = Date { date, user, analytes, of_group: Some(&of_group) };
         date.write(transaction, &mut judged).await?;
     }
     let missing: Vec<i64> =
         of_group.iter().copied().filter(|id| !judged.contains_key(id)).collect();
     if !missing.is_empty() {
         let by_id = transaction.read_labs_by_id(missing).await?;
-        let judge = |row: &RawLab| (row.id, judge(row, base_zone, analytes).err());
-        guarded(|| judged.extend(by_id.iter().map(judge)))?;
+        let verdict = |row: &RawLab| (row.id, verdict(row, user, analytes));
+        guarded(|| judged.extend(by_id.iter().map(verdict)))?;
     }
     guarded(|| verdicts(work.entries, &judged))
+}
+
+/// The verdict on a row.
+fn verdict(row: &RawLab, user: &Profile, analytes: &Analytes) -> Option<Reason> {
+    let judged = judge(row, &user.base_zone, analytes).err();
+    user.verdict(judged, row.collected_at, row.time_zone.as_deref())
 }
 
 impl Date<'_> {
@@ -65,16 +70,19 @@ impl Date<'_> {
         transaction: &mut GroupTransaction<'_>,
         judged: &mut Judged,
     ) -> Result<(), StoreError> {
-        let Self { date, base_zone, analytes, of_group } = *self;
+        let Self { date, user, analytes, of_group } = *self;
+        let base_zone = &user.base_zone;
         let (mut rows, mut seen, mut bytes) = (Vec::new(), Vec::new(), 0);
         for reading in [ReadMode::AtOnce, ReadMode::InPortions] {
             (rows, seen, bytes) = (Vec::new(), Vec::new(), 0);
             let visit = |row: RawLab| {
-                let verdict = guarded(|| see(&row, date, base_zone, analytes))?;
+                let seen_row = guarded(|| see(&row, date, base_zone, analytes))?;
                 if of_group.is_none_or(|ids| ids.contains(&row.id)) {
-                    judged.insert(row.id, verdict.err());
+                    let reason = seen_row.as_ref().err().copied();
+                    let zone = row.time_zone.as_deref();
+                    judged.insert(row.id, user.verdict(reason, row.collected_at, zone));
                 }
-                let Ok(Some(of_row)) = verdict else { return Ok(()) };
+                let Ok(Some(of_row)) = seen_row else { return Ok(()) };
                 bytes += of_row.text_bytes;
                 seen.push(of_row);
                 if bytes <= MOST_TEXT_BYTES {
@@ -104,7 +112,7 @@ impl Date<'_> {
         transaction: &mut GroupTransaction<'_>,
         portions: Vec<Portion>,
     ) -> Result<(), StoreError> {
-        let Self { date, base_zone, analytes, .. } = *self;
+        let Self { date, user: Profile { base_zone, .. }, analytes, .. } = *self;
         let mut written = HashSet::new();
         let mut of_portion = Days::default();
         for Portion { ids, ends_key, .. } in portions {
@@ -191,10 +199,10 @@ pub(super) async fn rebuild(
     user: &Profile,
     dates: &BTreeSet<NaiveDate>,
 ) -> Result<Judged, StoreError> {
-    let (base_zone, analytes) = (&user.base_zone, settings.catalogue.analytes());
+    let analytes = settings.catalogue.analytes();
     let mut judged = Judged::new();
     for date in dates {
-        let date = Date { date: *date, base_zone, analytes, of_group: None };
+        let date = Date { date: *date, user, analytes, of_group: None };
         date.write(transaction, &mut judged).await?;
     }
     Ok(judged)
@@ -207,8 +215,7 @@ pub(super) async fn judge_by_id(
     user: &Profile,
     raw_ids: Vec<i64>,
 ) -> Result<HashMap<i64, Option<Reason>>, StoreError> {
-    let (base_zone, analytes) = (&user.base_zone, settings.catalogue.analytes());
+    let analytes = settings.catalogue.analytes();
     let rows = transaction.read_labs_by_id(raw_ids).await?;
-    let judge = |row: &RawLab| (row.id, judge(row, base_zone, analytes).err());
-    guarded(|| rows.iter().map(judge).collect())
+    guarded(|| rows.iter().map(|row| (row.id, verdict(row, user, analytes))).collect())
 }

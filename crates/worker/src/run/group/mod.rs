@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use aggregation::local_time::Zone;
 use aggregation::zones::BaseZone;
-use aggregation::{Kind, Timestamp, UserId};
-use chrono::NaiveDate;
+use aggregation::{Kind, Reason, Timestamp, UserId};
+use chrono::{Days, NaiveDate};
 use store::{
     ChangeSet, ChangedRow, Claim, Failed, GroupTransaction, ProfileVersion, RetryPolicy, Store,
     StoreError, Verdict,
@@ -40,23 +40,29 @@ pub struct Profile {
     pub base_zone: BaseZone,
     /// Sources, best first.
     pub source_order: Vec<String>,
+    /// Figures of earlier local dates never change; `None` if none are frozen.
+    pub frozen_before: Option<NaiveDate>,
+    has_row: bool,
     version: ProfileVersion,
 }
 
+/// An instant's local dates in two zones differ by two days at most.
+const DATES_APART: Days = Days::new(2);
+
+/// A changed row affects no figures of dates that are farther from its own. A night of sleep is read up to 21 days
+/// around it, and no other figure has that reach.
+const FARTHEST: Days = Days::new(24);
+
 impl Profile {
     /// Parses a stored profile; without one, the defaults apply.
-    pub fn parse(stored: Option<store::Profile>, settings: &Settings) -> Self {
-        match stored {
-            Some(stored) => Self {
-                base_zone: stored.time_zone.parse(),
-                source_order: stored.source_priority,
-                version: stored.version,
-            },
-            None => Self {
-                base_zone: Ok(settings.default_zone),
-                source_order: Vec::new(),
-                version: ProfileVersion::default(),
-            },
+    pub fn parse(stored: store::Profile, settings: &Settings) -> Self {
+        let zone = stored.time_zone.as_deref();
+        Self {
+            has_row: zone.is_some(),
+            base_zone: zone.map_or(Ok(settings.default_zone), str::parse),
+            source_order: stored.source_priority,
+            frozen_before: stored.frozen_before,
+            version: stored.version,
         }
     }
 
@@ -64,13 +70,50 @@ impl Profile {
     pub const fn version(&self) -> ProfileVersion {
         self.version
     }
+
+    /// Whether figures of this date may change.
+    pub fn is_open(&self, date: NaiveDate) -> bool {
+        self.frozen_before.is_none_or(|before| date >= before)
+    }
+
+    /// The first date from `from` on whose figures may change.
+    pub fn first_open(&self, from: NaiveDate) -> NaiveDate {
+        self.frozen_before.map_or(from, |before| before.max(from))
+    }
+
+    /// Whether a change of a row that starts on this date affects frozen figures only.
+    pub fn is_out_of_reach(&self, date: NaiveDate) -> bool {
+        let reach = date.checked_add_days(FARTHEST);
+        self.frozen_before.is_some_and(|before| reach.is_some_and(|reach| reach < before))
+    }
+
+    /// The verdict on a raw row: a row that starts on a frozen date is refused, whatever else is wrong with it.
+    pub fn verdict(
+        &self,
+        judged: Option<Reason>,
+        starts_at: Timestamp,
+        own_zone: Option<&str>,
+    ) -> Option<Reason> {
+        let Some(before) = self.frozen_before else { return judged };
+        let starts_at = starts_at.clamp(Timestamp::MIN, Timestamp::MAX);
+        let in_utc = starts_at.to_utc().date_naive();
+        let is_frozen = if in_utc.checked_sub_days(DATES_APART).is_some_and(|date| date >= before) {
+            false
+        } else if in_utc.checked_add_days(DATES_APART).is_some_and(|date| date < before) {
+            true
+        } else {
+            let zone = own_zone.map_or(self.base_zone, str::parse);
+            zone.map_or(in_utc, |zone: Zone| zone.date_of(starts_at)) < before
+        };
+        if is_frozen { Some(Reason::Frozen) } else { judged }
+    }
 }
 
 /// The profiles of a batch's users.
 #[derive(Debug)]
 pub struct Profiles {
     stored: HashMap<UserId, Profile>,
-    /// The profile of users who have none.
+    /// The profile of users that were not asked for.
     default: Profile,
 }
 
@@ -87,8 +130,9 @@ impl Profiles {
         let ids: BTreeSet<UserId> = claim.sets.iter().map(|set| set.user_id.clone()).collect();
         let stored = store.profiles(ids.into_iter().collect()).await?;
         let stored = stored.into_iter();
-        let stored = stored.map(|(id, stored)| (id, Profile::parse(Some(stored), settings)));
-        Ok(Self { stored: stored.collect(), default: Profile::parse(None, settings) })
+        let stored = stored.map(|(id, stored)| (id, Profile::parse(stored, settings)));
+        let default = Profile::parse(store::Profile::default(), settings);
+        Ok(Self { stored: stored.collect(), default })
     }
 
     /// The profile of a user.
@@ -98,7 +142,7 @@ impl Profiles {
 
     /// Whether the user has a profile.
     pub fn has(&self, user_id: &UserId) -> bool {
-        self.stored.contains_key(user_id)
+        self.get(user_id).has_row
     }
 
     /// The zone of a set's rows; `None` if it is unknown.
@@ -165,6 +209,7 @@ pub async fn compute(
     kind: Kind,
     work: Work<'_>,
 ) -> Result<Vec<Verdict>, StoreError> {
+    transaction.freeze_before(work.profile.frozen_before);
     match kind {
         Kind::Vitals => vitals::aggregate(transaction, work).await,
         Kind::Nutrition => nutrition::aggregate(transaction, work).await,
@@ -185,10 +230,7 @@ fn raw_ids(entries: &[Entry<'_>]) -> BTreeSet<i64> {
 }
 
 /// Verdicts for the judged rows; a deleted raw row is not rejected.
-fn verdicts(
-    entries: &[Entry<'_>],
-    judged: &HashMap<i64, Option<aggregation::Reason>>,
-) -> Vec<Verdict> {
+fn verdicts(entries: &[Entry<'_>], judged: &HashMap<i64, Option<Reason>>) -> Vec<Verdict> {
     raw_ids(entries)
         .into_iter()
         .map(|raw_id| Verdict { raw_id, reason: judged.get(&raw_id).copied().flatten() })

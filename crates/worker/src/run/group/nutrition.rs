@@ -5,7 +5,6 @@ use std::collections::{BTreeSet, HashMap};
 use aggregation::Reason;
 use aggregation::catalogue::Nutrients;
 use aggregation::nutrition::{DayBuilder, RawMeal, judge};
-use aggregation::zones::BaseZone;
 use chrono::NaiveDate;
 use store::{GroupTransaction, ReadMode, StoreError, Verdict};
 
@@ -20,40 +19,46 @@ pub(super) async fn aggregate(
     transaction: &mut GroupTransaction<'_>,
     work: Work<'_>,
 ) -> Result<Vec<Verdict>, StoreError> {
-    let base_zone = &work.profile.base_zone;
     let nutrients = work.settings.catalogue.nutrients();
     let mut dates = vec![work.date];
     dates.extend(transaction.other_dates(work.date, &undated(work.entries)).await?);
+    dates.retain(|date| work.profile.is_open(*date));
     let of_group = raw_ids(work.entries);
     let mut judged = Judged::new();
     for date in dates {
         let is_judged = |id| of_group.contains(&id);
-        write(transaction, date, base_zone, nutrients, is_judged, &mut judged).await?;
+        write(transaction, date, (work.profile, nutrients), is_judged, &mut judged).await?;
     }
     let missing: Vec<i64> = of_group.into_iter().filter(|id| !judged.contains_key(id)).collect();
     if !missing.is_empty() {
         let by_id = transaction.read_meals_by_id(missing).await?;
-        let judge = |row: &RawMeal| (row.id, judge(row, base_zone, nutrients).err());
-        guarded(|| judged.extend(by_id.iter().map(judge)))?;
+        let verdict = |row: &RawMeal| (row.id, verdict(row, work.profile, nutrients));
+        guarded(|| judged.extend(by_id.iter().map(verdict)))?;
     }
     guarded(|| verdicts(work.entries, &judged))
+}
+
+/// The verdict on a row.
+fn verdict(row: &RawMeal, user: &Profile, nutrients: &Nutrients) -> Option<Reason> {
+    let judged = judge(row, &user.base_zone, nutrients).err();
+    user.verdict(judged, row.eaten_at, row.time_zone.as_deref())
 }
 
 /// Computes and writes one date. Keeps the verdicts on the requested raw rows.
 async fn write(
     transaction: &mut GroupTransaction<'_>,
     date: NaiveDate,
-    base_zone: &BaseZone,
-    nutrients: &Nutrients,
+    (user, nutrients): (&Profile, &Nutrients),
     is_judged: impl Fn(i64) -> bool + Send + Sync,
     judged: &mut Judged,
 ) -> Result<(), StoreError> {
     for reading in [ReadMode::AtOnce, ReadMode::InPortions] {
-        let mut day = DayBuilder::new(date, base_zone, nutrients);
+        let mut day = DayBuilder::new(date, &user.base_zone, nutrients);
         let visit = |row: RawMeal| {
-            let verdict = guarded(|| day.add(&row))?;
+            let added = guarded(|| day.add(&row))?;
             if is_judged(row.id) {
-                judged.insert(row.id, verdict.err());
+                let zone = row.time_zone.as_deref();
+                judged.insert(row.id, user.verdict(added.err(), row.eaten_at, zone));
             }
             Ok(())
         };
@@ -73,10 +78,10 @@ pub(super) async fn rebuild(
     user: &Profile,
     dates: &BTreeSet<NaiveDate>,
 ) -> Result<Judged, StoreError> {
-    let (base_zone, nutrients) = (&user.base_zone, settings.catalogue.nutrients());
+    let nutrients = settings.catalogue.nutrients();
     let mut judged = Judged::new();
     for date in dates {
-        write(transaction, *date, base_zone, nutrients, |_| true, &mut judged).await?;
+        write(transaction, *date, (user, nutrients), |_| true, &mut judged).await?;
     }
     Ok(judged)
 }
@@ -88,8 +93,7 @@ pub(super) async fn judge_by_id(
     user: &Profile,
     raw_ids: Vec<i64>,
 ) -> Result<HashMap<i64, Option<Reason>>, StoreError> {
-    let (base_zone, nutrients) = (&user.base_zone, settings.catalogue.nutrients());
+    let nutrients = settings.catalogue.nutrients();
     let rows = transaction.read_meals_by_id(raw_ids).await?;
-    let judge = |row: &RawMeal| (row.id, judge(row, base_zone, nutrients).err());
-    guarded(|| rows.iter().map(judge).collect())
+    guarded(|| rows.iter().map(|row| (row.id, verdict(row, user, nutrients))).collect())
 }

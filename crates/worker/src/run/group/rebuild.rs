@@ -55,6 +55,12 @@ impl Dates {
         self.rows > MOST_ROWS
     }
 
+    /// Those of the dates whose figures may change.
+    fn open(&self, user: &Profile) -> Self {
+        let dates = self.dates.iter().filter(|date| user.is_open(**date));
+        Self { dates: dates.copied().collect(), rows: self.rows }
+    }
+
     /// Whether the next date, with `rows` rows, fits into the same transaction. A date over the limit
     /// also takes neighbours without rows of their own. In some zone, most rows of these neighbours are
     /// those of that date, and would otherwise be read three times.
@@ -93,8 +99,20 @@ pub fn portions(inventory: &Inventory, from: NaiveDate, to: NaiveDate) -> Vec<Da
     portions
 }
 
-/// Computes and writes the figures of whole dates. Returns the verdict on each raw row that was read for
-/// them.
+/// Those of the dates from `from` to `to` that [`portions`] would have and that are frozen.
+pub fn frozen_dates(
+    inventory: &Inventory,
+    user: &Profile,
+    from: NaiveDate,
+    to: NaiveDate,
+) -> BTreeSet<NaiveDate> {
+    let last = user.frozen_before.and_then(|before| before.pred_opt());
+    let of = |last: NaiveDate| portions(inventory, from, last.min(to));
+    last.map(of).unwrap_or_default().into_iter().flat_map(|of| of.dates).collect()
+}
+
+/// Computes and writes the figures of whole dates, but for frozen ones. Returns the verdict on each raw row that was
+/// read for them. There is none on a row that starts on a frozen date, because it has not changed.
 ///
 /// # Errors
 /// If the database or the computation fails.
@@ -104,15 +122,19 @@ pub async fn dates(
     user: &Profile,
     portion: &Dates,
 ) -> Result<Vec<Verdict>, StoreError> {
+    let portion = &portion.open(user);
+    transaction.freeze_before(user.frozen_before);
     let judged = match transaction.kind() {
         Kind::Vitals => vitals::rebuild(transaction, settings, user, portion).await?,
         Kind::Nutrition => nutrition::rebuild(transaction, settings, user, &portion.dates).await?,
         Kind::Labs => labs::rebuild(transaction, settings, user, &portion.dates).await?,
     };
-    Ok(judged.into_iter().map(|(raw_id, reason)| Verdict { raw_id, reason }).collect())
+    let verdicts = judged.into_iter().map(|(raw_id, reason)| Verdict { raw_id, reason });
+    Ok(verdicts.filter(|verdict| verdict.reason != Some(Reason::Frozen)).collect())
 }
 
-/// Judges single raw rows; deleted rows are absent from the result.
+/// Judges single raw rows; deleted rows are absent from the result. Each row that starts on a frozen date has the
+/// reason `frozen`, although its date may have it.
 ///
 /// # Errors
 /// If the database or the computation fails.
@@ -134,11 +156,7 @@ pub async fn judge(
 
 /// The profile with another zone, which it may have had before.
 pub fn in_zone(profile: &Profile, zone: Zone) -> Profile {
-    Profile {
-        base_zone: Ok(zone),
-        source_order: profile.source_order.clone(),
-        version: profile.version,
-    }
+    Profile { base_zone: Ok(zone), source_order: profile.source_order.clone(), ..*profile }
 }
 
 /// Corrects the list of rejected rows for single raw rows, in a separate transaction.
@@ -157,11 +175,11 @@ pub async fn commit_verdicts(
         let user = Profile::parse(transaction.profile().await?, settings);
         let judged = judge(&mut transaction, settings, &user, raw_ids.to_vec()).await?;
         // A deleted row has no reason.
-        let verdict = |raw_id: &i64| Verdict {
-            raw_id: *raw_id,
-            reason: judged.get(raw_id).copied().flatten(),
-        };
-        transaction.record_verdicts(&raw_ids.iter().map(verdict).collect::<Vec<_>>());
+        let reason = |raw_id: &i64| judged.get(raw_id).copied().flatten();
+        let verdicts = raw_ids.iter().map(|id| Verdict { raw_id: *id, reason: reason(id) });
+        let verdicts = verdicts.filter(|verdict| verdict.reason != Some(Reason::Frozen));
+        transaction.record_verdicts(&verdicts.collect::<Vec<_>>());
+        transaction.assert_profile(user.version());
         Ok(())
     };
     match done.await {
@@ -179,12 +197,12 @@ async fn commit_once(
     of: &Dates,
 ) -> Result<(), StoreError> {
     let transaction = store.begin_group(kind, user_id).await?;
-    finish(transaction, settings, of).await
+    finish(transaction, settings, of, false).await
 }
 
 /// Computes and writes the figures of whole dates in a separate transaction, with the current profile.
-/// Also corrects the list of rejected rows. Tries again after a pause while that may help and nobody asks
-/// to stop.
+/// Also corrects the list of rejected rows. Tries again after a pause, as long as that may help and no stop is
+/// requested.
 ///
 /// # Errors
 /// If the database or the computation fails; then nothing has changed.
@@ -220,26 +238,26 @@ pub async fn commit_from_nothing(
     user_id: &UserId,
     of: &Dates,
 ) -> Result<(), StoreError> {
-    let mut transaction = store.begin_group(kind, user_id).await?;
-    if kind != Kind::Vitals {
-        return finish(transaction, settings, of).await;
-    }
-    let of_dates: Vec<NaiveDate> = of.dates.iter().copied().collect();
-    match transaction.clear(&of_dates).await {
-        Ok(()) => finish(transaction, settings, of).await,
-        Err(error) => Err(transaction.rolled_back(error).await),
-    }
+    let transaction = store.begin_group(kind, user_id).await?;
+    finish(transaction, settings, of, kind == Kind::Vitals).await
 }
 
 async fn finish(
     mut transaction: GroupTransaction<'_>,
     settings: &Settings,
     of: &Dates,
+    from_nothing: bool,
 ) -> Result<(), StoreError> {
     let done = async {
         let user = Profile::parse(transaction.profile().await?, settings);
+        if from_nothing {
+            let open: Vec<NaiveDate> = of.open(&user).dates.into_iter().collect();
+            transaction.clear(&open).await?;
+        }
         let verdicts = dates(&mut transaction, settings, &user, of).await?;
         transaction.record_verdicts(&verdicts);
+        // Raw rows of a date that was frozen meanwhile may have gone before they were read.
+        transaction.assert_profile(user.version());
         Ok(())
     };
     match done.await {

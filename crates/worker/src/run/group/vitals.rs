@@ -46,15 +46,26 @@ pub(super) async fn aggregate(
 
     let wanted = guarded(|| scope(&changes, catalogue, context.base_zone))?;
     let ids: Vec<i64> = raw_ids(work.entries).into_iter().collect();
+    if work.profile.is_out_of_reach(work.date) {
+        let (snapshots, judged) = (BTreeMap::new(), Judged::new());
+        return verdicts(transaction, (&context, work.profile), &ids, &snapshots, &judged).await;
+    }
     let is_judged = |id| ids.binary_search(&id).is_ok();
     let Read { mut snapshots, judged } =
-        write(transaction, &context, wanted, true, is_judged).await?;
+        write(transaction, (&context, work.profile), wanted, true, is_judged).await?;
     for (stage, rows) in sleep::aggregate(transaction, &context, &changes).await? {
         snapshots.insert(stage.metric().to_owned(), Snapshot { rows, ..Snapshot::default() });
     }
     blood_pressure::aggregate(transaction, &context, &changes).await?;
     glucose::aggregate(transaction, &context, &changes).await?;
-    verdicts(transaction, &context, &ids, &snapshots, &judged).await
+    verdicts(transaction, (&context, work.profile), &ids, &snapshots, &judged).await
+}
+
+impl Profile {
+    /// The verdict on a row of vitals.
+    fn verdict_on(&self, row: &RawVital, judged: Option<Reason>) -> Option<Reason> {
+        self.verdict(judged, row.started_at, row.time_zone.as_deref())
+    }
 }
 
 /// The rows read for the figures.
@@ -71,7 +82,7 @@ type Judged = HashMap<i64, Option<Reason>>;
 /// zones is asked if it is worth a question.
 async fn write(
     transaction: &mut GroupTransaction<'_>,
-    context: &Context<'_>,
+    (context, user): (&Context<'_>, &Profile),
     mut wanted: Scope,
     ask_for_zones: bool,
     is_judged: impl Fn(i64) -> bool + Send + Sync,
@@ -82,7 +93,7 @@ async fn write(
         }
         let mut read = match transaction.read_vitals(&wanted, context.catalogue).await? {
             Some(snapshots) => Read { snapshots, judged: Judged::new() },
-            None => read_in_portions(transaction, context, &wanted, &is_judged).await?,
+            None => read_in_portions(transaction, (context, user), &wanted, &is_judged).await?,
         };
         let outcome = guarded(|| recompute(context, &wanted, &read.snapshots))?
             .map_err(|_| StoreError::Internal("a stored percentile sketch is damaged"))?;
@@ -103,7 +114,7 @@ async fn write(
 /// `is_judged` are judged.
 async fn read_in_portions(
     transaction: &mut GroupTransaction<'_>,
-    context: &Context<'_>,
+    (context, user): (&Context<'_>, &Profile),
     wanted: &Scope,
     is_judged: impl Fn(i64) -> bool + Send + Sync,
 ) -> Result<Read, StoreError> {
@@ -128,7 +139,8 @@ async fn read_in_portions(
         let add = |row: RawVital| {
             guarded(|| {
                 if is_judged(row.id) {
-                    judged.insert(row.id, judge(&row, Some(metric), &mut zones).err());
+                    let reason = judge(&row, Some(metric), &mut zones).err();
+                    judged.insert(row.id, user.verdict_on(&row, reason));
                 }
                 hours.add(row);
             })
@@ -157,7 +169,7 @@ pub(super) async fn rebuild(
     let names = settings.catalogue.metrics().map(|(name, _)| name.to_owned());
     let wanted = names.map(|name| (name, whole.clone())).collect();
     let Read { snapshots, mut judged } =
-        write(transaction, &context, wanted, portion.is_large(), |_| true).await?;
+        write(transaction, (&context, user), wanted, portion.is_large(), |_| true).await?;
     sleep::rebuild(transaction, &context, dates).await?;
     blood_pressure::rebuild(transaction, &context, dates).await?;
     glucose::rebuild(transaction, &context, dates).await?;
@@ -165,8 +177,9 @@ pub(super) async fn rebuild(
         let mut zones = Zones::new(context.base_zone);
         for (name, snapshot) in &snapshots {
             let metric = context.catalogue.metric(name);
-            let of_metric = snapshot.rows.iter();
-            judged.extend(of_metric.map(|row| (row.id, judge(row, metric, &mut zones).err())));
+            let mut verdict =
+                |row: &RawVital| user.verdict_on(row, judge(row, metric, &mut zones).err());
+            judged.extend(snapshot.rows.iter().map(|row| (row.id, verdict(row))));
         }
         judged
     })
@@ -176,7 +189,7 @@ pub(super) async fn rebuild(
 /// cannot be dated, or have no known metric, are read by their id. A raw row that is gone is not rejected.
 async fn verdicts(
     transaction: &mut GroupTransaction<'_>,
-    context: &Context<'_>,
+    (context, profile): (&Context<'_>, &Profile),
     ids: &[i64],
     snapshots: &BTreeMap<String, Snapshot>,
     judged: &Judged,
@@ -211,7 +224,7 @@ async fn verdicts(
         let verdict = |(id, row): (&i64, Option<(&str, &RawVital)>)| Verdict {
             raw_id: *id,
             reason: match row {
-                Some(row) => reason(row, context, &mut zones),
+                Some(row) => profile.verdict_on(row.1, reason(row, context, &mut zones)),
                 None => judged.get(id).copied().flatten(),
             },
         };
@@ -246,8 +259,9 @@ pub(super) async fn judge_by_id(
     let rows = transaction.read_vitals_by_id(raw_ids).await?;
     guarded(|| {
         let mut zones = Zones::new(context.base_zone);
-        let judged =
-            rows.iter().map(|(metric, row)| (row.id, reason((metric, row), &context, &mut zones)));
-        judged.collect()
+        let verdict = |(metric, row): &(String, RawVital)| {
+            (row.id, profile.verdict_on(row, reason((metric, row), &context, &mut zones)))
+        };
+        rows.iter().map(verdict).collect()
     })
 }

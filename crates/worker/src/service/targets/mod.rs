@@ -7,6 +7,9 @@
 mod http;
 mod state;
 
+pub use http::MakePages;
+pub use state::{Sums, TargetState};
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -20,7 +23,7 @@ use tokio::task::{Id, JoinSet, LocalSet};
 use super::schedule::{Schedule, Ticks};
 use super::signals::Signals;
 use super::supervisor::Supervisor;
-use super::{Parts, Service, lock};
+use super::{PageWork, Parts, Service, lock};
 use crate::config::{DirectoryRow, Loaded, Reload, Target};
 use crate::exit::{self, Exit};
 use crate::heartbeat::Heartbeat;
@@ -71,7 +74,7 @@ struct Running {
     last_summary: Instant,
 }
 
-/// Serves all targets, or those of `only`, until a stop is requested.
+/// Serves all targets, or those of `only`, until a stop is requested. The port for HTTP serves their pages, too.
 ///
 /// # Errors
 /// If the configuration cannot be used, a name of `only` is in no list, or the address for HTTP is taken.
@@ -79,13 +82,15 @@ pub async fn run(
     config_file: Option<&Path>,
     loaded: Loaded,
     only: Vec<String>,
+    pages: MakePages,
 ) -> anyhow::Result<Exit> {
     let signals = Signals::install()?;
     let targets = Arc::new(Targets::new(config_file, loaded, only)?);
     let config = lock(&targets.running).config.clone();
-    if let Some(address) = config.http.listen() {
-        http::serve(Arc::clone(&targets), address, &config.http).await?;
-    }
+    let page_work: PageWork = match config.http.listen() {
+        Some(address) => http::serve(Arc::clone(&targets), address, &config.http, pages).await?,
+        None => Box::pin(std::future::pending()),
+    };
     let listed = lock(&targets.running).targets(&[])?;
     tracing::info!(
         event = "service_started",
@@ -97,6 +102,7 @@ pub async fn run(
     );
     let mut running = Running::new();
     let serving = async {
+        tokio::task::spawn_local(page_work);
         targets.apply(listed, &mut running);
         targets.supervisor.ready();
         targets.tend(signals, &mut running).await?;
@@ -147,6 +153,22 @@ impl Targets {
             began: Instant::now(),
             running: Mutex::new(loaded),
         })
+    }
+
+    /// The service of a target; `None` if there is none, or it ends.
+    pub fn service_of(&self, name: &str) -> Option<Arc<Service>> {
+        let service = lock(&self.members).get(name).cloned();
+        service.filter(|service| !service.stop.is_requested())
+    }
+
+    /// The request to stop.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// The name of this worker: name@host:process.
+    pub fn worker(&self) -> String {
+        setup::identity(&lock(&self.running).config.session.application_name)
     }
 
     /// Keeps the list of targets, handles signals and reports, until a stop is requested.

@@ -15,18 +15,23 @@ use crate::target;
 const NAMED: usize = 3;
 
 /// The state of one target.
-pub(super) struct TargetState {
-    pub(super) name: String,
-    pub(super) breaker: Breaker,
-    pub(super) is_stuck: bool,
+pub struct TargetState {
+    /// The name of the target.
+    pub name: String,
+    /// Whether its database can be used.
+    pub breaker: Breaker,
+    /// Whether its work makes no progress.
+    pub is_stuck: bool,
     /// Changes that are not in the figures yet; `None` if unknown.
-    pub(super) queued: Option<i64>,
-    pub(super) oldest_s: Option<f64>,
-    pub(super) dead: Option<i64>,
+    pub queued: Option<i64>,
+    /// How long the oldest change has waited, in seconds.
+    pub oldest_s: Option<f64>,
+    /// Dead raw rows.
+    pub dead: Option<i64>,
     /// Rows completed since the target is served.
-    pub(super) completed: i64,
+    pub completed: i64,
     /// Connections in use, open, and their maximum.
-    pub(super) pool: Option<(u32, u32, u32)>,
+    pub pool: Option<(u32, u32, u32)>,
 }
 
 impl TargetState {
@@ -50,12 +55,12 @@ impl TargetState {
     }
 
     /// Whether rows of the target are processed.
-    pub(super) fn is_ready(&self) -> bool {
+    pub fn is_ready(&self) -> bool {
         self.breaker == Breaker::Closed && !self.is_stuck
     }
 
     /// The state in one word.
-    pub(super) fn word(&self) -> &'static str {
+    pub fn word(&self) -> &'static str {
         match &self.breaker {
             _ if self.is_stuck => "stuck",
             Breaker::Closed => "ready",
@@ -65,14 +70,15 @@ impl TargetState {
     }
 
     /// Why it is not ready.
-    pub(super) fn reason(&self) -> Option<&str> {
+    pub fn reason(&self) -> Option<&str> {
         match &self.breaker {
             Breaker::Open { cause, .. } => Some(cause),
             _ => None,
         }
     }
 
-    pub(super) fn to_json(&self) -> Value {
+    /// The state as JSON.
+    pub fn to_json(&self) -> Value {
         let pool = self
             .pool
             .map(|(in_use, open, max)| json!({ "in_use": in_use, "open": open, "max": max }));
@@ -90,18 +96,26 @@ impl TargetState {
 }
 
 /// Sums over targets.
-pub(super) struct Sums {
-    pub(super) targets: usize,
-    pub(super) ready: usize,
-    pub(super) queued: i64,
-    pub(super) oldest_s: Option<f64>,
-    pub(super) dead: i64,
-    pub(super) completed: i64,
-    pub(super) open: u32,
+pub struct Sums {
+    /// Number of targets.
+    pub targets: usize,
+    /// How many of them are ready.
+    pub ready: usize,
+    /// Changes that are not in the figures yet, where they are known.
+    pub queued: i64,
+    /// The longest wait of a change, in seconds.
+    pub oldest_s: Option<f64>,
+    /// Dead raw rows.
+    pub dead: i64,
+    /// Rows completed since their targets are served.
+    pub completed: i64,
+    /// Open connections.
+    pub open: u32,
 }
 
 impl Sums {
-    pub(super) fn over(states: &[TargetState]) -> Self {
+    /// The sums over these targets.
+    pub fn over(states: &[TargetState]) -> Self {
         Self {
             targets: states.len(),
             ready: states.iter().filter(|state| state.is_ready()).count(),
@@ -116,7 +130,7 @@ impl Sums {
 
 impl Targets {
     /// The state of each target, by name.
-    pub(super) fn states(&self) -> Vec<TargetState> {
+    pub fn states(&self) -> Vec<TargetState> {
         lock(&self.members).iter().map(|(name, of)| TargetState::of(name, of)).collect()
     }
 

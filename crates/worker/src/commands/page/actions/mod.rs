@@ -18,7 +18,7 @@ use super::access::{Role, Visitor};
 use super::cached::Known;
 use super::database::in_words;
 use super::jobs::{Job, Work};
-use super::layout::{self, View};
+use super::layout::{self, View, address};
 use super::{Page, Shared};
 use crate::run::group::rebuild::{self, earlier, later};
 
@@ -103,7 +103,7 @@ async fn count(store: &Store, work: &Work) -> Result<Counted, StoreError> {
 /// The view.
 pub async fn show(State(page): Shared, Extension(visitor): Extension<Visitor>) -> Markup {
     let content = page.actions_content(&visitor).await;
-    layout::page(&page, &visitor, View::Actions, "Actions", &content)
+    layout::page(&page.frame, &visitor, View::Actions, "Actions", &content)
 }
 
 /// Counts, and asks whether to go on.
@@ -113,29 +113,29 @@ pub async fn confirm(
     Query(fields): Query<Fields>,
 ) -> Response {
     if visitor.role != Role::Operator {
-        return layout::needs(&page, &visitor, View::Actions, Role::Operator).into_response();
+        return layout::needs(&page.frame, &visitor, View::Actions, Role::Operator).into_response();
     }
     let action = match page.parse_action(&fields).await {
         Ok(action) => action,
         Err(problem) => {
-            return layout::wrong(&page, &visitor, View::Actions, &problem).into_response();
+            return layout::wrong(&page.frame, &visitor, View::Actions, &problem).into_response();
         }
     };
     let counted = match page.count(action.clone()).await {
         Ok(counted) => counted,
         Err(problem) => {
-            return layout::wrong(&page, &visitor, View::Actions, &problem).into_response();
+            return layout::wrong(&page.frame, &visitor, View::Actions, &problem).into_response();
         }
     };
     let csrf = visitor.csrf.as_deref();
     let content = views::question(&action, counted.as_ref(), &fields, csrf);
-    layout::page(&page, &visitor, View::Actions, "Confirm", &content).into_response()
+    layout::page(&page.frame, &visitor, View::Actions, "Confirm", &content).into_response()
 }
 
 /// The answer to a form that may not act: its sender is no operator, or another site sent it.
 fn refusal(page: &Page, visitor: &Visitor, fields: &Fields) -> Option<Response> {
     if visitor.role != Role::Operator {
-        let needs = layout::needs(page, visitor, View::Actions, Role::Operator);
+        let needs = layout::needs(&page.frame, visitor, View::Actions, Role::Operator);
         return Some(needs.into_response());
     }
     let sent = visitor.sent(fields.get("csrf").map(String::as_str));
@@ -151,8 +151,9 @@ pub async fn act(
     if let Some(refusal) = refusal(&page, &visitor, &fields) {
         return refusal;
     }
-    let wrong =
-        |problem: &str| layout::wrong(&page, &visitor, View::Actions, problem).into_response();
+    let wrong = |problem: &str| {
+        layout::wrong(&page.frame, &visitor, View::Actions, problem).into_response()
+    };
     let action = match page.parse_action(&fields).await {
         Ok(action) => action,
         Err(problem) => return wrong(&problem),
@@ -177,7 +178,7 @@ pub async fn act(
         Ok(id) => {
             page.actions.forget().await;
             page.overview.forget().await;
-            Redirect::to(&format!("/actions#action-{id}")).into_response()
+            Redirect::to(&address(&format!("/actions#action-{id}"))).into_response()
         }
         Err(error) => wrong(&in_words(&error)),
     }
@@ -245,7 +246,7 @@ pub async fn stop(
     if let Some(job) = page.jobs.running() {
         job.stop();
     }
-    Redirect::to("/actions").into_response()
+    Redirect::to(&address("/actions")).into_response()
 }
 
 /// The log as JSON.

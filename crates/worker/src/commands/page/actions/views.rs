@@ -7,9 +7,12 @@ use store::OperatorAction;
 use super::request::{Action, Fields};
 use super::{Counted, ENTRIES};
 use crate::commands::page::jobs::Job;
-use crate::commands::page::layout::{self, Column, badge, instant, progress};
+use crate::commands::page::layout::{
+    self, Column, address, badge, instant, progress, target_field,
+};
 use crate::config::MAX_ROWS_PER_SECOND;
 use crate::tables::{age, thousands};
+use crate::target;
 
 /// The action that runs, with the form that stops it for a visitor who may act.
 pub fn running(job: &Job, csrf: Option<&str>) -> Markup {
@@ -26,7 +29,7 @@ pub fn running(job: &Job, csrf: Option<&str>) -> Markup {
                 " " (job.unit) " in " (age(job.seconds()))
             }
             @if let Some(csrf) = csrf {
-                form.inline method="post" action="/actions/stop" {
+                form.inline method="post" action=(address("/actions/stop")) {
                     input type="hidden" name="csrf" value=(csrf);
                     button type="submit" { "Stop after this step" }
                 }
@@ -62,7 +65,7 @@ pub fn forms(paused: &[Kind]) -> Markup {
                         };
                         li {
                             (kind.name()) ": " (badge(class, word)) " "
-                            a href={ "/actions/confirm?action=" (action) "&kind=" (kind.name()) } {
+                            a href=(address(&format!("/actions/confirm?action={action}&kind={}", kind.name()))) {
                                 (action) span.hidden { " " (kind.name()) }
                             }
                         }
@@ -71,6 +74,7 @@ pub fn forms(paused: &[Kind]) -> Markup {
                 p.small { "Also " code { "worker pause KIND" } " and " code { "worker resume KIND" } "." }
             }
             form.card method="get" action="/actions/confirm" aria-labelledby="throttle" {
+                (target_field())
                 h2 id="throttle" { "Throttle" }
                 input type="hidden" name="action" value="throttle";
                 label for="rows" { "Rows each second for each worker" }
@@ -80,6 +84,7 @@ pub fn forms(paused: &[Kind]) -> Markup {
                 button type="submit" { "Continue" }
             }
             form.card method="get" action="/actions/confirm" aria-labelledby="requeue" {
+                (target_field())
                 h2 id="requeue" { "Failed rows" }
                 label for="requeue-kind" { "Kind" }
                 select id="requeue-kind" name="kind" { (kinds()) }
@@ -92,6 +97,7 @@ pub fn forms(paused: &[Kind]) -> Markup {
                 }
             }
             form.card method="get" action="/actions/confirm" aria-labelledby="dates" {
+                (target_field())
                 h2 id="dates" { "A user's dates" }
                 label for="user" { "User" }
                 input id="user" name="user" type="text" required maxlength="1024";
@@ -144,6 +150,7 @@ pub fn question(
         h1 { "Confirm: " (action.name()) }
         dl.pairs {
             div { dt { "Action" } dd { strong { (action.name()) } } }
+            @if let Some(name) = target::name() { div { dt { "Target" } dd { strong { (name) } } } }
             div { dt { "To what" } dd { (action.target()) } }
             @if let Some(Counted { count, is_capped, unit }) = counted {
                 div { dt { "Counted" } dd id="counted" {
@@ -154,19 +161,20 @@ pub fn question(
         }
         p { (action.means()) }
         @if is_nothing { p.notice { "There is nothing to do." } }
-        form method="post" action="/actions" {
+        form method="post" action=(address("/actions")) {
             @if let Some(csrf) = csrf { input type="hidden" name="csrf" value=(csrf); }
-            (hidden(fields, &["csrf"]))
+            (hidden(fields, &["csrf", "target"]))
             div.buttons {
                 @if !is_nothing { button.danger type="submit" { "Yes, " (action.name()) } }
-                a.button href="/actions" { "No, go back" }
+                a.button href=(address("/actions")) { "No, go back" }
             }
         }
         @if is_filter {
             details {
                 summary { "Limit it to a user or to dates" }
                 form.ask method="get" action="/actions/confirm" {
-                    (hidden(fields, &["csrf", "user", "from", "to", "dead"]))
+                    (target_field())
+                    (hidden(fields, &["csrf", "target", "user", "from", "to", "dead"]))
                     (limits(fields))
                     button type="submit" { "Count again" }
                 }

@@ -6,7 +6,7 @@ use store::{FiringAlert, KindStatus, PausedKind, Throttled, Worker};
 
 use super::{Overview, Own};
 use crate::commands::page::access::Role;
-use crate::commands::page::layout::{badge, instant};
+use crate::commands::page::layout::{address, badge, instant};
 use crate::service::FiringRule;
 use crate::tables::{age, counted, thousands};
 
@@ -21,7 +21,7 @@ pub(super) fn list(own: &Own, overview: Option<&Overview>, role: Role) -> Markup
     }
     let running = own.job.as_ref().map(|job| {
         html! {
-            a href="/actions" { "Action " (job.id) } " runs: " (job.name) " " (job.target) ", "
+            a href=(address("/actions")) { "Action " (job.id) } " runs: " (job.name) " " (job.target) ", "
             (thousands(job.done())) @if let Some(total) = job.total { " of " (thousands(total)) } " " (job.unit)
         }
     });
@@ -124,7 +124,7 @@ fn advice(rule: Rule) -> Markup {
     let text = rule.advice().replace('`', "");
     html! {
         span.soft { (text) }
-        @if matches!(rule, Rule::DeadRows | Rule::FailedGroups) { " " a href="/failures" { "Failures" } }
+        @if matches!(rule, Rule::DeadRows | Rule::FailedGroups) { " " a href=(address("/failures")) { "Failures" } }
     }
 }
 
@@ -149,7 +149,7 @@ fn is_paused(paused: &PausedKind, role: Role) -> Markup {
         strong { (paused.kind.name()) " is paused" } " since " (instant(paused.paused_at)) " by " (paused.paused_by)
         ": no worker claims rows of it."
         @if role == Role::Operator {
-            " " a href={ "/actions/confirm?action=resume&kind=" (paused.kind.name()) } { "Resume" }
+            " " a href=(address(&format!("/actions/confirm?action=resume&kind={}", paused.kind.name()))) { "Resume" }
         }
     }
 }

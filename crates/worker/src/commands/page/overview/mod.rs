@@ -128,7 +128,7 @@ impl Page {
 /// The view.
 pub async fn show(State(page): Shared, Extension(visitor): Extension<Visitor>) -> Markup {
     let content = page.overview_content(&visitor).await;
-    layout::page(&page, &visitor, View::Overview, "Overview", &content)
+    layout::page(&page.frame, &visitor, View::Overview, "Overview", &content)
 }
 
 fn content(own: &Own, known: &Known<Overview>, role: Role) -> Markup {

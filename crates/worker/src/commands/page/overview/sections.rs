@@ -6,7 +6,7 @@ use store::{Batches, KindStatus, PoolHealth, PoolStats, Server, Throttled};
 
 use super::{MAX_COUNTED_SETS, Overview, Own};
 use crate::commands::page::access::Role;
-use crate::commands::page::layout::{self, Column, badge, instant, meter};
+use crate::commands::page::layout::{self, Column, address, badge, instant, meter};
 use crate::commands::page::sparkline::sparkline;
 use crate::service::Breaker;
 use crate::tables::{age, counted, thousands};
@@ -72,7 +72,7 @@ pub(super) fn queue(own: &Own, overview: &Overview, role: Role) -> Markup {
                 td.number { (number(kind.processing, capped)) }
                 td.number { (number(kind.expired, capped)) }
                 td.number {
-                    @if kind.dead > 0 { a href={ "/failures#" (kind.kind.name()) } { (number(kind.dead, capped)) } }
+                    @if kind.dead > 0 { a href=(address(&format!("/failures#{}", kind.kind.name()))) { (number(kind.dead, capped)) } }
                     @else { "0" }
                 }
                 td.number { (number(kind.rejected, capped)) }
@@ -110,7 +110,7 @@ pub(super) fn queue(own: &Own, overview: &Overview, role: Role) -> Markup {
 fn control(kind: Kind, action: &str, role: Role) -> Markup {
     html! {
         @if role == Role::Operator {
-            " · " a href={ "/actions/confirm?action=" (action) "&kind=" (kind.name()) } {
+            " · " a href=(address(&format!("/actions/confirm?action={action}&kind={}", kind.name()))) {
                 (action) span.hidden { " " (kind.name()) }
             }
         }

@@ -14,6 +14,8 @@ pub struct Day {
     pub has_profile: bool,
     /// The profile's sources, best first.
     pub source_order: Vec<String>,
+    /// Whether the figures of the date are frozen.
+    pub is_frozen: bool,
     /// Changed raw rows near the date that wait in the queue.
     pub waiting: i64,
     /// Changed raw rows of the user that are dead.

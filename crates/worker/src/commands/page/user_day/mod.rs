@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use self::day::{Day, Row, Section, rounded};
 use super::access::{Role, Visitor};
 use super::database::{in_words, read_user};
-use super::layout::{self, Column, View, badge, instant, percent_encode};
+use super::layout::{self, Column, View, address_of_day, badge, instant, target_field};
 use super::{Page, Shared};
 use crate::tables::{counted, thousands};
 use crate::user_ids;
@@ -36,14 +36,11 @@ pub async fn ask(
     Query(query): Query<HashMap<String, String>>,
 ) -> Response {
     if visitor.role < Role::Viewer {
-        return layout::needs(&page, &visitor, View::Users, Role::Viewer).into_response();
+        return layout::needs(&page.frame, &visitor, View::Users, Role::Viewer).into_response();
     }
     if let (Some(user), Some(date)) = (query.get("user"), query.get("date")) {
         return match page.parse(user.trim(), date).await {
-            Ok((user, date)) => {
-                let user = percent_encode(&user.to_string());
-                Redirect::to(&format!("/users/{user}/days/{date}")).into_response()
-            }
+            Ok((user, date)) => Redirect::to(&address_of_day(&user, date)).into_response(),
             Err((status, problem)) => refused(&page, &visitor, status, &problem),
         };
     }
@@ -55,7 +52,7 @@ pub async fn ask(
         }
         (form(None, None))
     };
-    layout::page(&page, &visitor, View::Users, "A user's day", &content).into_response()
+    layout::page(&page.frame, &visitor, View::Users, "A user's day", &content).into_response()
 }
 
 fn parse_date(date: &str) -> Option<NaiveDate> {
@@ -66,6 +63,7 @@ fn parse_date(date: &str) -> Option<NaiveDate> {
 fn form(user: Option<&UserId>, date: Option<NaiveDate>) -> Markup {
     html! {
         form.ask method="get" action="/users" {
+            (target_field())
             label for="user" { "User" }
             input id="user" name="user" type="text" required maxlength="1024" value=[user];
             label for="date" { "Local date" }
@@ -118,7 +116,7 @@ pub async fn show(
     Path((user, date)): Path<(String, String)>,
 ) -> Response {
     if visitor.role < Role::Viewer {
-        return layout::needs(&page, &visitor, View::Users, Role::Viewer).into_response();
+        return layout::needs(&page.frame, &visitor, View::Users, Role::Viewer).into_response();
     }
     let (user, date) = match page.parse(&user, &date).await {
         Ok(asked) => asked,
@@ -127,21 +125,21 @@ pub async fn show(
     let title = format!("User {user}, {date}");
     match page.read_day(&visitor, user, date).await {
         Ok(day) => {
-            layout::page(&page, &visitor, View::Users, &title, &content(&day)).into_response()
+            layout::page(&page.frame, &visitor, View::Users, &title, &content(&day)).into_response()
         }
         Err(problem) => {
             let content = html! {
                 h1 { (title) }
                 p.notice.bad role="alert" { strong { "The day cannot be read now: " } (problem) }
             };
-            let shown = layout::page(&page, &visitor, View::Users, &title, &content);
+            let shown = layout::page(&page.frame, &visitor, View::Users, &title, &content);
             (StatusCode::SERVICE_UNAVAILABLE, shown).into_response()
         }
     }
 }
 
 fn refused(page: &Page, visitor: &Visitor, status: StatusCode, problem: &str) -> Response {
-    let (_, shown) = layout::wrong(page, visitor, View::Users, problem);
+    let (_, shown) = layout::wrong(&page.frame, visitor, View::Users, problem);
     (status, shown).into_response()
 }
 
@@ -149,7 +147,7 @@ fn content(day: &Day) -> Markup {
     let neighbour = |date: Option<NaiveDate>, label: &str| {
         html! {
             @if let Some(date) = date {
-                a href={ "/users/" (percent_encode(&day.user_id.to_string())) "/days/" (date) } { (label) " " (date) }
+                a href=(address_of_day(&day.user_id, date)) { (label) " " (date) }
             }
         }
     };
@@ -177,6 +175,13 @@ fn content(day: &Day) -> Markup {
             } }
         }
         details { summary { "Another user or date" } (form(Some(&day.user_id), Some(day.date))) }
+        @if day.is_frozen {
+            p.notice role="note" {
+                strong { "The figures of this date are frozen. " }
+                "They stay as they are stored: raw rows of it may be gone, and new or changed ones are refused with "
+                "the reason frozen."
+            }
+        }
         @if day.sections.is_empty() { p { "There are neither figures nor raw rows of this date." } }
         @for (index, section) in day.sections.iter().enumerate() { (self::section(day, index, section)) }
         p.small {
@@ -208,14 +213,16 @@ fn section(day: &Day, index: usize, section: &Section) -> Markup {
             }
             @if !section.figures.is_empty() {
                 @if section.agrees() { p { (badge("good", "The raw rows give these figures, to the last bit")) } }
-                @else if day.waiting > 0 {
+                @else if day.is_frozen {
+                    p { (badge("none", "Frozen: the raw rows that are left give other figures")) }
+                } @else if day.waiting > 0 {
                     p { (badge("warn", "The raw rows give other figures now: some of them wait in the queue")) }
                 } @else { p { (badge("bad", "The raw rows give other figures now")) } }
                 div.figures {
                     (layout::table(&format!("Figures of {}", section.name), &FIGURES, &html! {
                         @for figure in figures {
                             tr {
-                                th scope="row" { (figure.name) @if !figure.agree { " " (badge("bad", "differs")) } }
+                                th scope="row" { (figure.name) @if !figure.agree && !day.is_frozen { " " (badge("bad", "differs")) } }
                                 td.number { (figure.stored.as_deref().unwrap_or("–")) }
                                 td.number { (figure.computed.as_deref().unwrap_or("–")) }
                             }
@@ -364,6 +371,7 @@ fn to_json(day: &Day) -> Value {
         "user_id": day.user_id,
         "date": day.date.to_string(),
         "time_zone": day.time_zone,
+        "is_frozen": day.is_frozen,
         "waiting": day.waiting,
         "dead": day.dead,
         "figures": figures.collect::<Vec<_>>(),

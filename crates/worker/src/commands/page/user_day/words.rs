@@ -114,6 +114,7 @@ pub fn of_reason(reason: Reason) -> String {
         Reason::ResultTooLong => "the result is too long",
         Reason::UnnamedTest => "neither a LOINC code nor a name says what was measured",
         Reason::KeyTooLong => "the analyte or its unit is too long",
+        Reason::Frozen => "the figures of its date are frozen",
     };
     format!("Rejected ({}): {why}.", reason.code())
 }

@@ -33,7 +33,7 @@ pub async fn read(
 ) -> Result<Day, StoreError> {
     let mut day = read_once(store, inputs, user_id.clone(), date).await?;
     for _ in 1..MAX_READS {
-        if day.waiting > 0 || day.sections.iter().all(Section::agrees) {
+        if day.waiting > 0 || day.is_frozen || day.sections.iter().all(Section::agrees) {
             break;
         }
         day = read_once(store, inputs, user_id.clone(), date).await?;
@@ -68,6 +68,7 @@ async fn read_once(
         time_zone,
         has_profile: days.profile_zone.is_some(),
         source_order,
+        is_frozen: days.frozen_before.is_some_and(|before| date < before),
         waiting,
         dead,
         sections,

@@ -1,24 +1,31 @@
 //! The command line.
 
 mod adopt;
+mod arguments;
+mod freeze;
+mod parse;
 mod report;
+mod usage;
 
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::OnceLock;
 
-use aggregation::local_time::Zone;
-use aggregation::{Kind, UserIdType};
-use chrono::{Datelike, NaiveDate};
 use clap::error::ErrorKind;
-use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::MAX_ROWS_PER_SECOND;
 use crate::exit;
 use crate::verbosity::Verbosity;
+use usage::{RUNNING, wrong_usage};
 
 pub use adopt::Adopt;
-pub use report::Report;
+pub use arguments::{
+    Backfill, Changes, ConfigShow, Demo, Import, ImportKind, Json, Migrate, Pause, Requeue,
+    RunOnce, Status, Verify, kinds_or_all,
+};
+pub use freeze::Freeze;
+pub use report::{MOST_DAYS as MOST_REPORTED_DAYS, Report};
+pub use usage::{
+    refuse_key, refuse_user, refuse_value, require_order, require_range, require_stdout_for_one,
+};
 
 const AFTER_HELP: &str = "\
 Begin with `worker demo`: it needs no database of yours.
@@ -58,9 +65,6 @@ sources in source_priority are separated by semicolons, the best one first.";
 
 /// Heading of the global options, below the options of the command itself.
 const GLOBAL: &str = "Options of every command";
-
-/// The names of the running command, for the usage in error messages.
-static RUNNING: OnceLock<Vec<String>> = OnceLock::new();
 
 /// Folds raw vitals, nutrition and lab rows in PostgreSQL into daily figures for each user.
 ///
@@ -126,6 +130,7 @@ impl Command {
             | Self::Requeue(_)
             | Self::Pause(_)
             | Self::Resume(_)
+            | Self::Freeze(_)
             | Self::Backfill(_)
             | Self::Verify(_)
             | Self::Doctor(_) => TargetUse::Several,
@@ -142,6 +147,7 @@ impl Command {
             | Self::Pause(Pause { json, .. })
             | Self::Resume(Pause { json, .. })
             | Self::Doctor(Json { json })
+            | Self::Freeze(Freeze { output: Json { json }, .. })
             | Self::Requeue(Requeue { output: Json { json }, .. })
             | Self::Backfill(Backfill { output: Json { json }, .. })
             | Self::Verify(Verify { output: Json { json }, .. }) => *json,
@@ -195,9 +201,9 @@ impl Cli {
 pub enum Command {
     /// Show the whole process on real data, in a private PostgreSQL
     ///
-    /// It starts a PostgreSQL server in a temporary folder, creates the tables and imports sample data.
-    /// Then it computes and shows the figures, and removes server and folder. It touches no other
-    /// database. PostgreSQL's server programs must be installed; as root on Debian and Ubuntu it
+    /// It starts a PostgreSQL server in a temporary folder, creates the tables and imports sample data,
+    /// or with --data your own. Then it computes and shows the figures, and removes server and folder. It
+    /// touches no other database. PostgreSQL's server programs must be installed; as root on Debian and Ubuntu it
     /// installs them.
     Demo(Demo),
     /// Migrate the database's schema to this version
@@ -253,6 +259,12 @@ pub enum Command {
     Pause(Pause),
     /// Resume a kind: all workers claim its rows again
     Resume(Pause),
+    /// Freeze the figures of old dates, so that their raw rows may be dropped
+    ///
+    /// Figures of dates before the given one never change again: neither by a deletion of raw rows, nor by backfill
+    /// or verify --repair. A new or changed raw row of such a date is refused, and rejected_rows lists it with the
+    /// reason frozen. Without --before and --lift it shows the dates. docs/retention.md has the steps.
+    Freeze(Freeze),
     /// Recompute the figures of a range of dates from raw rows
     ///
     /// It bypasses the queue, and is safe while workers run and the application writes. After a change
@@ -328,30 +340,6 @@ pub enum Alerts {
     Test(Json),
 }
 
-/// Arguments of `migrate`.
-#[derive(Debug, Args)]
-pub struct Migrate {
-    /// Create the tables here although another schema of the database has them
-    #[arg(long)]
-    pub beside: bool,
-
-    /// The type of the users' ids, for new tables: bigint, uuid or text [default: bigint]
-    #[arg(long, value_name = "TYPE", value_parser = parse_user_id_type)]
-    pub user_id: Option<UserIdType>,
-
-    /// Print one JSON object as the last line of stdout
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Whether the output is JSON.
-#[derive(Debug, Args)]
-pub struct Json {
-    /// Print one JSON object as the last line of stdout
-    #[arg(long)]
-    pub json: bool,
-}
-
 /// The commands about the configuration.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
@@ -361,338 +349,6 @@ pub enum ConfigCommand {
     /// --config, the credential, the variable, or the flag. Secrets are shown as (set) or (not set).
     /// No database is needed.
     Show(ConfigShow),
-}
-
-/// Arguments of `config show`.
-#[derive(Debug, Args)]
-pub struct ConfigShow {
-    /// Only these keys or sections, such as pool or batch.size [default: all]
-    #[arg(value_name = "KEY")]
-    pub keys: Vec<String>,
-    /// Print one JSON object as the last line of stdout
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Arguments of `import`.
-#[derive(Debug, Args)]
-pub struct Import {
-    /// The files, in UTF-8; - reads stdin
-    #[arg(required = true, value_name = "FILE")]
-    pub files: Vec<PathBuf>,
-    /// The user of an export; CSV names the user of each row
-    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
-    pub user: Option<String>,
-    /// The time zone of rows of an export that name none, such as Europe/Berlin [default: that of the
-    /// user's profile]
-    #[arg(long, value_name = "ZONE", value_parser = parse_zone)]
-    pub time_zone: Option<Zone>,
-    /// The files are CSV with rows of this kind [default: by the first line]
-    #[arg(long, value_enum, value_name = "KIND")]
-    pub kind: Option<ImportKind>,
-    /// Skip columns of CSV that the kind does not have, and name them, instead of refusing the file
-    #[arg(long)]
-    pub skip_unknown_columns: bool,
-    /// Print one JSON object as the last line of stdout
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Users and kinds to select.
-#[derive(Debug, Args)]
-pub struct Of {
-    /// Only this user
-    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
-    pub user: Option<String>,
-    /// Only this kind; may be given more than once [default: all kinds]
-    #[arg(long, value_name = "KIND", value_parser = parse_kind)]
-    pub kind: Vec<Kind>,
-}
-
-impl Of {
-    /// The requested kinds, each once and in order; all if none was requested.
-    pub fn kinds(&self) -> Vec<Kind> {
-        kinds_or_all(self.kind.clone())
-    }
-
-    /// Whether all users and kinds are selected.
-    pub fn is_all(&self) -> bool {
-        self.user.is_none() && self.kinds() == Kind::ALL
-    }
-}
-
-/// The contents of a file to import.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ImportKind {
-    /// Time zone and source priority of each user
-    Profiles,
-    /// Samples and intervals of sensors
-    Vitals,
-    /// Food and drink
-    Nutrition,
-    /// Laboratory results
-    Labs,
-}
-
-/// Arguments of `run-once`.
-#[derive(Debug, Args)]
-pub struct RunOnce {
-    /// Only rows of this kind; may be given more than once [default: all kinds]
-    #[arg(long, value_name = "KIND", value_parser = parse_kind)]
-    pub kind: Vec<Kind>,
-    /// Stop after this many batches
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..),
-        allow_negative_numbers = true)]
-    pub max_batches: Option<u32>,
-    /// Begin no further batch after this time
-    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds,
-        allow_negative_numbers = true)]
-    pub time_budget: Option<f64>,
-    /// Claim at most this many rows each second, instead of batch.max_rows_per_second; 0 means no limit
-    #[arg(long, value_name = "N", allow_negative_numbers = true,
-        value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_ROWS_PER_SECOND)))]
-    pub max_rows_per_second: Option<u32>,
-    /// Print one JSON object as the last line of stdout
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Arguments of `status`.
-#[derive(Debug, Args)]
-pub struct Status {
-    /// Refresh until Ctrl-C, every 2 seconds or at the given interval
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
-        default_missing_value = "2", value_parser = parse_seconds)]
-    pub watch: Option<f64>,
-    /// Also show the server's sessions by application and state
-    #[arg(long)]
-    pub sessions: bool,
-    /// Print one JSON object as the last line of stdout; with --watch, one a line
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Arguments of `requeue`.
-#[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("which").required(true).multiple(true)
-    .args(["dead", "user", "from", "kind"]))]
-pub struct Requeue {
-    /// Dead rows, which failed their last attempt, instead of raw rows
-    #[arg(long)]
-    pub dead: bool,
-    /// Only rows from this local date on, such as 2026-03-29
-    #[arg(long, value_name = "DATE", requires = "to", value_parser = parse_date)]
-    pub from: Option<NaiveDate>,
-    /// Only rows up to this local date
-    #[arg(long, value_name = "DATE", requires = "from", value_parser = parse_date)]
-    pub to: Option<NaiveDate>,
-    /// The users and kinds
-    #[command(flatten)]
-    pub of: Of,
-    /// Do not ask for confirmation
-    #[arg(short, long, conflicts_with = "dry_run")]
-    pub yes: bool,
-    /// Count the rows and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// The output format
-    #[command(flatten)]
-    pub output: Json,
-}
-
-/// Arguments of `pause` and `resume`.
-#[derive(Debug, Args)]
-pub struct Pause {
-    /// vitals, nutrition or labs
-    #[arg(value_name = "KIND", value_parser = parse_kind)]
-    pub kind: Kind,
-    /// Print one JSON object as the last line of stdout
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Arguments of `changes`.
-#[derive(Debug, Args)]
-pub struct Changes {
-    /// Wait for further changes until a signal ends it
-    #[arg(long)]
-    pub follow: bool,
-    /// Begin after this change; without it, with the oldest that is kept
-    #[arg(long, value_name = "CURSOR", value_parser = parse_cursor)]
-    pub after: Option<String>,
-    /// End after this many changes
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub limit: Option<u64>,
-}
-
-/// Arguments of `backfill`.
-#[derive(Debug, Args)]
-pub struct Backfill {
-    /// The first local date, such as 2026-03-01
-    #[arg(long, value_name = "DATE", value_parser = parse_date)]
-    pub from: NaiveDate,
-    /// The last local date
-    #[arg(long, value_name = "DATE", value_parser = parse_date)]
-    pub to: NaiveDate,
-    /// The users and kinds
-    #[command(flatten)]
-    pub of: Of,
-    /// The output format
-    #[command(flatten)]
-    pub output: Json,
-}
-
-/// Arguments of `verify`.
-#[derive(Debug, Args)]
-pub struct Verify {
-    /// Recompute figures that differ; at a terminal, count them first and ask for confirmation
-    #[arg(long)]
-    pub repair: bool,
-    /// Do not ask for confirmation before a repair
-    #[arg(short, long, requires = "repair", conflicts_with = "dry_run")]
-    pub yes: bool,
-    /// With --repair: list the dates to recompute and change nothing
-    #[arg(long, requires = "repair")]
-    pub dry_run: bool,
-    /// Only dates from this local date on, such as 2026-03-01
-    #[arg(long, value_name = "DATE", value_parser = parse_date)]
-    pub from: Option<NaiveDate>,
-    /// Only dates up to this local date
-    #[arg(long, value_name = "DATE", value_parser = parse_date)]
-    pub to: Option<NaiveDate>,
-    /// The users and kinds
-    #[command(flatten)]
-    pub of: Of,
-    /// The output format
-    #[command(flatten)]
-    pub output: Json,
-}
-
-/// Arguments of `demo`.
-#[derive(Debug, Args)]
-pub struct Demo {
-    /// Also write a week of one user's meals as an HTML page; an existing file is replaced
-    #[arg(long, value_name = "FILE")]
-    pub html: Option<PathBuf>,
-    /// Keep the server, run the service on it, have new rows arrive, and serve the operator's page until Ctrl-C
-    ///
-    /// The page is at http.port, or at 9187 if that is not set, with a token that is printed.
-    #[arg(long)]
-    pub serve: bool,
-}
-
-/// The requested kinds, each once and in order; all if none was requested.
-pub fn kinds_or_all(mut kinds: Vec<Kind>) -> Vec<Kind> {
-    if kinds.is_empty() {
-        kinds = Kind::ALL.to_vec();
-    }
-    kinds.sort_unstable();
-    kinds.dedup();
-    kinds
-}
-
-/// Exits with an error and the usage of the running command.
-fn wrong_usage(kind: ErrorKind, problem: &str) -> ! {
-    let mut command = Cli::command();
-    // After this, commands know their full names.
-    command.build();
-    error_of(&mut command, RUNNING.get().map_or(&[], Vec::as_slice), kind, problem).exit()
-}
-
-fn error_of(
-    command: &mut clap::Command,
-    names: &[String],
-    kind: ErrorKind,
-    problem: &str,
-) -> clap::Error {
-    match names.split_first() {
-        Some((name, below)) if command.find_subcommand(name).is_some() => command
-            .find_subcommand_mut(name)
-            .map_or_else(|| clap::Error::new(kind), |of| error_of(of, below, kind, problem)),
-        _ => command.error(kind, problem),
-    }
-}
-
-/// Exits with an error if the first date is later than the last.
-pub fn require_order(from: NaiveDate, to: NaiveDate) {
-    if from > to {
-        let problem = format!("--from {from} is later than --to {to}; exchange them");
-        wrong_usage(ErrorKind::ValueValidation, &problem);
-    }
-}
-
-/// Exits with an error if a range has more than `most` days.
-pub fn require_range(from: NaiveDate, to: NaiveDate, most: i64) {
-    let days = (to - from).num_days() + 1;
-    if days > most {
-        let problem =
-            format!("--from {from} to --to {to} is {days} days; a page has at most {most}");
-        wrong_usage(ErrorKind::ValueValidation, &problem);
-    }
-}
-
-/// Exits with an error about a name that is no key of the configuration.
-pub fn refuse_key(problem: &str) -> ! {
-    wrong_usage(ErrorKind::InvalidValue, problem)
-}
-
-/// Exits with an error about the value of a flag.
-pub fn refuse_value(problem: &str) -> ! {
-    wrong_usage(ErrorKind::InvalidValue, problem)
-}
-
-/// Exits with an error about a user id that is none in the database.
-pub fn refuse_user(problem: &str) -> ! {
-    wrong_usage(ErrorKind::ValueValidation, problem)
-}
-
-/// Exits with an error if both a page and JSON are to go to stdout.
-pub fn require_stdout_for_one(page: bool, json: bool) {
-    if page && json {
-        let problem = "--html - and --json both go to stdout; give the page a file";
-        wrong_usage(ErrorKind::ArgumentConflict, problem);
-    }
-}
-
-fn parse_kind(text: &str) -> Result<Kind, String> {
-    text.parse().map_err(|error: aggregation::kind::UnknownKind| error.to_string())
-}
-
-fn parse_zone(text: &str) -> Result<Zone, String> {
-    text.parse().map_err(|error: aggregation::local_time::UnknownZone| error.to_string())
-}
-
-fn parse_user_id_type(text: &str) -> Result<UserIdType, String> {
-    UserIdType::from_name(text).ok_or_else(|| "bigint, uuid or text is needed".to_owned())
-}
-
-/// Valid years of a local date. West of UTC, the first instant of the year 1 belongs to the year 0.
-const YEARS: RangeInclusive<i32> = 0..=9999;
-
-fn parse_cursor(text: &str) -> Result<String, String> {
-    let parts: Vec<&str> = text.split('-').collect();
-    let is_number = |part: &&str| {
-        (1..=18).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    if parts.len() == 3 && parts.iter().all(is_number) {
-        Ok(text.to_owned())
-    } else {
-        Err("a cursor is the text \"cursor\" of a printed change, such as 1-7451-12".to_owned())
-    }
-}
-
-fn parse_date(text: &str) -> Result<NaiveDate, String> {
-    match text.parse::<NaiveDate>() {
-        Ok(date) if YEARS.contains(&date.year()) => Ok(date),
-        _ => Err("a date such as 2026-03-29 is needed".to_owned()),
-    }
-}
-
-fn parse_seconds(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(seconds) if seconds > 0.0 && seconds <= 1e9 => Ok(seconds),
-        _ => Err("a number of seconds above 0 is needed".to_owned()),
-    }
 }
 
 #[cfg(test)]

@@ -10,36 +10,38 @@
 //! - `sleep_analysis` as nights: hours of each stage between `sleepStart` and `sleepEnd`. The stages are
 //!   laid one after the other, because only their sums are known.
 //!
-//! Other arrays of `data`, such as workouts, are left out, and counted by their name.
+//! A workout becomes the rows of its metrics. Other arrays of `data` are left out, and counted by their
+//! name.
 
-use std::fmt;
+mod levels;
+mod night;
+mod workout;
+
 use std::io::BufRead;
 
 use aggregation::Timestamp;
 use aggregation::raw::NewVital;
-use aggregation::timestamp::{HOUR_US, MINUTE_US};
+use aggregation::timestamp::MINUTE_US;
 use chrono::{DateTime, FixedOffset, NaiveTime};
 use serde::Deserialize;
-use serde::de::{
-    DeserializeSeed, Deserializer as _, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
+use serde::Deserializer as _;
 use serde_json::Deserializer;
 use serde_json::value::RawValue;
 
+use self::levels::Level;
+use self::night::{Night, lay};
+use self::workout::RawWorkout;
 use crate::bounded::{Bounded, Meter};
 use crate::elements::failed;
 use crate::item::{Context, Handler, Item, ReadError, hand_over_vital, type_name};
-use crate::{Reopen, skip_mark};
-use crate::{clock, metrics};
+use crate::workout::{Amount, Workout, has_metric};
+use crate::{Reopen, clock, metrics, skip_mark};
 
 /// The greatest number of metrics in a file; the app knows about 150.
 const MOST_METRICS: usize = 10_000;
 
-/// The longest workout in bytes, with its route. It is skipped without being kept.
+/// The longest workout in bytes, with its route, which is skipped without being kept.
 const LONGEST_WORKOUT: usize = 64 << 20;
-
-/// The app rounds each stage of a night.
-const ROUNDING_US: i64 = 5 * MINUTE_US;
 
 /// Reads an export. `reopen` opens it for the second pass.
 ///
@@ -105,21 +107,6 @@ struct Point {
     value: Option<serde_json::Value>,
     #[serde(flatten)]
     night: Night,
-}
-
-/// The sums of a night in hours.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Night {
-    sleep_start: Option<String>,
-    sleep_end: Option<String>,
-    in_bed_start: Option<String>,
-    in_bed_end: Option<String>,
-    total_sleep: Option<f64>,
-    asleep: Option<f64>,
-    core: Option<f64>,
-    deep: Option<f64>,
-    rem: Option<f64>,
 }
 
 /// A total whose length is known with the next one only.
@@ -327,6 +314,29 @@ impl<'c> Export<'c, '_> {
         self.row(metric, "min", source, end.since(start) as f64 / MINUTE_US as f64, start, end)
     }
 
+    fn workout(&mut self, raw: &RawWorkout) -> Result<(), ReadError> {
+        self.records += 1;
+        if !has_metric(self.context.catalogue) {
+            return self.left_out("workouts");
+        }
+        let (Some(start), Some(end)) = (raw.start(), raw.end()) else {
+            return self.bad("start or end is no time with offset");
+        };
+        let records = self.records;
+        let seconds = |value| Amount { value, unit: "s".to_owned() };
+        let duration = raw.duration().map(seconds);
+        let rows = Workout {
+            source: raw.source(),
+            start,
+            end,
+            time_zone: self.zone.as_deref(),
+            duration: duration.as_ref(),
+            energy: raw.energy(),
+            distance: raw.distance(),
+        };
+        rows.hand_over(self.context.catalogue, &|| format!("record {records}"), self.handler)
+    }
+
     /// A night of which only sums are known.
     fn night(&mut self, night: &Night, source: &str) -> Result<(), ReadError> {
         let span = |start: &Option<String>, end: &Option<String>| {
@@ -349,190 +359,10 @@ impl<'c> Export<'c, '_> {
     }
 }
 
-/// Lays the stages of a night one after the other: the first begins with the night, the last ends with
-/// it, and the time awake is behind the first. `None` if they are longer than the night.
-fn lay(
-    night: &Night,
-    start: Timestamp,
-    end: Timestamp,
-) -> Option<Vec<(&'static str, Timestamp, Timestamp)>> {
-    let hours = |hours: Option<f64>| (hours.unwrap_or_default().max(0.0) * HOUR_US as f64) as i64;
-    let stages = [("sleep_core", night.core), ("sleep_deep", night.deep), ("sleep_rem", night.rem)];
-    let known: i64 = stages.iter().map(|(_, length)| hours(*length)).sum();
-    // Older versions write the whole sleep into `asleep`, newer ones the part without a stage.
-    let total = match night.total_sleep {
-        Some(_) => hours(night.total_sleep),
-        None if hours(night.asleep) + ROUNDING_US >= known => hours(night.asleep),
-        None => hours(night.asleep).saturating_add(known),
-    };
-    let mut parts = vec![("sleep_asleep", (total - known).max(0))];
-    parts.extend(stages.map(|(metric, length)| (metric, hours(length))));
-    // The stages of a night are rounded.
-    parts.retain(|(metric, length)| {
-        *length > if known > 0 && *metric == "sleep_asleep" { ROUNDING_US } else { 0 }
-    });
-    if let [(metric, length)] = parts[..] {
-        parts = vec![(metric, length / 2), (metric, length - length / 2)];
-    }
-    let asleep = parts.iter().fold(0_i64, |sum, (_, length)| sum.saturating_add(*length));
-    let awake = end.since(start) - asleep;
-    if awake < -ROUNDING_US {
-        return None;
-    }
-    if awake > ROUNDING_US && !parts.is_empty() {
-        parts.insert(1, ("sleep_awake", awake));
-    }
-    let mut at = start;
-    Some(
-        parts
-            .into_iter()
-            .map(|(metric, length)| {
-                let from = at;
-                at = at.plus(length);
-                (metric, from, at)
-            })
-            .collect(),
-    )
-}
-
 fn instant(text: &str) -> Option<Timestamp> {
     clock::with_offset(text).map(clock::instant)
 }
 
 fn is_midnight(at: DateTime<FixedOffset>) -> bool {
     at.time() == NaiveTime::MIN
-}
-
-/// A level of the document: the object with `data`, that object, an object of a metric.
-enum Level<'x, 'c, 'h> {
-    Root(&'x mut Export<'c, 'h>),
-    Data(&'x mut Export<'c, 'h>),
-    Metric(&'x mut Export<'c, 'h>),
-}
-
-impl<'de> DeserializeSeed<'de> for Level<'_, '_, '_> {
-    type Value = ();
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
-        json.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Level<'_, '_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        match self {
-            Self::Root(export) => {
-                while let Some(key) = map.next_key::<String>()? {
-                    export.meter.reset();
-                    match key.as_str() {
-                        "data" => map.next_value_seed(Level::Data(&mut *export))?,
-                        _ => {
-                            map.next_value::<IgnoredAny>()?;
-                        }
-                    }
-                }
-                Ok(())
-            }
-            Self::Data(export) => {
-                while let Some(key) = map.next_key::<String>()? {
-                    export.meter.reset();
-                    let array = if key == "metrics" { Array::Metrics } else { Array::Other(&key) };
-                    map.next_value_seed(Elements(&mut *export, array))?;
-                }
-                Ok(())
-            }
-            Self::Metric(export) => metric(map, export),
-        }
-    }
-}
-
-fn metric<'de, A: MapAccess<'de>>(mut map: A, export: &mut Export<'_, '_>) -> Result<(), A::Error> {
-    if export.is_first_pass {
-        if export.names.len() == MOST_METRICS {
-            return Err(A::Error::custom("too many metrics"));
-        }
-        export.names.push(Name::default());
-    }
-    while let Some(key) = map.next_key::<String>()? {
-        export.meter.reset();
-        let is_name = matches!(key.as_str(), "name" | "units");
-        if is_name && export.is_first_pass {
-            let text = map.next_value::<Option<String>>()?.unwrap_or_default();
-            if let Some(name) = export.names.last_mut() {
-                *(if key == "name" { &mut name.name } else { &mut name.units }) = text;
-            }
-        } else if key == "data" {
-            map.next_value_seed(Elements(&mut *export, Array::Points))?;
-        } else {
-            map.next_value::<IgnoredAny>()?;
-        }
-    }
-    let done = export.release(false);
-    export.last_was_daily = false;
-    export.metric += 1;
-    export.keep(done)
-}
-
-/// The elements of an array.
-#[derive(Clone, Copy)]
-enum Array<'k> {
-    Metrics,
-    Points,
-    /// Anything else, by its key.
-    Other(&'k str),
-}
-
-struct Elements<'x, 'c, 'h, 'k>(&'x mut Export<'c, 'h>, Array<'k>);
-
-impl<'de> DeserializeSeed<'de> for Elements<'_, '_, '_, '_> {
-    type Value = ();
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
-        json.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Elements<'_, '_, '_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
-        let Self(export, array) = self;
-        loop {
-            export.meter.reset();
-            match array {
-                Array::Metrics => {
-                    if elements.next_element_seed(Level::Metric(&mut *export))?.is_none() {
-                        return Ok(());
-                    }
-                }
-                Array::Points if !export.is_first_pass => {
-                    let Some(raw) = elements.next_element::<Box<RawValue>>()? else {
-                        return Ok(());
-                    };
-                    let done = export.point(&raw);
-                    export.keep(done)?;
-                }
-                Array::Points | Array::Other(_) => {
-                    if elements.next_element::<IgnoredAny>()?.is_none() {
-                        return Ok(());
-                    }
-                    if let (Array::Other(key), false) = (array, export.is_first_pass) {
-                        export.records += 1;
-                        let done = export.left_out(key);
-                        export.keep(done)?;
-                    }
-                }
-            }
-        }
-    }
 }

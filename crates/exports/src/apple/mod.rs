@@ -5,8 +5,11 @@
 //! are equal are one. The offset of a time stamp is that of the phone at the export, so it gives the
 //! instant only. The zone of a row is in the metadata `HKTimeZone`.
 //!
-//! Workouts, summaries of activity and types without a metric are left out. The energy and distance of
-//! a workout are records of the same export, too.
+//! A workout becomes the rows of its metrics. Its route, events and heart rate are not read. Summaries of
+//! activity and types without a metric are left out.
+
+mod attributes;
+mod workout;
 
 use std::collections::HashMap;
 use std::io::BufRead;
@@ -14,13 +17,15 @@ use std::io::BufRead;
 use aggregation::Timestamp;
 use aggregation::local_time::Zone;
 use aggregation::raw::NewVital;
+use aggregation::timestamp::MINUTE_US;
 use quick_xml::errors::{Error, SyntaxError};
-use quick_xml::escape::unescape;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::reader::Reader;
 
+use self::workout::{OpenWorkout, Statistics};
 use crate::bounded::{Bounded, Meter};
 use crate::item::{Context, Handler, Item, ReadError, hand_over_vital, type_name};
+use crate::workout::{Workout, has_metric};
 use crate::{clock, metrics};
 
 /// The longest element in bytes: a record has some hundred, the definition of the document ten
@@ -29,6 +34,11 @@ const LONGEST_ELEMENT: usize = 1 << 20;
 
 /// Types whose metric is remembered. An export has about a hundred.
 const MOST_TYPES: usize = 1_000;
+
+const NO_TIME: &str = "startDate or endDate is no time with offset";
+
+/// The metric of the hours in which the user stood.
+const STAND_HOURS: &str = "stand_hours";
 
 /// Reads an export.
 ///
@@ -51,7 +61,8 @@ pub fn read(
         zone,
         types: HashMap::new(),
         record: Record::default(),
-        has_record: false,
+        record_depth: None,
+        workout: None,
         correlation_zone: None,
         depth: 0,
         records: 0,
@@ -65,7 +76,7 @@ pub fn read(
         match event {
             Ok(Event::Start(element)) => export.open(&element, false, handler)?,
             Ok(Event::Empty(element)) => export.open(&element, true, handler)?,
-            Ok(Event::End(element)) => export.close(element.name().as_ref(), handler)?,
+            Ok(Event::End(_)) => export.close(handler)?,
             Ok(Event::Decl(declaration)) => require_utf8(declaration.encoding())?,
             Ok(Event::Eof) => return export.end(),
             Ok(_) => {}
@@ -106,6 +117,7 @@ struct Record {
 enum Target {
     Metric(String),
     Sleep,
+    StandHours,
     None,
 }
 
@@ -115,7 +127,9 @@ struct Export<'c> {
     zone: Option<String>,
     types: HashMap<String, Target>,
     record: Record,
-    has_record: bool,
+    /// The number of elements around the record that is open.
+    record_depth: Option<usize>,
+    workout: Option<OpenWorkout>,
     /// The zone of the correlation that is open.
     correlation_zone: Option<String>,
     depth: usize,
@@ -140,21 +154,30 @@ impl Export<'_> {
                         .to_owned(),
                 });
             }
-            (_, b"Record") if !self.has_record => {
+            (_, b"Record") if self.record_depth.is_none() => {
                 self.records += 1;
                 self.record.read(element);
                 self.record.zone.clone_from(&self.correlation_zone);
                 if is_empty {
                     self.finish(handler)?;
                 } else {
-                    self.has_record = true;
+                    self.record_depth = Some(self.depth);
                 }
             }
+            // No version of the format has a record in a record.
+            (_, b"Record") => handler(Item::LeftOut("Record.in.Record"))?,
             (_, b"MetadataEntry") => self.metadata(element),
             (1, b"Workout") => {
                 self.records += 1;
-                let kind = attribute(element, b"workoutActivityType").unwrap_or_default();
-                handler(Item::LeftOut(type_name(&kind)))?;
+                self.workout = Some(OpenWorkout::read(element));
+                if is_empty {
+                    self.finish_workout(handler)?;
+                }
+            }
+            (2, b"WorkoutStatistics") => {
+                if let Some(workout) = &mut self.workout {
+                    workout.add(Statistics::read(element), self.context.catalogue);
+                }
             }
             // Its records count, not itself.
             (1, b"Correlation" | b"ExportDate" | b"Me") => {}
@@ -170,7 +193,7 @@ impl Export<'_> {
         Ok(())
     }
 
-    fn close(&mut self, name: &[u8], handler: Handler<'_>) -> Result<(), ReadError> {
+    fn close(&mut self, handler: Handler<'_>) -> Result<(), ReadError> {
         if self.depth == 0 {
             return Err(ReadError::Malformed {
                 place: self.place(),
@@ -178,30 +201,31 @@ impl Export<'_> {
             });
         }
         self.depth -= 1;
-        match name {
-            b"Record" if self.has_record => {
-                self.has_record = false;
-                self.finish(handler)
-            }
-            b"Correlation" => {
-                self.correlation_zone = None;
-                Ok(())
-            }
-            _ => Ok(()),
+        if self.record_depth == Some(self.depth) {
+            self.record_depth = None;
+            self.finish(handler)?;
         }
+        if self.depth == 1 {
+            self.correlation_zone = None;
+            self.finish_workout(handler)?;
+        }
+        Ok(())
     }
 
-    /// Takes the zone from an entry of metadata of a record or a correlation.
+    /// Takes the zone from an entry of metadata of a record, a workout or a correlation.
     fn metadata(&mut self, element: &BytesStart<'_>) {
-        if attribute(element, b"key").as_deref() != Some("HKTimeZone") {
+        if attributes::one(element, b"key").as_deref() != Some("HKTimeZone") {
             return;
         }
         // Without an IANA name, the user's zone is better than a row that is rejected.
-        let zone = attribute(element, b"value").filter(|zone| zone.parse::<Zone>().is_ok());
-        if self.has_record {
+        let zone = attributes::one(element, b"value").filter(|zone| zone.parse::<Zone>().is_ok());
+        if self.record_depth.is_some() {
             self.record.zone = zone;
         } else if self.depth == 2 {
-            self.correlation_zone = zone;
+            match &mut self.workout {
+                Some(workout) => workout.zone = zone,
+                None => self.correlation_zone = zone,
+            }
         }
     }
 
@@ -223,6 +247,7 @@ impl Export<'_> {
                 Some(metric) => metric,
                 None => return handler(Item::LeftOut(type_name(&self.record.value))),
             },
+            Target::StandHours => STAND_HOURS,
             Target::Metric(metric) => metric,
         };
         if let Some(problem) = self.record.problem {
@@ -230,15 +255,19 @@ impl Export<'_> {
         }
         let (Some(start), Some(end)) = (instant(&self.record.start), instant(&self.record.end))
         else {
-            return handler(bad("startDate or endDate is no time with offset"));
+            return handler(bad(NO_TIME));
         };
-        let (value, unit) = if matches!(target, Target::Sleep) {
-            (end.since(start) as f64 / 60e6, "min")
-        } else {
-            match self.record.value.trim().parse::<f64>() {
+        let (value, unit) = match target {
+            Target::Sleep => (end.since(start) as f64 / MINUTE_US as f64, "min"),
+            Target::StandHours => match self.record.value.as_str() {
+                "HKCategoryValueAppleStandHourStood" => (1.0, "h"),
+                "HKCategoryValueAppleStandHourIdle" => (0.0, "h"),
+                other => return handler(Item::LeftOut(type_name(other))),
+            },
+            Target::Metric(_) | Target::None => match self.record.value.trim().parse::<f64>() {
                 Ok(value) => (value, self.record.unit.as_str()),
                 Err(_) => return handler(bad("value is not a number")),
-            }
+            },
         };
         let vital = NewVital {
             metric,
@@ -254,6 +283,32 @@ impl Export<'_> {
         hand_over_vital(vital, || place.clone(), handler)
     }
 
+    /// Hands over the workout, if one is open.
+    fn finish_workout(&mut self, handler: Handler<'_>) -> Result<(), ReadError> {
+        let Some(workout) = self.workout.take() else { return Ok(()) };
+        if !has_metric(self.context.catalogue) {
+            return handler(Item::LeftOut(type_name(&workout.kind)));
+        }
+        let place = || self.place();
+        let bad = |problem: &str| Item::Bad { place: place(), problem: problem.to_owned() };
+        if let Some(problem) = workout.problem {
+            return handler(bad(problem));
+        }
+        let (Some(start), Some(end)) = (instant(&workout.start), instant(&workout.end)) else {
+            return handler(bad(NO_TIME));
+        };
+        let rows = Workout {
+            source: &workout.source,
+            start,
+            end,
+            time_zone: workout.zone.as_deref().or(self.zone.as_deref()),
+            duration: workout.duration.as_ref(),
+            energy: workout.energy.as_ref(),
+            distance: workout.distance(),
+        };
+        rows.hand_over(self.context.catalogue, &place, handler)
+    }
+
     fn target(&mut self) -> Target {
         let kind = &self.record.kind;
         if let Some(known) = self.types.get(kind) {
@@ -261,6 +316,9 @@ impl Export<'_> {
         }
         let target = if kind == "HKCategoryTypeIdentifierSleepAnalysis" {
             Target::Sleep
+        } else if kind == "HKCategoryTypeIdentifierAppleStandHour" {
+            let is_known = self.context.catalogue.metric(STAND_HOURS).is_some();
+            if is_known { Target::StandHours } else { Target::None }
         } else {
             kind.strip_prefix("HKQuantityTypeIdentifier")
                 .and_then(|name| {
@@ -315,36 +373,20 @@ impl Record {
             field.clear();
         }
         (*zone, *problem) = (None, None);
-        for found in element.attributes().with_checks(false) {
-            let Ok(found) = found else {
-                *problem = Some("its attributes are not well-formed");
-                return;
-            };
-            let field = match found.key.as_ref() {
+        let done = attributes::each(element, |name, text| {
+            let field = match name {
                 b"type" => &mut *kind,
-                b"unit" => unit,
-                b"value" => value,
-                b"sourceName" => source,
-                b"startDate" => start,
-                b"endDate" => end,
-                _ => continue,
+                b"unit" => &mut *unit,
+                b"value" => &mut *value,
+                b"sourceName" => &mut *source,
+                b"startDate" => &mut *start,
+                b"endDate" => &mut *end,
+                _ => return,
             };
-            match std::str::from_utf8(&found.value) {
-                Ok(text) => match unescape(text) {
-                    Ok(text) => field.push_str(&text),
-                    Err(_) => *problem = Some("an attribute has an entity that is not XML's own"),
-                },
-                Err(_) => *problem = Some("an attribute is not UTF-8 text"),
-            }
-        }
+            field.push_str(&text);
+        });
+        *problem = done.err();
     }
-}
-
-/// An attribute; `None` if it is missing or cannot be read.
-fn attribute(element: &BytesStart<'_>, name: &[u8]) -> Option<String> {
-    let mut attributes = element.attributes();
-    let found = attributes.with_checks(false).flatten().find(|found| found.key.as_ref() == name)?;
-    Some(unescape(std::str::from_utf8(&found.value).ok()?).ok()?.into_owned())
 }
 
 fn instant(text: &str) -> Option<Timestamp> {
