@@ -145,7 +145,9 @@ async fn forty_targets_are_drained_beside_ten_that_are_broken_in_ten_ways() {
         eventually(&place.db, &queue, 0).await;
     }
     drop(locker);
-    let ran = service.stops();
+    service.signal("-TERM");
+    let ran = service.end_amid_faults();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(!of_target(&ran, "group_failed", "hanging").is_empty(), "{}", ran.stderr);
     assert!(!ran.stderr.contains("wrong_and_secret"), "no password is in the log");
 }
