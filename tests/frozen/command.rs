@@ -101,7 +101,7 @@ async fn dates_whose_raw_rows_are_gone_are_not_unfrozen_unless_that_is_asked_for
 }
 
 #[tokio::test]
-async fn figures_of_one_user_are_frozen_whatever_type_the_ids_have() {
+async fn figures_of_one_user_are_frozen_with_each_type_of_id() {
     for id_type in UserIdType::ALL {
         let db = Database::with_user_ids(id_type).await;
         db.execute(ROWS).await;

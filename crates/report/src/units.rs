@@ -153,30 +153,31 @@ impl Chooser<'_> {
     }
 
     fn convert_day(&self, day: &mut VitalDay) {
-        let Some((unit, conversion)) = self.wanted(&day.metric, &day.unit) else { return };
-        unit.clone_into(&mut day.unit);
-        day.total = day.total.map(|total| conversion.undo_difference(total));
-        day.stddev = day.stddev.map(|stddev| conversion.undo_difference(stddev));
-        for value in
-            [&mut day.mean, &mut day.min, &mut day.p25, &mut day.p50, &mut day.p75, &mut day.max]
-        {
-            *value = value.map(|value| conversion.undo(value));
-        }
+        let levels =
+            [&mut day.mean, &mut day.min, &mut day.p25, &mut day.p50, &mut day.p75, &mut day.max];
+        self.convert(&day.metric, &mut day.unit, [&mut day.total, &mut day.stddev], levels);
     }
 
     fn convert_hour(&self, hour: &mut VitalHour) {
-        let Some((unit, conversion)) = self.wanted(&hour.metric, &hour.unit) else { return };
-        unit.clone_into(&mut hour.unit);
-        hour.total = hour.total.map(|total| conversion.undo_difference(total));
-        hour.stddev = hour.stddev.map(|stddev| conversion.undo_difference(stddev));
-        for value in [
-            &mut hour.mean,
-            &mut hour.min,
-            &mut hour.p25,
-            &mut hour.p50,
-            &mut hour.p75,
-            &mut hour.max,
-        ] {
+        let VitalHour { mean, min, p25, p50, p75, max, .. } = hour;
+        let levels = [mean, min, p25, p50, p75, max];
+        self.convert(&hour.metric, &mut hour.unit, [&mut hour.total, &mut hour.stddev], levels);
+    }
+
+    /// Converts differences of values, such as a total, and values.
+    fn convert(
+        &self,
+        metric: &str,
+        unit: &mut String,
+        differences: [&mut Option<f64>; 2],
+        values: [&mut Option<f64>; 6],
+    ) {
+        let Some((to, conversion)) = self.wanted(metric, unit) else { return };
+        to.clone_into(unit);
+        for difference in differences {
+            *difference = difference.map(|difference| conversion.undo_difference(difference));
+        }
+        for value in values {
             *value = value.map(|value| conversion.undo(value));
         }
     }

@@ -13,7 +13,7 @@ use crate::text;
 use crate::units::GlucoseUnit;
 use wording::counted;
 
-/// The number of days with a measurement that a mean needs where nobody measures each day.
+/// Fewest days with a measurement for the mean of what is not measured each day.
 const FEWEST_MEASURED: usize = 3;
 
 /// The metrics of the summary: name, decimals, and how it is measured.

@@ -53,11 +53,15 @@ statement! {
 }
 
 statement! {
+    /// The first condition leaves out whole change sets, so that their rows are not looked at one by one.
     struct CountRefused {} -> (BigInt)
     concat!(
         "SELECT count(*) FROM ",
         queued_rows!(),
-        " WHERE row_starts_at < (",
+        " WHERE q.starts_at < (",
+        frozen_before!("q.user_id"),
+        ")::timestamp AT TIME ZONE 'UTC'
+            AND row_starts_at < (",
         frozen_before!("q.user_id"),
         ")::timestamp AT TIME ZONE 'UTC'"
     )

@@ -73,16 +73,8 @@ fn count_columns() -> Vec<String> {
 /// The dates that a write of [`TABLE`] changes.
 static UPSERTED: LazyLock<String> = LazyLock::new(|| {
     let columns = [count_columns(), number_columns()].concat();
-    let others = [
-        "item_count",
-        "rejected_count",
-        "first_eaten_at",
-        "last_eaten_at",
-        "time_zone",
-        "day_start",
-        "day_end",
-    ];
-    let figures: Vec<&str> = others.into_iter().chain(columns.iter().map(String::as_str)).collect();
+    let of_day = OF_DAY.into_iter().filter(|column| !INPUTS.contains(column));
+    let figures: Vec<&str> = of_day.chain(columns.iter().map(String::as_str)).collect();
     changed_dates("nutrition", "nutrition_daily", &[], &figures)
 });
 
@@ -98,6 +90,9 @@ const OF_DAY: [&str; 9] = [
     "context_fingerprint",
     "algorithm_version",
 ];
+
+/// Those of them that are no figures.
+const INPUTS: [&str; 2] = ["context_fingerprint", "algorithm_version"];
 
 static TABLE: LazyLock<FigureTable> = LazyLock::new(|| {
     let of_day = OF_DAY.into_iter().chain(["is_partial", "future_count"]).map(str::to_owned);

@@ -167,7 +167,7 @@ fn a_bad_line_has_its_number_also_after_empty_lines_and_at_the_end_of_the_file()
 }
 
 #[test]
-fn a_quote_that_nobody_closes_is_told_with_the_line_where_it_opens() {
+fn a_quote_that_is_not_closed_is_told_with_the_line_where_it_opens() {
     for before in ["", "\n\n", "7,steps,1,2024-01-02T03:04:05Z\n"] {
         for behind in ["", "\n", "\n7,steps,1\n"] {
             let text = format!("{HEADER}\n{before}7,\"steps,1,2{behind}");
@@ -229,7 +229,7 @@ fn field() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn whatever_a_file_holds_each_line_is_good_or_bad(
+    fn each_line_of_any_file_is_good_or_bad(
         header in any::<bool>(),
         fields in prop::collection::vec(prop::collection::vec(field(), 0..8), 0..8),
     ) {

@@ -87,7 +87,7 @@ impl Profile {
         self.frozen_before.is_some_and(|before| reach.is_some_and(|reach| reach < before))
     }
 
-    /// The verdict on a raw row: a row that starts on a frozen date is refused, whatever else is wrong with it.
+    /// The verdict on a raw row. A row that starts on a frozen date is refused for that reason before all others.
     pub fn verdict(
         &self,
         judged: Option<Reason>,

@@ -188,18 +188,6 @@ pub async fn commit_verdicts(
     }
 }
 
-/// As [`commit`], with one try.
-async fn commit_once(
-    store: &Store,
-    settings: &Settings,
-    kind: Kind,
-    user_id: &UserId,
-    of: &Dates,
-) -> Result<(), StoreError> {
-    let transaction = store.begin_group(kind, user_id).await?;
-    finish(transaction, settings, of, false).await
-}
-
 /// Computes and writes the figures of whole dates in a separate transaction, with the current profile.
 /// Also corrects the list of rejected rows. Tries again after a pause, as long as that may help and no stop is
 /// requested.
@@ -215,7 +203,7 @@ pub async fn commit(
 ) -> Result<(), StoreError> {
     let mut backoff = Backoff::drain();
     loop {
-        let Err(error) = commit_once(store, settings, kind, user_id, of).await else {
+        let Err(error) = commit_once(store, settings, (kind, user_id), of, false).await else {
             return Ok(());
         };
         if Policy::for_class(error.class()).after_batch == AfterBatch::End || is_stopped() {
@@ -238,16 +226,17 @@ pub async fn commit_from_nothing(
     user_id: &UserId,
     of: &Dates,
 ) -> Result<(), StoreError> {
-    let transaction = store.begin_group(kind, user_id).await?;
-    finish(transaction, settings, of, kind == Kind::Vitals).await
+    commit_once(store, settings, (kind, user_id), of, kind == Kind::Vitals).await
 }
 
-async fn finish(
-    mut transaction: GroupTransaction<'_>,
+async fn commit_once(
+    store: &Store,
     settings: &Settings,
+    (kind, user_id): (Kind, &UserId),
     of: &Dates,
     from_nothing: bool,
 ) -> Result<(), StoreError> {
+    let mut transaction = store.begin_group(kind, user_id).await?;
     let done = async {
         let user = Profile::parse(transaction.profile().await?, settings);
         if from_nothing {
