@@ -14,9 +14,11 @@ use tokio_postgres::types::ToSql;
 
 use super::import::{ImportError, Importer, refused};
 
-/// LIMIT keeps the planner from reading the whole raw table for a batch.
+/// LIMIT keeps the planner from reading the whole raw table for a batch. Citus asks the node of the schema for the
+/// unknown rows, and numbers them where the worker is connected; so they are a part of the statement.
 const INSERT_VITALS: &str = "INSERT INTO vitals_raw (user_id, metric, value, comparator, unit, source, \
      started_at, ended_at, time_zone, is_daily_total)
+ WITH unknown AS MATERIALIZED (
  SELECT $1::text::user_key, new.metric, new.value, new.comparator, new.unit, new.source, new.started_at, new.ended_at, \
      new.time_zone, new.is_daily_total
  FROM unnest($2::text[], $3::float8[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[],
@@ -32,10 +34,12 @@ const INSERT_VITALS: &str = "INSERT INTO vitals_raw (user_id, metric, value, com
        AND old.is_daily_total = new.is_daily_total
      LIMIT 1
  ) AS known ON true
- WHERE known.is_there IS NULL";
+ WHERE known.is_there IS NULL)
+ SELECT * FROM unknown";
 
 const INSERT_LABS: &str = "INSERT INTO lab_raw (user_id, test_name, loinc_code, value_text, unit, \
      reference_range, flag, specimen, status, collected_at, time_zone, source)
+ WITH unknown AS MATERIALIZED (
  SELECT $1::text::user_key, new.test_name, new.loinc_code, new.value_text, new.unit, new.reference_range, new.flag, \
      new.specimen, new.status, new.collected_at, new.time_zone, new.source
  FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
@@ -55,7 +59,8 @@ const INSERT_LABS: &str = "INSERT INTO lab_raw (user_id, test_name, loinc_code, 
        AND old.time_zone IS NOT DISTINCT FROM new.time_zone
      LIMIT 1
  ) AS known ON true
- WHERE known.is_there IS NULL";
+ WHERE known.is_there IS NULL)
+ SELECT * FROM unknown";
 
 /// An import looks rows up by their time. Without statistics, a scan may look cheaper to the planner.
 const PLAN: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \

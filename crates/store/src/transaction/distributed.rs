@@ -152,7 +152,8 @@ impl<'p> GroupTransaction<'p> {
         let connection = &self.connection;
         let ask = move |question: ChangedDates| async move {
             let mut shared = &**connection;
-            let dates: QueryResult<Vec<(NaiveDate,)>> = RunQueryDsl::load(question, &mut shared).await;
+            let dates: QueryResult<Vec<(NaiveDate,)>> =
+                RunQueryDsl::load(question, &mut shared).await;
             dates.map_err(|cause| connection.error(cause))
         };
         let dates = try_join_all(questions.into_iter().map(ask)).await?;
