@@ -37,7 +37,7 @@ async fn workouts_of_an_export_have_their_types_also_if_it_was_imported_before_t
 async fn workouts_of_types_that_are_not_listed_are_imported_and_told() {
     let (db, scratch) = (Database::new().await, Scratch::new());
     let export = fs::read_to_string(sample("health-auto-export.json")).unwrap();
-    let file = scratch.file("export.json", &export.replace("Outdoor Run", "Quidditch Match"));
+    let file = scratch.file("export.json", export.replace("Outdoor Run", "Quidditch Match"));
     let import =
         ["import", "--user", "1", "--time-zone", "America/Los_Angeles", file.to_str().unwrap()];
     let ran = db.run(&import);
