@@ -9,10 +9,7 @@ SELECT (
                   ELSE least(:oldest, now() - make_interval(secs => :ago))
               END)
           AND q.not_before <= now()
-          AND (q.state = 'pending'
-               OR (q.state = 'processing'
-                   AND (q.lease_expires_at < now()
-                        OR q.lease_expires_at > now() + interval '1 hour')))
+          AND (q.lease_expires_at BETWEEN now() AND now() + interval '1 hour') IS NOT TRUE
         ORDER BY q.not_before
         LIMIT 1
     ) AS q
