@@ -120,7 +120,7 @@ async fn carried(db: &Database, date: &str) -> Vec<String> {
     lines(
         db,
         &format!(
-            "SELECT body_mass || ' ' || date '{date}' - valid_from FROM body_mass_carried
+            "SELECT concat_ws(' ', body_mass, date '{date}' - valid_from) FROM body_mass_carried
              WHERE user_id = 1 AND date '{date}' >= valid_from
                AND (date '{date}' <= valid_until OR valid_until IS NULL)"
         ),

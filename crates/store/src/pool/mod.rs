@@ -233,11 +233,12 @@ impl Store {
         lock(of_kind.unwrap_or(of_any))
     }
 
-    /// The type of user ids, once it was read.
+    /// Whether the schema is a distributed one of Citus, once it was asked.
     pub(crate) fn known_distribution(&self) -> &OnceLock<bool> {
         &self.shared.is_distributed
     }
 
+    /// The type of user ids, once it was read.
     pub(crate) fn known_user_id_type(&self) -> &OnceLock<UserIdType> {
         &self.shared.user_id_type
     }
