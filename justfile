@@ -82,11 +82,12 @@ thorough cases="2000":
 hostile rows="100000" seed="1":
     HOSTILE_ROWS={{rows}} HOSTILE_SEED={{seed}} cargo test -p worker --test tests hostile::
 
-# a health app's aggregates as views over generated `users` and `days`, compared with its own worker. About 66 raw
-# rows a user and day: 1,000 users and a year are 24 million, and some 20 GB of disk
-adopt-year users="1000" days="365":
-    ADOPT_USERS={{users}} ADOPT_DAYS={{days}} \
-        cargo test --release -p worker --test tests health_app::every -- --nocapture
+# switch a health app with generated `users` and `days` over and back under load, and compare all figures with those of
+# its own worker. `thin` 16 makes 9 raw rows a user and day, 3.4 million in all, and takes 5 GB of disk; 1 makes 66
+adopt-year users="1000" days="365" thin="16":
+    cargo build --release -p worker
+    ADOPT_USERS={{users}} ADOPT_DAYS={{days}} ADOPT_THIN={{thin}} ADOPT_WORKER="$PWD/target/release/worker" \
+        cargo test -p worker --test tests health_app::switch -- --nocapture
 
 # look for what breaks a parser or a figure; needs a nightly toolchain and cargo-fuzz
 fuzz target seconds="120":
@@ -129,6 +130,11 @@ bench-verify *arguments:
 bench-targets *arguments:
     cargo build --release -p worker -p bench
     target/release/bench targets {{arguments}}
+
+# the server's processor time for casting ids of users to their domain, beside ids of type bigint
+bench-user-ids *arguments:
+    cargo build --release -p worker -p bench
+    target/release/bench user-ids {{arguments}}
 
 # how long questions to the weekly and monthly views take, at a million days of vitals
 bench-periods *arguments:

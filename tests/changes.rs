@@ -38,6 +38,8 @@ const HELD_BACK: &str = "
         SELECT FROM figure_changes_settled AS s
         WHERE (s.epoch, s.transaction_id, s.number) = (c.epoch, c.transaction_id, c.number))";
 
+const QUEUED: &str = "SELECT count(*) FROM aggregation_queue";
+
 /// All days after a cursor, and the cursor of the last of them.
 async fn changes(db: &Database, after: &str) -> (Days, String) {
     eventually(db, HELD_BACK, 0).await;

@@ -4,12 +4,13 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::{changes, day, text};
+use super::consumers::{Mirror, commit_out_of_order};
+use super::{HELD_BACK, QUEUED, ROWS, changes, day, text};
 use crate::service::http::{free_port, metric};
 use crate::support::Database;
 use crate::support::outside::refused;
 use crate::support::receivers::{Do, Encryption, Receiver, Step};
-use crate::support::running::{Running, eventually};
+use crate::support::running::{PATIENT, Running, eventually, waiting};
 use crate::support::samples::insert_samples;
 
 const KEY: &str = "a-key-of-the-tests";
@@ -118,6 +119,61 @@ async fn of_two_workers_one_sends_each_batch_and_the_other_goes_on_after_a_crash
     sent.dedup_by_key(|change| text(change, "cursor"));
     let all: Vec<(i64, String, String)> = sent.iter().map(day).collect();
     assert_eq!(all, changes(&db, "").await.0, "nothing is lost");
+}
+
+/// The session of the worker that is to mark a batch as delivered.
+const MARKS: &str = "
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%figure_webhook%'";
+
+#[tokio::test]
+async fn a_receiver_has_exactly_the_days_of_verify_if_the_worker_is_killed_before_it_marks_a_batch()
+{
+    let db = Database::new().await;
+    let receiver = Receiver::of_posts(Encryption::None);
+    let small = [&PATIENT[..], &[("WORKER__CHANGES__WEBHOOK_BATCH_SIZE", "3")]].concat();
+    let without_webhook = Running::service(db.worker(), &PATIENT);
+    let (mut mirror, mut applied) = (Mirror::default(), 0);
+    db.execute(ROWS).await;
+    for round in 0..4 {
+        // The receiver accepts a batch, and the worker that sent it waits to mark it.
+        let before = receiver.reached(Step::Answer);
+        receiver.at(Step::Answer, Do::Hang);
+        let sender = service(&db, &receiver, &small);
+        let late = commit_out_of_order(&db, round).await;
+        late.batch_execute("ROLLBACK").await.unwrap();
+        eventually(&db, QUEUED, 0).await;
+        receiver.is_at(Step::Answer, before + 1);
+        let lock = db.connect().await;
+        lock.batch_execute("BEGIN; SELECT FROM figure_webhook FOR UPDATE").await.unwrap();
+        receiver.behave();
+        waiting(&db, 1).await;
+        sender.signal("-KILL");
+        drop(sender);
+        assert!(db.value::<bool>(MARKS).await);
+        lock.batch_execute("ROLLBACK").await.unwrap();
+        for change in received(&receiver).into_iter().skip(applied) {
+            mirror.apply(&db, &change).await;
+            applied += 1;
+        }
+        // As after the time of the lease.
+        db.execute("UPDATE figure_webhook SET not_before = clock_timestamp()").await;
+    }
+    let heir = service(&db, &receiver, &small);
+    eventually(&db, QUEUED, 0).await;
+    eventually(&db, HELD_BACK, 0).await;
+    eventually(&db, UNSENT, 0).await;
+    heir.stops();
+    without_webhook.stops();
+    let received = received(&receiver);
+    for change in &received[applied..] {
+        mirror.apply(&db, change).await;
+    }
+    let mut distinct = cursors(&received);
+    distinct.sort();
+    distinct.dedup();
+    assert!(distinct.len() < received.len(), "a batch that is not marked is sent again");
+    mirror.assert_has_the_days_of_verify(&db).await;
 }
 
 #[tokio::test]

@@ -183,6 +183,9 @@ impl Receiver {
 
     /// Sets the action at a step from now on.
     pub fn at(&self, step: Step, what: Do) -> &Self {
+        if what == Do::Hang {
+            self.shared.let_go.send_replace(false);
+        }
         self.shared.seen().script.insert(step, what);
         self
     }

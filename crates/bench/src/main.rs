@@ -16,6 +16,7 @@ mod server;
 mod service;
 mod targets;
 mod upkeep;
+mod user_ids;
 mod verify;
 mod worker;
 
@@ -61,6 +62,8 @@ enum Command {
     Targets(targets::Load),
     /// Size of the queue while rows come and go, also during a long transaction
     Upkeep(upkeep::Load),
+    /// Server time of casting ids of users to their domain
+    UserIds(user_ids::Load),
     /// Speed of `worker verify` and `worker backfill`, and whether they find every damage
     Verify(verify::Load),
 }
@@ -79,6 +82,7 @@ async fn main() -> anyhow::Result<()> {
         Some(Command::Periods(load)) => periods::periods(load).await?,
         Some(Command::Targets(load)) => targets::targets(load).await?,
         Some(Command::Upkeep(load)) => upkeep::upkeep(load).await?,
+        Some(Command::UserIds(load)) => user_ids::user_ids(load).await?,
         Some(Command::Verify(load)) => verify::verify(load).await?,
     };
     result["machine"] = machine();
