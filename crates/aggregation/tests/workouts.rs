@@ -108,7 +108,7 @@ fn a_workout_without_a_type_is_unknown_and_one_of_an_unlisted_type_is_other() {
 fn a_workout_of_a_single_instant_counts_as_before() {
     let start = "2024-05-01T06:00:00Z";
     let one = workout(1, "phone", "run", start, start)[0].clone();
-    assert_eq!(utc().figures("workouts", &[one.clone()]).total(DAY), Some(1.0));
+    assert_eq!(utc().figures("workouts", std::slice::from_ref(&one)).total(DAY), Some(1.0));
     // The watch recorded the same time.
     let watch =
         workout(2, "watch", "run", "2024-05-01T05:59:00Z", "2024-05-01T06:30:00Z")[0].clone();
