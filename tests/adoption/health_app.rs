@@ -1,15 +1,11 @@
 //! A health app with raw tables, status columns and eleven tables of aggregates: `docs/examples/health-app`, as it is
 //! written. The app's own worker is plain SQL that knows nothing of Dayfold.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+mod switch;
 
 use aggregation::UserIdType;
-use tokio_postgres::Client;
 
-use crate::support::Database;
-use crate::support::root;
-use crate::support::running::{Running, eventually};
+use crate::support::{Database, root};
 
 /// The aggregates, and the columns beside user_id that tell their rows apart.
 const AGGREGATES: [(&str, &str); 11] = [
@@ -63,13 +59,6 @@ fn example(name: &str) -> String {
     std::fs::read_to_string(root().join("docs/examples/health-app").join(name)).unwrap()
 }
 
-/// How many users and days: few, unless `ADOPT_USERS` and `ADOPT_DAYS` say otherwise, as `just adopt-year` does.
-fn size() -> (u32, u32) {
-    let number =
-        |name: &str, few: u32| std::env::var(name).ok().map_or(few, |text| text.parse().unwrap());
-    (number("ADOPT_USERS", 3), number("ADOPT_DAYS", 31))
-}
-
 /// The app before the adoption.
 async fn app() -> Database {
     let db = Database::with_user_ids(UserIdType::Bigint).await;
@@ -77,12 +66,31 @@ async fn app() -> Database {
     db
 }
 
-async fn generate(db: &Database, users: u32, first_day: u32, days: u32) {
-    db.execute(&format!(
-        "SET generate.users = {users}; SET generate.first_day = {first_day}; SET generate.days = {days}"
-    ))
-    .await;
-    db.execute(include_str!("generate.sql")).await;
+/// Which rows `generate.sql` makes.
+struct Generated {
+    users: u32,
+    /// Counted from Monday, 2026-01-05.
+    first_day: i32,
+    days: i32,
+    /// 1 for all rows of a day.
+    thin: u32,
+}
+
+impl Generated {
+    /// All rows of three users on some days.
+    fn few(first_day: i32, days: i32) -> Self {
+        Self { users: 3, first_day, days, thin: 1 }
+    }
+
+    async fn insert_into(&self, db: &Database) {
+        let Self { users, first_day, days, thin } = self;
+        db.execute(&format!(
+            "SET generate.users = {users}; SET generate.first_day = {first_day};
+             SET generate.days = {days}; SET generate.thin = {thin}"
+        ))
+        .await;
+        db.execute(include_str!("generate.sql")).await;
+    }
 }
 
 async fn own_worker(db: &Database) {
@@ -131,9 +139,8 @@ async fn assert_views_agree(db: &Database, views: &str, tables: &str) {
         let wrong = db
             .query(
                 &format!(
-                    "SELECT coalesce(v.row::text, '') || ' instead of ' || coalesce(t.row::text, '')
-                     FROM (SELECT v AS row, v.* FROM {views}.{table} AS v) AS v
-                     FULL JOIN (SELECT t AS row, t.* FROM {tables}.{table} AS t) AS t USING (user_id, {keys})
+                    "SELECT coalesce(v::text, '') || ' instead of ' || coalesce(t::text, '')
+                     FROM {views}.{table} AS v FULL JOIN {tables}.{table} AS t USING (user_id, {keys})
                      WHERE ({}) IS NOT TRUE LIMIT 3",
                     same.join(" AND ")
                 ),
@@ -145,6 +152,41 @@ async fn assert_views_agree(db: &Database, views: &str, tables: &str) {
         let rows: i64 = db.value(&format!("SELECT count(*) FROM {tables}.{table}")).await;
         assert!(rows > 0, "{table} is empty");
     }
+}
+
+/// Asserts that Dayfold's raw tables have each row that the app has, as it is now, and no other. Returns the number of
+/// rows, and the sum of the values of vitals and of the energy of meals.
+async fn assert_copies_agree(db: &Database) -> (i64, String) {
+    let (mut all, mut sums) = (0, Vec::new());
+    for (app, copy, amount) in [
+        ("vitals_for_dayfold", "vitals_raw", "value"),
+        ("nutrition_for_dayfold", "nutrition_raw", "energy_kcal"),
+        ("labs_for_dayfold", "lab_raw", "0"),
+    ] {
+        let columns: Vec<String> =
+            columns(db, "public", app).await.into_iter().map(|(name, _)| name).collect();
+        let row = |table: &str| {
+            let columns: Vec<String> =
+                columns.iter().map(|column| format!("{table}.{column}")).collect();
+            format!("({})", columns.join(", "))
+        };
+        let wrong: i64 = db
+            .value(&format!(
+                "SELECT count(*) FROM {app} AS a FULL JOIN {copy} AS c ON a.user_id = c.user_id AND a.id = c.id
+                 WHERE {} IS DISTINCT FROM {}",
+                row("a"),
+                row("c")
+            ))
+            .await;
+        assert_eq!(wrong, 0, "{copy}");
+        let count_and_sum =
+            |table: &str| format!("SELECT (count(*), sum(({amount})::numeric))::text FROM {table}");
+        let copied: String = db.value(&count_and_sum(copy)).await;
+        assert_eq!(copied, db.value::<String>(&count_and_sum(app)).await);
+        all += db.value::<i64>(&format!("SELECT count(*) FROM {copy}")).await;
+        sums.push(copied);
+    }
+    (all, sums.join(", "))
 }
 
 /// The answers to all queries of readers, with numbers rounded.
@@ -175,25 +217,16 @@ async fn answers(db: &Database) -> Vec<String> {
 
 #[tokio::test]
 async fn every_aggregate_of_a_health_app_is_a_view_with_the_figures_of_its_own_worker() {
-    let (users, days) = size();
     let db = app().await;
     // The former rows are copied in batches, and the later ones by the triggers.
-    generate(&db, users, 0, days - 10).await;
+    Generated::few(0, 21).insert_into(&db).await;
     own_worker(&db).await;
     db.execute(&example("mirror.sql")).await;
     assert_eq!(queued(&db).await, 0, "triggers alone copy nothing");
     db.execute("CALL dayfold_copy(500)").await;
-    generate(&db, users, days - 10, 10).await;
+    Generated::few(21, 10).insert_into(&db).await;
     db.execute("CALL dayfold_copy(500)").await;
-    let missing: i64 = db
-        .value(
-            "SELECT count(*) FROM (
-                 SELECT id FROM vitals_for_dayfold EXCEPT SELECT id FROM vitals_raw
-                 UNION ALL (SELECT id FROM nutrition_for_dayfold EXCEPT SELECT id FROM nutrition_raw)
-                 UNION ALL (SELECT id FROM labs_for_dayfold EXCEPT SELECT id FROM lab_raw)) AS missing",
-        )
-        .await;
-    assert_eq!(missing, 0);
+    assert_copies_agree(&db).await;
     assert_eq!(db.run_once()["rows_rejected"], 0);
     // The app's own worker computes all days again, and sets the status columns of all rows.
     own_worker(&db).await;
@@ -227,6 +260,7 @@ async fn corrections_and_deletions_are_mirrored_and_changes_of_status_alone_are_
     db.execute(
         "INSERT INTO lab_report_categorized (user_id, test_name, test_value, test_unit, reference_range, test_status, test_date)
          VALUES (1, 'Glucose', '250', 'mg/dL', '70-99', 'critical high', '2026-01-05'),
+                (1, 'Glucose', '250', 'mg/dL', '70-99', 'critical high', '2026-01-05'),
                 (1, 'Glucose', NULL, 'mg/dL', '70-99', NULL, '2026-01-06')",
     )
     .await;
@@ -238,8 +272,12 @@ async fn corrections_and_deletions_are_mirrored_and_changes_of_status_alone_are_
     let day = "SELECT count || ' of ' || average_value FROM dayfold_app.vitals_daily_aggregates
                WHERE user_id = 1 AND metric_type = 'Heart Rate' AND date = '2026-01-05'";
     assert_eq!(db.value::<String>(day).await, "2 of 70", "the day is that of Asia/Kolkata");
-    let result = "SELECT concat_ws(' ', avg_value, status, test_category) FROM dayfold_app.lab_reports_daily";
-    assert_eq!(db.value::<String>(result).await, "250 red Uncategorized");
+    let result = "SELECT concat_ws(' ', count, avg_value, status, test_category) FROM dayfold_app.lab_reports_daily";
+    assert_eq!(
+        db.value::<String>(result).await,
+        "1 250 red Uncategorized",
+        "the same result twice on a date counts once"
+    );
 
     for status in [
         "UPDATE vitals_raw_data SET aggregation_status = 'processing', aggregated_at = now(), updated_at = now()",
@@ -280,87 +318,4 @@ async fn corrections_and_deletions_are_mirrored_and_changes_of_status_alone_are_
         .await;
     assert_eq!(traces, 0);
     db.execute("UPDATE vitals_raw_data SET value = 1; DELETE FROM vitals_raw_data").await;
-}
-
-/// Inserts, corrects and deletes rows until it is stopped; returns how many statements it made.
-async fn write(client: Client, stop: Arc<AtomicBool>) -> u32 {
-    let mut made = 0;
-    while !stop.load(Ordering::Relaxed) {
-        let (minute, user) = (made % 1440, 1 + made % 3);
-        let at = format!("timestamp '2026-01-20' + interval '{minute} minutes'");
-        let statement = match made % 5 {
-            4 => format!("UPDATE vitals_raw_data SET value = value + 1 WHERE metric_type = 'Heart Rate' AND id % 97 = {}", made % 97),
-            3 => format!("DELETE FROM vitals_raw_data WHERE id % 101 = {} AND metric_type = 'Steps'", made % 101),
-            _ => format!(
-                "INSERT INTO vitals_raw_data (user_id, metric_type, value, unit, start_date, end_date, data_source)
-                 VALUES ({user}, 'Heart Rate', {}, 'bpm', {at}, {at}, 'apple_healthkit') ON CONFLICT DO NOTHING",
-                50 + made % 90
-            ),
-        };
-        client.batch_execute(&statement).await.unwrap_or_else(|why| panic!("{statement}: {why:?}"));
-        made += 1;
-    }
-    made
-}
-
-/// Asks for a chart until it is stopped. No answer may be an error, or empty.
-async fn read(client: Client, stop: Arc<AtomicBool>) -> u32 {
-    let mut answers = 0;
-    while !stop.load(Ordering::Relaxed) {
-        let rows = client.query(READERS[0], &[]).await.unwrap_or_else(|why| panic!("{why:?}"));
-        assert!(!rows.is_empty());
-        answers += 1;
-    }
-    answers
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readers_and_writers_go_on_while_a_health_app_is_switched_over_and_back() {
-    let db = app().await;
-    generate(&db, 3, 0, 16).await;
-    own_worker(&db).await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let writer = tokio::spawn(write(db.connect().await, Arc::clone(&stop)));
-    let reader = tokio::spawn(read(db.connect().await, Arc::clone(&stop)));
-
-    // Under load: mirror, copy, compute, and switch over and back, twice.
-    let service = Running::service(db.worker(), &[]);
-    db.execute(&example("mirror.sql")).await;
-    db.execute("CALL dayfold_copy(100)").await;
-    db.execute(&example("views.sql")).await;
-    eventually(
-        &db,
-        "SELECT least(1, count(*)) FROM dayfold_app.vitals_daily_aggregates
-                     WHERE user_id = 1 AND metric_type = 'Heart Rate' AND date = '2026-01-08'",
-        1,
-    )
-    .await;
-    for _ in 0..2 {
-        db.execute(&example("switch.sql")).await;
-        let kind =
-            "SELECT relkind::text FROM pg_class WHERE oid = 'vitals_daily_aggregates'::regclass";
-        assert_eq!(db.value::<String>(kind).await, "v");
-        eventually(
-            &db,
-            "SELECT least(1, count(*)) FROM vitals_daily_aggregates
-                         WHERE user_id = 1 AND metric_type = 'Heart Rate' AND date = '2026-01-20'",
-            1,
-        )
-        .await;
-        db.execute(&example("back.sql")).await;
-        assert_eq!(db.value::<String>(kind).await, "r");
-    }
-    stop.store(true, Ordering::Relaxed);
-    let (made, answered) = (writer.await.unwrap(), reader.await.unwrap());
-    assert!(made > 10 && answered > 1, "{made} statements, {answered} answers");
-    service.stops();
-
-    // Nothing is lost on either side: the app's own worker and Dayfold agree about all rows.
-    db.run_once();
-    let pending: i64 =
-        db.value("SELECT count(*) FROM vitals_raw_data WHERE aggregation_status = 'pending'").await;
-    assert!(pending > 0, "rows that came meanwhile wait for the app's own worker");
-    own_worker(&db).await;
-    assert_views_agree(&db, "dayfold_app", "public").await;
-    assert_eq!(db.run(&["verify"]).code, 0);
 }

@@ -20,11 +20,11 @@ JOIN (VALUES ('Heart Rate', '8867-4', 'bpm', false), ('Blood Pressure Systolic',
 WHERE r.metric_type <> 'Sleep' OR r.notes = 'asleep';
 
 CREATE TEMPORARY VIEW nights AS
-SELECT user_id, date, sum(value) AS minutes, min(data_source) AS source,
-       (SELECT count(*) FROM vitals_raw_data AS r
-        WHERE r.user_id = s.user_id AND r.metric_type = 'Sleep'
-          AND r.start_date BETWEEN s.date - interval '6 hours' AND s.date + interval '18 hours') AS segments
-FROM samples AS s WHERE metric_type = 'Sleep' GROUP BY user_id, date;
+SELECT n.user_id, n.date, n.minutes, n.source, s.segments
+FROM (SELECT user_id, date, sum(value) AS minutes, min(data_source) AS source
+      FROM samples WHERE metric_type = 'Sleep' GROUP BY user_id, date) AS n
+JOIN (SELECT user_id, (start_date + interval '6 hours')::date AS date, count(*) AS segments
+      FROM vitals_raw_data WHERE metric_type = 'Sleep' GROUP BY 1, 2) AS s USING (user_id, date);
 
 TRUNCATE vitals_hourly_aggregates, vitals_daily_aggregates, vitals_weekly_aggregates, vitals_monthly_aggregates,
     nutrition_daily_aggregates, nutrition_weekly_aggregates, nutrition_monthly_aggregates,
