@@ -99,8 +99,9 @@ CROSS JOIN (VALUES (1, 'breakfast', 8), (2, 'lunch', 13), (3, 'snack', 17), (4, 
 WHERE pick(u, d, n + 90, 8) > 0
 ORDER BY meal_date;
 
+-- Two results of a date differ: the same one twice counts once in Dayfold.
 INSERT INTO lab_reports (user_id, test_name, test_category, test_value, test_unit, reference_range, lab_name, test_date)
-SELECT u, test_name, category, CASE WHEN width = 0 THEN 'negative' ELSE (low + pick(u, d, n + 10 * again, width) / 10.0 + 0.05)::text END,
+SELECT u, test_name, category, CASE WHEN width = 0 THEN 'negative' ELSE (low + pick(u, d, n + 10 * again, width) / 10.0 + 0.04 + again / 100.0)::text END,
        nullif(unit, ''), nullif(reference_range, ''), 'City Lab', day::date AS test_date
 FROM user_days
 CROSS JOIN (VALUES (1, 'LDL cholesterol', 'Lipids', 70, 1000, 'mg/dL', '<130'), (2, 'HbA1c', 'Diabetes', 4, 30, '%', '4.0-5.6'),

@@ -260,6 +260,7 @@ async fn corrections_and_deletions_are_mirrored_and_changes_of_status_alone_are_
     db.execute(
         "INSERT INTO lab_report_categorized (user_id, test_name, test_value, test_unit, reference_range, test_status, test_date)
          VALUES (1, 'Glucose', '250', 'mg/dL', '70-99', 'critical high', '2026-01-05'),
+                (1, 'Glucose', '250', 'mg/dL', '70-99', 'critical high', '2026-01-05'),
                 (1, 'Glucose', NULL, 'mg/dL', '70-99', NULL, '2026-01-06')",
     )
     .await;
@@ -271,8 +272,12 @@ async fn corrections_and_deletions_are_mirrored_and_changes_of_status_alone_are_
     let day = "SELECT count || ' of ' || average_value FROM dayfold_app.vitals_daily_aggregates
                WHERE user_id = 1 AND metric_type = 'Heart Rate' AND date = '2026-01-05'";
     assert_eq!(db.value::<String>(day).await, "2 of 70", "the day is that of Asia/Kolkata");
-    let result = "SELECT concat_ws(' ', avg_value, status, test_category) FROM dayfold_app.lab_reports_daily";
-    assert_eq!(db.value::<String>(result).await, "250 red Uncategorized");
+    let result = "SELECT concat_ws(' ', count, avg_value, status, test_category) FROM dayfold_app.lab_reports_daily";
+    assert_eq!(
+        db.value::<String>(result).await,
+        "1 250 red Uncategorized",
+        "the same result twice on a date counts once"
+    );
 
     for status in [
         "UPDATE vitals_raw_data SET aggregation_status = 'processing', aggregated_at = now(), updated_at = now()",
