@@ -94,6 +94,33 @@ async fn a_metric_of_ones_own_has_figures_and_changed_limits_count_after_a_backf
 }
 
 #[tokio::test]
+async fn the_users_names_of_workouts_are_listed_and_count_after_a_backfill() {
+    let db = Database::new().await;
+    db.insert([vital("workouts", 1, "count")
+        .between("2024-05-01 10:00Z", "2024-05-01 11:00Z")
+        .text("workout_type", "Broom Flying")])
+        .await;
+    db.run_once();
+    let types = "SELECT string_agg(workout_type, ' ') FROM workouts_daily";
+    assert_eq!(db.value::<String>(types).await, "other");
+    let scratch = Scratch::new();
+    let file = scratch.file("mine.toml", "[workout_types]\nquidditch = [\"broom flying\"]\n");
+    let with_file = |arguments: &[&str]| {
+        let mut command = db.worker();
+        command.env("WORKER__AGGREGATION__CATALOGUE", &file).args(arguments);
+        Ran::of(command.output().unwrap())
+    };
+    let shown = with_file(&["catalogue"]).stdout;
+    let line = shown.lines().find(|line| line.starts_with("quidditch")).unwrap();
+    assert_says(line, &["broom flying"]);
+    assert_says(&shown, &["high_intensity_interval_training"]);
+    assert_eq!(with_file(&["verify"]).code, 4, "outdated");
+    assert_eq!(with_file(&["backfill", "--from", "2024-05-01", "--to", "2024-05-01"]).code, 0);
+    assert_eq!(db.value::<String>(types).await, "quidditch");
+    assert_eq!(with_file(&["verify"]).code, 0);
+}
+
+#[tokio::test]
 async fn changed_limits_of_a_nutrient_outdate_the_days_of_nutrition_until_a_backfill() {
     let db = Database::new().await;
     db.insert([

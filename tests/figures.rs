@@ -21,6 +21,7 @@ mod sleep;
 mod sources;
 mod units;
 mod vitals;
+mod workouts;
 
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;

@@ -1,6 +1,7 @@
 //! Loading CSV files.
 
 mod exports;
+mod workouts;
 
 use std::fmt::Write as _;
 use std::io::Write as _;

@@ -5,6 +5,7 @@ mod periods;
 mod pressure;
 mod summary;
 mod units;
+mod workouts;
 
 use std::collections::BTreeSet;
 use std::fs;

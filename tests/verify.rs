@@ -83,7 +83,7 @@ fn least_change(column: &str, of_type: &str) -> String {
         "timestamp with time zone" => {
             format!("coalesce({column}, now()) + interval '1 microsecond'")
         }
-        "jsonb" => format!("{column} || '{{\"x\": 1}}'"),
+        "jsonb" => format!("coalesce({column}, '{{}}') || '{{\"x\": 1}}'"),
         "bytea" => format!("set_bit({column}, 3, 1 - get_bit({column}, 3))"),
         "boolean" => format!("NOT {column}"),
         other => panic!("a column of type {other}"),

@@ -29,6 +29,7 @@ fuzz_target!(|text: &str| {
                 ended_at: Timestamp(0),
                 time_zone: None,
                 is_daily_total: false,
+                workout_type: None,
             };
             let sample = judge(&row, Some(metric), &mut Zones::new(&base));
             assert!(sample.is_ok_and(|sample| sample.value.is_finite()), "its own unit and limit");

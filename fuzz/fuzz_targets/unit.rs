@@ -23,6 +23,7 @@ fuzz_target!(|input: (&str, &str, f64, u8)| {
         ended_at: Timestamp(0),
         time_zone: None,
         is_daily_total: false,
+        workout_type: None,
     };
     match judge(&row, Some(metric), &mut Zones::new(&base)) {
         Ok(sample) => assert!(metric.is_plausible(sample.value) || sample.value == 0.0),

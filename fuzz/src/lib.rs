@@ -123,6 +123,7 @@ impl Scene {
                 ended_at: started_at.plus(length),
                 time_zone: self.zone(u)?.map(Into::into),
                 is_daily_total: u.ratio(1, 8)?,
+                workout_type: None,
             });
         }
         Ok(rows)
@@ -185,7 +186,7 @@ pub fn read_export(format: Format, bytes: &[u8]) {
                 assert!(lab.collected_at.is_datable());
                 assert!(!lab.value_text.contains('\0') && !lab.test_name.contains('\0'));
             }
-            Item::LeftOut(name) => assert!(name.len() <= 100 && name.is_ascii(), "{name}"),
+            Item::LeftOut(name) | Item::UnlistedWorkout(name) => assert!(name.len() <= 100 && name.is_ascii(), "{name}"),
             Item::Bad { place, problem } => assert!(place.len() + problem.len() < 300),
         }
         Ok(())

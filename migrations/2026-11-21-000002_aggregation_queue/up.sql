@@ -10,7 +10,8 @@ CREATE TABLE aggregation_queue (
     user_id bigint NOT NULL,
     kind text NOT NULL CHECK (kind IN ('vitals', 'nutrition', 'labs')),
     starts_at timestamptz NOT NULL,
-    id bigint GENERATED ALWAYS AS IDENTITY,
+    id bigint NOT NULL DEFAULT interval_hash_extended(
+        clock_timestamp() - timestamptz '2026-01-01 00:00:00+00', (random() * 9007199254740992)::bigint),
     raw_id bigint NOT NULL,
     ends_at timestamptz NOT NULL,
     metric text,

@@ -1,7 +1,5 @@
 DROP FUNCTION skip_known_migration() CASCADE;
 COMMENT ON COLUMN aggregation_queue.id IS NULL;
-ALTER TABLE aggregation_queue ALTER COLUMN id DROP DEFAULT;
-ALTER TABLE aggregation_queue ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY;
 SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), 'pg_temp'), true);
 
 CREATE OR REPLACE FUNCTION queue_inserted_vitals() RETURNS trigger

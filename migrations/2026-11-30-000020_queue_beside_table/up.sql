@@ -167,14 +167,22 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- The identity counted from 1 in each database. A restore of rows alone inserts queue rows with the
--- numbers of the former database. The triggers queue the same raw rows with the same numbers here,
--- and the key refused them. A number of 64 bits by chance and clock has no such meeting, and no
--- sequence is left that a restore would have to set. Chance alone would not do: an app that calls
--- setseed() in each session would draw the same numbers again.
-ALTER TABLE aggregation_queue ALTER COLUMN id DROP IDENTITY;
-ALTER TABLE aggregation_queue ALTER COLUMN id SET DEFAULT interval_hash_extended(
-    clock_timestamp() - timestamptz '2026-01-01 00:00:00+00', (random() * 9007199254740992)::bigint);
+-- A number that counts from 1 in each database would not do. A restore of rows alone inserts queue rows with
+-- the numbers of the former database. The triggers queue the same raw rows with the same numbers here, and
+-- the key refused them. A number of 64 bits by chance and clock has no such meeting, and no sequence is left
+-- that a restore would have to set. Chance alone would not do: an app that calls setseed() in each session
+-- would draw the same numbers again.
+--
+-- Tables that an earlier version made have an identity here. Citus cannot drop one.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_attribute
+               WHERE attrelid = 'aggregation_queue'::regclass AND attname = 'id' AND attidentity <> '') THEN
+        ALTER TABLE aggregation_queue ALTER COLUMN id DROP IDENTITY;
+        ALTER TABLE aggregation_queue ALTER COLUMN id SET DEFAULT interval_hash_extended(
+            clock_timestamp() - timestamptz '2026-01-01 00:00:00+00', (random() * 9007199254740992)::bigint);
+    END IF;
+END $$;
 COMMENT ON COLUMN aggregation_queue.id IS 'By chance and clock, so that rows of a restored dump and rows that the triggers queue meanwhile never have the same key';
 
 -- A restore of rows alone also brings the list of migrations, which a migrated database has already.

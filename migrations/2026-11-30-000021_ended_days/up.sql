@@ -15,14 +15,15 @@ ALTER TABLE sleep_daily ADD COLUMN future_count integer NOT NULL DEFAULT 0;
 ALTER TABLE nutrition_daily ADD COLUMN future_count integer NOT NULL DEFAULT 0;
 ALTER TABLE lab_daily ADD COLUMN future_count integer NOT NULL DEFAULT 0;
 
+-- The difference of two times is immutable, their sum with an interval is not: Citus updates no columns by it.
 UPDATE vitals_daily SET future_count = sample_count + censored_count
-    WHERE is_partial AND day_start > computed_at + interval '1 day';
+    WHERE is_partial AND day_start - computed_at > interval '1 day';
 UPDATE sleep_daily SET future_count = segment_count
-    WHERE is_partial AND day_start > computed_at + interval '1 day';
+    WHERE is_partial AND day_start - computed_at > interval '1 day';
 UPDATE nutrition_daily SET future_count = item_count
-    WHERE is_partial AND day_start > computed_at + interval '1 day';
+    WHERE is_partial AND day_start - computed_at > interval '1 day';
 UPDATE lab_daily SET future_count = result_count
-    WHERE is_partial AND day_start > computed_at + interval '1 day';
+    WHERE is_partial AND day_start - computed_at > interval '1 day';
 
 DO $comments$
 DECLARE

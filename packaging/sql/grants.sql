@@ -59,7 +59,8 @@ GRANT SELECT ON
     vitals_monthly, sleep_monthly, blood_pressure_monthly, glucose_monthly, nutrition_monthly,
     lab_monthly, glucose_14_days, figure_changes_settled, figure_feed,
     frozen_figures, frozen_figures_of_users,
-    vitals_7_days, vitals_28_days, sleep_vitals, body_mass_carried, body_mass_index_daily
+    vitals_7_days, vitals_28_days, sleep_vitals, body_mass_carried, body_mass_index_daily,
+    workouts_daily, workouts_weekly, workouts_monthly, activity_weekly
     TO :"app";
 -- Functions of the views. PUBLIC has this right unless it was revoked.
 GRANT EXECUTE ON FUNCTION aggregation_square(double precision),

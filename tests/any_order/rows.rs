@@ -141,9 +141,12 @@ fn midnight() -> impl Strategy<Value = i64> {
 
 /// A row of a cumulative metric.
 fn interval() -> impl Strategy<Value = Row> {
-    const METRICS: [(&str, &str); 4] = [
+    const METRICS: [(&str, &str); 7] = [
         ("steps", "count"),
         ("steps", "steps"),
+        ("workouts", "count"),
+        ("workout_duration", "min"),
+        ("workout_duration", "h"),
         ("active_energy", "kcal"),
         ("active_energy", "kJ"),
     ];
@@ -152,17 +155,14 @@ fn interval() -> impl Strategy<Value = Row> {
         1 => select(vec![-15, 2_880, 2_881]),
     ];
     let comparator = prop_oneof![12 => Just("NULL".to_owned()), 1 => text_of(&["<", ">", "~"])];
-    let what = (select(METRICS.to_vec()), amount(9_000), comparator);
+    let workout_type = maybe_text_of(&["Running", "outdoor run", "Yoga", "Quidditch"]);
+    let what = (select(METRICS.to_vec()), amount(9_000), comparator, workout_type);
     (user(), what, source(), instant(), minutes, zone(), prop::bool::weighted(0.1)).prop_map(
-        |(user, ((metric, unit), value, comparator), source, start, minutes, zone, total)| {
-            vital(
-                user,
-                [quoted(metric), value, comparator, quoted(unit), source],
-                &start,
-                minutes,
-                zone,
-                total,
-            )
+        |(user, ((metric, unit), value, comparator, kind), source, start, minutes, zone, total)| {
+            let what = [quoted(metric), value, comparator, quoted(unit), source];
+            let mut row = vital(user, what, &start, minutes, zone, total);
+            row.columns.push(("workout_type", kind));
+            row
         },
     )
 }

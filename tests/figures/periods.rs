@@ -313,6 +313,8 @@ async fn the_order_in_which_days_were_written_leaves_no_trace_in_weeks_and_month
                  VALUES ({user}, 'blood_glucose', 70 + {amount}, 'mg/dL', 'cgm', {noon}, {noon}),
                         ({user}, 'body_mass', 70 + {amount}, 'kg', 'scale', {noon}, {noon}),
                         ({user}, 'distance_walking_running', {amount}, 'm', 'watch', {noon}, {later}),
+                        ({user}, 'workout_distance', {amount}, 'm', 'watch', {noon}, {later}),
+                        ({user}, 'moderate_activity_time', {amount}, 'min', 'watch', {noon}, {later}),
                         ({user}, 'blood_pressure_systolic', 110 + {amount}, 'mm[Hg]', 'cuff', {noon}, {noon}),
                         ({user}, 'blood_pressure_diastolic', 70 + {amount}, 'mm[Hg]', 'cuff', {noon}, {noon}),
                         ({user}, 'sleep_asleep', 1, 'min', 'watch', {night}, {night}::timestamptz + {day} * interval '1.1 min')",
@@ -334,7 +336,7 @@ async fn the_order_in_which_days_were_written_leaves_no_trace_in_weeks_and_month
             &[],
         )
         .await;
-    assert_eq!(views.len(), 12);
+    assert_eq!(views.len(), 15);
     for view in views {
         let view: String = view.get(0);
         let different: i64 = db

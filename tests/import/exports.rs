@@ -11,7 +11,7 @@ use crate::support::running::eventually;
 use crate::support::terminal::at_terminal;
 use crate::support::{Database, Ran, root};
 
-fn sample(name: &str) -> String {
+pub(super) fn sample(name: &str) -> String {
     root().join("tests/import/samples").join(name).display().to_string()
 }
 
@@ -27,7 +27,7 @@ fn command(db: &Database, file: &str) -> Command {
 }
 
 /// The rows of a query as lines of text.
-async fn lines(db: &Database, select: &str) -> String {
+pub(super) async fn lines(db: &Database, select: &str) -> String {
     let sql =
         format!("SELECT coalesce(string_agg(line, E'\\n'), '') FROM ({select}) AS lines(line)");
     db.value(&sql).await

@@ -30,6 +30,34 @@ fn figure<'d>(day: &'d Value, name: &str, figure: &str) -> &'d Value {
 }
 
 #[tokio::test]
+async fn a_workout_shows_its_type_and_the_date_on_which_it_counts() {
+    let db = Database::new().await;
+    db.execute(
+        "INSERT INTO user_profiles (user_id, time_zone) VALUES (1, 'UTC');
+         INSERT INTO vitals_raw (id, user_id, metric, value, unit, source, started_at, ended_at, workout_type)
+         OVERRIDING SYSTEM VALUE VALUES
+             (101, 1, 'workouts', 1, 'count', 'watch', '2024-05-01 23:50Z', '2024-05-02 00:30Z', 'Outdoor Run'),
+             (102, 1, 'workouts', 1, 'count', 'watch', '2024-05-01 10:00Z', '2024-05-01 10:30Z', NULL)",
+    )
+    .await;
+    let port = free_port();
+    let service = served(&db, &port).await;
+    eventually(&db, QUEUED, 0).await;
+    let visitor = Visitor::signed_in(&port, VIEWER);
+    let [first, second] = ["2024-05-01", "2024-05-02"]
+        .map(|date| visitor.get(&format!("/api/users/1/days/{date}")).json());
+    assert_eq!(verdict(&first, "vitals_daily", 101), "other date");
+    assert_eq!(verdict(&first, "vitals_daily", 102), "counts");
+    assert_eq!(verdict(&second, "vitals_daily", 101), "counts");
+    assert_eq!(row(&second, "vitals_daily", 101)["name"], "workouts (Outdoor Run)");
+    for (day, expected) in [(&first, "unknown 1"), (&second, "running 1")] {
+        let types = figure(day, "workouts", "by type of workout");
+        assert_eq!((&types["stored"], &types["agree"]), (&expected.into(), &true.into()));
+    }
+    service.stops();
+}
+
+#[tokio::test]
 async fn each_step_is_counted_cut_outranked_replaced_or_rejected_and_the_sum_is_the_figure() {
     let db = Database::new().await;
     db.execute(

@@ -74,7 +74,7 @@ async fn sql_in_a_column_of_text_is_text() {
         )
         .await
         + insert_harm(db, "user_profiles", "time_zone", "'UTC'").await;
-    assert_eq!(columns, 5 + 4 + 10 + 1, "a column of text that is not tried, or that is not there");
+    assert_eq!(columns, 6 + 4 + 10 + 1, "a column of text that is not tried, or that is not there");
     let profile = "INSERT INTO user_profiles VALUES (1, 'UTC', ARRAY[$1]) ";
     db.client.execute(profile, &[&HARM]).await.unwrap();
     db.execute(

@@ -1,16 +1,15 @@
 //! Targets in distributed schemas of Citus, on a coordinator and two worker nodes.
 //!
 //! These tests run only where `pg_config --pkglibdir` of the server's programs has citus.so. Elsewhere they say by
-//! name that they were not run. Their configuration follows Citus's documentation; they have not run yet where this
-//! version was made.
+//! name that they were not run.
 
 use std::process::Command;
-use std::time::Duration;
 
 use local_postgres::{Binaries, LocalPostgres};
 
-use crate::support::outside::assert_says;
-use crate::support::running::Running;
+use super::{Schemas, insert, statements};
+use crate::support::outside::{Scratch, assert_says};
+use crate::support::running::{Running, eventually};
 use crate::support::samples::insert_minute;
 use crate::support::tables::difference;
 use crate::support::{Database, Ran, connect, database, worker_at};
@@ -42,7 +41,8 @@ fn free_port() -> u16 {
 }
 
 impl Cluster {
-    async fn new(unsafe_triggers: &str) -> Self {
+    /// A cluster with a distributed schema for each of these names; the first is in the search path.
+    async fn new(unsafe_triggers: &str, schemas: &[&str]) -> Self {
         let binaries = Binaries::find_or_install(|line| eprintln!("{line}")).unwrap();
         let node = |port: u16| {
             let port = port.to_string();
@@ -76,14 +76,41 @@ impl Cluster {
             let add = format!("SELECT citus_add_node('127.0.0.1', {port})");
             client.batch_execute(&add).await.unwrap();
         }
-        client
-            .batch_execute(
-                "SET citus.enable_schema_based_sharding = on; CREATE SCHEMA bucket;
-                 ALTER DATABASE postgres SET search_path = bucket",
-            )
-            .await
-            .unwrap();
+        // Citus creates a distributed schema by a statement that is alone in its message.
+        client.batch_execute("SET citus.enable_schema_based_sharding = on").await.unwrap();
+        for schema in schemas {
+            client.batch_execute(&format!("CREATE SCHEMA {schema}")).await.unwrap();
+        }
+        let path = format!("ALTER DATABASE postgres SET search_path = {}", schemas[0]);
+        client.batch_execute(&path).await.unwrap();
         Self { url, _nodes: nodes, ports }
+    }
+
+    /// A cluster with the migrated schema `bucket`.
+    async fn migrated() -> Self {
+        let cluster = Self::new("on", &["bucket"]).await;
+        cluster.succeeds(&["migrate"]);
+        cluster
+    }
+
+    /// Moves a schema to the other worker node.
+    async fn moves(&self, db: &Database, schema: &str) {
+        let place = format!(
+            "SELECT n.nodeport FROM pg_dist_shard AS s JOIN pg_dist_placement AS p USING (shardid)
+             JOIN pg_dist_node AS n USING (groupid)
+             WHERE s.logicalrelid = '{schema}.vitals_raw'::regclass"
+        );
+        let now: i32 = db.value(&place).await;
+        let port = self.ports.into_iter().find(|port| i32::from(*port) != now).unwrap();
+        let moved =
+            format!("SELECT citus_schema_move('{schema}', '127.0.0.1', {port}, 'block_writes')");
+        db.execute(&moved).await;
+    }
+
+    fn succeeds(&self, arguments: &[&str]) -> Ran {
+        let ran = self.run(arguments);
+        assert_eq!(ran.code, 0, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
+        ran
     }
 
     fn run(&self, arguments: &[&str]) -> Ran {
@@ -96,39 +123,144 @@ async fn figures_are_those_of_a_single_server_while_the_schema_moves_between_nod
     if !has_citus("figures_are_those_of_a_single_server_while_the_schema_moves_between_nodes") {
         return;
     }
-    let cluster = Cluster::new("on").await;
-    let ran = cluster.run(&["migrate"]);
-    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let cluster = Cluster::migrated().await;
     let db = database(&cluster.url).await;
     let alone = Database::new().await;
     let service = Running::service(worker_at(&db.url), &[]);
     service.logs("database_ready").await;
     for number in 0..MOVES {
         insert_minute(&db, 20, number as u32).await;
-        let port = cluster.ports[number % 2];
-        let moved =
-            format!("SELECT citus_schema_move('bucket', '127.0.0.1', {port}, 'block_writes')");
-        db.execute(&moved).await;
-    }
-    for number in 0..MOVES {
         insert_minute(&alone, 20, number as u32).await;
+        cluster.moves(&db, "bucket").await;
     }
-    for _ in 0..6_000 {
-        if db.value::<i64>("SELECT count(*) FROM aggregation_queue").await == 0 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    let ran = service.stops();
+    eventually(&db, "SELECT count(*) FROM aggregation_queue", 0).await;
+    let ran = service_ends(service);
     alone.run_once();
     let (moved, still) = (db.figures_as_text().await, alone.figures_as_text().await);
     assert_eq!(difference(&still, &moved), None, "{}", ran.stderr);
-    let attempts = "SELECT count(*) FROM aggregation_queue WHERE attempts > 0";
-    assert_eq!(db.value::<i64>(attempts).await, 0, "an interruption counts no attempt");
-    for command in [&["verify"][..], &["doctor"], &["status"], &["requeue", "--user", "1"]] {
-        let ran = cluster.run(command);
-        assert_eq!(ran.code, 0, "{command:?}: {}{}", ran.stdout, ran.stderr);
+    cluster.succeeds(&["verify"]);
+}
+
+/// Stops the service. It may have met moves, which are interruptions: no group has failed.
+fn service_ends(service: Running) -> Ran {
+    service.signal("-TERM");
+    let ran = service.end_amid_faults();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    for failed in ["group_failed", "rows_dead", "changes_epoch_failed", "rows_not_conserved"] {
+        assert!(ran.events(failed).is_empty(), "{failed}: {}", ran.stderr);
     }
+    ran
+}
+
+#[tokio::test]
+async fn every_command_and_the_service_work_on_a_distributed_schema() {
+    if !has_citus("every_command_and_the_service_work_on_a_distributed_schema") {
+        return;
+    }
+    let cluster = Cluster::migrated().await;
+    let run = |arguments: &[&str]| {
+        cluster.succeeds(arguments);
+    };
+    statements::import(&run);
+    run(&["run-once"]);
+    let db = database(&cluster.url).await;
+    db.execute(statements::CHANGE).await;
+    run(&["run-once"]);
+    for command in statements::COMMANDS {
+        run(command);
+    }
+    statements::serve(&cluster.url, &db.client).await;
+    let doctor = cluster.succeeds(&["doctor"]);
+    assert_says(&doctor.stdout, &["Citus 13", "holds this schema", "same node"]);
+    let changes = cluster.succeeds(&["changes", "--limit", "1000"]);
+    let days: i64 = db.value("SELECT count(*) FROM figure_changes").await;
+    assert!(days > 0);
+    assert_eq!(changes.stdout.lines().count() as i64, days);
+}
+
+#[tokio::test]
+async fn a_change_that_makes_no_figure_differ_is_not_in_the_feed_of_a_distributed_schema() {
+    if !has_citus("a_change_that_makes_no_figure_differ_is_not_in_the_feed_of_a_distributed_schema")
+    {
+        return;
+    }
+    let cluster = Cluster::migrated().await;
+    let db = database(&cluster.url).await;
+    insert_minute(&db, 2, 0).await;
+    cluster.succeeds(&["run-once"]);
+    assert_eq!(db.value::<i64>("SELECT count(*) FROM figure_changes").await, 2);
+    cluster.succeeds(&["requeue", "--user", "1"]);
+    cluster.succeeds(&["run-once"]);
+    assert_eq!(db.value::<i64>("SELECT count(*) FROM figure_changes").await, 2);
+    db.execute("UPDATE vitals_raw SET value = 99 WHERE user_id = 1").await;
+    cluster.succeeds(&["run-once"]);
+    assert_eq!(db.value::<i64>("SELECT count(*) FROM figure_changes").await, 3);
+    db.execute("DELETE FROM vitals_raw WHERE user_id = 1").await;
+    cluster.succeeds(&["run-once"]);
+    assert_eq!(db.value::<i64>("SELECT count(*) FROM figure_changes").await, 4);
+    assert_eq!(db.value::<i64>("SELECT count(*) FROM vitals_daily").await, 1);
+}
+
+#[tokio::test]
+async fn one_process_serves_several_schemas_of_a_coordinator_while_one_of_them_moves() {
+    if !has_citus("one_process_serves_several_schemas_of_a_coordinator_while_one_of_them_moves") {
+        return;
+    }
+    let names = ["a", "b", "c"];
+    let cluster = Cluster::new("on", &names).await;
+    let scratch = Scratch::new();
+    let list = scratch.file("worker.toml", Schemas::list(&names));
+    let list = list.to_str().unwrap();
+    cluster.succeeds(&["--config", list, "migrate"]);
+    let db = database(&cluster.url).await;
+    let mut command = worker_at(&cluster.url);
+    command.args(["--config", list]);
+    let service = Running::service(command, &[]);
+    service.logs_times("database_ready", names.len()).await;
+    for _ in 0..MOVES {
+        for name in names {
+            insert(&db, name, 5).await;
+        }
+        cluster.moves(&db, "b").await;
+    }
+    for name in names {
+        eventually(&db, &format!("SELECT count(*) FROM {name}.aggregation_queue"), 0).await;
+    }
+    service_ends(service);
+    let alone = Database::new().await;
+    for _ in 0..MOVES {
+        insert(&alone, "public", 5).await;
+    }
+    alone.run_once();
+    let still = alone.figures_as_text().await;
+    for name in names {
+        db.execute(&format!("SET search_path = {name}")).await;
+        assert_eq!(difference(&still, &db.figures_as_text().await), None, "{name}");
+    }
+    cluster.succeeds(&["--config", list, "verify"]);
+}
+
+#[tokio::test]
+async fn the_certificate_that_citus_makes_by_itself_is_accepted_where_none_is_checked() {
+    if !has_citus("the_certificate_that_citus_makes_by_itself_is_accepted_where_none_is_checked") {
+        return;
+    }
+    let binaries = Binaries::find_or_install(|line| eprintln!("{line}")).unwrap();
+    let port = free_port().to_string();
+    let settings = [
+        ("shared_preload_libraries", "citus"),
+        ("listen_addresses", "127.0.0.1"),
+        ("port", port.as_str()),
+    ];
+    let server = LocalPostgres::start_with(&binaries, &settings).unwrap();
+    let by_socket = connect(&format!("{}&port={port}", server.url("postgres"))).await;
+    by_socket.batch_execute("CREATE EXTENSION citus").await.unwrap();
+    let url = format!("postgresql://postgres@127.0.0.1:{port}/postgres?sslmode=require");
+    // Citus turns TLS on by a reload, which the server makes in its own time.
+    let migrated = || Ran::of(worker_at(&url).arg("migrate").output().unwrap()).code == 0;
+    crate::support::outside::eventually("a session is encrypted", migrated);
+    let encrypted = Ran::of(worker_at(&url).args(["status", "--json"]).output().unwrap());
+    assert_eq!(encrypted.code, 0, "{}", encrypted.stderr);
 }
 
 #[tokio::test]
@@ -138,7 +270,7 @@ async fn a_schema_whose_triggers_citus_refuses_is_not_migrated_and_says_who_must
     ) {
         return;
     }
-    let cluster = Cluster::new("off").await;
+    let cluster = Cluster::new("off", &["bucket"]).await;
     let ran = cluster.run(&["migrate"]);
     assert_eq!(ran.code, 1, "{}", ran.stdout);
     assert_says(&ran.stderr, &["citus.enable_unsafe_triggers", "superuser", "every node"]);

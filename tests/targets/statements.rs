@@ -23,6 +23,26 @@ const VOLATILE_DEFAULTS: [(&str, &str); 1] = [(
      must differ from those of a restored dump",
 )];
 
+/// Commands that run one after the other on a database with figures of 2024-05-01.
+pub(super) const COMMANDS: [&[&str]; 12] = [
+    &["status", "--sessions"],
+    &["verify", "--repair"],
+    &["requeue", "--user", "1"],
+    &["requeue", "--dead"],
+    &["run-once"],
+    &["freeze", "--before", "2024-05-01"],
+    &["freeze", "--before", "2024-05-01", "--user", "1"],
+    &["freeze", "--lift"],
+    &["backfill", "--from", "2024-05-01", "--to", "2024-05-01"],
+    &["pause", "labs"],
+    &["resume", "labs"],
+    &["doctor"],
+];
+
+/// Changes of raw rows that were imported.
+pub(super) const CHANGE: &str = "DELETE FROM vitals_raw WHERE metric = 'heart_rate';
+    UPDATE nutrition_raw SET energy_kcal = 200; DELETE FROM lab_raw";
+
 #[tokio::test]
 async fn every_statement_can_be_planned_for_the_node_that_holds_the_schema() {
     let (server, texts) = statements().await;
@@ -85,28 +105,9 @@ async fn statements() -> (LocalPostgres, BTreeSet<String>) {
     client.batch_execute("SELECT pg_stat_statements_reset()").await.unwrap();
     import(&run);
     run(&["run-once"]);
-    client
-        .batch_execute(
-            "DELETE FROM vitals_raw WHERE metric = 'heart_rate';
-             UPDATE nutrition_raw SET energy_kcal = 200; DELETE FROM lab_raw",
-        )
-        .await
-        .unwrap();
+    client.batch_execute(CHANGE).await.unwrap();
     run(&["run-once"]);
-    for command in [
-        &["status", "--sessions"][..],
-        &["verify", "--repair"],
-        &["requeue", "--user", "1"],
-        &["requeue", "--dead"],
-        &["run-once"],
-        &["freeze", "--before", "2024-05-01"],
-        &["freeze", "--before", "2024-05-01", "--user", "1"],
-        &["freeze", "--lift"],
-        &["backfill", "--from", "2024-05-01", "--to", "2024-05-01"],
-        &["pause", "labs"],
-        &["resume", "labs"],
-        &["doctor"],
-    ] {
+    for command in COMMANDS {
         run(command);
     }
     serve(&url, &client).await;
@@ -122,7 +123,7 @@ async fn statements() -> (LocalPostgres, BTreeSet<String>) {
 }
 
 /// Imports rows of each kind from a table, and vitals from an export.
-fn import(run: &impl Fn(&[&str])) {
+pub(super) fn import(run: &impl Fn(&[&str])) {
     let scratch = Scratch::new();
     for (kind, rows) in [
         ("profiles", "user_id,time_zone\n1,Europe/Berlin\n"),
@@ -160,7 +161,7 @@ fn import(run: &impl Fn(&[&str])) {
 }
 
 /// Runs a service that sends an alert and changed days.
-async fn serve(url: &str, client: &Client) {
+pub(super) async fn serve(url: &str, client: &Client) {
     let receiver = Receiver::of_posts(Encryption::None);
     let address = format!("http://127.0.0.1:{}/", receiver.port);
     let settings = [

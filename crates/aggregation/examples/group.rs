@@ -43,6 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 ended_at: at(row),
                 time_zone: own_zone.clone(),
                 is_daily_total: false,
+                workout_type: None,
             })
             .collect();
         let change = |row: &RawVital| Change {

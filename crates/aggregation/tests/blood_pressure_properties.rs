@@ -334,6 +334,7 @@ proptest! {
                 ended_at: Timestamp(if id % 3 == 0 { length } else { extremes }),
                 time_zone: options.1.clone().map(Into::into),
                 is_daily_total: id % 2 == 0,
+                workout_type: None,
             })
             .collect();
         let base = base.parse();

@@ -539,6 +539,7 @@ proptest! {
                 ended_at: if id % 3 == 0 { Timestamp(end) } else { Timestamp(extreme).plus(id) },
                 time_zone: options.1.clone().filter(|_| id % 4 == 1).map(Into::into),
                 is_daily_total: id % 2 == 0,
+                workout_type: None,
             })
             .collect();
         let near = Timestamp(extreme).plus(days).to_utc().date_naive();

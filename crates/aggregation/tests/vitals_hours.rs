@@ -437,6 +437,7 @@ fn any_row() -> impl Strategy<Value = RawVital> {
                 ended_at: end.map_or_else(Timestamp, |length| Timestamp(start).plus(length)),
                 time_zone: time_zone.map(Into::into),
                 is_daily_total: total,
+                workout_type: None,
             }
         })
 }

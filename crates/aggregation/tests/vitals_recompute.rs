@@ -107,7 +107,7 @@ proptest! {
         for step in steps {
             take(&mut store, night, step);
         }
-        for metric in ["steps", "heart_rate"] {
+        for metric in ["steps", "workouts", "heart_rate"] {
             let rows = store.rows_of(metric);
             let mut shuffled: Vec<_> = keys.iter().zip(&rows).collect();
             shuffled.sort_by_key(|(key, _)| **key);

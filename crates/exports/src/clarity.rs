@@ -72,6 +72,7 @@ pub fn read(
             ended_at: at,
             time_zone: Some(&name),
             is_daily_total: false,
+            workout_type: None,
         };
         hand_over_vital(vital, || row.place(), handler)?;
     }

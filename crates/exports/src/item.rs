@@ -18,6 +18,8 @@ pub enum Item<'a> {
     Lab(NewLab<'a>),
     /// A record of a type that is not imported.
     LeftOut(&'a str),
+    /// A workout, handed over before, of a type that the catalogue does not list.
+    UnlistedWorkout(&'a str),
     /// A record that cannot be read.
     Bad {
         /// The place, such as `line 7`.
@@ -98,7 +100,13 @@ pub(crate) fn hand_over_vital(
     place: impl FnOnce() -> String,
     handler: Handler<'_>,
 ) -> Result<(), ReadError> {
-    let texts = [vital.metric, vital.unit, vital.source, vital.time_zone.unwrap_or_default()];
+    let texts = [
+        vital.metric,
+        vital.unit,
+        vital.source,
+        vital.time_zone.unwrap_or_default(),
+        vital.workout_type.unwrap_or_default(),
+    ];
     let problem = if !texts.iter().all(|text| is_storable(text, LONGEST_NAME_BYTES)) {
         "it has a NUL character, or a name that is too long"
     } else if !are_datable(&[vital.started_at, vital.ended_at]) {

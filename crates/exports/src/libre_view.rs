@@ -139,6 +139,7 @@ impl Rows {
             ended_at: at,
             time_zone: Some(&self.zone),
             is_daily_total: false,
+            workout_type: None,
         };
         hand_over_vital(vital, || row.place(), handler)
     }

@@ -5,13 +5,14 @@ use std::borrow::Cow;
 use aggregation::catalogue::{AggregationStyle, Catalogue};
 
 /// Names of exports, in lower case with underscores, that differ from those of the catalogue.
-const OTHER_NAMES: [(&str, &str); 14] = [
+const OTHER_NAMES: [(&str, &str); 15] = [
     ("step_count", "steps"),
     ("walking_running_distance", "distance_walking_running"),
     ("active_energy_burned", "active_energy"),
     ("basal_energy_burned", "basal_energy"),
     ("resting_energy", "basal_energy"),
     ("apple_exercise_time", "exercise_time"),
+    ("apple_move_time", "move_time"),
     ("apple_stand_hour", "stand_hours"),
     ("heart_rate_variability", "heart_rate_variability_sdnn"),
     ("blood_oxygen_saturation", "oxygen_saturation"),
@@ -76,6 +77,7 @@ mod tests {
             ("ActiveEnergyBurned", Some("active_energy")),
             ("BasalEnergyBurned", Some("basal_energy")),
             ("AppleExerciseTime", Some("exercise_time")),
+            ("AppleMoveTime", Some("move_time")),
             ("HeartRate", Some("heart_rate")),
             ("RestingHeartRate", Some("resting_heart_rate")),
             ("HeartRateVariabilitySDNN", Some("heart_rate_variability_sdnn")),

@@ -120,6 +120,7 @@ fn entry(
         ended_at: at,
         time_zone: zone.as_deref(),
         is_daily_total: false,
+        workout_type: None,
     };
     hand_over_vital(vital, || place(record), handler)
 }

@@ -5,7 +5,7 @@ use aggregation::catalogue::Catalogue;
 use aggregation::raw::NewVital;
 use aggregation::timestamp::MINUTE_US;
 
-use crate::item::{Handler, Item, ReadError, hand_over_vital};
+use crate::item::{Handler, Item, ReadError, hand_over_vital, type_name};
 
 /// The metric of the distance.
 pub const DISTANCE: &str = "workout_distance";
@@ -23,6 +23,8 @@ pub struct Amount {
 /// A workout of any type.
 #[derive(Clone, Copy, Debug)]
 pub struct Workout<'a> {
+    /// The type as the export names it.
+    pub kind: Option<&'a str>,
     pub source: &'a str,
     pub start: Timestamp,
     pub end: Timestamp,
@@ -41,7 +43,7 @@ pub fn has_metric(catalogue: &Catalogue) -> bool {
 }
 
 impl Workout<'_> {
-    /// Hands over the rows of the metrics that the catalogue has.
+    /// Hands over the rows of the metrics that the catalogue has, and says if it does not list the type.
     ///
     /// # Errors
     /// If `handler` refuses to go on.
@@ -61,12 +63,11 @@ impl Workout<'_> {
         let is_known = |amount: &&Amount| amount.value != 0.0;
         let one = Amount { value: 1.0, unit: "{count}".to_owned() };
         let [count, of_duration, of_energy, of_distance] = METRICS;
-        // A row without duration counts on one day, also around midnight.
-        for (metric, amount, end) in [
-            (count, Some(&one), self.start),
-            (of_duration, duration, self.end),
-            (of_energy, self.energy.filter(is_known), self.end),
-            (of_distance, self.distance.filter(is_known), self.end),
+        for (metric, amount) in [
+            (count, Some(&one)),
+            (of_duration, duration),
+            (of_energy, self.energy.filter(is_known)),
+            (of_distance, self.distance.filter(is_known)),
         ] {
             let Some(amount) = amount.filter(|_| catalogue.metric(metric).is_some()) else {
                 continue;
@@ -78,12 +79,16 @@ impl Workout<'_> {
                 unit: &amount.unit,
                 source: self.source,
                 started_at: self.start,
-                ended_at: end,
+                ended_at: self.end,
                 time_zone: self.time_zone,
                 is_daily_total: false,
+                workout_type: self.kind,
             };
             hand_over_vital(vital, place, handler)?;
         }
-        Ok(())
+        match self.kind.filter(|kind| catalogue.workout_types().find(kind).is_none()) {
+            Some(kind) => handler(Item::UnlistedWorkout(type_name(&kind.replace(' ', ".")))),
+            None => Ok(()),
+        }
     }
 }

@@ -45,7 +45,9 @@ fn read(format: Format, bytes: &[u8]) -> usize {
                 assert!(lab.collected_at.is_datable() && !lab.value_text.contains('\0'));
                 rows += 1;
             }
-            Item::LeftOut(name) => assert!(name.is_ascii() && name.len() < 100),
+            Item::LeftOut(name) | Item::UnlistedWorkout(name) => {
+                assert!(name.is_ascii() && name.len() < 100)
+            }
             Item::Bad { .. } => {}
         }
         Ok(())

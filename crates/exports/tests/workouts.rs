@@ -7,7 +7,7 @@ use std::io::{BufRead, Cursor};
 use aggregation::catalogue::Catalogue;
 use exports::{Context, Format, Item};
 
-/// The items of a file as lines: metric, value, unit, length in seconds and zone of a row.
+/// The items of a file as lines: metric, value, unit, length in seconds, zone, and type of a workout.
 fn read(format: Format, text: &str) -> Vec<String> {
     let catalogue = Catalogue::built_in().unwrap();
     let context = Context { catalogue: &catalogue, time_zone: None, profile_zone: None };
@@ -20,10 +20,12 @@ fn read(format: Format, text: &str) -> Vec<String> {
             Item::Vital(vital) => {
                 let seconds = vital.ended_at.since(vital.started_at) / 1_000_000;
                 let zone = vital.time_zone.unwrap_or("-");
-                format!("{} {} {} {seconds} {zone}", vital.metric, vital.value, vital.unit)
+                let kind = vital.workout_type.map_or_else(String::new, |kind| format!(" {kind}"));
+                format!("{} {} {} {seconds} {zone}{kind}", vital.metric, vital.value, vital.unit)
             }
             Item::Lab(_) => "laboratory".to_owned(),
             Item::LeftOut(name) => format!("left out: {name}"),
+            Item::UnlistedWorkout(name) => format!("unlisted: {name}"),
             Item::Bad { place, problem } => format!("{place}: {problem}"),
         });
         Ok(())
@@ -53,10 +55,10 @@ fn a_workout_of_older_exports_has_its_totals_as_attributes() {
     let totals = "duration=\"25\" durationUnit=\"min\" totalEnergyBurned=\"200\" \
         totalEnergyBurnedUnit=\"kcal\" totalDistance=\"5\" totalDistanceUnit=\"km\"";
     let expected = [
-        "workouts 1 {count} 0 -",
-        "workout_duration 25 min 1800 -",
-        "workout_energy 200 kcal 1800 -",
-        "workout_distance 5 km 1800 -",
+        "workouts 1 {count} 1800 - Running",
+        "workout_duration 25 min 1800 - Running",
+        "workout_energy 200 kcal 1800 - Running",
+        "workout_distance 5 km 1800 - Running",
     ];
     assert_eq!(workout(totals, ""), expected);
     // The statistics beside totals are the same amounts.
@@ -76,10 +78,10 @@ fn a_workout_of_newer_exports_has_its_totals_as_statistics_and_its_zone_as_metad
         assert_eq!(
             workout(attributes, &inside),
             [
-                "workouts 1 {count} 0 Asia/Tokyo",
-                "workout_duration 30 min 1800 Asia/Tokyo",
-                "workout_energy 200.5 kcal 1800 Asia/Tokyo",
-                "workout_distance 5 km 1800 Asia/Tokyo",
+                "workouts 1 {count} 1800 Asia/Tokyo Running",
+                "workout_duration 30 min 1800 Asia/Tokyo Running",
+                "workout_energy 200.5 kcal 1800 Asia/Tokyo Running",
+                "workout_distance 5 km 1800 Asia/Tokyo Running",
             ]
         );
     }
@@ -92,7 +94,7 @@ fn the_distances_of_a_triathlon_are_added_and_those_of_its_parts_are_not() {
         + &statistics("DistanceWalkingRunning", "5", "km");
     let part = format!("<WorkoutActivity {TIMES}>{inside}</WorkoutActivity>");
     let lines = workout("", &(part + &inside));
-    assert_eq!(lines.last().unwrap(), "workout_distance 25750 m 1800 -");
+    assert_eq!(lines.last().unwrap(), "workout_distance 25750 m 1800 - Running");
     assert_eq!(lines.len(), 3);
     let unknown =
         statistics("DistanceSwimming", "7", "m") + &statistics("DistanceCycling", "2", "furlong");
@@ -112,8 +114,12 @@ fn a_workout_that_cannot_be_read_is_one_bad_record_and_the_next_one_is_read() {
         ),
         (format!("<Workout {TIMES} sourceName=\"&haha;\"/>"), "an attribute has an entity that is not XML's own"),
     ] {
-        let expected =
-            [&format!("record 1: {problem}"), "workouts 1 {count} 0 -", "workout_duration 30 min 1800 -"];
+        let expected = [
+            &format!("record 1: {problem}"),
+            "workouts 1 {count} 1800 - x",
+            "workout_duration 30 min 1800 - x",
+            "unlisted: x",
+        ];
         assert_eq!(apple(&(bad + &next)), expected);
     }
 }
@@ -128,9 +134,29 @@ fn an_element_with_another_end_does_not_swallow_the_next_one() {
     let text = format!("<Workout {TIMES}></Other>{}{}", steps("</Other>"), steps("</Record>"));
     let rows = apple(&text);
     assert_eq!(rows.iter().filter(|row| row.starts_with("steps")).count(), 2, "{rows:?}");
-    assert!(rows.contains(&"workouts 1 {count} 0 -".to_owned()), "{rows:?}");
+    assert!(rows.contains(&"workouts 1 {count} 1800 -".to_owned()), "{rows:?}");
     let nested = steps(&(steps("</Record>") + "</Record>"));
     assert_eq!(apple(&nested), ["left out: Record.in.Record", "steps 1 count 1800 -"]);
+}
+
+#[test]
+fn minutes_of_activity_are_read_where_an_export_has_them() {
+    let record = |kind: &str| {
+        let kind = format!("HKQuantityTypeIdentifier{kind}");
+        apple(&format!("<Record type=\"{kind}\" {TIMES} unit=\"min\" value=\"12\"/>"))
+    };
+    assert_eq!(record("AppleMoveTime"), ["move_time 12 min 1800 -"]);
+    assert_eq!(record("AppleExerciseTime"), ["exercise_time 12 min 1800 -"]);
+    let metric = |name: &str| {
+        let data = "{\"date\":\"2024-02-07 18:00:00 -0800\",\"qty\":12}";
+        let text = format!(
+            "{{\"data\":{{\"metrics\":[{{\"name\":\"{name}\",\"units\":\"min\",\"data\":[{data}]}}]}}}}"
+        );
+        read(Format::HealthAutoExport, &text)
+    };
+    assert_eq!(metric("apple_move_time"), ["move_time 12 min 0 -"]);
+    assert_eq!(metric("apple_exercise_time"), ["exercise_time 12 min 0 -"]);
+    assert_eq!(metric("vigorous_activity_time"), ["vigorous_activity_time 12 min 0 -"]);
 }
 
 #[test]
@@ -153,19 +179,22 @@ fn workouts_of_health_auto_export_are_read_in_any_form() {
         let text = format!("{{\"data\":{{\"workouts\":[{{{times}{workout}}}],\"metrics\":[]}}}}");
         read(Format::HealthAutoExport, &text)
     };
-    assert_eq!(export(""), ["workouts 1 {count} 0 -", "workout_duration 30 min 1800 -"]);
+    assert_eq!(export(""), ["workouts 1 {count} 1800 -", "workout_duration 30 min 1800 -"]);
     let whole = ",\"duration\":1500.5,\"name\":\"Run\",\"isIndoor\":false,\"location\":null,\
         \"activeEnergyBurned\":{\"qty\":310,\"units\":\"kcal\"},\"distance\":{\"qty\":5,\"units\":\"km\"},\
         \"route\":[{\"latitude\":1.5}],\"activeEnergy\":[{\"qty\":1,\"units\":\"kcal\"}]";
     assert_eq!(
         export(whole),
         [
-            "workouts 1 {count} 0 -",
-            "workout_duration 1500.5 s 1800 -",
-            "workout_energy 310 kcal 1800 -",
-            "workout_distance 5 km 1800 -",
+            "workouts 1 {count} 1800 - Run",
+            "workout_duration 1500.5 s 1800 - Run",
+            "workout_energy 310 kcal 1800 - Run",
+            "workout_distance 5 km 1800 - Run",
         ]
     );
+    // Users may give a workout any name.
+    let own = export(",\"name\":\"Quidditch Match\"");
+    assert_eq!(own.last().unwrap(), "unlisted: Quidditch.Match");
     let older = ",\"activeEnergy\":{\"qty\":310,\"units\":\"kJ\"},\"distance\":{\"qty\":0,\"units\":\"km\"}";
     assert_eq!(export(older).last().unwrap(), "workout_energy 310 kJ 1800 -");
 }
@@ -196,8 +225,8 @@ fn an_exercise_activity_of_fhir_is_a_workout() {
         \"end\":\"2024-05-01T18:40:00+02:00\"}";
     assert_eq!(
         observation(period),
-        ["workouts 1 {count} 0 +02:00", "workout_duration 40 min 2400 +02:00"]
+        ["workouts 1 {count} 2400 +02:00 Running", "workout_duration 40 min 2400 +02:00 Running"]
     );
     let instant = "\"effectiveDateTime\":\"2024-05-01T18:00:00+02:00\"";
-    assert_eq!(observation(instant), ["workouts 1 {count} 0 +02:00"]);
+    assert_eq!(observation(instant), ["workouts 1 {count} 0 +02:00 Running"]);
 }

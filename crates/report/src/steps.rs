@@ -178,6 +178,7 @@ fn vital(rows: &[&VitalDay], date: NaiveDate) -> Option<VitalDay> {
         sample_count: count(each().map(|row| row.sample_count)),
         censored_count: count(each().map(|row| row.censored_count)),
         total: sum(each().map(|row| row.total)),
+        by_workout_type: by_workout_type(rows),
         mean: mean(each().map(|row| (row.mean, f64::from(row.sample_count)))),
         stddev: stddev(each().map(|row| (row.sample_count, row.mean, row.stddev))),
         min: extreme(each().map(|row| row.min), f64::min),
@@ -187,6 +188,14 @@ fn vital(rows: &[&VitalDay], date: NaiveDate) -> Option<VitalDay> {
         p50: None,
         p75: None,
     })
+}
+
+fn by_workout_type(rows: &[&VitalDay]) -> BTreeMap<String, f64> {
+    let mut totals = BTreeMap::new();
+    for (of_type, total) in rows.iter().flat_map(|row| &row.by_workout_type) {
+        *totals.entry(of_type.clone()).or_insert(0.0) += total;
+    }
+    totals
 }
 
 /// The mean night of several; naps are counted.

@@ -153,6 +153,11 @@ impl Chooser<'_> {
     }
 
     fn convert_day(&self, day: &mut VitalDay) {
+        if let Some((_, conversion)) = self.wanted(&day.metric, &day.unit) {
+            for total in day.by_workout_type.values_mut() {
+                *total = conversion.undo_difference(*total);
+            }
+        }
         let levels =
             [&mut day.mean, &mut day.min, &mut day.p25, &mut day.p50, &mut day.p75, &mut day.max];
         self.convert(&day.metric, &mut day.unit, [&mut day.total, &mut day.stddev], levels);

@@ -298,6 +298,7 @@ diesel::table! {
         algorithm_version -> Int4,
         computed_at -> Timestamptz,
         future_count -> Int4,
+        by_workout_type -> Nullable<Jsonb>,
     }
 }
 
@@ -330,6 +331,7 @@ diesel::table! {
         squared_deviations -> Nullable<Float8>,
         sketch -> Nullable<Bytea>,
         time_zone -> Text,
+        by_workout_type -> Nullable<Jsonb>,
     }
 }
 

@@ -48,7 +48,8 @@ SELECT r.user_id, r.id,
        r.data_source AS source,
        r.start_date AT TIME ZONE 'Asia/Kolkata' AS started_at,
        CASE r.metric_type WHEN 'Workouts' THEN r.start_date ELSE r.end_date END AT TIME ZONE 'Asia/Kolkata' AS ended_at,
-       'Asia/Kolkata' AS time_zone
+       'Asia/Kolkata' AS time_zone,
+       CASE r.metric_type WHEN 'Workouts' THEN r.notes END AS workout_type
 FROM vitals_raw_data AS r LEFT JOIN dayfold_metrics AS m USING (metric_type);
 
 -- A nutrient of 0 is unknown, so that it is no known zero. A meal whose time lies on another date keeps its date.

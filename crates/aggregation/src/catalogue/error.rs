@@ -84,4 +84,30 @@ pub enum CatalogueError {
         /// The metric's name.
         metric: String,
     },
+    /// A metric that is not cumulative has figures by type of workout, or counts each row whole.
+    #[error(
+        "catalogue: metrics.{metric}: by_workout_type and counts_whole are only for cumulative metrics"
+    )]
+    NotCumulative {
+        /// The metric's name.
+        metric: String,
+    },
+    /// A type of workouts has a name that is no key of figures.
+    #[error(
+        "catalogue: workout_types.\"{name}\" must be in lower case with underscores, and not \"unknown\""
+    )]
+    WorkoutType {
+        /// The type found.
+        name: String,
+    },
+    /// A name of a type of workouts is empty, or that of another type.
+    #[error("catalogue: workout_types: the name \"{name}\" of \"{of_type}\" {problem}")]
+    WorkoutName {
+        /// The type.
+        of_type: String,
+        /// The name found.
+        name: String,
+        /// The problem with it.
+        problem: String,
+    },
 }

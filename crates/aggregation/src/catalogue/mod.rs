@@ -9,6 +9,7 @@ mod nearest;
 mod nutrients;
 mod overlay;
 mod stage;
+mod workout_types;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use self::names::NUTRIENTS;
 pub(crate) use self::names::tidy_name;
 pub use self::nutrients::{Limits, Nutrients};
 pub use self::stage::Stage;
+pub use self::workout_types::WorkoutTypes;
 use crate::fingerprint::Fingerprint;
 use crate::units::{Conversion, Spellings, conversion, is_factor_of_mass};
 
@@ -55,6 +57,10 @@ pub struct Metric {
     pub min: f64,
     /// The highest plausible value of a row, in the canonical unit.
     pub max: f64,
+    /// Whether a row counts whole, at the middle of its time, instead of by the share of each hour.
+    pub counts_whole: bool,
+    /// The types of workouts, if the metric has a total for each.
+    pub workout_types: Option<Arc<WorkoutTypes>>,
     /// Names that senders use for the metric; [`Catalogue::nearest_metric`] alone uses them.
     synonyms: Vec<String>,
     /// Factors by UCUM code where UCUM itself has no conversion.
@@ -116,6 +122,7 @@ pub struct Catalogue {
     metrics: BTreeMap<String, Metric>,
     analytes: Analytes,
     nutrients: Nutrients,
+    workout_types: Arc<WorkoutTypes>,
     /// The names of the entries in a user's file.
     own: BTreeSet<String>,
 }
@@ -131,6 +138,8 @@ struct CatalogueFile {
     analytes: BTreeMap<String, AnalyteEntry>,
     #[serde(default)]
     nutrients: BTreeMap<String, Limits>,
+    #[serde(default)]
+    workout_types: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -141,6 +150,10 @@ struct MetricEntry {
     loinc: Option<String>,
     min: f64,
     max: f64,
+    #[serde(default)]
+    counts_whole: bool,
+    #[serde(default)]
+    by_workout_type: bool,
     #[serde(default)]
     factors: BTreeMap<String, f64>,
     #[serde(default)]
@@ -174,16 +187,21 @@ impl Catalogue {
                 return Err(CatalogueError::Spelling { spelling, code });
             }
         }
-        let read = Arc::new(Spellings::new([&file.spellings]));
+        let shared = Shared {
+            listed: &file.spellings,
+            spellings: Arc::new(Spellings::new([&file.spellings])),
+            workout_types: Arc::new(WorkoutTypes::new(file.workout_types)?),
+        };
         let metrics = file
             .metrics
             .into_iter()
-            .map(|(name, entry)| Ok((name.clone(), metric(&name, entry, &file.spellings, &read)?)))
+            .map(|(name, entry)| Ok((name.clone(), metric(&name, entry, &shared)?)))
             .collect::<Result<_, CatalogueError>>()?;
+        let workout_types = shared.workout_types;
         let spellings = Spellings::new([&file.spellings, &file.lab_spellings]);
         let analytes = Analytes::new(file.analytes, Arc::new(spellings))?;
         let nutrients = Nutrients::from_entries(&file.nutrients)?;
-        Ok(Self { metrics, analytes, nutrients, own: BTreeSet::new() })
+        Ok(Self { metrics, analytes, nutrients, workout_types, own: BTreeSet::new() })
     }
 
     /// The metric called `name`, exactly as raw rows write it.
@@ -210,6 +228,11 @@ impl Catalogue {
     pub const fn nutrients(&self) -> &Nutrients {
         &self.nutrients
     }
+
+    /// The types of workouts.
+    pub fn workout_types(&self) -> &WorkoutTypes {
+        &self.workout_types
+    }
 }
 
 fn syntax(text: &str, error: &toml::de::Error) -> CatalogueError {
@@ -220,13 +243,29 @@ fn syntax(text: &str, error: &toml::de::Error) -> CatalogueError {
     }
 }
 
-fn metric(
-    name: &str,
-    entry: MetricEntry,
-    listed: &BTreeMap<String, String>,
-    spellings: &Arc<Spellings>,
-) -> Result<Metric, CatalogueError> {
-    let MetricEntry { aggregation_style, unit, loinc, min, max, factors, synonyms } = entry;
+/// The parts of a catalogue that its metrics share.
+struct Shared<'f> {
+    listed: &'f BTreeMap<String, String>,
+    spellings: Arc<Spellings>,
+    workout_types: Arc<WorkoutTypes>,
+}
+
+fn metric(name: &str, entry: MetricEntry, shared: &Shared<'_>) -> Result<Metric, CatalogueError> {
+    let MetricEntry {
+        aggregation_style,
+        unit,
+        loinc,
+        min,
+        max,
+        counts_whole,
+        by_workout_type,
+        factors,
+        synonyms,
+    } = entry;
+    let is_cumulative = aggregation_style == AggregationStyle::Cumulative;
+    if (counts_whole || by_workout_type) && !is_cumulative {
+        return Err(CatalogueError::NotCumulative { metric: name.to_owned() });
+    }
     if aggregation_style == AggregationStyle::Sleep && Stage::from_metric(name).is_none() {
         return Err(CatalogueError::NotSleep { metric: name.to_owned() });
     }
@@ -244,6 +283,7 @@ fn metric(
         });
     }
 
+    let listed = shared.listed;
     let codes = listed.values().chain(factors.keys()).chain([&unit]);
     let spelled = listed.iter().chain(codes.map(|code| (code, code)));
     let mut fingerprint = Fingerprint::new();
@@ -258,15 +298,24 @@ fn metric(
     for (code, factor) in &factors {
         fingerprint.text(code).number(*factor);
     }
+    // Metrics without these keep the fingerprint of earlier versions.
+    if counts_whole {
+        fingerprint.text("counts_whole");
+    }
+    if by_workout_type {
+        fingerprint.text("by_workout_type").integer(shared.workout_types.fingerprint());
+    }
     Ok(Metric {
         aggregation_style,
         unit,
         loinc,
         min,
         max,
+        counts_whole,
+        workout_types: by_workout_type.then(|| Arc::clone(&shared.workout_types)),
         synonyms,
         factors,
-        spellings: Arc::clone(spellings),
+        spellings: Arc::clone(&shared.spellings),
         conversions,
         met: Memo::default(),
         fingerprint: fingerprint.finish(),
@@ -289,6 +338,10 @@ mod tests {
             "basal_energy",
             "exercise_time",
             "stand_hours",
+            "light_activity_time",
+            "moderate_activity_time",
+            "vigorous_activity_time",
+            "move_time",
             "workouts",
             "workout_duration",
             "workout_energy",

@@ -25,6 +25,8 @@ struct Shape {
     analytes: BTreeMap<String, AnalyteShape>,
     #[serde(default)]
     nutrients: BTreeMap<String, LimitsShape>,
+    #[serde(default)]
+    workout_types: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -44,6 +46,8 @@ struct MetricShape {
     loinc: Option<String>,
     min: Option<f64>,
     max: Option<f64>,
+    counts_whole: Option<bool>,
+    by_workout_type: Option<bool>,
     factors: Option<BTreeMap<String, f64>>,
     synonyms: Option<Vec<String>>,
 }

@@ -85,7 +85,8 @@ pub fn judge<'row>(
         return Err(Reason::TimeOutOfRange);
     }
     let zone = zones.resolve(row.time_zone.as_deref())?;
-    require_short([&*row.unit, &*row.source].into_iter().chain(row.comparator.as_deref()), [])?;
+    let others = row.comparator.as_deref().into_iter().chain(row.workout_type.as_deref());
+    require_short([&*row.unit, &*row.source].into_iter().chain(others), [])?;
     let metric = metric.ok_or(Reason::UnknownMetric)?;
     if row.ended_at < row.started_at {
         return Err(Reason::EndBeforeStart);

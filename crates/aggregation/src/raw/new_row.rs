@@ -23,6 +23,8 @@ pub struct NewVital<'a> {
     pub time_zone: Option<&'a str>,
     /// Whether it is the source's total of the whole local day.
     pub is_daily_total: bool,
+    /// The type of the workout as the source names it.
+    pub workout_type: Option<&'a str>,
 }
 
 /// A row of `lab_raw` to insert.

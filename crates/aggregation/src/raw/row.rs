@@ -28,4 +28,6 @@ pub struct RawVital {
     pub time_zone: Option<SharedStr>,
     /// `is_daily_total`: the source's total for the whole local day.
     pub is_daily_total: bool,
+    /// `workout_type`: the type of the workout as the source names it.
+    pub workout_type: Option<SharedStr>,
 }

@@ -11,6 +11,10 @@
 //! contribution of an interval to an hour is the difference of two running totals, at the end and
 //! at the beginning of the hour. So the parts of an interval that loses no time add up to its exact
 //! value, as a daily total does.
+//!
+//! A metric that [counts whole](Metric::counts_whole) has values that no share of an hour gives, such as
+//! a number of workouts. A row of it counts whole in the hour of its middle, if it is the best one
+//! there. So the same workout of two devices is one, although they began at different seconds.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -18,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::NaiveDate;
 
 use super::hour::{HourFigures, HourKey, Members};
+use crate::catalogue::Metric;
 use crate::local_time::Zone;
 use crate::raw::Sample;
 use crate::timestamp::Timestamp;
@@ -71,6 +76,7 @@ fn split(
 /// a date that has no other figures.
 pub(super) fn hours(
     samples: &[Sample<'_>],
+    metric: &Metric,
     source_order: &[String],
 ) -> (BTreeMap<HourKey, HourFigures>, Members) {
     let mut hours: BTreeMap<HourKey, HourFigures> = BTreeMap::new();
@@ -103,9 +109,13 @@ pub(super) fn hours(
         figures.count_source(&sample.row.source);
     }
 
-    for ((key, index), part) in shares(samples, source_order, &pieces) {
+    for ((key, index), part) in shares(samples, metric, source_order, &pieces) {
         let figures = hours.entry(key).or_default();
         figures.total = Some(figures.total.unwrap_or(0.0) + part);
+        if let Some(types) = &metric.workout_types {
+            let of_type = types.of_row(samples[index].row.workout_type.as_deref());
+            *figures.by_workout_type.entry(of_type.clone()).or_insert(0.0) += part;
+        }
         members.entry(key).or_default().push(index);
     }
     for members in members.values_mut() {
@@ -122,13 +132,23 @@ pub(super) fn hours(
 /// The part that each sample contributes to the total of each hour.
 fn shares(
     samples: &[Sample<'_>],
+    metric: &Metric,
     source_order: &[String],
     pieces: &[Piece],
 ) -> BTreeMap<(HourKey, usize), f64> {
     // The order within each hour is fact order: samples are in fact order, and the map sorts by
     // their index.
     let mut overlaps: BTreeMap<(HourKey, usize), Overlap> = BTreeMap::new();
+    let mut wholes = Vec::new();
     sweep(samples, source_order, pieces, |sample, start, end| {
+        if metric.counts_whole && !samples[sample].row.is_daily_total {
+            let middle = middle(&samples[sample]);
+            if (start..end).contains(&middle) || start == middle {
+                let hour = samples[sample].zone.hour_of(middle);
+                wholes.push(((HourKey::from_hour(hour), sample), samples[sample].value));
+            }
+            return;
+        }
         split(samples[sample].zone, start, end, |key, start, end| {
             let first = Overlap { start, end: start, length: 0 };
             let overlap = overlaps.entry((key, sample)).or_insert(first);
@@ -137,7 +157,7 @@ fn shares(
         });
     });
 
-    let wholes: HashMap<usize, (Timestamp, Timestamp)> = pieces
+    let spans: HashMap<usize, (Timestamp, Timestamp)> = pieces
         .iter()
         .map(|piece| {
             let row = samples[piece.sample].row;
@@ -147,7 +167,7 @@ fn shares(
         .collect();
     let share = |((key, index), overlap): ((HourKey, usize), Overlap)| {
         let value = samples[index].value;
-        let part = match wholes.get(&index) {
+        let part = match spans.get(&index) {
             Some((start, end)) if start < end => {
                 let duration = end.since(*start);
                 let within = |length: i64| match length {
@@ -164,7 +184,13 @@ fn shares(
         };
         ((key, index), part)
     };
-    overlaps.into_iter().map(share).collect()
+    overlaps.into_iter().map(share).chain(wholes).collect()
+}
+
+/// The instant in the middle of a sample.
+fn middle(sample: &Sample<'_>) -> Timestamp {
+    let row = sample.row;
+    row.started_at.plus(row.ended_at.since(row.started_at) / 2)
 }
 
 /// The fate of a sample on one date.
@@ -184,10 +210,15 @@ pub(super) struct Fate {
 const MOST_BETTER: usize = 3;
 
 /// The fate of each sample on a date, by the same pieces, sweep and shares as the figures.
-pub(super) fn fates(samples: &[Sample<'_>], source_order: &[String], date: NaiveDate) -> Vec<Fate> {
+pub(super) fn fates(
+    samples: &[Sample<'_>],
+    metric: &Metric,
+    source_order: &[String],
+    date: NaiveDate,
+) -> Vec<Fate> {
     let mut fates = vec![Fate::default(); samples.len()];
     let pieces = pieces(samples);
-    for ((key, index), part) in shares(samples, source_order, &pieces) {
+    for ((key, index), part) in shares(samples, metric, source_order, &pieces) {
         if key.date == date {
             fates[index].part += part;
         }

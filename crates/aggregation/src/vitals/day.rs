@@ -19,6 +19,8 @@ pub struct DayFigures {
     pub sample_count: i32,
     /// Cumulative metrics: the total of the day.
     pub total: Option<f64>,
+    /// Metrics of workouts: the parts of the total by type of workout.
+    pub by_workout_type: BTreeMap<SharedStr, f64>,
     /// Discrete metrics: moments, extremes, first and last.
     pub moments: Option<Moments>,
     /// Percentiles 5, 25, 50, 75 and 95.
@@ -56,6 +58,7 @@ pub fn merge<'h>(
     let mut day = DayFigures {
         sample_count: 0,
         total: None,
+        by_workout_type: BTreeMap::new(),
         moments: None,
         percentiles: None,
         censored_count: 0,
@@ -76,6 +79,9 @@ pub fn merge<'h>(
         day.rejected_count = day.rejected_count.saturating_add(hour.rejected_count);
         if let Some(total) = hour.total {
             day.total = Some(day.total.unwrap_or(0.0) + total);
+        }
+        for (of_type, total) in &hour.by_workout_type {
+            *day.by_workout_type.entry(of_type.clone()).or_insert(0.0) += total;
         }
         if let Some(moments) = hour.moments {
             day.moments = Some(day.moments.map_or(moments, |so_far| so_far.then(&moments)));

@@ -80,7 +80,7 @@ pub fn explain(
     });
     samples.sort_by(Sample::fact_order);
     if metric.aggregation_style == AggregationStyle::Cumulative {
-        let of_samples = cumulative::fates(&samples, context.source_order, date);
+        let of_samples = cumulative::fates(&samples, metric, context.source_order, date);
         let id = |index: &usize| samples[*index].row.id;
         for (sample, fate) in samples.iter().zip(of_samples) {
             let is_cut = !sample.row.is_daily_total

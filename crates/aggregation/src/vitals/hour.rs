@@ -39,6 +39,8 @@ pub struct HourFigures {
     pub rejected_count: i32,
     /// Cumulative metrics: the total, in the canonical unit.
     pub total: Option<f64>,
+    /// Metrics of workouts: the parts of the total by type of workout.
+    pub by_workout_type: BTreeMap<SharedStr, f64>,
     /// Discrete metrics with at least one sample: moments, extremes, first and last.
     pub moments: Option<Moments>,
     /// Discrete metrics: the distribution, as stored bytes of a sketch.

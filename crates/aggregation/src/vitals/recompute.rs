@@ -122,15 +122,19 @@ fn hours(
             hours.add(&judged);
             hours.finish(context.base_zone)
         }
-        AggregationStyle::Cumulative => cumulative_hours(context, &judged),
+        AggregationStyle::Cumulative => cumulative_hours(context, metric, &judged),
         AggregationStyle::Sleep => BTreeMap::new(),
     };
     hours.retain(|key, _| scope.contains(key));
     hours
 }
 
-fn cumulative_hours(context: &Context<'_>, judged: &Judged<'_>) -> BTreeMap<HourKey, HourFigures> {
-    let (mut hours, members) = cumulative::hours(&judged.samples, context.source_order);
+fn cumulative_hours(
+    context: &Context<'_>,
+    metric: &Metric,
+    judged: &Judged<'_>,
+) -> BTreeMap<HourKey, HourFigures> {
+    let (mut hours, members) = cumulative::hours(&judged.samples, metric, context.source_order);
     for (key, members) in &members {
         if let Some(figures) = hours.get_mut(key) {
             let zones = members.iter().map(|index| judged.samples[*index].zone);

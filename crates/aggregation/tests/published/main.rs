@@ -45,6 +45,7 @@ fn each_minute(unit: &str, values: &[f64]) -> Vec<RawVital> {
         ended_at: minute_of_day(minute),
         time_zone: None,
         is_daily_total: false,
+        workout_type: None,
     };
     (0..).zip(values).map(sample).collect()
 }

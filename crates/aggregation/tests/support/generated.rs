@@ -56,6 +56,7 @@ pub(crate) fn any_interval() -> impl Strategy<Value = RawVital> {
             ended_at: Timestamp((start + length) * STEP_US),
             time_zone: zone.map(Into::into),
             is_daily_total: total,
+            workout_type: None,
         })
 }
 
@@ -78,6 +79,7 @@ pub(crate) fn placed(
     rows
 }
 
+#[allow(dead_code, reason = "each of the tests uses its own part")]
 pub(crate) fn any_beat() -> impl Strategy<Value = RawVital> {
     (
         select(vec!["watch", "strap"]),
@@ -96,5 +98,6 @@ pub(crate) fn any_beat() -> impl Strategy<Value = RawVital> {
             ended_at: Timestamp(start),
             time_zone: zone.map(Into::into),
             is_daily_total: false,
+            workout_type: None,
         })
 }

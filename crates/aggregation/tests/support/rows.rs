@@ -32,6 +32,7 @@ pub(crate) fn row(id: i64, source: &str, unit: &str, from: &str, to: &str, value
         ended_at: at(to),
         time_zone: None,
         is_daily_total: false,
+        workout_type: None,
     }
 }
 

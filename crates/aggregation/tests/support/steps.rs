@@ -66,7 +66,7 @@ fn any_zone() -> impl Strategy<Value = Option<String>> {
 }
 
 fn any_metric() -> impl Strategy<Value = String> {
-    select(vec!["steps", "steps", "steps", "heart_rate", "heart_rate", "mood"])
+    select(vec!["steps", "steps", "steps", "workouts", "heart_rate", "heart_rate", "mood"])
         .prop_map(str::to_owned)
 }
 
@@ -89,6 +89,15 @@ fn any_value() -> impl Strategy<Value = f64> {
     ]
 }
 
+fn any_workout_type() -> impl Strategy<Value = Option<String>> {
+    select(vec![
+        None,
+        Some("run".to_owned()),
+        Some("Yoga".to_owned()),
+        Some("Quidditch".to_owned()),
+    ])
+}
+
 fn any_comparator() -> impl Strategy<Value = Option<String>> {
     prop_oneof![
         12 => Just(None),
@@ -105,22 +114,26 @@ fn any_row() -> impl Strategy<Value = Row> {
         (any_start(), any_length(), any_zone()),
         any_value(),
         any_comparator(),
-        prop::bool::weighted(0.2),
+        (prop::bool::weighted(0.2), any_workout_type()),
     )
-        .prop_map(|(metric, source, unit, (start, length, zone), value, comparator, total)| {
-            let row = RawVital {
-                id: 0,
-                value,
-                comparator: comparator.map(Into::into),
-                unit: unit.into(),
-                source: source.into(),
-                started_at: Timestamp(start),
-                ended_at: Timestamp(start).plus(length),
-                time_zone: zone.map(Into::into),
-                is_daily_total: total,
-            };
-            (metric, row)
-        })
+        .prop_map(
+            |(metric, source, unit, (start, length, zone), value, comparator, others)| {
+                let (total, workout_type) = others;
+                let row = RawVital {
+                    id: 0,
+                    value,
+                    comparator: comparator.map(Into::into),
+                    unit: unit.into(),
+                    source: source.into(),
+                    started_at: Timestamp(start),
+                    ended_at: Timestamp(start).plus(length),
+                    time_zone: zone.map(Into::into),
+                    is_daily_total: total,
+                    workout_type: workout_type.map(Into::into),
+                };
+                (metric, row)
+            },
+        )
 }
 
 /// One action of an app or of the worker.
@@ -145,6 +158,7 @@ pub(crate) enum Correction {
     Comparator(Option<String>),
     Zone(Option<String>),
     Total(bool),
+    WorkoutType(Option<String>),
     Start(i64),
     Length(i64),
 }
@@ -161,6 +175,7 @@ impl Correction {
             Self::Comparator(comparator) => row.comparator = comparator.map(Into::into),
             Self::Zone(zone) => row.time_zone = zone.map(Into::into),
             Self::Total(total) => row.is_daily_total = total,
+            Self::WorkoutType(of_type) => row.workout_type = of_type.map(Into::into),
             Self::Start(start) => {
                 let length = row.ended_at.since(row.started_at);
                 row.started_at = night.plus(start);
@@ -182,6 +197,7 @@ fn any_correction() -> impl Strategy<Value = Correction> {
         1 => any_comparator().prop_map(Correction::Comparator),
         3 => any_zone().prop_map(Correction::Zone),
         1 => any::<bool>().prop_map(Correction::Total),
+        1 => any_workout_type().prop_map(Correction::WorkoutType),
         1 => any_start().prop_map(Correction::Start),
         1 => any_length().prop_map(Correction::Length),
     ]
@@ -218,7 +234,9 @@ fn placed(night: Timestamp, (metric, mut row): Row) -> Row {
 
 fn with_unit((metric, mut row): Row) -> Row {
     if row.unit.is_empty() {
-        row.unit = if metric == "steps" { "steps" } else { "bpm" }.into();
+        let units = [("steps", "steps"), ("workouts", "count")];
+        let unit = units.iter().find(|(of, _)| *of == metric).map_or("bpm", |(_, unit)| unit);
+        row.unit = unit.into();
     }
     (metric, row)
 }

@@ -279,6 +279,7 @@ impl Export<'_> {
             ended_at: end,
             time_zone: self.record.zone.as_deref().or(self.zone.as_deref()),
             is_daily_total: false,
+            workout_type: None,
         };
         hand_over_vital(vital, || place.clone(), handler)
     }
@@ -297,7 +298,9 @@ impl Export<'_> {
         let (Some(start), Some(end)) = (instant(&workout.start), instant(&workout.end)) else {
             return handler(bad(NO_TIME));
         };
+        let kind = workout.kind.strip_prefix("HKWorkoutActivityType").unwrap_or(&workout.kind);
         let rows = Workout {
+            kind: Some(kind).filter(|kind| !kind.is_empty()),
             source: &workout.source,
             start,
             end,

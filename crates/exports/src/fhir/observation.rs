@@ -183,7 +183,9 @@ impl<'c> Observations<'c> {
         };
         let catalogue = self.context.catalogue;
         if code == EXERCISE_ACTIVITY && has_metric(catalogue) {
+            let kind = result.text();
             let workout = Workout {
+                kind: kind.as_deref(),
                 source: source(observation),
                 start: when.start,
                 end: when.end,
@@ -215,6 +217,7 @@ impl<'c> Observations<'c> {
             ended_at: when.end,
             time_zone: when.zone.as_deref(),
             is_daily_total: false,
+            workout_type: None,
         };
         hand_over_vital(vital, || place.to_owned(), handler)
     }

@@ -240,6 +240,7 @@ impl<'c> Export<'c, '_> {
             ended_at,
             time_zone: self.zone.as_deref(),
             is_daily_total: false,
+            workout_type: None,
         };
         hand_over_vital(vital, || place, self.handler)
     }
@@ -286,6 +287,7 @@ impl<'c> Export<'c, '_> {
             ended_at: at,
             time_zone: self.zone.as_deref(),
             is_daily_total: is_next_daily || self.last_was_daily,
+            workout_type: None,
         };
         hand_over_vital(vital, || held.place, self.handler)
     }
@@ -326,6 +328,7 @@ impl<'c> Export<'c, '_> {
         let seconds = |value| Amount { value, unit: "s".to_owned() };
         let duration = raw.duration().map(seconds);
         let rows = Workout {
+            kind: raw.name(),
             source: raw.source(),
             start,
             end,

@@ -14,6 +14,7 @@ use crate::workout::Amount;
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct RawWorkout {
+    name: Field,
     start: Field,
     end: Field,
     /// Seconds.
@@ -34,6 +35,14 @@ impl RawWorkout {
     /// The end; `None` if it is no time with an offset.
     pub fn end(&self) -> Option<Timestamp> {
         self.end.instant()
+    }
+
+    /// The type, such as `Outdoor Run`.
+    pub fn name(&self) -> Option<&str> {
+        match &self.name {
+            Field::Text(name) => Some(name.trim()).filter(|name| !name.is_empty()),
+            _ => None,
+        }
     }
 
     /// The time without pauses.

@@ -1,17 +1,20 @@
 //! Heart rate, activity and the other metrics of the catalogue.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use maud::{Markup, html};
 
 use super::vital::{Vital, all};
 use super::{Section, section};
 use crate::chart::Frame;
-use crate::sheet::Sheet;
+use crate::sheet::{Sheet, scrollable};
+use crate::text;
 
 /// Metrics that are charted as pairs in a section of their own.
 const PAIRED: [&str; 2] = ["blood_pressure_systolic", "blood_pressure_diastolic"];
 
 /// The order of the metrics, most wanted first; the others follow, ordered by name.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 26] = [
     "resting_heart_rate",
     "heart_rate_variability_sdnn",
     "oxygen_saturation",
@@ -27,6 +30,10 @@ const ORDER: [&str; 22] = [
     "distance_walking_running",
     "flights_climbed",
     "exercise_time",
+    "moderate_activity_time",
+    "vigorous_activity_time",
+    "light_activity_time",
+    "move_time",
     "stand_hours",
     "active_energy",
     "basal_energy",
@@ -34,6 +41,14 @@ const ORDER: [&str; 22] = [
     "workout_duration",
     "workout_energy",
     "workout_distance",
+];
+
+/// The metrics of workouts by type, and the heads of their columns.
+const WORKOUTS: [(&str, &str); 4] = [
+    ("workouts", "Workouts"),
+    ("workout_duration", "Duration"),
+    ("workout_energy", "Energy"),
+    ("workout_distance", "Distance"),
 ];
 
 /// The section of the heart rate.
@@ -69,8 +84,60 @@ pub fn activity(sheet: &Sheet<'_>) -> Option<Section> {
             (vital.table(sheet, true))
         }
         (small(sheet, &others))
+        (workouts(sheet))
     };
     Some(section("activity", "Activity", content))
+}
+
+/// The workouts of all days by type.
+fn workouts(sheet: &Sheet<'_>) -> Markup {
+    let columns = WORKOUTS.map(|(metric, head)| {
+        let days = || sheet.daily.vitals.iter().filter(|day| day.metric == metric);
+        // Days before a change of the catalogue may have another unit.
+        let unit = days().next_back().map_or("", |day| day.unit.as_str());
+        let mut totals: BTreeMap<&str, f64> = BTreeMap::new();
+        for day in days().filter(|day| day.unit == unit) {
+            for (of_type, total) in &day.by_workout_type {
+                *totals.entry(of_type).or_default() += total;
+            }
+        }
+        let unit = if metric == "workouts" { String::new() } else { text::unit(unit) };
+        (format!("{head} {unit}").trim_end().to_owned(), totals)
+    });
+    let types: BTreeSet<&str> =
+        columns.iter().flat_map(|(_, totals)| totals.keys().copied()).collect();
+    if types.is_empty() {
+        return html! {};
+    }
+    let cells = columns.each_ref().map(|(_, totals)| {
+        let values: Vec<_> = types.iter().map(|of_type| totals.get(of_type).copied()).collect();
+        text::column(&values, None)
+    });
+    html! {
+        details.figures open[sheet.opens_tables()] {
+            summary { "Figures: workouts by type" }
+            (scrollable("Workouts by type", &html! {
+                table {
+                    thead {
+                        tr {
+                            th scope="col" { "Type" }
+                            @for (head, _) in &columns { th.number scope="col" { (head) } }
+                        }
+                    }
+                    tbody {
+                        @for (at, of_type) in types.iter().enumerate() {
+                            tr {
+                                th scope="row" { (text::title(of_type)) }
+                                @for cell in cells.iter().filter_map(|column| column.get(at)) {
+                                    td.number { (cell) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }))
+        }
+    }
 }
 
 /// The section of all other metrics.

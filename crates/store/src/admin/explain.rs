@@ -27,7 +27,7 @@ const COLUMNS: [(&str, &str, &[&str]); 17] = [
     ("user_profiles", "A", &["source_priority"]),
     ("vitals_raw", "user", &["user_id"]),
     ("vitals_raw", "N", &["id", "value"]),
-    ("vitals_raw", "S", &["metric", "comparator", "unit", "source", "time_zone"]),
+    ("vitals_raw", "S", &["metric", "comparator", "unit", "source", "time_zone", "workout_type"]),
     ("vitals_raw", "D", &["started_at", "ended_at"]),
     ("vitals_raw", "B", &["is_daily_total"]),
     ("nutrition_raw", "user", &["user_id"]),

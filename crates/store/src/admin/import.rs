@@ -52,6 +52,7 @@ pub fn raw_columns(kind: Kind) -> Vec<&'static str> {
             "ended_at",
             "time_zone",
             "is_daily_total",
+            "workout_type",
         ],
         Kind::Nutrition => {
             let mut columns =

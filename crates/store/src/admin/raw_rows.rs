@@ -14,14 +14,16 @@ use tokio_postgres::types::ToSql;
 
 use super::import::{ImportError, Importer, refused};
 
-/// LIMIT keeps the planner from reading the whole raw table for a batch.
+/// LIMIT keeps the planner from reading the whole raw table for a batch. Citus asks the node of the schema for the
+/// unknown rows, and numbers them where the worker is connected; so they are a part of the statement.
 const INSERT_VITALS: &str = "INSERT INTO vitals_raw (user_id, metric, value, comparator, unit, source, \
-     started_at, ended_at, time_zone, is_daily_total)
+     started_at, ended_at, time_zone, is_daily_total, workout_type)
+ WITH unknown AS MATERIALIZED (
  SELECT $1::text::user_key, new.metric, new.value, new.comparator, new.unit, new.source, new.started_at, new.ended_at, \
-     new.time_zone, new.is_daily_total
+     new.time_zone, new.is_daily_total, new.workout_type
  FROM unnest($2::text[], $3::float8[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[],
-             $9::text[], $10::boolean[])
-      AS new (metric, value, comparator, unit, source, started_at, ended_at, time_zone, is_daily_total)
+             $9::text[], $10::boolean[], $11::text[])
+      AS new (metric, value, comparator, unit, source, started_at, ended_at, time_zone, is_daily_total, workout_type)
  LEFT JOIN LATERAL (
      SELECT true AS is_there FROM vitals_raw AS old
      WHERE old.user_id = $1::text::user_key AND old.metric = new.metric
@@ -30,12 +32,15 @@ const INSERT_VITALS: &str = "INSERT INTO vitals_raw (user_id, metric, value, com
        AND old.comparator IS NOT DISTINCT FROM new.comparator
        AND old.time_zone IS NOT DISTINCT FROM new.time_zone
        AND old.is_daily_total = new.is_daily_total
+       AND old.workout_type IS NOT DISTINCT FROM new.workout_type
      LIMIT 1
  ) AS known ON true
- WHERE known.is_there IS NULL";
+ WHERE known.is_there IS NULL)
+ SELECT * FROM unknown";
 
 const INSERT_LABS: &str = "INSERT INTO lab_raw (user_id, test_name, loinc_code, value_text, unit, \
      reference_range, flag, specimen, status, collected_at, time_zone, source)
+ WITH unknown AS MATERIALIZED (
  SELECT $1::text::user_key, new.test_name, new.loinc_code, new.value_text, new.unit, new.reference_range, new.flag, \
      new.specimen, new.status, new.collected_at, new.time_zone, new.source
  FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
@@ -55,7 +60,8 @@ const INSERT_LABS: &str = "INSERT INTO lab_raw (user_id, test_name, loinc_code, 
        AND old.time_zone IS NOT DISTINCT FROM new.time_zone
      LIMIT 1
  ) AS known ON true
- WHERE known.is_there IS NULL";
+ WHERE known.is_there IS NULL)
+ SELECT * FROM unknown";
 
 /// An import looks rows up by their time. Without statistics, a scan may look cheaper to the planner.
 const PLAN: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
@@ -89,6 +95,7 @@ struct Vitals {
     ended_at: Vec<DateTime<Utc>>,
     time_zone: Vec<Option<String>>,
     is_daily_total: Vec<bool>,
+    workout_type: Vec<Option<String>>,
 }
 
 /// The columns of laboratory results.
@@ -116,6 +123,7 @@ impl RawRows {
             Some(vital.unit),
             Some(vital.source),
             vital.time_zone,
+            vital.workout_type,
         ];
         let numbers = [
             vital.value.to_bits(),
@@ -136,6 +144,7 @@ impl RawRows {
         of.ended_at.push(vital.ended_at.to_utc());
         of.time_zone.push(vital.time_zone.map(str::to_owned));
         of.is_daily_total.push(vital.is_daily_total);
+        of.workout_type.push(vital.workout_type.map(str::to_owned));
     }
 
     /// Adds a laboratory result. Its texts must have no NUL character, and its time must be datable.
@@ -210,7 +219,7 @@ impl Importer {
         transaction.execute(LOCK, &[&user_id]).await.map_err(refused)?;
         let (vitals, labs, mut loaded) = (&rows.vitals, &rows.labs, 0);
         if !vitals.metric.is_empty() {
-            let columns: [&(dyn ToSql + Sync); 10] = [
+            let columns: [&(dyn ToSql + Sync); 11] = [
                 &user_id,
                 &vitals.metric,
                 &vitals.value,
@@ -221,6 +230,7 @@ impl Importer {
                 &vitals.ended_at,
                 &vitals.time_zone,
                 &vitals.is_daily_total,
+                &vitals.workout_type,
             ];
             loaded += transaction.execute(INSERT_VITALS, &columns).await.map_err(refused)?;
         }

@@ -1,7 +1,3 @@
-WITH former AS (
-    DELETE FROM aggregation_runs
-    WHERE finished_at < now() - interval '30 days' OR id = :former
-)
 INSERT INTO aggregation_runs (
     started_at, command, worker, batches, rows_claimed, rows_completed, rows_rejected,
     rows_failed, rows_released, groups_committed, groups_failed, is_running)

@@ -46,40 +46,34 @@ statement! {
     "SELECT cursor, user_id, local_date, kind, changed_at FROM figure_changes_since({after}, {most})"
 }
 
-/// The ids of transactions may have gone back since the epoch `f` began. Then the server has
-/// another timeline, or a change is of a transaction that the server has yet to begin.
-macro_rules! epoch_is_over {
-    ($timeline:literal) => {
-        concat!(
-            "(f.timeline <> ",
-            $timeline,
-            " OR EXISTS (SELECT FROM figure_changes AS c
-                     WHERE c.epoch = f.epoch
-                       AND c.transaction_id >= pg_snapshot_xmax(pg_current_snapshot())))"
-        )
-    };
+statement! {
+    /// The server's timeline, and the id of the next transaction. A standby has no transactions of its own.
+    ///
+    /// It reads no table: Citus would ask the node that holds the schema, and changes have the ids of the node to
+    /// which the worker is connected.
+    struct ReadServer {} -> (Text, Text)
+    "SELECT left(pg_walfile_name(pg_current_wal_insert_lsn()), 8), pg_snapshot_xmax(pg_current_snapshot())::text
+     WHERE NOT pg_is_in_recovery()"
 }
 
 statement! {
-    /// The server's timeline if a new epoch begins. A standby has no transactions of its own.
-    struct ReadNewTimeline {} -> (Text)
-    concat!(
-        "SELECT server.timeline
-         FROM (SELECT left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) AS timeline
-               WHERE NOT pg_is_in_recovery()) AS server
-         WHERE coalesce((SELECT ", epoch_is_over!("server.timeline"), " FROM figure_feed AS f), true)"
-    )
+    /// The epoch that is over; 0 if none has begun. The ids of transactions may have gone back since it began, if the
+    /// server has another timeline, or a change is of a transaction that the server has yet to begin.
+    struct ReadEndedEpoch { timeline: String => Text, next: String => Text } -> (Integer)
+    "SELECT coalesce(f.epoch, 0)
+     FROM (VALUES (true)) AS one (is_only)
+     LEFT JOIN figure_feed AS f USING (is_only)
+     WHERE f.epoch IS NULL OR f.timeline <> {timeline}
+        OR EXISTS (SELECT FROM figure_changes AS c
+                   WHERE c.epoch = f.epoch AND c.transaction_id >= {next}::text::xid8)"
 }
 
 statement! {
-    /// Of several workers that connect at once, one begins the epoch. The timeline is read before, because a
-    /// distributed database plans no volatile function in a modification.
-    struct BeginEpoch { timeline: String => Text } -> ()
-    concat!(
-        "INSERT INTO figure_feed AS f (timeline) VALUES ({timeline})
-         ON CONFLICT (is_only) DO UPDATE SET epoch = f.epoch + 1, timeline = excluded.timeline
-         WHERE ", epoch_is_over!("excluded.timeline")
-    )
+    /// Of several workers that connect at once, one begins the epoch.
+    struct BeginEpoch { timeline: String => Text, ended: i32 => Integer } -> ()
+    "INSERT INTO figure_feed AS f (timeline) VALUES ({timeline})
+     ON CONFLICT (is_only) DO UPDATE SET epoch = f.epoch + 1, timeline = excluded.timeline
+     WHERE f.epoch = {ended}"
 }
 
 statement! {
@@ -111,9 +105,12 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn keep_epoch(&self) -> Result<(), StoreError> {
-        let rows: Vec<(String,)> = self.load("changes", ReadNewTimeline {}).await?;
-        if let Some((timeline,)) = rows.into_iter().next() {
-            self.execute("changes", BeginEpoch { timeline }).await?;
+        let server: Vec<(String, String)> = self.load("changes", ReadServer {}).await?;
+        let Some((timeline, next)) = server.into_iter().next() else { return Ok(()) };
+        let read = ReadEndedEpoch { timeline: timeline.clone(), next };
+        let ended: Vec<(i32,)> = self.load("changes", read).await?;
+        if let Some((ended,)) = ended.into_iter().next() {
+            self.execute("changes", BeginEpoch { timeline, ended }).await?;
         }
         Ok(())
     }

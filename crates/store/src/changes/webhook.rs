@@ -42,6 +42,23 @@ macro_rules! unsent {
     };
 }
 
+/// The view `figure_changes_settled`, by a horizon that was read before.
+macro_rules! settled {
+    () => {
+        "(SELECT format('%s-%s-%s', c.epoch, c.transaction_id, c.number) AS cursor, c.*
+          FROM figure_changes AS c
+          WHERE (c.epoch, c.transaction_id)
+                < (coalesce((SELECT f.epoch FROM figure_feed AS f), 1), {horizon}::text::xid8))"
+    };
+}
+
+statement! {
+    /// Before this transaction, all have ended. It reads no table: Citus would ask the node that holds the schema, and
+    /// changes have the ids of the node to which the worker is connected.
+    struct ReadHorizon {} -> (Text)
+    "SELECT pg_snapshot_xmin(pg_current_snapshot())::text"
+}
+
 statement! {
     /// The webhook begins with the oldest change that is kept.
     struct Begin {} -> ()
@@ -49,13 +66,13 @@ statement! {
 }
 
 statement! {
-    struct ReadOldest {} -> (Double)
+    struct ReadOldest { horizon: String => Text } -> (Double)
     concat!(
         "SELECT extract(epoch FROM clock_timestamp() - c.changed_at)::float8
          FROM (VALUES (true)) AS one (is_only)
          LEFT JOIN figure_webhook AS w USING (is_only)
          CROSS JOIN LATERAL (
-             SELECT c.changed_at FROM figure_changes_settled AS c WHERE ", unsent!(), "
+             SELECT c.changed_at FROM ", settled!(), " AS c WHERE ", unsent!(), "
              ORDER BY c.epoch, c.transaction_id, c.number LIMIT 1) AS c"
     )
 }
@@ -67,13 +84,13 @@ statement! {
 }
 
 statement! {
-    struct ReadBatch { token: i64 => BigInt, most: i64 => BigInt }
+    struct ReadBatch { token: i64 => BigInt, most: i64 => BigInt, horizon: String => Text }
         -> (Text, UserKey, Date, Text, Timestamptz)
     concat!(
         "SELECT c.cursor, c.user_id, c.local_date, c.kind, c.changed_at
          FROM figure_webhook AS w
          CROSS JOIN LATERAL (
-             SELECT * FROM figure_changes_settled AS c WHERE ", unsent!(), "
+             SELECT * FROM ", settled!(), " AS c WHERE ", unsent!(), "
              ORDER BY c.epoch, c.transaction_id, c.number LIMIT {most}) AS c
          WHERE w.lease_token = {token}
          ORDER BY c.epoch, c.transaction_id, c.number"
@@ -97,7 +114,8 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn unsent_changes(&self) -> Result<UnsentChanges, StoreError> {
-        let rows: Vec<(f64,)> = self.load("changes", ReadOldest {}).boxed().await?;
+        let rows: Vec<(f64,)> =
+            self.load("changes", ReadOldest { horizon: self.horizon().await? }).boxed().await?;
         let oldest =
             rows.first().map(|(age,)| Duration::try_from_secs_f64(*age).unwrap_or_default());
         Ok(UnsentChanges { oldest: oldest.unwrap_or_default(), any: oldest.is_some() })
@@ -119,7 +137,7 @@ impl Store {
         let Some((token, attempts, is_incomplete)) = rows.into_iter().next() else {
             return Ok(None);
         };
-        let read = ReadBatch { token, most: most.into() };
+        let read = ReadBatch { token, most: most.into(), horizon: self.horizon().await? };
         let rows: Vec<ChangeColumns> = self.load("changes", read).boxed().await?;
         let changes: Vec<FigureChange> = rows.into_iter().map(change).collect();
         let taken = TakenChanges { token, attempts, is_incomplete, changes };
@@ -160,6 +178,11 @@ impl Store {
     /// If the database fails; then the lease expires.
     pub async fn release_changes(&self, taken: &TakenChanges) -> Result<(), StoreError> {
         self.end_lease(taken, None, Duration::ZERO).await
+    }
+
+    async fn horizon(&self) -> Result<String, StoreError> {
+        let rows: Vec<(String,)> = self.load("changes", ReadHorizon {}).boxed().await?;
+        Ok(rows.into_iter().next().unwrap_or_default().0)
     }
 
     async fn end_lease(

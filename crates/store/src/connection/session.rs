@@ -136,6 +136,25 @@ macro_rules! follow_tables {
     };
 }
 
+/// Citus cannot plan most statements before it knows their parameters. It makes such a generic plan look dear,
+/// so that the server plans with the parameters, unless the setting forces it not to.
+macro_rules! plan_as_citus_can {
+    ($locally:literal) => {
+        concat!(
+            " SELECT pg_catalog.set_config('plan_cache_mode', 'auto', ",
+            $locally,
+            ") WHERE pg_catalog.to_regclass('pg_catalog.pg_dist_schema') IS NOT NULL;"
+        )
+    };
+}
+
+/// The SQL that depends on the database, for the session or for the transaction.
+macro_rules! fit_database {
+    ($locally:literal) => {
+        concat!(follow_tables!($locally), plan_as_citus_can!($locally))
+    };
+}
+
 /// Settings, and how they reach the server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Session {
@@ -166,7 +185,7 @@ impl Session {
             Pooler::Session => self.set("SET", &self.settings, version),
             Pooler::Transaction => return String::new(),
         };
-        set + if self.follows_tables { follow_tables!("false") } else { "" }
+        set + if self.follows_tables { fit_database!("false") } else { "" }
     }
 
     /// The SQL of the settings at the beginning of each transaction, for a server of this version.
@@ -175,7 +194,7 @@ impl Session {
             Pooler::None | Pooler::Session => String::new(),
             Pooler::Transaction => {
                 let set = self.set("SET LOCAL", &self.settings, version);
-                set + if self.follows_tables { follow_tables!("true") } else { "" }
+                set + if self.follows_tables { fit_database!("true") } else { "" }
             }
         }
     }

@@ -41,7 +41,7 @@ statement! {
                  {spans_to}::timestamptz[]) AS span (ordinal, metric, span_from, span_to)
      CROSS JOIN LATERAL (
          SELECT id, value, comparator, unit, source, started_at, ended_at, time_zone,
-                is_daily_total
+                is_daily_total, workout_type
          FROM vitals_raw
          WHERE user_id = {user_id} AND metric = span.metric
            AND started_at >= span.span_from AND started_at < span.span_to

@@ -46,9 +46,19 @@ impl Words {
 }
 
 /// The SQL types of the columns: id, value, comparator, unit, source, started_at, ended_at, time_zone,
-/// is_daily_total.
-pub(crate) type RawVitalSql =
-    (BigInt, Double, Nullable<Text>, Text, Text, Timestamptz, Timestamptz, Nullable<Text>, Bool);
+/// is_daily_total, workout_type.
+pub(crate) type RawVitalSql = (
+    BigInt,
+    Double,
+    Nullable<Text>,
+    Text,
+    Text,
+    Timestamptz,
+    Timestamptz,
+    Nullable<Text>,
+    Bool,
+    Nullable<Text>,
+);
 
 /// The columns, cast to the types that the worker reads. The application may have other types, such as
 /// `real`, `varchar` or `integer`, and change them while the worker runs.
@@ -72,7 +82,8 @@ macro_rules! raw_vital_columns {
             crate::sql::raw_text::short_name!(concat!($row, ".time_zone")),
             ", ",
             $row,
-            ".is_daily_total"
+            ".is_daily_total, ",
+            crate::sql::raw_text::short_name!(concat!($row, ".workout_type"))
         )
     };
 }
@@ -80,8 +91,18 @@ macro_rules! raw_vital_columns {
 pub(crate) use raw_vital_columns;
 
 /// The Rust types of the columns of a raw row.
-pub(crate) type RawVitalColumns =
-    (i64, f64, Option<Shared>, Shared, Source, RawTime, RawTime, Option<Shared>, bool);
+pub(crate) type RawVitalColumns = (
+    i64,
+    f64,
+    Option<Shared>,
+    Shared,
+    Source,
+    RawTime,
+    RawTime,
+    Option<Shared>,
+    bool,
+    Option<Shared>,
+);
 
 /// A text shared between rows.
 #[derive(Debug, FromSqlRow)]
@@ -112,7 +133,8 @@ impl FromSql<Text, Pg> for Source {
 
 /// Builds the row from its columns.
 pub(crate) fn raw_vital(columns: RawVitalColumns) -> RawVital {
-    let (id, value, comparator, unit, source, from, to, time_zone, is_daily_total) = columns;
+    let (id, value, comparator, unit, source, from, to, time_zone, is_daily_total, workout_type) =
+        columns;
     RawVital {
         id,
         value,
@@ -123,6 +145,7 @@ pub(crate) fn raw_vital(columns: RawVitalColumns) -> RawVital {
         ended_at: to.0,
         time_zone: time_zone.map(|zone| zone.0),
         is_daily_total,
+        workout_type: workout_type.map(|name| name.0),
     }
 }
 

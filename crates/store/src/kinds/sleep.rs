@@ -45,7 +45,7 @@ statement! {
      CROSS JOIN unnest({metrics}::text[]) AS stage (metric)
      CROSS JOIN LATERAL (
          SELECT id, value, comparator, unit, source, started_at, ended_at, time_zone,
-                is_daily_total
+                is_daily_total, workout_type
          FROM vitals_raw
          WHERE user_id = span.user_id AND metric = stage.metric
            AND started_at >= span.starts_from AND started_at < span.span_to

@@ -1,9 +1,9 @@
 WITH fired AS (
-    INSERT INTO alert_conditions AS c (rule, dead_rows) VALUES (:rule, :dead_rows)
+    INSERT INTO alert_conditions AS c (rule, dead_rows, fired_at) VALUES (:rule, :dead_rows, now())
     ON CONFLICT (rule) DO UPDATE
-    SET fired_at = now(), resolved_at = NULL, dead_rows = excluded.dead_rows
-    WHERE c.resolved_at <= now() - make_interval(secs => :seen_ago)
-      AND c.fired_at <= now() - make_interval(secs => :cooldown)
+    SET fired_at = excluded.fired_at, resolved_at = NULL, dead_rows = excluded.dead_rows
+    WHERE excluded.fired_at - c.resolved_at >= make_interval(secs => :seen_ago)
+      AND excluded.fired_at - c.fired_at >= make_interval(secs => :cooldown)
     RETURNING rule, fired_at
 )
 INSERT INTO alert_outbox (channel, key, rule, fires, worker, amount, threshold, happened_at,

@@ -3,7 +3,6 @@
 use aggregation::{Timestamp, UserId};
 use chrono::{NaiveDate, NaiveTime};
 use diesel::data_types::PgTimestamp;
-use diesel::dsl::IntervalDsl;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 
@@ -243,7 +242,8 @@ impl Store {
         expected: Option<i64>,
     ) -> Result<i64, StoreError> {
         use crate::schema::operator_actions as a;
-        let old = diesel::delete(a::table).filter((a::begun_at + 1.year()).lt(transaction_time()));
+        let year_ago = diesel::dsl::sql::<Timestamptz>("now() - interval '1 year'");
+        let old = diesel::delete(a::table).filter(a::begun_at.lt(year_ago));
         self.execute("control", old).await?;
         let begin = diesel::insert_into(a::table)
             .values((

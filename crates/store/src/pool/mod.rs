@@ -97,6 +97,8 @@ struct Shared {
     /// Scan windows: one for the poll, then one per kind.
     scan_windows: [Mutex<ScanWindow>; Kind::ALL.len() + 1],
     user_id_type: OnceLock<UserIdType>,
+    /// Whether the schema is a distributed one of Citus.
+    is_distributed: OnceLock<bool>,
 }
 
 impl fmt::Debug for Store {
@@ -160,6 +162,7 @@ impl Store {
             longest_wait: AtomicU64::new(0),
             scan_windows: Default::default(),
             user_id_type: OnceLock::new(),
+            is_distributed: OnceLock::new(),
         });
         tokio::spawn(warn_of_slow_holds(Arc::downgrade(&shared)));
         let pool = bb8::Pool::builder()
@@ -228,6 +231,11 @@ impl Store {
         let [of_any, of_kinds @ ..] = &self.shared.scan_windows;
         let of_kind = kind.and_then(|kind| of_kinds.get(kind as usize));
         lock(of_kind.unwrap_or(of_any))
+    }
+
+    /// Whether the schema is a distributed one of Citus, once it was asked.
+    pub(crate) fn known_distribution(&self) -> &OnceLock<bool> {
+        &self.shared.is_distributed
     }
 
     /// The type of user ids, once it was read.

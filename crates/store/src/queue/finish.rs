@@ -2,6 +2,7 @@
 
 use aggregation::UserId;
 use diesel::data_types::PgTimestamp;
+use diesel::query_builder::QueryId;
 use diesel::sql_types::{Array, BigInt, Integer, Text, Timestamptz};
 
 use super::{ChangeSet, SetKeys};
@@ -123,9 +124,10 @@ impl<'p> GroupTransaction<'p> {
             CteStatement::with("deleted", delete, assertion)
         } else {
             let count_date = on_claimed!(CountDate, sets.iter().filter(|of| !of.is_last));
-            self.write_part("date_counted", count_date);
             let assertion = AssertDeletedAndCounted { count, user_id, profile: profile_hash };
-            CteStatement::with("deleted", delete, assertion)
+            let mut last = CteStatement::with("deleted", delete, assertion);
+            last.add("date_counted", CountDate::query_id(), Box::new(count_date));
+            last
         };
         self.end_with(last).await
     }

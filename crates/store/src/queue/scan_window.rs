@@ -11,8 +11,9 @@ use diesel::data_types::PgTimestamp;
 
 use crate::time::NEVER;
 
-/// A scan that takes longer than this passes more dead rows than it finds due ones.
-const SLOW_SCAN: Duration = Duration::from_millis(50);
+/// A scan that takes longer than this may pass more dead rows than it finds due ones. A batch takes little longer, so
+/// if each claim passed dead rows for as long, a worker would be half as fast.
+const SLOW_SCAN: Duration = Duration::from_millis(2);
 
 /// Pause before the next full scan, as a multiple of the time that a slow one took.
 const PAUSE_FACTOR: u32 = 10;
@@ -97,8 +98,8 @@ mod tests {
         let mut window = ScanWindow::default();
         let began = Instant::now();
         assert_eq!(window.start(began), None);
-        window.record(None, began, began + ms(50), Some(OLDEST));
-        assert_eq!(window.start(began + ms(51)), None);
+        window.record(None, began, began + ms(2), Some(OLDEST));
+        assert_eq!(window.start(began + ms(3)), None);
     }
 
     #[test]

@@ -50,6 +50,8 @@ macro_rules! claimed_statement {
 }
 
 claimed_statement! {
+    /// The time of the next attempt is in a SELECT of its own: Citus plans no modification with now() in a CASE or
+    /// beside a column.
     FailSets {
         max_attempts: i32 => Integer,
         backoff_first: f64 => Double,
@@ -59,11 +61,11 @@ claimed_statement! {
     update_claimed!(
         "attempts = q.attempts + 1,
          state = CASE WHEN q.attempts + 1 >= {max_attempts} THEN 'dead' ELSE 'pending' END,
-         not_before = CASE
+         not_before = (SELECT CASE
              WHEN q.attempts + 1 >= {max_attempts} THEN timestamptz 'infinity'
              ELSE now() + make_interval(secs => least(
                  {backoff_max}, {backoff_first} * power(2, least(q.attempts, 30))))
-         END,
+         END),
          lease_token = NULL, lease_expires_at = NULL, last_error = {error}",
         "RETURNING q.state = 'dead', q.attempts, cardinality(q.raw_ids)"
     )
@@ -85,7 +87,7 @@ claimed_statement! {
     update_claimed!(
         "state = 'pending', lease_token = NULL, lease_expires_at = NULL,
          last_error = coalesce({error}, q.last_error),
-         not_before = coalesce(now() + make_interval(secs => {pause_seconds}), q.not_before)"
+         not_before = (SELECT coalesce(now() + make_interval(secs => {pause_seconds}), q.not_before))"
     )
 }
 

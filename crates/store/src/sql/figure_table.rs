@@ -91,6 +91,11 @@ impl FigureTable {
         Self { write, image, columns: all, is_of_day }
     }
 
+    /// The names of all columns of a row, for SQL.
+    pub(crate) fn columns(&self) -> &str {
+        &self.columns
+    }
+
     /// Whether its rows are days, which have columns of the clock.
     pub(crate) const fn is_of_day(&self) -> bool {
         self.is_of_day

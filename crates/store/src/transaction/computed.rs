@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use chrono::NaiveDate;
 use diesel::QueryResult;
@@ -13,6 +14,7 @@ use diesel_async::RunQueryDsl;
 use futures_util::future::try_join_all;
 
 use super::GroupTransaction;
+use super::distributed::{NamedRows, SharedRows};
 use crate::error::StoreError;
 use crate::sql::figure_table::{ComputedImages, FigureTable, ImageColumns, Upsert};
 
@@ -61,6 +63,12 @@ impl GroupTransaction<'_> {
         match &mut self.computed {
             Some(computed) => {
                 computed.unsent.push(ComputedImages { table, rows: Box::new(rows) });
+            }
+            None if self.is_distributed && self.records_changes => {
+                let rows = Arc::new(rows);
+                let asked = NamedRows { table, rows: Arc::<S>::clone(&rows) };
+                let write = Upsert { table, rows: SharedRows(rows) };
+                self.defer(write, Some(part), Some(changed), Some(asked));
             }
             None => self.write_figures(part, Upsert { table, rows }, changed),
         }

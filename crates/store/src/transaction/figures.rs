@@ -32,7 +32,7 @@ impl GroupTransaction<'_> {
         S: QueryFragment<Pg> + QueryId + Send + Sync + 'static,
     {
         if !self.only_computes() {
-            self.defer(statement, Some(part), Some(changed));
+            self.defer(statement, Some(part), Some(changed), None);
         }
     }
 
@@ -47,7 +47,7 @@ impl GroupTransaction<'_> {
     pub(super) fn take_writes(&mut self) -> Vec<CteStatement> {
         let (mut sent, mut parts) = (Vec::new(), Vec::<Deferred>::new());
         for write in std::mem::take(&mut self.writes) {
-            if write.part.is_none() {
+            if write.part.is_none() || self.is_distributed {
                 sent.extend(self.combine(std::mem::take(&mut parts)));
                 sent.push(CteStatement::alone(write.id, write.statement));
             } else {

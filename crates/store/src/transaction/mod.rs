@@ -2,6 +2,7 @@
 
 mod answers;
 mod computed;
+mod distributed;
 pub(crate) mod failpoint;
 mod figures;
 mod pipeline;
@@ -28,6 +29,7 @@ use crate::error::StoreError;
 use crate::pool::{PooledConnection, Store};
 use answers::{Asked, Opening, ask, change_depth, ended, first_error, written};
 use computed::Computed;
+use distributed::NamedRows;
 use pipeline::{Answers, Begin, exchange};
 use user_lock::lock_user;
 
@@ -67,6 +69,8 @@ pub struct GroupTransaction<'p> {
     computed: Option<Box<Computed>>,
     /// It writes no figures of earlier dates.
     frozen_before: Option<NaiveDate>,
+    /// Whether the schema is a distributed one of Citus.
+    is_distributed: bool,
 }
 
 impl std::fmt::Debug for GroupTransaction<'_> {
@@ -98,6 +102,8 @@ struct Deferred {
     part: Option<&'static str>,
     /// The query for the dates whose figures it changes; it names the part.
     changed: Option<&'static str>,
+    /// The rows that it writes, if they are asked for before.
+    rows: Option<NamedRows>,
 }
 
 impl Store {
@@ -116,6 +122,7 @@ impl Store {
         kind: Kind,
         user_id: &UserId,
     ) -> Result<GroupTransaction<'_>, StoreError> {
+        self.learn_distribution().await?;
         let connection = self.hold("group").await?;
         Ok(GroupTransaction {
             begun: false,
@@ -198,6 +205,7 @@ impl<'p> GroupTransaction<'p> {
             changed_dates: Vec::new(),
             computed: None,
             frozen_before: None,
+            is_distributed: store.is_distributed(),
         }
     }
 
@@ -337,7 +345,7 @@ impl<'p> GroupTransaction<'p> {
     where
         S: QueryFragment<Pg> + QueryId + Send + Sync + 'static,
     {
-        self.defer(statement, None, None);
+        self.defer(statement, None, None, None);
     }
 
     /// Defers a statement that may become part of the last statement. It then sees the rows as they were
@@ -346,20 +354,26 @@ impl<'p> GroupTransaction<'p> {
     where
         S: QueryFragment<Pg> + QueryId + Send + Sync + 'static,
     {
-        self.defer(statement, Some(name), None);
+        self.defer(statement, Some(name), None, None);
     }
 
-    fn defer<S>(&mut self, statement: S, part: Option<&'static str>, changed: Option<&'static str>)
-    where
+    fn defer<S>(
+        &mut self,
+        statement: S,
+        part: Option<&'static str>,
+        changed: Option<&'static str>,
+        rows: Option<NamedRows>,
+    ) where
         S: QueryFragment<Pg> + QueryId + Send + Sync + 'static,
     {
         let (id, statement) = (S::query_id(), Box::new(statement));
-        self.writes.push(Deferred { id, statement, part, changed });
+        self.writes.push(Deferred { id, statement, part, changed, rows });
     }
 
     /// Sends the deferred writes. If figures are only computed, their images are read instead.
     pub(crate) async fn flush(&mut self) -> Result<(), StoreError> {
         self.read_images().await?;
+        self.note_changes().await?;
         let writes = self.take_writes();
         if writes.is_empty() {
             return Ok(());
@@ -388,6 +402,9 @@ impl<'p> GroupTransaction<'p> {
         mut self,
         mut last: CteStatement,
     ) -> Result<UnsentCommit<'p>, StoreError> {
+        if self.is_distributed {
+            return self.end_distributed(Some(last)).await;
+        }
         let (first, parts) = self.split_writes();
         let dates = std::mem::take(&mut self.changed_dates);
         let record = self.record(&parts, dates);
@@ -422,6 +439,9 @@ impl<'p> GroupTransaction<'p> {
     /// # Errors
     /// As [`UnsentCommit::commit`].
     pub async fn commit(mut self) -> Result<(), StoreError> {
+        if self.is_distributed {
+            return self.end_distributed(None).await?.commit().await;
+        }
         let writes = self.take_writes();
         let dates = std::mem::take(&mut self.changed_dates);
         let record = self.record(&[], dates);

@@ -107,7 +107,8 @@ statement! {
         "SELECT ",
         raw_vital_columns!("v"),
         "
-     FROM (SELECT id, value, comparator, unit, source, started_at, ended_at, time_zone, is_daily_total
+     FROM (SELECT id, value, comparator, unit, source, started_at, ended_at, time_zone, is_daily_total,
+                  workout_type
            FROM vitals_raw
            WHERE user_id = {user_id} AND metric = {metric}
              AND started_at >= {span_from} AND started_at < {span_to}

@@ -1,8 +1,13 @@
 //! Days and hours of vitals.
 
+use std::collections::BTreeMap;
+
 use aggregation::{Timestamp, UserId};
 use chrono::NaiveDate;
+use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::pg::{Pg, PgValue};
 use diesel::prelude::*;
+use diesel::sql_types::{Jsonb, Nullable};
 
 use super::{DayRow, day_columns};
 use crate::error::StoreError;
@@ -26,6 +31,9 @@ pub struct VitalDay {
     pub censored_count: i32,
     /// The total of a cumulative metric.
     pub total: Option<f64>,
+    /// The parts of the total by type of workout.
+    #[diesel(deserialize_as = StoredTotals)]
+    pub by_workout_type: BTreeMap<String, f64>,
     /// The mean of a discrete metric.
     pub mean: Option<f64>,
     /// Sample standard deviation.
@@ -40,6 +48,36 @@ pub struct VitalDay {
     pub p75: Option<f64>,
     /// Maximum.
     pub max: Option<f64>,
+}
+
+/// Totals by type of workout in a column of JSON.
+#[derive(FromSqlRow)]
+#[diesel(sql_type = Jsonb)]
+pub struct TotalsByType(BTreeMap<String, f64>);
+
+impl FromSql<Jsonb, Pg> for TotalsByType {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        // The first byte is the version of the format.
+        let json = value.as_bytes().get(1..).unwrap_or_default();
+        Ok(Self(serde_json::from_slice(json)?))
+    }
+}
+
+/// Totals by type of workout; none if the column is NULL.
+pub struct StoredTotals(BTreeMap<String, f64>);
+
+impl Queryable<Nullable<Jsonb>, Pg> for StoredTotals {
+    type Row = Option<TotalsByType>;
+
+    fn build(totals: Self::Row) -> deserialize::Result<Self> {
+        Ok(Self(totals.map_or_else(BTreeMap::new, |totals| totals.0)))
+    }
+}
+
+impl From<StoredTotals> for BTreeMap<String, f64> {
+    fn from(totals: StoredTotals) -> Self {
+        totals.0
+    }
 }
 
 /// A row of `vitals_hourly`.
@@ -92,6 +130,7 @@ pub(super) async fn days(
             d::sample_count,
             d::censored_count,
             d::total,
+            d::by_workout_type,
             d::mean,
             d::stddev,
             d::min,

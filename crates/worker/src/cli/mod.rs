@@ -53,7 +53,7 @@ const AFTER_IMPORT_HELP: &str = "\
 Columns of CSV (* must be there and filled in, in any order):
   profiles   user_id* time_zone* source_priority
   vitals     user_id* metric* value* started_at* ended_at comparator unit source
-             time_zone is_daily_total
+             time_zone is_daily_total workout_type
   nutrition  user_id* meal_type* eaten_at* food_name time_zone source
              and nutrients as in nutrition_raw, such as energy_kcal and protein_g
   labs       user_id* value_text* status* collected_at* test_name loinc_code unit

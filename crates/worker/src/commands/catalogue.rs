@@ -68,7 +68,17 @@ fn to_json(catalogue: &Catalogue) -> Value {
             json!({ "name": name, "min": limits.min, "max": limits.max, "own": own })
         })
         .collect();
-    json!({ "metrics": metrics, "analytes": analytes, "nutrients": nutrients })
+    let workout_types: Vec<Value> = catalogue
+        .workout_types()
+        .iter()
+        .map(|(name, names)| json!({ "name": name, "names": names }))
+        .collect();
+    json!({
+        "metrics": metrics,
+        "analytes": analytes,
+        "nutrients": nutrients,
+        "workout_types": workout_types,
+    })
 }
 
 fn to_text(catalogue: &Catalogue) -> String {
@@ -96,5 +106,9 @@ fn to_text(catalogue: &Catalogue) -> String {
         vec![name.to_owned(), min, max, origin(catalogue, name).to_owned()]
     });
     let nutrients = table(&["nutrient", "min", "max", "from"], nutrients);
-    format!("{metrics}\n\n{analytes}\n\n{nutrients}")
+    let workout_types = catalogue.workout_types().iter();
+    let workout_types = workout_types.map(|(name, names)| vec![name.to_owned(), names.join(", ")]);
+    let workout_types =
+        table(&["type of workout", "names of sources, in any spelling"], workout_types);
+    format!("{metrics}\n\n{analytes}\n\n{nutrients}\n\n{workout_types}")
 }

@@ -68,6 +68,7 @@ pub async fn execute(config: Option<&Path>, arguments: &Import) -> anyhow::Resul
             "bad_lines": whole.bad_lines,
             "skipped_columns": whole.skipped,
             "left_out": whole.left_out,
+            "unlisted_workouts": whole.unlisted_workouts,
         }));
     }
     Ok(match whole {
@@ -159,6 +160,9 @@ pub fn add(whole: &mut Imported, imported: Imported) {
     for (name, number) in imported.left_out {
         *whole.left_out.entry(name).or_default() += number;
     }
+    for (name, number) in imported.unlisted_workouts {
+        *whole.unlisted_workouts.entry(name).or_default() += number;
+    }
 }
 
 /// The result of a file in words.
@@ -195,12 +199,23 @@ pub fn sentence(content: Content, imported: &Imported, length: Option<u64>) -> S
         text.push_str(if length.is_some() { " of the file" } else { "" });
         text.push_str(". Give the same command to continue; rows that are there are skipped.");
     }
-    text.push_str(&left_out(&imported.left_out));
+    let not_imported = by_type(&imported.left_out, |sum| {
+        let records = counted(sum, "record", "records");
+        format!("Not imported: {records} of types that have no metric or no figure:")
+    });
+    let unlisted = by_type(&imported.unlisted_workouts, |sum| {
+        let workouts = counted(sum, "workout", "workouts");
+        format!(
+            "Imported, and counted as other: {workouts} of types that the catalogue does not list:"
+        )
+    });
+    text.push_str(&not_imported);
+    text.push_str(&unlisted);
     text
 }
 
-/// The records that are not imported, by type.
-fn left_out(types: &BTreeMap<String, u64>) -> String {
+/// Numbers by type, the greatest first, below a heading with their sum; empty if there are none.
+fn by_type(types: &BTreeMap<String, u64>, heading: impl Fn(i64) -> String) -> String {
     if types.is_empty() {
         return String::new();
     }
@@ -208,8 +223,7 @@ fn left_out(types: &BTreeMap<String, u64>) -> String {
         types.iter().map(|(name, number)| (name.as_str(), *number)).collect();
     types.sort_by_key(|(_, number)| std::cmp::Reverse(*number));
     let sum: u64 = types.iter().map(|(_, number)| number).sum();
-    let mut text = format!("\nNot imported: {}", counted(sum as i64, "record", "records"));
-    text.push_str(" of types that have no metric or no figure:");
+    let mut text = format!("\n{}", heading(sum as i64));
     for (name, number) in types.iter().take(TYPES_SHOWN) {
         text.push_str(&format!("\n{:>10} {name}", thousands(*number as i64)));
     }

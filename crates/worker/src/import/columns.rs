@@ -76,6 +76,7 @@ impl Columns {
                 ("ended_at", Time, SameAs("started_at")),
                 ("time_zone", Text, Null),
                 ("is_daily_total", Boolean, Means("false")),
+                ("workout_type", Text, Null),
             ],
             ImportKind::Nutrition => &[
                 ("user_id", User(user_id), Refused),

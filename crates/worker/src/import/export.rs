@@ -47,6 +47,7 @@ pub struct Owner {
 #[derive(Debug, Default)]
 struct Found {
     left_out: BTreeMap<String, u64>,
+    unlisted_workouts: BTreeMap<String, u64>,
     bad: u64,
     shown: Vec<String>,
 }
@@ -102,6 +103,7 @@ pub async fn import_export(
     imported.bad_lines = found.bad;
     imported.bad_shown = found.shown;
     imported.left_out = found.left_out;
+    imported.unlisted_workouts = found.unlisted_workouts;
     done.map(|()| imported).with_context(|| loaded(rows))
 }
 
@@ -130,7 +132,8 @@ fn read(
         match item {
             Item::Vital(vital) => rows.add_vital(&vital),
             Item::Lab(lab) => rows.add_lab(&lab),
-            Item::LeftOut(name) => found.leave_out(name),
+            Item::LeftOut(name) => count(&mut found.left_out, name),
+            Item::UnlistedWorkout(name) => count(&mut found.unlisted_workouts, name),
             Item::Bad { place, problem } => found.add_bad(&place, &problem),
         }
         if rows.number() >= ROWS_AT_ONCE || rows.bytes() >= BYTES_AT_ONCE {
@@ -144,16 +147,17 @@ fn read(
     (found, done.and(sent).map_err(anyhow::Error::from))
 }
 
-impl Found {
-    fn leave_out(&mut self, name: &str) {
-        if let Some(number) = self.left_out.get_mut(name) {
-            *number += 1;
-        } else {
-            let name = if self.left_out.len() < TYPES_NAMED { name } else { OTHER_TYPES };
-            *self.left_out.entry(name.to_owned()).or_default() += 1;
-        }
+/// Counts one more record of a type.
+fn count(types: &mut BTreeMap<String, u64>, name: &str) {
+    if let Some(number) = types.get_mut(name) {
+        *number += 1;
+    } else {
+        let name = if types.len() < TYPES_NAMED { name } else { OTHER_TYPES };
+        *types.entry(name.to_owned()).or_default() += 1;
     }
+}
 
+impl Found {
     fn add_bad(&mut self, place: &str, problem: &str) {
         self.bad += 1;
         if self.shown.len() < BAD_RECORDS_SHOWN {

@@ -31,6 +31,8 @@ pub struct Imported {
     pub is_stopped: bool,
     /// Number of records of an export that are not imported, by their type.
     pub left_out: BTreeMap<String, u64>,
+    /// Number of imported workouts of types that the catalogue does not list, by type.
+    pub unlisted_workouts: BTreeMap<String, u64>,
     /// Place and problem of the first bad records of an export.
     pub bad_shown: Vec<String>,
     /// Number of skipped lines or records.

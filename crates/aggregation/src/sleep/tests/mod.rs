@@ -78,6 +78,7 @@ pub(super) fn row(source: &str, from: &str, to: &str) -> RawVital {
         ended_at: at(to),
         time_zone: None,
         is_daily_total: false,
+        workout_type: None,
     }
 }
 

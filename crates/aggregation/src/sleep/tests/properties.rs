@@ -298,6 +298,7 @@ proptest! {
                 source: source.clone().into(), started_at: Timestamp(*start),
                 ended_at: Timestamp(start.saturating_add(*length)),
                 time_zone: (start % 2 == 0).then(|| zone.clone().into()), is_daily_total: false,
+                workout_type: None,
             };
             // The change may be one that no trigger would write.
             let change = crate::vitals::Change {

@@ -55,14 +55,14 @@ statement! {
           ) AS span
      CROSS JOIN LATERAL (
          SELECT id, value, comparator, unit, source, started_at, ended_at, time_zone,
-                is_daily_total
+                is_daily_total, workout_type
          FROM vitals_raw
          WHERE user_id = span.user_id AND metric = span.metric
            AND started_at >= span.starts_from AND started_at < span.span_to
            AND (ended_at >= span.span_from OR started_at >= span.span_from)
          UNION ALL
          SELECT twin.id, twin.value, twin.comparator, twin.unit, twin.source, twin.started_at,
-                twin.ended_at, twin.time_zone, twin.is_daily_total
+                twin.ended_at, twin.time_zone, twin.is_daily_total, twin.workout_type
          FROM (SELECT DISTINCT user_id, metric, started_at, ended_at
                FROM vitals_raw
                WHERE user_id = span.user_id AND metric = span.metric AND is_daily_total
@@ -134,7 +134,7 @@ statement! {
         Text, Date,
         (Nullable<BigInt>, Nullable<Timestamptz>, Nullable<Timestamptz>),
         (Nullable<Timestamptz>, Nullable<Integer>, Nullable<Integer>, Nullable<Integer>,
-         Nullable<Text>, Nullable<Text>),
+         Nullable<Text>, Nullable<Text>, Nullable<Text>),
         (Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>),
         (Nullable<Double>, Nullable<Timestamptz>, Nullable<Double>, Nullable<Timestamptz>),
         (Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>, Nullable<Double>),
@@ -147,9 +147,16 @@ statement! {
 type StoredColumns = (String, NaiveDate, DayColumns, HourColumns, Sums, Ends, Percentiles, Sketch);
 /// Fingerprint, start and end.
 type DayColumns = (Option<i64>, Option<PgTimestamp>, Option<PgTimestamp>);
-/// Start; counts of samples, censored and rejected rows; sources; zone.
-type HourColumns =
-    (Option<PgTimestamp>, Option<i32>, Option<i32>, Option<i32>, Option<String>, Option<String>);
+/// Start; counts of samples, censored and rejected rows; sources; zone; totals by type of workout.
+type HourColumns = (
+    Option<PgTimestamp>,
+    Option<i32>,
+    Option<i32>,
+    Option<i32>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+);
 /// Total, sum, squared deviations, minimum and maximum.
 type Sums = (Option<f64>, Option<f64>, Option<f64>, Option<f64>, Option<f64>);
 /// The first and the last value with their times.
@@ -402,6 +409,7 @@ fn hour_figures(
         Some(rejected_count),
         Some(sources),
         Some(time_zone),
+        by_workout_type,
     ) = hour
     else {
         return Err(StoreError::Internal("a stored row that is neither a day nor an hour"));
@@ -439,6 +447,8 @@ fn hour_figures(
         censored_count,
         rejected_count,
         total,
+        by_workout_type: by_workout_type
+            .map_or(Ok(BTreeMap::new()), |totals| totals_by_type(&totals))?,
         moments,
         sketch,
         percentiles,
@@ -446,4 +456,11 @@ fn hour_figures(
         time_zone,
     };
     Ok((from_postgres(start), hour))
+}
+
+/// The totals by type of workout in the text of a JSON object.
+fn totals_by_type(json: &str) -> Result<BTreeMap<SharedStr, f64>, StoreError> {
+    let totals: BTreeMap<String, f64> = serde_json::from_str(json)
+        .map_err(|_| StoreError::Internal("stored totals by type of workout are damaged"))?;
+    Ok(totals.into_iter().map(|(of_type, total)| (SharedStr::from(of_type), total)).collect())
 }

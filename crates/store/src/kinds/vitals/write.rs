@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use aggregation::catalogue::Catalogue;
 use aggregation::vitals::{DayFigures, HourFigures, HourKey, Recomputed};
-use aggregation::{ALGORITHM_VERSION, UserId};
+use aggregation::{ALGORITHM_VERSION, SharedStr, UserId};
 use chrono::NaiveDate;
 use diesel::data_types::PgTimestamp;
 use diesel::sql_types::{
@@ -60,7 +60,8 @@ macro_rules! figures {
                 censored_count: i32 => Integer as "integer",
                 rejected_count: i32 => Integer as "integer",
                 sources: String => Text as "jsonb",
-                time_zone: String => Text as "text"
+                time_zone: String => Text as "text",
+                by_workout_type: Option<String> => Nullable<Text> as "jsonb"
                 $(, $own: $own_rust => $own_sql as $own_type)*
             }
             of_clock { $($column),* } $values
@@ -217,6 +218,7 @@ static UPSERTED: LazyLock<String> = LazyLock::new(|| {
         "p95",
         "censored_count",
         "primary_source",
+        "by_workout_type",
     ];
     upserted("days", "vitals_daily", &["metric"], &figures)
 });
@@ -356,9 +358,21 @@ macro_rules! row {
             rejected_count: figures.rejected_count,
             sources: sources(&figures.sources)?,
             time_zone: figures.time_zone.clone(),
+            by_workout_type: by_workout_type(&figures.by_workout_type)?,
             $($own)*
         }
     }};
+}
+
+/// The totals by type of workout as the text of a JSON object; `None` if there are none.
+fn by_workout_type(totals: &BTreeMap<SharedStr, f64>) -> Result<Option<String>, StoreError> {
+    if totals.is_empty() {
+        return Ok(None);
+    }
+    let totals: BTreeMap<&str, f64> =
+        totals.iter().map(|(name, total)| (&**name, *total)).collect();
+    let json = serde_json::to_string(&totals);
+    json.map(Some).map_err(|_| StoreError::Internal("totals by type of workout cannot be written"))
 }
 
 fn hour_row(

@@ -19,11 +19,17 @@ pub fn of_vital(fate: &Fate, source_of: impl Fn(i64) -> String) -> (&'static str
             "The sensor was out of its range: it is in counts and ranges, not in mean, extremes or percentiles."
                 .to_owned(),
         ),
+        Fate::Contributes { part, whole, is_cut: true, lost_to }
+            if *part == 0.0 && *whole != 0.0 && lost_to.is_empty() =>
+        {
+            let why = "It counts whole, on the date of its middle, which is another one.";
+            ("other date", why.to_owned())
+        }
         Fate::Contributes { part, whole, lost_to, .. } if *part == 0.0 && *whole != 0.0 => (
             "lower priority",
             format!("Nothing of it counts: for its time {} is better.", better(lost_to)),
         ),
-        Fate::Contributes { part, whole, is_cut: false, lost_to } if part == whole => {
+        Fate::Contributes { part, whole, lost_to, .. } if part == whole => {
             let why = match lost_to.is_empty() {
                 true => "All of it counts.".to_owned(),
                 false => "All of it counts.".to_owned() + " Other rows touch its time.",

@@ -22,10 +22,14 @@ pub(super) fn vital_row(
         Fate::Contributes { part, .. } => Some(*part),
         _ => None,
     };
+    let name = match &row.workout_type {
+        Some(workout_type) => format!("{name} ({})", &**workout_type),
+        None => name.to_owned(),
+    };
     Row {
         id: row.id,
         kind: Kind::Vitals,
-        name: name.to_owned(),
+        name,
         source: row.source.to_string(),
         starts_at: row.started_at,
         ends_at: row.ended_at,

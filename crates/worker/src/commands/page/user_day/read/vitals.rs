@@ -1,6 +1,7 @@
 //! Vitals of a day, metric by metric.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 
 use aggregation::catalogue::{AggregationStyle, Catalogue, Metric};
 use aggregation::local_time::anywhere_on_earth;
@@ -121,12 +122,23 @@ fn of_unknown_metrics(unknown: &[(String, RawVital)]) -> Option<Section> {
     (!rows.is_empty()).then(|| Section::new("rejected_rows", "unknown metrics", "", rows))
 }
 
+/// Totals by type of workout in words; `None` if there are none.
+fn by_type<T: Deref<Target = str>>(totals: &BTreeMap<T, f64>) -> Option<String> {
+    let each = totals.iter().map(|(of_type, total)| format!("{} {total}", &**of_type));
+    Some(each.collect::<Vec<_>>().join(", ")).filter(|text| !text.is_empty())
+}
+
 fn figures(pair: &Pair<'_, VitalDay, DayFigures>) -> Vec<Figure> {
     vec![
         pair.count("samples", |of| Some(of.sample_count), |of| Some(of.sample_count)),
         pair.count("out of range", |of| Some(of.censored_count), |of| Some(of.censored_count)),
         pair.count("rejected", |of| of.day.rejected, |of| Some(of.rejected_count)),
         pair.number("total", |of| of.total, |of| of.total),
+        pair.text(
+            "by type of workout",
+            |of| by_type(&of.by_workout_type),
+            |of| by_type(&of.by_workout_type),
+        ),
         pair.number("mean", |of| of.mean, |of| Some(of.moments?.mean())),
         pair.number("standard deviation", |of| of.stddev, |of| of.moments?.stddev()),
         pair.number("minimum", |of| of.min, |of| Some(of.moments?.min)),
