@@ -30,6 +30,8 @@ async fn a_pool_larger_than_the_role_may_have_is_refused_with_the_arithmetic() {
         &why,
         &["pool.max_size is 4", "max_connections 200", "the role may have 2", "to 2 or less"],
     );
+    let sessions = format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{role}'");
+    eventually(&db, &sessions, 0).await;
     let mut fitting = worker_at(&url);
     let ran = fitting.arg("run-once").env("WORKER__POOL__MAX_SIZE", "2").output().unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));

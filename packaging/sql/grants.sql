@@ -47,7 +47,6 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON alert_outbox TO :"worker";
 -- The feed of changed days, and how far its webhook has come.
 GRANT SELECT, INSERT, DELETE ON figure_changes TO :"worker";
 GRANT SELECT, INSERT, UPDATE ON figure_feed, figure_webhook TO :"worker";
-GRANT SELECT ON figure_changes_settled TO :"worker";
 
 -- The app needs no right on the queue: the triggers of the raw tables run with the rights of their
 -- owner. Without TRUNCATE the app cannot empty a table.
@@ -57,7 +56,7 @@ GRANT SELECT ON
     lab_daily, rejected_rows, raw_row_status,
     vitals_weekly, sleep_weekly, blood_pressure_weekly, glucose_weekly, nutrition_weekly, lab_weekly,
     vitals_monthly, sleep_monthly, blood_pressure_monthly, glucose_monthly, nutrition_monthly,
-    lab_monthly, glucose_14_days, figure_changes_settled, figure_feed,
+    lab_monthly, glucose_14_days, figure_changes, figure_changes_settled, figure_feed,
     frozen_figures, frozen_figures_of_users,
     vitals_7_days, vitals_28_days, sleep_vitals, body_mass_carried, body_mass_index_daily,
     workouts_daily, workouts_weekly, workouts_monthly, activity_weekly

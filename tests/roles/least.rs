@@ -70,6 +70,9 @@ async fn the_app_writes_facts_reads_figures_and_has_no_right_on_the_queue() {
         app.batch_execute(&format!("SELECT FROM {figures}")).await.unwrap();
         assert_eq!(refusal(&app, &format!("DELETE FROM {figures}")).await, DENIED);
     }
+    let feed = "SELECT FROM figure_changes_since('', 1)";
+    assert_eq!(app.query(feed, &[]).await.unwrap().len(), 1, "the app reads the feed by itself");
+    assert_eq!(refusal(&app, "DELETE FROM figure_changes").await, DENIED);
     let views = "SELECT viewname::text FROM pg_views WHERE schemaname = current_schema()";
     for view in roles.db.query(views, &[]).await {
         app.batch_execute(&format!("SELECT FROM {}", view.get::<_, String>(0))).await.unwrap();

@@ -10,7 +10,7 @@ use crate::sql::statement::statement;
 
 /// The rights that the worker needs, by table. `packaging/sql/grants.sql` grants them. Importing also
 /// needs INSERT on the raw tables, and migrating needs ownership of all tables.
-const RIGHTS: [(&str, &[&str]); 27] = [
+const RIGHTS: [(&str, &[&str]); 26] = [
     ("__diesel_schema_migrations", &["SELECT"]),
     ("vitals_raw", &["SELECT"]),
     ("nutrition_raw", &["SELECT"]),
@@ -28,7 +28,6 @@ const RIGHTS: [(&str, &[&str]); 27] = [
     ("alert_conditions", &["SELECT", "INSERT", "UPDATE"]),
     ("alert_outbox", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("figure_changes", &["SELECT", "INSERT", "DELETE"]),
-    ("figure_changes_settled", &["SELECT"]),
     ("figure_feed", &["SELECT", "INSERT", "UPDATE"]),
     ("figure_webhook", &["SELECT", "INSERT", "UPDATE"]),
     ("vitals_hourly", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
