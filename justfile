@@ -34,9 +34,10 @@ chaos rounds="60" seconds="60" seed=`date +%s`:
 chaos-targets targets="64" seconds="60":
     CHAOS_TARGETS={{targets}} CHAOS_SECONDS={{seconds}} cargo test -p worker --test tests targets::chaos -- --nocapture
 
-# statements and memory of idle targets
-idle-targets targets="200":
-    IDLE_TARGETS={{targets}} cargo test -p worker --test tests targets::idle -- --nocapture
+# log-ins, statements, memory and processor time of idle targets in one process; --schemas 100 is ready sooner
+idle-targets targets="1000" *arguments:
+    cargo build --release -p worker -p bench
+    target/release/bench idle --targets {{targets}} {{arguments}}
 
 # the model of the queue in larger sizes than those of the tests
 model:
@@ -126,7 +127,7 @@ bench-verify *arguments:
     cargo build --release -p worker -p bench
     target/release/bench verify {{arguments}}
 
-# how fast one process drains the same rows in 1, 2, 8 and 64 targets on one server
+# how fast one process drains the same rows in 1, 2, 8 and 64 targets on one server; --servers 2 spreads them
 bench-targets *arguments:
     cargo build --release -p worker -p bench
     target/release/bench targets {{arguments}}

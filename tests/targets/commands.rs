@@ -73,3 +73,38 @@ async fn wrong_names_and_commands_for_one_target_are_wrong_usage() {
     assert_eq!(ran.code, 2);
     assert_says(&ran.stderr, &["the configuration lists no targets"]);
 }
+
+#[tokio::test]
+async fn the_status_of_all_targets_is_a_table_with_a_row_for_each_and_their_sums() {
+    let schemas = Schemas::new(&["a", "b"]).await;
+    schemas.create("empty").await;
+    schemas.insert("a", 2).await;
+    schemas.insert("b", 1_200).await;
+    let die =
+        "UPDATE b.aggregation_queue SET state = 'dead', not_before = 'infinity' WHERE user_id <= 3";
+    schemas.db.execute(die).await;
+    let all = schemas.configuration(&["a", "b"]);
+    let ran = schemas.run(&all, &["status"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let rows: Vec<Vec<&str>> =
+        ran.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(
+        rows[0],
+        "target pending oldest backing off processing dead rejected".split(' ').collect::<Vec<_>>()
+    );
+    assert!(rows[2].starts_with(&["a", "2"]), "{}", ran.stdout);
+    assert!(rows[3].starts_with(&["b", "1,197"]), "{}", ran.stdout);
+    assert!(rows[4].starts_with(&["sum", "of", "2", "1,199"]), "{}", ran.stdout);
+    assert!(ran.stdout.lines().all(|line| line.chars().count() <= 80), "{}", ran.stdout);
+    assert_says(&ran.stdout, &["2 targets: 2 done.", "--target NAME"]);
+
+    // A target without tables has no counts, and the others keep theirs.
+    let more = schemas.scratch.file("more.toml", Schemas::list(&["a", "b", "empty"]));
+    let ran = schemas.run(&more, &["status"]);
+    assert_eq!(ran.code, 1, "{}", ran.stdout);
+    assert_says(&ran.stdout, &["sum of 2 ", "empty (1)"]);
+    let ran = schemas.run(&all, &["status", "--json"]);
+    let sums = &ran.json()["sums"];
+    assert_eq!((&sums["pending"], &sums["dead"]), (&1_199.into(), &3.into()), "{sums}");
+    assert!(sums["oldest_pending_seconds"].as_f64().is_some(), "{sums}");
+}

@@ -1,6 +1,6 @@
-//! The cost of targets without work: statements and memory.
+//! The statements of targets without work. `just idle-targets` measures them over minutes, with memory and time.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use local_postgres::{Binaries, LocalPostgres};
 use tokio_postgres::Client;
@@ -8,12 +8,6 @@ use tokio_postgres::Client;
 use crate::support::outside::Scratch;
 use crate::support::running::Running;
 use crate::support::{Ran, connect, worker_at};
-
-/// A target has no work for long after this time.
-const LONG: Duration = Duration::from_secs(105);
-
-/// How long statements are counted.
-const COUNTED: Duration = Duration::from_secs(60);
 
 /// A server that counts statements, with the tables.
 struct Place {
@@ -37,7 +31,7 @@ impl Place {
 
     /// A service with this many targets, which are the same tables by different URLs. None has work, so they cost
     /// what targets with tables of their own cost.
-    fn serve(&self, targets: u32, poll: &str) -> Running {
+    fn serve(&self, targets: u32, settings: &[(&str, &str)]) -> Running {
         let url = self.server.url("postgres");
         let joined = if url.contains('?') { '&' } else { '?' };
         let list = format!(
@@ -47,7 +41,7 @@ impl Place {
         );
         let file = self.scratch.file("worker.toml", list);
         let mut command = worker_at(&url);
-        command.arg("--config").arg(file).arg("run").env("WORKER__SCHEDULE__POLL_SECONDS", poll);
+        command.arg("--config").arg(file).arg("run").envs(settings.iter().copied());
         Running::spawn(command)
     }
 
@@ -67,29 +61,11 @@ impl Place {
     }
 }
 
-impl Place {
-    /// Shows the statements that came most often.
-    async fn show(&self) {
-        let most = "SELECT calls, left(regexp_replace(query, '\\s+', ' ', 'g'), 80) FROM pg_stat_statements
-                    WHERE toplevel ORDER BY calls DESC LIMIT 12";
-        for row in self.client.query(most, &[]).await.unwrap() {
-            eprintln!("{:>7}  {}", row.get::<_, i64>(0), row.get::<_, String>(1));
-        }
-    }
-}
-
-/// The resident memory of a process, in MB.
-fn resident(process: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
-}
-
 #[tokio::test]
 async fn a_target_without_work_is_asked_less_and_less_often() {
     let place = Place::new().await;
-    let (poll, time) = (0.02, Duration::from_secs(8));
-    let service = place.serve(4, &poll.to_string());
+    let time = Duration::from_secs(8);
+    let service = place.serve(4, &[("WORKER__SCHEDULE__POLL_SECONDS", "0.02")]);
     service.logs_times("database_ready", 4).await;
     place.forget_statements().await;
     tokio::time::sleep(time).await;
@@ -99,43 +75,20 @@ async fn a_target_without_work_is_asked_less_and_less_often() {
     assert!(of_each > 5 && of_each < 80, "{of_each} statements for each target");
 }
 
-/// `just idle-targets` runs it: a target without work must be idle for minutes before its cost can be counted.
 #[tokio::test]
-async fn an_idle_target_costs_a_statement_in_two_seconds_and_a_third_of_a_megabyte_at_most() {
-    let Ok(targets) = std::env::var("IDLE_TARGETS") else {
-        eprintln!("NOT RUN: an_idle_target_costs_…: set IDLE_TARGETS, as `just idle-targets` does");
-        return;
-    };
-    let targets: u32 = targets.parse().expect("a whole number");
+async fn a_target_logs_in_once_for_its_first_looks_also_where_others_wait_for_a_connection() {
     let place = Place::new().await;
-    let alone = {
-        let service = place.serve(1, "1");
-        service.logs("database_ready").await;
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        let resident = resident(service.child.id());
-        service.stops();
-        resident
-    };
-    let service = place.serve(targets, "1");
-    let began = Instant::now();
-    service.logs_times("database_ready", targets as usize).await;
-    let connected = began.elapsed();
-    tokio::time::sleep(LONG).await;
+    let log_ins =
+        "SELECT calls FROM pg_stat_statements WHERE toplevel AND query LIKE 'SET TIME ZONE %'";
     place.forget_statements().await;
-    tokio::time::sleep(COUNTED).await;
-    let (log_in, own) = place.statements().await;
-    let [log_in, statements] = [log_in, own].map(|of| of as f64 / f64::from(targets));
-    place.show().await;
-    let resident = resident(service.child.id());
-    let of_each = (resident - alone) / f64::from((targets - 1).max(1));
-    eprintln!(
-        "{targets} idle targets: connected in {:.1} s, {statements:.1} statements each and {log_in:.1} of \
-         log-ins in {} s, {resident:.1} MB \
-         resident, {alone:.1} MB with one target, {of_each:.3} MB for each further one",
-        connected.as_secs_f64(),
-        COUNTED.as_secs()
-    );
+    // No other poll comes, so that only the first looks count.
+    let settings =
+        [("WORKER__POOL__MAX_PER_SERVER", "2"), ("WORKER__SCHEDULE__POLL_SECONDS", "3600")];
+    let targets = 40;
+    let service = place.serve(targets, &settings);
+    service.logs_times("database_ready", targets as usize).await;
+    let log_ins: i64 = place.client.query_one(log_ins, &[]).await.unwrap().get(0);
     service.stops();
-    assert!(statements <= COUNTED.as_secs_f64() / 2.0, "{statements} statements");
-    assert!(of_each <= 0.3, "{of_each} MB");
+    // Each target connects once. Its first count of the backlog may need another log-in, and so may its presence.
+    assert!(log_ins <= 3 * i64::from(targets), "{log_ins} log-ins of {targets} targets");
 }

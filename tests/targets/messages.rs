@@ -1,7 +1,8 @@
 //! Messages about one of several targets.
 
 use super::Schemas;
-use crate::support::outside::eventually as so;
+use crate::support::Ran;
+use crate::support::outside::{assert_says, eventually as so};
 use crate::support::receivers::{Encryption, Receiver};
 
 #[tokio::test]
@@ -43,4 +44,26 @@ async fn alerts_and_changed_days_say_of_which_target_they_are() {
     assert!(mail.header("Subject").starts_with("[dayfold] b: dead_rows fires: "), "{mail:?}");
     assert!(mail.data.contains("target: b\r\n"), "{mail:?}");
     service.stops();
+}
+
+#[tokio::test]
+async fn a_test_message_names_the_target_that_the_command_line_names() {
+    let schemas = Schemas::new(&[]).await;
+    let all = schemas.configuration(&["a", "b"]);
+    let posts = Receiver::of_posts(Encryption::None);
+    let address = format!("http://127.0.0.1:{}/", posts.port);
+    let test = |targets: &[&str]| {
+        let mut command = schemas.worker(&all);
+        command.args(["alerts", "test"]).args(targets).env("WORKER__WEBHOOK__URL", &address);
+        Ran::of(command.output().unwrap())
+    };
+    for (targets, name) in [(&["--target", "b"][..], Some("b")), (&[], None)] {
+        let ran = test(targets);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let (_, body) = posts.posts().pop().unwrap();
+        assert_eq!(body.get("target").and_then(|target| target.as_str()), name, "{body}");
+    }
+    let ran = test(&["--target", "a", "--target", "b"]);
+    assert_eq!((ran.code, posts.posts().len()), (2, 2), "{ran:?}");
+    assert_says(&ran.stderr, &["one target", "--target NAME"]);
 }

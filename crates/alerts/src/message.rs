@@ -125,20 +125,22 @@ impl Message {
             "advice": advice,
             "runbook": runbook,
         });
-        if let (Some(fields), Some(target)) = (json.as_object_mut(), target) {
-            fields.insert("target".to_owned(), target.into());
-        }
+        name_target(&mut json, target);
         Self { key: key.clone(), subject, text, json }
     }
 
-    /// A test message, which only shows that messages arrive.
-    pub fn test(worker: &str) -> Self {
+    /// A test message, which only shows that messages arrive; of a target if one is named.
+    pub fn test(worker: &str, target: Option<&str>) -> Self {
         let now = own_clock();
         let key = format!("test.{worker}.{}", now.0);
-        let subject = "[dayfold] test: alerts arrive here".to_owned();
-        let text = format!("`worker alerts test` was run.\n\nworker: {worker}\n");
+        let place = target.map_or_else(String::new, |target| format!("{target}: "));
+        let subject = format!("[dayfold] {place}test: alerts arrive here");
+        let mut text = format!("`worker alerts test` was run.\n\nworker: {worker}\n");
+        if let Some(target) = target {
+            text.push_str(&format!("target: {target}\n"));
+        }
         let at = now.to_utc().to_rfc3339_opts(SecondsFormat::Secs, true);
-        let json = json!({
+        let mut json = json!({
             "source": "dayfold",
             "id": key,
             "rule": "test",
@@ -148,7 +150,15 @@ impl Message {
             "worker": worker,
             "at": at,
         });
+        name_target(&mut json, target);
         Self { key, subject, text, json }
+    }
+}
+
+/// Adds the name of the target, if there is one.
+fn name_target(json: &mut Value, target: Option<&str>) {
+    if let (Some(fields), Some(target)) = (json.as_object_mut(), target) {
+        fields.insert("target".to_owned(), target.into());
     }
 }
 

@@ -7,6 +7,7 @@
 mod api;
 mod drain;
 mod hostile;
+mod idle;
 mod import;
 mod insert;
 mod page;
@@ -50,6 +51,8 @@ enum Command {
     Drain(drain::Load),
     /// Time and memory for dates that have more rows than any person
     Hostile(hostile::Load),
+    /// Cost of targets without work in one process
+    Idle(idle::Load),
     /// Speed and memory of the import of an export
     Import(import::Load),
     /// Cost of the triggers for an app's inserts
@@ -76,6 +79,7 @@ async fn main() -> anyhow::Result<()> {
         Some(Command::Api(load)) => api::beside(load).await?,
         Some(Command::Drain(load)) => drain::drain(load).await?,
         Some(Command::Hostile(load)) => hostile::hostile(load).await?,
+        Some(Command::Idle(load)) => idle::idle(load).await?,
         Some(Command::Import(load)) => import::import(load).await?,
         Some(Command::Insert(load)) => insert::insert(load).await?,
         Some(Command::Page(load)) => page::page(load).await?,

@@ -1,10 +1,15 @@
 //! The server and its data.
 
-use anyhow::Context;
+use std::process::Command;
+
+use anyhow::{Context, ensure};
 use local_postgres::{Binaries, LocalPostgres};
 use tokio_postgres::{Client, NoTls};
 
 use crate::worker;
+
+/// The migrated schema of which the others are copies.
+const FIRST: &str = "target_0";
 
 /// A private server with the worker's schema.
 pub struct Server {
@@ -45,6 +50,29 @@ impl Server {
         worker::migrate(&url)?;
         let client = connect(&url).await?;
         Ok(Self { _postgres: postgres, url, client })
+    }
+
+    /// Makes the schemas `target_0` to `target_N` for targets. It migrates the first one and copies it by the text of
+    /// a dump, because all migrations for each schema would take far longer.
+    pub async fn make_schemas(&self, schemas: usize) -> anyhow::Result<()> {
+        self.client.batch_execute(&format!("CREATE SCHEMA {FIRST}")).await?;
+        let file = worker::tempfile_of("first").with_extension("toml");
+        std::fs::write(&file, format!("[[targets]]\nname = \"first\"\nschema = \"{FIRST}\"\n"))?;
+        let migrated = worker::migrate_with(&self.url, &file);
+        let _ = std::fs::remove_file(&file);
+        migrated?;
+        let text = dump(&self.url)?;
+        // A dump changes settings of its session.
+        let copying = connect(&self.url).await?;
+        copying.batch_execute("SET synchronous_commit = off").await?;
+        for schema in 1..schemas {
+            let copy = text.replace(FIRST, &format!("target_{schema}"));
+            copying.batch_execute(&copy).await.context("the copy of a schema")?;
+        }
+        for end in ["VACUUM ANALYZE", "CHECKPOINT"] {
+            self.client.batch_execute(end).await?;
+        }
+        Ok(())
     }
 
     /// Reads the resources that the server has used so far.
@@ -90,4 +118,18 @@ pub async fn connect(url: &str) -> anyhow::Result<Client> {
         tokio_postgres::connect(url, NoTls).await.context("no connection to the private server")?;
     tokio::spawn(connection);
     Ok(client)
+}
+
+/// The SQL that makes the first schema.
+fn dump(url: &str) -> anyhow::Result<String> {
+    let binaries = Binaries::find().context("PostgreSQL is not installed")?;
+    let program = binaries.directory().join("pg_dump");
+    let output = Command::new(&program)
+        .args(["--inserts", "--no-owner", "--no-privileges", "-n", FIRST, url])
+        .output()
+        .with_context(|| format!("{} cannot be run", program.display()))?;
+    ensure!(output.status.success(), "pg_dump: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout)?;
+    // Lines such as \restrict are commands of psql.
+    Ok(text.lines().filter(|line| !line.starts_with('\\')).collect::<Vec<_>>().join("\n"))
 }

@@ -188,6 +188,19 @@ impl Service {
         Ok(Self(command.spawn()?))
     }
 
+    /// Starts a service with a configuration file, whose log goes to a file as JSON.
+    pub fn start_with_log(url: &str, file: &Path, log: &Path) -> anyhow::Result<Self> {
+        let mut command = command(url, &["run"])?;
+        command.arg("--config").arg(file).env("WORKER__LOG__FORMAT", "json");
+        command.stdout(Stdio::null()).stderr(std::fs::File::create(log)?);
+        Ok(Self(command.spawn()?))
+    }
+
+    /// Whether the service has ended.
+    pub fn has_ended(&mut self) -> anyhow::Result<bool> {
+        Ok(self.0.try_wait()?.is_some())
+    }
+
     /// The processor time that the service has used.
     pub fn cpu(&self) -> anyhow::Result<Duration> {
         Ok(Duration::from_secs_f64(cpu_of(self.0.id())?.own))

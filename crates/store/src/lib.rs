@@ -60,7 +60,7 @@ pub use page::{
     ActionState, Batches, FailureFilter, FiringAlert, OperatorAction, Presence, Reading,
     RunningBatch, Server, Worker,
 };
-pub use pool::{PoolHealth, PoolSettings, PoolStats, Store};
+pub use pool::{Drains, Looks, PoolHealth, PoolSettings, PoolStats, Store};
 pub use profiles::{Profile, ProfileVersion};
 pub use queue::rejected::{Listed, Verdict};
 pub use queue::requeue::{RequeueSelection, RequeueStep, Requeuer};

@@ -18,7 +18,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::connection::dial::{Connection, Encrypt, Reached, watched};
 use crate::connection::libpq::Variables;
-use crate::connection::server_budget::{Place, ServerBudgets, Share};
+use crate::connection::server_budget::{Need, Place, ServerBudgets, Share};
 use crate::connection::session::{Pooler, Session, SessionSettings, major_version};
 use crate::connection::url::{Address, Endpoint, Server};
 use crate::connection::wire::Wire;
@@ -125,8 +125,8 @@ impl Link {
     }
 
     /// Whether its place in the server's budget is due to another target.
-    pub(crate) fn is_due_to_others(&self, is_idle: bool) -> bool {
-        self.place.as_ref().is_some_and(|place| place.is_due(is_idle))
+    pub(crate) fn is_due_to_others(&self, need: Need, is_idle: bool) -> bool {
+        self.place.as_ref().is_some_and(|place| place.is_due(need, is_idle))
     }
 
     /// Asks the server, over a separate connection, to cancel the running statement.

@@ -1,22 +1,27 @@
 //! A common limit on the connections of one process to each server.
 //!
 //! Pools of several targets may lead to the same server. Each connection needs a place in the server's
-//! budget. If all places are taken, a connection that returns to its pool after its turn is closed, and the
-//! longest waiting target gets the place. At most half of the places are second and further connections
-//! of targets, so that targets that hang with all their connections leave a first one to the others.
+//! budget. If all places are taken, a target that needs its connection no longer closes it, and so does a
+//! target whose turn is over. The longest waiting target gets the place. At most half of the places are
+//! second and further connections of targets, so that targets that hang with all their connections leave a
+//! first one to the others.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// How long a target may keep a connection for which others wait. A shorter turn would cost more log-ins,
-/// and a longer one would let a fresh row of another target wait.
+/// How long a target that drains may keep a connection while others wait. A shorter turn would cost more
+/// log-ins, and a longer one would let a fresh row of another target wait.
 const TURN: Duration = Duration::from_millis(500);
+
+/// How long a target may keep its connection for one look at its tables while others wait. A look has a few short
+/// statements, each of which would otherwise wait for a place again.
+const LONGEST_LOOK: Duration = Duration::from_secs(5);
 
 /// An idle target keeps its connection only while more than one of this many places is free.
 const FREE_PLACES: usize = 4;
@@ -42,7 +47,7 @@ impl ServerBudgets {
 
     /// A target's share in the budget of the server at these endpoints.
     pub(crate) fn share(&self, endpoints: &str, wait: Duration) -> Arc<Share> {
-        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut servers = lock(&self.servers);
         servers.retain(|_, server| server.strong_count() > 0);
         let known = servers.get(endpoints).and_then(Weak::upgrade);
         let server = known.unwrap_or_else(|| {
@@ -65,11 +70,13 @@ impl Places {
         Self { free: Arc::new(Semaphore::new(places as usize)), waiting: AtomicU32::new(0) }
     }
 
-    async fn take(&self) -> Option<OwnedSemaphorePermit> {
+    /// Takes a place; calls `recall` if it must wait.
+    async fn take(&self, recall: impl FnOnce()) -> Option<OwnedSemaphorePermit> {
         if let Ok(free) = Arc::clone(&self.free).try_acquire_owned() {
             return Some(free);
         }
         let _waits = Counted::add(&self.waiting);
+        recall();
         Arc::clone(&self.free).acquire_owned().await.ok()
     }
 
@@ -84,11 +91,35 @@ struct ServerBudget {
     all: Places,
     /// Those of second and further connections of targets.
     further: Places,
+    /// Notified once for each target that begins to wait: a target that rests closes its connection.
+    recall: Notify,
+    /// When a place was taken last.
+    last_taken: Mutex<Instant>,
 }
 
 impl ServerBudget {
     fn new(most: u32) -> Self {
-        Self { most, all: Places::new(most), further: Places::new(most / 2) }
+        Self {
+            most,
+            all: Places::new(most),
+            further: Places::new(most / 2),
+            recall: Notify::new(),
+            last_taken: Mutex::new(Instant::now()),
+        }
+    }
+}
+
+impl ServerBudget {
+    /// Returns when no place was taken for this time.
+    async fn stands_still(&self, time: Duration) {
+        let began = Instant::now();
+        loop {
+            let since = began.max(*lock(&self.last_taken)).elapsed();
+            match time.checked_sub(since).filter(|left| !left.is_zero()) {
+                Some(left) => tokio::time::sleep(left).await,
+                None => return,
+            }
+        }
     }
 }
 
@@ -113,35 +144,63 @@ impl Drop for ClosesShare {
 }
 
 impl Share {
-    /// Waits for a place, in turn with other targets.
+    /// Waits for a place, in turn with other targets. While others get places, the wait goes on: a target that
+    /// gave up would lose its turn.
     ///
     /// # Errors
-    /// The cause, if no place became free in time.
+    /// The cause, if no place of the server became free in time.
     pub(crate) async fn take(self: &Arc<Self>) -> Result<Place, String> {
         let mut place =
             Place { further: None, all: None, share: Arc::clone(self), since: Instant::now() };
         let is_further = self.open.fetch_add(1, Ordering::Relaxed) > 0;
+        let server = &self.server;
         let taking = async {
             if is_further {
-                place.further = self.server.further.take().await;
+                place.further = server.further.take(|| ()).await;
             }
-            place.all = self.server.all.take().await;
+            place.all = server.all.take(|| server.recall.notify_one()).await;
         };
-        let taken = tokio::select! {
-            taken = tokio::time::timeout(self.wait, taking) => taken,
+        tokio::select! {
+            () = taking => {}
+            () = self.server.stands_still(self.wait) => {
+                return Err(format!(
+                    "no connection became free within {:.1} s: the worker may have {} to this server \
+                     (pool.max_per_server), and its targets use them",
+                    self.wait.as_secs_f64(),
+                    self.server.most
+                ));
+            }
             () = self.closed.cancelled() => return Err("the pool is closed".to_owned()),
-        };
-        if taken.is_err() {
-            return Err(format!(
-                "no connection became free within {:.1} s: the worker may have {} to this server \
-                 (pool.max_per_server), and its targets use them",
-                self.wait.as_secs_f64(),
-                self.server.most
-            ));
         }
         place.since = Instant::now();
+        *lock(&server.last_taken) = place.since;
         Ok(place)
     }
+
+    /// Whether another target waits for a place.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.server.all.are_wanted()
+    }
+
+    /// Returns when another target begins to wait for a place.
+    pub(crate) async fn recalled(&self) {
+        self.server.recall.notified().await;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For what a target needs its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// For nothing at the moment.
+    Nothing,
+    /// It looks at its tables.
+    Look,
+    /// It drains.
+    Drain,
 }
 
 /// A place in a server's budget, taken by one connection.
@@ -153,14 +212,18 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Whether the connection should be closed instead of returning to its pool: another target waits and
-    /// its turn is over, or its target is idle and few places are free.
-    pub(crate) fn is_due(&self, is_idle: bool) -> bool {
+    /// Whether the connection should be closed instead of returning to its pool: because its turn is over and
+    /// another target waits, or because its target is idle, needs it for nothing, and few places are free.
+    pub(crate) fn is_due(&self, need: Need, is_idle: bool) -> bool {
         let server = &self.share.server;
         let is_wanted =
             server.all.are_wanted() || (self.further.is_some() && server.further.are_wanted());
         let are_few = server.all.free.available_permits() <= server.most as usize / FREE_PLACES;
-        (is_wanted && self.since.elapsed() >= TURN) || (is_idle && are_few)
+        match need {
+            Need::Nothing => is_wanted || (is_idle && are_few),
+            Need::Look => is_wanted && self.since.elapsed() >= LONGEST_LOOK,
+            Need::Drain => is_wanted && self.since.elapsed() >= TURN,
+        }
     }
 }
 
@@ -191,8 +254,12 @@ mod tests {
     use super::*;
 
     fn shares(most: u32, targets: usize) -> Vec<Arc<Share>> {
+        shares_waiting(most, targets, Duration::from_millis(20))
+    }
+
+    fn shares_waiting(most: u32, targets: usize, wait: Duration) -> Vec<Arc<Share>> {
         let budgets = ServerBudgets::new(most);
-        (0..targets).map(|_| budgets.share("db:5432", Duration::from_millis(20))).collect()
+        (0..targets).map(|_| budgets.share("db:5432", wait)).collect()
     }
 
     #[tokio::test]
@@ -235,17 +302,51 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_is_given_up_after_its_turn_only_if_another_target_waits() {
+    async fn a_needed_connection_is_given_up_after_its_turn_only_if_another_target_waits() {
+        for (need, turn) in [(Need::Drain, TURN), (Need::Look, LONGEST_LOOK)] {
+            let shares = shares(2, 3);
+            let mut held = shares[0].take().await.unwrap();
+            let _second = shares[1].take().await.unwrap();
+            held.since = Instant::now() - turn;
+            assert!(!held.is_due(need, true), "no target waits");
+            let _waiting = Counted::add(&shares[0].server.all.waiting);
+            assert!(held.is_due(need, false));
+            held.since = Instant::now();
+            assert!(!held.is_due(need, true), "its turn has begun a moment ago");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_not_needed_is_given_up_at_once_if_another_target_waits() {
         let shares = shares(2, 3);
-        let mut held = shares[0].take().await.unwrap();
+        let held = shares[0].take().await.unwrap();
         let _second = shares[1].take().await.unwrap();
-        held.since = Instant::now() - TURN;
-        assert!(!held.is_due(false), "no target waits");
-        assert!(held.is_due(true), "its target is idle and no place is free");
-        let waiting = Counted::add(&shares[0].server.all.waiting);
-        assert!(held.is_due(false));
-        held.since = Instant::now();
-        assert!(!held.is_due(false), "its turn has begun a moment ago");
-        drop(waiting);
+        assert!(!held.is_due(Need::Nothing, false), "no target waits");
+        assert!(held.is_due(Need::Nothing, true), "its target is idle and no place is free");
+        let _waiting = Counted::add(&shares[0].server.all.waiting);
+        assert!(held.is_due(Need::Nothing, false));
+    }
+
+    #[tokio::test]
+    async fn a_target_that_begins_to_wait_recalls_a_connection() {
+        let shares = shares(2, 3);
+        let _taken = (shares[0].take().await.unwrap(), shares[1].take().await.unwrap());
+        let recalled = shares[0].recalled();
+        assert!(shares[2].take().await.is_err());
+        recalled.await;
+    }
+
+    #[tokio::test]
+    async fn a_target_waits_as_long_as_others_get_places() {
+        let shares = shares_waiting(2, 14, Duration::from_millis(400));
+        let _held = shares[0].take().await.unwrap();
+        // Each has a turn of 50 ms, so the last one waits for 600 ms.
+        let turns = shares.into_iter().skip(1).map(|share| async move {
+            let place = share.take().await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            place.map(|_| ())
+        });
+        let all = futures_util::future::join_all(turns).await;
+        assert_eq!(all, [const { Ok(()) }; 13]);
     }
 }

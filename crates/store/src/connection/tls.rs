@@ -15,7 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -67,7 +67,7 @@ impl TlsSettings {
             .map_err(|error| problem("TLS cannot be used here", &error))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier));
-        let config = match (&self.cert, &self.key) {
+        let mut config = match (&self.cert, &self.key) {
             (None, None) => builder.with_no_client_auth(),
             (Some(cert), Some(key)) => builder
                 .with_client_auth_cert(certificates("sslcert", cert)?, private_key(key)?)
@@ -77,6 +77,8 @@ impl TlsSettings {
                 return Err(missing("sslkey needs sslcert, the file with its certificate"));
             }
         };
+        // PostgreSQL resumes no TLS session. The cache for them would take memory for each target.
+        config.resumption = Resumption::disabled();
         Ok((mode, MakeRustlsConnect::new(config)))
     }
 

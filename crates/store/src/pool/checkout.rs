@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use diesel::result::Error as DieselError;
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
+use tokio::sync::SemaphorePermit;
 
 use super::holds::{Hold, warn_of_slow_hold};
 use super::manager::{Manager, PoolError};
@@ -28,6 +29,7 @@ impl Store {
     ) -> Result<PooledConnection<'_>, StoreError> {
         let waiter = Waiter::new(&self.shared.waiting);
         let since = Instant::now();
+        let turn = self.turn().await;
         let connection = self.get_or_fail().await;
         drop(waiter);
         let waited = since.elapsed();
@@ -42,6 +44,7 @@ impl Store {
                 holds.now.insert(number, Hold { purpose, since, warned: false });
                 Ok(PooledConnection {
                     pooled: connection,
+                    turn,
                     unfinished: false,
                     answered: false,
                     shared: &self.shared,
@@ -59,7 +62,8 @@ impl Store {
         &self,
         purpose: &'static str,
     ) -> Result<PooledConnection<'_>, StoreError> {
-        let held = self.hold(purpose).await?;
+        let mut held = self.hold(purpose).await?;
+        held.turn = None;
         lock(&self.shared.holds).now.remove(&held.number);
         Ok(held)
     }
@@ -77,6 +81,7 @@ impl Store {
                     result => return result,
                 },
                 () = self.shared.connect_failed.notified() => {}
+                () = self.waited_too_long(since) => return Err(bb8::RunError::TimedOut),
             }
             let none_left = self.pool.state().connections == 0;
             if none_left || since.elapsed() >= self.shared.settings.wait_timeout {
@@ -84,6 +89,20 @@ impl Store {
             }
             // A connection in use may be returned meanwhile. Asking again also makes the pool try to
             // connect.
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    }
+
+    /// Returns when the wait for a connection since this time is too long. A wait for a place in the server's budget
+    /// has its own limit.
+    async fn waited_too_long(&self, since: Instant) {
+        if self.shared.target.share().is_none() {
+            // The pool's own limit applies.
+            return std::future::pending().await;
+        }
+        let longest = self.shared.settings.wait_timeout;
+        tokio::time::sleep(longest.saturating_sub(since.elapsed())).await;
+        while self.pool.state().connections == 0 {
             tokio::time::sleep(ASK_AGAIN).await;
         }
     }
@@ -128,6 +147,8 @@ impl Store {
 /// A connection in use. Dropping it returns it to the pool.
 pub(crate) struct PooledConnection<'p> {
     pooled: bb8::PooledConnection<'p, Manager>,
+    /// Ends after the connection has returned to the pool, as fields are dropped in order.
+    turn: Option<SemaphorePermit<'p>>,
     /// Whether a statement may still run on it, which a drop now would leave without a reader.
     pub(crate) unfinished: bool,
     /// Whether its last statement succeeded.

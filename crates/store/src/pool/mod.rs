@@ -4,9 +4,10 @@ mod checkout;
 mod holds;
 mod manager;
 mod stats;
+mod turns;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,9 +25,11 @@ use crate::error::ConnectError;
 use crate::queue::ScanWindow;
 use holds::{Holds, warn_of_slow_holds};
 use manager::{Manager, SayIdleEnded};
+use turns::Turns;
 
 pub(crate) use checkout::PooledConnection;
 pub use stats::{PoolHealth, PoolStats};
+pub use turns::{Drains, Looks};
 
 /// Random part of a lifetime, as a fraction. It keeps workers that started together from all logging in
 /// again at the same moment.
@@ -34,6 +37,9 @@ const LIFETIME_SPREAD: f64 = 0.1;
 
 /// Extra wait for the server's report that a time-out ended the statement.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// The pool's limit on waits if the budget of the server limits them.
+const NO_LIMIT: Duration = Duration::from_secs(86_400);
 
 /// The part of the pool's time-out for which a connection waits for a place in the server's budget.
 const WAIT_FOR_PLACE: f64 = 0.9;
@@ -89,8 +95,8 @@ struct Shared {
     ready: Mutex<Vec<Connected>>,
     /// Connections opened before this time are replaced.
     replaced: Mutex<Option<Instant>>,
-    /// Whether the database had no work for long.
-    is_idle: AtomicBool,
+    /// How this target shares its connections, and the server's, with others.
+    turns: Turns,
     holds: Mutex<Holds>,
     /// Longest wait for a connection since the last query of it, in microseconds.
     longest_wait: AtomicU64,
@@ -157,7 +163,7 @@ impl Store {
             // would briefly open more than `max_size`.
             ready: Mutex::new(ready),
             replaced: Mutex::default(),
-            is_idle: AtomicBool::new(false),
+            turns: Turns::new(),
             holds: Mutex::default(),
             longest_wait: AtomicU64::new(0),
             scan_windows: Default::default(),
@@ -168,7 +174,7 @@ impl Store {
         let pool = bb8::Pool::builder()
             .max_size(settings.max_size)
             .min_idle(if budgets.is_some() { 0 } else { settings.min_idle })
-            .connection_timeout(settings.wait_timeout)
+            .connection_timeout(if budgets.is_some() { NO_LIMIT } else { settings.wait_timeout })
             .max_lifetime(settings.max_lifetime.mul_f64(1.0 - LIFETIME_SPREAD * fastrand::f64()))
             .idle_timeout(settings.idle_timeout)
             .test_on_check_out(settings.test_on_checkout)
@@ -193,12 +199,6 @@ impl Store {
     /// Whether groups record the dates whose figures change.
     pub(crate) const fn records_changes(&self) -> bool {
         self.records_changes
-    }
-
-    /// Says whether the database had no work for long. Then its connection is closed after use if the budget
-    /// of its server is nearly used up.
-    pub fn set_idle(&self, is_idle: bool) {
-        self.shared.is_idle.store(is_idle, Ordering::Relaxed);
     }
 
     /// A dedicated connection, for work that must not occupy one of the pool.

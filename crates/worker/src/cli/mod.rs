@@ -108,6 +108,8 @@ pub enum TargetUse {
     None,
     /// One.
     One,
+    /// None, or one whose name it uses.
+    OneIfNamed,
     /// Any number, in a process for each.
     Several,
     /// Any number, in one process.
@@ -124,6 +126,7 @@ impl Command {
             | Self::Import(_)
             | Self::Report(_)
             | Self::Status(Status { watch: Some(_), .. }) => TargetUse::One,
+            Self::Alerts { .. } => TargetUse::OneIfNamed,
             Self::Migrate(_)
             | Self::RunOnce(_)
             | Self::Status(_)
@@ -337,6 +340,9 @@ pub enum Alerts {
     ///
     /// Each configured channel is tried at once, and its result takes one line. No database is needed.
     /// Exit code 1 if a message could not be delivered, or if no channel is configured.
+    ///
+    /// Targets share the channels, so one message tests them for all. With --target the message names
+    /// that target, as its alerts do.
     Test(Json),
 }
 

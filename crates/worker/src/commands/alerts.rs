@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::cli::Alerts;
 use crate::exit::{self, Exit};
 use crate::run::summary::milliseconds;
-use crate::{output, setup};
+use crate::{output, setup, target};
 
 /// Runs a command about alerts.
 ///
@@ -26,7 +26,8 @@ pub async fn execute(config: Option<&Path>, command: &Alerts) -> anyhow::Result<
             "no channel for alerts is configured: set mail.host, mail.from and mail.to, or webhook.url"
         );
     }
-    let message = Message::test(&setup::identity(&config.session.application_name));
+    let worker = setup::identity(&config.session.application_name);
+    let message = Message::test(&worker, target::name().as_deref());
     let (mut tried, mut delivered) = (Vec::new(), true);
     for channel in &channels {
         let began = Instant::now();

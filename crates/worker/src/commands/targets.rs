@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, IsTerminal, Read};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,12 +16,16 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::{self, Cli, TargetUse};
+use crate::cli::{self, Cli, Command, TargetUse};
 use crate::config::{Loaded, LogFormat, Target};
 use crate::exit::{self, Exit};
 use crate::stop::Stop;
 use crate::tables::counted;
 use crate::{confirm, output, progress, setup};
+
+mod status;
+
+use status::TargetCounts;
 
 /// Targets at a time. Each has a pool of its own, so more would need many connections of one server.
 const AT_A_TIME: usize = 4;
@@ -45,7 +49,7 @@ pub enum Choice {
 /// If the list of targets cannot be read.
 pub async fn choose(cli: &Cli) -> anyhow::Result<Choice> {
     let use_of = cli.command.target_use();
-    if use_of == TargetUse::None && cli.targets.is_empty() {
+    if matches!(use_of, TargetUse::None | TargetUse::OneIfNamed) && cli.targets.is_empty() {
         return Ok(Choice::NoTarget);
     }
     if use_of == TargetUse::None {
@@ -70,7 +74,7 @@ pub async fn choose(cli: &Cli) -> anyhow::Result<Choice> {
         setup::configuration(cli.config.as_deref())?;
         return Ok(Choice::One(name.as_str().into()));
     }
-    if use_of == TargetUse::One {
+    if matches!(use_of, TargetUse::One | TargetUse::OneIfNamed) {
         cli::refuse_value("this command works on one target; say which one with --target NAME");
     }
     let mut names: Vec<String> = targets.into_iter().map(|target| target.name).collect();
@@ -101,7 +105,28 @@ struct Work<'w> {
     /// The running processes.
     processes: Mutex<BTreeSet<i32>>,
     log_format: Option<&'static str>,
-    as_json: bool,
+    shown: Shown,
+}
+
+/// The form in which the results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    /// The output of each target below its name.
+    Texts,
+    /// A table of all targets.
+    Table,
+    /// One JSON object.
+    Json,
+}
+
+impl Shown {
+    fn by(command: &Command) -> Self {
+        match command {
+            _ if command.is_json() => Self::Json,
+            Command::Status(cli::Status { sessions: false, .. }) => Self::Table,
+            _ => Self::Texts,
+        }
+    }
 }
 
 /// Runs the command for each of these targets. The exit code is the worst of all.
@@ -110,7 +135,7 @@ struct Work<'w> {
 /// If no process can be started.
 pub async fn execute(cli: &Cli, names: Vec<String>) -> anyhow::Result<Exit> {
     let loaded = setup::configuration(cli.config.as_deref())?;
-    let as_json = cli.command.is_json();
+    let shown = Shown::by(&cli.command);
     if let Some(action) = cli.command.asks().filter(|_| confirm::is_possible()) {
         let stop = Stop::on_signals(loaded.config.service.shutdown_timeout, exit::INTERRUPTED)?;
         let targets = counted(names.len() as i64, "target", "targets");
@@ -120,14 +145,18 @@ pub async fn execute(cli: &Cli, names: Vec<String>) -> anyhow::Result<Exit> {
         }
     }
     let is_text = loaded.config.log.format == LogFormat::Auto && std::io::stderr().is_terminal();
+    let mut arguments = without_targets(std::env::args_os().skip(1));
+    if shown == Shown::Table {
+        arguments.push("--json".into());
+    }
     let work = Arc::new(Work {
-        arguments: without_targets(std::env::args_os().skip(1)),
+        arguments,
         names: Box::leak(names.into_boxed_slice()),
         next: AtomicUsize::new(0),
         is_stopped: AtomicBool::new(false),
         processes: Mutex::default(),
         log_format: is_text.then_some("text"),
-        as_json,
+        shown,
     });
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -140,7 +169,7 @@ pub async fn execute(cli: &Cli, names: Vec<String>) -> anyhow::Result<Exit> {
             _ = interrupt.recv() => work.stop(),
         }
     };
-    Ok(summarise(&work, outcomes))
+    Ok(summarise(&work, matches!(cli.command, Command::Status(_)), outcomes))
 }
 
 /// The command line without `--target`.
@@ -167,7 +196,7 @@ impl Work<'_> {
                     while let Some(name) = self.names.get(self.next.fetch_add(1, Ordering::Relaxed))
                     {
                         let outcome = self.run(name);
-                        if !self.as_json {
+                        if self.shown == Shown::Texts {
                             progress::aside(|| outcome.print());
                         }
                         bar.inc(1);
@@ -204,7 +233,7 @@ impl Work<'_> {
     }
 
     fn start(&self, name: &str) -> std::io::Result<Child> {
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = std::process::Command::new(std::env::current_exe()?);
         command.arg("--target").arg(name).args(&self.arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(format) = self.log_format {
@@ -260,20 +289,33 @@ impl Outcome {
         }
     }
 
-    fn to_json(&self) -> Value {
+    /// The object that the command printed; null if it printed none.
+    fn result(&self) -> Value {
         let result = self.stdout.lines().last().and_then(|line| serde_json::from_str(line).ok());
-        json!({ "target": self.name, "exit_code": self.code, "result": result.unwrap_or(Value::Null) })
+        result.unwrap_or(Value::Null)
+    }
+
+    fn to_json(&self) -> Value {
+        json!({ "target": self.name, "exit_code": self.code, "result": self.result() })
     }
 }
 
 /// Prints the summary, and returns the worst exit code.
-fn summarise(work: &Work<'_>, outcomes: Vec<Outcome>) -> Exit {
+fn summarise(work: &Work<'_>, is_status: bool, outcomes: Vec<Outcome>) -> Exit {
     let codes = outcomes.iter().map(|outcome| outcome.code);
     let worst = codes.map(Exit::from_code).max_by_key(Exit::severity).unwrap_or(exit::DONE);
-    if work.as_json {
+    let counts = is_status.then(|| TargetCounts::of(&outcomes));
+    if work.shown == Shown::Json {
         let targets: Vec<Value> = outcomes.iter().map(Outcome::to_json).collect();
-        output::print_json(&json!({ "targets": targets, "exit_code": worst.code() }));
+        let mut printed = json!({ "targets": targets, "exit_code": worst.code() });
+        if let Some(counts) = counts {
+            printed["sums"] = counts.sums.to_json();
+        }
+        output::print_json(&printed);
         return worst;
+    }
+    if let (Some(counts), Shown::Table) = (counts, work.shown) {
+        output::print(&counts.to_text());
     }
     let done = exit::DONE.byte();
     let bad: Vec<String> = outcomes

@@ -137,7 +137,7 @@ impl Service {
         while !self.stop.is_requested() {
             self.observe_once(alerting, &mut conditions).await;
             tokio::select! {
-                () = tokio::time::sleep(self.unless_long_idle(self.config().service.observe)) => {}
+                () = self.sleep_until_look(self.unless_long_idle(self.config().service.observe)) => {}
                 () = alerting.look.notified() => {}
                 () = self.stop.requested() => {}
             }

@@ -66,7 +66,7 @@ impl Service {
             });
             if !has_more {
                 tokio::select! {
-                    () = tokio::time::sleep(self.unless_long_idle(LOOK_EVERY)) => {}
+                    () = self.sleep_until_look(self.unless_long_idle(LOOK_EVERY)) => {}
                     () = self.stop.requested() => {}
                 }
             }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use store::{Backoff, ConnectError, ErrorClass, Store, StoreError};
+use store::{Backoff, ConnectError, ErrorClass, Looks, Store, StoreError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -112,8 +112,9 @@ impl Database {
 }
 
 impl Service {
-    /// Tries to connect until it succeeds; returns `None` if a stop is requested meanwhile.
-    pub(super) async fn connect(&self) -> Option<Store> {
+    /// Tries to connect until it succeeds; returns `None` if a stop is requested meanwhile. The first look at the
+    /// tables has begun, so that it uses the same connection.
+    pub(super) async fn connect(&self) -> Option<(Store, Looks)> {
         loop {
             let until = *lock(&self.database.next_attempt);
             while Instant::now() < until && !self.stop.is_requested() {
@@ -131,11 +132,11 @@ impl Service {
             };
             self.heartbeat.beat();
             match tried {
-                Ok(store) => {
+                Ok((store, looks)) => {
                     if !self.database.is_unproven.load(Ordering::Relaxed) {
                         self.mark_ready(&store);
                     }
-                    return Some(store);
+                    return Some((store, looks));
                 }
                 Err(error) => {
                     let is_unreachable = error.is::<ConnectError>();
@@ -145,18 +146,19 @@ impl Service {
         }
     }
 
-    async fn try_to_connect(&self, config: &Config) -> anyhow::Result<Store> {
+    async fn try_to_connect(&self, config: &Config) -> anyhow::Result<(Store, Looks)> {
         let store = match &self.budgets {
             Some(budgets) => setup::connect_within(config, budgets).await?,
             None => setup::connect(config).await?,
         };
+        let looks = store.looks();
         setup::require_current_schema(&store).await?;
         // The budget of the server limits targets together.
         if !self.is_of_target() {
             setup::require_budget(&store, u32::from(config.http.port > 0)).await?;
         }
         keep_epoch(&store).await;
-        Ok(store)
+        Ok((store, looks))
     }
 
     /// Leaves the database, because the configuration names another one.

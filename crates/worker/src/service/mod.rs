@@ -33,7 +33,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aggregation::Kind;
-use store::{ServerBudgets, Store, StoreError};
+use store::{Looks, ServerBudgets, Store, StoreError};
 use tokio::sync::Notify;
 
 use crate::changes::OldChanges;
@@ -74,6 +74,10 @@ const LONGEST_POLL: Duration = Duration::from_secs(10);
 /// The time between two polls of a target is one part in this many of the time since its last work.
 const POLLS_SINCE_WORK: u32 = 10;
 
+/// A poll of a target takes at most one part in this many of its time. Most of it is the wait for a connection, so
+/// targets poll less often if many share few connections.
+const REST_PER_POLL: u32 = 10;
+
 /// How often the service looks for rows that a wrong clock of the server has dated in the future.
 const DATE_BACK_EVERY: Duration = Duration::from_secs(60);
 
@@ -106,6 +110,10 @@ pub struct Service {
     budgets: Option<ServerBudgets>,
     /// When the service last claimed a row.
     last_work: Mutex<Instant>,
+    /// How long the last poll took.
+    poll_took: Mutex<Duration>,
+    /// Notified when the work begins to look at the tables.
+    looks: Notify,
     /// Notified when a target has work that had none for long.
     woken: Notify,
 }
@@ -199,6 +207,8 @@ impl Service {
             firing: Mutex::default(),
             budgets,
             last_work: Mutex::new(Instant::now()),
+            poll_took: Mutex::default(),
+            looks: Notify::new(),
             woken: Notify::new(),
         }
     }
@@ -208,14 +218,14 @@ impl Service {
         self.budgets.is_some()
     }
 
-    /// The time between two polls. That of a target grows while it has no work.
+    /// The time between two polls. That of a target grows while it has no work, and with the wait for a connection.
     fn poll(&self, configured: Duration) -> Duration {
-        let since_work = lock(&self.last_work).elapsed();
-        if self.is_of_target() {
-            configured.max(LONGEST_POLL.min(since_work / POLLS_SINCE_WORK))
-        } else {
-            configured
+        if !self.is_of_target() {
+            return configured;
         }
+        let since_work = lock(&self.last_work).elapsed();
+        let rest = *lock(&self.poll_took) * REST_PER_POLL;
+        configured.max(LONGEST_POLL.min(rest.max(since_work / POLLS_SINCE_WORK)))
     }
 
     /// Whether this is a target whose polls have become rare.
@@ -227,6 +237,15 @@ impl Service {
     /// polls.
     fn unless_long_idle(&self, configured: Duration) -> Duration {
         if self.is_long_idle() { configured.max(LONGEST_POLL) } else { configured }
+    }
+
+    /// Sleeps for this time. If the target had no work for long, waits for its next poll, too, because both can use
+    /// one connection.
+    async fn sleep_until_look(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+        if self.is_long_idle() {
+            let _ = tokio::time::timeout(LONGEST_POLL, self.looks.notified()).await;
+        }
     }
 
     /// Serves one of several targets until a stop is requested.
@@ -246,7 +265,7 @@ impl Service {
 
     /// Connects and works until a stop is requested; connects again when the database is lost.
     async fn work(&self) {
-        while let Some(store) = self.connect().await {
+        while let Some((store, looks)) = self.connect().await {
             let context = WorkerContext {
                 batches: self.batches.clone(),
                 long_groups: LongGroups::default(),
@@ -259,7 +278,7 @@ impl Service {
                 throttle: self.throttle.clone(),
                 assumed_zone: self.assumed_zone.clone(),
             };
-            match self.drain_when_due(&context).await {
+            match self.drain_when_due(&context, looks).await {
                 Ok(()) if self.stop.is_requested() => break,
                 Ok(()) => self.disconnect().await,
                 Err(error) => self.mark_degraded(&error),
@@ -267,19 +286,28 @@ impl Service {
         }
     }
 
-    /// Drains whenever rows are due, until a stop or a new connection is requested.
-    async fn drain_when_due(&self, context: &WorkerContext) -> Result<(), StoreError> {
+    /// Drains whenever rows are due, until a stop or a new connection is requested. The first look has begun.
+    async fn drain_when_due(
+        &self,
+        context: &WorkerContext,
+        first_look: Looks,
+    ) -> Result<(), StoreError> {
+        let mut first_look = Some(first_look);
         let mut dated_back: Option<Instant> = None;
         let mut day_ends = DayEnds::default();
         let mut old_changes = OldChanges::default();
         while !self.stop.is_requested() && !self.database.reconnect_requested().is_cancelled() {
             self.heartbeat.beat();
+            context.store.set_idle(self.is_long_idle());
+            let looks = first_look.take().unwrap_or_else(|| context.store.looks());
+            self.looks.notify_waiters();
             if dated_back.is_none_or(|last| last.elapsed() >= DATE_BACK_EVERY) {
                 drain::date_back(context).await;
                 dated_back = Some(Instant::now());
             }
-            context.store.set_idle(self.is_long_idle());
+            let began = Instant::now();
             let kinds = self.due(&context.store).await?;
+            *lock(&self.poll_took) = began.elapsed();
             if !kinds.is_empty() {
                 self.drain(context, kinds).await?;
             }
@@ -287,8 +315,9 @@ impl Service {
             let keep_days = self.config().changes.keep_days;
             old_changes.delete_when_due(&context.store, keep_days).await?;
             self.record_success(&context.store);
+            drop(looks);
             if are_all_marked {
-                self.sleep_until_due().await;
+                self.sleep_until_due(&context.store).await;
             }
         }
         Ok(())
@@ -326,7 +355,9 @@ impl Service {
         // Without a poll the next drain may come a day later.
         let until_empty = self.config().schedule.poll.is_none();
         let limits = Limits { kinds, max_batches: None, time_budget, cancel, until_empty };
+        let drains = context.store.drains();
         let (report, outcome) = drain::drain(context, &limits, |_| {}).await;
+        drop(drains);
         self.watched.add(&report);
         if report.counts.batches > 0 {
             let was_idle = self.is_long_idle();
@@ -347,7 +378,7 @@ impl Service {
 
     /// Sleeps until a tick, the next poll or a request to stop; without a poll until the database is
     /// checked again.
-    async fn sleep_until_due(&self) {
+    async fn sleep_until_due(&self, store: &Store) {
         let began = Instant::now();
         loop {
             let config = self.config();
@@ -362,6 +393,7 @@ impl Service {
             }
             tokio::select! {
                 () = self.ticks.next() => return,
+                () = store.until_recalled() => {}
                 () = self.sleep_with_heartbeat(left) => {}
             }
         }

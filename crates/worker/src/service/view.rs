@@ -149,7 +149,7 @@ impl Service {
         loop {
             self.announce().await;
             tokio::select! {
-                () = tokio::time::sleep(self.presence_interval()) => {}
+                () = self.sleep_until_look(self.presence_interval()) => {}
                 () = self.woken.notified() => {}
             }
         }

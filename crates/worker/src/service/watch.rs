@@ -101,6 +101,7 @@ impl Service {
     pub(super) async fn watch(&self) -> Infallible {
         let mut last_summary = Instant::now();
         loop {
+            let looks = self.database.store().map(|store| store.looks());
             let began = Instant::now();
             self.read_backlog().await;
             self.report_old_transactions().await;
@@ -115,11 +116,12 @@ impl Service {
             } else {
                 self.record_progress().await;
             }
+            drop(looks);
             let observe = if self.is_long_idle() { IDLE_OBSERVE } else { Duration::ZERO };
             let rest = config.observe.max(observe).max(took * REST_PER_COUNT);
             let rest = rest.min(config.summary.saturating_sub(last_summary.elapsed()));
             tokio::select! {
-                () = tokio::time::sleep(rest) => {}
+                () = self.sleep_until_look(rest) => {}
                 () = self.database.changed.notified() => {}
                 () = self.woken.notified() => {}
             }
