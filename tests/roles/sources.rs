@@ -21,7 +21,7 @@ const WAYS: [&str; 9] = [
 ];
 
 /// Where they are used, and why no data can be in the text.
-const LOOKED_AT: [(&str, &str); 19] = [
+const LOOKED_AT: [(&str, &str); 20] = [
     ("store/src/sql/statement.rs", "pieces of text that is 'static"),
     ("store/src/sql/user_key.rs", "the cast of a parameter"),
     ("store/src/sql/cte.rs", "WITH and names of parts that are 'static, around statements"),
@@ -51,6 +51,7 @@ const LOOKED_AT: [(&str, &str); 19] = [
     ("store/src/sql/figure_table.rs", "names of our tables and columns, around a statement"),
     ("store/src/admin/examine.rs", "a test's: the migrations"),
     ("store/src/verify/session.rs", "names of our tables"),
+    ("store/src/page/actions.rs", "a time before now, which Citus plans only in this form"),
     (
         "store/src/transaction/distributed.rs",
         "names of our parts, tables and columns, and queries that are 'static, around statements",
