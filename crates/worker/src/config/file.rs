@@ -33,7 +33,7 @@ impl Layers {
         };
         match DeTable::parse(&text) {
             Ok(document) => {
-                let file = Source { path: &shown, text: &text };
+                let file = Source::new(&shown, &text);
                 for (section, content) in in_order(document.get_ref()) {
                     self.add_section(&file, section, content);
                 }

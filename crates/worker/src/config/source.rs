@@ -8,19 +8,25 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::setting::Origin;
-use super::syntax::position;
 
 pub(super) type Key<'i> = Spanned<std::borrow::Cow<'i, str>>;
 
-/// The text of a file, for locating entries in it.
+/// A file, for locating entries in it.
 pub(super) struct Source<'a> {
-    pub(super) path: &'a str,
-    pub(super) text: &'a str,
+    path: &'a str,
+    /// The bytes at which lines end. A list of thousands of targets would take minutes if each entry counted them.
+    line_ends: Vec<usize>,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    pub(super) fn new(path: &'a str, text: &str) -> Self {
+        let line_ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        Self { path, line_ends: line_ends.map(|(at, _)| at).collect() }
+    }
+
     pub(super) fn origin(&self, key: &Key<'_>) -> Origin {
-        let (line, _) = position(self.text, key.span().start);
+        let begin = key.span().start;
+        let line = 1 + self.line_ends.partition_point(|end| *end < begin);
         Origin::File { path: self.path.to_owned(), line }
     }
 }

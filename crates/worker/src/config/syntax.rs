@@ -14,7 +14,7 @@ pub(super) fn syntax_problem(path: &str, text: &str, error: &toml::de::Error) ->
 }
 
 /// Line and column of a byte, both from 1, the column in characters.
-pub(super) fn position(text: &str, byte: usize) -> (usize, usize) {
+fn position(text: &str, byte: usize) -> (usize, usize) {
     let before = text.get(..byte).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     let line = 1 + before.bytes().filter(|byte| *byte == b'\n').count();

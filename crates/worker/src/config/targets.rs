@@ -183,7 +183,7 @@ fn read_file(path: &Path, settings: &[Setting]) -> (Vec<Spec>, Vec<String>) {
         Err(error) => return (Vec::new(), vec![syntax_problem(&shown, &text, &error)]),
     };
     let (mut specs, mut problems) = (Vec::new(), Vec::new());
-    let file = Source { path: &shown, text: &text };
+    let file = Source::new(&shown, &text);
     for (key, value) in in_order(document.get_ref()) {
         let origin = file.origin(key);
         if key.get_ref() == TARGETS {
