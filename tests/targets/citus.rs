@@ -141,13 +141,18 @@ async fn figures_are_those_of_a_single_server_while_the_schema_moves_between_nod
     cluster.succeeds(&["verify"]);
 }
 
-/// Stops the service. It may have met moves, which are interruptions: no group has failed.
+/// Stops the service. It may have met moves, which are interruptions: no attempt was counted.
 fn service_ends(service: Running) -> Ran {
     service.signal("-TERM");
     let ran = service.end_amid_faults();
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    for failed in ["group_failed", "rows_dead", "changes_epoch_failed", "rows_not_conserved"] {
+    for failed in ["rows_dead", "changes_epoch_failed", "rows_not_conserved"] {
         assert!(ran.events(failed).is_empty(), "{failed}: {}", ran.stderr);
+    }
+    // On a busy machine, a move blocks longer than the lock time-out.
+    for group in ran.events("group_failed") {
+        assert_eq!(group["class"], "locked", "{group}");
+        assert!(group["message"].as_str().unwrap().ends_with("no attempt counted"), "{group}");
     }
     ran
 }
