@@ -65,7 +65,7 @@ impl WorkoutTypes {
         self.by_name.get(&tidy(name))
     }
 
-    /// The type of a workout by the name in its row: [`OTHER`] for one that is not listed, [`UNKNOWN`]
+    /// The type of a workout by the name in its row: `other` for one that is not listed, `unknown`
     /// without a name.
     pub fn of_row(&self, name: Option<&str>) -> &SharedStr {
         match name.filter(|name| !name.trim().is_empty()) {
