@@ -40,6 +40,7 @@ fn a_line_needs_only_the_columns_that_must_be_known() {
         time,
         None,
         Some("false".to_owned()),
+        None,
     ];
     assert_eq!(lines.unwrap(), [Line::Good(expected)]);
 }
