@@ -107,9 +107,7 @@ impl ServerBudget {
             last_taken: Mutex::new(Instant::now()),
         }
     }
-}
 
-impl ServerBudget {
     /// Returns when no place was taken for this time.
     async fn stands_still(&self, time: Duration) {
         let began = Instant::now();

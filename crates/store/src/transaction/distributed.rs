@@ -132,7 +132,7 @@ impl<'p> GroupTransaction<'p> {
         if !self.is_distributed || !self.records_changes || !has_changes {
             return Ok(());
         }
-        self.begin_if_needed().await?;
+        self.begin().await?;
         let (mut questions, mut left) = (Vec::new(), Vec::new());
         for mut write in std::mem::take(&mut self.writes) {
             let (Some(name), Some(query)) = (write.part, write.changed.take()) else {
@@ -187,7 +187,7 @@ impl<'p> GroupTransaction<'p> {
         }
         dates.sort_unstable();
         dates.dedup();
-        self.begin_if_needed().await?;
+        self.begin().await?;
         let (mut to_first, mut to_second) = (&*self.connection, &*self.connection);
         let asked = try_join(
             ReadTransaction {}.load::<(String,)>(&mut to_first),
@@ -203,9 +203,5 @@ impl<'p> GroupTransaction<'p> {
             CteStatement::alone(RecordDate::query_id(), Box::new(record))
         };
         Ok(dates.into_iter().map(record).collect())
-    }
-
-    async fn begin_if_needed(&mut self) -> Result<(), StoreError> {
-        if self.begun { Ok(()) } else { self.begin().await }
     }
 }
